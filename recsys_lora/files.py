@@ -1,0 +1,122 @@
+"""Files that are either whole or absent: temporary name, then rename. And keys made of content."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from recsys_lora.errors import UserError
+
+
+def home() -> Path:
+    """Return the cache folder: `RECSYS_LORA_HOME`, else `recsys_lora` in the user's cache folder."""
+    if configured := os.environ.get("RECSYS_LORA_HOME"):
+        return Path(configured).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("recsys_lora", appauthor=False))
+
+
+def temporary_name(target: Path) -> Path:
+    """Return a name beside `target` that no other process uses."""
+    return target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+
+
+@contextlib.contextmanager
+def disk_errors(target: Path) -> Iterator[None]:
+    """Turn "no space left" and "read-only" into one clear line about `target`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(existing_parent(target)).free / 2**20
+            raise UserError(f"{target}: the disk is full ({free:.0f} MiB free): make room and run again") from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise UserError(f"{target}: cannot be written ({os.strerror(error.errno)}): choose another folder") from error
+        raise
+
+
+def existing_parent(path: Path) -> Path:
+    """Return the nearest folder at or above `path` that exists."""
+    return next(p for p in (path, *path.absolute().parents) if p.exists())
+
+
+@contextlib.contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Yield a temporary path to write; on success it becomes `target`, on any failure nothing is left.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_name(target)
+        try:
+            yield temporary
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder to fill; on success it becomes `target` (replacing an older one), else it vanishes.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    with disk_errors(target):
+        temporary = temporary_name(target)
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            if target.exists():
+                old = temporary_name(target)
+                os.replace(target, old)
+                os.replace(temporary, target)
+                shutil.rmtree(old)
+            else:
+                os.replace(temporary, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with atomic_file(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that this package wrote.
+
+    Raises:
+        UserError: the file is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not a JSON file ({error}): delete it and run again") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_key(value: Any) -> str:
+    """Return 16 hex digits that name a JSON-able value; the order of mapping keys does not matter."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
