@@ -1,0 +1,1 @@
+"""Metrics as pure functions on arrays, and the same wrapped for training loops."""

@@ -1,0 +1,99 @@
+"""AUC and UAUC against scikit-learn, ties and one-class users included."""
+
+import time
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from recsys_lora.metrics.ranking import auc, log_loss, uauc, user_auc
+
+
+def rows(seed, n=1500, users=80, levels=None, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    user = rng.integers(0, users, n)
+    label = rng.integers(0, 2, n)
+    score = (rng.normal(size=n) + 0.3 * label).astype(dtype)
+    return user, label, (np.round(score * levels) / levels).astype(dtype) if levels else score
+
+
+def sklearn_per_user(user, label, score):
+    return {
+        u: sk.roc_auc_score(label[user == u], score[user == u])
+        for u in np.unique(user)
+        if len(np.unique(label[user == u])) == 2
+    }
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+@pytest.mark.parametrize("levels", [None, 1, 5])
+@pytest.mark.parametrize("seed", [0])
+def test_auc_and_user_auc_equal_scikit_learn(seed, levels, dtype):
+    user, label, score = rows(seed, levels=levels, dtype=dtype)
+    assert auc(label, score) == pytest.approx(sk.roc_auc_score(label, score), abs=1e-12)
+    users, values = user_auc(user, label, score)
+    expected = sklearn_per_user(user, label, score)
+    assert users.tolist() == list(expected)
+    np.testing.assert_allclose(values, list(expected.values()), atol=1e-12, rtol=0)
+    assert uauc(user, label, score) == (pytest.approx(np.mean(list(expected.values())), abs=1e-9), len(expected))
+
+
+def test_users_with_one_class_are_left_out_and_counted():
+    user = np.array([7, 7, 3, 3, 3, 9])
+    label = np.array([1, 1, 0, 1, 0, 0])
+    score = np.array([0.1, 0.2, 0.5, 0.5, 0.1, 3.0])
+    users, values = user_auc(user, label, score)
+    assert users.tolist() == [3]
+    assert values.tolist() == [0.75]
+    assert uauc(user, label, score) == (0.75, 1)
+
+
+def test_order_of_rows_and_kind_of_ids_do_not_matter():
+    user, label, score = rows(3, levels=3)
+    shuffle = np.random.default_rng(0).permutation(len(user))
+    names = np.char.add("user-", user.astype(str))
+    assert uauc(user, label, score) == pytest.approx(uauc(names[shuffle], label[shuffle], score[shuffle]), abs=1e-12)
+
+
+def test_constant_scores_are_exactly_one_half():
+    user, label, _ = rows(0)
+    assert auc(label, np.zeros(len(label))) == 0.5
+    assert uauc(user, label, np.zeros(len(label)))[0] == 0.5
+
+
+def test_infinities_are_scores_like_others():
+    assert auc(np.array([0, 1, 1]), np.array([-np.inf, np.inf, 0.0])) == 1.0
+
+
+@pytest.mark.parametrize("label", [[], [1, 1], [0]])
+def test_undefined_is_nan(label):
+    label = np.array(label, dtype=int)
+    assert np.isnan(auc(label, np.zeros(len(label))))
+    value, users = uauc(np.zeros(len(label), dtype=int), label, np.zeros(len(label)))
+    assert np.isnan(value)
+    assert users == 0
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(ValueError, match="1 of 2 scores are NaN"):
+        auc(np.array([0, 1]), np.array([0.0, np.nan]))
+    with pytest.raises(ValueError, match="0 or 1"):
+        auc(np.array([0, 2]), np.array([0.0, 1.0]))
+    with pytest.raises(ValueError, match="shape"):
+        auc(np.array([0, 1, 1]), np.array([0.0, 1.0]))
+
+
+def test_log_loss_equals_scikit_learn_and_survives_large_logits():
+    _, label, logit = rows(5)
+    assert log_loss(label, logit) == pytest.approx(sk.log_loss(label, 1 / (1 + np.exp(-logit))), abs=1e-12)
+    assert log_loss(np.array([1, 0]), np.array([1e6, -1e6])) == 0.0
+    assert log_loss(np.array([0]), np.array([1e6])) == 1e6
+
+
+def test_five_million_rows_take_seconds():
+    user, label, score = rows(0, n=5_000_000, users=200_000, dtype=np.float32)
+    start = time.perf_counter()
+    _, users = uauc(user, label, score)
+    seconds = time.perf_counter() - start
+    assert users > 199_000
+    assert seconds < 15, f"{seconds:.1f} s"
