@@ -1,0 +1,50 @@
+# Everything a person needs on a machine with git, make and Python 3.11+ (with venv).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+# The index to take torch from, for another build than the default (see pytorch.org/get-started).
+TORCH_INDEX ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint format typecheck bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11: choose another with make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.installed ## make the environment in .venv with the tested versions
+
+demo: setup ## fetch MovieLens-100K and SmolLM2-135M, train CoRA, print what came out (ten minutes on two cores)
+	$(BIN)/python -m recsys_lora.run experiment=demo $(ARGS)
+
+test: setup ## the tests, with tiny models
+	$(BIN)/python -m pytest -m 'not slow and not network and not gpu' $(ARGS)
+
+test-all: setup ## also what is slow: README commands, real fetches into an empty cache
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## ruff: errors, style, docstrings, format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+typecheck: setup ## mypy, strict
+	$(BIN)/mypy
+
+bench: setup ## the CPU benchmarks, a table each
+	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script $(ARGS) || exit 1; done
+
+clean: ## remove the environment and caches of tools
+	rm -rf $(VENV) .ruff_cache .mypy_cache .pytest_cache build dist

@@ -1,0 +1,115 @@
+"""Every value against the signature it ends in: type, range and choice, before any stage runs.
+
+A config node with `_target_` is a call. Its keys are bound to the callable's arguments and each value is checked
+against that argument's annotation, so that a knob is declared once, where it is used. Nodes without `_target_` are
+checked against the records in `schema.py`. All mismatches are reported at once.
+"""
+
+import inspect
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hydra.utils import get_object
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from recsys_lora.config.hints import suggestion
+from recsys_lora.config.schema import PLAIN
+from recsys_lora.errors import UserError
+
+RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Check a resolved config.
+
+    Args:
+        config: plain containers, interpolations resolved.
+
+    Raises:
+        UserError: the first line names a mismatch; all others follow, separated by semicolons.
+    """
+    if found := list(mismatches(config)):
+        raise UserError("; ".join(found))
+
+
+def mismatches(config: Mapping[str, Any], at: str = "") -> Iterator[str]:
+    """Yield a line for each value that does not fit, depth first."""
+    if "_target_" in config:
+        yield from _call(config, at)
+    else:
+        yield from _plain(config, at)
+    for key, value in config.items():
+        yield from _below(value, f"{at}.{key}" if at else str(key))
+
+
+def _below(value: Any, at: str) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield from mismatches(value, at)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _below(item, f"{at}[{index}]")
+
+
+def _call(node: Mapping[str, Any], at: str) -> Iterator[str]:
+    target = node["_target_"]
+    try:
+        called = get_object(target)
+    except Exception as error:  # whatever importing a stranger's module raises is the answer to "does it exist"
+        yield f"{at}._target_={target}: cannot be imported ({str(error).splitlines()[0]})"
+        return
+    arguments, hints = _signature(called)
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in arguments.values())
+    given = {str(key): value for key, value in node.items() if key not in RESERVED}
+    for key, value in given.items():
+        if key in arguments and arguments[key].kind is not inspect.Parameter.VAR_KEYWORD:
+            if key in hints and (line := _misfit(value, hints[key], f"{at}.{key}")):
+                yield line
+        elif not open_ended:
+            yield f"{at}.{key}: {target} takes no such argument: {suggestion(key, list(arguments))}"
+    if not node.get("_partial_", False):
+        for name, argument in arguments.items():
+            named = argument.kind in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY)
+            if named and argument.default is argument.empty and name not in given:
+                yield f"{at}.{name}: missing, {target} needs it"
+
+
+def _plain(node: Mapping[str, Any], at: str) -> Iterator[str]:
+    for key, value in node.items():
+        path = f"{at}.{key}" if at else str(key)
+        if path in PLAIN and (line := _misfit(value, PLAIN[path], path)):
+            yield line
+
+
+def _signature(called: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
+    arguments = dict(inspect.signature(called).parameters)
+    function = called.__init__ if inspect.isclass(called) else called
+    return arguments, typing.get_type_hints(function, include_extras=True)
+
+
+def _misfit(value: Any, annotation: Any, at: str) -> str | None:
+    """Return a line where `value` does not fit `annotation`; what Hydra builds from a nested call is not judged."""
+    if _holds_call(value):
+        return None
+    try:
+        TypeAdapter(annotation, config=_STRICT if _configurable(annotation) else None).validate_python(
+            value, strict=True
+        )
+    except ValidationError as error:
+        reasons = dict.fromkeys(detail["msg"] for detail in error.errors())
+        return f"{at}={value}: {' or '.join(reasons)}"
+    return None
+
+
+_STRICT = ConfigDict(arbitrary_types_allowed=True)
+
+
+def _configurable(annotation: Any) -> bool:
+    """Pydantic takes no config for a type that has its own."""
+    return not (inspect.isclass(annotation) and (hasattr(annotation, "__pydantic_config__")))
+
+
+def _holds_call(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return "_target_" in value or any(_holds_call(item) for item in value.values())
+    return isinstance(value, list) and any(_holds_call(item) for item in value)

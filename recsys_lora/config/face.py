@@ -1,0 +1,66 @@
+"""The outermost command-line face: runs a task under Hydra and prints a person's mistake as one line."""
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+from omegaconf import DictConfig
+
+from recsys_lora.config.hints import explain
+from recsys_lora.config.location import conf_dir
+from recsys_lora.errors import UserError
+
+Task = Callable[[DictConfig], None]
+log = logging.getLogger(__name__)
+
+MISTAKE, INTERRUPTED = 2, 130
+
+
+def launch(task: Task) -> None:
+    """Compose the config from the command line, run `task` with it, and leave with a fitting exit status.
+
+    Args:
+        task: gets the composed config; a mistake it finds is a `UserError`.
+
+    Exit status: 0 done; 2 a mistake of the person's, one line on standard error; 130 interrupted. Anything else is a
+    defect of this package and shows its traceback.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving: the hints need the error
+    import hydra
+
+    run = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_logged(task))
+    try:
+        run()
+    except KeyboardInterrupt:
+        _leave("interrupted: the same command goes on from what is cached", INTERRUPTED)
+    except UserError as error:
+        _leave(f"error: {error}", MISTAKE)
+    except Exception as error:
+        line = explain(error)
+        if line is None:
+            raise
+        _leave(f"error: {line}", MISTAKE)
+
+
+def _logged(task: Task) -> Task:
+    """Return `task` that also writes a mistake to the run's own log, so that each job of a sweep keeps its reason."""
+
+    @functools.wraps(task)
+    def run(cfg: DictConfig) -> None:
+        try:
+            task(cfg)
+        except UserError as error:
+            from hydra.core.hydra_config import HydraConfig
+
+            if HydraConfig.get().mode.name == "MULTIRUN":
+                log.error("job %s: %s", HydraConfig.get().job.id, error)
+            raise
+
+    return run
+
+
+def _leave(line: str, status: int) -> None:
+    print(line, file=sys.stderr)  # noqa: T201 - this is the face
+    raise SystemExit(status)

@@ -1,0 +1,77 @@
+"""One clear line for every way in which a command line can be wrong, with the nearest valid names."""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from recsys_lora.config.location import GROUPS, options
+
+
+def nearest(name: str, names: Iterable[str], most: int = 3) -> list[str]:
+    """Return the names most like `name`, best first."""
+    return difflib.get_close_matches(name, sorted(set(names)), n=most, cutoff=0.5)
+
+
+def suggestion(name: str, names: Sequence[str]) -> str:
+    """Return "did you mean ...?" where something is near, else the list of all that is valid."""
+    near = nearest(name, names)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"valid: {', '.join(sorted(names))}" if names else "nothing is valid here"
+
+
+def explain(error: BaseException) -> str | None:
+    """Return one line for an error of Hydra or OmegaConf; None for any other exception."""
+    if isinstance(error, MissingConfigException):
+        return _missing_config(error)
+    if isinstance(error, OverrideParseException):
+        reason = str(error).splitlines()[0]
+        return f"{error.override}: not an override Hydra can read ({reason}): write key=value, quote special characters"
+    if isinstance(error, ConfigCompositionException):
+        return _composition(error)
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return " ".join(line.strip() for line in str(error).splitlines()[:2])
+    return None
+
+
+def _missing_config(error: MissingConfigException) -> str:
+    asked = error.missing_cfg_file or ""
+    group, _, option = asked.rpartition("/")
+    if not group:
+        return f"{asked}: no such config: {suggestion(asked, list(error.options or []))}"
+    return f"{group}={option}: no such option: {suggestion(option, list(error.options or options(group)))}"
+
+
+def _composition(error: ConfigCompositionException) -> str:
+    message = str(error).strip()
+    if match := re.search(r"Could not override '([^']+)'", message):
+        key = match.group(1)
+        cause = error.__cause__ or error.__context__
+        parent = getattr(cause, "parent_node", None)
+        return f"{key}: no such option: {suggestion(*_within(key, parent))}; +{key}=VALUE adds a new key"
+    cause = error.__cause__
+    if cause is not None and message.startswith("Error merging override"):
+        reason = str(cause).splitlines()[0]
+        return f"{message.splitlines()[0].removeprefix('Error merging override ')}: {reason}"
+    return " ".join(line.strip() for line in message.splitlines()[:2])
+
+
+def _within(key: str, parent: Any) -> tuple[str, list[str]]:
+    """Return the mistyped part of `key` with its path, and what stands at that place."""
+    if parent is None or not OmegaConf.is_dict(parent):
+        return key.split("@")[0], list(GROUPS)
+    at = str(parent._get_full_key("") or "")
+    names = [str(name) for name in parent if not str(name).startswith("_")]
+    if not at:
+        return key.split(".")[0].split("@")[0], [*names, *GROUPS]
+    return key, [f"{at}.{name}" for name in names]

@@ -1,0 +1,31 @@
+"""Where the yaml files are."""
+
+from pathlib import Path
+
+GROUPS = (
+    "model",
+    "data",
+    "cf",
+    "llm",
+    "trainer",
+    "budget",
+    "logger",
+    "callbacks",
+    "experiment",
+    "hparams_search",
+    "debug",
+    "paths",
+)
+"""The groups a person chooses from, in the order in which they are listed to them."""
+
+
+def conf_dir() -> Path:
+    """Return the folder of the yaml files: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+def options(group: str) -> list[str]:
+    """Return the names of a group's yaml files, sorted."""
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))

@@ -1,0 +1,114 @@
+"""Results of stages, cached under a key made of all that they depend on.
+
+Two runs that ask for one artifact at the same moment make it once: the second waits for the first. An artifact is a
+folder that appears whole or not at all, with a `artifact.json` that says what it was made of.
+"""
+
+import datetime
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from recsys_lora import __version__
+from recsys_lora.files import atomic_folder, content_key, disk_errors, read_json, write_json
+
+log = logging.getLogger(__name__)
+
+SECONDS_BEFORE_SAYING_SO = 2.0
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished result.
+
+    Attributes:
+        folder: where it lies.
+        key: 16 hex digits over its stage and all that it depends on.
+        reused: True where it was found, False where this run made it.
+    """
+
+    folder: Path
+    key: str
+    reused: bool
+
+
+@dataclass(frozen=True)
+class ArtifactStore:
+    """The cache of stage results.
+
+    Attributes:
+        root: the folder of all artifacts.
+        force: stages whose artifacts are made anew even where they exist.
+    """
+
+    root: Path
+    force: frozenset[str] = frozenset()
+
+    def get(
+        self, stage: str, label: str, depends: Mapping[str, Any], make: Callable[[Path], None], group: str | None = None
+    ) -> Artifact:
+        """Return the artifact that `depends` names, made by `make` where it does not exist.
+
+        Args:
+            stage: prepare, cf, method, test: what `stage.force` names.
+            label: a readable beginning of the folder's name.
+            depends: JSON-able: all that the result depends on, upstream keys included.
+            make: fills an empty folder with the result; raising leaves nothing behind.
+            group: the folder of this kind of result, where a stage makes several kinds; the stage's name by default.
+
+        Raises:
+            UserError: the disk is full or cannot be written.
+        """
+        key = self.key(stage, depends)
+        parent = self.root / (group or stage)
+        folder = parent / f"{label}-{key}"
+        with disk_errors(folder):
+            parent.mkdir(parents=True, exist_ok=True)
+        with self._locked(parent / f".{key}.lock", label):
+            if (folder / "artifact.json").exists() and stage not in self.force:
+                log.info("%s %s: reused (%s)", stage, label, key)
+                return Artifact(folder, key, reused=True)
+            with atomic_folder(folder) as temporary:
+                make(temporary)
+                made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+                record = {"stage": stage, "key": key, "version": __version__, "made": made, "depends": dict(depends)}
+                write_json(temporary / "artifact.json", record)
+        return Artifact(folder, key, reused=False)
+
+    @staticmethod
+    def key(stage: str, depends: Mapping[str, Any]) -> str:
+        """Return the key of the artifact that `get` with the same arguments returns."""
+        return content_key({"stage": stage, "depends": depends})
+
+    @staticmethod
+    def _locked(path: Path, label: str) -> FileLock:
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=SECONDS_BEFORE_SAYING_SO)
+        except Timeout:
+            log.info("%s: another run is making it, waiting", label)
+            lock.acquire()
+        return _Held(lock)
+
+
+class _Held:
+    """A lock that is already held, released at the end of a with block."""
+
+    def __init__(self, lock: FileLock) -> None:
+        self.lock = lock
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    """Return what an artifact was made of."""
+    record: dict[str, Any] = read_json(folder / "artifact.json")
+    return record

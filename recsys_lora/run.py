@@ -1,0 +1,21 @@
+"""`python -m recsys_lora.run`: prepare, fit the CF model, train the method, test, report."""
+
+from omegaconf import DictConfig
+
+from recsys_lora.config.face import launch
+
+
+def task(cfg: DictConfig) -> None:
+    """Run one job; heavy imports happen here, after the command line has been understood."""
+    from recsys_lora.pipeline.job import run_job
+
+    run_job(cfg)
+
+
+def main() -> None:
+    """Run the command line."""
+    launch(task)
+
+
+if __name__ == "__main__":
+    main()
