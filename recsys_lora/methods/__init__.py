@@ -1,0 +1,1 @@
+"""Methods: what turns prompts and collaborative vectors into scores."""

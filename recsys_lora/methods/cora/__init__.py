@@ -1,0 +1,1 @@
+"""CoRA: collaborative vectors become low-rank weights of a frozen language model."""

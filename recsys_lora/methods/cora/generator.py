@@ -1,0 +1,165 @@
+"""CoRA's collaborative query generator: a pair of collaborative vectors becomes low-rank factors A(u, i).
+
+    q_0     = dropout(LayerNorm(Q))                                   Q: (K, D_q), learned
+    q       = LayerNorm(q + SelfAttention(q))                         N blocks, post-norm
+    q       = LayerNorm(q + CrossAttention(q, collaborative input))
+    q       = LayerNorm(q + FFN(q))
+    A(u, i) = reshape(W mean_k(q_k) + b) / ||.||_F                    (H, R), one head for each distinct input width
+
+Source: CoRA (arXiv 2408.10645), section on the collaborative query generator, and the authors' public code.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recsys_lora.errors import UserError
+from recsys_lora.methods.cora.reader import Input, QueryReader
+from recsys_lora.types import PositiveFloat, PositiveInt, Probability
+
+Kind = Literal["queries", "direct"]
+Pooling = Literal["mean", "per_rank_component"]
+
+DEFAULT_QUERIES = 4
+DEFAULT_SHARE, LARGEST_SHARE = 1 / 50, 1 / 10
+"""Parameters of the default generator over the backbone's: what is aimed at, and what tiny backbones may use."""
+
+
+class WeightGenerator(nn.Module):
+    """Makes A(u, i), one (width, R) matrix a group of adapted linear maps, for every pair of a batch.
+
+    Args:
+        user_dim: width of e_u.
+        item_dim: width of e_i.
+        widths: input width of each group of linear maps that shares one A; a weight head each.
+        rank: R.
+        kind: `queries` is the paper's generator; `direct` maps [e_u; e_i] linearly to the weights.
+        input: what the queries see: `joint` is the one vector [e_u; e_i], `pair` the two vectors as two keys.
+        queries: K; None is 4, or R where pooling is `per_rank_component`.
+        blocks: N.
+        query_dim: D_q; None suits the backbone (`fitting_query_dim`), whose size must then be given.
+        heads: attention heads.
+        ffn_dim: width of the feed-forward layers; None is 4 D_q.
+        pooling: `mean` maps the queries' mean to all of A; with `per_rank_component` query k makes A's column k.
+        normalise: scale every A to a Frobenius norm of one.
+        dropout: on the queries, the attention and every sub-layer's output.
+        init_std: standard deviation of the blocks' initial weights.
+        backbone_parameters: the size of the language model that the weights are made for.
+
+    Raises:
+        UserError: heads do not divide D_q, or K is not R where it has to be.
+    """
+
+    def __init__(
+        self,
+        user_dim: int,
+        item_dim: int,
+        widths: Mapping[str, int],
+        rank: PositiveInt,
+        *,
+        kind: Kind = "queries",
+        input: Input = "joint",  # noqa: A002 - the knob's name
+        queries: PositiveInt | None = None,
+        blocks: PositiveInt = 2,
+        query_dim: PositiveInt | None = None,
+        heads: PositiveInt = 4,
+        ffn_dim: PositiveInt | None = None,
+        pooling: Pooling = "mean",
+        normalise: bool = True,
+        dropout: Probability = 0.1,
+        init_std: PositiveFloat = 0.02,
+        backbone_parameters: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.widths, self.rank, self.normalise = dict(widths), rank, normalise
+        self.pooling: Pooling = "mean" if kind == "direct" else pooling
+        self.reader: QueryReader | None = None
+        feature_dim = user_dim + item_dim
+        if kind == "queries":
+            structure = {"input": input, "queries": queries, "blocks": blocks, "ffn_dim": ffn_dim, "pooling": pooling}
+            structure |= {"user_dim": user_dim, "item_dim": item_dim, "widths": widths, "rank": rank}
+            query_dim = query_dim or fitting_query_dim(backbone_parameters, heads, **structure)
+            feature_dim = query_dim
+            self.reader = QueryReader(
+                user_dim,
+                item_dim,
+                input=input,
+                queries=number_of_queries(queries, rank, pooling),
+                blocks=blocks,
+                query_dim=query_dim,
+                heads=heads,
+                ffn_dim=ffn_dim or 4 * query_dim,
+                dropout=dropout,
+                init_std=init_std,
+            )
+        columns = rank if self.pooling == "mean" else 1
+        self.heads = nn.ModuleDict({group: nn.Linear(feature_dim, width * columns) for group, width in widths.items()})
+
+    def forward(self, user: Tensor, item: Tensor) -> dict[str, Tensor]:
+        """Generate the factors of a batch of pairs.
+
+        Args:
+            user: e_u (B, D_u).
+            item: e_i (B, D_i).
+
+        Returns:
+            A group's A(u, i), (B, width, R), under the group's name.
+        """
+        states = torch.cat([user, item], dim=-1).unsqueeze(1) if self.reader is None else self.reader(user, item)
+        if self.pooling == "mean":
+            states = states.mean(dim=1)  # (B, D_q)
+        factors = {}
+        for group, head in self.heads.items():
+            weights: Tensor = head(states)  # (B, width * R), or (B, R, width) from one query a component
+            mean = self.pooling == "mean"
+            weights = weights.view(len(weights), -1, self.rank) if mean else weights.transpose(1, 2)
+            if self.normalise:
+                weights = functional.normalize(weights.flatten(1), dim=-1).view(weights.shape)
+            factors[group] = weights  # (B, width, R)
+        return factors
+
+
+def number_of_queries(queries: int | None, rank: int, pooling: Pooling) -> int:
+    """Return K: as asked for, else 4, or R where each query makes one rank component.
+
+    Raises:
+        UserError: K was asked for and cannot be R.
+    """
+    if pooling == "mean":
+        return queries or DEFAULT_QUERIES
+    if queries not in (None, rank):
+        raise UserError(
+            f"model.generator.queries={queries} is not model.rank={rank}, but model.generator.pooling=per_rank_component "
+            "takes one query a rank component: leave model.generator.queries null"
+        )
+    return rank
+
+
+def fitting_query_dim(backbone_parameters: int | None, heads: int, **structure: Any) -> int:
+    """Return the D_q that suits a backbone: the largest power of two up to 512 that gives a small enough generator.
+
+    A fiftieth of the backbone is aimed at (D_q = 128 beside SmolLM2-135M, 512 beside 7 B); a backbone so small that
+    this would leave fewer than 32 may have a generator of a tenth of it.
+
+    Args:
+        backbone_parameters: how many parameters the backbone has.
+        heads: attention heads, which D_q is a multiple of.
+        structure: the other arguments of `WeightGenerator`.
+    """
+    if backbone_parameters is None:
+        raise ValueError("query_dim=None needs backbone_parameters")
+    power_of_two = heads & (heads - 1) == 0
+    smallest = max(8, heads) if power_of_two else 8 * heads
+    candidates = [smallest * 2**power for power in range(7) if smallest * 2**power <= 512] or [smallest]
+    with torch.device("meta"):
+        sizes = {
+            dim: sum(p.numel() for p in WeightGenerator(heads=heads, query_dim=dim, **structure).parameters())
+            for dim in candidates
+        }
+    preferred = [dim for dim in candidates if dim >= 32 and sizes[dim] <= DEFAULT_SHARE * backbone_parameters]
+    allowed = [dim for dim in candidates if dim <= 32 and sizes[dim] <= LARGEST_SHARE * backbone_parameters]
+    fitting: list[int] = preferred or allowed or candidates[:1]
+    return max(fitting)

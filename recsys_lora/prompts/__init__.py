@@ -1,0 +1,1 @@
+"""Prompts: text with named slots, tokenised once."""
