@@ -1,0 +1,1 @@
+"""Files that come from elsewhere: fetched once, verified, kept."""

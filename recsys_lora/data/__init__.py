@@ -1,0 +1,1 @@
+"""From raw files to one table, and from the table to histories and batches."""

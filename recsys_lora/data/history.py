@@ -1,0 +1,64 @@
+"""Users' positives as one CSR pair of arrays, and every row's place in them. Never a Python list a row."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class History:
+    """All users' positives, oldest first.
+
+    A row's history is the first `position` of its user's items: the user's positives before that row.
+
+    Attributes:
+        offsets: (U + 2,) int64; user u's items are `items[offsets[u]:offsets[u + 1]]`; user 0 is padding and has none.
+        items: (positives,) int64.
+    """
+
+    offsets: NDArray[np.int64]
+    items: NDArray[np.int64]
+
+    def last(self, user: NDArray[np.int64], position: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+        """Return the last `k` items before each row, oldest first, padded with 0 on the left.
+
+        Args:
+            user: (n,) numbers from 1.
+            position: (n,) how many of the user's positives come before the row.
+            k: how many items at most.
+
+        Returns:
+            (n, k) item numbers.
+        """
+        start = self.offsets[user][:, None]  # (n, 1)
+        index = start + position[:, None] + np.arange(-k, 0)  # (n, k)
+        inside = index >= start
+        if not len(self.items):
+            return np.zeros(index.shape, dtype=np.int64)
+        return np.where(inside, self.items[np.where(inside, index, 0)], 0)
+
+
+def walk(
+    user: NDArray[np.int64], item: NDArray[np.int64], positive: NDArray[np.bool_], num_users: int
+) -> tuple[History, NDArray[np.int64]]:
+    """Walk every user's rows in their order and collect positives.
+
+    Args:
+        user: (n,) numbers from 1, never falling; each user's rows oldest first.
+        item: (n,) numbers from 1.
+        positive: (n,) whether the row counts as history.
+        num_users: the largest user number.
+
+    Returns:
+        The histories and (n,) each row's position: the count of the user's positives before it.
+
+    Raises:
+        ValueError: users are not in order.
+    """
+    if (np.diff(user) < 0).any():
+        raise ValueError("rows are not in the order of their users: histories cannot be walked")
+    counts = np.bincount(user[positive], minlength=num_users + 1)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    before = np.cumsum(positive, dtype=np.int64) - positive  # positives of all users before the row
+    return History(offsets, item[positive].astype(np.int64)), before - offsets[user]
