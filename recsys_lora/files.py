@@ -38,7 +38,9 @@ def disk_errors(target: Path) -> Iterator[None]:
             free = shutil.disk_usage(existing_parent(target)).free / 2**20
             raise UserError(f"{target}: the disk is full ({free:.0f} MiB free): make room and run again") from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise UserError(f"{target}: cannot be written ({os.strerror(error.errno)}): choose another folder") from error
+            raise UserError(
+                f"{target}: cannot be written ({os.strerror(error.errno)}): choose another folder"
+            ) from error
         raise
 
 
@@ -59,7 +61,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
         temporary = temporary_name(target)
         try:
             yield temporary
-            os.replace(temporary, target)
+            temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -78,11 +80,11 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             yield temporary
             if target.exists():
                 old = temporary_name(target)
-                os.replace(target, old)
-                os.replace(temporary, target)
+                target.replace(old)
+                temporary.replace(target)
                 shutil.rmtree(old)
             else:
-                os.replace(temporary, target)
+                temporary.replace(target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

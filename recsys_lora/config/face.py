@@ -18,11 +18,12 @@ log = logging.getLogger(__name__)
 MISTAKE, INTERRUPTED = 2, 130
 
 
-def launch(task: Task) -> None:
+def launch(task: Task, config_name: str = "config") -> None:
     """Compose the config from the command line, run `task` with it, and leave with a fitting exit status.
 
     Args:
         task: gets the composed config; a mistake it finds is a `UserError`.
+        config_name: the yaml file at the top of conf/ that the command composes.
 
     Exit status: 0 done; 2 a mistake of the person's, one line on standard error; 130 interrupted. Anything else is a
     defect of this package and shows its traceback.
@@ -30,7 +31,7 @@ def launch(task: Task) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving: the hints need the error
     import hydra
 
-    run = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_logged(task))
+    run = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(_logged(task))
     try:
         run()
     except KeyboardInterrupt:
@@ -53,8 +54,9 @@ def _logged(task: Task) -> Task:
             task(cfg)
         except UserError as error:
             from hydra.core.hydra_config import HydraConfig
+            from hydra.types import RunMode
 
-            if HydraConfig.get().mode.name == "MULTIRUN":
+            if HydraConfig.get().mode is RunMode.MULTIRUN:
                 log.error("job %s: %s", HydraConfig.get().job.id, error)
             raise
 

@@ -49,7 +49,12 @@ class ArtifactStore:
     force: frozenset[str] = frozenset()
 
     def get(
-        self, stage: str, label: str, depends: Mapping[str, Any], make: Callable[[Path], None], group: str | None = None
+        self,
+        stage: str,
+        label: str,
+        depends: Mapping[str, Any],
+        make: Callable[[Path], object],
+        group: str | None = None,
     ) -> Artifact:
         """Return the artifact that `depends` names, made by `make` where it does not exist.
 
@@ -85,7 +90,7 @@ class ArtifactStore:
         return content_key({"stage": stage, "depends": depends})
 
     @staticmethod
-    def _locked(path: Path, label: str) -> FileLock:
+    def _locked(path: Path, label: str) -> "_Held":
         lock = FileLock(path)
         try:
             lock.acquire(timeout=SECONDS_BEFORE_SAYING_SO)

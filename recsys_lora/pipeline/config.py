@@ -1,0 +1,43 @@
+"""From a composed config to plain values and objects: past this point nothing knows of Hydra."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from recsys_lora.config.check import check
+from recsys_lora.files import home
+
+Config = dict[str, Any]
+
+
+def plain(cfg: DictConfig) -> Config:
+    """Return the config as checked plain containers, all interpolations resolved.
+
+    Raises:
+        UserError: a value has the wrong type, range or choice; all such values are named.
+    """
+    config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    assert isinstance(config, dict)
+    named: Config = {str(key): value for key, value in config.items()}
+    check(named)
+    return named
+
+
+def build(node: Config, **arguments: Any) -> Any:
+    """Make the object that a node's `_target_` names.
+
+    Args:
+        node: plain containers; with `_partial_: true` the result is the callable with its knobs bound.
+        arguments: what only the pipeline knows.
+    """
+    from hydra.utils import instantiate
+
+    made = instantiate(node, _convert_="all")
+    return made(**arguments) if arguments else made
+
+
+def cache_folder(config: Config) -> Path:
+    """Return the folder of fetched files and stage results."""
+    configured = config["paths"]["cache"]
+    return Path(configured).expanduser().absolute() if configured else home()

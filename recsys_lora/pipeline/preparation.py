@@ -1,0 +1,68 @@
+"""Stage 1: raw files become one prepared data set, cached by the content of the files and of the options."""
+
+import logging
+import shutil
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.table import Table
+
+from recsys_lora.console import console
+from recsys_lora.data.prepare import drop_records, prepare, prepare_key
+from recsys_lora.data.prepared import PreparedData, summary
+from recsys_lora.errors import UserError
+from recsys_lora.files import atomic_folder
+from recsys_lora.pipeline.artifacts import ArtifactStore
+from recsys_lora.pipeline.config import Config, build, cache_folder, plain
+
+OPTIONS = ("name", "positive", "min_user_rows", "min_item_rows", "duplicates")
+log = logging.getLogger(__name__)
+
+
+def prepare_stage(config: Config, store: ArtifactStore) -> PreparedData:
+    """Return the prepared data set that `data` describes, from the cache where it is there.
+
+    Raises:
+        UserError: raw files are missing or cannot be read.
+    """
+    node = config["data"]
+    reader, split = build(node["reader"]), build(node["split"])
+    options = {name: node[name] for name in OPTIONS if name in node}
+    depends = {"content": prepare_key(reader, split, options)}
+    artifact = store.get("prepare", node["name"], depends, lambda folder: prepare(reader, split, out=folder, **options))
+    return PreparedData.load(artifact.folder)
+
+
+def run_preparation(cfg: DictConfig) -> None:
+    """Prepare, print the tables, copy them to `out` where it is named."""
+    config = plain(cfg)
+    out = Path(config["out"]) if config["out"] else None
+    if out is not None and out.exists() and any(out.iterdir()) and not (out / "manifest.json").exists():
+        raise UserError(f"{out}: the folder is not empty and holds no prepared data: name a new one (out=FOLDER)")
+    store = ArtifactStore(cache_folder(config) / "artifacts", frozenset(config["stage"]["force"]))
+    data = prepare_stage(config, store)
+    print_summary(data, config["checksums"])
+    if out is not None:
+        with atomic_folder(out) as folder:
+            for name in ("interactions.parquet", "items.parquet", "manifest.json"):
+                shutil.copy2(data.folder / name, folder / name)
+        log.info("written to %s", out)
+
+
+def print_summary(data: PreparedData, checksums: bool) -> None:
+    """Print one table of the splits and one of what was dropped and remarked."""
+    made = Table(
+        title=f"{data.manifest['name']}: {data.num_users:,} users, {data.num_items:,} items", title_justify="left"
+    )
+    records = [{k: v for k, v in record.items() if k != "sha256"} for record in summary(data)]
+    for column in records[0]:
+        made.add_column(column.replace("_", " "), justify="left" if column == "split" else "right")
+    for record in records:
+        made.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in record.values()))
+    screen = console()
+    screen.print(made)
+    for record in drop_records(data):
+        screen.print(f"{record['count']:>12,}  {record['what']}")
+    if checksums:
+        for record in summary(data):
+            screen.print(f"sha256 {record['split']:<5} {record['sha256']}", soft_wrap=True)

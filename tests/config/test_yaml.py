@@ -1,0 +1,60 @@
+"""Every yaml composes, says what it is for, and calls what exists with arguments it takes."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from recsys_lora.config.check import check, mismatches
+from recsys_lora.config.location import GROUPS, conf_dir, options
+from recsys_lora.errors import UserError
+
+FILES = sorted(conf_dir().rglob("*.yaml"))
+CHOICES = [(group, option) for group in GROUPS for option in options(group)]
+
+
+def composed(*overrides: str) -> dict:
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+        cfg = compose("config", list(overrides), return_hydra_config=True)
+    cfg.hydra.runtime.output_dir = "somewhere"
+    OmegaConf.set_struct(cfg, False)
+    cfg.paths.run = "somewhere"
+    del cfg["hydra"]
+    return OmegaConf.to_container(cfg, resolve=True)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(conf_dir())))
+def test_a_yaml_opens_with_its_purpose_and_a_command(path: Path):
+    comments = [line for line in path.read_text().splitlines() if line.startswith("#") and "@package" not in line]
+    assert len(comments) >= 2
+    assert any("python -m recsys_lora." in line or "make " in line for line in comments), "no command"
+
+
+@pytest.mark.parametrize(("group", "option"), CHOICES, ids=lambda v: v)
+def test_every_choice_composes_and_fits_the_signatures_it_ends_in(group, option):
+    found = list(mismatches(composed(f"{group}={option}")))
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("model.rank=abc", "model.rank=abc"),
+        ("model.rank=0", "model.rank=0"),
+        ("model.score=maybe", "model.score=maybe"),
+        ("seed=-1", "seed=-1"),
+        ("+model.rnk=3", "takes no such argument: did you mean rank"),
+        ("data.train_rows=many", "data.train_rows=many"),
+        ("stage.force=[everything]", "stage.force"),
+        ("trainer.max_steps=few", "trainer.max_steps=few"),
+    ],
+)
+def test_a_value_of_the_wrong_type_range_or_choice_is_named(override, reason):
+    with pytest.raises(UserError, match=reason.replace("[", r"\[")):
+        check(composed(override))
+
+
+def test_all_mismatches_are_reported_at_once():
+    found = list(mismatches(composed("model.rank=0", "seed=-1", "model.score=maybe")))
+    assert len(found) == 3
