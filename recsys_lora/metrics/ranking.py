@@ -112,3 +112,59 @@ def _grouped_auc(group: Array, positive: NDArray[np.bool_], score: Array) -> tup
     pairs = np.add.reduceat(pos, first_tie) * np.add.reduceat(neg, first_tie)
     both = pairs > 0
     return group[new_group][both], doubled[both] / (2.0 * pairs[both])
+
+
+def ranks(score: Array, relevance: Array) -> NDArray[np.int64]:
+    """Return each candidate's rank among its query's candidates, 1 the best; ties are broken *against* the model.
+
+    Among equal scores the less relevant candidate stands first, so a model that scores everything alike gets the
+    worst possible list instead of a lucky one, and the result does not depend on the candidates' order.
+
+    Args:
+        score: (Q, C); -inf marks a candidate that is not there (queries with fewer candidates).
+        relevance: (Q, C), 0 for irrelevant, larger for better.
+
+    Raises:
+        ValueError: shapes differ, a score is NaN, or a relevance is negative.
+    """
+    score, relevance = np.asarray(score), np.asarray(relevance)
+    if score.ndim != 2 or score.shape != relevance.shape:
+        raise ValueError(f"score has shape {score.shape}, relevance {relevance.shape}: both must be (Q, C)")
+    if np.isnan(score).any():
+        raise ValueError(f"{int(np.isnan(score).sum())} of {score.size} scores are NaN")
+    if (relevance < 0).any():
+        raise ValueError("relevance must not be negative")
+    order = np.lexsort((relevance, -score), axis=1)  # (Q, C)
+    result = np.empty(score.shape, dtype=np.int64)
+    np.put_along_axis(result, order, np.arange(1, score.shape[1] + 1)[None, :], axis=1)
+    return result
+
+
+def ndcg_at(score: Array, relevance: Array, k: int) -> Floats:
+    """Return each query's NDCG@k, (Q,), with linear gain and log2 discount; NaN where nothing is relevant.
+
+    Ties as in `ranks`. The mean over queries is `np.nanmean` of the result.
+    """
+    relevance = np.asarray(relevance, dtype=np.float64)
+    rank = ranks(score, relevance)
+    gain: Floats = np.where(rank <= k, relevance / np.log2(rank + 1.0), 0.0).sum(axis=1)
+    best = -np.sort(-relevance, axis=1)[:, :k]  # (Q, min(k, C))
+    ideal: Floats = (best / np.log2(np.arange(2, best.shape[1] + 2))).sum(axis=1)
+    return _where_relevant(relevance, gain / np.where(ideal > 0, ideal, 1.0))
+
+
+def hit_rate_at(score: Array, relevance: Array, k: int) -> Floats:
+    """Return, (Q,), 1.0 where a relevant candidate is among the first k, else 0.0; NaN where nothing is relevant."""
+    hit = ((ranks(score, relevance) <= k) & (np.asarray(relevance) > 0)).any(axis=1)
+    return _where_relevant(relevance, hit.astype(np.float64))
+
+
+def mrr(score: Array, relevance: Array) -> Floats:
+    """Return one over the rank of each query's first relevant candidate, (Q,); NaN where nothing is relevant."""
+    reciprocal: Floats = np.where(np.asarray(relevance) > 0, 1.0 / ranks(score, relevance), 0.0)
+    return _where_relevant(relevance, reciprocal.max(axis=1, initial=0.0))
+
+
+def _where_relevant(relevance: Array, value: Floats) -> Floats:
+    """Return `value` with NaN for the queries that have no relevant candidate."""
+    return np.where((np.asarray(relevance) > 0).any(axis=1), value, np.nan)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from recsys_lora.metrics.ranking import auc, log_loss, uauc, user_auc
+from recsys_lora.metrics.ranking import auc, hit_rate_at, log_loss, mrr, ndcg_at, uauc, user_auc
 
 
 def rows(seed, n=1500, users=80, levels=None, dtype=np.float64):
@@ -97,3 +97,53 @@ def test_five_million_rows_take_seconds():
     seconds = time.perf_counter() - start
     assert users > 199_000
     assert seconds < 15, f"{seconds:.1f} s"
+
+
+def lists(seed, levels=None, relevant=0.2):
+    rng = np.random.default_rng(seed)
+    score = rng.normal(size=(200, 12))
+    relevance = (rng.random((200, 12)) < relevant).astype(float)
+    return (np.round(score * levels) / levels if levels else score), relevance
+
+
+@pytest.mark.parametrize("k", [1, 5, 12, 20])
+@pytest.mark.parametrize("graded", [False, True])
+def test_ndcg_equals_scikit_learn_without_ties(k, graded):
+    score, relevance = lists(0)
+    relevance = relevance * np.random.default_rng(1).integers(1, 5, relevance.shape) if graded else relevance
+    ours = ndcg_at(score, relevance, k)
+    some = relevance.sum(axis=1) > 0
+    assert np.isnan(ours[~some]).all()
+    assert (~some).any()
+    for q in np.flatnonzero(some):
+        assert ours[q] == pytest.approx(sk.ndcg_score(relevance[q : q + 1], score[q : q + 1], k=k), abs=1e-12)
+
+
+def test_ties_go_against_the_model_whatever_the_order_of_candidates():
+    score, relevance = lists(2, levels=1)
+    pessimistic = score - 1e-6 * relevance
+    shuffle = np.random.default_rng(0).permutation(score.shape[1])
+    for metric in (lambda s, r: ndcg_at(s, r, 5), lambda s, r: hit_rate_at(s, r, 3), mrr):
+        np.testing.assert_array_equal(metric(score, relevance), metric(pessimistic, relevance))
+        np.testing.assert_allclose(metric(score, relevance), metric(score[:, shuffle], relevance[:, shuffle]))
+    constant = np.zeros((1, 10))
+    assert hit_rate_at(constant, np.eye(1, 10), 9).tolist() == [0.0]
+    assert mrr(constant, np.eye(1, 10)).tolist() == [0.1]
+
+
+def test_hit_rate_and_mrr_equal_a_plain_loop():
+    score, relevance = lists(4)
+    for q in range(len(score)):
+        ordered = relevance[q][np.argsort(-score[q])]
+        first = np.flatnonzero(ordered)
+        if len(first) == 0:
+            assert np.isnan(mrr(score, relevance)[q])
+            continue
+        assert mrr(score, relevance)[q] == 1 / (first[0] + 1)
+        assert hit_rate_at(score, relevance, 3)[q] == float(first[0] < 3)
+
+
+def test_padding_candidates_never_help():
+    score, relevance = lists(5)
+    padded = np.pad(score, ((0, 0), (0, 4)), constant_values=-np.inf)
+    np.testing.assert_array_equal(ndcg_at(padded, np.pad(relevance, ((0, 0), (0, 4))), 5), ndcg_at(score, relevance, 5))
