@@ -1,0 +1,19 @@
+"""One low-rank layer, `y = W0 x + scale · P (A^T dropout(x))`, with three sources of its factors."""
+
+from recsys_lora.lowrank.inject import Injection, Site, inject
+from recsys_lora.lowrank.layer import LowRankLinear
+from recsys_lora.lowrank.source import Generated, Routed, Source, Static
+from recsys_lora.lowrank.state import BatchState, StateSlot
+
+__all__ = [
+    "BatchState",
+    "Generated",
+    "Injection",
+    "LowRankLinear",
+    "Routed",
+    "Site",
+    "Source",
+    "StateSlot",
+    "Static",
+    "inject",
+]

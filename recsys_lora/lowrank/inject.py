@@ -1,0 +1,142 @@
+"""Put low-rank layers into a decoder, and take them out again."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from recsys_lora.errors import UserError
+from recsys_lora.lowrank.checkpointing import tie_state_to_forward
+from recsys_lora.lowrank.layer import LowRankLinear, linear_shape
+from recsys_lora.lowrank.source import Generated, Source
+from recsys_lora.lowrank.state import GeneratedShape, StateSlot
+
+
+@dataclass(frozen=True)
+class Site:
+    """One linear map of a decoder.
+
+    Attributes:
+        name: path in the model, as `model.layers.0.self_attn.q_proj`.
+        target: its last word, as `q_proj`.
+        block: number of its decoder block.
+        in_features: width of its input.
+        out_features: width of its output.
+    """
+
+    name: str
+    target: str
+    block: int
+    in_features: int
+    out_features: int
+
+
+class Injection(nn.Module):
+    """The low-rank layers put into one model; holds what is trained, and only that.
+
+    Attributes:
+        model: the model they were put into (not registered: its parameters are not this module's).
+        layers: path in the model -> layer.
+        sites: path in the model -> what stands there.
+        state: where the next batch's factors are set.
+    """
+
+    def __init__(self, model: nn.Module, slot: StateSlot) -> None:
+        super().__init__()
+        self._model = (model,)  # a tuple hides it from nn.Module's registration
+        self.state = slot
+        self.layers: dict[str, LowRankLinear] = {}
+        self.sites: dict[str, Site] = {}
+        self.sources = nn.ModuleDict()
+        self._hooks = tie_state_to_forward(model, slot)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model the layers are in."""
+        return self._model[0]
+
+    def add(self, site: Site, sources: Sequence[Source]) -> None:
+        """Put a layer with these sources in the place of the linear map at `site`."""
+        base = self.model.get_submodule(site.name)
+        modules = nn.ModuleList(sources)  # type: ignore[arg-type]  # a Source is a module, which a Protocol cannot say
+        modules.to(next(base.parameters()).device)
+        for source in sources:
+            if isinstance(source, Generated):
+                shape = GeneratedShape(site.in_features, source.rank, source.generated_scale)
+                self.state.declare(source.key, shape)
+        layer = LowRankLinear(base, sources, self.state)
+        self.sources[site.name.replace(".", "/")] = modules
+        self.layers[site.name], self.sites[site.name] = layer, site
+        self.model.set_submodule(site.name, layer)
+
+    def remove(self) -> None:
+        """Give the model its own linear maps back: it is bit for bit what it was."""
+        for name, layer in self.layers.items():
+            self.model.set_submodule(name, layer.base)
+        for hook in self._hooks:
+            hook.remove()
+        self.state.clear()
+
+    @contextmanager
+    def without_pair(self) -> Iterator[None]:
+        """Run forwards with no batch state, then put the present one back."""
+        present = self.state.current
+        self.state.clear()
+        try:
+            yield
+        finally:
+            self.state.current = present
+
+
+def find_sites(model: nn.Module) -> list[Site]:
+    """Return every linear map inside the decoder's blocks, in the model's order.
+
+    A block is an element of a `ModuleList`, so that the head and the embeddings are left out.
+    """
+    sites = []
+    blocks: dict[str, int] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and not any(name.startswith(f"{block}.") for block in blocks):
+            blocks |= {f"{name}.{index}": index for index in range(len(module))}
+        shape = linear_shape(module)
+        number = next((blocks[block] for block in blocks if name.startswith(f"{block}.")), None) if shape else None
+        if shape is not None and number is not None:
+            sites.append(Site(name, name.rpartition(".")[2], number, *shape))
+    return sites
+
+
+def compute_dtype(model: nn.Module) -> torch.dtype:
+    """Return the dtype of the model's own float parameters (quantised weights left aside)."""
+    floats = (p.dtype for p in model.parameters() if p.is_floating_point() and p.dtype.itemsize >= 2)
+    return next(floats, torch.float32)
+
+
+def inject(model: nn.Module, targets: Sequence[str], make: Callable[[Site], Sequence[Source]]) -> Injection:
+    """Put low-rank layers into `model`, in place, and freeze the rest of it.
+
+    Args:
+        model: a decoder as `transformers` loads it.
+        targets: last words of the linear maps to adapt, as `q_proj`; of every block.
+        make: gives a site's sources; an empty sequence leaves the site alone.
+
+    Raises:
+        UserError: the model has no linear map of a name asked for; the line names those it has.
+        ValueError: the model has low-rank layers already (give one site several sources instead).
+    """
+    if any(isinstance(module, LowRankLinear) for module in model.modules()):
+        raise ValueError("this model has low-rank layers already: remove them, or make several sources a site")
+    sites = find_sites(model)
+    available = list(dict.fromkeys(site.target for site in sites))
+    if missing := [target for target in targets if target not in available]:
+        raise UserError(
+            f"{type(model).__name__} has no linear map named {', '.join(missing)} in its blocks: "
+            f"choose targets from {', '.join(available) or 'none'}"
+        )
+    model.requires_grad_(False)
+    injection = Injection(model, StateSlot(compute_dtype(model)))
+    for site in sites:
+        if site.target in targets and (sources := make(site)):
+            injection.add(site, sources)
+    return injection

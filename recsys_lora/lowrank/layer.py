@@ -1,0 +1,66 @@
+"""The low-rank layer: y = W0 x + Σ_s scale_s · P_s (A_s^T dropout(x)), summed over the layer's sources."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from recsys_lora.lowrank.source import Source
+from recsys_lora.lowrank.state import StateSlot
+
+
+def linear_shape(module: nn.Module) -> tuple[int, int] | None:
+    """Return (in_features, out_features) of a linear map, None for any other module.
+
+    Known are `nn.Linear`, everything that calls itself linear and carries both widths (quantised layers), and GPT-2's
+    `Conv1D`, whose weight is stored the other way round.
+    """
+    if isinstance(module, Conv1D):
+        return int(module.weight.shape[0]), int(module.weight.shape[1])
+    widths = getattr(module, "in_features", None), getattr(module, "out_features", None)
+    if isinstance(module, nn.Linear) or "Linear" in type(module).__name__:
+        return cast("tuple[int, int]", widths) if None not in widths else None
+    return None
+
+
+class LowRankLinear(nn.Module):
+    """A frozen linear map with low-rank updates.
+
+    The sources are held by the `Injection` that made this layer, not registered here: the model's own parameters,
+    state dict and train/eval mode stay as they were.
+
+    Args:
+        base: the frozen map, `nn.Linear` or GPT-2's `Conv1D` or a quantised linear layer.
+        sources: where the factors come from; their updates add up.
+        slot: where the batch's factors are found.
+    """
+
+    def __init__(self, base: nn.Module, sources: Sequence[Source], slot: StateSlot) -> None:
+        super().__init__()
+        self.base = base
+        self.sources = tuple(sources)
+        self.slot = slot
+        # These two give a fresh tensor that nothing keeps, so the update can be added in place. A quantised layer
+        # may keep its output.
+        self._in_place = type(base) in (nn.Linear, Conv1D)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (B, T, in) to (B, T, out)."""
+        state = self.slot.current
+        updates = [(s.scale, *update) for s in self.sources if (update := s.project(x, state)) is not None]
+        if not updates:
+            return cast("Tensor", self.base(x))
+        y: Tensor = self.base(x.flatten(0, 1))  # (B·T, out), no view: an in-place sum on a view is slow in autograd
+        for scale, u, P in updates:
+            y = self._add(y, scale, u.to(y.dtype), P.to(y.dtype))
+        return y.view(*x.shape[:-1], -1)
+
+    def _add(self, y: Tensor, scale: float, u: Tensor, P: Tensor) -> Tensor:
+        """Return y (B·T, out) + scale · u P^T for u (B, T, R) and P (out, R) or (B, out, R)."""
+        if P.dim() == 3:
+            return torch.baddbmm(y.view(*u.shape[:-1], -1), u, P.mT, alpha=scale).flatten(0, 1)
+        if self._in_place:
+            return y.addmm_(u.flatten(0, 1), P.T, alpha=scale)
+        return torch.addmm(y, u.flatten(0, 1), P.T, alpha=scale)

@@ -1,0 +1,105 @@
+"""What the layers need to know about the batch at hand: the generated factors and each sample's task.
+
+One object, never changed and *replaced* as a whole by the next forward, so that gradient checkpointing recomputes a
+layer with the factors its forward used. See `checkpointing.py` for how it is tied to one forward and its backward.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class _Projection:
+    """The last `dropout(x) A` of a batch: q, k and v of one block read the same x."""
+
+    x: Tensor
+    version: int
+    key: str
+    dropped: bool
+    product: Tensor
+
+
+@dataclass(frozen=True)
+class BatchState:
+    """The factors of one batch.
+
+    Attributes:
+        generated: key -> A (B, in, R), already times alpha / R and in the backbone's dtype.
+        task: each sample's task (B,), int64.
+        untied: the state as it was set, where `generated` holds leaf copies for one checkpointed forward.
+    """
+
+    generated: Mapping[str, Tensor] = field(default_factory=dict)
+    task: Tensor | None = None
+    untied: "BatchState | None" = field(default=None, repr=False, compare=False)
+    _last: list[_Projection] = field(default_factory=list, repr=False, compare=False)
+
+    def remembered(self, x: Tensor, key: str, dropped: bool) -> Tensor | None:
+        """Return the product made last for this very `x`, or None."""
+        for last in self._last:
+            if last.x is x and last.version == x._version and last.key == key and last.dropped == dropped:
+                return last.product
+        return None
+
+    def remember(self, x: Tensor, key: str, dropped: bool, product: Tensor) -> None:
+        """Keep `product` until another one is made."""
+        self._last[:] = [_Projection(x, x._version, key, dropped, product)]
+
+
+@dataclass(frozen=True)
+class GeneratedShape:
+    """What the layers that read one generated A expect: A is (B, in_features, rank) and is scaled by `scale`."""
+
+    in_features: int
+    rank: int
+    scale: float
+
+
+class StateSlot:
+    """The one place where layers find the present `BatchState`; None means: no pair, the original model."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        """Args: dtype: what the backbone computes in; the factors are cast to it once a batch, not once a layer."""
+        self.dtype = dtype
+        self.shapes: dict[str, GeneratedShape] = {}
+        self.current: BatchState | None = None
+
+    def declare(self, key: str, shape: GeneratedShape) -> None:
+        """Register a layer that reads the generated factors `key`.
+
+        Raises:
+            ValueError: another layer reads the same key with another shape or scale.
+        """
+        known = self.shapes.setdefault(key, shape)
+        if known != shape:
+            raise ValueError(f"generated factors {key!r} are read as {known} by one layer and as {shape} by another")
+
+    def set(self, generated: Mapping[str, Tensor] | None = None, task: Tensor | None = None) -> BatchState:
+        """Replace the state for the next forward.
+
+        Args:
+            generated: key -> A (B, in, R) of every key in `shapes`, unscaled, any float dtype.
+            task: each sample's task (B,), for `Routed` sources.
+
+        Raises:
+            ValueError: a key is missing or unknown, or an A has another shape than its layers read.
+        """
+        given = generated or {}
+        if given and set(given) != set(self.shapes):
+            raise ValueError(f"factors for {sorted(given)} were given, the layers read {sorted(self.shapes)}")
+        scaled = {}
+        for key, factor in given.items():
+            shape = self.shapes[key]
+            if factor.dim() != 3 or factor.shape[1:] != (shape.in_features, shape.rank):
+                wanted = f"(B, {shape.in_features}, {shape.rank})"
+                raise ValueError(f"factors {key!r} have shape {tuple(factor.shape)}, the layers read {wanted}")
+            scaled[key] = (factor * shape.scale).to(self.dtype)
+        self.current = BatchState(scaled, task)
+        return self.current
+
+    def clear(self) -> None:
+        """Forget the batch: `Generated` layers give the original output again."""
+        self.current = None
