@@ -1,0 +1,1 @@
+"""Collaborative encoders: ids and histories become vectors, vectors become scores."""

@@ -1,0 +1,46 @@
+"""The encoders whose score is a dot product, s = e_u · e_i: they score candidates and the whole catalogue cheaply."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class DotProductEncoder(nn.Module, ABC):
+    """Base of MF, LightGCN and SASRec; a subclass says where the vectors come from."""
+
+    def __init__(self, dim: int, history_length: int) -> None:
+        """Declare widths: `dim` of both vectors, `history_length` items of history read (0 for none)."""
+        super().__init__()
+        self.user_dim = dim
+        self.item_dim = dim
+        self.history_length = history_length
+
+    @abstractmethod
+    def user_vectors(self, user: Tensor, history: Tensor) -> Tensor:
+        """Return e_u (B, D)."""
+
+    @abstractmethod
+    def item_vectors(self, item: Tensor) -> Tensor:
+        """Return e_i (..., D) of items (...)."""
+
+    @abstractmethod
+    def item_table(self) -> Tensor:
+        """Return every item's e_i (N+1, D)."""
+
+    def encode(self, user: Tensor, history: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (e_u (B, D), e_i (B, D))."""
+        return self.user_vectors(user, history), self.item_vectors(item)
+
+    def score(self, user: Tensor, history: Tensor, item: Tensor) -> Tensor:
+        """Return the logits e_u · e_i (B,)."""
+        e_u, e_i = self.encode(user, history, item)
+        return (e_u * e_i).sum(-1)
+
+    def score_candidates(self, user: Tensor, history: Tensor, items: Tensor) -> Tensor:
+        """Return the logits (B, C) of `items` (B, C)."""
+        return torch.einsum("bd,bcd->bc", self.user_vectors(user, history), self.item_vectors(items))
+
+    def score_all(self, user: Tensor, history: Tensor) -> Tensor:
+        """Return the logits (B, N+1) of every item; column 0 is padding and means nothing."""
+        return self.user_vectors(user, history) @ self.item_table().T

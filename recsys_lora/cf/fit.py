@@ -1,0 +1,189 @@
+"""Fit an encoder, keep the best by validation AUC; save, load and score with it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.loggers import CSVLogger
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from recsys_lora.cf.encoder import Catalogue, CFData, CollaborativeEncoder, EncoderFactory
+from recsys_lora.cf.module import CFModule, RowTensors
+from recsys_lora.cf.settings import FitSettings, TrainerSettings
+from recsys_lora.console import Advance, progress
+from recsys_lora.data.history import History
+from recsys_lora.data.prepared import Rows
+from recsys_lora.errors import UserError
+from recsys_lora.files import read_json, write_json
+
+WEIGHTS = "encoder.safetensors"
+DESCRIPTION = "encoder.json"
+
+
+@dataclass(frozen=True)
+class CFResult:
+    """A fitted encoder.
+
+    Attributes:
+        encoder: in evaluation mode, on the CPU, frozen, with the weights of the best validation.
+        curve: one record a validation: epoch, step, train_loss, valid_auc, valid_uauc.
+        best: the record of the chosen weights.
+    """
+
+    encoder: nn.Module
+    curve: list[dict[str, float]]
+    best: dict[str, float]
+
+
+class _KeepBest(Callback):
+    """Copies the encoder's weights whenever the validation AUC is the best so far, and tells the progress display."""
+
+    def __init__(self, advance: Advance) -> None:
+        self.advance = advance
+        self.best: dict[str, float] = {}
+        self.weights: dict[str, Tensor] = {}
+        self.epochs = 0
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        module = cast(CFModule, pl_module)
+        latest = module.curve[-1]
+        if not self.best or latest["valid_auc"] > self.best["valid_auc"]:
+            self.best = latest
+            self.weights = {name: value.detach().cpu().clone() for name, value in module.encoder.state_dict().items()}
+        done = trainer.current_epoch + 1 - self.epochs
+        self.epochs += done
+        self.advance(done, f"valid AUC {latest['valid_auc']:.4f}, best {self.best['valid_auc']:.4f}")
+
+
+@contextmanager
+def _random_state(seed: int) -> Iterator[None]:
+    """Make draws inside a function of `seed`, and leave the caller's random state as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def fit_encoder(
+    factory: EncoderFactory,
+    data: CFData,
+    fit: FitSettings,
+    trainer: TrainerSettings,
+    seed: int,
+    log_dir: Path | None = None,
+    name: str = "encoder",
+) -> CFResult:
+    """Fit an encoder on the train rows; stop early and choose by AUC on all validation rows.
+
+    Args:
+        factory: makes the untrained encoder from a catalogue.
+        data: a prepared data set.
+        fit: objective and optimiser.
+        trainer: length and device of the fit.
+        seed: start, dropout, drawn items and the order of rows are functions of it.
+        log_dir: where `cf/metrics.csv` goes; None for nowhere.
+        name: what the progress display calls the encoder.
+
+    Raises:
+        UserError: train or validation rows lack a class, or the loss is no longer finite.
+    """
+    for split in ("train", "valid"):
+        _require_both_classes(data.rows(split), split)
+    with _random_state(seed):
+        catalogue = Catalogue.from_prepared(data)
+        encoder = factory(catalogue)
+        length = cast(CollaborativeEncoder, encoder).history_length
+        train, valid = (RowTensors(data.rows(split), data.history, length) for split in ("train", "valid"))
+        module = CFModule(encoder, catalogue, train, valid, fit, seed)
+        with progress(f"fit {name}", trainer.max_epochs, "epochs") as advance:
+            keep = _KeepBest(advance)
+            _lightning_trainer(trainer, keep, log_dir).fit(module)
+    encoder.cpu().load_state_dict(keep.weights)
+    return CFResult(encoder.eval().requires_grad_(False), module.curve, keep.best)
+
+
+def _require_both_classes(rows: Rows, split: str) -> None:
+    labels = np.unique(rows.label)
+    if len(labels) < 2:
+        raise UserError(
+            f"data: the {len(rows)} {split} rows hold {len(labels)} of the two classes, so nothing can be learned or "
+            f"measured: check data.positive and data.split"
+        )
+
+
+def _lightning_trainer(settings: TrainerSettings, keep: _KeepBest, log_dir: Path | None) -> lightning.Trainer:
+    return lightning.Trainer(
+        max_epochs=settings.max_epochs,
+        max_steps=settings.max_steps or -1,
+        accelerator=settings.accelerator,
+        devices=1,
+        limit_train_batches=settings.limit_train_batches,
+        val_check_interval=settings.val_check_interval,
+        check_val_every_n_epoch=settings.check_val_every_n_epoch,
+        gradient_clip_val=settings.gradient_clip_val,
+        num_sanity_val_steps=0,
+        callbacks=[keep, EarlyStopping("valid_auc", mode="max", patience=settings.patience)],
+        logger=CSVLogger(log_dir, name="cf", version="") if log_dir else False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+
+
+def save_encoder(folder: Path, encoder: nn.Module, description: dict[str, Any]) -> None:
+    """Write an encoder's weights and a JSON description (its key, settings, metrics) into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in encoder.state_dict().items()}, folder / WEIGHTS)
+    write_json(folder / DESCRIPTION, description)
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Return the description that `save_encoder` wrote."""
+    return cast(dict[str, Any], read_json(folder / DESCRIPTION))
+
+
+def load_encoder(factory: EncoderFactory, catalogue: Catalogue, folder: Path) -> nn.Module:
+    """Return a saved encoder, frozen and in evaluation mode, on the CPU.
+
+    Raises:
+        UserError: the weights are missing or belong to another encoder, width or data set.
+    """
+    path = folder / WEIGHTS
+    if not path.exists():
+        raise UserError(f"{path}: no saved encoder: fit it first (stage.force=[cf])")
+    with _random_state(0):
+        encoder = factory(catalogue)
+    try:
+        encoder.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        what = " ".join(str(error).split())
+        raise UserError(
+            f"{path}: saved by another encoder or for other data ({what}): refit with stage.force=[cf]"
+        ) from error
+    return encoder.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def score_rows(
+    encoder: nn.Module, rows: Rows, history: History, device: torch.device | str = "cpu", batch_rows: int = 8192
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the encoder's logits (n,) of `rows`, in their order, on `device`; the encoder's mode is left as it was."""
+    model = cast(CollaborativeEncoder, encoder)
+    was_training = encoder.training
+    encoder.eval().to(device)
+    parts = []
+    for start in range(0, len(rows), batch_rows):
+        some = RowTensors(
+            rows.take(np.arange(start, min(start + batch_rows, len(rows)))), history, model.history_length
+        )
+        user, read, item, _ = some.to(device).pick(torch.arange(len(some), device=device))
+        parts.append(model.score(user, read, item).double().cpu().numpy())
+    encoder.train(was_training)
+    return np.concatenate(parts) if parts else np.zeros(0)

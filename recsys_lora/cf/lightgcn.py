@@ -1,0 +1,114 @@
+"""LightGCN (He et al., SIGIR 2020): vectors smoothed over the graph of users and the items they liked.
+
+    E_{k+1} = D^-1/2 A D^-1/2 E_k,    e = mean(E_0, ..., E_K),    s(u, i) = e_u · e_i
+
+A has an edge for each distinct positive (user, item) of train, no self-loops. A node without an edge keeps E_0 / (K+1).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recsys_lora.cf.dot import DotProductEncoder
+from recsys_lora.cf.encoder import Catalogue
+from recsys_lora.cf.table import Unseen, fill_unseen
+from recsys_lora.types import NonNegativeInt, PositiveFloat, PositiveInt
+
+
+def normalised_adjacency(catalogue: Catalogue) -> Tensor:
+    """Return D^-1/2 A D^-1/2 as a sparse CSR tensor (n, n), n = U+1 + N+1: users first, then items."""
+    first_item = catalogue.num_users + 1
+    size = first_item + catalogue.num_items + 1
+    edges = torch.stack([catalogue.train_user, catalogue.train_item + first_item])  # (2, positives)
+    edges = torch.unique(edges, dim=1)  # type: ignore[no-untyped-call]  # (2, E)
+    edges = torch.cat([edges, edges.flip(0)], dim=1)  # (2, 2E), both directions
+    degree = torch.bincount(edges[0], minlength=size).clamp(min=1).float()
+    values = (degree[edges[0]] * degree[edges[1]]).rsqrt()
+    return torch.sparse_coo_tensor(edges, values, (size, size), is_coalesced=False).coalesce().to_sparse_csr()
+
+
+class _Propagate(torch.autograd.Function):
+    """One product with the adjacency; as it is symmetric, the gradient is the same product (no transpose is built)."""
+
+    @staticmethod
+    def forward(ctx: Any, adjacency: Tensor, vectors: Tensor) -> Tensor:
+        ctx.adjacency = adjacency
+        return adjacency @ vectors
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        return None, ctx.adjacency @ gradients[0].contiguous()
+
+
+class LightGCN(DotProductEncoder):
+    """Graph-smoothed id vectors; it reads no history. Propagation runs once and is kept while the weights stand."""
+
+    adjacency: Tensor
+    seen: Tensor
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        dim: PositiveInt = 64,
+        layers: NonNegativeInt = 2,
+        init_std: PositiveFloat = 0.1,
+        unseen: Unseen = "zero",
+    ) -> None:
+        """Build the graph and draw E_0 from N(0, init_std^2).
+
+        Args:
+            catalogue: the data set's ids and graph edges.
+            dim: width D of the vectors.
+            layers: how many times K the vectors are smoothed; 0 is matrix factorisation.
+            init_std: spread of the start.
+            unseen: vectors of ids that never occur in train.
+        """
+        super().__init__(dim, history_length=0)
+        self.layers = layers
+        self.unseen = unseen
+        self.first_item = catalogue.num_users + 1
+        seen = torch.cat([catalogue.seen_users, catalogue.seen_items])
+        self.register_buffer("seen", seen, persistent=False)
+        self.register_buffer("adjacency", normalised_adjacency(catalogue), persistent=False)
+        self.weight = nn.Parameter(torch.randn(len(seen), dim) * init_std * seen.unsqueeze(-1))  # (n, D)
+        self._kept: tuple[tuple[int, int], Tensor] | None = None
+
+    def propagated(self) -> Tensor:
+        """Return the smoothed vectors (n, D) of all users, then all items."""
+        if self.training or (torch.is_grad_enabled() and self.weight.requires_grad):
+            return self._propagate()
+        state = (self.weight.data_ptr(), self.weight._version)
+        if self._kept is None or self._kept[0] != state:
+            with torch.inference_mode(False), torch.no_grad():
+                self._kept = (state, self._propagate())
+        return self._kept[1]
+
+    def _propagate(self) -> Tensor:
+        layer = total = self.weight
+        for _ in range(self.layers):
+            layer = _Propagate.apply(self.adjacency, layer)  # type: ignore[no-untyped-call]
+            total = total + layer
+        return total / (self.layers + 1)
+
+    def train(self, mode: bool = True) -> "LightGCN":
+        """Switch between training and evaluation, forgetting the kept vectors."""
+        self._kept = None
+        super().train(mode)
+        return self
+
+    def _vectors(self, ids: Tensor, first: int, last: int) -> Tensor:
+        table, seen = self.propagated()[first:last], self.seen[first:last]
+        return fill_unseen(torch.nn.functional.embedding(ids, table), table, seen, ids, self.unseen)
+
+    def user_vectors(self, user: Tensor, history: Tensor) -> Tensor:
+        """Return the users' smoothed vectors (B, D)."""
+        return self._vectors(user, 0, self.first_item)
+
+    def item_vectors(self, item: Tensor) -> Tensor:
+        """Return the items' smoothed vectors (..., D)."""
+        return self._vectors(item, self.first_item, len(self.weight))
+
+    def item_table(self) -> Tensor:
+        """Return every item's smoothed vector (N+1, D)."""
+        return self.item_vectors(torch.arange(len(self.weight) - self.first_item, device=self.weight.device))

@@ -1,0 +1,152 @@
+"""One LightningModule fits every encoder: rows live as tensors on the device, a step picks some by index."""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recsys_lora.cf import objectives
+from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
+from recsys_lora.cf.settings import FitSettings
+from recsys_lora.data.history import History
+from recsys_lora.data.prepared import Rows
+from recsys_lora.errors import UserError
+from recsys_lora.metrics.ranking import auc, uauc
+
+
+class RowTensors(nn.Module):
+    """Rows as buffers, so that they move to the device with the module and are never saved with it."""
+
+    user: Tensor
+    item: Tensor
+    label: Tensor
+    history: Tensor
+
+    def __init__(self, rows: Rows, history: History, length: int) -> None:
+        """Read the rows and the last `length` items of each row's history (0 for none)."""
+        super().__init__()
+        read = history.last(rows.user, rows.position, length) if length else np.zeros((len(rows), 0))
+        for name, values in (("user", rows.user), ("item", rows.item), ("history", read)):
+            ids = torch.from_numpy(np.ascontiguousarray(values, dtype=np.int32))
+            self.register_buffer(name, ids, persistent=False)
+        self.register_buffer("label", torch.from_numpy(rows.label.astype(np.float32)), persistent=False)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.user)
+
+    def pick(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return (user (B,), history (B, L), item (B,), label (B,)) of some rows."""
+        return self.user[index].long(), self.history[index].long(), self.item[index].long(), self.label[index]
+
+
+class IndexBatches:
+    """Row numbers in batches of nearly equal size; a shuffled order is a function of (seed, epoch)."""
+
+    def __init__(self, index: Tensor, batch_rows: int, seed: int | None) -> None:
+        """Cut `index` (n,) into batches of at most `batch_rows`; `seed=None` keeps the order."""
+        self.index = index
+        self.count = max(1, -(-len(index) // batch_rows))
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return self.count
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Yield one epoch; the next iteration is the next epoch."""
+        order = self.index
+        if self.seed is not None:
+            draw = np.random.default_rng((self.seed, self.epoch)).permutation(len(order))
+            order = order[torch.from_numpy(draw)]
+            self.epoch += 1
+        return iter(order.tensor_split(self.count))
+
+
+class CFModule(lightning.LightningModule):
+    """Trains an encoder by `fit.objective` and reports AUC and UAUC on all validation rows.
+
+    Attributes:
+        curve: one record a validation: epoch, step, train_loss, valid_auc, valid_uauc.
+    """
+
+    pool: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        catalogue: Catalogue,
+        train: RowTensors,
+        valid: RowTensors,
+        fit: FitSettings,
+        seed: int,
+    ) -> None:
+        """Take an untrained encoder, the rows as tensors, and how to fit."""
+        super().__init__()
+        self.encoder = encoder
+        self.train_rows = train
+        self.valid_rows = valid
+        self.fit_settings = fit
+        self.seed = seed
+        self.register_buffer("pool", catalogue.seen_items.nonzero().squeeze(1), persistent=False)
+        self.curve: list[dict[str, float]] = []
+        self._losses: list[Tensor] = []
+        self._scores: list[Tensor] = []
+
+    def train_dataloader(self) -> IndexBatches:
+        """Give all labelled rows for BCE, the positive ones for the ranking objectives."""
+        labels = self.train_rows.label.cpu()
+        everything = self.fit_settings.objective == "bce"
+        index = torch.arange(len(labels)) if everything else labels.nonzero().squeeze(1)
+        return IndexBatches(index, self.fit_settings.batch_rows, self.seed)
+
+    def val_dataloader(self) -> IndexBatches:
+        """Give all validation rows in order."""
+        return IndexBatches(torch.arange(len(self.valid_rows)), self.fit_settings.scoring_rows, None)
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """Return the objective's loss on the rows numbered `batch` (B,)."""
+        user, history, item, label = self.train_rows.pick(batch)
+        encoder = cast(CollaborativeEncoder, self.encoder)
+        if self.fit_settings.objective == "bce":
+            loss = objectives.pointwise(encoder, user, history, item, label)
+        else:
+            negatives = objectives.draw_items(self.pool, len(user), self.fit_settings.negatives)
+            rank = objectives.bpr if self.fit_settings.objective == "bpr" else objectives.sampled_softmax
+            loss = rank(encoder, user, history, item, negatives)
+        self._losses.append(loss.detach())
+        return loss
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        """Score the rows numbered `batch` (B,)."""
+        user, history, item, _ = self.valid_rows.pick(batch)
+        self._scores.append(cast(CollaborativeEncoder, self.encoder).score(user, history, item))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics.
+
+        Raises:
+            UserError: the loss or a score is not a finite number.
+        """
+        score = torch.cat(self._scores).double().cpu().numpy()
+        loss = float(torch.stack(self._losses).mean()) if self._losses else float("nan")
+        self._scores, self._losses = [], []
+        where = f"epoch {self.current_epoch + 1}, step {self.global_step}"
+        if not np.isfinite(score).all() or not np.isfinite(loss):
+            raise UserError(f"CF fit: the loss is no longer a finite number ({where}): lower cf.fit.lr")
+        label, user = self.valid_rows.label.cpu().numpy(), self.valid_rows.user.cpu().numpy()
+        found = {"valid_auc": auc(label, score), "valid_uauc": uauc(user, label, score)[0]}
+        self.curve.append({"epoch": self.current_epoch + 1, "step": self.global_step, "train_loss": loss, **found})
+        self.log_dict({**found, "train_loss": loss}, logger=True)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return Adam with the decay in the gradient, or decoupled."""
+        kind: type[Any] = torch.optim.Adam if self.fit_settings.decay == "l2" else torch.optim.AdamW
+        optimizer: torch.optim.Optimizer = kind(
+            self.encoder.parameters(), lr=self.fit_settings.lr, weight_decay=self.fit_settings.weight_decay, fused=True
+        )
+        return optimizer

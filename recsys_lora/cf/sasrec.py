@@ -1,0 +1,128 @@
+"""SASRec (Kang & McAuley, ICDM 2018): causal self-attention over a user's last positives.
+
+    x_t = sqrt(D) · item[h_t] + position[t]
+    block:  q = LayerNorm(x);  y = LayerNorm(q + Attention(q, x, x));  x' = y + FFN(y)
+    e_u = LayerNorm(x')[last],    s(u, i) = e_u · item[i]
+
+The LayerNorm is on the query alone and the residual is the normalised query, as in the code behind the published
+numbers. Only the last state is scored, so the last block computes only that one.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recsys_lora.cf.dot import DotProductEncoder
+from recsys_lora.cf.encoder import Catalogue
+from recsys_lora.cf.table import IdTable, Unseen
+from recsys_lora.errors import UserError
+from recsys_lora.types import PositiveFloat, PositiveInt, Probability
+
+
+class Block(nn.Module):
+    """Causal self-attention and a position-wise network."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        """Make the projections; `dropout` acts on attention weights and inside the network."""
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.norm_query = nn.LayerNorm(dim, eps=1e-8)
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(dim, 2 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-8)
+        self.network = nn.Sequential(
+            nn.Linear(dim, dim), nn.Dropout(dropout), nn.ReLU(), nn.Linear(dim, dim), nn.Dropout(dropout)
+        )
+
+    def forward(self, x: Tensor, visible: Tensor) -> Tensor:
+        """Return the new states (B, Q, D) of the last Q positions.
+
+        Args:
+            x: states of all positions (B, L, D).
+            visible: which positions each query may read (B, 1, Q, L) bool; every query reads at least one.
+        """
+        normed = self.norm_query(x[:, -visible.shape[2] :])  # (B, Q, D)
+        key, value = self.key_value(x).chunk(2, dim=-1)
+        dropout = self.dropout if self.training else 0.0
+        mixed = functional.scaled_dot_product_attention(
+            self._split(self.query(normed)), self._split(key), self._split(value), visible, dropout
+        )  # (B, heads, Q, D / heads)
+        y = self.norm(normed + self.out(mixed.transpose(1, 2).flatten(2)))
+        states: Tensor = y + self.network(y)
+        return states
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # (B, heads, L, D / heads)
+
+
+class SASRec(DotProductEncoder):
+    """Reads the history, not the user id: unseen users are no problem, a user without history gets a learned vector."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        dim: PositiveInt = 64,
+        history_length: PositiveInt = 25,
+        blocks: PositiveInt = 2,
+        heads: PositiveInt = 1,
+        dropout: Probability = 0.2,
+        init_std: PositiveFloat = 0.02,
+        unseen: Unseen = "zero",
+    ) -> None:
+        """Draw the tables from N(0, init_std^2).
+
+        Args:
+            catalogue: the data set's ids.
+            dim: width D of the vectors.
+            history_length: how many last positives L are read.
+            blocks: how many attention blocks.
+            heads: attention heads; they divide `dim`.
+            dropout: on inputs, attention weights and in the position-wise network.
+            init_std: spread of the tables' start.
+            unseen: vectors of items that never occur in train.
+
+        Raises:
+            UserError: the heads do not divide the width.
+        """
+        super().__init__(dim, history_length)
+        if dim % heads:
+            raise UserError(f"cf.encoder: dim={dim} cannot be divided among heads={heads}: choose a multiple")
+        self.items = IdTable(catalogue.seen_items, dim, init_std, unseen)
+        self.position = nn.Parameter(torch.randn(history_length, dim) * init_std)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(Block(dim, heads, dropout) for _ in range(blocks))
+        self.norm = nn.LayerNorm(dim, eps=1e-8)
+
+    def user_vectors(self, user: Tensor, history: Tensor) -> Tensor:
+        """Return the last state (B, D) of each history (B, L); only its last `history_length` items are read."""
+        history = history[:, -self.history_length :]
+        L = history.shape[1]
+        real = (history != 0).unsqueeze(-1)  # (B, L, 1)
+        x = self.items(history) * math.sqrt(self.user_dim) + self.position[len(self.position) - L :]
+        x = self.dropout(x) * real  # (B, L, D)
+        visible = self._visible(history)  # (B, 1, L, L)
+        for block in self.blocks[:-1]:
+            x = block(x, visible) * real
+        x = self.blocks[-1](x, visible[:, :, -1:]) * real[:, -1:]  # (B, 1, D)
+        last: Tensor = self.norm(x[:, -1])
+        return last
+
+    @staticmethod
+    def _visible(history: Tensor) -> Tensor:
+        L = history.shape[1]
+        causal = torch.ones(L, L, dtype=torch.bool, device=history.device).tril()
+        itself = torch.eye(L, dtype=torch.bool, device=history.device)  # padding reads itself, for a finite softmax
+        return ((history != 0).unsqueeze(1) & causal | itself).unsqueeze(1)
+
+    def item_vectors(self, item: Tensor) -> Tensor:
+        """Return the items' rows (..., D)."""
+        vectors: Tensor = self.items(item)
+        return vectors
+
+    def item_table(self) -> Tensor:
+        """Return every item's row (N+1, D)."""
+        return self.items.all()
