@@ -150,13 +150,13 @@ def ndcg_at(score: Array, relevance: Array, k: int) -> Floats:
     gain: Floats = np.where(rank <= k, relevance / np.log2(rank + 1.0), 0.0).sum(axis=1)
     best = -np.sort(-relevance, axis=1)[:, :k]  # (Q, min(k, C))
     ideal: Floats = (best / np.log2(np.arange(2, best.shape[1] + 2))).sum(axis=1)
-    return _where_relevant(relevance, gain / np.where(ideal > 0, ideal, 1.0))
+    return _where_relevant(relevance, np.asarray(gain / np.where(ideal > 0, ideal, 1.0)))
 
 
 def hit_rate_at(score: Array, relevance: Array, k: int) -> Floats:
     """Return, (Q,), 1.0 where a relevant candidate is among the first k, else 0.0; NaN where nothing is relevant."""
-    hit = ((ranks(score, relevance) <= k) & (np.asarray(relevance) > 0)).any(axis=1)
-    return _where_relevant(relevance, hit.astype(np.float64))
+    hit: NDArray[np.bool_] = ((ranks(score, relevance) <= k) & (np.asarray(relevance) > 0)).any(axis=1)
+    return _where_relevant(relevance, np.asarray(hit, dtype=np.float64))
 
 
 def mrr(score: Array, relevance: Array) -> Floats:
