@@ -79,7 +79,13 @@ class WeightGenerator(nn.Module):
         self.reader: QueryReader | None = None
         feature_dim = user_dim + item_dim
         if kind == "queries":
-            structure = {"input": input, "queries": queries, "blocks": blocks, "ffn_dim": ffn_dim, "pooling": pooling}
+            structure: dict[str, Any] = {
+                "input": input,
+                "queries": queries,
+                "blocks": blocks,
+                "ffn_dim": ffn_dim,
+                "pooling": pooling,
+            }
             structure |= {"user_dim": user_dim, "item_dim": item_dim, "widths": widths, "rank": rank}
             query_dim = query_dim or fitting_query_dim(backbone_parameters, heads, **structure)
             feature_dim = query_dim
@@ -132,7 +138,7 @@ def number_of_queries(queries: int | None, rank: int, pooling: Pooling) -> int:
         return queries or DEFAULT_QUERIES
     if queries not in (None, rank):
         raise UserError(
-            f"model.generator.queries={queries} is not model.rank={rank}, but model.generator.pooling=per_rank_component "
+            f"model.generator.queries={queries} is not model.rank={rank}, but pooling=per_rank_component "
             "takes one query a rank component: leave model.generator.queries null"
         )
     return rank

@@ -1,0 +1,131 @@
+"""What a method sees: prompts as tokens beside the ids that its collaborative encoder reads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recsys_lora.prompts.encode import EncodedPrompts
+
+Padding = Literal["left", "right"]
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """One batch on one process.
+
+    Attributes:
+        input_ids: (B, T) int64, padded.
+        attention_mask: (B, T) bool, True for tokens of the prompt.
+        soft_positions: (B, S) int64, places of the soft tokens in the padded prompt, -1 where there are fewer.
+        user: (B,) the encoder's user.
+        item: (B,) the candidate.
+        history: (B, L) the encoder's history, oldest first, padded with 0 on the left.
+        label: (B,) float32, 1 for a positive.
+        task: (B,) number of the row's task.
+        row: (B,) index in interactions.parquet.
+        place: (B,) index in the prompt set.
+        global_rows: rows of this batch on all processes together, by which losses are averaged.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    soft_positions: Tensor
+    user: Tensor
+    item: Tensor
+    history: Tensor
+    label: Tensor
+    task: Tensor
+    row: Tensor
+    place: Tensor
+    global_rows: int
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "PromptBatch":
+        """Return the batch on a device."""
+        tensors: dict[str, Any] = {
+            field.name: value.to(device, non_blocking=non_blocking)
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **tensors)
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """All rows of a split, ready to be cut into batches; entries of all arrays go together.
+
+    Attributes:
+        prompts: n token sequences.
+        user: (n,) int64.
+        item: (n,) int64.
+        history: (n, L) int64.
+        label: (n,) float32.
+        task: (n,) int64.
+        row: (n,) int64, index in interactions.parquet.
+    """
+
+    prompts: EncodedPrompts
+    user: NDArray[np.int64]
+    item: NDArray[np.int64]
+    history: NDArray[np.int64]
+    label: NDArray[np.float32]
+    task: NDArray[np.int64]
+    row: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def with_encoder_rows(self, index: NDArray[np.integer[Any]]) -> "PromptSet":
+        """Return the same prompts and items with the user and history of other rows: (n,) whose."""
+        return replace(self, user=self.user[index], history=self.history[index])
+
+    def batch(
+        self, index: NDArray[np.integer[Any]], pad_id: int, padding: Padding, global_rows: int | None = None
+    ) -> PromptBatch:
+        """Collect rows into a batch.
+
+        Args:
+            index: (B,) places in this set.
+            pad_id: token that fills up shorter prompts.
+            padding: on which side.
+            global_rows: rows of the batch on all processes; B by default.
+        """
+        lengths = self.prompts.lengths[index]
+        ids, mask, start = pad([self.prompts[i] for i in index], lengths, pad_id, padding)
+        soft = self.prompts.soft_positions[index].astype(np.int64)  # (B, S)
+        columns = {name: torch.from_numpy(getattr(self, name)[index]) for name in _COLUMNS}
+        return PromptBatch(
+            input_ids=torch.from_numpy(ids),
+            attention_mask=torch.from_numpy(mask),
+            soft_positions=torch.from_numpy(np.where(soft < 0, -1, soft + start[:, None])),
+            place=torch.from_numpy(np.asarray(index, dtype=np.int64)),
+            global_rows=len(index) if global_rows is None else global_rows,
+            **columns,
+        )
+
+
+_COLUMNS = ("user", "item", "history", "label", "task", "row")
+
+
+def pad(
+    prompts: Sequence[NDArray[np.int32]], lengths: NDArray[np.int64], pad_id: int, padding: Padding
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
+    """Bring prompts to one length.
+
+    Returns:
+        Token ids (B, T), which of them are the prompt's (B, T), and where each prompt begins (B,).
+    """
+    width = int(lengths.max())
+    start = width - lengths if padding == "left" else np.zeros_like(lengths)
+    ids = np.full((len(prompts), width), pad_id, dtype=np.int64)
+    column = np.arange(width)
+    mask = (column >= start[:, None]) & (column < (start + lengths)[:, None])  # (B, T)
+    ids[mask] = np.concatenate(prompts)
+    return ids, mask, start

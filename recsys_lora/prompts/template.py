@@ -1,0 +1,141 @@
+"""A prompt's wording: text with named slots, and what fills them for one row.
+
+Slots are `{history}` (a list, shortened where the prompt gets too long), `{title}` (truncated as the last resort), the
+data set's words (`{item}`, `{items}`) and whatever texts a method offers. `<user>`, `<item>` and the like stand for
+soft tokens where a method declares them; rendered, each is the one character `SOFT`, which titles cannot hold.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from string import Formatter
+from typing import Literal
+
+from recsys_lora.errors import UserError
+from recsys_lora.types import NonNegativeInt, PositiveInt
+
+SOFT = "\ue000"
+"""Stands for one soft token in a rendered prompt: a private-use character, removed from all titles."""
+HISTORY, TITLE = "history", "title"
+
+
+@dataclass(frozen=True)
+class Example:
+    """What one row offers to a template.
+
+    Attributes:
+        history: one mapping of slots an earlier item, oldest first; each has at least `title`.
+        texts: slots of the prompt itself; has at least `title`.
+    """
+
+    history: Sequence[Mapping[str, str]] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+class Template:
+    """The wording of one task's prompt.
+
+    Args:
+        text: the prompt, with slots.
+        no_history: the prompt of a user without history; same slots but `{history}`.
+        item: how one item of the history is written, with slots.
+        separator: what joins the items of the history.
+        history_items: items of history shown at most, the latest; 0 shows none and always uses `no_history`.
+        title_tokens: a longer title is cut.
+        max_tokens: a longer prompt loses its oldest history items; None is the backbone's context length.
+        line_break: how a line break of the text is written: `backslash_n` is the two characters that stand in the
+            file of CoRA's authors.
+        soft_tokens: names that, in angle brackets, stand for a soft token.
+
+    Raises:
+        UserError: the texts have slots that cannot be, or differ in their soft tokens.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        no_history: str,
+        item: str = '"{title}"',
+        separator: str = ", ",
+        history_items: NonNegativeInt = 10,
+        title_tokens: PositiveInt = 64,
+        max_tokens: PositiveInt | None = None,
+        line_break: Literal["newline", "backslash_n"] = "newline",
+        soft_tokens: Sequence[str] = (),
+    ) -> None:
+        self.item, self.separator = item, separator
+        self.history_items, self.title_tokens, self.max_tokens = history_items, title_tokens, max_tokens
+        broken = "\n" if line_break == "newline" else "\\n"
+        self.text, self.no_history = (part.replace("\n", broken) for part in (text, no_history))
+        if HISTORY in slots(self.no_history):
+            raise UserError(
+                "model.prompt.no_history: has the slot {history}, which is empty for such users: leave it out"
+            )
+        names = [soft_names(part, soft_tokens) for part in (self.text, self.no_history)]
+        if names[0] != names[1]:
+            raise UserError(
+                f"model.prompt: text has the soft tokens {names[0]} and no_history {names[1]}: make them equal"
+            )
+        self.soft_names: list[str] = names[0]
+        for name in soft_tokens:
+            self.text, self.no_history = (part.replace(f"<{name}>", SOFT) for part in (self.text, self.no_history))
+
+    @property
+    def ending(self) -> str:
+        """The last part of every prompt: what follows its last slot or soft token."""
+        return list(Formatter().parse(self.text))[-1][0].rpartition(SOFT)[2]
+
+    def render(self, example: Example, words: Mapping[str, str], items: int | None = None) -> str:
+        """Fill the slots.
+
+        Args:
+            example: what fills them.
+            words: the data set's own (`item`, `items`).
+            items: items of history shown at most; None is `history_items`.
+
+        Raises:
+            UserError: a slot that nothing fills.
+        """
+        items = self.history_items if items is None else items
+        history = example.history[len(example.history) - min(items, len(example.history)) :]
+        shown = [fill(self.item, {**words, **entry}) for entry in history]
+        if not shown:
+            return fill(self.no_history, {**words, **example.texts})
+        return fill(self.text, {**words, **example.texts, HISTORY: self.separator.join(shown)})
+
+
+def slots(text: str) -> list[str]:
+    """Return the names of a text's slots.
+
+    Raises:
+        UserError: its braces do not match.
+    """
+    try:
+        return [name for _, name, _, _ in Formatter().parse(text) if name is not None]
+    except ValueError as error:
+        raise UserError(f"model.prompt: {error} in {text!r}: write a brace that is no slot twice") from error
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """Put values into a text's slots; braces in the values mean nothing.
+
+    Raises:
+        UserError: a slot that nothing fills.
+    """
+    parts = []
+    for literal, name, _, _ in Formatter().parse(text):
+        parts.append(literal)
+        if name is not None:
+            if name not in values:
+                raise UserError(f"model.prompt: nothing fills the slot {{{name}}}: use {', '.join(sorted(values))}")
+            parts.append(values[name])
+    return "".join(parts)
+
+
+def soft_names(text: str, declared: Sequence[str]) -> list[str]:
+    """Return the names of the soft tokens in a text, in their order."""
+    found = [(place, name) for name in declared for place in _places(text, f"<{name}>")]
+    return [name for _, name in sorted(found)]
+
+
+def _places(text: str, mark: str) -> list[int]:
+    return [place for place in range(len(text)) if text.startswith(mark, place)]
