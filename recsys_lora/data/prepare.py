@@ -89,7 +89,7 @@ def prepare(
     if tables.interactions.is_empty():
         raise UserError(f"data={name}: no row is left of {rows_read}: {_reasons(tables.dropped)}")
     arranged = split.arrange(tables)
-    dropped = [*tables.dropped, *arranged.dropped]
+    dropped = [drop for drop in (*tables.dropped, *arranged.dropped) if drop.rows]
     interactions, items = _numbered(arranged, tables, positive)
     manifest = origin | {"key": content_key(origin), "name": name, "version": __version__, "rows_read": rows_read}
     manifest |= {"dropped": [asdict(d) for d in dropped], "remarks": [asdict(r) for r in tables.remarks]}

@@ -30,9 +30,12 @@ def _ratings(text: str, separator: str, path: Path, header: bool) -> pl.DataFram
     body = text.split("\n", 1)[1] if header else text
     table = split_lines(body, separator, columns, path)
     first = 2 if header else 1
+
+    def where(row: int) -> str:
+        return f"{path}, line {first + row}"
+
     return table.with_columns(
-        numbers(table, "rating", pl.Float32(), path, first),
-        numbers(table, "timestamp", pl.Int64(), path, first),
+        numbers(table, "rating", pl.Float32(), where), numbers(table, "timestamp", pl.Int64(), where)
     )
 
 

@@ -2,9 +2,8 @@
 
 import codecs
 import gzip
-import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -76,34 +75,25 @@ def split_lines(text: str, separator: str, columns: Sequence[str], path: Path) -
     return fields.select(pl.col("fields").list.get(i).alias(column) for i, column in enumerate(columns))
 
 
-def numbers(table: pl.DataFrame, column: str, dtype: pl.DataType, path: Path, first_line: int = 1) -> pl.Series:
+def numbers(table: pl.DataFrame, column: str, dtype: pl.DataType, where: Callable[[int], str]) -> pl.Series:
     """Turn a string column into numbers.
 
     Args:
-        table: string columns, one row a line.
+        table: string columns.
         column: which one.
         dtype: what to turn it into; an integer type takes "12.0", too.
-        path: the file, for the message.
-        first_line: the line of the table's first row.
+        where: tells the place of a row of the table, for the message.
 
     Raises:
-        UserError: names the first line that is no number, or not finite.
+        UserError: names the first row that is no number, or not finite.
     """
-    values = table[column].str.strip_chars().cast(pl.Float64, strict=False)
-    exact = table[column].str.strip_chars().cast(pl.Int64, strict=False) if dtype.is_integer() else values
+    text = table[column].str.strip_chars()
+    values = text.cast(pl.Float64, strict=False)
     good = values.is_finite().fill_null(False)
     if not good.all():
-        index = good.arg_min()
-        assert index is not None
-        raise UserError(
-            f"{path}, line {first_line + index}: {column} is {table[column][index]!r}, not a number: correct or remove "
-            "the line"
-        )
+        row = int(good.to_numpy().argmin())
+        raise UserError(f"{where(row)}: {column} is {table[column][row]!r}, not a number: correct or remove the line")
     if dtype.is_integer():
+        exact = text.cast(pl.Int64, strict=False)  # beyond 2^53 a float is not exact
         return exact.fill_null(values.floor().cast(pl.Int64, strict=False)).cast(dtype).alias(column)
     return values.cast(dtype).alias(column)
-
-
-def text_buffer(text: str) -> io.BytesIO:
-    """Return text as a UTF-8 file in memory."""
-    return io.BytesIO(text.encode("utf-8"))
