@@ -1,0 +1,135 @@
+"""A frozen causal language model behind four calls: embed, hidden, last, logits_at."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from recsys_lora.errors import UserError
+from recsys_lora.llm.head import ChosenRows
+from recsys_lora.llm.probe import check_backbone
+
+
+class Backbone(nn.Module):
+    """A decoder as `transformers` loads it: frozen, never in training mode, and without its (B, T, V) logits.
+
+    Attributes:
+        model: the `transformers` model.
+        tokenizer: its tokenizer.
+        identity: what artifacts and checkpoints depend on, JSON-able.
+        label: the name for tables.
+        hidden_size: H.
+        context_length: tokens it can read.
+        pad_id: fills up short prompts.
+        wrap: puts a prompt into the chat template; None where prompts stay as they are.
+    """
+
+    model: Any
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        identity: dict[str, Any],
+        label: str,
+        chat_template: bool = False,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        """Freeze the model and check that it can be scored.
+
+        Raises:
+            UserError: the tokenizer has no chat template though one is asked for, or the model's head or padding
+                behaves in a way that this class does not know.
+        """
+        super().__init__()
+        self.model = model.requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.identity, self.label = identity, label
+        config = self.model.config.get_text_config()
+        config.use_cache = False
+        self.hidden_size: int = config.hidden_size
+        self.context_length = int(getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length)
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+        self.pad_id: int = tokenizer.pad_token_id
+        self.wrap: Callable[[str], str] | None = _chat_wrap(tokenizer, label) if chat_template else None
+        self._takes_positions = "position_ids" in inspect.signature(self.model.base_model.forward).parameters
+        self._head = ChosenRows(self.model)
+        self._checkpointed = _checkpointed_blocks(self.model) if gradient_checkpointing else []
+        self.train()
+        check_backbone(self)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return cast("torch.device", self.model.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are kept in."""
+        return cast("torch.dtype", self.model.dtype)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Return the input embeddings (B, T, H) of token ids (B, T)."""
+        return cast("Tensor", self.model.get_input_embeddings()(ids))
+
+    def hidden(self, embeds: Tensor, mask: Tensor) -> Tensor:
+        """Return the last hidden state, after the final norm and before the head.
+
+        Positions count real tokens only, so a prompt gets the same from either padding side and beside any others.
+
+        Args:
+            embeds: (B, T, H).
+            mask: (B, T), true or 1 at real tokens, which stand together at the right or at the left.
+
+        Returns:
+            (B, T, H); at padding, anything.
+        """
+        mask = mask.long()
+        positions = (mask.cumsum(1) - 1).clamp_min(0)  # (B, T)
+        more = {"position_ids": positions} if self._takes_positions else {}
+        output = self.model.base_model(inputs_embeds=embeds, attention_mask=mask, use_cache=False, **more)
+        return cast("Tensor", output.last_hidden_state)
+
+    @staticmethod
+    def last(hidden: Tensor, mask: Tensor) -> Tensor:
+        """Return the state of each prompt's last real token, (B, H), from (B, T, H) and its mask (B, T)."""
+        places = torch.arange(mask.shape[1], device=mask.device) * mask.long()  # (B, T)
+        index = places.argmax(1)  # (B,)
+        return hidden[torch.arange(len(hidden), device=hidden.device), index]
+
+    def logits_at(self, hidden: Tensor, token_ids: Tensor | list[int]) -> Tensor:
+        """Return the logits of a few tokens, (n, K) in float32, from states (n, H): K rows of the head, not V."""
+        return self._head(hidden, token_ids)
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Keep the model in evaluation mode; only gradient checkpointing, if on, follows `mode`."""
+        super().train(False)
+        for block in self._checkpointed:
+            block.training = mode  # the block's own flag: its parts, with their dropout, stay in evaluation mode
+        return self
+
+
+def _checkpointed_blocks(model: Any) -> list[nn.Module]:
+    """Turn gradient checkpointing on and return the modules that look at their `training` flag for it."""
+    # Frozen weights need the kind that is not reentrant: the embeddings that enter need no gradient.
+    how = {"use_reentrant": False}
+    if hasattr(model, "activation_checkpointing_enable"):  # the name from transformers 5.2x on
+        model.activation_checkpointing_enable(how)
+    else:
+        model.gradient_checkpointing_enable(how)
+    return [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
+
+
+def _chat_wrap(tokenizer: Any, label: str) -> Callable[[str], str]:
+    if not tokenizer.chat_template:
+        raise UserError(f"llm.chat_template=true: {label} has no chat template: set it to false")
+    marker = "<<PROMPT>>"
+    message = [{"role": "user", "content": marker}]
+    whole = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+    before, found, after = whole.partition(marker)
+    if not found:
+        raise UserError(f"llm.chat_template=true: the chat template of {label} changes the prompt: set it to false")
+    return lambda prompt: before + prompt + after

@@ -1,0 +1,67 @@
+"""The named backbones, fetched and verified by this project: small, public, real."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from recsys_lora.assets.fetch import Asset, fetch
+from recsys_lora.assets.known import GEMMA3_270M, SMOLLM2_135M
+from recsys_lora.llm.dtype import DtypeName
+from recsys_lora.llm.gguf import converted
+from recsys_lora.llm.source import Attention, Loading, from_pretrained
+
+if TYPE_CHECKING:
+    import torch
+
+    from recsys_lora.llm.backbone import Backbone
+
+ASSETS: dict[str, tuple[Asset, str]] = {
+    "smollm2_135m": (SMOLLM2_135M, "SmolLM2-135M-Instruct (4-bit, de-quantised)"),
+    "gemma3_270m": (GEMMA3_270M, "Gemma-3-270M (4-bit, de-quantised)"),
+}
+
+
+class FetchedSource(Loading):
+    """A GGUF file known by its checksum, fetched once and converted once.
+
+    Args:
+        name: which.
+        dtype: see `Loading`.
+        attention: see `Loading`.
+        chat_template: see `Loading`.
+        gradient_checkpointing: see `Loading`.
+    """
+
+    def __init__(
+        self,
+        name: Literal["smollm2_135m", "gemma3_270m"],
+        dtype: DtypeName = "auto",
+        attention: Attention = "auto",
+        chat_template: bool = False,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__(dtype, attention, chat_template, gradient_checkpointing)
+        self.name = name
+        self.asset, self.label = ASSETS[name]
+
+    @property
+    def sha256(self) -> str:
+        """The checksum of the published file."""
+        (checksum,) = self.asset.layouts[0].values()
+        if checksum is None:
+            raise ValueError(f"the asset {self.name} has no checksum")
+        return checksum
+
+    def identity(self) -> dict[str, Any]:
+        """Return the file's checksum and the common part."""
+        return {"gguf": self.sha256, **self.common_identity()}
+
+    def load(self, texts: Sequence[str], device: "torch.device | str") -> "Backbone":
+        """Load from the cache; fetch and convert first if it is not there.
+
+        Raises:
+            UserError: it cannot be fetched.
+        """
+        folder = converted(self.sha256, lambda: fetch(self.asset))
+        options = self.options(device)
+        model, tokenizer = from_pretrained(str(folder), f"llm={self.name}", local_files_only=True, **options)
+        return self.backbone(model, tokenizer, device, self.identity(), self.label)

@@ -1,0 +1,73 @@
+"""GGUF files, converted once into a folder that loads in a second.
+
+`transformers` reads GGUF, but takes most of a minute for it, and would keep the weights packed (and several times
+slower) if asked for bfloat16 at once. So the file is read in float32, which de-quantises it, and written as
+safetensors with its tokenizer into the cache.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from recsys_lora.console import progress
+from recsys_lora.errors import UserError
+from recsys_lora.files import atomic_folder, content_key, disk_errors, home
+
+FORMAT = 1
+"""Raised when the conversion changes, so that older folders are made anew."""
+
+
+def converted(sha256: str, file: Callable[[], Path]) -> Path:
+    """Return the folder of a converted GGUF file.
+
+    Args:
+        sha256: the file's checksum, which names the folder.
+        file: gives the file; called only if the cache has no such folder.
+
+    Raises:
+        UserError: the file cannot be read as a model, or the disk is full.
+    """
+    target = home() / "backbones" / content_key({"sha256": sha256, "format": FORMAT})
+    if target.exists():
+        return target
+    with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{target}.lock"):
+            if not target.exists():  # another process may have made it meanwhile
+                _convert(file(), target)
+    return target
+
+
+def _convert(file: Path, target: Path) -> None:
+    with progress(f"converting {file.name} (once)", None, "steps") as advance:
+        model, tokenizer = _read(file)
+        advance(1, "writing")
+        with atomic_folder(target) as folder:
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+        advance(1, "")
+
+
+def _read(file: Path) -> tuple[Any, Any]:
+    import torch
+    import transformers
+
+    from recsys_lora.llm.source import _without_bars
+
+    quiet = _without_bars(transformers)
+    try:
+        packed = transformers.AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, dtype=torch.float32
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    except (OSError, ValueError, KeyError, NotImplementedError, ImportError) as error:
+        raise UserError(f"{file}: cannot be read as a GGUF model ({error}): name another file") from error
+    finally:
+        quiet()
+    # A model read from GGUF refuses to be saved, as it counts as quantised: its weights go into a plain one.
+    config = type(packed.config)(**{k: v for k, v in packed.config.to_dict().items() if k != "quantization_config"})
+    plain = type(packed)(config)
+    plain.load_state_dict(packed.state_dict())
+    return plain, tokenizer

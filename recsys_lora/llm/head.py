@@ -1,0 +1,45 @@
+"""A few rows of the language model's head, instead of all of them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recsys_lora.errors import UserError
+
+
+class ChosenRows:
+    """The head of a causal language model, for chosen tokens.
+
+    What some families do to the logits is read from their config: a factor (Cohere's `logit_scale`), a divisor
+    (Granite's `logits_scaling`), a soft cap (Gemma's `final_logit_softcapping`). `probe.py` checks the result
+    against the whole head, so that a family with yet another habit is refused.
+
+    Args:
+        model: a causal language model of `transformers`.
+
+    Raises:
+        UserError: the model has no head, or one whose rows cannot be taken.
+    """
+
+    def __init__(self, model: Any) -> None:
+        head = model.get_output_embeddings()
+        weight = getattr(head, "weight", None)
+        if not isinstance(head, nn.Module) or not isinstance(weight, Tensor) or not weight.is_floating_point():
+            raise UserError(f"{type(model).__name__} has no head of plain weights: choose a causal language model")
+        config = model.config.get_text_config()
+        self._head = [head]  # in a list, as this is no module and must not own the model's head
+        self.factor = float(getattr(config, "logit_scale", None) or 1) / float(
+            getattr(config, "logits_scaling", None) or 1
+        )
+        self.soft_cap: float | None = getattr(config, "final_logit_softcapping", None)
+
+    def __call__(self, hidden: Tensor, token_ids: Tensor | list[int]) -> Tensor:
+        """Return float32 logits (n, K) of K tokens from hidden states (n, H)."""
+        head: Any = self._head[0]
+        ids = torch.as_tensor(token_ids, device=head.weight.device)
+        logits = hidden.float() @ head.weight[ids].float().T  # (n, K)
+        if getattr(head, "bias", None) is not None:
+            logits = logits + head.bias[ids].float()
+        logits = logits * self.factor
+        return logits if self.soft_cap is None else self.soft_cap * torch.tanh(logits / self.soft_cap)

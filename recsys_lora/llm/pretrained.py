@@ -1,0 +1,159 @@
+"""Backbones of the person's choice: a hub id, a local folder, a GGUF file."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recsys_lora.errors import UserError
+from recsys_lora.files import file_sha256
+from recsys_lora.llm.dtype import DtypeName
+from recsys_lora.llm.gguf import converted
+from recsys_lora.llm.source import Attention, Loading, folder_sha256, from_pretrained
+
+if TYPE_CHECKING:
+    import torch
+
+    from recsys_lora.llm.backbone import Backbone
+
+
+class HubSource(Loading):
+    """Any causal language model on the Hugging Face hub; files in its cache are used without the network.
+
+    Args:
+        name: the hub id, as `Qwen/Qwen2.5-1.5B-Instruct`.
+        revision: branch, tag or commit; a commit makes runs repeatable.
+        dtype: see `Loading`.
+        attention: see `Loading`.
+        chat_template: see `Loading`.
+        gradient_checkpointing: see `Loading`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        revision: str = "main",
+        dtype: DtypeName = "auto",
+        attention: Attention = "auto",
+        chat_template: bool = False,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__(dtype, attention, chat_template, gradient_checkpointing)
+        self.name, self.revision = name, revision
+
+    def identity(self) -> dict[str, Any]:
+        """Return hub id, revision and the common part."""
+        return {"hub": self.name, "revision": self.revision, **self.common_identity()}
+
+    def load(self, texts: Sequence[str], device: "torch.device | str") -> "Backbone":
+        """Load from the local cache if it is there, else from the hub.
+
+        Raises:
+            UserError: there is no such model or the hub cannot be reached.
+        """
+        options = {"revision": self.revision, **self.options(device)}
+        knob = f"llm.name={self.name}"
+        try:
+            model, tokenizer = from_pretrained(self.name, knob, local_files_only=True, **options)
+        except UserError:  # not in the cache, or not whole
+            model, tokenizer = from_pretrained(self.name, knob, **options)
+        return self.backbone(model, tokenizer, device, self.identity(), self.name)
+
+
+class FolderSource(Loading):
+    """A folder as `save_pretrained` writes it: weights, config and tokenizer.
+
+    Args:
+        path: the folder.
+        dtype: see `Loading`.
+        attention: see `Loading`.
+        chat_template: see `Loading`.
+        gradient_checkpointing: see `Loading`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        dtype: DtypeName = "auto",
+        attention: Attention = "auto",
+        chat_template: bool = False,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__(dtype, attention, chat_template, gradient_checkpointing)
+        self.path = Path(path).expanduser().absolute()
+        self.name = self.path.name
+
+    @cached_property
+    def _sha256(self) -> str:
+        if not (self.path / "config.json").is_file():
+            raise UserError(f"llm.path={self.path}: no model folder (it has no config.json): name one that has")
+        return folder_sha256(self.path)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the checksum of the folder's files and the common part.
+
+        Raises:
+            UserError: it is no model folder.
+        """
+        return {"folder": self._sha256, **self.common_identity()}
+
+    def load(self, texts: Sequence[str], device: "torch.device | str") -> "Backbone":
+        """Load from the folder, never from the network.
+
+        Raises:
+            UserError: it is no model folder, or not a causal language model.
+        """
+        identity = self.identity()
+        knob = f"llm.path={self.path}"
+        model, tokenizer = from_pretrained(str(self.path), knob, local_files_only=True, **self.options(device))
+        return self.backbone(model, tokenizer, device, identity, self.name)
+
+
+class GGUFSource(Loading):
+    """A GGUF file, de-quantised once into the cache.
+
+    Args:
+        path: the file.
+        dtype: see `Loading`.
+        attention: see `Loading`.
+        chat_template: see `Loading`.
+        gradient_checkpointing: see `Loading`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        dtype: DtypeName = "auto",
+        attention: Attention = "auto",
+        chat_template: bool = False,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__(dtype, attention, chat_template, gradient_checkpointing)
+        self.path = Path(path).expanduser().absolute()
+        self.name = self.path.stem
+
+    @cached_property
+    def _sha256(self) -> str:
+        if not self.path.is_file():
+            raise UserError(f"llm.path={self.path}: no such file: name a .gguf file")
+        return file_sha256(self.path)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the file's checksum and the common part.
+
+        Raises:
+            UserError: there is no such file.
+        """
+        return {"gguf": self._sha256, **self.common_identity()}
+
+    def load(self, texts: Sequence[str], device: "torch.device | str") -> "Backbone":
+        """Load the converted file; convert it first if the cache does not have it.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
+        identity = self.identity()
+        folder = converted(self._sha256, lambda: self.path)
+        options = self.options(device)
+        model, tokenizer = from_pretrained(str(folder), f"llm.path={self.path}", local_files_only=True, **options)
+        return self.backbone(model, tokenizer, device, identity, f"{self.name} (de-quantised)")

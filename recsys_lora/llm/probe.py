@@ -1,0 +1,50 @@
+"""Two small forwards after loading: is this a model whose scores can be trusted?"""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from recsys_lora.errors import UserError
+
+if TYPE_CHECKING:
+    from recsys_lora.llm.backbone import Backbone
+
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 6e-2}
+"""Of the largest absolute value compared."""
+
+
+@torch.no_grad()
+def check_backbone(backbone: "Backbone") -> None:
+    """Compare chosen logits with the whole head's, and a prompt alone with the same prompt padded on either side.
+
+    Raises:
+        UserError: they differ: the family does something to its logits, or to padding, that is not known here.
+    """
+    vocabulary = backbone.model.get_output_embeddings().weight.shape[0]
+    ids = torch.arange(6, device=backbone.device) * 37 % vocabulary  # (T,)
+    short, mask = ids[:4].view(1, 4), torch.ones(1, 4, dtype=torch.long, device=backbone.device)
+    alone = backbone.last(backbone.hidden(backbone.embed(short), mask), mask)  # (1, H)
+
+    logits = backbone.model(input_ids=short, use_cache=False).logits[:, -1].float()  # (1, V)
+    if not _close(backbone.logits_at(alone, ids), logits[:, ids], backbone.dtype):
+        raise UserError(
+            f"{backbone.label}: {_family(backbone)} changes its logits in an unknown way: use another model"
+        )
+
+    pad = torch.full((1, 2), backbone.pad_id, device=backbone.device)
+    padded = torch.cat([torch.cat([pad, short], 1), torch.cat([short, pad], 1), ids.view(1, 6)])  # (3, 6)
+    real = torch.tensor([[0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [1] * 6], device=backbone.device)
+    beside = backbone.last(backbone.hidden(backbone.embed(padded), real), real)[:2]  # (2, H)
+    if not _close(beside, alone.expand_as(beside), backbone.dtype):
+        raise UserError(
+            f"{backbone.label}: {_family(backbone)} gives a prompt another state when it is padded: use another model"
+        )
+
+
+def _close(given: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:
+    bound = TOLERANCE.get(dtype, 1e-4) * expected.float().abs().max().clamp_min(1e-3)
+    return bool((given.float() - expected.float()).abs().max() <= bound)
+
+
+def _family(backbone: "Backbone") -> str:
+    return type(backbone.model).__name__

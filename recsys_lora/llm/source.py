@@ -1,0 +1,117 @@
+"""Where a backbone comes from: what the `llm` config group chooses."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from recsys_lora.errors import UserError
+from recsys_lora.files import file_sha256
+from recsys_lora.llm.dtype import DtypeName, resolve_dtype
+
+if TYPE_CHECKING:
+    import torch
+
+    from recsys_lora.llm.backbone import Backbone
+
+Attention = Literal["auto", "sdpa", "eager", "flash_attention_2"]
+
+
+class BackboneSource(Protocol):
+    """One way to a backbone."""
+
+    name: str
+
+    def identity(self) -> dict[str, Any]:
+        """Return what artifacts and checkpoints depend on, JSON-able, without loading the model."""
+        ...
+
+    def load(self, texts: Sequence[str], device: "torch.device | str") -> "Backbone":
+        """Load the backbone onto a device.
+
+        Args:
+            texts: the data's titles; only the tiny model, which trains its tokenizer on them, looks at them.
+            device: where to.
+        """
+        ...
+
+
+class Loading:
+    """What all sources have in common: how the model is loaded and run, whatever it is.
+
+    Args:
+        dtype: what the frozen weights are kept and computed in; `auto`: bfloat16 where the device is fast at it.
+        attention: the attention implementation of transformers; `auto` lets it choose.
+        chat_template: wrap prompts in the model's chat template.
+        gradient_checkpointing: keep one state a block and compute the rest again in the backward pass.
+    """
+
+    def __init__(
+        self, dtype: DtypeName, attention: Attention, chat_template: bool, gradient_checkpointing: bool
+    ) -> None:
+        self.dtype = dtype
+        self.attention = attention
+        self.chat_template = chat_template
+        self.gradient_checkpointing = gradient_checkpointing
+
+    def common_identity(self) -> dict[str, Any]:
+        """Return the part of the identity that any source has."""
+        return {"dtype": self.dtype, "chat_template": self.chat_template}
+
+    def options(self, device: "torch.device | str") -> dict[str, Any]:
+        """Return the keyword arguments of `from_pretrained`."""
+        more = {} if self.attention == "auto" else {"attn_implementation": self.attention}
+        return {"dtype": resolve_dtype(self.dtype, device), **more}
+
+    def backbone(
+        self, model: Any, tokenizer: Any, device: "torch.device | str", identity: dict[str, Any], label: str
+    ) -> "Backbone":
+        """Wrap a loaded model."""
+        from recsys_lora.llm.backbone import Backbone
+
+        placed = model.to(device)
+        return Backbone(placed, tokenizer, identity, label, self.chat_template, self.gradient_checkpointing)
+
+
+def from_pretrained(place: str, knob: str, **options: Any) -> tuple[Any, Any]:
+    """Load model and tokenizer by hub id or folder.
+
+    Args:
+        place: hub id or folder.
+        knob: the config entry to name in an error, as `llm.name=...`.
+        options: for `AutoModelForCausalLM.from_pretrained`; `revision` and `local_files_only` for the tokenizer too.
+
+    Raises:
+        UserError: there is no such model, it is no causal language model, or it cannot be reached.
+    """
+    import transformers
+
+    shared = {key: options[key] for key in ("revision", "local_files_only") if key in options}
+    quiet = _without_bars(transformers)
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(place, **options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **shared)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise UserError(f"{knob}: the backbone cannot be loaded: {reason}") from error
+    finally:
+        quiet()
+    return model, tokenizer
+
+
+def _without_bars(transformers: Any) -> Callable[[], None]:
+    """Switch off the library's progress bars, which do not know whether there is a terminal; return the way back."""
+    logging = transformers.utils.logging
+    if not logging.is_progress_bar_enabled():
+        return lambda: None
+    logging.disable_progress_bar()
+    return lambda: logging.enable_progress_bar()
+
+
+def folder_sha256(folder: Path, patterns: Sequence[str] = ("*.json", "*.safetensors", "*.bin", "*.model")) -> str:
+    """Return one SHA-256 for a model folder's files, by name and content."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
+        digest.update(f"{path.name} {file_sha256(path)}\n".encode())
+    return digest.hexdigest()
