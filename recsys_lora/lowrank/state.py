@@ -22,6 +22,11 @@ class _Projection:
     product: Tensor
 
 
+def _version(x: Tensor) -> int:
+    """Return how often x was written to; inference mode does not count, and nothing writes to a layer's input there."""
+    return 0 if x.is_inference() else x._version
+
+
 @dataclass(frozen=True)
 class BatchState:
     """The factors of one batch.
@@ -40,13 +45,13 @@ class BatchState:
     def remembered(self, x: Tensor, key: str, dropped: bool) -> Tensor | None:
         """Return the product made last for this very `x`, or None."""
         for last in self._last:
-            if last.x is x and last.version == x._version and last.key == key and last.dropped == dropped:
+            if last.x is x and last.version == _version(x) and last.key == key and last.dropped == dropped:
                 return last.product
         return None
 
     def remember(self, x: Tensor, key: str, dropped: bool, product: Tensor) -> None:
         """Keep `product` until another one is made."""
-        self._last[:] = [_Projection(x, x._version, key, dropped, product)]
+        self._last[:] = [_Projection(x, _version(x), key, dropped, product)]
 
 
 @dataclass(frozen=True)

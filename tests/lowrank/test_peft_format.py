@@ -1,0 +1,92 @@
+"""Exported adapters give the same outputs in peft; peft's own adapters give the same values and gradients here."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
+
+from recsys_lora.lowrank import Generated, Site, Source, Static, inject
+from recsys_lora.lowrank.peft_format import export
+from tests.lowrank.families import ALL, FAMILIES, tiny
+from tests.lowrank.test_layer import ALPHA, TASKS, B, R, T, injected
+
+
+@pytest.mark.parametrize("kind", ["static", "routed", "generated", "all"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_peft_gives_the_same_outputs(family: str, kind: str, tmp_path: Path) -> None:
+    model, injection, factors = injected(family, kind)
+    ids = torch.randint(0, 97, (B, T))
+    task, pair = 2, {key: factor[1].detach() for key, factor in factors.items()}
+    folder = export(injection, tmp_path / "adapter", "tiny", task=task, pair=pair)
+    injection.state.set({key: a.expand(B, -1, -1) for key, a in pair.items()}, torch.full((B,), task))
+    with torch.no_grad():
+        ours = model(ids).logits
+        theirs = PeftModel.from_pretrained(tiny(family), str(folder))(input_ids=ids).logits
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=2e-5)
+    assert sorted(path.name for path in folder.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
+
+
+def test_mixed_ranks_are_written_a_layer(tmp_path: Path) -> None:
+    def make(site: Site) -> list[Source]:
+        rank = 2 if site.target == "q_proj" else 5
+        return [Static(site.in_features, site.out_features, rank, 8.0)]
+
+    model = tiny("llama")
+    injection = inject(model, ["q_proj", "v_proj", "o_proj"], make)
+    for parameter in injection.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    folder = export(injection, tmp_path / "adapter", "tiny")
+    assert json.loads((folder / "adapter_config.json").read_text())["r"] == 5
+    ids = torch.randint(0, 97, (B, T))
+    with torch.no_grad():
+        theirs = PeftModel.from_pretrained(tiny("llama"), str(folder))(input_ids=ids).logits
+        torch.testing.assert_close(model(ids).logits, theirs, rtol=1e-4, atol=2e-5)
+
+
+def test_static_equals_peft_in_values_and_gradients() -> None:
+    config = LoraConfig(r=R, lora_alpha=ALPHA, target_modules=list(ALL), lora_dropout=0.0, bias="none")
+    theirs = get_peft_model(tiny("llama"), config)
+    model = tiny("llama")
+    injection = inject(model, ALL, lambda s: [Static(s.in_features, s.out_features, R, ALPHA)])
+    for parameter in injection.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    pairs = []
+    for name, layer in injection.layers.items():
+        source, peft_layer = layer.sources[0], theirs.base_model.model.get_submodule(name)
+        assert isinstance(source, Static)
+        a, b = peft_layer.lora_A["default"].weight, peft_layer.lora_B["default"].weight
+        a.data.copy_(source.A.T)
+        b.data.copy_(source.P)
+        pairs.append((source, a, b))
+    ids = torch.randint(0, 97, (B, T))
+    ours_out, theirs_out = model(ids).logits, theirs(input_ids=ids).logits
+    torch.testing.assert_close(ours_out, theirs_out, rtol=1e-4, atol=2e-5)
+    ours_out.square().mean().backward()
+    theirs_out.square().mean().backward()
+    for source, a, b in pairs:
+        torch.testing.assert_close(source.A.grad, a.grad.T, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(source.P.grad, b.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_start_is_peft_s_start() -> None:
+    torch.manual_seed(0)
+    source = Static(400, 8, 16, 32)
+    bound = 1 / 400**0.5  # kaiming-uniform with a = sqrt(5)
+    assert source.P.abs().max() == 0
+    assert 0.95 * bound < source.A.abs().max() <= bound
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    _, routed, _ = injected("llama", "routed")
+    with pytest.raises(ValueError, match="task"):
+        export(routed, tmp_path / "a", "tiny")
+    model = tiny("llama")
+    generated = inject(model, ["q_proj"], lambda s: [Generated("a", s.in_features, s.out_features, R, ALPHA)])
+    with pytest.raises(ValueError, match="pair"):
+        export(generated, tmp_path / "a", "tiny")
+    assert TASKS == 4
+    assert not (tmp_path / "a").exists()
