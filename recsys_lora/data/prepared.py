@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,11 +113,6 @@ class PreparedData:
         rating = table["rating"].to_numpy().astype(np.float32)
         timestamp = table["timestamp"].to_numpy().astype(np.int64)
         return history, Rows(np.arange(len(table)), user, item, label, rating, timestamp, position, seen)
-
-    @cached_property
-    def has_titles(self) -> bool:
-        """Tell whether every item has a title that is not blank: language models need them."""
-        return all(title is not None and title.strip() for title in self.titles[1:])
 
     def rows(self, split: SplitName) -> Rows:
         """Return all rows of a split, in their order."""

@@ -39,7 +39,7 @@ class AmazonReviews:
         years: calendar years (UTC) to keep; None keeps all.
         text: keep review texts and summaries.
         untitled: what to do with items whose record has no title, or one of HTML without text.
-        html_titles: `clean` takes the text out of HTML, resolves entities and puts titles on one line; `keep` leaves them.
+        html_titles: `clean` takes the text out of HTML, resolves entities, joins lines; `keep` leaves titles.
     """
 
     reviews: str

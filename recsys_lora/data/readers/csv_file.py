@@ -48,12 +48,11 @@ def row_place(path: Path, separator: str, encoding: str, row: int) -> str:
 
 
 def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row with the line on which it starts; blank lines are left out."""
+    """Yield each row with the line on which it starts; a blank line is a row without fields, as polars counts it."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     start = 1
     for fields in reader:
-        if fields:
-            yield start, fields
+        yield start, fields
         start = reader.line_num + 1
 
 
@@ -61,7 +60,7 @@ def _refuse_ragged(path: Path, text: str, separator: str) -> None:
     rows = _rows(text, separator)
     _, header = next(rows)
     for start, fields in rows:
-        if len(fields) != len(header):
+        if fields and len(fields) != len(header):
             raise UserError(
                 f"{path}, line {start}: {len(fields)} fields where the header has {len(header)}: correct the line"
             )

@@ -3,10 +3,9 @@
 import html
 import re
 
-MARKUP = re.compile(r"<!--|</?[a-zA-Z][\w-]*(\s[^<>]*)?/?(>|$)")
-"""A tag or a comment; a tag may be cut off by the end of the title. `I <3 this` is text."""
-_SILENT = re.compile(r"(?is)<!--.*?(-->|$)|<(script|style)\b.*?(</\2\s*>|$)")
-_TAG = re.compile(r"(?s)<!--.*?(-->|$)|" + MARKUP.pattern)
+MARKUP = re.compile(r"(?s)<!--.*?(-->|$)|</?[a-zA-Z][\w-]*(\s[^<>]*)?/?>|<[a-zA-Z][\w-]*\s+[\w-]+=[^<>]*$")
+"""A comment, a tag, or a tag with attributes that the end of the title cuts off. `I <3 this` and `x<y` are text."""
+_SILENT = re.compile(r"(?is)<(script|style)\b.*?(</\1\s*>|$)")
 
 
 def has_markup(text: str) -> bool:
@@ -15,5 +14,5 @@ def has_markup(text: str) -> bool:
 
 
 def visible_text(text: str) -> str:
-    """Return what a browser would show of a text, on one line: no tags, no scripts, entities resolved; "" if nothing."""
-    return " ".join(html.unescape(_TAG.sub(" ", _SILENT.sub(" ", text))).split())
+    """Return what a browser would show of a text, on one line: without tags and scripts, entities resolved."""
+    return " ".join(html.unescape(MARKUP.sub(" ", _SILENT.sub(" ", text))).split())

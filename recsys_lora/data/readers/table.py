@@ -133,14 +133,16 @@ class Tables:
         if self.time != "iso":
             values = _numbers(table, "timestamp", pl.Int64(), where)
             return values // 1000 if self.time == "milliseconds" else values
-        text = column.cast(pl.String).str.strip_chars()
+        text = column.cast(pl.String).str.strip_chars().str.replace(r"Z$", "+00:00")
         parsed = pl.Series("timestamp", [None] * len(text), pl.Int64)
         for form in ISO_FORMATS:
             when = text.str.to_datetime(form, strict=False, time_unit="ms", time_zone="UTC" if "%z" in form else None)
             parsed = parsed.fill_null(when.dt.epoch("s"))
         if parsed.null_count():
             row = int(parsed.is_null().to_numpy().argmax())
-            raise UserError(f"{where(row)}: timestamp is {text[row]!r}, not a date as 2024-05-31T18:00:00: correct it")
+            raise UserError(
+                f"{where(row)}: timestamp is {column[row]!r}, not a date as 2024-05-31T18:00:00: correct it"
+            )
         return parsed
 
 

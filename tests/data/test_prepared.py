@@ -1,0 +1,106 @@
+"""Loading, rows, samples and counts of a prepared data set."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from recsys_lora.data.prepare import prepare
+from recsys_lora.data.prepared import PreparedData, checksum
+from recsys_lora.data.split import GlobalTime, UserTime
+from recsys_lora.errors import UserError
+from tests.data.conftest import random_rows, raw_tables
+
+
+@pytest.fixture
+def data(made_reader, tmp_path):
+    split = GlobalTime(0.6, 0.2, published_valid=0.5)
+    prepare(made_reader(raw_tables(random_rows(3, items=60))), split, name="made", positive=4, out=tmp_path / "out")
+    return PreparedData.load(tmp_path / "out")
+
+
+def test_rows_are_the_tables_rows_of_the_split(data):
+    for split in ("train", "valid", "test"):
+        rows = data.rows(split)
+        table = data.interactions[rows.row]
+        assert set(table["split"]) == {split}
+        for column in ("user", "item", "label", "rating", "timestamp"):
+            assert getattr(rows, column).tolist() == table[column].to_list()
+    assert sum(len(data.rows(split)) for split in ("train", "valid", "test")) == 300
+
+
+def test_seen_means_user_and_item_occur_in_train(data):
+    train, test = data.rows("train"), data.rows("test")
+    users, items = set(train.user.tolist()), set(train.item.tolist())
+    expected = [u in users and i in items for u, i in zip(test.user.tolist(), test.item.tolist(), strict=True)]
+    assert test.seen.tolist() == expected
+    assert 0 < sum(expected) < len(expected)
+
+
+def test_train_counts_count_train_rows(data):
+    users, items = data.train_counts()
+    train = data.rows("train")
+    assert users.tolist() == [Counter(train.user.tolist())[u] for u in range(data.num_users + 1)]
+    assert items.tolist() == [Counter(train.item.tolist())[i] for i in range(data.num_items + 1)]
+
+
+def test_samples_are_fixed_by_their_seed_and_keep_order(data):
+    every = data.rows("test")
+    first, again, other = (data.sample("test", 20, seed) for seed in (1, 1, 2))
+    assert first.row.tolist() == again.row.tolist() != other.row.tolist()
+    assert len(set(first.row.tolist())) == 20
+    assert (np.diff(first.row) > 0).all()
+    assert data.sample("test", None, 1).row.tolist() == every.row.tolist()
+    assert data.sample("test", 10_000, 1).row.tolist() == every.row.tolist()
+
+
+def test_the_published_sample_does_not_depend_on_the_seed(data):
+    every = data.rows("valid")
+    index = np.random.RandomState(2023).choice(len(every), round(0.5 * len(every)), replace=False)
+    assert data.sample("valid", "published", seed=7).row.tolist() == every.row[index].tolist()
+
+
+def test_only_a_published_sample_can_be_asked_for(data, made_reader, tmp_path):
+    with pytest.raises(UserError, match="no published test sample"):
+        data.sample("test", "published", seed=1)
+    split = UserTime()
+    other = prepare(made_reader(raw_tables(random_rows(4))), split, name="made", positive=4, out=tmp_path / "other")
+    with pytest.raises(UserError, match="user_time has no published valid sample"):
+        other.sample("valid", "published", seed=1)
+
+
+def test_take_by_mask_equals_take_by_index(data):
+    rows = data.rows("test")
+    mask = rows.label > 0
+    by_mask, by_index = rows.take(mask), rows.take(np.flatnonzero(mask))
+    assert len(by_mask) == mask.sum()
+    assert all(np.array_equal(getattr(by_mask, name), getattr(by_index, name)) for name in ("row", "user", "seen"))
+
+
+def test_the_checksum_sees_every_column_and_the_order(data):
+    rows = data.rows("test")
+    spoiled = {checksum(data, rows), checksum(data, rows.take(np.arange(len(rows))[::-1]))}
+    where = int(np.flatnonzero(rows.position > 0)[0])
+    swaps = {"user": -1, "item": 1, "label": None, "timestamp": 1, "position": -1}
+    for column, step in swaps.items():
+        values = getattr(rows, column).copy()
+        values[where] = 1 - values[where] if step is None else values[where] + step
+        spoiled.add(checksum(data, replace(rows, **{column: values})))
+    assert len(spoiled) == 7
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda folder: (folder / "manifest.json").unlink(), "prepare the data first"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "not a JSON file"),
+        (lambda folder: (folder / "manifest.json").write_text('{"format": 0}'), "another version"),
+        (lambda folder: (folder / "items.parquet").write_bytes(b"PAR1"), "a table cannot be read"),
+        (lambda folder: (folder / "interactions.parquet").unlink(), "a table cannot be read"),
+    ],
+)
+def test_a_damaged_folder_is_refused(data, spoil, words):
+    spoil(data.folder)
+    with pytest.raises(UserError, match=words):
+        PreparedData.load(data.folder)
