@@ -32,7 +32,7 @@ class AmazonReviews:
     """One category.
 
     Attributes:
-        reviews: the reviews' file, plain or gzipped.
+        reviews: the reviews' file, plain or gzipped; has to be given.
         meta: the items' file; None: items have no titles. With it, reviews of items without a record are dropped.
         root: the folder that both are relative to.
         asset: without `root`, the folder of the cache's assets where they are looked for; None: the present folder.
@@ -42,7 +42,7 @@ class AmazonReviews:
         html_titles: `clean` takes the text out of HTML, resolves entities, joins lines; `keep` leaves titles.
     """
 
-    reviews: str
+    reviews: str | None = None
     meta: str | None = None
     root: str | None = None
     asset: str | None = None
@@ -53,6 +53,8 @@ class AmazonReviews:
 
     def files(self) -> dict[str, Path]:
         """Return the reviews' and the items' file."""
+        if not self.reviews:
+            raise UserError(f"no file of reviews is named: data.reviews=FILE data.meta=FILE, to be had from {WHERE}")
         base = Path(self.root).expanduser() if self.root else home() / "assets" / self.asset if self.asset else Path()
         wanted = {"reviews": self.reviews} | ({"meta": self.meta} if self.meta else {})
         found = {role: _either(base / Path(name).expanduser()) for role, name in wanted.items()}

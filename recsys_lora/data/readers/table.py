@@ -22,7 +22,7 @@ class Tables:
     """Two tables.
 
     Attributes:
-        interactions: one row a rating; .parquet, else CSV, plain or gzipped.
+        interactions: one row a rating; .parquet, else CSV, plain or gzipped; has to be given.
         items: one row an item; None: items have no titles.
         root: the folder that both are relative to; None: the present one.
         columns: the file's name of each of our columns, where they differ.
@@ -31,7 +31,7 @@ class Tables:
         time: what timestamps are; a Parquet column of dates or times needs none.
     """
 
-    interactions: str
+    interactions: str | None = None
     items: str | None = None
     root: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -41,6 +41,10 @@ class Tables:
 
     def files(self) -> dict[str, Path]:
         """Return the tables' files."""
+        if not self.interactions:
+            raise UserError(
+                "no table is named: data.interactions=FILE data.items=FILE (columns: see conf/data/table.yaml)"
+            )
         base = Path(self.root).expanduser() if self.root else Path()
         named = {"interactions": self.interactions} | ({"items": self.items} if self.items else {})
         found = {role: base / Path(name).expanduser() for role, name in named.items()}

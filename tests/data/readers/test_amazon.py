@@ -101,6 +101,8 @@ def test_missing_files_are_named_with_source_and_folder(tmp_path):
         AmazonReviews("Books_5.json.gz", "meta_Books.json.gz", asset="amazon_book").files()
     with pytest.raises(UserError, match=r"correct data.reviews and data.meta"):
         AmazonReviews(str(tmp_path / "x.json")).files()
+    with pytest.raises(UserError, match=r"no file of reviews is named: data\.reviews=FILE"):
+        AmazonReviews().files()
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,8 @@ def test_a_date_that_is_none_is_named(folder):
 def test_files_that_are_not_there_or_not_parquet(folder):
     with pytest.raises(UserError, match=r"none.csv: no such file: correct data\.items"):
         tables(folder, items="none.csv").files()
+    with pytest.raises(UserError, match=r"no table is named: data\.interactions=FILE"):
+        Tables().files()
     (folder / "r.parquet").write_text("no")
     with pytest.raises(UserError, match="not a readable Parquet file"):
         tables(folder, interactions="r.parquet").read()
