@@ -103,7 +103,10 @@ def fit_encoder(
         module = CFModule(encoder, catalogue, train, valid, fit, seed)
         with progress(f"fit {name}", trainer.max_epochs, "epochs") as advance:
             keep = _KeepBest(advance)
-            _lightning_trainer(trainer, keep, log_dir).fit(module)
+            lightning_trainer = _lightning_trainer(trainer, keep, log_dir)
+            lightning_trainer.fit(module)
+            if not keep.best:  # a limit ended the fit before its first validation
+                lightning_trainer.validate(module, verbose=False)
     encoder.cpu().load_state_dict(keep.weights)
     return CFResult(encoder.eval().requires_grad_(False), module.curve, keep.best)
 
@@ -118,6 +121,7 @@ def _require_both_classes(rows: Rows, split: str) -> None:
 
 
 def _lightning_trainer(settings: TrainerSettings, keep: _KeepBest, log_dir: Path | None) -> lightning.Trainer:
+    stopping = EarlyStopping("valid_auc", mode="max", patience=settings.patience, check_on_train_epoch_end=False)
     return lightning.Trainer(
         max_epochs=settings.max_epochs,
         max_steps=settings.max_steps or -1,
@@ -128,7 +132,7 @@ def _lightning_trainer(settings: TrainerSettings, keep: _KeepBest, log_dir: Path
         check_val_every_n_epoch=settings.check_val_every_n_epoch,
         gradient_clip_val=settings.gradient_clip_val,
         num_sanity_val_steps=0,
-        callbacks=[keep, EarlyStopping("valid_auc", mode="max", patience=settings.patience)],
+        callbacks=[keep, stopping],
         logger=CSVLogger(log_dir, name="cf", version="") if log_dir else False,
         enable_checkpointing=False,
         enable_progress_bar=False,

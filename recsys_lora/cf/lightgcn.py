@@ -5,6 +5,7 @@
 A has an edge for each distinct positive (user, item) of train, no self-loops. A node without an edge keeps E_0 / (K+1).
 """
 
+import warnings
 from typing import Any
 
 import torch
@@ -21,11 +22,14 @@ def normalised_adjacency(catalogue: Catalogue) -> Tensor:
     first_item = catalogue.num_users + 1
     size = first_item + catalogue.num_items + 1
     edges = torch.stack([catalogue.train_user, catalogue.train_item + first_item])  # (2, positives)
-    edges = torch.unique(edges, dim=1)  # type: ignore[no-untyped-call]  # (2, E)
+    edges = torch.unique(edges, dim=1)  # (2, E)
     edges = torch.cat([edges, edges.flip(0)], dim=1)  # (2, 2E), both directions
     degree = torch.bincount(edges[0], minlength=size).clamp(min=1).float()
     values = (degree[edges[0]] * degree[edges[1]]).rsqrt()
-    return torch.sparse_coo_tensor(edges, values, (size, size), is_coalesced=False).coalesce().to_sparse_csr()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        adjacency = torch.sparse_coo_tensor(edges, values, (size, size), check_invariants=True)
+        return adjacency.coalesce().to_sparse_csr()
 
 
 class _Propagate(torch.autograd.Function):

@@ -141,7 +141,7 @@ class CFModule(lightning.LightningModule):
         label, user = self.valid_rows.label.cpu().numpy(), self.valid_rows.user.cpu().numpy()
         found = {"valid_auc": auc(label, score), "valid_uauc": uauc(user, label, score)[0]}
         self.curve.append({"epoch": self.current_epoch + 1, "step": self.global_step, "train_loss": loss, **found})
-        self.log_dict({**found, "train_loss": loss}, logger=True)
+        self.log_dict({**found, "train_loss": loss}, logger=bool(self.trainer.loggers))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return Adam with the decay in the gradient, or decoupled."""

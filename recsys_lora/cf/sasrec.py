@@ -12,9 +12,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from recsys_lora.cf.dot import DotProductEncoder
+from recsys_lora.cf.dropout import ByteDropout
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.table import IdTable, Unseen
 from recsys_lora.errors import UserError
@@ -28,14 +28,15 @@ class Block(nn.Module):
         """Make the projections; `dropout` acts on attention weights and inside the network."""
         super().__init__()
         self.heads = heads
-        self.dropout = dropout
+        self.dropout = ByteDropout(dropout)
         self.norm_query = nn.LayerNorm(dim, eps=1e-8)
         self.query = nn.Linear(dim, dim)
-        self.key_value = nn.Linear(dim, 2 * dim)
+        self.key = nn.Linear(dim, dim)
+        self.value = nn.Linear(dim, dim)
         self.out = nn.Linear(dim, dim)
         self.norm = nn.LayerNorm(dim, eps=1e-8)
         self.network = nn.Sequential(
-            nn.Linear(dim, dim), nn.Dropout(dropout), nn.ReLU(), nn.Linear(dim, dim), nn.Dropout(dropout)
+            nn.Linear(dim, dim), ByteDropout(dropout), nn.ReLU(), nn.Linear(dim, dim), ByteDropout(dropout)
         )
 
     def forward(self, x: Tensor, visible: Tensor) -> Tensor:
@@ -46,11 +47,10 @@ class Block(nn.Module):
             visible: which positions each query may read (B, 1, Q, L) bool; every query reads at least one.
         """
         normed = self.norm_query(x[:, -visible.shape[2] :])  # (B, Q, D)
-        key, value = self.key_value(x).chunk(2, dim=-1)
-        dropout = self.dropout if self.training else 0.0
-        mixed = functional.scaled_dot_product_attention(
-            self._split(self.query(normed)), self._split(key), self._split(value), visible, dropout
-        )  # (B, heads, Q, D / heads)
+        query, key, value = self._split(self.query(normed)), self._split(self.key(x)), self._split(self.value(x))
+        similarity = query @ key.transpose(2, 3) / math.sqrt(key.shape[-1])  # (B, heads, Q, L)
+        weights = self.dropout(similarity.masked_fill(~visible, -torch.inf).softmax(-1))
+        mixed = weights @ value  # (B, heads, Q, D / heads)
         y = self.norm(normed + self.out(mixed.transpose(1, 2).flatten(2)))
         states: Tensor = y + self.network(y)
         return states
@@ -93,7 +93,7 @@ class SASRec(DotProductEncoder):
             raise UserError(f"cf.encoder: dim={dim} cannot be divided among heads={heads}: choose a multiple")
         self.items = IdTable(catalogue.seen_items, dim, init_std, unseen)
         self.position = nn.Parameter(torch.randn(history_length, dim) * init_std)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = ByteDropout(dropout)
         self.blocks = nn.ModuleList(Block(dim, heads, dropout) for _ in range(blocks))
         self.norm = nn.LayerNorm(dim, eps=1e-8)
 

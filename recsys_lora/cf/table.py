@@ -52,7 +52,9 @@ class IdTable(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return the vectors (..., D) of ids (...)."""
-        return fill_unseen(functional.embedding(ids, self.weight), self.weight, self.seen, ids, self.unseen)
+        return fill_unseen(
+            functional.embedding(ids, self.weight, padding_idx=0), self.weight, self.seen, ids, self.unseen
+        )
 
     def all(self) -> Tensor:
         """Return the vectors of every id (n, D)."""

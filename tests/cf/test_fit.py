@@ -1,0 +1,140 @@
+import csv
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from recsys_lora.cf.encoder import Catalogue
+from recsys_lora.cf.fit import fit_encoder
+from recsys_lora.cf.mf import MF
+from recsys_lora.cf.module import CFModule, IndexBatches, RowTensors
+from recsys_lora.cf.objectives import bpr, draw_items, pointwise, sampled_softmax
+from recsys_lora.cf.settings import FitSettings, TrainerSettings
+from tests.cf.made_data import checkerboard, with_strangers
+
+
+def test_catalogue_holds_train_positives_and_what_was_seen():
+    catalogue = Catalogue.from_prepared(with_strangers())
+    edges = list(zip(catalogue.train_user.tolist(), catalogue.train_item.tolist(), strict=True))
+    assert edges == [(1, 1), (1, 3), (2, 2), (2, 3)]
+    assert catalogue.seen_users.tolist() == [False, True, True, True, False]
+    assert catalogue.seen_items.tolist() == [False, True, True, True, True, False]
+
+
+def test_rows_carry_the_positives_before_them():
+    data = with_strangers()
+    rows = RowTensors(data.rows("valid"), data.history, 2)
+    user, history, item, label = rows.pick(torch.tensor([0, 1, 3]))
+    assert user.tolist() == [1, 2, 4]
+    assert history.tolist() == [[1, 3], [2, 3], [0, 0]]
+    assert item.tolist() == [5, 5, 1]
+    assert label.tolist() == [1.0, 0.0, 1.0]
+
+
+def test_batches_hold_every_row_once_in_an_order_of_seed_and_epoch():
+    batches, again = (IndexBatches(torch.arange(10), 4, seed=3) for _ in range(2))
+    first, second = list(batches), list(batches)
+    assert len(batches) == len(first) == 3
+    assert sorted(len(batch) for batch in first) == [3, 3, 4]
+    assert sorted(torch.cat(first).tolist()) == list(range(10))
+    assert torch.cat(first).tolist() != torch.cat(second).tolist()
+    assert torch.cat(list(again)).tolist() == torch.cat(first).tolist()
+    assert torch.cat(list(IndexBatches(torch.arange(10), 4, seed=None))).tolist() == list(range(10))
+
+
+class Fixed:
+    """Scores an item by its number, whoever asks."""
+
+    def score(self, user, history, item):
+        return item.float()
+
+    def score_candidates(self, user, history, items):
+        return items.float()
+
+
+def test_losses_by_hand():
+    user, history, item = torch.tensor([1, 1]), torch.zeros(2, 0), torch.tensor([2, 3])
+    negatives = torch.tensor([[1, 2], [1, 4]])
+    softplus = lambda x: math.log1p(math.exp(x))  # noqa: E731
+    expected = (softplus(-2) + softplus(3)) / 2
+    assert pointwise(Fixed(), user, history, item, torch.tensor([1.0, 0.0])).item() == pytest.approx(expected)
+    expected = (softplus(1 - 2) + softplus(2 - 2) + softplus(1 - 3) + softplus(4 - 3)) / 4
+    assert bpr(Fixed(), user, history, item, negatives).item() == pytest.approx(expected)
+    # the second negative of the first row is the positive itself: left out
+    first = math.log(math.exp(2) + math.exp(1)) - 2
+    second = math.log(math.exp(3) + math.exp(1) + math.exp(4)) - 3
+    assert sampled_softmax(Fixed(), user, history, item, negatives).item() == pytest.approx((first + second) / 2)
+
+
+def test_drawn_items_are_seen_ones_and_all_of_them():
+    drawn = draw_items(torch.tensor([2, 5, 7]), rows=100, count=3)
+    assert drawn.shape == (100, 3)
+    assert set(drawn.flatten().tolist()) == {2, 5, 7}
+
+
+def test_ranking_objectives_learn_from_positive_rows_only():
+    data = with_strangers()
+    catalogue = Catalogue.from_prepared(data)
+    train, valid = (RowTensors(data.rows(split), data.history, 0) for split in ("train", "valid"))
+    labels = {}
+    for objective in ("bce", "bpr"):
+        module = CFModule(MF(catalogue, dim=2), catalogue, train, valid, FitSettings(objective=objective), seed=0)
+        labels[objective] = train.label[torch.cat(list(module.train_dataloader()))]
+    assert len(labels["bce"]) == len(train)
+    assert labels["bpr"].tolist() == [1.0] * 4
+
+
+@pytest.mark.parametrize(("decay", "expected"), [("l2", torch.optim.Adam), ("decoupled", torch.optim.AdamW)])
+def test_decay_chooses_the_optimiser(decay, expected):
+    data = with_strangers()
+    catalogue = Catalogue.from_prepared(data)
+    rows = RowTensors(data.rows("train"), data.history, 0)
+    fit = FitSettings(lr=0.5, weight_decay=0.25, decay=decay)
+    optimizer = CFModule(MF(catalogue, dim=2), catalogue, rows, rows, fit, seed=0).configure_optimizers()
+    assert type(optimizer) is expected
+    assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (0.5, 0.25)
+
+
+def test_patience_ends_the_fit_and_the_log_holds_every_validation(tmp_path):
+    trainer = TrainerSettings(max_epochs=50, patience=2, accelerator="cpu")
+    result = fit_encoder(
+        lambda catalogue: MF(catalogue, dim=4, init_std=0.1),
+        checkerboard(),
+        FitSettings(lr=1e-12),
+        trainer,
+        seed=1,
+        log_dir=tmp_path,
+    )
+    assert len(result.curve) == 3  # the first is the best, two do not gain
+    with (tmp_path / "cf" / "metrics.csv").open() as file:
+        logged = [float(record["valid_auc"]) for record in csv.DictReader(file) if record["valid_auc"]]
+    np.testing.assert_allclose(logged, [record["valid_auc"] for record in result.curve], rtol=1e-6)
+    json.dumps(result.curve, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("limits", "steps"),
+    [
+        ({"limit_train_batches": 3}, 6),
+        ({"limit_train_batches": 0.5}, 4),
+        ({"max_steps": 3}, 3),  # ends before the first validation: one is made at the end
+        ({"check_val_every_n_epoch": 5}, 8),
+        ({"val_check_interval": 0.5, "max_steps": 6}, 6),
+    ],
+)
+def test_limits_of_the_trainer_hold(limits, steps):
+    data = checkerboard(users=20, items=20)
+    fit = FitSettings(batch_rows=-(-len(data.rows("train")) // 4))  # four steps an epoch
+    trainer = TrainerSettings(max_epochs=2, accelerator="cpu", **limits)
+    result = fit_encoder(MF, data, fit, trainer, seed=1)
+    assert result.curve[-1]["step"] == steps
+    assert result.best in result.curve
+
+
+def test_settings_are_read_without_torch():
+    code = "import sys, recsys_lora.cf.settings; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
