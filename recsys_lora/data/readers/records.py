@@ -2,11 +2,12 @@
 
 import ast
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from recsys_lora.console import progress
 from recsys_lora.data.readers.text import is_gzipped
@@ -14,6 +15,7 @@ from recsys_lora.errors import UserError
 
 LINES_BETWEEN_REPORTS = 2000
 MEGABYTE = 1e6
+BUFFER = 1 << 20
 Record = dict[str, Any]
 
 
@@ -26,7 +28,7 @@ def records(path: Path) -> Iterator[tuple[int, Record]]:
     number = 0
     size = path.stat().st_size / MEGABYTE
     with path.open("rb") as raw, progress(f"reading {path.name}", size, "MB", show=size > 1) as advance:
-        lines: BinaryIO = gzip.GzipFile(fileobj=raw) if is_gzipped(path) else raw  # type: ignore[assignment]
+        lines = io.BufferedReader(gzip.GzipFile(fileobj=raw), BUFFER) if is_gzipped(path) else raw
         reported = 0
         try:
             for number, line in enumerate(lines, start=1):
@@ -46,20 +48,23 @@ def records(path: Path) -> Iterator[tuple[int, Record]]:
 
 def _parse(line: bytes, path: Path, number: int) -> Record:
     try:
-        record = json.loads(line)
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}, line {number}: not UTF-8 ({error.reason}): download the file again") from error
+    try:
+        record = json.loads(text)
     except ValueError:
-        record = _literal(line, path, number)
+        record = _literal(text.strip(), path, number)
     if not isinstance(record, dict):
         raise UserError(f"{path}, line {number}: a {type(record).__name__} where a record in braces should be")
     return record
 
 
-def _literal(line: bytes, path: Path, number: int) -> Any:
+def _literal(text: str, path: Path, number: int) -> Any:
     """Read a Python literal, as the meta files of 2014 have them; only literals are evaluated."""
     try:
-        return ast.literal_eval(line.decode("utf-8").strip())
+        return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        start = line[:60].decode("utf-8", errors="replace").strip()
         raise UserError(
-            f"{path}, line {number}: neither JSON nor a Python literal: {start!r}: correct or remove the line"
+            f"{path}, line {number}: neither JSON nor a Python literal: {text[:60]!r}: correct or remove the line"
         ) from error

