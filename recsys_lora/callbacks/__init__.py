@@ -1,0 +1,1 @@
+"""What watches a training run: progress, checkpoints, early stopping, guards, measurements, loggers."""

@@ -1,0 +1,174 @@
+"""Two checkpoints: the best by validation, and the last to go on from.
+
+Both are written at the end of a validation, after early stopping has judged it: a checkpoint of the batch before a due
+validation would skip that validation on resume, and shift patience and best. A validation that falls between the
+batches of one optimiser step writes only the best: gradients are not in a checkpoint, so the last waits for the step.
+What is in them is the module's business (only what was trained, see methods/): the size of the adapter, not of the LLM.
+"""
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
+
+from recsys_lora.errors import UserError
+from recsys_lora.files import atomic_file, disk_errors, temporary_name
+from recsys_lora.types import PositiveInt
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+
+
+class BestLast(Checkpoint):
+    """Writes `best.ckpt` and `last.ckpt`, each whole or not at all.
+
+    Args:
+        folder: where they lie.
+        monitor: the validation metric that decides what is best.
+        mode: whether higher (`max`) or lower (`min`) is better; the earlier of two equals stays.
+        every_n_steps: write `last.ckpt` also after every so many optimiser steps, where no validation is due; None
+            leaves it at validations.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        monitor: str = "valid/auc",
+        mode: Literal["max", "min"] = "max",
+        every_n_steps: PositiveInt | None = None,
+    ) -> None:
+        super().__init__()
+        self.folder = Path(folder).absolute()
+        self.monitor = monitor
+        self.mode = mode
+        self.every_n_steps = every_n_steps
+        self.best_score: float | None = None
+        self.best_step: int | None = None
+        self.saved_step: int | None = None
+        self._restored_from: Path | None = None
+        self._last_waits = False
+
+    @property
+    def last_model_path(self) -> str:
+        """Path of the last checkpoint, "" before there is one."""
+        return str(self.folder / LAST) if self.saved_step is not None else ""
+
+    @property
+    def best_model_path(self) -> str:
+        """Path of the best checkpoint; of the last one where nothing was validated; "" before there is one."""
+        return str(self.folder / BEST) if self.best_score is not None else self.last_model_path
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs to go on choosing."""
+        return {"best_score": self.best_score, "best_step": self.best_step, "folder": str(self.folder)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what was best so far."""
+        self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
+        self._restored_from = Path(state_dict["folder"])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """After a resume, bring the best checkpoint of the former run folder along.
+
+        Raises:
+            UserError: it is gone.
+        """
+        former, self._restored_from = self._restored_from, None
+        if former is None:
+            return
+        self.saved_step = trainer.global_step
+        if self.best_score is None or (self.folder / BEST).exists() or not trainer.is_global_zero:
+            return
+        if not (former / BEST).exists():
+            raise UserError(
+                f"{former / BEST}: not there, but the run to go on from had its best validation at step"
+                f" {self.best_step}: put the file back or start anew"
+            )
+        with atomic_file(self.folder / BEST) as temporary:
+            shutil.copyfile(former / BEST, temporary)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Judge the validation and write.
+
+        Raises:
+            UserError: the metric is not a number.
+            KeyError: the module does not log the metric.
+        """
+        if self._not_training(trainer):
+            return
+        if self.monitor not in trainer.callback_metrics:
+            known = ", ".join(sorted(trainer.callback_metrics))
+            raise KeyError(f"the module does not log {self.monitor}, by which checkpoints are chosen; it logs: {known}")
+        score = float(trainer.callback_metrics[self.monitor])
+        if math.isnan(score):
+            raise UserError(
+                f"{self.monitor} is not a number at step {trainer.global_step}: the validation rows have no two"
+                " classes: raise data.valid_rows"
+            )
+        improved = self.best_score is None or (
+            score > self.best_score if self.mode == "max" else score < self.best_score
+        )
+        if improved:
+            self.best_score, self.best_step = score, trainer.global_step
+        self._last_waits = trainer.fit_loop._should_accumulate()
+        self._write(trainer, best=improved, last=not self._last_waits)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write between validations, where that is asked for."""
+        step = trainer.global_step
+        wanted = self._last_waits or (self.every_n_steps is not None and step % self.every_n_steps == 0)
+        if not wanted or step == self.saved_step or self._not_training(trainer):
+            return
+        if not _validation_or_epoch_end_due(trainer):
+            self._last_waits = False
+            self._write(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep what was trained after the last validation, or without any."""
+        if not self._not_training(trainer) and trainer.global_step != self.saved_step:
+            self._write(trainer)
+
+    @staticmethod
+    def _not_training(trainer: Trainer) -> bool:
+        return bool(
+            trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking or trainer.fast_dev_run  # type: ignore[attr-defined]
+        )
+
+    def _write(self, trainer: Trainer, best: bool = False, last: bool = True) -> None:
+        """Write the present state to `best.ckpt`, then to `last.ckpt`.
+
+        In this order a run that is killed between the two repeats the validation and comes to the same best again.
+        """
+        if not best and not last:
+            return
+        if last:
+            self.saved_step = trainer.global_step
+        temporary = temporary_name(self.folder / LAST)
+        with disk_errors(self.folder / LAST):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                for logger in trainer.loggers:
+                    logger.save()  # what was logged up to here is on disk when the run goes on from here
+                trainer.save_checkpoint(temporary, weights_only=False)
+                if trainer.is_global_zero:
+                    if best:
+                        with atomic_file(self.folder / BEST) as copy:
+                            shutil.copyfile(temporary, copy)
+                    if last:
+                        temporary.replace(self.folder / LAST)
+            finally:
+                temporary.unlink(missing_ok=True)
+        trainer.strategy.barrier("BestLast")
+
+
+def _validation_or_epoch_end_due(trainer: Trainer) -> bool:
+    """Tell whether after this batch comes a validation, the end of the epoch, or no optimiser step yet."""
+    fit = trainer.fit_loop
+    epoch, fetcher = fit.epoch_loop, fit._data_fetcher
+    assert fetcher is not None, "called outside a training epoch"
+    return bool(epoch._should_check_val_fx(fetcher) or epoch._num_ready_batches_reached() or epoch._should_accumulate())

@@ -1,0 +1,53 @@
+"""Stop when validation no longer gets better; patience is counted in validations."""
+
+import logging
+from typing import Any, Literal
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+
+from recsys_lora.types import NonNegativeFloat, PositiveInt
+
+log = logging.getLogger(__name__)
+
+
+class StopEarly(EarlyStopping):
+    """Lightning's early stopping, judged after each validation, and exact across a resume.
+
+    Args:
+        patience: so many validations in a row without gain end the training.
+        min_delta: the least gain that counts.
+        monitor: the validation metric.
+        mode: whether higher (`max`) or lower (`min`) is better.
+    """
+
+    def __init__(
+        self,
+        patience: PositiveInt,
+        min_delta: NonNegativeFloat = 0.0,
+        monitor: str = "valid/auc",
+        mode: Literal["max", "min"] = "max",
+    ) -> None:
+        super().__init__(
+            monitor=monitor, patience=patience, min_delta=min_delta, mode=mode, check_on_train_epoch_end=False
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the count, but keep this run's own patience."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A run that had stopped before it was interrupted stays stopped."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say in the log why the training ended, where this is why."""
+        if self.wait_count >= self.patience and trainer.is_global_zero:
+            log.info(
+                "stopped at step %d: %s has not passed %.4f in %d validations",
+                trainer.global_step,
+                self.monitor,
+                float(self.best_score),
+                self.wait_count,
+            )

@@ -1,0 +1,178 @@
+"""Where metrics go during a run. Every logger lives in the run folder and goes on there after a resume."""
+
+import csv
+import importlib.util
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from recsys_lora.errors import UserError
+from recsys_lora.files import atomic_file, write_text
+
+CSV_FILE, WANDB_ID_FILE = "metrics.csv", "wandb_run_id.txt"
+
+
+class CSVLog(Logger):
+    """A table `metrics.csv`, one row a logged step, one column a metric, rewritten whole at each save.
+
+    After a resume it keeps the earlier rows and drops those of steps that are gone through again.
+    (Lightning's own CSV logger deletes an older file.)
+
+    Args:
+        save_dir: the run folder.
+        flush_every: save after so many logged rows, and at the end of every stage.
+    """
+
+    def __init__(self, save_dir: str | Path, flush_every: int = 20) -> None:
+        super().__init__()
+        self._folder = Path(save_dir)
+        self._flush_every = flush_every
+        self._rows: list[dict[str, Any]] | None = None
+        self._resumed = False
+        self._unsaved = 0
+
+    @property
+    def name(self) -> str:
+        """What Lightning calls this logger."""
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        """There is one a run folder."""
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        """The run folder."""
+        return str(self._folder)
+
+    @property
+    def path(self) -> Path:
+        """The table."""
+        return self._folder / CSV_FILE
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Add to the row of a step."""
+        rows = self._load()
+        step = step if step is not None else len(rows)
+        if self._resumed:
+            rows[:] = [row for row in rows if int(row["step"]) < step]
+            self._resumed = False
+        values = {name: float(value) for name, value in metrics.items()}
+        if rows and rows[-1]["step"] == step and not values.keys() & rows[-1].keys() - {"epoch"}:
+            rows[-1].update(values)
+        else:
+            rows.append({"step": step, **values})
+        self._unsaved += 1
+        if self._unsaved >= self._flush_every:
+            self.save()
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the run folder holds the resolved config."""
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write the table."""
+        if not self._unsaved:
+            return
+        rows = self._load()
+        names = ["step", *sorted({name for row in rows for name in row} - {"step"})]
+        with atomic_file(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=names)
+            writer.writeheader()
+            writer.writerows(rows)
+        self._unsaved = 0
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write what is left."""
+        self.save()
+
+    def _load(self) -> list[dict[str, Any]]:
+        if self._rows is None:
+            self._rows = []
+            if self.path.exists():
+                with self.path.open(newline="", encoding="utf-8") as file:
+                    table = [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
+                self._rows = [{**row, "step": int(row["step"])} for row in table]
+                self._resumed = True
+        return self._rows
+
+
+def wandb(
+    save_dir: str | Path,
+    mode: Literal["online", "offline", "disabled"] = "online",
+    project: str = "recsys_lora",
+    entity: str | None = None,
+    name: str | None = None,
+    group: str | None = None,
+    job_type: str | None = None,
+    tags: Sequence[str] = (),
+) -> WandbLogger:
+    """Return a Weights & Biases logger whose run goes on after a resume: its id is kept in the run folder.
+
+    Args:
+        save_dir: the run folder; wandb makes `wandb/` in it.
+        mode: `offline` writes files only (`wandb sync` uploads them), `disabled` does nothing.
+        project: where runs are collected.
+        entity: user or team; None takes the account's own.
+        name: what the run is called.
+        group: runs that belong together: an experiment, a sweep.
+        job_type: which part of the work this is.
+        tags: free labels.
+
+    Raises:
+        UserError: wandb is not installed.
+    """
+    if importlib.util.find_spec("wandb") is None:
+        raise UserError("logger=wandb: wandb is not installed: pip install 'recsys-lora[wandb]', or choose logger=csv")
+    folder = Path(save_dir).absolute()
+    return WandbLogger(
+        save_dir=folder,
+        id=_wandb_id(folder),
+        mode=mode,
+        project=project,
+        entity=entity,
+        name=name,
+        group=group,
+        job_type=job_type,
+        tags=list(tags),
+        log_model=False,
+    )
+
+
+@rank_zero_only
+def _wandb_id(folder: Path) -> str:
+    """Return the run's id, made at its first start."""
+    path = folder / WANDB_ID_FILE
+    if not path.exists():
+        write_text(path, uuid.uuid4().hex[:12] + "\n")
+    return path.read_text(encoding="utf-8").strip()
+
+
+def tensorboard(save_dir: str | Path) -> TensorBoardLogger:
+    """Return a TensorBoard logger that writes event files to `tensorboard/` in the run folder.
+
+    Raises:
+        UserError: tensorboard is not installed.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        raise UserError(
+            "logger=tensorboard: tensorboard is not installed: pip install 'recsys-lora[tensorboard]', or choose"
+            " logger=csv"
+        )
+    return TensorBoardLogger(save_dir=Path(save_dir).absolute(), name="tensorboard", version="")
+
+
+def close(loggers: Sequence[Logger], failed: bool = False) -> None:
+    """Finish all loggers at the end of a run, so that each is on disk (and uploaded) before the process ends."""
+    for logger in loggers:
+        logger.finalize("failed" if failed else "success")
+        if isinstance(logger, WandbLogger) and logger._experiment is not None:
+            logger.experiment.finish(exit_code=int(failed))

@@ -1,0 +1,106 @@
+"""What a step costs and does: learning rate, gradient norm, rows and tokens a second."""
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+def gradient_norm(module: torch.nn.Module) -> Tensor:
+    """Return the 2-norm of all gradients together, before clipping, as a float32 scalar; 0 where there are none.
+
+    With sharded parameters it is this process's share.
+    """
+    gradients = [p.grad.detach() for p in module.parameters() if p.grad is not None]
+    if not gradients:
+        return torch.zeros(())
+    norms = torch.stack([norm.float() for norm in torch._foreach_norm(gradients)])
+    return torch.linalg.vector_norm(norms)  # type: ignore[no-any-return]
+
+
+class LearningRateAndGradient(Callback):
+    """Logs `train/lr`, the rate of this step's update, and `train/grad_norm`, before clipping."""
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Log both; nothing waits for the device here."""
+        rate = torch.tensor(float(optimizer.param_groups[0]["lr"]), dtype=torch.float64)
+        pl_module.log("train/lr", rate)
+        pl_module.log("train/grad_norm", gradient_norm(pl_module))
+
+
+class Throughput(Callback):
+    """Logs `train/rows_per_second` and `train/tokens_per_second` over all processes, validation left out.
+
+    Tokens are those of the prompt, padding not counted, where a batch has an `attention_mask`.
+    Logged every `trainer.log_every_n_steps` steps, over the time since the last time.
+    """
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._tokens: Tensor | None = None
+        self._seconds = 0.0
+        self._since: float | None = None
+        self._step = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._restart(trainer.global_step)
+        self._since = time.perf_counter()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hold the clock."""
+        if self._since is not None:
+            self._seconds += time.perf_counter() - self._since
+            self._since = None
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let it go on; before the training starts (sanity check) there is none."""
+        if trainer.training or (trainer.validating and not trainer.sanity_checking):
+            self._since = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count, and log where it is time."""
+        rows, tokens = size(batch)
+        self._rows += rows
+        if tokens is not None:
+            self._tokens = tokens if self._tokens is None else self._tokens + tokens
+        step, every = trainer.global_step, trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if self._since is None or step == self._step or step % max(1, every):
+            return
+        total = float(self._tokens) if self._tokens is not None else None  # waits for the device
+        seconds = self._seconds + time.perf_counter() - self._since
+        pl_module.log("train/rows_per_second", self._rows * trainer.world_size / seconds)
+        if total is not None:
+            pl_module.log("train/tokens_per_second", total * trainer.world_size / seconds)
+        self._restart(step)
+        self._since = time.perf_counter()
+
+    def _restart(self, step: int) -> None:
+        self._rows, self._tokens, self._seconds, self._step = 0, None, 0.0, step
+
+
+def size(batch: Any) -> tuple[int, Tensor | None]:
+    """Return a batch's rows and, as a tensor on its device, its tokens (None where it has no attention mask)."""
+    mask = batch.get("attention_mask") if isinstance(batch, Mapping) else getattr(batch, "attention_mask", None)
+    if isinstance(mask, Tensor):
+        return len(mask), mask.sum()
+    first = next(_tensors(batch), None)
+    return (len(first) if first is not None and first.dim() else 0), None
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from _tensors(getattr(value, field.name))
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(item)
