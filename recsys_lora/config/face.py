@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from recsys_lora.config.hints import explain
 from recsys_lora.config.location import conf_dir
@@ -31,7 +32,8 @@ def launch(task: Task, config_name: str = "config") -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving: the hints need the error
     import hydra
 
-    run = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(_logged(task))
+    mistakes: list[UserError] = []
+    run = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(_kept(task, mistakes))
     try:
         run()
     except KeyboardInterrupt:
@@ -43,22 +45,31 @@ def launch(task: Task, config_name: str = "config") -> None:
         if line is None:
             raise
         _leave(f"error: {line}", MISTAKE)
+    if mistakes:
+        _leave(f"error: {mistakes[0]}", MISTAKE)
 
 
-def _logged(task: Task) -> Task:
-    """Return `task` that also writes a mistake to the run's own log, so that each job of a sweep keeps its reason."""
+def _kept(task: Task, mistakes: list[UserError]) -> Task:
+    """Return `task` with its mistakes kept out of Hydra's own report.
+
+    Of a single run the mistake is kept for the one line at the end. In a sweep it goes into the job's log and on to
+    Hydra, which marks the job as failed and goes on with the next.
+    """
 
     @functools.wraps(task)
     def run(cfg: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
         try:
             task(cfg)
-        except UserError as error:
-            from hydra.core.hydra_config import HydraConfig
-            from hydra.types import RunMode
-
+        except (UserError, OmegaConfBaseException) as error:
+            mistake = error if isinstance(error, UserError) else UserError(explain(error))
+            log.debug("mistake", exc_info=error)
             if HydraConfig.get().mode is RunMode.MULTIRUN:
-                log.error("job %s: %s", HydraConfig.get().job.id, error)
-            raise
+                log.error("job %s: %s", HydraConfig.get().job.id, mistake)
+                raise mistake from error
+            mistakes.append(mistake)
 
     return run
 

@@ -36,7 +36,6 @@ PLAIN: dict[str, Any] = {
     "data.rating_scale.low": float,
     "data.rating_scale.high": float,
     "data.rating_scale.step": float,
-    "paths.cache": str | None,
     "paths.runs": str,
     "paths.run": str,
     "out": str | None,

@@ -1,12 +1,10 @@
 """From a composed config to plain values and objects: past this point nothing knows of Hydra."""
 
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from recsys_lora.config.check import check
-from recsys_lora.files import home
 
 Config = dict[str, Any]
 
@@ -35,9 +33,3 @@ def build(node: Config, **arguments: Any) -> Any:
 
     made = instantiate(node, _convert_="all")
     return made(**arguments) if arguments else made
-
-
-def cache_folder(config: Config) -> Path:
-    """Return the folder of fetched files and stage results."""
-    configured = config["paths"]["cache"]
-    return Path(configured).expanduser().absolute() if configured else home()

@@ -11,9 +11,9 @@ from recsys_lora.console import console
 from recsys_lora.data.prepare import drop_records, prepare, prepare_key
 from recsys_lora.data.prepared import PreparedData, summary
 from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_folder
+from recsys_lora.files import atomic_folder, home
 from recsys_lora.pipeline.artifacts import ArtifactStore
-from recsys_lora.pipeline.config import Config, build, cache_folder, plain
+from recsys_lora.pipeline.config import Config, build, plain
 
 OPTIONS = ("name", "positive", "min_user_rows", "min_item_rows", "duplicates")
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def run_preparation(cfg: DictConfig) -> None:
     out = Path(config["out"]) if config["out"] else None
     if out is not None and out.exists() and any(out.iterdir()) and not (out / "manifest.json").exists():
         raise UserError(f"{out}: the folder is not empty and holds no prepared data: name a new one (out=FOLDER)")
-    store = ArtifactStore(cache_folder(config) / "artifacts", frozenset(config["stage"]["force"]))
+    store = ArtifactStore(home() / "artifacts", frozenset(config["stage"]["force"]))
     data = prepare_stage(config, store)
     print_summary(data, config["checksums"])
     if out is not None:
