@@ -6,6 +6,23 @@ import torch
 from torch import Tensor, nn
 
 
+def distinct(user: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
+    """Find runs of rows with the same user and history, so that each run's e_u is computed once.
+
+    Rows in a data set's order have such runs: a user's history stands still until the next positive.
+
+    Args:
+        user: (B,).
+        history: (B, L).
+
+    Returns:
+        The first row of each run (n,), and each row's run (B,), so that `x[first][group]` equals `x`.
+    """
+    begins = torch.ones(len(user), dtype=torch.bool, device=user.device)
+    begins[1:] = (user[1:] != user[:-1]) | (history[1:] != history[:-1]).any(1)
+    return begins.nonzero().squeeze(1), begins.cumsum(0) - 1
+
+
 class DotProductEncoder(nn.Module, ABC):
     """Base of MF, LightGCN and SASRec; a subclass says where the vectors come from."""
 
@@ -34,8 +51,9 @@ class DotProductEncoder(nn.Module, ABC):
 
     def score(self, user: Tensor, history: Tensor, item: Tensor) -> Tensor:
         """Return the logits e_u · e_i (B,)."""
-        e_u, e_i = self.encode(user, history, item)
-        return (e_u * e_i).sum(-1)
+        first, group = distinct(user, history)
+        e_u = self.user_vectors(user[first], history[first])[group]  # (B, D)
+        return (e_u * self.item_vectors(item)).sum(-1)
 
     def score_candidates(self, user: Tensor, history: Tensor, items: Tensor) -> Tensor:
         """Return the logits (B, C) of `items` (B, C)."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lora.cf import objectives
+from recsys_lora.cf.dot import DotProductEncoder
 from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
 from recsys_lora.cf.settings import FitSettings
 from recsys_lora.data.history import History
@@ -18,7 +19,11 @@ from recsys_lora.metrics.ranking import auc, uauc
 
 
 class RowTensors(nn.Module):
-    """Rows as buffers, so that they move to the device with the module and are never saved with it."""
+    """Rows as buffers, so that they move to the device with the module and are never saved with it.
+
+    Attributes:
+        context: a number (n,) for each row's user and history, equal where both are; on the CPU.
+    """
 
     user: Tensor
     item: Tensor
@@ -33,6 +38,8 @@ class RowTensors(nn.Module):
             ids = torch.from_numpy(np.ascontiguousarray(values, dtype=np.int32))
             self.register_buffer(name, ids, persistent=False)
         self.register_buffer("label", torch.from_numpy(rows.label.astype(np.float32)), persistent=False)
+        context = np.unique(np.stack([rows.user, rows.position]), axis=1, return_inverse=True)[1]
+        self.context = torch.from_numpy(context.reshape(-1))
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -46,11 +53,20 @@ class RowTensors(nn.Module):
 class IndexBatches:
     """Row numbers in batches of nearly equal size; a shuffled order is a function of (seed, epoch)."""
 
-    def __init__(self, index: Tensor, batch_rows: int, seed: int | None) -> None:
-        """Cut `index` (n,) into batches of at most `batch_rows`; `seed=None` keeps the order."""
+    def __init__(self, index: Tensor, batch_rows: int, seed: int | None, together: Tensor | None = None) -> None:
+        """Cut row numbers into batches.
+
+        Args:
+            index: row numbers (n,).
+            batch_rows: the most rows a batch holds.
+            seed: of the shuffling; None keeps the order.
+            together: a group number for each entry of `index` (n,); rows of a group stay neighbours. None: no groups.
+        """
         self.index = index
         self.count = max(1, -(-len(index) // batch_rows))
         self.seed = seed
+        self.group = np.arange(len(index)) if together is None else together.numpy()
+        self.groups = int(self.group.max(initial=-1)) + 1
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -61,8 +77,8 @@ class IndexBatches:
         """Yield one epoch; the next iteration is the next epoch."""
         order = self.index
         if self.seed is not None:
-            draw = np.random.default_rng((self.seed, self.epoch)).permutation(len(order))
-            order = order[torch.from_numpy(draw)]
+            place = np.random.default_rng((self.seed, self.epoch)).permutation(self.groups)  # of each group
+            order = order[torch.from_numpy(place[self.group].argsort(kind="stable"))]
             self.epoch += 1
         return iter(order.tensor_split(self.count))
 
@@ -102,7 +118,9 @@ class CFModule(lightning.LightningModule):
         labels = self.train_rows.label.cpu()
         everything = self.fit_settings.objective == "bce"
         index = torch.arange(len(labels)) if everything else labels.nonzero().squeeze(1)
-        return IndexBatches(index, self.fit_settings.batch_rows, self.seed)
+        shared = isinstance(self.encoder, DotProductEncoder) and self.encoder.history_length > 0
+        together = self.train_rows.context[index] if shared else None  # their e_u is then computed once
+        return IndexBatches(index, self.fit_settings.batch_rows, self.seed, together)
 
     def val_dataloader(self) -> IndexBatches:
         """Give all validation rows in order."""

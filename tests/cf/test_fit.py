@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from recsys_lora.cf.dot import distinct
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.fit import fit_encoder
 from recsys_lora.cf.mf import MF
@@ -138,3 +139,34 @@ def test_limits_of_the_trainer_hold(limits, steps):
 def test_settings_are_read_without_torch():
     code = "import sys, recsys_lora.cf.settings; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_rows_of_one_context_stay_neighbours():
+    context = torch.tensor([0, 0, 1, 2, 2, 2, 3, 4, 4, 5])
+    batches = IndexBatches(torch.arange(10), 10, seed=1, together=context)
+    first, second = (context[next(iter(batches))] for _ in range(2))
+    for order in (first, second):
+        assert len(torch.unique_consecutive(order)) == 6
+        assert sorted(order.tolist()) == context.tolist()
+    assert first.tolist() != second.tolist()
+
+
+def test_contexts_are_pairs_of_user_and_history():
+    data = checkerboard(users=6, items=8)
+    rows = data.rows("train")
+    found = RowTensors(rows, data.history, 8)
+    pairs = [(u, *h) for u, h in zip(found.user.tolist(), found.history.tolist(), strict=True)]
+    for number in found.context.unique():
+        members = (found.context == number).nonzero().squeeze(1).tolist()
+        assert len({pairs[m] for m in members}) == 1
+    assert len(found.context.unique()) == len(set(pairs))
+
+
+def test_runs_of_equal_rows_are_found_and_undone():
+    user = torch.tensor([1, 1, 1, 2, 2, 1])
+    history = torch.tensor([[0, 3], [0, 3], [3, 4], [3, 4], [3, 4], [3, 4]])
+    first, group = distinct(user, history)
+    assert first.tolist() == [0, 2, 3, 5]
+    assert torch.equal(user[first][group], user)
+    assert torch.equal(history[first][group], history)
+    assert distinct(user[:0], history[:0])[1].shape == (0,)
