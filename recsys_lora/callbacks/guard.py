@@ -41,7 +41,7 @@ class StopOnNaN(Callback):
             UserError: it is not finite.
         """
         if not torch.isfinite(loss).all():
-            self._stop(trainer, "loss", float(loss))
+            self._stop(trainer, "loss", float(loss.detach()))
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Check the gradient.

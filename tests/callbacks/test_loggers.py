@@ -1,0 +1,102 @@
+import csv
+import importlib.util
+
+import pytest
+
+from recsys_lora.callbacks import loggers
+from recsys_lora.callbacks.loggers import CSVLog, close
+from recsys_lora.errors import UserError
+from tests.callbacks.tiny import Tiny, trainer
+
+
+def table(folder):
+    with (folder / "metrics.csv").open() as file:
+        return [{k: v for k, v in row.items() if v} for row in csv.DictReader(file)]
+
+
+def test_columns_may_come_later_and_one_step_is_one_row(tmp_path):
+    log = CSVLog(tmp_path)
+    log.log_metrics({"a": 1.0}, 0)
+    log.save()
+    log.log_metrics({"a": 2.0}, 1)
+    log.log_metrics({"b": 3.0}, 1)
+    log.finalize("success")
+    assert table(tmp_path) == [{"step": "0", "a": "1.0"}, {"step": "1", "a": "2.0", "b": "3.0"}]
+
+
+def test_a_resumed_table_keeps_earlier_rows_and_drops_those_gone_through_again(tmp_path):
+    first = CSVLog(tmp_path)
+    for step in range(5):
+        first.log_metrics({"a": float(step)}, step)
+    first.save()
+    second = CSVLog(tmp_path)
+    second.log_metrics({"a": 30.0}, 3)
+    second.save()
+    assert [row["a"] for row in table(tmp_path)] == ["0.0", "1.0", "2.0", "30.0"]
+
+
+def test_the_table_is_flushed_now_and_then(tmp_path):
+    log = CSVLog(tmp_path, flush_every=3)
+    for step in range(4):
+        log.log_metrics({"a": 1.0}, step)
+    assert len(table(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("name", ["wandb", "tensorboard"])
+def test_a_logger_that_is_not_installed_is_a_clear_error(name, tmp_path, monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: None if n == name else real(n, *a))
+    with pytest.raises(UserError, match=rf"logger={name}: {name} is not installed: pip install"):
+        getattr(loggers, name)(tmp_path)
+
+
+def test_tensorboard_writes_into_the_run_folder(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = loggers.tensorboard(tmp_path)
+    log.log_metrics({"valid/auc": 0.75}, 3)
+    close([log])
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(e.step, e.value) for e in events.Scalars("valid/auc")] == [(3, 0.75)]
+
+
+@pytest.mark.slow
+def test_wandb_offline_writes_a_run_that_goes_on_after_a_resume(tmp_path):
+    wandb = pytest.importorskip("wandb")
+    from wandb.proto import wandb_internal_pb2
+    from wandb.sdk.internal.datastore import DataStore
+
+    def logged():
+        found = []
+        for path in sorted(tmp_path.glob("wandb/offline-run-*/*.wandb")):
+            store = DataStore()
+            store.open_for_scan(str(path))
+            while (data := store.scan_data()) is not None:
+                record = wandb_internal_pb2.Record()
+                record.ParseFromString(data)
+                if record.HasField("history"):
+                    found.append({".".join(i.nested_key) or i.key: i.value_json for i in record.history.item})
+        return found
+
+    ids = set()
+    for _ in range(2):
+        log = loggers.wandb(tmp_path, mode="offline", name="a run", tags=["x"], group="g")
+        trainer(tmp_path, logger=log, max_epochs=1, val_check_interval=5).fit(Tiny())
+        ids.add(log.experiment.id)
+        close([log])
+    assert len(ids) == 1
+    assert (tmp_path / "wandb_run_id.txt").read_text().strip() in ids
+    rows = logged()
+    assert sum("valid/auc" in row for row in rows) == 4
+    assert sum("train/lr" in row for row in rows) == 20
+    assert wandb.run is None
+
+
+def test_wandb_disabled_writes_no_run(tmp_path):
+    pytest.importorskip("wandb")
+    log = loggers.wandb(tmp_path, mode="disabled")
+    log.log_metrics({"valid/auc": 0.5}, 1)
+    close([log])
+    assert not list(tmp_path.glob("wandb/*run-*"))
