@@ -71,7 +71,7 @@ class PromptBuilder:
     def examples(self, rows: Rows) -> Iterator[Example]:
         """Yield what each row offers to the template."""
         shown = self.data.history.last(rows.user, rows.position, self.template.history_items)  # (n, items)
-        more: Iterable[Mapping[str, str]] = self.more_texts(rows) if self.more_texts else repeat({})
-        for item, history, texts in zip(rows.item.tolist(), shown, more, strict=False):
+        more: Iterable[Mapping[str, str]] = self.more_texts(rows) if self.more_texts else repeat({}, len(rows))
+        for item, history, texts in zip(rows.item.tolist(), shown, more, strict=True):
             earlier = [self.slots[index] for index in history.tolist() if index]
             yield Example(earlier, {**self.slots[item], **texts})

@@ -46,7 +46,9 @@ class WeightGenerator(nn.Module):
         pooling: `mean` maps the queries' mean to all of A; with `per_rank_component` query k makes A's column k.
         normalise: scale every A to a Frobenius norm of one.
         dropout: on the queries, the attention and every sub-layer's output.
-        init_std: standard deviation of the blocks' initial weights.
+        init_std: standard deviation of the blocks' initial weights; None is one over the square root of the input
+            width. The authors' .02, meant for D_q = 512, leaves a narrow generator nearly constant: on labels that are
+            the sign of e_u · e_i it stays at chance where this learns them (`tests/methods/test_contract.py`).
         backbone_parameters: the size of the language model that the weights are made for.
 
     Raises:
@@ -70,7 +72,7 @@ class WeightGenerator(nn.Module):
         pooling: Pooling = "mean",
         normalise: bool = True,
         dropout: Probability = 0.1,
-        init_std: PositiveFloat = 0.02,
+        init_std: PositiveFloat | None = None,
         backbone_parameters: int | None = None,
     ) -> None:
         super().__init__()

@@ -81,7 +81,7 @@ class QueryReader(nn.Module):
         heads: int,
         ffn_dim: int,
         dropout: float,
-        init_std: float,
+        init_std: float | None,
     ) -> None:
         super().__init__()
         if query_dim % heads:
@@ -101,7 +101,7 @@ class QueryReader(nn.Module):
         )
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=init_std)
+                nn.init.normal_(module.weight, std=init_std or module.in_features**-0.5)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.normal_(self.queries, std=0.02)

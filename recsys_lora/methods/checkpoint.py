@@ -1,0 +1,90 @@
+"""Checkpoints of the size of what was trained, which know what they belong to.
+
+A checkpoint holds the trained parameters and the method's own buffers (not the backbone's, nor a frozen encoder's),
+Lightning's plain records, and an identity: which backbone, encoder, data and method. Loading anything else is refused.
+"""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recsys_lora.errors import UserError
+
+FROZEN_PARTS = ("backbone.", "encoder.")
+IDENTITY = "identity"
+
+
+def trained_state(module: nn.Module) -> dict[str, Tensor]:
+    """Return the entries of the state dict that a checkpoint needs: what is trained, and the method's own buffers."""
+    trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+    parameters = {name for name, _ in module.named_parameters()}
+    return {
+        name: value
+        for name, value in module.state_dict().items()
+        if name in trained or (name not in parameters and not name.startswith(FROZEN_PARTS))
+    }
+
+
+def verify(checkpoint: Mapping[str, Any], identity: Mapping[str, Any], module: nn.Module) -> None:
+    """Refuse a checkpoint that belongs to something else than `module`.
+
+    Args:
+        checkpoint: as loaded.
+        identity: what the module belongs to; JSON-able.
+        module: the module that is to take the checkpoint's state.
+
+    Raises:
+        UserError: names what the checkpoint belongs to and what the run has.
+    """
+    theirs = checkpoint.get(IDENTITY)
+    if not isinstance(theirs, Mapping):
+        raise UserError("this checkpoint does not say what it belongs to: it was not written by recsys_lora")
+    for part in [*identity, *(key for key in theirs if key not in identity)]:
+        if theirs.get(part) != identity.get(part):
+            raise UserError(
+                f"the checkpoint belongs to another {part}: it was trained with {_short(theirs.get(part))}, "
+                f"this run has {_short(identity.get(part))}: choose the same {part} as then, or another ckpt_path"
+            )
+    expected, found = trained_state(module), checkpoint["state_dict"]
+    if differing := sorted(expected.keys() ^ found.keys()):
+        where = "the checkpoint" if differing[0] in found else "this run"
+        raise UserError(
+            f"the checkpoint does not fit the method's options: {len(differing)} tensors differ, {differing[0]} is "
+            f"only in {where}: give model.* the values it was trained with"
+        )
+    for name, value in expected.items():
+        if value.shape != found[name].shape:
+            raise UserError(
+                f"the checkpoint does not fit the method's options: {name} is {tuple(found[name].shape)} there and "
+                f"{tuple(value.shape)} here: give model.* the values it was trained with"
+            )
+
+
+def load_checkpoint(path: Path, module: nn.Module, identity: Mapping[str, Any]) -> None:
+    """Put a checkpoint's trained state into a module.
+
+    Raises:
+        UserError: there is no such file, it is no checkpoint, or it belongs to something else.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint: give ckpt_path the path of a .ckpt file")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: not a checkpoint of this program ({reason})") from error
+    try:
+        verify(checkpoint, identity, module)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    module.load_state_dict(checkpoint["state_dict"], strict=False)
+
+
+def _short(identity: Any) -> str:
+    if isinstance(identity, Mapping):
+        return ", ".join(f"{key} {value}" for key, value in identity.items()) or "none"
+    return "none" if identity is None else str(identity)

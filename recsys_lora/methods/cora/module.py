@@ -1,0 +1,122 @@
+"""CoRA: a (user, item) pair becomes low-rank weights of a frozen language model that reads text alone.
+
+    e_u, e_i = frozen collaborative encoder(user, history, item)
+    A(u, i)  = generator(e_u, e_i)                                    (H, R), normalised
+    y        = W0 x + (alpha / R) · P_lm A(u, i)^T dropout(x)         in every adapted linear map m of every block l
+
+Only the generator and the P's are trained; P starts at zero, so that training starts at the frozen model.
+Source: CoRA, AAAI 2025, arXiv 2408.10645.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from recsys_lora.cf.encoder import CollaborativeEncoder
+from recsys_lora.data.batch import PromptBatch
+from recsys_lora.data.prepared import PreparedData, Rows
+from recsys_lora.errors import UserError
+from recsys_lora.llm.backbone import Backbone
+from recsys_lora.lowrank import Generated, Site, inject
+from recsys_lora.lowrank.source import DropoutPer
+from recsys_lora.methods.cora.generator import WeightGenerator
+from recsys_lora.methods.cora.sharing import Sharing, shared_factor
+from recsys_lora.methods.llm_module import LLMRecommender, Score
+from recsys_lora.methods.optimizer import OptimizerSettings
+from recsys_lora.methods.vectors import vector_spread
+from recsys_lora.prompts.template import Template
+from recsys_lora.types import PositiveFloat, PositiveInt, Probability
+
+InputScale = Literal["none", "std"]
+
+
+class CoRAModule(LLMRecommender):
+    """CoRA on one backbone and one collaborative encoder.
+
+    Args:
+        name: what tables call it.
+        prompt: the wording.
+        batch_rows: rows of a training batch, over all processes together.
+        score: the logit of "Yes", or that minus the logit of "No".
+        optimizer: how it is trained.
+        generator: makes the weights: `WeightGenerator` with its own knobs bound.
+        rank: R.
+        alpha: updates are scaled by alpha / R.
+        targets: the linear maps adapted in every block, by the last part of their names.
+        sharing: which of them share one A(u, i).
+        dropout: share of the adapted maps' input features that the update does not see in training.
+        dropout_per: drop an input feature for all of a sample's tokens, or for each token by itself (slower).
+        input_scale: `std` divides e_u and e_i by the standard deviation of their entries over the training rows.
+        backbone: the language model.
+        encoder: the fitted collaborative encoder, frozen.
+        identity: what the run's checkpoints belong to besides the backbone.
+    """
+
+    needs_encoder: ClassVar[bool] = True
+    user_scale: Tensor
+    item_scale: Tensor
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        prompt: Template,
+        batch_rows: PositiveInt,
+        score: Score,
+        optimizer: OptimizerSettings,
+        generator: Callable[..., WeightGenerator],
+        rank: PositiveInt,
+        alpha: PositiveFloat,
+        targets: Sequence[str],
+        sharing: Sharing,
+        dropout: Probability,
+        dropout_per: DropoutPer,
+        input_scale: InputScale,
+        backbone: Backbone,
+        encoder: nn.Module,
+        identity: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            name=name,
+            prompt=prompt,
+            batch_rows=batch_rows,
+            score=score,
+            optimizer=optimizer,
+            backbone=backbone,
+            encoder=encoder,
+            identity=identity,
+        )
+        size = sum(parameter.numel() for parameter in backbone.parameters())
+
+        def adapted(site: Site) -> list[Generated]:
+            key = shared_factor(site, sharing)
+            return [Generated(key, site.in_features, site.out_features, rank, alpha, dropout, dropout_per)]
+
+        self.lowrank = inject(backbone.model, targets, adapted)
+        widths = {key: shape.in_features for key, shape in self.lowrank.state.shapes.items()}
+        vectors = cast(CollaborativeEncoder, encoder)
+        self.generator = generator(vectors.user_dim, vectors.item_dim, widths, rank, backbone_parameters=size)
+        self.input_scale = input_scale
+        self.register_buffer("user_scale", torch.ones(()))
+        self.register_buffer("item_scale", torch.ones(()))
+
+    def condition(self, batch: PromptBatch, vectors: tuple[Tensor, Tensor] | None) -> None:
+        """Generate the weights of the batch's pairs and hand them to the adapted maps."""
+        if vectors is None:
+            raise ValueError("CoRA needs a collaborative encoder")
+        user, item = vectors[0] / self.user_scale, vectors[1] / self.item_scale
+        self.lowrank.state.set(self.generator(user, item))
+
+    def prepare_for(self, data: PreparedData, train: Rows) -> None:
+        """Measure the spread of the collaborative vectors over the training rows."""
+        if self.input_scale == "none" or self.encoder is None:
+            return
+        user, item = vector_spread(self.encoder, data, train, self.device)
+        if not (user > 0 and item > 0):
+            raise UserError(
+                "cf: all vectors of the encoder are the same on the training rows: refit it (stage.force=[cf])"
+            )
+        self.user_scale.fill_(user)
+        self.item_scale.fill_(item)

@@ -1,0 +1,67 @@
+"""AdamW and a learning rate that warms up, falls, and ends with the budget."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from recsys_lora.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, Probability
+
+WARMUP_SHARE = 0.1
+"""Of all steps, at most."""
+FIRST_STEP = 0.01
+"""The learning rate of step 0 over the full one."""
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """How a method is trained.
+
+    Attributes:
+        lr: the learning rate after warm-up.
+        schedule: how it falls after warm-up, over all steps of the budget.
+        warmup_steps: steps until it is full, but no more than a tenth of all.
+        final_share: what is left of it at the end.
+        weight_decay: decoupled; parameters with fewer than two dimensions have none.
+        beta1: AdamW's decay of the mean gradient.
+        beta2: and of the mean square.
+        eps: AdamW's.
+    """
+
+    lr: PositiveFloat = 1e-3
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_steps: NonNegativeInt = 200
+    final_share: Fraction = 0.0
+    weight_decay: NonNegativeFloat = 1e-3
+    beta1: Probability = 0.9
+    beta2: Probability = 0.999
+    eps: PositiveFloat = 1e-8
+
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.AdamW:
+        """Return AdamW over the parameters that have gradients."""
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in trained if p.dim() >= 2], "weight_decay": self.weight_decay},
+            {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
+        ]
+        groups = [group for group in groups if group["params"]]
+        return torch.optim.AdamW(groups, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps)
+
+    def share(self, step: int, steps: float) -> float:
+        """Return the learning rate of a step over the full one.
+
+        Args:
+            step: from 0.
+            steps: steps of the whole budget; infinite where it has no end, then nothing falls.
+        """
+        warmup = min(self.warmup_steps, int(WARMUP_SHARE * steps)) if math.isfinite(steps) else self.warmup_steps
+        if step < warmup:
+            return FIRST_STEP + (1 - FIRST_STEP) * step / warmup
+        if self.schedule == "constant" or not math.isfinite(steps):
+            return 1.0
+        done = min(1.0, (step - warmup) / max(1, steps - warmup))
+        left = 1 - done if self.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+        return self.final_share + (1 - self.final_share) * left

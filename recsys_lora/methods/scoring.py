@@ -1,0 +1,84 @@
+"""Scores of any rows by any method, in the rows' order, each row once whatever the number of processes."""
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import distributed
+
+from recsys_lora.console import progress
+from recsys_lora.data.loader import Share
+from recsys_lora.data.module import PromptData
+from recsys_lora.data.prepared import Rows
+from recsys_lora.errors import UserError
+from recsys_lora.methods.llm_module import LLMRecommender
+
+
+def score_rows(
+    module: LLMRecommender, datamodule: PromptData, rows: Rows, shuffle_users: int | None = None, show: bool = True
+) -> NDArray[np.float64]:
+    """Score rows with a language-model method.
+
+    Where `torch.distributed` runs, each process scores its share and all get all scores.
+
+    Args:
+        module: the method, on the device where it is to run; its mode is left as it was.
+        datamodule: makes the prompts.
+        rows: n rows.
+        shuffle_users: a seed; the encoder then sees, for every row, the user and history of another user's row, while
+            the prompt stays: what is left of the method's score is what it owes to the text and the item.
+        show: show progress.
+
+    Returns:
+        (n,) scores.
+    """
+    share = Share(distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else Share()
+    show = show and share.rank == 0
+    prompts = datamodule.build(rows, show=show)
+    if shuffle_users is not None:
+        prompts = prompts.with_encoder_rows(rows_of_others(rows.user, shuffle_users))
+    loader = datamodule.score_loader(prompts, share)
+    was_training, places, scores = module.training, [], []
+    module.eval()
+    mine = sum(len(batch) for batch in loader.batches)
+    with torch.inference_mode(), progress(f"scoring {module.name}", mine, "rows", show=show) as advance:
+        for batch in loader:
+            scores.append(module(batch.to(module.device)).double().cpu().numpy())
+            places.append(batch.place.numpy())
+            advance(len(batch), "")
+    module.train(was_training)
+    result = np.full(len(rows), np.nan)
+    for part_places, part_scores in _gathered((places, scores), share):
+        if part_places:
+            result[np.concatenate(part_places)] = np.concatenate(part_scores)
+    return result
+
+
+def rows_of_others(user: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Return for every row the index of a row of another user (n,); all rows of a user get the same other's.
+
+    Raises:
+        UserError: all rows are one user's.
+    """
+    users, which, counts = np.unique(user, return_inverse=True, return_counts=True)
+    if len(users) < 2:
+        raise UserError("users cannot be shuffled: the rows are all of one user: set evaluation.shuffled_rows=0")
+    circle = np.random.default_rng(seed).permutation(len(users))
+    other = np.empty_like(circle)
+    other[circle] = np.roll(circle, 1)  # everyone gets the next one in a circle: nobody gets oneself
+    by_user = np.argsort(user, kind="stable")
+    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    turn = np.empty(len(user), dtype=np.int64)
+    turn[by_user] = np.arange(len(user)) - np.repeat(first, counts)  # a row's number among its user's rows
+    theirs = other[which]
+    rows: NDArray[np.int64] = by_user[first[theirs] + turn % counts[theirs]]
+    return rows
+
+
+def _gathered(value: Any, share: Share) -> list[tuple[list[Any], list[Any]]]:
+    if share.world == 1:
+        return [value]
+    everyone: list[Any] = [None] * share.world
+    distributed.all_gather_object(everyone, value)
+    return cast("list[tuple[list[Any], list[Any]]]", everyone)
