@@ -97,6 +97,9 @@ class LLMRecommender(lightning.LightningModule):
     def prepare_for(self, data: PreparedData, train: Rows) -> None:
         """Measure on the training rows what the method must know before its first step."""
 
+    def release(self) -> None:
+        """Take whatever the method put into the backbone out of it again; the method cannot score any more."""
+
     # From rows to prompts
 
     def prompts(self, data: PreparedData, words: Mapping[str, str]) -> PromptBuilder:
@@ -169,7 +172,7 @@ class LLMRecommender(lightning.LightningModule):
         rows = functional.binary_cross_entropy_with_logits(self(batch), batch.label, reduction="sum")
         # Processes' gradients are averaged: with this scale, shares of unequal size give the mean over all rows.
         loss = rows * (self.trainer.world_size / batch.global_rows)
-        self.log("train_loss", loss.detach(), batch_size=len(batch), prog_bar=True)
+        self.log("train/loss", loss.detach(), batch_size=len(batch), prog_bar=True)
         return loss
 
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
@@ -182,9 +185,9 @@ class LLMRecommender(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log what was collected, exact over all processes."""
-        for name in ("valid_auc", "valid_uauc", "valid_log_loss"):
-            metric = getattr(self, name)
-            self.log(name, metric.compute().float(), prog_bar=True, rank_zero_only=False)
+        for name in ("auc", "uauc", "log_loss"):
+            metric = getattr(self, f"valid_{name}")
+            self.log(f"valid/{name}", metric.compute().float(), prog_bar=True, rank_zero_only=False)
             metric.reset()
 
     def configure_optimizers(self) -> Any:

@@ -66,6 +66,8 @@ class Template:
         self.history_items, self.title_tokens, self.max_tokens = history_items, title_tokens, max_tokens
         broken = "\n" if line_break == "newline" else "\\n"
         self.text, self.no_history = (part.replace("\n", broken) for part in (text, no_history))
+        for part in (text, item):
+            slots(part)
         if HISTORY in slots(self.no_history):
             raise UserError(
                 "model.prompt.no_history: has the slot {history}, which is empty for such users: leave it out"

@@ -32,7 +32,7 @@ class TableEncoder(nn.Module):
 
 
 def prepared(users: int = 200, items: int = 200, rows_each: int = 24, dim: int = 4, seed: int = 0, titles=None):
-    """Return (data, encoder): the label is the sign of e_u · e_i; the last sixths of a user's rows are valid and test."""
+    """Return (data, encoder): the label is the sign of e_u · e_i; of a user's rows two sixths are valid and test."""
     encoder = TableEncoder(users, items, dim, seed)
     generator = np.random.default_rng(seed)
     user = np.repeat(np.arange(1, users + 1), rows_each)
@@ -54,6 +54,8 @@ def prepared(users: int = 200, items: int = 200, rows_each: int = 24, dim: int =
     )
     numbers = range(1, items + 1)
     # One title for all: nothing can be read from it.
-    table = pl.DataFrame({"item_id": [f"i{n}" for n in numbers], "item": list(numbers), "title": titles or ["Film"] * items})
+    table = pl.DataFrame(
+        {"item_id": [f"i{n}" for n in numbers], "item": list(numbers), "title": titles or ["Film"] * items}
+    )
     manifest = {"key": f"synthetic-{seed}", "name": "synthetic"}
     return PreparedData(Path("nowhere"), manifest, interactions, table), encoder

@@ -147,7 +147,7 @@ def number_of_queries(queries: int | None, rank: int, pooling: Pooling) -> int:
 
 
 def fitting_query_dim(backbone_parameters: int | None, heads: int, **structure: Any) -> int:
-    """Return the D_q that suits a backbone: the largest power of two up to 512 that gives a small enough generator.
+    """Return the D_q that suits a backbone: the heads doubled as often as keeps it at 512 and the generator small.
 
     A fiftieth of the backbone is aimed at (D_q = 128 beside SmolLM2-135M, 512 beside 7 B); a backbone so small that
     this would leave fewer than 32 may have a generator of a tenth of it.
@@ -159,9 +159,7 @@ def fitting_query_dim(backbone_parameters: int | None, heads: int, **structure: 
     """
     if backbone_parameters is None:
         raise ValueError("query_dim=None needs backbone_parameters")
-    power_of_two = heads & (heads - 1) == 0
-    smallest = max(8, heads) if power_of_two else 8 * heads
-    candidates = [smallest * 2**power for power in range(7) if smallest * 2**power <= 512] or [smallest]
+    candidates = [heads * 2**power for power in range(10) if heads * 2**power <= 512] or [heads]
     with torch.device("meta"):
         sizes = {
             dim: sum(p.numel() for p in WeightGenerator(heads=heads, query_dim=dim, **structure).parameters())

@@ -109,6 +109,10 @@ class CoRAModule(LLMRecommender):
         user, item = vectors[0] / self.user_scale, vectors[1] / self.item_scale
         self.lowrank.state.set(self.generator(user, item))
 
+    def release(self) -> None:
+        """Give the backbone its own linear maps back."""
+        self.lowrank.remove()
+
     def prepare_for(self, data: PreparedData, train: Rows) -> None:
         """Measure the spread of the collaborative vectors over the training rows."""
         if self.input_scale == "none" or self.encoder is None:

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import torch
+
+from recsys_lora.data.batch import PromptSet
+from recsys_lora.prompts.encode import EncodedPrompts
+
+
+def prompt_set(lengths, soft=None) -> PromptSet:
+    """Prompt k holds the tokens 100 k + 1, 100 k + 2, ..."""
+    n = len(lengths)
+    ids = np.concatenate([100 * k + np.arange(1, length + 1) for k, length in enumerate(lengths)]).astype(np.int32)
+    positions = np.zeros((n, 0), dtype=np.int32) if soft is None else np.array(soft, dtype=np.int32)
+    prompts = EncodedPrompts(ids, np.cumsum([0, *lengths]).astype(np.int64), positions)
+    number = np.arange(n)
+    history = np.stack([number, number], axis=1)
+    return PromptSet(
+        prompts, number + 1, number + 11, history, (number % 2).astype(np.float32), number * 0, number + 50
+    )
+
+
+@pytest.mark.parametrize(
+    ("padding", "ids", "mask"),
+    [
+        ("right", [[201, 202, 203], [1, 0, 0]], [[1, 1, 1], [1, 0, 0]]),
+        ("left", [[201, 202, 203], [0, 0, 1]], [[1, 1, 1], [0, 0, 1]]),
+    ],
+)
+def test_prompts_are_padded_on_the_side_asked_for(padding, ids, mask):
+    batch = prompt_set([1, 2, 3]).batch(np.array([2, 0]), 0, padding)
+    assert batch.input_ids.tolist() == ids
+    assert batch.attention_mask.int().tolist() == mask
+
+
+def test_soft_tokens_keep_their_tokens_under_either_padding():
+    rows = prompt_set([4, 2], soft=[[0, 3], [1, -1]])
+    for padding in ("left", "right"):
+        batch = rows.batch(np.array([0, 1]), 0, padding)
+        found = [
+            [batch.input_ids[row, place].item() for place in places if place >= 0]
+            for row, places in enumerate(batch.soft_positions.tolist())
+        ]
+        assert found == [[1, 4], [102]]
+
+
+def test_everything_of_a_row_stays_together():
+    batch = prompt_set([2, 2, 2, 2]).batch(np.array([3, 1]), 0, "right", global_rows=5)
+    assert batch.user.tolist() == [4, 2]
+    assert batch.item.tolist() == [14, 12]
+    assert batch.history.tolist() == [[3, 3], [1, 1]]
+    assert batch.label.tolist() == [1.0, 1.0]
+    assert batch.row.tolist() == [53, 51]
+    assert batch.place.tolist() == [3, 1]
+    assert (len(batch), batch.global_rows) == (2, 5)
+
+
+def test_a_batch_moves_to_a_device_as_a_whole():
+    moved = prompt_set([1, 2]).batch(np.array([0, 1]), 0, "right").to("meta")
+    assert {value.device.type for value in vars(moved).values() if isinstance(value, torch.Tensor)} == {"meta"}
+    assert moved.global_rows == 2
+
+
+def test_the_encoder_may_be_shown_other_rows():
+    rows = prompt_set([1, 2, 3]).with_encoder_rows(np.array([2, 0, 1]))
+    assert rows.user.tolist() == [3, 1, 2]
+    assert rows.history.tolist() == [[2, 2], [0, 0], [1, 1]]
+    assert rows.item.tolist() == [11, 12, 13]

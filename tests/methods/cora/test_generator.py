@@ -1,0 +1,141 @@
+import itertools
+
+import pytest
+import torch
+
+from recsys_lora.errors import UserError
+from recsys_lora.lowrank import Site
+from recsys_lora.methods.cora.generator import WeightGenerator, fitting_query_dim
+from recsys_lora.methods.cora.sharing import shared_factor
+
+WIDTHS = {"narrow": 12, "wide": 20}
+VARIANTS = [
+    {"kind": "direct"},
+    *(
+        {"input": given, "pooling": pooling, "queries": queries, "normalise": normalise}
+        for given, pooling, queries, normalise in itertools.product(
+            ["joint", "pair"], ["mean", "per_rank_component"], [None, 1], [True, False]
+        )
+        if (pooling, queries) != ("per_rank_component", 1)
+    ),
+]
+
+
+def generator(user_dim=6, item_dim=10, rank=4, **knobs) -> WeightGenerator:
+    torch.manual_seed(0)
+    return WeightGenerator(user_dim, item_dim, WIDTHS, rank, **{"query_dim": 16, "dropout": 0.0, **knobs})
+
+
+def pairs(n=5):
+    torch.manual_seed(1)
+    return torch.randn(n, 6), torch.randn(n, 10)
+
+
+def name(knobs):
+    return "-".join(f"{key}={value}" for key, value in knobs.items())
+
+
+@pytest.mark.parametrize("knobs", VARIANTS, ids=name)
+def test_a_factor_for_each_width_and_pair(knobs):
+    factors = generator(**knobs)(*pairs())
+    assert {group: tuple(factor.shape) for group, factor in factors.items()} == {
+        "narrow": (5, 12, 4),
+        "wide": (5, 20, 4),
+    }
+    norms = torch.stack([factor.norm(dim=(1, 2)) for factor in factors.values()])
+    assert torch.allclose(norms, torch.ones_like(norms), atol=1e-5) == knobs.get("normalise", True)
+
+
+@pytest.mark.parametrize("knobs", VARIANTS, ids=name)
+def test_a_pair_gets_the_same_alone_as_in_company(knobs):
+    made = generator(**knobs).eval()
+    user, item = pairs()
+    together = made(user, item)
+    for index in range(5):
+        alone = made(user[index : index + 1], item[index : index + 1])
+        for group in WIDTHS:
+            torch.testing.assert_close(together[group][index], alone[group][0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("knobs", VARIANTS, ids=name)
+def test_every_parameter_gets_a_gradient(knobs):
+    made = generator(**knobs)
+    factors = made(*pairs())
+    torch.manual_seed(2)
+    sum((factor * torch.randn_like(factor)).sum() for factor in factors.values()).backward()
+    without = [label for label, p in made.named_parameters() if p.grad is None or not p.grad.abs().sum() > 1e-7]
+    assert not without
+
+
+def test_both_vectors_reach_the_weights():
+    for knobs in VARIANTS:
+        made = generator(**knobs).eval()
+        user, item = pairs(2)
+        first = made(user, item)["narrow"]
+        assert not torch.allclose(first, made(user.flip(0), item)["narrow"], atol=1e-4)
+        assert not torch.allclose(first, made(user, item.flip(0))["narrow"], atol=1e-4)
+
+
+def test_one_key_and_one_query_need_no_attention_weights():
+    names = [label for label, _ in generator(input="joint", queries=1).named_parameters()]
+    assert not [label for label in names if ".query." in label or ".key." in label]
+    names = [label for label, _ in generator(input="pair", queries=2).named_parameters()]
+    assert [label for label in names if "cross_attention.key" in label]
+    assert [label for label in names if "self_attention.query" in label]
+
+
+def test_attention_to_one_key_is_what_full_attention_would_give():
+    block = generator(input="joint").reader.blocks[0].cross_attention
+    full = torch.nn.MultiheadAttention(16, 4, batch_first=True)
+    with torch.no_grad():
+        value, bias = block.value.weight, block.value.bias
+        full.in_proj_weight[32:].copy_(value)
+        full.in_proj_bias.zero_()
+        full.in_proj_bias[32:].copy_(bias)
+        full.out_proj.weight.copy_(torch.eye(16))
+        full.out_proj.bias.zero_()
+        queries, key = torch.randn(3, 4, 16), torch.randn(3, 1, 16)
+        torch.testing.assert_close(block(queries, key), full(queries, key, key)[0])
+
+
+def test_attention_to_several_keys_agrees_with_torchs_own():
+    block = generator(input="pair").reader.blocks[0].cross_attention.eval()
+    full = torch.nn.MultiheadAttention(16, 4, batch_first=True).eval()
+    with torch.no_grad():
+        full.in_proj_weight.copy_(torch.cat([block.query.weight, block.key.weight, block.value.weight]))
+        full.in_proj_bias.copy_(torch.cat([block.query.bias, torch.zeros(32)]))
+        full.out_proj.weight.copy_(block.output.weight)
+        full.out_proj.bias.copy_(block.output.bias)
+        queries, keys = torch.randn(3, 4, 16), torch.randn(3, 2, 16)
+        torch.testing.assert_close(block(queries, keys), full(queries, keys, keys)[0])
+
+
+def test_the_rank_decides_the_queries_of_component_pooling():
+    assert generator(pooling="per_rank_component", rank=6).reader.queries.shape == (6, 16)
+    with pytest.raises(UserError, match="queries=3 is not model.rank=4"):
+        generator(pooling="per_rank_component", queries=3)
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(UserError, match="query_dim=16 is not a multiple of model.generator.heads=3"):
+        generator(heads=3)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "width", "expected"),
+    [(134_515_008, 576, 128), (7_000_000_000, 4096, 512), (120_000, 64, 4), (1_500_000_000, 1536, 512)],
+)
+def test_the_default_width_suits_the_backbone(backbone, width, expected):
+    structure = {"user_dim": 64, "item_dim": 64, "widths": {"width": width}, "rank": 16}
+    assert fitting_query_dim(backbone, 4, **structure) == expected
+    with torch.device("meta"):
+        made = WeightGenerator(**structure, backbone_parameters=backbone)
+    assert made.reader.queries.shape[1] == expected
+    assert sum(p.numel() for p in made.parameters()) <= backbone / 10
+
+
+def test_who_shares_a_factor():
+    site = Site("model.layers.3.self_attn.o_proj", "o_proj", 3, 1024, 640)
+    assert shared_factor(site, "all") == "width1024"
+    assert shared_factor(site, "per_layer") == "layer3_width1024"
+    assert shared_factor(site, "per_matrix") == "o_proj_width1024"

@@ -1,0 +1,199 @@
+"""What CoRA promises, on a tiny backbone."""
+
+import numpy as np
+import pytest
+import torch
+from torch.func import functional_call
+from torch.nn import functional
+
+from recsys_lora.errors import UserError
+from tests.methods import factory
+from tests.methods.synthetic import WORDS, TableEncoder, prepared
+
+SEVERAL_WIDTHS = ("q_proj", "o_proj", "up_proj", "down_proj")
+ABLATIONS = [
+    {},
+    {"generator": {"kind": "direct"}},
+    {"generator": {"input": "pair"}},
+    {"generator": {"queries": 1}},
+    {"generator": {"queries": 1, "input": "pair"}},
+    {"generator": {"pooling": "per_rank_component"}},
+    {"generator": {"normalise": False}},
+    {"generator": {"blocks": 3}},
+    {"sharing": "per_layer"},
+    {"sharing": "per_matrix"},
+    {"targets": SEVERAL_WIDTHS},
+    {"score": "yes"},
+    {"input_scale": "none"},
+    {"dropout": 0.1},
+    {"dropout": 0.1, "dropout_per": "token"},
+]
+
+
+@pytest.fixture(scope="module")
+def world():
+    titles = [f"Film {number} ({1950 + number})" for number in range(30)]
+    return prepared(users=30, items=30, rows_each=12, dim=4, titles=titles)
+
+
+def batch_of(module, data, rows=6):
+    build = module.prompts(data, WORDS)
+    prompts = build(data.rows("train").take(np.arange(rows) * 5), show=False)
+    return prompts.batch(np.arange(rows), module.backbone.pad_id, "right")
+
+
+def step(module, batch, lr=0.01):
+    """Take one step of plain gradient descent; return the gradients by name."""
+    parameters = {label: p for label, p in module.named_parameters() if p.requires_grad}
+    loss = functional.binary_cross_entropy_with_logits(module(batch), batch.label)
+    gradients = dict(
+        zip(parameters, torch.autograd.grad(loss, list(parameters.values()), allow_unused=True), strict=True)
+    )
+    with torch.no_grad():
+        for label, p in parameters.items():
+            if gradients[label] is not None:
+                p -= lr * gradients[label] / gradients[label].norm().clamp_min(1e-12)
+    return gradients
+
+
+def trained(module, batch, steps=3):
+    for _ in range(steps):
+        step(module, batch, lr=0.5)
+    return module
+
+
+@pytest.mark.parametrize("score", ["yes", "yes_minus_no"])
+def test_before_training_scores_are_the_frozen_models(world, score):
+    data, encoder = world
+    module, frozen = factory.cora(data, encoder, score=score).eval(), factory.zero_shot(data, score=score).eval()
+    batch = batch_of(module, data)
+    assert torch.equal(module(batch), frozen(batch))
+
+
+def test_the_generator_learns_from_the_second_step_on(world):
+    data, encoder = world
+    module = factory.cora(data, encoder)
+    batch = batch_of(module, data)
+    first, second = step(module, batch), step(module, batch)
+    for label, gradient in first.items():
+        zero = bool((gradient == 0).all())
+        assert zero == label.startswith("generator."), label
+    assert all(gradient.abs().sum() > 0 for gradient in second.values())
+
+
+@pytest.mark.parametrize("knobs", ABLATIONS, ids=str)
+def test_every_trained_parameter_gets_a_gradient_after_two_steps(world, knobs):
+    data, encoder = world
+    module = factory.cora(data, encoder, **knobs).train()
+    batch = batch_of(module, data)
+    step(module, batch)
+    gradients = step(module, batch)
+    assert gradients
+    assert not [label for label, gradient in gradients.items() if gradient is None or not gradient.abs().sum() > 0]
+
+
+def test_only_generator_and_factors_are_trained(world):
+    data, encoder = world
+    module = factory.cora(data, encoder)
+    parts = {label.split(".")[0] for label, p in module.named_parameters() if p.requires_grad}
+    assert parts == {"generator", "lowrank"}
+    assert not [
+        label for label, p in module.named_parameters() if label.startswith("lowrank") and not label.endswith(".P")
+    ]
+
+
+def test_without_a_pair_the_language_model_is_bit_for_bit_the_original(world):
+    data, encoder = world
+    module = factory.cora(data, encoder)
+    batch = batch_of(module, data)
+    trained(module, batch).eval()
+    original = factory.backbone(data)
+    embeds = original.embed(batch.input_ids)
+    expected = original.hidden(embeds, batch.attention_mask)
+    with module.lowrank.without_pair():
+        assert torch.equal(module.backbone.hidden(embeds, batch.attention_mask), expected)
+    assert not torch.allclose(module.backbone.hidden(embeds, batch.attention_mask), expected, atol=1e-3)
+
+
+def test_two_pairs_in_a_batch_get_what_each_gets_alone(world):
+    data, encoder = world
+    module = factory.cora(data, encoder)
+    trained(module, batch_of(module, data)).eval()
+    rows = module.prompts(data, WORDS)(data.rows("test").take(np.arange(0, 40, 7)), show=False)
+    pad = module.backbone.pad_id
+    together = module(rows.batch(np.arange(len(rows)), pad, "right"))
+    alone = torch.cat([module(rows.batch(np.array([index]), pad, "left")) for index in range(len(rows))])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+    assert together.std() > 1e-3
+
+
+@pytest.mark.parametrize("knobs", [{"targets": SEVERAL_WIDTHS}, {"sharing": "per_layer"}], ids=str)
+def test_values_and_gradients_equal_the_loop_that_builds_each_samples_weights(world, knobs):
+    data, encoder = world
+    module = factory.cora(data, encoder, **knobs)
+    batch = batch_of(module, data)
+    trained(module, batch).eval()
+    original = factory.backbone(data)
+    user, item = module.collaborative(batch)
+    factors = module.generator(user / module.user_scale, item / module.item_scale)
+    scores = []
+    for index in range(len(batch)):
+        weights = {}
+        for label, layer in module.lowrank.layers.items():
+            [source] = layer.sources
+            change = 16.0 / 8 * source.P @ factors[source.key][index].T  # (out, in)
+            weights[f"{label}.weight"] = layer.base.weight + change
+        length = int(batch.attention_mask[index].sum())
+        ids = batch.input_ids[index : index + 1, :length]
+        logits = functional_call(original.model, weights, kwargs={"input_ids": ids}).logits[0, -1]
+        yes, no = module.choices.token_ids
+        scores.append(logits[yes] - logits[no])
+    looped, batched = torch.stack(scores), module(batch)
+    torch.testing.assert_close(batched, looped, rtol=1e-4, atol=1e-5)
+    parameters = {label: p for label, p in module.named_parameters() if p.requires_grad}
+    weight = torch.linspace(-1, 1, len(batch))
+    expected = torch.autograd.grad((looped * weight).sum(), list(parameters.values()))
+    got = torch.autograd.grad((batched * weight).sum(), list(parameters.values()))
+    for label, one, other in zip(parameters, got, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5 * float(other.abs().max() + 1), msg=label)
+
+
+def test_each_input_width_has_one_weight_head(world):
+    data, encoder = world
+    assert set(factory.cora(data, encoder).generator.widths.values()) == {64}
+    assert factory.cora(data, encoder, targets=SEVERAL_WIDTHS).generator.widths == {"width64": 64, "width128": 128}
+
+
+def test_the_spread_of_the_vectors_is_measured_on_training_rows(world):
+    data, encoder = world
+    module, rows = factory.cora(data, encoder), data.rows("train")
+    module.prepare_for(data, rows)
+    user, item = encoder.encode(torch.from_numpy(rows.user), None, torch.from_numpy(rows.item))
+    assert module.user_scale.item() == pytest.approx(user.std().item(), rel=1e-5)
+    assert module.item_scale.item() == pytest.approx(item.std().item(), rel=1e-5)
+    raw = factory.cora(data, encoder, input_scale="none")
+    raw.prepare_for(data, rows)
+    assert raw.user_scale.item() == 1
+
+
+def test_an_encoder_whose_vectors_are_all_the_same_is_refused(world):
+    data, _ = world
+    empty = TableEncoder(30, 30, 4)
+    empty.users.data.zero_()
+    with pytest.raises(UserError, match="refit"):
+        factory.cora(data, empty).prepare_for(data, data.rows("train"))
+
+
+def test_a_projection_that_the_backbone_lacks_is_named(world):
+    data, encoder = world
+    with pytest.raises(UserError, match="c_attn.*choose targets from.*q_proj"):
+        factory.cora(data, encoder, targets=["c_attn"])
+
+
+def test_the_encoder_stays_in_evaluation_mode(world):
+    data, _ = world
+    module = factory.cora(data, TableEncoder(30, 30, 4))
+    module.train()
+    assert module.generator.training
+    assert not module.encoder.training
+    assert not module.backbone.model.training

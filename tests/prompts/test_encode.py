@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+
+from recsys_lora.errors import UserError
+from recsys_lora.llm.tiny import train_tokenizer
+from recsys_lora.prompts.encode import CUT_TITLE, SHORTENED, Encoder, beginning
+from recsys_lora.prompts.template import SOFT, Example, Template
+
+WORDS = {"item": "movie", "items": "movies"}
+TEMPLATE = Template("The {items}: {history}. The {item} {title}? #Answer:", "No {items}. The {item} {title}? #Answer:")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(["Alien", "Heat", "Piano"] * 3, 600)
+
+
+def examples(*histories, title="Heat"):
+    return [Example([{"title": name} for name in history], {"title": title}) for history in histories]
+
+
+def encode(tokenizer, cases, template=TEMPLATE, max_tokens=1000, **more):
+    return Encoder(tokenizer, WORDS, max_tokens, **more).encode(template, cases, len(cases), show=False)
+
+
+def test_prompts_are_what_the_tokenizer_gives_for_the_rendered_text(tokenizer):
+    cases = examples(["Alien", "Piano"], [], ["Heat"])
+    encoded = encode(tokenizer, cases)
+    assert len(encoded) == 3
+    assert encoded.ids.dtype == np.int32
+    for index, case in enumerate(cases):
+        assert encoded[index].tolist() == tokenizer(TEMPLATE.render(case, WORDS))["input_ids"]
+    assert encoded.lengths.tolist() == [len(encoded[index]) for index in range(3)]
+
+
+def test_what_all_answers_begin_with_follows_every_prompt(tokenizer):
+    suffix = [7, 9]
+    plain, longer = encode(tokenizer, examples(["Heat"])), encode(tokenizer, examples(["Heat"]), suffix=suffix)
+    assert longer[0].tolist() == plain[0].tolist() + suffix
+
+
+def test_the_oldest_items_go_first_and_are_counted(tokenizer):
+    cases = examples(["Alien", "Piano", "Heat", "Alien"], ["Heat"])
+    whole = encode(tokenizer, cases)
+    limit = int(whole.lengths[0]) - 1
+    encoded = encode(tokenizer, cases, max_tokens=limit)
+    shown = TEMPLATE.render(cases[0], WORDS, items=3)
+    assert encoded[0].tolist() == tokenizer(shown)["input_ids"]
+    assert encoded[1].tolist() == whole[1].tolist()
+    assert encoded.counts == {SHORTENED: 1}
+
+
+def test_then_the_title_is_cut_and_the_question_never(tokenizer):
+    [case] = cases = examples(["Alien"], title="Piano " * 50)
+    limit = 40
+    encoded = encode(tokenizer, cases, max_tokens=limit)
+    text = tokenizer.decode(encoded[0].tolist())
+    assert len(encoded[0]) <= limit
+    assert text.startswith("No movies. The movie Piano")
+    assert text.endswith("? #Answer:")
+    assert encoded.counts == {SHORTENED: 1, CUT_TITLE: 1}
+    assert len(case.texts["title"]) == 300
+
+
+def test_a_limit_below_the_wording_is_refused(tokenizer):
+    with pytest.raises(UserError, match="does not fit into 5 tokens"):
+        encode(tokenizer, examples(["Alien"]), max_tokens=5)
+
+
+def test_the_templates_own_limit_counts_the_suffix(tokenizer):
+    template = Template(TEMPLATE.text, TEMPLATE.no_history, max_tokens=30)
+    encoded = encode(tokenizer, examples(["Alien"] * 10), template=template, suffix=[1, 2])
+    assert encoded.lengths[0] <= 30
+
+
+def test_soft_tokens_have_positions_and_the_text_around_them_is_whole(tokenizer):
+    template = Template(
+        "I <user> like {history}. <item> {title}", "<user> <item> {title}", soft_tokens=["user", "item"]
+    )
+    encoded = encode(tokenizer, examples(["Alien", "Heat"], []), template=template, soft_id=3)
+    for index in range(2):
+        places = encoded.soft_positions[index]
+        assert (encoded[index][places] == 3).all()
+        rest = np.delete(encoded[index], places)
+        rendered = template.render(examples(["Alien", "Heat"], [])[index], WORDS)
+        assert tokenizer.decode(rest.tolist()) == rendered.replace(SOFT, "")
+
+
+def test_prompts_without_soft_tokens_have_no_positions(tokenizer):
+    assert encode(tokenizer, examples(["Alien"])).soft_positions.shape == (1, 0)
+
+
+def test_a_chat_template_wraps_the_prompt(tokenizer):
+    encoded = encode(tokenizer, examples(["Alien"]), wrap=lambda text: f"<s>{text}</s>")
+    assert encoded[0][0] == tokenizer.bos_token_id
+    assert encoded[0][-1] == tokenizer.eos_token_id
+
+
+def test_no_examples_give_no_prompts(tokenizer):
+    assert len(encode(tokenizer, [])) == 0
+
+
+class BeginsWithBos:
+    bos_token_id = 5
+
+    def __call__(self, text, add_special_tokens=True):
+        one = [[5, 8] if add_special_tokens else [8]]
+        return {"input_ids": one[0] if isinstance(text, str) else one * len(text)}
+
+
+def test_a_tokenizer_that_begins_texts_with_a_token_begins_prompts_with_it(tokenizer):
+    assert beginning(tokenizer) == []
+    assert beginning(BeginsWithBos()) == [5]
+    assert Encoder(BeginsWithBos(), WORDS, 10).tokenise(["a", f"a{SOFT}a"]) == [[5, 8], [5, 8, -1, 8]]

@@ -1,0 +1,75 @@
+import pytest
+
+from recsys_lora.errors import UserError
+from recsys_lora.prompts.template import SOFT, Example, Template
+
+WORDS = {"item": "movie", "items": "movies"}
+TEXT = 'The {items}: {history}. The {item} "{title}"? \n#Answer:'
+NONE = 'No {items}. The {item} "{title}"? \n#Answer:'
+
+
+def example(*history: str, title: str = "Heat (1995)") -> Example:
+    return Example([{"title": name} for name in history], {"title": title})
+
+
+def test_slots_are_filled_oldest_first():
+    rendered = Template(TEXT, NONE).render(example("Alien (1979)", "Piano, The (1993)"), WORDS)
+    assert rendered == ('The movies: "Alien (1979)", "Piano, The (1993)". The movie "Heat (1995)"? \n#Answer:')
+
+
+def test_only_the_latest_items_are_shown():
+    template = Template(TEXT, NONE, history_items=2)
+    assert '"b", "c"' in template.render(example("a", "b", "c"), WORDS)
+    assert '"c".' in template.render(example("a", "b", "c"), WORDS, items=1)
+
+
+def test_a_user_without_history_gets_wording_of_its_own():
+    assert Template(TEXT, NONE).render(example(), WORDS) == 'No movies. The movie "Heat (1995)"? \n#Answer:'
+
+
+def test_the_authors_line_break_is_two_characters():
+    rendered = Template(TEXT, NONE, line_break="backslash_n").render(example("a"), WORDS)
+    assert rendered.endswith("? \\n#Answer:")
+    assert "\n" not in rendered
+
+
+def test_braces_and_angles_in_titles_mean_nothing():
+    template = Template(TEXT, NONE, soft_tokens=["user"])
+    assert '"{history} <user>"' in template.render(example("a", title="{history} <user>"), WORDS)
+
+
+def test_soft_tokens_are_placed_in_their_order():
+    template = Template(
+        "I <user> like {history}. <item> {title}", "<user> <item> {title}", soft_tokens=["item", "user"]
+    )
+    assert template.soft_names == ["user", "item"]
+    assert template.render(example("a"), WORDS) == f'I {SOFT} like "a". {SOFT} Heat (1995)'
+
+
+def test_an_item_of_the_history_may_have_further_slots():
+    template = Template("{history} {title}", "{title}", item="{title} ({rating})")
+    rated = Example([{"title": "a", "rating": "5"}], {"title": "b"})
+    assert template.render(rated, WORDS) == "a (5) b"
+
+
+@pytest.mark.parametrize(
+    ("text", "none", "soft", "reason"),
+    [
+        (TEXT, TEXT, [], "no_history.*leave it out"),
+        (TEXT + "<user>", NONE, ["user"], "soft tokens"),
+        ("{title", NONE, [], "brace"),
+    ],
+)
+def test_impossible_templates_are_refused(text, none, soft, reason):
+    with pytest.raises(UserError, match=reason):
+        Template(text, none, soft_tokens=soft).render(example("a"), WORDS)
+
+
+def test_an_unknown_slot_is_named_with_those_that_exist():
+    with pytest.raises(UserError, match=r"\{genre\}: use .*title"):
+        Template("{genre} {history}", NONE).render(example("a"), WORDS)
+
+
+def test_the_ending_is_what_follows_the_last_slot():
+    assert Template(TEXT, NONE).ending == '"? \n#Answer:'
+    assert Template("{title} <user>, so:", "{title} <user>, so:", soft_tokens=["user"]).ending == ", so:"
