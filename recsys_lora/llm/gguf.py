@@ -54,14 +54,15 @@ def _read(file: Path) -> tuple[Any, Any]:
     import torch
     import transformers
 
-    from recsys_lora.llm.source import _without_bars
+    from recsys_lora.llm.source import without_bars
 
-    quiet = _without_bars(transformers)
+    quiet = without_bars(transformers)
     try:
         packed = transformers.AutoModelForCausalLM.from_pretrained(
             file.parent, gguf_file=file.name, dtype=torch.float32
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+        # Not AutoTokenizer, which reads the whole file twice more to find out that this is the class.
+        tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(file.parent, gguf_file=file.name)
     except (OSError, ValueError, KeyError, NotImplementedError, ImportError) as error:
         raise UserError(f"{file}: cannot be read as a GGUF model ({error}): name another file") from error
     finally:

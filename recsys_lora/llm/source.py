@@ -86,7 +86,7 @@ def from_pretrained(place: str, knob: str, **options: Any) -> tuple[Any, Any]:
     import transformers
 
     shared = {key: options[key] for key in ("revision", "local_files_only") if key in options}
-    quiet = _without_bars(transformers)
+    quiet = without_bars(transformers)
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(place, **options)
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, **shared)
@@ -98,7 +98,7 @@ def from_pretrained(place: str, knob: str, **options: Any) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _without_bars(transformers: Any) -> Callable[[], None]:
+def without_bars(transformers: Any) -> Callable[[], None]:
     """Switch off the library's progress bars, which do not know whether there is a terminal; return the way back."""
     logging = transformers.utils.logging
     if not logging.is_progress_bar_enabled():
