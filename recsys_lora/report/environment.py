@@ -1,0 +1,90 @@
+"""What a result depends on besides its config: commit, versions, machine, command line."""
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import recsys_lora
+
+PACKAGES = (
+    "torch",
+    "lightning",
+    "torchmetrics",
+    "transformers",
+    "hydra-core",
+    "omegaconf",
+    "polars",
+    "numpy",
+    "safetensors",
+    "gguf",
+)
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+GIT_SECONDS = 10
+
+
+def environment() -> dict[str, Any]:
+    """Return the record that a run keeps as environment.json."""
+    return {
+        "recsys_lora": recsys_lora.__version__,
+        "git": git_state(Path(recsys_lora.__file__).parent),
+        "command": shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]]),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "hardware": hardware(),
+        "variables": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
+    }
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Return commit, branch and whether files differ from it; None where the package is in no git checkout."""
+    root = _git(folder, "rev-parse", "--show-toplevel")
+    if root is None or _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return None  # no checkout, or an installed copy inside somebody else's
+    status = _git(folder, "-C", root, "status", "--porcelain") or ""
+    return {
+        "commit": _git(folder, "rev-parse", "HEAD"),
+        "branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
+        "dirty": bool(status),
+        "changed": [line[3:] for line in status.splitlines()],
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """Return processors, threads and accelerators as torch sees them."""
+    import torch
+
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cuda": torch.version.cuda,
+        "gpus": gpus,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Return what git prints, None where there is no git or it refuses."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=GIT_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.rstrip("\n") if done.returncode == 0 else None

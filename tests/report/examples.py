@@ -1,0 +1,24 @@
+"""A whole record made of made-up predictions."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from recsys_lora.report.report import Scored, build
+from tests.evaluation.examples import predictions
+
+RUN = {"name": "a run", "model": "cora", "data": "ml_1m", "cf": "sasrec", "llm": "tiny", "seed": 1, "tags": ["x"]}
+
+
+def record(draws=50, **options):
+    method = predictions(signal=1.0)
+    part = np.arange(len(method)) % 3 == 0
+    shuffled = replace(method.take(part), score=np.random.default_rng(0).normal(size=part.sum()))
+    lines = [
+        Scored("item popularity", "popularity", predictions(signal=0.3)),
+        Scored("SASRec", "cf", predictions(signal=0.6)),
+        Scored("frozen LLM", "frozen_llm", predictions(signal=0.0)),
+        Scored("CoRA", "method", method),
+        Scored("CoRA, users shuffled", "method_shuffled", shuffled, sample=True),
+    ]
+    return build(RUN, lines, draws=draws, valid={"auc": 0.7, "step": 30}, seconds={"test": 1.5}, **options)
