@@ -3,25 +3,14 @@
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from recsys_lora.config.check import check, mismatches
 from recsys_lora.config.location import GROUPS, conf_dir, options
 from recsys_lora.errors import UserError
+from tests.jobs import resolved
 
 FILES = sorted(conf_dir().rglob("*.yaml"))
 CHOICES = [(group, option) for group in GROUPS for option in options(group)]
-
-
-def composed(*overrides: str) -> dict:
-    with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
-        cfg = compose("config", list(overrides), return_hydra_config=True)
-    cfg.hydra.runtime.output_dir = "somewhere"
-    OmegaConf.set_struct(cfg, False)
-    cfg.paths.run = "somewhere"
-    del cfg["hydra"]
-    return OmegaConf.to_container(cfg, resolve=True)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(conf_dir())))
@@ -33,7 +22,7 @@ def test_a_yaml_opens_with_its_purpose_and_a_command(path: Path):
 
 @pytest.mark.parametrize(("group", "option"), CHOICES, ids=lambda v: v)
 def test_every_choice_composes_and_fits_the_signatures_it_ends_in(group, option):
-    found = list(mismatches(composed(f"{group}={option}")))
+    found = list(mismatches(resolved(f"{group}={option}")))
     assert not found, "\n".join(found)
 
 
@@ -52,9 +41,9 @@ def test_every_choice_composes_and_fits_the_signatures_it_ends_in(group, option)
 )
 def test_a_value_of_the_wrong_type_range_or_choice_is_named(override, reason):
     with pytest.raises(UserError, match=reason.replace("[", r"\[")):
-        check(composed(override))
+        check(resolved(override))
 
 
 def test_all_mismatches_are_reported_at_once():
-    found = list(mismatches(composed("model.rank=0", "seed=-1", "model.score=maybe")))
+    found = list(mismatches(resolved("model.rank=0", "seed=-1", "model.score=maybe")))
     assert len(found) == 3

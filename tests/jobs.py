@@ -1,0 +1,87 @@
+"""Whole jobs for tests: a small table of one's own, composed configs, runs in this process."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from recsys_lora.config.location import conf_dir
+
+SMALL = (
+    "llm=tiny",
+    "budget=smoke",
+    "data=table",
+    "data.train_rows=24",
+    "data.valid_rows=24",
+    "data.test_rows=40",
+    "evaluation.shuffled_rows=16",
+    "evaluation.draws=20",
+    "cf.trainer.max_epochs=1",
+    "cf.encoder.dim=8",
+    "model.batch_rows=8",
+    "model.rank=4",
+)
+"""CoRA in a few seconds."""
+NO_METHOD = tuple(override for override in SMALL if not override.startswith("model."))
+"""The same for models without options of their own."""
+
+
+def composed(*overrides: str, run: str | Path = "somewhere") -> DictConfig:
+    """Return the config of a command line, without Hydra's own part.
+
+    Args:
+        overrides: as on the command line.
+        run: the run's folder.
+    """
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+        cfg = compose("config", list(overrides), return_hydra_config=True)
+    OmegaConf.set_struct(cfg, False)
+    cfg.paths.run = str(run)
+    del cfg["hydra"]
+    return cfg
+
+
+def resolved(*overrides: str) -> dict[str, Any]:
+    """Return the config of a command line as plain containers, unchecked."""
+    container = OmegaConf.to_container(composed(*overrides), resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def run(folder: Path, *overrides: str):
+    """Run one job in this process; returns its `Outcome`."""
+    from recsys_lora.pipeline.config import plain
+    from recsys_lora.pipeline.job import execute
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return execute(plain(composed(*overrides, run=folder)), folder)
+
+
+def own_tables(users: int = 20, items: int = 30, seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return interactions and items in which people like what has their own parity, mostly.
+
+    Everybody rates everything; everybody's last row is of the last item, which is thus cold: it occurs in test alone.
+    """
+    generator = np.random.default_rng(seed)
+    records = []
+    for user in range(users):
+        for when, item in enumerate([*generator.permutation(items - 1), items - 1]):
+            liked = (user + item) % 2 == 0 if generator.random() < 0.9 else generator.random() < 0.5
+            records.append((f"u{user}", f"i{item}", 5.0 if liked else 2.0, 1_000 * user + when))
+    interactions = pl.DataFrame(records, ["user_id", "item_id", "rating", "timestamp"], orient="row")
+    titles = pl.DataFrame({"item_id": [f"i{i}" for i in range(items)], "title": [f"Thing {i}" for i in range(items)]})
+    return interactions, titles
+
+
+def write_tables(folder: Path, interactions: pl.DataFrame, items: pl.DataFrame | None) -> tuple[str, ...]:
+    """Write tables as CSV; returns the overrides that name them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    interactions.write_csv(folder / "ratings.csv")
+    overrides = [f"data.interactions={folder / 'ratings.csv'}"]
+    if items is not None:
+        items.write_csv(folder / "items.csv")
+        overrides.append(f"data.items={folder / 'items.csv'}")
+    return tuple(overrides)
