@@ -6,7 +6,7 @@ On a terminal a Rich bar with rate and time left; elsewhere (a log file, CI) a p
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
 from rich.console import Console
@@ -47,13 +47,17 @@ def progress(description: str, total: float | None, unit: str = "rows", show: bo
         A function to call with the amount just done and a note.
     """
     if not show:
-        yield lambda done, note="": None
+        yield _nothing
     elif sys.stdout.isatty():
         with _bar(description, total, unit) as advance:
             yield advance
     else:
         with _lines(description, total, unit) as advance:
             yield advance
+
+
+def _nothing(done: float, note: str) -> None:
+    """Show nothing."""
 
 
 @contextlib.contextmanager
@@ -74,9 +78,9 @@ def _bar(description: str, total: float | None, unit: str) -> Iterator[Advance]:
         task = bar.add_task(description, total=total, note="", rate="")
 
         def advance(done: float, note: str = "") -> None:
-            speed = bar.tasks[task].speed
-            fields = {"rate": f"{speed:.3g}/s" if speed else ""} | ({"note": note} if note else {})
-            bar.update(task, advance=done, **fields)
+            state = bar.tasks[task]
+            rate = f"{state.speed:.3g}/s" if state.speed else ""
+            bar.update(task, advance=done, rate=rate, note=note or state.fields["note"])
 
         yield advance
 
@@ -116,7 +120,7 @@ def _lines(description: str, total: float | None, unit: str) -> Iterator[Advance
 
 def track(items: Iterable[T], description: str, total: float | None = None, unit: str = "rows") -> Iterator[T]:
     """Yield `items` one by one under a progress display."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     with progress(description, total, unit) as advance:
         for item in items:

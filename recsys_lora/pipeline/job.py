@@ -1,0 +1,94 @@
+"""One job: prepare -> CF -> method -> test -> report, in the run's folder."""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from recsys_lora.data.prepared import PreparedData
+from recsys_lora.files import home, write_json, write_text
+from recsys_lora.pipeline.artifacts import ArtifactStore
+from recsys_lora.pipeline.collaborative import Collaborative, cf_stage
+from recsys_lora.pipeline.config import Config, plain
+from recsys_lora.pipeline.method import Method, load_backbone, method_stage
+from recsys_lora.pipeline.preparation import prepare_stage
+from recsys_lora.pipeline.quiet import quiet_libraries
+from recsys_lora.pipeline.reporting import report
+from recsys_lora.pipeline.testing import TestRows
+from recsys_lora.report.environment import environment
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job made.
+
+    Attributes:
+        data: the prepared data set.
+        collaborative: the fitted encoder; None where the method needs none.
+        method: the trained method; None where the CF model is all there is.
+        metrics: what metrics.json holds; None where nothing was tested.
+    """
+
+    data: PreparedData
+    collaborative: Collaborative | None
+    method: Method | None
+    metrics: dict[str, Any] | None
+
+
+def run_job(cfg: DictConfig) -> None:
+    """Run one composed config in the folder that Hydra made for it."""
+    from hydra.core.hydra_config import HydraConfig
+
+    execute(plain(cfg), Path(HydraConfig.get().runtime.output_dir))
+
+
+def execute(config: Config, folder: Path) -> Outcome:
+    """Run one checked config.
+
+    Args:
+        config: plain containers, as `plain` returns them.
+        folder: the run's: gets the config, the records and the results.
+
+    Raises:
+        UserError: the input is wrong in a way a person can mend.
+    """
+    quiet_libraries()
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+    write_json(folder / "environment.json", environment())
+    store = ArtifactStore(home() / "artifacts", frozenset(config["stage"]["force"]))
+    kind = get_object(config["model"]["_target_"])
+    clock = _Clock()
+    data = prepare_stage(config, store)
+    clock.lap("prepare")
+    collaborative = cf_stage(config, store, data, folder) if kind.needs_encoder else None
+    clock.lap("cf")
+    method = None
+    if kind.needs_backbone:
+        method = method_stage(config, store, data, collaborative, load_backbone(config, data), folder)
+    clock.lap("method")
+    metrics = None
+    if config["test"]:
+        tests = TestRows(config, store, data)
+        metrics = report(config, folder, tests, collaborative, method, clock.seconds)
+        log.info("results are in %s", folder)
+    return Outcome(data, collaborative, method, metrics)
+
+
+class _Clock:
+    """Wall time of the stages of this run; a reused result costs next to nothing."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.monotonic()
+
+    def lap(self, stage: str) -> None:
+        """Book the time since the last lap on a stage."""
+        now = time.monotonic()
+        self.seconds[stage] = round(now - self._since, 2)
+        self._since = now

@@ -1,0 +1,185 @@
+"""Stage 3: the method is trained on its budget of rows, or found trained; stage 4 scores with it."""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+from recsys_lora.callbacks.checkpoint import BEST, LAST
+from recsys_lora.callbacks.loggers import close
+from recsys_lora.data.module import PromptData
+from recsys_lora.data.prepared import PreparedData
+from recsys_lora.errors import UserError
+from recsys_lora.files import atomic_file, read_json, write_json
+from recsys_lora.llm.backbone import Backbone
+from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint
+from recsys_lora.methods.llm_module import LLMRecommender
+from recsys_lora.pipeline.artifacts import ArtifactStore
+from recsys_lora.pipeline.collaborative import Collaborative
+from recsys_lora.pipeline.config import Config, build
+
+WEIGHTS, RECORD = "trained.ckpt", "training.json"
+IGNORED_TRAINER = {"enable_progress_bar", "enable_model_summary", "log_every_n_steps", "profiler"}
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method that is ready to score.
+
+    Attributes:
+        module: with its trained weights, on the device that scores.
+        datamodule: makes its prompts.
+        key: of its artifact, or of what it is where nothing is trained.
+        training: the record of its training; empty where there was none.
+    """
+
+    module: LLMRecommender
+    datamodule: PromptData
+    key: str
+    training: dict[str, Any]
+
+
+def load_backbone(config: Config, data: PreparedData) -> Backbone:
+    """Return the frozen language model on the device of the trainer."""
+    texts = [title for title in data.titles if title]
+    backbone: Backbone = build(config["llm"]).load(texts=texts, device=device(config))
+    return backbone
+
+
+def device(config: Config) -> torch.device:
+    """Return where scoring runs: the trainer's kind of device."""
+    accelerator = config["trainer"]["accelerator"]
+    if accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available():
+        return torch.device("cuda")
+    if accelerator in ("gpu", "cuda"):
+        raise UserError(f"trainer.accelerator={accelerator}: PyTorch finds no CUDA device: choose trainer=cpu")
+    return torch.device("cpu")
+
+
+def method_stage(
+    config: Config,
+    store: ArtifactStore,
+    data: PreparedData,
+    collaborative: Collaborative | None,
+    backbone: Backbone,
+    run_folder: Path,
+) -> Method:
+    """Return the method that `model` describes, trained.
+
+    Args:
+        config: the run's.
+        store: the cache.
+        data: the prepared data set.
+        collaborative: the fitted encoder, where the method needs one.
+        backbone: the language model; the method may put its layers into it.
+        run_folder: checkpoints and curves go there.
+
+    Raises:
+        UserError: a checkpoint belongs to something else, or there is none to take where `train=false`.
+    """
+    lightning.seed_everything(config["seed"], workers=True, verbose=False)
+    module, datamodule = assemble(config, data, collaborative, backbone)
+    depends = _depends(config, module)
+    if not module.trains:
+        return Method(module.to(device(config)), datamodule, store.key("method", depends), {})
+    if config["ckpt_path"] and not config["train"]:
+        path = Path(config["ckpt_path"])
+        load_checkpoint(path, module, module.identity)
+        return Method(module.to(device(config)), datamodule, store.key("method", {"checkpoint": str(path)}), {})
+
+    def make(folder: Path) -> None:
+        if not config["train"]:
+            raise UserError(
+                "train=false: this method has not been trained yet: give ckpt_path=FILE or leave train=true"
+            )
+        record = _train(config, module, datamodule, run_folder)
+        _keep(run_folder / "checkpoints", folder / WEIGHTS)
+        write_json(folder / RECORD, record)
+
+    artifact = store.get("method", f"{module.name}-{data.manifest['name']}", depends, make)
+    load_checkpoint(artifact.folder / WEIGHTS, module, module.identity)
+    training = read_json(artifact.folder / RECORD) | {"reused": artifact.reused}
+    return Method(module.to(device(config)), datamodule, artifact.key, training)
+
+
+def assemble(
+    config: Config, data: PreparedData, collaborative: Collaborative | None, backbone: Backbone
+) -> tuple[LLMRecommender, PromptData]:
+    """Return the untrained method and the rows of its run."""
+    factory, node = build(config["model"]), config["data"]
+    parts: dict[str, Any] = {"backbone": backbone, "identity": {"data": data.key}}
+    if collaborative is not None:
+        parts["encoder"] = collaborative.encoder
+        parts["identity"] |= {"encoder": collaborative.key}
+    module: LLMRecommender = factory(**parts)
+    datamodule = module.datamodule(
+        data,
+        node["wording"],
+        seed=config["seed"],
+        token_budget=config["evaluation"]["token_budget"],
+        train_rows=node["train_rows"],
+        valid_rows=node["valid_rows"],
+        sample_seed=node["sample_seed"],
+    )
+    return module, datamodule
+
+
+def _depends(config: Config, module: LLMRecommender) -> dict[str, Any]:
+    """Return all that a trained method depends on; paths of this machine and what is only shown are left out."""
+    node = config["data"]
+    trainer = {key: value for key, value in config["trainer"].items() if key not in IGNORED_TRAINER}
+    stop = {key: value for key, value in config["callbacks"].get("stop_early", {}).items() if key != "_target_"}
+    return {
+        "model": config["model"],
+        "identity": module.identity,
+        "dtype": str(module.backbone.dtype),
+        "wording": node["wording"],
+        "rows": [node["train_rows"], node["valid_rows"], node["sample_seed"]],
+        "trainer": trainer,
+        "stop_early": stop,
+        "seed": config["seed"],
+    }
+
+
+def _train(config: Config, module: LLMRecommender, datamodule: PromptData, run_folder: Path) -> dict[str, Any]:
+    """Fit the module; returns the record of the training."""
+    callbacks = [build(node) for node in config["callbacks"].values() if node]
+    loggers = [build(node) for node in config["logger"].values() if node]
+    for logger in loggers:
+        logger.log_hyperparams(config)
+    trainer = build(config["trainer"])(callbacks=callbacks, logger=loggers, default_root_dir=run_folder)
+    trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+    frozen = sum(parameter.numel() for parameter in module.backbone.parameters() if not parameter.requires_grad)
+    log.info("%s: %s trained parameters beside %s frozen", module.name, f"{trained:,}", f"{frozen:,}")
+    begun, failed = time.monotonic(), True
+    try:
+        trainer.fit(module, datamodule=datamodule, ckpt_path=config["ckpt_path"], weights_only=True)
+        failed = False
+    finally:
+        close(loggers, failed)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    checkpoint = trainer.checkpoint_callback
+    return {
+        "seconds": round(time.monotonic() - begun, 1),
+        "steps": trainer.global_step,
+        "rows": len(datamodule.train) if datamodule.train is not None else 0,
+        "valid_rows": len(datamodule.valid) if datamodule.valid is not None else 0,
+        "trained_parameters": trained,
+        "frozen_parameters": frozen,
+        "best_valid_auc": getattr(checkpoint, "best_score", None),
+        "best_step": getattr(checkpoint, "best_step", None),
+    }
+
+
+def _keep(checkpoints: Path, target: Path) -> None:
+    """Put the best checkpoint's weights, without the optimiser's state, where other runs find them."""
+    source = checkpoints / BEST if (checkpoints / BEST).exists() else checkpoints / LAST
+    checkpoint = torch.load(source, map_location="cpu", weights_only=True)
+    with atomic_file(target) as temporary:
+        torch.save({name: checkpoint[name] for name in ("state_dict", IDENTITY)}, temporary)

@@ -1,0 +1,25 @@
+"""Libraries keep quiet about what a person did not ask for; their warnings go to the run's log."""
+
+import logging
+import os
+import warnings
+
+CHATTY = ("lightning", "lightning.pytorch", "lightning.fabric", "transformers", "filelock", "httpx", "urllib3")
+
+
+def quiet_libraries() -> None:
+    """Let libraries log warnings only, without bars of their own, once a process."""
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).propagate = True
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).handlers.clear()
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    for message in (
+        ".*LeafSpec.*",
+        ".*smaller than the logging interval.*",
+        ".*module\\(s\\) in eval mode.*",
+        ".*does not have many workers.*",
+        ".*no 'val_dataloader'.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)

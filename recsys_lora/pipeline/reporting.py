@@ -1,0 +1,81 @@
+"""The end of a run: every line of the table on the same rows, into the run's folder and onto the screen."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from recsys_lora.evaluation.predictions import write_predictions
+from recsys_lora.pipeline.collaborative import Collaborative
+from recsys_lora.pipeline.config import Config
+from recsys_lora.pipeline.method import Method
+from recsys_lora.pipeline.testing import FILE, SHUFFLE_SEED, TestRows
+from recsys_lora.report.report import Role, Scored, build, publish
+
+
+def report(
+    config: Config,
+    folder: Path,
+    tests: TestRows,
+    collaborative: Collaborative | None,
+    method: Method | None,
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """Score the test rows with everything the table compares, write the results and print the table.
+
+    Args:
+        config: the run's.
+        folder: the run's.
+        tests: the test rows.
+        collaborative: the fitted encoder, where the run has one.
+        method: the trained method; None where the encoder is what the run is about.
+        seconds: wall time of the stages so far.
+
+    Returns:
+        What metrics.json holds.
+    """
+    scored = list(_lines(config, tests, collaborative, method))
+    own = next(line for line in scored if line.role == "method")
+    write_predictions(folder / FILE, own.predictions, tests.data.raw_user_ids, tests.data.raw_item_ids)
+    run = {
+        "name": config["name"],
+        "model": config["model"]["name"],
+        "data": config["data"]["name"],
+        "cf": collaborative.name if collaborative else None,
+        "llm": method.module.backbone.label if method else None,
+        "seed": config["seed"],
+        "tags": config["tags"],
+    }
+    settings = config["evaluation"]
+    record = build(
+        run, scored, settings["warm"], settings["draws"], SHUFFLE_SEED, _valid(collaborative, method), seconds
+    )
+    return publish(record, folder)
+
+
+def _lines(
+    config: Config, tests: TestRows, collaborative: Collaborative | None, method: Method | None
+) -> Iterator[Scored]:
+    """Yield the table's lines; the frozen language model comes last, for it takes the method out of the backbone."""
+    yield Scored("item popularity", "popularity", tests.popularity())
+    if collaborative is not None:
+        role: Role = "cf" if method is not None else "method"
+        yield Scored(collaborative.name, role, tests.of(tests.rows, collaborative.score(tests.data, tests.rows)))
+    if method is None:
+        return
+    yield Scored(method.module.name, "method", tests.method(method))
+    settings = config["evaluation"]
+    if method.module.needs_encoder and settings["shuffled_rows"]:
+        sample = tests.shuffled_sample()
+        name = f"{method.module.name}, users shuffled"
+        yield Scored(name, "method_shuffled", tests.shuffled(method, sample), sample=True)
+    if method.module.trains and settings["zero_shot"]:
+        yield Scored("frozen LLM", "frozen_llm", tests.frozen(method.module))
+
+
+def _valid(collaborative: Collaborative | None, method: Method | None) -> dict[str, float] | None:
+    """Return the best validation of what the run is about."""
+    if method is None:
+        return dict(collaborative.best) if collaborative else None
+    if method.training.get("best_valid_auc") is None:
+        return None
+    return {"auc": method.training["best_valid_auc"], "step": method.training["best_step"]}

@@ -1,0 +1,98 @@
+"""Stage 4: every line of the final table is a set of scores of the same rows, cached like any other result."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_lora.data.prepared import PreparedData, Rows
+from recsys_lora.evaluation.predictions import Predictions, read_predictions, write_predictions
+from recsys_lora.evaluation.trivial import ItemMean
+from recsys_lora.methods.llm_module import LLMRecommender
+from recsys_lora.methods.scoring import score_rows
+from recsys_lora.methods.zero_shot import ZeroShot
+from recsys_lora.pipeline.artifacts import ArtifactStore
+from recsys_lora.pipeline.config import Config
+from recsys_lora.pipeline.method import Method, device
+
+Scores = NDArray[np.float64]
+FILE = "predictions.parquet"
+SHUFFLE_SEED = 0
+
+
+class TestRows:
+    """The test rows of a run, and what scores them.
+
+    Args:
+        config: the run's.
+        store: the cache.
+        data: the prepared data set.
+    """
+
+    __test__ = False  # no pytest class
+
+    def __init__(self, config: Config, store: ArtifactStore, data: PreparedData) -> None:
+        node = config["data"]
+        self.config, self.store, self.data = config, store, data
+        self.sample = [node["test_rows"], node["sample_seed"]]
+        self.rows = data.sample("test", *self.sample)
+
+    def shuffled_sample(self) -> Rows:
+        """Return the fixed part of the test rows on which users' vectors are shuffled."""
+        size = min(self.config["evaluation"]["shuffled_rows"], len(self.rows))
+        drawn = np.random.default_rng(self.sample[1]).choice(len(self.rows), size, replace=False)
+        return self.rows.take(np.sort(drawn))
+
+    def popularity(self) -> Predictions:
+        """Score by item-mean popularity over all train rows."""
+        train = self.data.rows("train")
+        scores = ItemMean.fit(train.item, train.label, self.data.num_items).score(self.rows.item)
+        return self.of(self.rows, scores)
+
+    def of(self, rows: Rows, scores: Scores) -> Predictions:
+        """Pair rows with their scores."""
+        return Predictions.of(rows, scores, self.data, "test")
+
+    def method(self, method: Method) -> Predictions:
+        """Score with the method of the run."""
+        return self._cached(
+            method.module.name, {"method": method.key}, self.rows, lambda: self._score(method, self.rows, None)
+        )
+
+    def shuffled(self, method: Method, rows: Rows) -> Predictions:
+        """Score with every user's vectors exchanged for another's, the prompt left as it is."""
+        depends = {"method": method.key, "shuffled": [len(rows), SHUFFLE_SEED]}
+        return self._cached(
+            f"{method.module.name}-shuffled", depends, rows, lambda: self._score(method, rows, SHUFFLE_SEED)
+        )
+
+    def frozen(self, module: LLMRecommender) -> Predictions:
+        """Score with the language model alone, on the method's own prompts; the method is of no use afterwards."""
+        backbone = module.backbone
+
+        def score() -> Scores:
+            module.release()
+            alone = ZeroShot(name="frozen LLM", prompt=module.prompt, score=module.score, backbone=backbone)
+            words, budget = self.config["data"]["wording"], self.config["evaluation"]["token_budget"]
+            datamodule = alone.datamodule(self.data, words, seed=0, token_budget=budget)
+            return score_rows(alone.to(device(self.config)), datamodule, self.rows)
+
+        depends = {"backbone": backbone.identity, "dtype": str(backbone.dtype), "score": module.score}
+        depends |= {"prompt": self.config["model"]["prompt"], "wording": self.config["data"]["wording"]}
+        return self._cached("frozen_llm", depends, self.rows, score)
+
+    def _score(self, method: Method, rows: Rows, shuffle: int | None) -> Scores:
+        return score_rows(method.module, method.datamodule, rows, shuffle_users=shuffle)
+
+    def _cached(self, name: str, depends: Mapping[str, Any], rows: Rows, score: Callable[[], Scores]) -> Predictions:
+        """Return the predictions of `rows`, from the cache where the same scorer has scored the same rows."""
+
+        def make(folder: Path) -> None:
+            predictions = self.of(rows, score())
+            write_predictions(folder / FILE, predictions, self.data.raw_user_ids, self.data.raw_item_ids)
+
+        every = {**depends, "data": self.data.key, "rows": self.sample}
+        artifact = self.store.get("test", f"{name}-{self.data.manifest['name']}", every, make)
+        return read_predictions(artifact.folder / FILE)
