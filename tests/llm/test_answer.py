@@ -1,0 +1,54 @@
+"""The tokens that stand for answers, in tokenizers that write them differently."""
+
+from typing import Any
+
+import pytest
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from recsys_lora.errors import UserError
+from recsys_lora.llm.answer import ChoiceAnswer
+from recsys_lora.llm.tiny import train_tokenizer
+
+
+def spaces_apart(*words: str) -> Any:
+    """A tokenizer that writes a space as a token of its own."""
+    pieces = [" ", ":", "#Answer", "1", "2", "3", "4", "5", "0", "<unk>", *words]
+    inner = Tokenizer(models.WordLevel({piece: number for number, piece in enumerate(pieces)}, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Split(Regex(r"\d| |:"), "isolated")
+    return PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>")
+
+
+def test_the_piece_that_really_follows() -> None:
+    tokenizer = train_tokenizer(["Yes No"], 400)
+    found = ChoiceAnswer(["Yes", "No"]).resolve(tokenizer, "\n#Answer:")
+    assert found.common_ids == []
+    assert found.pieces == ["ĠYes", "ĠNo"]
+    assert tokenizer.decode(found.token_ids) == " Yes No"
+    after_line = ChoiceAnswer(["Yes", "No"]).resolve(tokenizer, "<answer>\n")
+    assert [tokenizer.decode([token])[0] for token in after_line.token_ids] == ["Y", "N"]
+
+
+def test_what_answers_begin_with_joins_the_prompt() -> None:
+    tokenizer = spaces_apart()
+    found = ChoiceAnswer(list("12345")).resolve(tokenizer, "#Answer:")
+    assert tokenizer.convert_ids_to_tokens(found.common_ids) == [" "]
+    assert found.pieces == list("12345")
+
+
+def test_answers_that_one_token_does_not_tell_apart() -> None:
+    tokenizer = spaces_apart("Yes", "No")
+    with pytest.raises(UserError, match="one token does not tell"):
+        ChoiceAnswer(["1", "10"]).resolve(tokenizer, "#Answer:")
+    with pytest.raises(UserError, match="one token does not tell"):
+        ChoiceAnswer(["12", "13", "21"]).resolve(tokenizer, "#Answer:")
+    with pytest.raises(UserError, match="one token does not tell"):
+        ChoiceAnswer(["Perhaps", "Maybe"]).resolve(tokenizer, "#Answer:")  # both unknown
+    together = ChoiceAnswer(["12", "13"]).resolve(tokenizer, "#Answer:")
+    assert together.pieces == ["2", "3"]
+
+
+def test_an_answer_that_melts_into_the_prompt() -> None:
+    tokenizer = train_tokenizer(["Yes No"], 400)
+    with pytest.raises(UserError, match="joins it with the end of the prompt"):
+        ChoiceAnswer(["Yes", "No"]).resolve(tokenizer, "#Answer: ")

@@ -1,0 +1,219 @@
+"""Backbones from everywhere: tiny, a folder, a GGUF file, the hub's cache, the fetched ones."""
+
+import json
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
+
+import recsys_lora.llm.gguf as conversion
+from recsys_lora.errors import UserError
+from recsys_lora.llm import fetched
+from recsys_lora.llm.dtype import resolve_dtype
+from recsys_lora.llm.fetched import FetchedSource
+from recsys_lora.llm.pretrained import FolderSource, GGUFSource, HubSource
+from recsys_lora.llm.tiny import TinySource, train_tokenizer
+
+TITLES = ["Toy Story (1995)", "Heat (1995)", "Amélie (2001)", 'A "quoted" title\nof two lines 漢']
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+
+
+def same_weights(left: Any, right: Any, atol: float = 0.0) -> None:
+    a, b = left.state_dict(), right.state_dict()
+    assert list(a) == list(b)
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=0, atol=atol)
+
+
+def test_tiny_is_seeded_and_knows_the_titles() -> None:
+    first, again = (TinySource().load(TITLES, "cpu") for _ in range(2))
+    same_weights(first.model, again.model)
+    assert first.identity == again.identity
+    json.dumps(first.identity)
+    other = TinySource(init_seed=1).load(TITLES, "cpu")
+    assert not torch.equal(other.embed(torch.tensor([[9]])), first.embed(torch.tensor([[9]])))
+    for title in TITLES:
+        assert first.tokenizer.decode(first.tokenizer(title)["input_ids"]) == title
+    assert TinySource().load(["Another film"], "cpu").identity != first.identity
+    assert first.pad_id == 0
+    assert first.tokenizer(" Yes No")["input_ids"] == first.tokenizer.convert_tokens_to_ids(["ĠYes", "ĠNo"])
+
+
+def test_tiny_leaves_the_random_state_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    TinySource().load(TITLES, "cpu")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_dtype_is_what_was_asked_for() -> None:
+    assert TinySource(dtype="bfloat16").load(TITLES, "cpu").dtype == torch.bfloat16
+    native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    assert resolve_dtype("auto", "cpu") == (torch.bfloat16 if native else torch.float32)
+    assert resolve_dtype("float16", "cpu") == torch.float16
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    backbone = TinySource().load(TITLES, "cpu")
+    backbone.model.save_pretrained(tmp_path / "saved")
+    backbone.tokenizer.save_pretrained(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+def test_a_folder(folder: Path) -> None:
+    source = FolderSource(str(folder), dtype="float32")
+    backbone = source.load([], "cpu")
+    same_weights(backbone.model, AutoModelForCausalLM.from_pretrained(folder))
+    assert backbone.identity == source.identity()
+    before = source.identity()
+    with (folder / "model.safetensors").open("ab") as file:
+        file.write(b"x")
+    assert FolderSource(str(folder), dtype="float32").identity() != before
+
+
+def test_bad_places_are_said_in_one_line(tmp_path: Path, folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": "no-such-family"}')
+    (tmp_path / "text.gguf").write_text("no model")
+    for source, words in [
+        (FolderSource(str(tmp_path / "none")), "no config.json"),
+        (FolderSource(str(folder)), f"llm.path={folder}: the backbone cannot be loaded"),
+        (GGUFSource(str(tmp_path / "none.gguf")), "no such file"),
+        (GGUFSource(str(tmp_path / "text.gguf")), "cannot be read as a GGUF model"),
+    ]:
+        with pytest.raises(UserError, match=words) as caught:
+            source.load([], "cpu")
+        assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "home" / "backbones").glob(".*"))
+
+
+def test_the_hub_s_cache_needs_no_network(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached = tmp_path / "hub" / "models--someone--small"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("a" * 40)
+    (cached / "snapshots").mkdir()
+    folder.rename(cached / "snapshots" / ("a" * 40))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("socket.socket.connect", lambda *args: pytest.fail("asked the network"))
+    assert HubSource("someone/small").load([], "cpu").hidden_size == 64
+    with pytest.raises(UserError, match=r"llm.path=.*cannot be loaded"):
+        FolderSource(str(folder_without_weights(tmp_path))).load([], "cpu")
+
+
+def folder_without_weights(tmp_path: Path) -> Path:
+    made = tmp_path / "empty"
+    made.mkdir()
+    (made / "config.json").write_text('{"model_type": "llama"}')
+    return made
+
+
+def write_gguf(path: Path) -> LlamaForCausalLM:
+    """Write a tiny Llama the way llama.cpp does: q and k with their rotary halves interleaved."""
+    backbone = TinySource().load(TITLES, "cpu")
+    model, tokenizer = backbone.model, backbone.tokenizer
+    c = model.config
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(c.num_hidden_layers)
+    writer.add_context_length(c.max_position_embeddings)
+    writer.add_embedding_length(c.hidden_size)
+    writer.add_feed_forward_length(c.intermediate_size)
+    writer.add_head_count(c.num_attention_heads)
+    writer.add_head_count_kv(c.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(c.rms_norm_eps)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_vocab_size(c.vocab_size)
+    state = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    vocabulary = sorted(state["vocab"], key=state["vocab"].__getitem__)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(vocabulary)
+    writer.add_token_types([3 if piece in ("<pad>", "<s>", "</s>") else 1 for piece in vocabulary])
+    writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in state["merges"]])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_pad_token_id(0)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, c.num_hidden_layers)
+    for name, tensor in model.state_dict().items():
+        heads = {"q_proj": c.num_attention_heads, "k_proj": c.num_key_value_heads}.get(name.split(".")[-2])
+        if heads:
+            tensor = tensor.view(heads, 2, -1, tensor.shape[1]).transpose(1, 2).reshape(tensor.shape)
+        writer.add_tensor(names.get_name(name, (".weight",)), np.ascontiguousarray(tensor.numpy()))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    found: LlamaForCausalLM = model
+    return found
+
+
+def test_a_gguf_file_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = write_gguf(tmp_path / "tiny.gguf")
+    source = GGUFSource(str(tmp_path / "tiny.gguf"), dtype="float32")
+    backbone = source.load([], "cpu")
+    same_weights(backbone.model, original, atol=1e-6)
+    text = 'A user liked "Heat (1995)" \n#Answer: Yes'
+    expected = train_tokenizer(TITLES, 1024)(text)["input_ids"]
+    assert backbone.tokenizer(text, add_special_tokens=False)["input_ids"] == expected
+    monkeypatch.setattr(conversion, "_read", lambda file: pytest.fail("converted twice"))
+    again = GGUFSource(str(tmp_path / "tiny.gguf"), dtype="bfloat16").load([], "cpu")
+    assert again.dtype == torch.bfloat16
+    same_weights(again.model, original.to(torch.bfloat16), atol=1e-2)
+
+
+def _load(path: str) -> int:
+    return GGUFSource(path).load([], "cpu").hidden_size
+
+
+def test_a_broken_conversion_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_gguf(tmp_path / "tiny.gguf")
+    source = GGUFSource(str(tmp_path / "tiny.gguf"))
+
+    def full(self: Any, folder: Path) -> None:
+        (folder / "model.safetensors").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LlamaForCausalLM, "save_pretrained", full)
+        with pytest.raises(UserError, match="disk is full"):
+            source.load([], "cpu")
+    left = [path for path in (tmp_path / "home" / "backbones").iterdir() if path.suffix != ".lock"]
+    assert left == []
+    assert source.load([], "cpu").hidden_size == 64
+
+
+@pytest.mark.slow
+def test_two_processes_convert_one_file(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "tiny.gguf")
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        assert pool.map(_load, [str(tmp_path / "tiny.gguf")] * 2) == [64, 64]
+
+
+@pytest.mark.network
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "width", "o_proj"), [("smollm2_135m", 576, 576), ("gemma3_270m", 640, 1024)])
+def test_fetched_backbones_write_english(name: Any, width: int, o_proj: int) -> None:
+    backbone = FetchedSource(name, dtype="float32").load([], "cpu")
+    assert backbone.hidden_size == width
+    assert backbone.model.base_model.layers[0].self_attn.o_proj.in_features == o_proj
+    assert "4-bit" in backbone.label
+    ids = torch.tensor([backbone.tokenizer("The capital of France is")["input_ids"]])
+    paris = backbone.tokenizer(" Paris", add_special_tokens=False)["input_ids"][0]
+    hidden = backbone.hidden(backbone.embed(ids), torch.ones_like(ids))
+    everything = torch.arange(backbone.embed(ids).shape[-1] * 40)
+    logits = backbone.logits_at(backbone.last(hidden, torch.ones_like(ids)), everything)
+    assert int(logits.argmax()) == paris
+
+
+def test_named_backbones_are_known_by_checksum() -> None:
+    for name in fetched.ASSETS:
+        identity = FetchedSource(name).identity()  # type: ignore[arg-type]
+        assert len(identity["gguf"]) == 64
