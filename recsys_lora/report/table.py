@@ -10,50 +10,40 @@ Block = Mapping[str, Any]
 
 
 def cell(block: Block, metric: str) -> str:
-    """Write a metric as `.7012`, with its interval behind it where there is one; a dash where it is undefined."""
+    """Write a metric as `.7012 [.690, .712]`, with its interval where there is one; a dash where it is undefined."""
     value = block[metric]
     if value is None:
         return DASH
     interval = block.get("intervals", {}).get(metric)
-    return number(value) + (f" [{number(interval[0])}, {number(interval[1])}]" if interval else "")
+    return number(value) + (f" [{number(interval[0], 3)}, {number(interval[1], 3)}]" if interval else "")
 
 
-def number(value: float) -> str:
-    """Write a number with four digits behind the point and no zero before it."""
-    text = f"{value:.4f}"
+def number(value: float, digits: int = 4) -> str:
+    """Write a number with so many digits behind the point and no zero before it."""
+    text = f"{value:.{digits}f}"
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 
-def header(lines: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the column titles, with the numbers of rows and users that all lines share."""
+def header(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return the columns, what they show and over how many rows or users, which all lines share."""
     block = lines[0]["metrics"]
-    warm = block["warm_definition"]
+    definition, warm, cold = block["warm_definition"], block["warm"]["rows"], block["cold"]["rows"]
     return [
-        f"{block['rows']:,} rows",
-        "AUC [95 %]",
-        f"UAUC [95 %] ({block['uauc_users']:,} users)",
-        "log loss",
-        f"warm AUC ({warm}, {block['warm']['rows']:,})",
-        "warm UAUC",
-        f"cold AUC ({block['cold']['rows']:,})",
-        "cold UAUC",
+        (f"{block['rows']:,} rows", ""),
+        ("AUC [95 %]", ""),
+        ("UAUC [95 %]", f"{block['uauc_users']:,} users"),
+        ("log loss", ""),
+        ("warm AUC, UAUC", f"{definition}, {warm:,} rows"),
+        ("cold AUC, UAUC", f"{cold:,} rows"),
     ]
 
 
 def cells(line: Mapping[str, Any]) -> list[str]:
     """Return a line as text."""
     block = line["metrics"]
-    plain = [{**part, "intervals": {}} for part in (block, block["warm"], block["cold"])]
-    return [
-        line["name"],
-        cell(block, "auc"),
-        cell(block, "uauc"),
-        cell(plain[0], "log_loss"),
-        cell(plain[1], "auc"),
-        cell(plain[1], "uauc"),
-        cell(plain[2], "auc"),
-        cell(plain[2], "uauc"),
-    ]
+    whole, warm, cold = ({**part, "intervals": {}} for part in (block, block["warm"], block["cold"]))
+    pairs = [f"{cell(part, 'auc')}, {cell(part, 'uauc')}" for part in (warm, cold)]
+    return [line["name"], cell(block, "auc"), cell(block, "uauc"), cell(whole, "log_loss"), *pairs]
 
 
 def sections(metrics: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
@@ -74,8 +64,9 @@ def rich_tables(metrics: Mapping[str, Any]) -> list[Table]:
     result = []
     for title, lines in sections(metrics):
         table = Table(title=title, title_justify="left")
-        for index, name in enumerate(header(lines)):
-            table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+        for index, parts in enumerate(header(lines)):
+            first = index == 0
+            table.add_column("\n".join(parts), justify="left" if first else "right", no_wrap=not first, overflow="fold")
         for line in lines:
             table.add_row(*cells(line), style="bold" if line["role"] == "method" else "")
         result.append(table)
@@ -86,7 +77,7 @@ def markdown(metrics: Mapping[str, Any]) -> str:
     """Return the table as Markdown, with paired differences and what is undefined below it."""
     text = []
     for title, lines in sections(metrics):
-        columns = header(lines)
+        columns = [f"{what} ({over})" if over else what for what, over in header(lines)]
         text += [f"**{title}**", "", _row(columns), _row(["---", *["---:"] * (len(columns) - 1)])]
         text += [_row(cells(line)) for line in lines] + [""]
     text += [f"- {line}" for line in notes(metrics)]
