@@ -64,8 +64,8 @@ def verify(checkpoint: Mapping[str, Any], identity: Mapping[str, Any], module: n
             )
 
 
-def load_checkpoint(path: Path, module: nn.Module, identity: Mapping[str, Any]) -> None:
-    """Put a checkpoint's trained state into a module.
+def read_checkpoint(path: Path, module: nn.Module, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint that belongs to `module`, all of it on the CPU.
 
     Raises:
         UserError: there is no such file, it is no checkpoint, or it belongs to something else.
@@ -73,7 +73,7 @@ def load_checkpoint(path: Path, module: nn.Module, identity: Mapping[str, Any]) 
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint: give ckpt_path the path of a .ckpt file")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not a checkpoint of this program ({reason})") from error
@@ -81,7 +81,16 @@ def load_checkpoint(path: Path, module: nn.Module, identity: Mapping[str, Any]) 
         verify(checkpoint, identity, module)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    module.load_state_dict(checkpoint["state_dict"], strict=False)
+    return checkpoint
+
+
+def load_checkpoint(path: Path, module: nn.Module, identity: Mapping[str, Any]) -> None:
+    """Put a checkpoint's trained state into a module.
+
+    Raises:
+        UserError: as `read_checkpoint`.
+    """
+    module.load_state_dict(read_checkpoint(path, module, identity)["state_dict"], strict=False)
 
 
 def _short(identity: Any) -> str:

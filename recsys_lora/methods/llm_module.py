@@ -25,7 +25,7 @@ from recsys_lora.llm.answer import ChoiceAnswer, ResolvedChoices
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.llm.soft_tokens import place_soft_tokens
 from recsys_lora.methods.checkpoint import IDENTITY, trained_state, verify
-from recsys_lora.methods.optimizer import OptimizerSettings
+from recsys_lora.methods.optimizer import OptimizerSettings, planned_steps
 from recsys_lora.metrics.torch_metrics import AUC, UAUC
 from recsys_lora.prompts.encode import Encoder
 from recsys_lora.prompts.template import Template
@@ -164,8 +164,11 @@ class LLMRecommender(lightning.LightningModule):
     def setup(self, stage: str) -> None:
         """Let the method measure what it must know of the training rows."""
         if stage == "fit":
-            datamodule = cast(PromptData, self.trainer.datamodule)  # type: ignore[attr-defined]
+            datamodule = self._datamodule()
             self.prepare_for(datamodule.data, datamodule.sample("train", datamodule.train_rows))
+
+    def _datamodule(self) -> PromptData:
+        return cast(PromptData, self.trainer.datamodule)  # type: ignore[attr-defined]
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> Tensor:
         """Return this process's share of the mean loss over the whole batch."""
@@ -192,8 +195,10 @@ class LLMRecommender(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return AdamW and the schedule, which ends with the trainer's budget."""
-        assert self.optimizer_settings is not None
-        settings, steps = self.optimizer_settings, float(self.trainer.estimated_stepping_batches)
+        if self.optimizer_settings is None:
+            raise ValueError(f"{self.name} has nothing to train")
+        settings = self.optimizer_settings
+        steps = planned_steps(self.trainer, len(self._datamodule().train_dataloader()))
         optimizer = settings.optimizer(self.parameters())
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.share(step, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"}}

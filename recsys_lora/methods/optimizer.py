@@ -65,3 +65,21 @@ class OptimizerSettings:
         done = min(1.0, (step - warmup) / max(1, steps - warmup))
         left = 1 - done if self.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
         return self.final_share + (1 - self.final_share) * left
+
+
+def planned_steps(trainer: Any, batches: int) -> float:
+    """Return the optimiser steps of a trainer's whole budget; infinite where it has no end.
+
+    `trainer.estimated_stepping_batches` says the same, but asks for the training loader to do so, before a checkpoint
+    is restored: the loader's state would then never be loaded (Lightning 2.6.6), and a resumed epoch begin again.
+
+    Args:
+        trainer: a Lightning trainer.
+        batches: what an epoch has, before the trainer limits it.
+    """
+    limit = trainer.limit_train_batches
+    batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
+    steps = math.ceil(batches / trainer.accumulate_grad_batches)
+    by_epochs = math.inf if trainer.max_epochs in (None, -1) else steps * trainer.max_epochs
+    by_steps = math.inf if trainer.max_steps == -1 else trainer.max_steps
+    return float(min(by_epochs, by_steps))

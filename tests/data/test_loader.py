@@ -1,4 +1,5 @@
 from collections import Counter
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -21,10 +22,14 @@ def places(batches):
     return [batch.place.tolist() for batch in batches]
 
 
+def joined(lists):
+    return list(chain.from_iterable(lists))
+
+
 def test_an_epoch_has_each_row_at_most_once_in_batches_of_one_size():
     batches = places(loader())
     assert [len(batch) for batch in batches] == [8] * 50 == [8] * len(loader())
-    assert max(Counter(sum(batches, [])).values()) == 1
+    assert max(Counter(joined(batches)).values()) == 1
 
 
 def test_the_order_is_a_function_of_seed_and_epoch():
@@ -52,7 +57,7 @@ def test_rows_left_out_differ_by_epoch():
     def left_out(epoch):
         one = loader()
         one.sampler.set_epoch(epoch)
-        return set(range(403)) - set(sum(places(one), []))
+        return set(range(403)) - set(joined(places(one)))
 
     assert len(left_out(0)) == 3
     assert left_out(0) != left_out(1)
@@ -64,7 +69,7 @@ def test_processes_share_the_same_global_batches(world):
     shared = [list(loader(share=Share(rank, world))) for rank in range(world)]
     for number, whole in enumerate(alone):
         parts = [part[number] for part in shared]
-        assert sorted(sum((part.place.tolist() for part in parts), [])) == sorted(whole)
+        assert sorted(joined(places(parts))) == sorted(whole)
         assert {part.global_rows for part in parts} == {8}
 
 

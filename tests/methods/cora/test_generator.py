@@ -112,12 +112,12 @@ def test_attention_to_several_keys_agrees_with_torchs_own():
 
 def test_the_rank_decides_the_queries_of_component_pooling():
     assert generator(pooling="per_rank_component", rank=6).reader.queries.shape == (6, 16)
-    with pytest.raises(UserError, match="queries=3 is not model.rank=4"):
+    with pytest.raises(UserError, match=r"queries=3 is not model.rank=4"):
         generator(pooling="per_rank_component", queries=3)
 
 
 def test_heads_must_divide_the_width():
-    with pytest.raises(UserError, match="query_dim=16 is not a multiple of model.generator.heads=3"):
+    with pytest.raises(UserError, match=r"query_dim=16 is not a multiple of model.generator.heads=3"):
         generator(heads=3)
 
 

@@ -186,7 +186,7 @@ def test_an_encoder_whose_vectors_are_all_the_same_is_refused(world):
 
 def test_a_projection_that_the_backbone_lacks_is_named(world):
     data, encoder = world
-    with pytest.raises(UserError, match="c_attn.*choose targets from.*q_proj"):
+    with pytest.raises(UserError, match=r"c_attn.*choose targets from.*q_proj"):
         factory.cora(data, encoder, targets=["c_attn"])
 
 

@@ -1,0 +1,70 @@
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from recsys_lora.methods.optimizer import OptimizerSettings, planned_steps
+from tests.methods.factory import trainer
+
+
+def rates(steps, **knobs):
+    settings = OptimizerSettings(**knobs)
+    return [settings.share(step, steps) for step in range(steps + 1)]
+
+
+def test_warm_up_rises_to_the_full_rate_and_ends_with_a_tenth_of_the_steps():
+    curve = rates(1000, warmup_steps=200)
+    assert curve[0] == pytest.approx(0.01)
+    assert curve[100] == 1.0 == max(curve)
+    assert all(a < b for a, b in pairwise(curve[:101]))
+    assert rates(10_000, warmup_steps=200).index(1.0) == 200
+
+
+@pytest.mark.parametrize(
+    ("knobs", "half", "end"),
+    [
+        ({"schedule": "linear"}, 0.5, 0.0),
+        ({"schedule": "cosine", "final_share": 0.08}, 0.54, 0.08),
+        ({"schedule": "constant"}, 1.0, 1.0),
+    ],
+)
+def test_the_rate_ends_with_the_budget(knobs, half, end):
+    curve = rates(1000, warmup_steps=0, **knobs)
+    assert curve[500] == pytest.approx(half)
+    assert curve[1000] == pytest.approx(end)
+    assert all(a >= b for a, b in pairwise(curve))
+
+
+def test_a_budget_without_end_keeps_the_rate():
+    settings = OptimizerSettings(warmup_steps=10)
+    assert settings.share(5, math.inf) == pytest.approx(0.505)
+    assert settings.share(10**6, math.inf) == 1.0
+
+
+def test_only_matrices_decay_and_frozen_parameters_are_left_out():
+    layer, frozen = nn.Linear(3, 2), nn.Linear(3, 2).requires_grad_(False)
+    optimizer = OptimizerSettings(weight_decay=0.1, beta2=0.9).optimizer([*layer.parameters(), *frozen.parameters()])
+    groups = [(group["weight_decay"], [tuple(p.shape) for p in group["params"]]) for group in optimizer.param_groups]
+    assert groups == [(0.1, [(2, 3)]), (0.0, [(2,)])]
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert optimizer.param_groups[0]["betas"] == (0.9, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ({"max_epochs": 3}, 30),
+        ({"max_epochs": 3, "max_steps": 7}, 7),
+        ({"max_epochs": -1, "max_steps": 50}, 50),
+        ({"max_epochs": 2, "limit_train_batches": 0.5}, 10),
+        ({"max_epochs": 2, "limit_train_batches": 4}, 8),
+        ({"max_epochs": 2, "accumulate_grad_batches": 3}, 8),
+        ({"max_epochs": 5, "overfit_batches": 1}, 5),
+        ({"max_epochs": -1}, math.inf),
+    ],
+    ids=str,
+)
+def test_planned_steps_are_those_that_the_trainers_limits_leave(options, steps):
+    assert planned_steps(trainer(**options), 10) == steps
