@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from recsys_lora.errors import UserError
 from recsys_lora.files import atomic_file, write_text
+from recsys_lora.types import PositiveInt
 
 CSV_FILE, WANDB_ID_FILE = "metrics.csv", "wandb_run_id.txt"
 
@@ -27,7 +28,7 @@ class CSVLog(Logger):
         flush_every: save after so many logged rows, and at the end of every stage.
     """
 
-    def __init__(self, save_dir: str | Path, flush_every: int = 20) -> None:
+    def __init__(self, save_dir: str | Path, flush_every: PositiveInt = 20) -> None:
         super().__init__()
         self._folder = Path(save_dir)
         self._flush_every = flush_every

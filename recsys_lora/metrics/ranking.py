@@ -155,7 +155,7 @@ def ndcg_at(score: Array, relevance: Array, k: int) -> Floats:
 
 def hit_rate_at(score: Array, relevance: Array, k: int) -> Floats:
     """Return, (Q,), 1.0 where a relevant candidate is among the first k, else 0.0; NaN where nothing is relevant."""
-    hit: NDArray[np.bool_] = ((ranks(score, relevance) <= k) & (np.asarray(relevance) > 0)).any(axis=1)
+    hit = np.any((ranks(score, relevance) <= k) & (np.asarray(relevance) > 0), axis=1)
     return _where_relevant(relevance, np.asarray(hit, dtype=np.float64))
 
 

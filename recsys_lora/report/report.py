@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from recsys_lora.report.table import markdown, notes, rich_tables
 
 METRICS_FILE, TABLE_FILE = "metrics.json", "table.md"
 Role = Literal["popularity", "cf", "frozen_llm", "method", "method_shuffled"]
+ORDER: tuple[Role, ...] = get_args(Role)
 BOOTSTRAP_SEED = 0
 
 
@@ -51,7 +52,7 @@ def build(
 
     Args:
         run: name, model, data, cf, llm, seed, tags.
-        scored: the lines, in the table's order; where one has `sample`, the method is measured on that sample, too.
+        scored: the lines, in any order; where one has `sample`, the method is measured on that sample, too.
         warm: the definition of warm rows in the table.
         draws: bootstrap draws over users.
         sample_seed: what decided the sample, for the record.
@@ -64,7 +65,7 @@ def build(
     own = [line for line in scored if line.role == "method" and not line.sample]
     if len(own) != 1:
         raise ValueError(f"a table needs one line that is the method, got {len(own)}")
-    scored = _with_method_on_sample(scored, own[0])
+    scored = _with_method_on_sample(sorted(scored, key=lambda s: (s.sample, ORDER.index(s.role))), own[0])
     for sample in (False, True):
         _same_rows([line for line in scored if line.sample == sample])
     lines = [

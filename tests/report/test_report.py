@@ -33,6 +33,12 @@ def test_the_method_is_measured_on_the_sample_of_the_shuffled_line():
     assert pairs == {("CoRA", other, m) for other in ("SASRec", "CoRA, users shuffled") for m in ("auc", "uauc")}
 
 
+def test_lines_stand_in_the_tables_order_whatever_order_they_were_scored_in():
+    pred = predictions()
+    scored = [Scored("c", "method", pred), Scored("b", "frozen_llm", pred), Scored("a", "popularity", pred)]
+    assert [line["name"] for line in build(RUN, scored, draws=0)["lines"]] == ["a", "b", "c"]
+
+
 def test_markdown_has_a_row_a_line_and_the_numbers_of_metrics_json():
     metrics = record()
     lines = markdown(metrics).splitlines()
