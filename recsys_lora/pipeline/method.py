@@ -14,15 +14,16 @@ from recsys_lora.callbacks.loggers import close
 from recsys_lora.data.module import PromptData
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_file, read_json, write_json
+from recsys_lora.files import atomic_file, file_sha256, read_json, write_json
 from recsys_lora.llm.backbone import Backbone
-from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint
+from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_checkpoint
 from recsys_lora.methods.llm_module import LLMRecommender
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.config import Config, build
 
 WEIGHTS, RECORD = "trained.ckpt", "training.json"
+DECIDING_CALLBACKS = {"checkpoint", "stop_early"}  # the others watch and write
 IGNORED_TRAINER = {"enable_progress_bar", "enable_model_summary", "log_every_n_steps", "profiler"}
 log = logging.getLogger(__name__)
 
@@ -88,9 +89,10 @@ def method_stage(
     if not module.trains:
         return Method(module.to(device(config)), datamodule, store.key("method", depends), {})
     if config["ckpt_path"] and not config["train"]:
-        path = Path(config["ckpt_path"])
-        load_checkpoint(path, module, module.identity)
-        return Method(module.to(device(config)), datamodule, store.key("method", {"checkpoint": str(path)}), {})
+        load_checkpoint(Path(config["ckpt_path"]), module, module.identity)
+        return Method(module.to(device(config)), datamodule, store.key("method", depends), {})
+    if config["ckpt_path"]:
+        _check_training_state(Path(config["ckpt_path"]), module)
 
     def make(folder: Path) -> None:
         if not config["train"]:
@@ -129,11 +131,25 @@ def assemble(
     return module, datamodule
 
 
+def _check_training_state(path: Path, module: LLMRecommender) -> None:
+    """Refuse to go on from a checkpoint of something else, or from one that holds weights alone."""
+    if "optimizer_states" not in read_checkpoint(path, module, module.identity):
+        raise UserError(f"{path}: holds weights alone: go on from a run's last.ckpt, or test these with train=false")
+
+
 def _depends(config: Config, module: LLMRecommender) -> dict[str, Any]:
-    """Return all that a trained method depends on; paths of this machine and what is only shown are left out."""
+    """Return all that a trained method depends on; paths of this machine and what is only shown are left out.
+
+    A checkpoint counts by its content: what went on from elsewhere is not what the settings alone would give.
+    """
     node = config["data"]
     trainer = {key: value for key, value in config["trainer"].items() if key not in IGNORED_TRAINER}
-    stop = {key: value for key, value in config["callbacks"].get("stop_early", {}).items() if key != "_target_"}
+    callbacks = {
+        name: {key: value for key, value in knobs.items() if key != "folder"}
+        for name, knobs in config["callbacks"].items()
+        if knobs and name in DECIDING_CALLBACKS
+    }
+    path = config["ckpt_path"]
     return {
         "model": config["model"],
         "identity": module.identity,
@@ -141,7 +157,8 @@ def _depends(config: Config, module: LLMRecommender) -> dict[str, Any]:
         "wording": node["wording"],
         "rows": [node["train_rows"], node["valid_rows"], node["sample_seed"]],
         "trainer": trainer,
-        "stop_early": stop,
+        "callbacks": callbacks,
+        "checkpoint": file_sha256(Path(path)) if path and Path(path).is_file() else None,
         "seed": config["seed"],
     }
 
@@ -160,10 +177,12 @@ def _train(config: Config, module: LLMRecommender, datamodule: PromptData, run_f
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=config["ckpt_path"], weights_only=True)
         failed = False
+    except SystemExit:  # Lightning's answer to an interrupt
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
     finally:
         close(loggers, failed)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     checkpoint = trainer.checkpoint_callback
     return {
         "seconds": round(time.monotonic() - begun, 1),

@@ -1,0 +1,313 @@
+"""Whole jobs in this process: what is made, what is made again and what never is."""
+
+import shutil
+import signal
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from recsys_lora.errors import UserError
+from recsys_lora.llm.tiny import TinySource
+from recsys_lora.methods.llm_module import LLMRecommender
+from tests.jobs import NO_METHOD, SMALL, own_tables, run, write_tables
+
+
+class Place:
+    """A cache and tables that the jobs of this file share."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.runs = folder, 0
+        self.named = write_tables(folder / "tables", *own_tables())
+
+    def run(self, *overrides: str, base: tuple[str, ...] = SMALL):
+        """Run a job in a new folder; returns (outcome, its folder)."""
+        self.runs += 1
+        folder = self.folder / "runs" / str(self.runs)
+        return run(folder, *base, *self.named, *overrides), folder
+
+    def artifacts(self) -> dict[str, int]:
+        """Return when each artifact was made, by its path below the cache."""
+        root = self.folder / "home" / "artifacts"
+        return {
+            str(record.parent.relative_to(root)): record.stat().st_mtime_ns for record in root.glob("*/*/artifact.json")
+        }
+
+    def made_by(self, *overrides: str, base: tuple[str, ...] = SMALL) -> list[str]:
+        """Run a job; returns the artifacts that it made, without their keys."""
+        before = self.artifacts()
+        self.run(*overrides, base=base)
+        made = {name for name, when in self.artifacts().items() if before.get(name) != when}
+        return sorted(name.rsplit("-", 1)[0] for name in made)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("jobs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
+        yield Place(folder)
+
+
+@pytest.fixture(scope="module")
+def first(place):
+    """A finished job of CoRA."""
+    return place.run()
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(value, right[name]) for name, value in left.items())
+
+
+# What is reused
+
+
+def test_a_second_run_makes_nothing_and_says_the_same(place, first):
+    before = place.artifacts()
+    assert sorted(name.rsplit("-", 1)[0] for name in before) == [
+        "cf/sasrec-table",
+        "method/cora-table",
+        "prepare/table",
+        "test/cora-shuffled-table",
+        "test/cora-table",
+        "test/frozen_llm-table",
+    ]
+    again, _ = place.run()
+    assert place.artifacts() == before
+    assert again.method.key == first[0].method.key
+    assert again.metrics["test"] == first[0].metrics["test"]
+
+
+@pytest.mark.parametrize(
+    ("override", "made"),
+    [
+        ("model.rank=2", ["method/cora-table", "test/cora-shuffled-table", "test/cora-table"]),
+        ("seed=2", ["cf/sasrec-table", "method/cora-table", "test/cora-shuffled-table", "test/cora-table"]),
+        ("data.test_rows=20", ["test/cora-shuffled-table", "test/cora-table", "test/frozen_llm-table"]),
+        ("evaluation.warm=count", []),
+        ("name=another", []),
+        (
+            "model.prompt.history_items=2",
+            ["method/cora-table", "test/cora-shuffled-table", "test/cora-table", "test/frozen_llm-table"],
+        ),
+    ],
+)
+def test_a_changed_option_makes_anew_what_depends_on_it_and_nothing_else(place, first, override, made):
+    assert place.made_by(override) == made
+
+
+@pytest.mark.parametrize("override", ["data.positive=5", "data.min_item_rows=2", "data.split.train=0.7"])
+def test_a_changed_data_option_reuses_nothing(place, first, override):
+    assert place.made_by(override) == [
+        "cf/sasrec-table",
+        "method/cora-table",
+        "prepare/table",
+        "test/cora-shuffled-table",
+        "test/cora-table",
+        "test/frozen_llm-table",
+    ]
+
+
+def test_a_changed_file_reuses_nothing(place, first, tmp_path):
+    interactions, items = own_tables()
+    named = write_tables(tmp_path, interactions.head(len(interactions) - 1), items)
+    assert "cf/sasrec-table" in place.made_by(*named)
+
+
+def test_which_checkpoint_is_kept_is_part_of_the_method(place, first):
+    assert "method/cora-table" in place.made_by("callbacks.checkpoint.monitor=valid/uauc")
+
+
+def test_a_forced_stage_is_made_again_and_comes_out_the_same(place, first):
+    outcome, _ = first
+    home = place.folder / "home" / "artifacts"
+    encoder = next(home.glob(f"cf/*-{outcome.collaborative.key}")) / "encoder.safetensors"
+    trained = next(home.glob(f"method/*-{outcome.method.key}")) / "trained.ckpt"
+    before = encoder.read_bytes(), weights(trained)
+    assert place.made_by("stage.force=[cf,method]") == ["cf/sasrec-table", "method/cora-table"]
+    assert encoder.read_bytes() == before[0]
+    assert same(weights(trained), before[1])
+
+
+# Other models
+
+
+@pytest.mark.parametrize("name", ["mf", "lightgcn", "sasrec", "din"])
+def test_an_encoder_alone_needs_no_language_model(place, name, monkeypatch):
+    def refused(*_, **__):
+        raise AssertionError("the language model was loaded")
+
+    monkeypatch.setattr(TinySource, "load", refused)
+    outcome, folder = place.run(f"model={name}", base=NO_METHOD)
+    assert outcome.method is None
+    assert outcome.collaborative.name == name
+    assert not (folder / "checkpoints").exists()
+
+
+def test_an_encoder_alone_is_the_one_that_the_method_uses(place, first):
+    outcome, _ = place.run("model=sasrec", base=NO_METHOD)
+    assert outcome.collaborative.key == first[0].collaborative.key
+
+
+def test_the_frozen_model_alone_fits_and_trains_nothing(place, first):
+    base = tuple(override for override in NO_METHOD if not override.startswith("cf."))
+    assert place.made_by("model=zero_shot", "data.sample_seed=1", base=base) == ["test/zero_shot-table"]
+
+
+# Without training, and from checkpoints
+
+
+def test_without_training_a_finished_method_is_tested(place, first):
+    before = place.artifacts()
+    outcome, folder = place.run("train=false")
+    assert place.artifacts() == before
+    assert outcome.metrics["test"] == first[0].metrics["test"]
+    assert not (folder / "checkpoints").exists()
+
+
+def test_without_training_a_method_that_is_not_there_is_named_missing(place, first):
+    with pytest.raises(UserError, match=r"train=false: this method has not been trained yet: give ckpt_path=FILE"):
+        place.run("train=false", "model.rank=3")
+
+
+def test_without_testing_there_are_no_results(place, first):
+    outcome, folder = place.run("test=false")
+    assert outcome.metrics is None
+    assert not (folder / "metrics.json").exists()
+
+
+def test_a_checkpoint_is_tested_as_it_is(place, first):
+    outcome, folder = first
+    tested, _ = place.run("train=false", f"ckpt_path={folder / 'checkpoints' / 'best.ckpt'}")
+    assert tested.metrics["test"] == outcome.metrics["test"]
+    assert same(tested.method.module.generator.state_dict(), outcome.method.module.generator.state_dict())
+
+
+def test_another_checkpoint_under_the_same_path_is_tested_anew(place, first, tmp_path):
+    outcome, folder = first
+    path = tmp_path / "model.ckpt"
+    shutil.copy(folder / "checkpoints" / "best.ckpt", path)
+    place.run("train=false", f"ckpt_path={path}")
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["state_dict"] = {
+        name: value + 0.5 if value.is_floating_point() else value for name, value in checkpoint["state_dict"].items()
+    }
+    torch.save(checkpoint, path)
+    other, _ = place.run("train=false", f"ckpt_path={path}")
+    assert other.metrics["test"]["log_loss"] != outcome.metrics["test"]["log_loss"]
+    scaled, _ = place.run("train=false", f"ckpt_path={path}", "model.alpha=1")
+    assert scaled.metrics["test"]["log_loss"] != other.metrics["test"]["log_loss"]
+
+
+@pytest.mark.parametrize("train", ["true", "false"])
+@pytest.mark.parametrize(
+    ("override", "part", "values"),
+    [
+        ("llm.init_seed=7", "backbone", ("seed 0", "seed 7")),
+        ("data.positive=5", "data", ()),
+        ("cf.encoder.blocks=1", "encoder", ()),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused_and_both_are_named(place, first, override, part, values, train):
+    path = first[1] / "checkpoints" / "last.ckpt"
+    with pytest.raises(UserError) as refusal:
+        place.run(f"train={train}", f"ckpt_path={path}", override)
+    message = str(refusal.value)
+    assert f"the checkpoint belongs to another {part}" in message
+    assert all(value in message for value in values)
+    assert len(message.splitlines()) == 1
+
+
+def test_a_checkpoint_of_other_options_is_refused(place, first):
+    path = first[1] / "checkpoints" / "last.ckpt"
+    with pytest.raises(UserError, match="does not fit the method's options"):
+        place.run("train=false", f"ckpt_path={path}", "model.rank=2")
+
+
+@pytest.mark.parametrize("train", ["true", "false"])
+def test_a_checkpoint_that_is_none_is_refused(place, first, tmp_path, train):
+    with pytest.raises(UserError, match=r"nowhere\.ckpt: no such checkpoint"):
+        place.run(f"train={train}", f"ckpt_path={tmp_path / 'nowhere.ckpt'}")
+    broken = tmp_path / "broken.ckpt"
+    broken.write_text("no checkpoint")
+    with pytest.raises(UserError, match=r"broken\.ckpt: not a checkpoint"):
+        place.run(f"train={train}", f"ckpt_path={broken}")
+
+
+def test_training_cannot_go_on_from_weights_alone(place, first):
+    outcome, _ = first
+    trained = next((place.folder / "home" / "artifacts").glob(f"method/*-{outcome.method.key}")) / "trained.ckpt"
+    with pytest.raises(UserError, match=r"trained\.ckpt: holds weights alone"):
+        place.run(f"ckpt_path={trained}")
+    tested, _ = place.run("train=false", f"ckpt_path={trained}")
+    assert tested.metrics["test"] == outcome.metrics["test"]
+
+
+# Interrupted
+
+
+class Killed(BaseException):
+    """What no code catches."""
+
+
+KEPT = ("seed=11", "data.train_rows=48", "trainer.max_epochs=2", "model.dropout=0.2")
+
+
+def killed_at(step: int, monkeypatch, error: type[BaseException]) -> None:
+    """Let training end with an error before a step, counted from 0."""
+    original, steps = LLMRecommender.training_step, iter(range(10**6))
+
+    def training_step(self, batch, batch_idx):
+        if next(steps) == step:
+            raise error
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(LLMRecommender, "training_step", training_step)
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(place, first, monkeypatch):
+    with monkeypatch.context() as patch:
+        killed_at(8, patch, Killed)
+        with pytest.raises(Killed):
+            place.run(*KEPT)
+    last = place.folder / "runs" / str(place.runs) / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == 6
+    went_on, resumed = place.run(*KEPT, f"ckpt_path={last}")
+    whole, uninterrupted = place.run(*KEPT, "stage.force=[method]")
+    assert same(*(weights(folder / "checkpoints" / "last.ckpt") for folder in (resumed, uninterrupted)))
+    assert went_on.metrics["test"] == whole.metrics["test"]
+    curve = pl.read_csv(uninterrupted / "metrics.csv")["valid/auc"].drop_nulls().to_list()
+    assert pl.read_csv(resumed / "metrics.csv")["valid/auc"].drop_nulls().to_list()[-2:] == curve[-2:]
+
+
+def test_what_went_on_from_other_settings_is_not_taken_for_the_run_without_them(place, first):
+    last = first[1] / "checkpoints" / "last.ckpt"
+    settings = ("trainer.max_epochs=2", "model.optimizer.lr=0.01")
+    mixed, _ = place.run(*settings, f"ckpt_path={last}")
+    clean, _ = place.run(*settings)
+    assert mixed.method.training["steps"] == clean.method.training["steps"] == 6
+    assert not same(mixed.method.module.generator.state_dict(), clean.method.module.generator.state_dict())
+
+
+def test_an_interrupt_is_an_interrupt_and_nothing_half_made_is_kept(place, first, monkeypatch):
+    handler = signal.getsignal(signal.SIGINT)
+    before = place.artifacts()
+    try:
+        with monkeypatch.context() as patch:
+            killed_at(1, patch, KeyboardInterrupt)
+            with pytest.raises(KeyboardInterrupt):
+                place.run("seed=12", "cf.fit.lr=0.004")
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    made = {name.rsplit("-", 1)[0] for name in place.artifacts().keys() - before.keys()}
+    assert made == {"cf/sasrec-table"}
+    assert place.made_by("seed=12", "cf.fit.lr=0.004") == [
+        "method/cora-table",
+        "test/cora-shuffled-table",
+        "test/cora-table",
+    ]
