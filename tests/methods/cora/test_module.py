@@ -7,6 +7,8 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from recsys_lora.errors import UserError
+from recsys_lora.llm.tiny import TinySource
+from recsys_lora.methods.checkpoint import trained_state
 from tests.methods import factory
 from tests.methods.synthetic import WORDS, TableEncoder, prepared
 
@@ -197,3 +199,46 @@ def test_the_encoder_stays_in_evaluation_mode(world):
     assert module.generator.training
     assert not module.encoder.training
     assert not module.backbone.model.training
+
+
+def gradients(module, batch):
+    module.zero_grad()
+    loss = functional.binary_cross_entropy_with_logits(module(batch), batch.label)
+    loss.backward()
+    return {label: p.grad for label, p in module.named_parameters() if p.requires_grad}
+
+
+def test_gradient_checkpointing_changes_memory_only(world):
+    data, encoder = world
+    saving = TinySource(gradient_checkpointing=True).load(data.titles[1:], "cpu")
+    plain, checkpointed = factory.cora(data, encoder), factory.cora(data, encoder, backbone=saving)
+    batch = batch_of(plain, data)
+    for module in (plain, checkpointed):
+        trained(plain, batch) if module is plain else module.load_state_dict(trained_state(plain), strict=False)
+        module.train()
+    expected, got = gradients(plain, batch), gradients(checkpointed, batch)
+    for label, gradient in expected.items():
+        torch.testing.assert_close(got[label], gradient, rtol=1e-4, atol=1e-7, msg=label)
+
+
+def test_beside_a_bfloat16_backbone_float32_is_trained(world):
+    data, encoder = world
+    half = TinySource(dtype="bfloat16").load(data.titles[1:], "cpu")
+    module, exact = factory.cora(data, encoder, backbone=half), factory.cora(data, encoder)
+    batch = batch_of(module, data)
+    exact.load_state_dict(trained_state(trained(module, batch)), strict=False)
+    assert {p.dtype for p in module.parameters() if p.requires_grad} == {torch.float32}
+    scores = module.eval()(batch)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores, exact.eval()(batch), atol=0.05, rtol=0.05)
+
+
+def test_releasing_the_backbone_gives_the_original_back(world):
+    data, encoder = world
+    module = factory.cora(data, encoder)
+    batch = batch_of(module, data)
+    trained(module, batch)
+    expected = factory.zero_shot(data).eval()(batch)
+    assert not torch.equal(module.eval()(batch), expected)
+    module.release()
+    assert torch.equal(factory.zero_shot(data, backbone=module.backbone).eval()(batch), expected)

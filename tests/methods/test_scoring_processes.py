@@ -1,0 +1,34 @@
+"""Scoring on several processes: each row once, and the same scores as on one."""
+
+import numpy as np
+import pytest
+import torch
+from torch import distributed, multiprocessing
+
+from recsys_lora.methods.scoring import score_rows
+from tests.methods import factory
+from tests.methods.synthetic import WORDS, prepared
+
+ROWS = 7  # an odd number, and fewer rows than some shares would need
+
+
+def scores():
+    data, _ = prepared(users=10, items=20, rows_each=12, dim=4, titles=[f"Film {n}" for n in range(20)])
+    module = factory.zero_shot(data)
+    datamodule = module.datamodule(data, WORDS, seed=0, token_budget=60)
+    return score_rows(module, datamodule, data.rows("test").take(np.arange(ROWS)), show=False)
+
+
+def work(rank, world, folder):
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
+    np.save(f"{folder}/{rank}.npy", scores())
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [2, 3])
+def test_all_processes_get_all_scores(world, tmp_path):
+    multiprocessing.spawn(work, args=(world, tmp_path), nprocs=world)
+    for rank in range(world):
+        np.testing.assert_allclose(np.load(tmp_path / f"{rank}.npy"), scores(), atol=1e-6)
