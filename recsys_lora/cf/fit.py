@@ -33,7 +33,7 @@ class CFResult:
 
     Attributes:
         encoder: in evaluation mode, on the CPU, frozen, with the weights of the best validation.
-        curve: one record a validation: epoch, step, train_loss, valid_auc, valid_uauc.
+        curve: one record a validation: epoch, step, train_loss, valid_auc, valid_uauc (where it is defined).
         best: the record of the chosen weights.
     """
 

@@ -87,7 +87,8 @@ class CFModule(lightning.LightningModule):
     """Trains an encoder by `fit.objective` and reports AUC and UAUC on all validation rows.
 
     Attributes:
-        curve: one record a validation: epoch, step, train_loss, valid_auc, valid_uauc.
+        curve: one record a validation: epoch, step, train_loss, valid_auc, and valid_uauc where some user has
+            validation rows of both classes.
     """
 
     pool: Tensor
@@ -157,7 +158,10 @@ class CFModule(lightning.LightningModule):
         if not np.isfinite(score).all() or not np.isfinite(loss):
             raise UserError(f"CF fit: the loss is no longer a finite number ({where}): lower cf.fit.lr")
         label, user = self.valid_rows.label.cpu().numpy(), self.valid_rows.user.cpu().numpy()
-        found = {"valid_auc": auc(label, score), "valid_uauc": uauc(user, label, score)[0]}
+        found = {"valid_auc": auc(label, score)}
+        per_user, users = uauc(user, label, score)
+        if users:
+            found["valid_uauc"] = per_user
         self.curve.append({"epoch": self.current_epoch + 1, "step": self.global_step, "train_loss": loss, **found})
         self.log_dict({**found, "train_loss": loss}, logger=bool(self.trainer.loggers))
 

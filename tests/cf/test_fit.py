@@ -10,12 +10,12 @@ import torch
 
 from recsys_lora.cf.dot import distinct
 from recsys_lora.cf.encoder import Catalogue
-from recsys_lora.cf.fit import fit_encoder
+from recsys_lora.cf.fit import fit_encoder, read_description, save_encoder
 from recsys_lora.cf.mf import MF
 from recsys_lora.cf.module import CFModule, IndexBatches, RowTensors
 from recsys_lora.cf.objectives import bpr, draw_items, pointwise, sampled_softmax
 from recsys_lora.cf.settings import FitSettings, TrainerSettings
-from tests.cf.made_data import checkerboard, with_strangers
+from tests.cf.made_data import checkerboard, from_arrays, with_strangers
 
 
 def test_catalogue_holds_train_positives_and_what_was_seen():
@@ -170,3 +170,12 @@ def test_runs_of_equal_rows_are_found_and_undone():
     assert torch.equal(user[first][group], user)
     assert torch.equal(history[first][group], history)
     assert distinct(user[:0], history[:0])[1].shape == (0,)
+
+
+def test_validation_rows_without_a_user_of_both_classes_have_no_uauc(tmp_path):
+    user, item = [1, 1, 1, 2, 2, 2], [1, 2, 1, 1, 2, 2]
+    data = from_arrays(user, item, [1, 0, 1, 1, 0, 0], ["train", "train", "valid"] * 2)
+    result = fit_encoder(MF, data, FitSettings(), TrainerSettings(max_epochs=1, accelerator="cpu"), seed=1)
+    assert "valid_uauc" not in result.best
+    save_encoder(tmp_path, result.encoder, {"best": result.best})
+    assert read_description(tmp_path) == {"best": result.best}
