@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -30,18 +31,35 @@ def temporary_name(target: Path) -> Path:
 
 @contextlib.contextmanager
 def disk_errors(target: Path) -> Iterator[None]:
-    """Turn "no space left" and "read-only" into one clear line about `target`."""
+    """Turn "no space left" and "read-only" into one clear line about `target`.
+
+    Raises:
+        UserError: instead of an error of the disk; any other error passes.
+    """
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except UserError:
+        raise
+    except Exception as error:
+        number = _system_error(error)
+        if number in (errno.ENOSPC, errno.EDQUOT):
             free = shutil.disk_usage(existing_parent(target)).free / 2**20
             raise UserError(f"{target}: the disk is full ({free:.0f} MiB free): make room and run again") from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        if number == errno.EFBIG:
             raise UserError(
-                f"{target}: cannot be written ({os.strerror(error.errno)}): choose another folder"
+                f"{target}: grows over the system's limit for a file: raise it (ulimit -f)"
             ) from error
+        if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise UserError(f"{target}: cannot be written ({os.strerror(number)}): choose another folder") from error
         raise
+
+
+def _system_error(error: Exception) -> int | None:
+    """Return the system's error number; libraries written in Rust (polars, safetensors) have it in their text alone."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found.group(1)) if found else None
 
 
 def existing_parent(path: Path) -> Path:
@@ -93,6 +111,12 @@ def write_text(target: Path, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with atomic_file(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(target: Path, content: bytes | memoryview) -> None:
+    """Write bytes, atomically."""
+    with atomic_file(target) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(target: Path, value: Any) -> None:

@@ -19,6 +19,7 @@ SMALL = (
     "data.test_rows=40",
     "evaluation.shuffled_rows=16",
     "evaluation.draws=20",
+    "trainer.log_every_n_steps=1",
     "cf.trainer.max_epochs=1",
     "cf.encoder.dim=8",
     "model.batch_rows=8",
@@ -29,15 +30,16 @@ NO_METHOD = tuple(override for override in SMALL if not override.startswith("mod
 """The same for models without options of their own."""
 
 
-def composed(*overrides: str, run: str | Path = "somewhere") -> DictConfig:
+def composed(*overrides: str, run: str | Path = "somewhere", config: str = "config") -> DictConfig:
     """Return the config of a command line, without Hydra's own part.
 
     Args:
         overrides: as on the command line.
         run: the run's folder.
+        config: which command: config for run, prepare for prepare.
     """
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
-        cfg = compose("config", list(overrides), return_hydra_config=True)
+        cfg = compose(config, list(overrides), return_hydra_config=True)
     OmegaConf.set_struct(cfg, False)
     cfg.paths.run = str(run)
     del cfg["hydra"]

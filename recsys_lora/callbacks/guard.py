@@ -1,6 +1,7 @@
 """A loss or a gradient that is not a number ends the run at once, with the batch kept for whoever looks into it."""
 
 import dataclasses
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch.optim import Optimizer
 
 from recsys_lora.callbacks.measure import gradient_norm
 from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_file
+from recsys_lora.files import write_bytes
 
 
 class StopOnNaN(Callback):
@@ -61,10 +62,9 @@ class StopOnNaN(Callback):
     def _stop(self, trainer: Trainer, what: str, value: float) -> None:
         step, rank = trainer.global_step, trainer.global_rank
         path = self.folder / (f"nan_batch_step{step}.pt" if rank == 0 else f"nan_batch_step{step}_rank{rank}.pt")
-        with atomic_file(path) as temporary:
-            torch.save(
-                {"step": step, "rank": rank, "what": what, "value": value, "batch": plain(self._batch)}, temporary
-            )
+        content = io.BytesIO()  # torch's own writing does not say when a disk is full
+        torch.save({"step": step, "rank": rank, "what": what, "value": value, "batch": plain(self._batch)}, content)
+        write_bytes(path, content.getbuffer())
         raise UserError(
             f"{path}: the {what} is {value} at step {step}, the batch is saved there: lower the learning rate"
             " (model.optimizer.lr) or raise the precision (llm.dtype=float32, trainer.precision=32-true)"

@@ -1,5 +1,6 @@
 """Stage 3: the method is trained on its budget of rows, or found trained; stage 4 scores with it."""
 
+import io
 import logging
 import time
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from recsys_lora.callbacks.loggers import close
 from recsys_lora.data.module import PromptData
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_file, file_sha256, read_json, write_json
+from recsys_lora.files import file_sha256, read_json, write_bytes, write_json
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_checkpoint
 from recsys_lora.methods.llm_module import LLMRecommender
@@ -99,8 +100,11 @@ def method_stage(
             raise UserError(
                 "train=false: this method has not been trained yet: give ckpt_path=FILE or leave train=true"
             )
+        if "checkpoint" not in config["callbacks"]:
+            raise UserError("callbacks.checkpoint is left out: nothing would keep what is trained: leave it in")
         record = _train(config, module, datamodule, run_folder)
-        _keep(run_folder / "checkpoints", folder / WEIGHTS)
+        kept = LAST if record["best_step"] is None else BEST
+        _keep(run_folder / "checkpoints" / kept, folder / WEIGHTS)
         write_json(folder / RECORD, record)
 
     artifact = store.get("method", f"{module.name}-{data.manifest['name']}", depends, make)
@@ -196,9 +200,9 @@ def _train(config: Config, module: LLMRecommender, datamodule: PromptData, run_f
     }
 
 
-def _keep(checkpoints: Path, target: Path) -> None:
-    """Put the best checkpoint's weights, without the optimiser's state, where other runs find them."""
-    source = checkpoints / BEST if (checkpoints / BEST).exists() else checkpoints / LAST
+def _keep(source: Path, target: Path) -> None:
+    """Put a checkpoint's weights, without the optimiser's state, where other runs find them."""
     checkpoint = torch.load(source, map_location="cpu", weights_only=True)
-    with atomic_file(target) as temporary:
-        torch.save({name: checkpoint[name] for name in ("state_dict", IDENTITY)}, temporary)
+    content = io.BytesIO()  # torch's own writing does not say when a disk is full
+    torch.save({name: checkpoint[name] for name in ("state_dict", IDENTITY)}, content)
+    write_bytes(target, content.getbuffer())

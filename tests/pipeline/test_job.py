@@ -1,5 +1,6 @@
 """Whole jobs in this process: what is made, what is made again and what never is."""
 
+import json
 import shutil
 import signal
 from pathlib import Path
@@ -7,11 +8,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+import yaml
+from sklearn.metrics import roc_auc_score
 
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.methods.llm_module import LLMRecommender
-from tests.jobs import NO_METHOD, SMALL, own_tables, run, write_tables
+from recsys_lora.pipeline.config import plain
+from recsys_lora.report.metrics_json import read_metrics
+from tests.jobs import NO_METHOD, SMALL, composed, own_tables, run, write_tables
 
 
 class Place:
@@ -64,6 +69,105 @@ def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
     return left.keys() == right.keys() and all(torch.equal(value, right[name]) for name, value in left.items())
 
 
+# What a run leaves
+
+
+def test_a_run_folder_holds_all_that_the_run_was(place, first):
+    _, folder = first
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert files == {
+        "config.yaml",
+        "environment.json",
+        "metrics.json",
+        "metrics.csv",
+        "table.md",
+        "predictions.parquet",
+        "cf/metrics.csv",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+    }
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config == plain(composed(*SMALL, *place.named, run=folder))
+    assert "${" not in (folder / "config.yaml").read_text()
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["packages"]["torch"] == torch.__version__
+    assert {"git", "command", "python", "hardware"} <= environment.keys()
+
+
+def test_the_numbers_are_those_of_the_predictions(place, first):
+    outcome, folder = first
+    written = read_metrics(folder / "metrics.json")
+    assert written == outcome.metrics
+    rows = pl.read_parquet(folder / "predictions.parquet")
+    for part, block in (
+        (rows, written["test"]),
+        (rows.filter("warm_seen"), written["test"]["warm"]),
+        (rows.filter(~pl.col("warm_seen")), written["test"]["cold"]),
+    ):
+        assert block["rows"] == len(part)
+        assert block["auc"] == pytest.approx(roc_auc_score(part["label"], part["score"]), abs=1e-9)
+        users = [user for _, user in part.group_by("user_id") if user["label"].n_unique() == 2]
+        assert block["uauc_users"] == len(users)
+        if users:
+            own = [roc_auc_score(user["label"], user["score"]) for user in users]
+            assert block["uauc"] == pytest.approx(sum(own) / len(own), abs=1e-9)
+    assert written["test"]["uauc_users"] > 3
+
+
+def test_predictions_carry_raw_ids_and_labels(place, first):
+    _, folder = first
+    rows = pl.read_parquet(folder / "predictions.parquet")
+    interactions, items = own_tables()
+    joined = rows.join(interactions, on=["user_id", "item_id"], how="left", maintain_order="left")
+    assert rows.height == 40
+    assert rows["split"].unique().to_list() == ["test"]
+    assert (joined["rating"] >= 4).cast(pl.Int8).to_list() == rows["label"].to_list()
+    cold = pl.Series([item == items["item_id"][-1] for item in rows["item_id"]])
+    assert rows["warm_seen"].to_list() == (~cold).to_list()
+    assert 0 < cold.sum() < 40
+
+
+def test_the_table_compares_on_the_same_rows(place, first):
+    outcome, folder = first
+    lines = [(line["name"], line["role"], line["sample"]) for line in outcome.metrics["lines"]]
+    assert lines == [
+        ("item popularity", "popularity", False),
+        ("sasrec", "cf", False),
+        ("frozen LLM", "frozen_llm", False),
+        ("cora", "method", False),
+        ("cora", "method", True),
+        ("cora, users shuffled", "method_shuffled", True),
+    ]
+    assert [line["metrics"]["rows"] for line in outcome.metrics["lines"]] == [40] * 4 + [16] * 2
+    table = (folder / "table.md").read_text()
+    assert all(name in table for name, _, _ in lines)
+
+
+def test_curves_hold_training_and_validation(place, first):
+    curve = pl.read_csv(first[1] / "metrics.csv")
+    assert curve["valid/auc"].drop_nulls().len() >= 2
+    assert {"train/loss", "train/lr", "train/grad_norm"} <= set(curve.columns)
+    assert curve["step"].max() == 3
+
+
+def test_checkpoints_hold_what_was_trained_and_what_it_belongs_to(place, first):
+    outcome, folder = first
+    module = outcome.method.module
+    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert not [name for name in checkpoint["state_dict"] if name.startswith("encoder.")]
+    frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
+    assert not frozen & checkpoint["state_dict"].keys()
+    assert checkpoint["identity"]["data"] == outcome.data.key
+    assert checkpoint["identity"]["encoder"] == outcome.collaborative.key
+    assert checkpoint["identity"]["backbone"]["words"]
+
+
+def test_labels_of_a_run_reach_its_record(place, first):
+    outcome, _ = place.run("tags=[rank,ablation]", "name=mine")
+    assert outcome.metrics["tags"] == ["rank", "ablation"]
+    assert outcome.metrics["name"] == "mine"
+
+
 # What is reused
 
 
@@ -101,7 +205,7 @@ def test_a_changed_option_makes_anew_what_depends_on_it_and_nothing_else(place, 
     assert place.made_by(override) == made
 
 
-@pytest.mark.parametrize("override", ["data.positive=5", "data.min_item_rows=2", "data.split.train=0.7"])
+@pytest.mark.parametrize("override", ["data.positive=5", "data.split.train=0.7"])
 def test_a_changed_data_option_reuses_nothing(place, first, override):
     assert place.made_by(override) == [
         "cf/sasrec-table",
@@ -146,6 +250,9 @@ def test_an_encoder_alone_needs_no_language_model(place, name, monkeypatch):
     outcome, folder = place.run(f"model={name}", base=NO_METHOD)
     assert outcome.method is None
     assert outcome.collaborative.name == name
+    assert [line["name"] for line in outcome.metrics["lines"]] == ["item popularity", name]
+    assert outcome.metrics["llm"] is None
+    assert pl.read_parquet(folder / "predictions.parquet").height == 40
     assert not (folder / "checkpoints").exists()
 
 
@@ -246,6 +353,20 @@ def test_training_cannot_go_on_from_weights_alone(place, first):
         place.run(f"ckpt_path={trained}")
     tested, _ = place.run("train=false", f"ckpt_path={trained}")
     assert tested.metrics["test"] == outcome.metrics["test"]
+
+
+def test_a_checkpoint_of_an_earlier_run_in_the_folder_is_not_taken_for_this_one(place, first, tmp_path):
+    folder = tmp_path / "run"
+    run(folder, *SMALL, *place.named, "seed=21")
+    outcome = run(folder, *SMALL, *place.named, "seed=22", "trainer.limit_val_batches=0")
+    last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    kept = next((place.folder / "home" / "artifacts").glob(f"method/*-{outcome.method.key}")) / "trained.ckpt"
+    assert same(weights(kept), last)
+
+
+def test_without_the_checkpoint_callback_nothing_is_trained(place, first):
+    with pytest.raises(UserError, match=r"callbacks\.checkpoint is left out"):
+        place.run("~callbacks.checkpoint", "seed=23")
 
 
 # Interrupted
