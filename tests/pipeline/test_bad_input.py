@@ -136,8 +136,9 @@ def test_items_without_titles_are_refused_by_name_by_what_reads_titles(tmp_path)
 
 def test_users_without_history_and_unseen_ones_are_scored(tmp_path):
     interactions, items = own_tables(users=8)
-    # One likes nothing; another is there in the last row alone, which is a test row.
+    # One likes nothing, up to the last day; another is there in the last row alone, which is a test row.
     dull = interactions.filter(pl.col("user_id") == "u3").with_columns(rating=pl.lit(1.0))
+    dull = pl.concat([dull.head(-1), dull.tail(1).with_columns(timestamp=pl.lit(10**6, pl.Int64))])
     late = interactions.filter(pl.col("user_id") == "u4").tail(1).with_columns(timestamp=pl.lit(10**6, pl.Int64))
     rest = interactions.filter(~pl.col("user_id").is_in(["u3", "u4"]))
     named = write_tables(tmp_path / "tables", pl.concat([rest, dull, late]), items)
