@@ -46,9 +46,9 @@ def composed(*overrides: str, run: str | Path = "somewhere", config: str = "conf
     return cfg
 
 
-def resolved(*overrides: str) -> dict[str, Any]:
+def resolved(*overrides: str, config: str = "config") -> dict[str, Any]:
     """Return the config of a command line as plain containers, unchecked."""
-    container = OmegaConf.to_container(composed(*overrides), resolve=True)
+    container = OmegaConf.to_container(composed(*overrides, config=config), resolve=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
 

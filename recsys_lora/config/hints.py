@@ -27,7 +27,7 @@ def suggestion(name: str, names: Sequence[str]) -> str:
     near = nearest(name, names)
     if near:
         return f"did you mean {' or '.join(near)}?"
-    return f"valid: {', '.join(sorted(names))}" if names else "nothing is valid here"
+    return f"valid: {', '.join(sorted(set(names)))}" if names else "nothing is valid here"
 
 
 def explain(error: BaseException) -> str | None:
