@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.files import home, write_json, write_text
@@ -45,7 +45,10 @@ def run_job(cfg: DictConfig) -> None:
     """Run one composed config in the folder that Hydra made for it."""
     from hydra.core.hydra_config import HydraConfig
 
-    execute(plain(cfg), Path(HydraConfig.get().runtime.output_dir))
+    folder = HydraConfig.get().runtime.output_dir
+    with open_dict(cfg):
+        cfg.paths.run = folder  # a job of a sweep, or hydra.run.dir=FOLDER: checkpoints and curves follow
+    execute(plain(cfg), Path(folder))
 
 
 def execute(config: Config, folder: Path) -> Outcome:
