@@ -1,0 +1,82 @@
+"""Every command that README and docs show is run, at a smoke budget, from an empty folder."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from recsys_lora.report.metrics_json import read_metrics
+from tests.documents import FENCE, ROOT, Command, documents, fenced
+from tests.jobs import own_tables, write_tables
+
+pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(900)]
+COMMANDS = list(dict.fromkeys(command for path in documents() for command in fenced(path) if command.ours))
+DROPPED = ("llm=", "llm.", "budget=", "trainer=", "logger=")
+SMOKE = ("llm=tiny", "budget=smoke", "evaluation.draws=20")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """An empty folder with a person's own tables, and the package of docs/adding_a_method.md."""
+    folder = tmp_path_factory.mktemp("readme")
+    write_tables(folder, *own_tables())
+    blocks = FENCE.findall((ROOT / "docs" / "adding_a_method.md").read_text())
+    for language, path in (("python", "my_package/text_lora.py"), ("yaml", "my_conf/model/text_lora.yaml")):
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(next(body for named, body in blocks if named == language))
+    return folder
+
+
+def typed(folder: Path, line: list[str]) -> str:
+    """Run a command line; returns what it printed."""
+    variables = {**os.environ, "RECSYS_LORA_HOME": str(folder / "home")}
+    variables.pop("PYTHONPATH", None)
+    done = subprocess.run(line, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{shlex.join(line)}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def shortened(command: Command) -> list[str]:
+    """Return the command at a smoke budget; only its config where it names files that are not here."""
+    config, arguments = command.ours
+    program = [sys.executable, "-m", f"recsys_lora.{'prepare' if config == 'prepare' else 'run'}"]
+    if "--help" in arguments:
+        return [*program, *arguments]
+    if config == "config":
+        arguments = [*(a for a in arguments if not a.startswith(DROPPED)), *SMOKE]
+    if "data=ml_1m" in arguments and not any(a.startswith("data.root=") for a in arguments):
+        if not (raw := os.environ.get("RECSYS_LORA_TEST_DATA")):
+            pytest.skip("RECSYS_LORA_TEST_DATA names no folder of raw files")
+        arguments.append(f"data.root={Path(raw) / 'ml-1m'}")
+    if any(
+        re.search(r"=([A-Z]+|/.*)$", a) for a in arguments if "TEST_DATA" not in a and not a.startswith("data.root=/")
+    ):
+        arguments = [*(a for a in arguments if a != "-m"), "--cfg", "job"]
+    return [*program, *arguments]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: f"{command.place} {command.text[21:60]}")
+def test_a_command_does_what_it_says(place, command):
+    before = set(place.glob("runs/**/metrics.json"))
+    line = shortened(command)
+    printed = typed(place, line)
+    if "--help" in line:
+        assert "model: cora" in printed
+    elif "--cfg" not in line and command.ours[0] == "config":
+        new = set(place.glob("runs/**/metrics.json")) - before
+        jobs = 1
+        for argument in line:
+            jobs *= 1 + argument.count(",") if "-m" in line and "=" in argument else 1
+        assert len(new) == jobs
+        assert all(read_metrics(path)["test"]["rows"] > 0 for path in new)
+        for path in new:
+            assert yaml.safe_load((path.parent / "config.yaml").read_text())["paths"]["run"] == str(path.parent)
+        assert "item popularity" in printed
+    elif command.ours[0] == "prepare":
+        assert "users" in printed
