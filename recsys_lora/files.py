@@ -46,9 +46,7 @@ def disk_errors(target: Path) -> Iterator[None]:
             free = shutil.disk_usage(existing_parent(target)).free / 2**20
             raise UserError(f"{target}: the disk is full ({free:.0f} MiB free): make room and run again") from error
         if number == errno.EFBIG:
-            raise UserError(
-                f"{target}: grows over the system's limit for a file: raise it (ulimit -f)"
-            ) from error
+            raise UserError(f"{target}: grows over the system's limit for a file: raise it (ulimit -f)") from error
         if number in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise UserError(f"{target}: cannot be written ({os.strerror(number)}): choose another folder") from error
         raise

@@ -24,6 +24,7 @@ SMALL = (
     "cf.encoder.dim=8",
     "model.batch_rows=8",
     "model.rank=4",
+    "model.generator.query_dim=16",
 )
 """CoRA in a few seconds."""
 NO_METHOD = tuple(override for override in SMALL if not override.startswith("model."))

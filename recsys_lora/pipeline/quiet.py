@@ -4,6 +4,8 @@ import logging
 import os
 import warnings
 
+from transformers.utils import logging as transformers_logging
+
 CHATTY = ("lightning", "lightning.pytorch", "lightning.fabric", "transformers", "filelock", "httpx", "urllib3")
 
 
@@ -14,6 +16,7 @@ def quiet_libraries() -> None:
         logging.getLogger(name).propagate = True
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).handlers.clear()
+    transformers_logging.disable_progress_bar()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     for message in (
         ".*LeafSpec.*",
