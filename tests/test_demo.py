@@ -14,7 +14,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(1500)]
 
 def demo(folder: Path) -> str:
     """Run the demo with a smaller budget; returns what it printed."""
-    line = [sys.executable, "-m", "recsys_lora.run", "experiment=demo", "budget=smoke", "data.test_rows=32"]
+    rows = ("data.train_rows=16", "data.valid_rows=16", "data.test_rows=32", "evaluation.shuffled_rows=8")
+    line = [sys.executable, "-m", "recsys_lora.run", "experiment=demo", "budget=smoke", *rows]
     variables = {**os.environ, "RECSYS_LORA_HOME": str(folder / "home")}
     done = subprocess.run(line, cwd=folder, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
