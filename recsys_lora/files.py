@@ -48,6 +48,9 @@ def disk_errors(target: Path) -> Iterator[None]:
         if number == errno.EFBIG:
             raise UserError(f"{target}: grows over the system's limit for a file: raise it (ulimit -f)") from error
         if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+            named = getattr(error, "filename", None)
+            if named and not Path(named).absolute().is_relative_to(target.absolute().parent):
+                raise UserError(f"{named}: cannot be opened ({os.strerror(number)}): mend its permissions") from error
             raise UserError(f"{target}: cannot be written ({os.strerror(number)}): choose another folder") from error
         raise
 

@@ -106,3 +106,10 @@ def test_home_can_be_chosen(monkeypatch, tmp_path):
     assert home() == tmp_path
     monkeypatch.delenv("RECSYS_LORA_HOME")
     assert home().name == "recsys_lora"
+
+
+def test_a_raw_file_that_cannot_be_read_is_named_itself(tmp_path):
+    raw = tmp_path / "raw" / "ratings.csv"
+    denied = PermissionError(errno.EACCES, "Permission denied", str(raw))
+    with pytest.raises(UserError, match=r"ratings\.csv: cannot be opened"), atomic_folder(tmp_path / "made" / "out"):
+        raise denied
