@@ -16,7 +16,7 @@ def quiet_libraries() -> None:
         logging.getLogger(name).propagate = True
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).handlers.clear()
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     for message in (
         ".*LeafSpec.*",
