@@ -6,12 +6,10 @@ On a terminal a Rich bar with rate and time left; elsewhere (a log file, CI) a p
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
-from typing import TypeVar
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 
-T = TypeVar("T")
 Advance = Callable[[float, str], None]
 """Call with the amount done since the last call and a short note ("" for none), shown behind the bar."""
 
@@ -116,13 +114,3 @@ def _lines(description: str, total: float | None, unit: str) -> Iterator[Advance
 
     yield advance
     print(line(time.monotonic(), latest), file=out, flush=True)
-
-
-def track(items: Iterable[T], description: str, total: float | None = None, unit: str = "rows") -> Iterator[T]:
-    """Yield `items` one by one under a progress display."""
-    if total is None and isinstance(items, Sized):
-        total = len(items)
-    with progress(description, total, unit) as advance:
-        for item in items:
-            yield item
-            advance(1, "")

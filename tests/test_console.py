@@ -37,8 +37,3 @@ def test_other_ranks_show_nothing(capsys):
     with console.progress("training", 3, show=False) as advance:
         advance(1, "note")
     assert capsys.readouterr().out == ""
-
-
-def test_track_yields_everything_and_counts_it(capsys):
-    assert list(console.track("abc", "letters", unit="letters")) == ["a", "b", "c"]
-    assert "letters: 3/3 letters" in capsys.readouterr().out

@@ -73,7 +73,7 @@ def prepare(
     Raises:
         UserError: the files or options leave nothing to learn from, or `out` is somebody's other folder.
     """
-    _check_target(out)
+    check_target(out)
     options = {
         "name": name,
         "positive": positive,
@@ -111,8 +111,12 @@ def _reasons(dropped: Any) -> str:
     return "; ".join(f"{d.rows:,} dropped ({d.reason})" for d in dropped if d.rows) or "the files are empty"
 
 
-def _check_target(out: Path) -> None:
-    """Refuse to replace a folder that is not one of ours: the swap would delete what is in it."""
+def check_target(out: Path) -> None:
+    """Refuse to replace a folder that is not one of ours: the swap would delete what is in it.
+
+    Raises:
+        UserError: `out` is a file, or a folder of something else.
+    """
     if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise UserError(f"{out}: the folder is not empty and holds no prepared data: name a new one (out=FOLDER)")
     if out.exists() and not out.is_dir():

@@ -8,9 +8,8 @@ from omegaconf import DictConfig
 from rich.table import Table
 
 from recsys_lora.console import console
-from recsys_lora.data.prepare import drop_records, prepare, prepare_key
-from recsys_lora.data.prepared import PreparedData, summary
-from recsys_lora.errors import UserError
+from recsys_lora.data.prepare import check_target, drop_records, prepare, prepare_key
+from recsys_lora.data.prepared import INTERACTIONS, ITEMS, MANIFEST, PreparedData
 from recsys_lora.files import atomic_folder, home
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.config import Config, build, plain
@@ -37,14 +36,14 @@ def run_preparation(cfg: DictConfig) -> None:
     """Prepare, print the tables, copy them to `out` where it is named."""
     config = plain(cfg)
     out = Path(config["out"]) if config["out"] else None
-    if out is not None and out.exists() and any(out.iterdir()) and not (out / "manifest.json").exists():
-        raise UserError(f"{out}: the folder is not empty and holds no prepared data: name a new one (out=FOLDER)")
+    if out is not None:
+        check_target(out)
     store = ArtifactStore(home() / "artifacts", frozenset(config["stage"]["force"]))
     data = prepare_stage(config, store)
     print_summary(data, config["checksums"])
     if out is not None:
         with atomic_folder(out) as folder:
-            for name in ("interactions.parquet", "items.parquet", "manifest.json"):
+            for name in (INTERACTIONS, ITEMS, MANIFEST):
                 shutil.copy2(data.folder / name, folder / name)
         log.info("written to %s", out)
 
@@ -54,7 +53,7 @@ def print_summary(data: PreparedData, checksums: bool) -> None:
     made = Table(
         title=f"{data.manifest['name']}: {data.num_users:,} users, {data.num_items:,} items", title_justify="left"
     )
-    records = [{k: v for k, v in record.items() if k != "sha256"} for record in summary(data)]
+    records = [{k: v for k, v in record.items() if k != "sha256"} for record in data.manifest["splits"]]
     for column in records[0]:
         made.add_column(column.replace("_", " "), justify="left" if column == "split" else "right")
     for record in records:
@@ -64,5 +63,5 @@ def print_summary(data: PreparedData, checksums: bool) -> None:
     for record in drop_records(data):
         screen.print(f"{record['count']:>12,}  {record['what']}")
     if checksums:
-        for record in summary(data):
+        for record in data.manifest["splits"]:
             screen.print(f"sha256 {record['split']:<5} {record['sha256']}", soft_wrap=True)
