@@ -2,6 +2,7 @@
 
 import errno
 import resource
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,19 @@ LIMIT = 8192
 NOISE = np.random.default_rng(0).random(20_000)
 
 
-@pytest.fixture
+@contextmanager
 def small_files():
-    """Let the system refuse files over a few kilobytes, as a full disk refuses them."""
+    """Let the system refuse files over a few kilobytes, as a full disk refuses them.
+
+    It refuses them to the whole process: nothing but the writing tested may happen inside, not even pytest's own
+    report of the test, which goes to a file where the output is kept.
+    """
     former = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, former[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
 
 
 WRITERS = {
@@ -34,9 +41,10 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("library", WRITERS)
-def test_what_the_system_refuses_to_write_is_said_whichever_library_writes(tmp_path, small_files, library):
+def test_what_the_system_refuses_to_write_is_said_whichever_library_writes(tmp_path, library):
     with (
         pytest.raises(UserError, match=r"out: grows over the system's limit for a file"),
+        small_files(),
         atomic_file(tmp_path / "out") as path,
     ):
         WRITERS[library](path)
