@@ -23,9 +23,11 @@ class PromptBatch:
         attention_mask: (B, T) bool, True for tokens of the prompt.
         soft_positions: (B, S) int64, places of the soft tokens in the padded prompt, -1 where there are fewer.
         user: (B,) the encoder's user.
-        item: (B,) the candidate.
+        items: (B, C) the candidates in the order of their soft tokens, padded with 0.
         history: (B, L) the encoder's history, oldest first, padded with 0 on the left.
-        label: (B,) float32, 1 for a positive.
+        label: (B,) float32, what is true: 1 for a positive and 0 for others, or a rating.
+        target: (B,) int64, which of the task's choices is right; -1 where the answer is free text.
+        answer_tokens: (B,) int64, how many tokens at the end of the prompt are its answer; 0 where it is a choice.
         task: (B,) number of the row's task.
         row: (B,) index in interactions.parquet.
         place: (B,) index in the prompt set.
@@ -36,9 +38,11 @@ class PromptBatch:
     attention_mask: Tensor
     soft_positions: Tensor
     user: Tensor
-    item: Tensor
+    items: Tensor
     history: Tensor
     label: Tensor
+    target: Tensor
+    answer_tokens: Tensor
     task: Tensor
     row: Tensor
     place: Tensor
@@ -46,6 +50,11 @@ class PromptBatch:
 
     def __len__(self) -> int:
         return len(self.user)
+
+    @property
+    def item(self) -> Tensor:
+        """The first candidate (B,): the only one where a score is asked for."""
+        return self.items[:, 0]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "PromptBatch":
         """Return the batch on a device."""
@@ -64,18 +73,22 @@ class PromptSet:
     Attributes:
         prompts: n token sequences.
         user: (n,) int64.
-        item: (n,) int64.
+        items: (n, C) int64.
         history: (n, L) int64.
         label: (n,) float32.
+        target: (n,) int64.
+        answer_tokens: (n,) int64.
         task: (n,) int64.
         row: (n,) int64, index in interactions.parquet.
     """
 
     prompts: EncodedPrompts
     user: NDArray[np.int64]
-    item: NDArray[np.int64]
+    items: NDArray[np.int64]
     history: NDArray[np.int64]
     label: NDArray[np.float32]
+    target: NDArray[np.int64]
+    answer_tokens: NDArray[np.int64]
     task: NDArray[np.int64]
     row: NDArray[np.int64]
 
@@ -111,7 +124,7 @@ class PromptSet:
         )
 
 
-_COLUMNS = ("user", "item", "history", "label", "task", "row")
+_COLUMNS = ("user", "items", "history", "label", "target", "answer_tokens", "task", "row")
 
 
 def pad(

@@ -15,6 +15,8 @@ from recsys_lora.prompts.titles import prompt_titles
 
 log = logging.getLogger(__name__)
 
+YES, NO = 0, 1
+"""The places of the two answers among the choices."""
 MoreTexts = Callable[[Rows], Iterable[Mapping[str, str]]]
 
 
@@ -61,9 +63,11 @@ class PromptBuilder:
         return PromptSet(
             prompts=prompts,
             user=rows.user.astype(np.int64),
-            item=rows.item.astype(np.int64),
+            items=rows.item.astype(np.int64)[:, None],
             history=self.data.history.last(rows.user, rows.position, self.history_length),
             label=rows.label.astype(np.float32),
+            target=np.where(rows.label > 0, YES, NO),
+            answer_tokens=np.zeros(len(rows), dtype=np.int64),
             task=np.zeros(len(rows), dtype=np.int64),
             row=rows.row.astype(np.int64),
         )

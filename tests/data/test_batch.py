@@ -15,7 +15,15 @@ def prompt_set(lengths, soft=None) -> PromptSet:
     number = np.arange(n)
     history = np.stack([number, number], axis=1)
     return PromptSet(
-        prompts, number + 1, number + 11, history, (number % 2).astype(np.float32), number * 0, number + 50
+        prompts,
+        user=number + 1,
+        items=number[:, None] + [11, 31],
+        history=history,
+        label=(number % 2).astype(np.float32),
+        target=number % 3,
+        answer_tokens=number + 70,
+        task=number * 0,
+        row=number + 50,
     )
 
 
@@ -47,6 +55,9 @@ def test_everything_of_a_row_stays_together():
     batch = prompt_set([2, 2, 2, 2]).batch(np.array([3, 1]), 0, "right", global_rows=5)
     assert batch.user.tolist() == [4, 2]
     assert batch.item.tolist() == [14, 12]
+    assert batch.items.tolist() == [[14, 34], [12, 32]]
+    assert batch.target.tolist() == [0, 1]
+    assert batch.answer_tokens.tolist() == [73, 71]
     assert batch.history.tolist() == [[3, 3], [1, 1]]
     assert batch.label.tolist() == [1.0, 1.0]
     assert batch.row.tolist() == [53, 51]
@@ -64,4 +75,4 @@ def test_the_encoder_may_be_shown_other_rows():
     rows = prompt_set([1, 2, 3]).with_encoder_rows(np.array([2, 0, 1]))
     assert rows.user.tolist() == [3, 1, 2]
     assert rows.history.tolist() == [[2, 2], [0, 0], [1, 1]]
-    assert rows.item.tolist() == [11, 12, 13]
+    assert rows.items[:, 0].tolist() == [11, 12, 13]
