@@ -1,8 +1,8 @@
 """All language-model recommenders that answer one question: does this user like this item?
 
 Prompts -> soft tokens and weights -> answer logits -> loss. A method says only what differs: `condition` (which
-low-rank weights the batch gets), `soft_tokens` (which vectors fill the placeholders of its prompt), `more_texts` (which further
-slots its prompt has) and what it measures before training (`prepare_for`).
+low-rank weights the batch gets), `soft_tokens` (which vectors fill the placeholders of its prompt), `more_texts` (which
+further slots its prompt has) and what it measures before training (`prepare_for`).
 """
 
 import itertools
