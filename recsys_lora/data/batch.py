@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsys_lora.prompts.encode import EncodedPrompts
+from recsys_lora.prompts.encode import EncodedPrompts, concatenate
 
 Padding = Literal["left", "right"]
 
@@ -122,6 +122,14 @@ class PromptSet:
             global_rows=len(index) if global_rows is None else global_rows,
             **columns,
         )
+
+
+def join(parts: Sequence[PromptSet]) -> PromptSet:
+    """Put prompt sets one behind the other; candidates are padded to the most that one has."""
+    width = max(part.items.shape[1] for part in parts)
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS if name != "items"}
+    items = [np.pad(part.items, ((0, 0), (0, width - part.items.shape[1]))) for part in parts]
+    return PromptSet(prompts=concatenate([part.prompts for part in parts]), items=np.concatenate(items), **columns)
 
 
 _COLUMNS = ("user", "items", "history", "label", "target", "answer_tokens", "task", "row")

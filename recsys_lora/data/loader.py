@@ -7,12 +7,15 @@ Scoring: batches of a fixed number of padded tokens, longest prompts first, so t
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys_lora.data.batch import Padding, PromptBatch, PromptSet
 from recsys_lora.errors import UserError
+
+Batch = TypeVar("Batch", covariant=True)
 
 POOL_BATCHES = 16
 """Batches whose rows are drawn at random and then sorted by length: little padding, and still random company."""
@@ -66,11 +69,37 @@ class BatchOrder:
         return batches
 
 
-class TrainLoader:
+class Order(Protocol):
+    """The composition and order of an epoch's batches: `BatchOrder`, or `TaskOrder` of several tasks."""
+
+    batch_rows: int
+    epoch: int
+
+    def __len__(self) -> int: ...
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch."""
+
+    def batches(self) -> NDArray[np.int64]:
+        """Return the epoch's batches (batches, batch_rows), of indices."""
+        ...
+
+
+class Batches(Protocol[Batch]):
+    """What batches are cut from: `PromptSet`, or `PairSet`."""
+
+    def batch(
+        self, index: NDArray[np.integer[Any]], pad_id: int, padding: Padding, global_rows: int | None = None
+    ) -> Batch:
+        """Collect rows into a batch."""
+        ...
+
+
+class TrainLoader(Generic[Batch]):
     """Batches to train on; goes on in the middle of an epoch from `load_state_dict`.
 
     Args:
-        prompts: the rows.
+        rows: what batches are cut from.
         sampler: the order of batches.
         pad_id: token that fills up shorter prompts.
         padding: on which side.
@@ -81,7 +110,7 @@ class TrainLoader:
     """
 
     def __init__(
-        self, prompts: PromptSet, sampler: BatchOrder, pad_id: int, padding: Padding, share: Share | None = None
+        self, rows: Batches[Batch], sampler: Order, pad_id: int, padding: Padding, share: Share | None = None
     ) -> None:
         self.share = share or Share()
         if sampler.batch_rows < self.share.world:
@@ -89,20 +118,20 @@ class TrainLoader:
                 f"a training batch of {sampler.batch_rows} rows cannot be shared by {self.share.world} processes: "
                 "use fewer devices, a larger model.batch_rows or more training rows"
             )
-        self.prompts, self.sampler, self.pad_id, self.padding = prompts, sampler, pad_id, padding
+        self.rows, self.sampler, self.pad_id, self.padding = rows, sampler, pad_id, padding
         self._handed_out = {"epoch": 0, "batches": 0}
         self._resume: dict[str, int] | None = None
 
     def __len__(self) -> int:
         return len(self.sampler)
 
-    def __iter__(self) -> Iterator[PromptBatch]:
+    def __iter__(self) -> Iterator[Batch]:
         # A generator: nothing here runs before the first batch is asked for, when the epoch is known.
         epoch, resume, self._resume = self.sampler.epoch, self._resume, None
         first = resume["batches"] if resume and resume["epoch"] == epoch else 0
         for number, rows in enumerate(self.sampler.batches()[first:], start=first + 1):
             self._handed_out = {"epoch": epoch, "batches": number}
-            yield self.prompts.batch(self.share.of(rows), self.pad_id, self.padding, global_rows=len(rows))
+            yield self.rows.batch(self.share.of(rows), self.pad_id, self.padding, global_rows=len(rows))
 
     def state_dict(self) -> dict[str, int]:
         """Return how many batches of which epoch were handed out."""

@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 import lightning
 import numpy as np
 
-from recsys_lora.data.batch import Padding, PromptSet
+from recsys_lora.data.batch import Padding, PromptBatch, PromptSet
 from recsys_lora.data.loader import BatchOrder, ScoreLoader, Share, TrainLoader
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.errors import UserError
@@ -89,7 +89,7 @@ class PromptData(lightning.LightningDataModule):
         """This process's part of the work."""
         return Share(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Share()
 
-    def train_dataloader(self) -> TrainLoader:
+    def train_dataloader(self) -> TrainLoader[PromptBatch]:
         """Return the training batches, an endless run's order included."""
         assert self.train is not None
         repeat = bool(getattr(self.trainer, "overfit_batches", 0))

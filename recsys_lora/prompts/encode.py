@@ -143,6 +143,20 @@ class Encoder:
         return EncodedPrompts(ids, offsets, positions, dict(counts))
 
 
+def concatenate(parts: Sequence[EncodedPrompts]) -> EncodedPrompts:
+    """Put prompts one behind the other; where some have fewer soft tokens, the rest of their places is -1."""
+    width = max(part.soft_positions.shape[1] for part in parts)
+    soft = [
+        np.pad(p.soft_positions, ((0, 0), (0, width - p.soft_positions.shape[1])), constant_values=-1) for p in parts
+    ]
+    lengths = np.concatenate([part.lengths for part in parts])
+    counts: Counter[str] = Counter()
+    for part in parts:
+        counts.update(part.counts)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return EncodedPrompts(np.concatenate([part.ids for part in parts]), offsets, np.concatenate(soft), dict(counts))
+
+
 def beginning(tokenizer: Any) -> list[int]:
     """Return the token that begins every text in this tokenizer's own way, if any (Llama's `<s>`)."""
     start: int | None = tokenizer.bos_token_id
