@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from recsys_lora.evaluation import significance
+from recsys_lora.evaluation import bootstrap as users_bootstrap
 from recsys_lora.evaluation.significance import bootstrap, interval, intervals, paired_difference
 from recsys_lora.metrics.ranking import auc, log_loss, user_auc
 from tests.evaluation.examples import predictions
@@ -31,7 +31,7 @@ def copied(pred, weight):
 
 def test_draws_equal_copied_rows(monkeypatch):
     pred = predictions()
-    monkeypatch.setattr(significance, "ELEMENTS_AT_ONCE", 7 * len(pred))  # several parts, the last one smaller
+    monkeypatch.setattr(users_bootstrap, "ELEMENTS_AT_ONCE", 7 * len(pred))  # several parts, the last one smaller
     drawn = bootstrap(pred, draws=20, seed=3)
     users = len(np.unique(pred.user))
     random = np.random.default_rng(3)

@@ -1,0 +1,212 @@
+"""Metrics of rows that know their own value under any weights of users, as the bootstrap needs it (`bootstrap.py`).
+
+With weights w of users, and so w[user] of rows,
+
+    mean_w = sum_i w_i x_i / sum_i w_i        AUC_w = sum over ties t of W+_t * (W-_below_t + W-_t / 2)  /  (W+ * W-)
+
+are sums over arrays: the rows are sorted by score once, and nothing is copied or sorted again for a draw.
+"""
+
+import numpy as np
+
+from recsys_lora.evaluation.bootstrap import ELEMENTS_AT_ONCE, Floats, Interval, Statistic, paired, summarise
+from recsys_lora.metrics.ranking import Array, auc, checked, user_auc
+
+__all__ = ["AUC", "UAUC", "Interval", "Mean", "Plain", "RootMean", "Statistic", "paired", "summarise"]
+NO_ROWS = "no rows"
+
+
+class Mean:
+    """The mean of one number a row.
+
+    Args:
+        name: what tables call it.
+        user: each row's user (n,).
+        values: each row's number (n,).
+        higher_is_better: false for errors.
+
+    Raises:
+        ValueError: the lengths differ or a value is NaN.
+    """
+
+    def __init__(self, name: str, user: Array, values: Array, higher_is_better: bool = True) -> None:
+        values = np.asarray(values, dtype=np.float64)
+        if values.ndim != 1 or np.shape(user) != values.shape:
+            raise ValueError(f"{name}: user has shape {np.shape(user)}, values {values.shape}: both must be (n,)")
+        if np.isnan(values).any():
+            raise ValueError(f"{name}: {int(np.isnan(values).sum())} of {len(values)} values are NaN")
+        self.name, self.higher_is_better = name, higher_is_better
+        self.users, column = np.unique(user, return_inverse=True)
+        self._mean = float(values.mean()) if len(values) else float("nan")
+        self._sums = _by_user(column, len(self.users), values)  # (U,)
+        self._rows = _by_user(column, len(self.users))
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no value."""
+        if not len(self.users):
+            return NO_ROWS
+        return None if np.isfinite(self._mean) else "a row's value is infinite"
+
+    def value(self) -> float | None:
+        """Return the mean over rows."""
+        return _number(self._mean)
+
+    def under(self, weights: Floats) -> Floats:
+        """Return the weighted mean under each row of weights (d, U)."""
+        if not np.isfinite(self._mean):
+            return np.full(len(weights), np.nan)
+        return _ratio(weights @ self._sums, weights @ self._rows)
+
+
+class RootMean:
+    """The root of the mean of one number a row: the RMSE of squared errors. Arguments and errors as for `Mean`."""
+
+    def __init__(self, name: str, user: Array, squares: Array, higher_is_better: bool = False) -> None:
+        self._mean = Mean(name, user, squares)
+        self.name, self.higher_is_better, self.users = name, higher_is_better, self._mean.users
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no value."""
+        return self._mean.reason
+
+    def value(self) -> float | None:
+        """Return the root of the mean over rows."""
+        mean = self._mean.value()
+        return None if mean is None else float(np.sqrt(mean))
+
+    def under(self, weights: Floats) -> Floats:
+        """Return the root of the weighted mean under each row of weights (d, U)."""
+        return np.sqrt(self._mean.under(weights))
+
+
+class AUC:
+    """The area under the ROC curve over all rows.
+
+    Args:
+        name: what tables call it.
+        user: each row's user (n,).
+        label: (n,) 0 or 1.
+        score: (n,).
+
+    Raises:
+        ValueError: the lengths differ, a label is neither 0 nor 1, or a score is NaN.
+    """
+
+    higher_is_better = True
+
+    def __init__(self, name: str, user: Array, label: Array, score: Array) -> None:
+        positive, score = checked(label, score)
+        self.name = name
+        self.users, column = np.unique(user, return_inverse=True)
+        self._auc, self._positives = auc(label, score), int(positive.sum())
+        order = np.argsort(score, kind="stable")
+        self._column, self._positive, score = column[order], positive[order].astype(np.float64), score[order]
+        self._tie_start = np.flatnonzero(np.r_[True, score[1:] != score[:-1]]) if len(score) else np.zeros(0, np.int64)
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no value."""
+        rows = len(self._positive)
+        if self.value() is not None:
+            return None
+        return f"one class only: {self._positives} of {rows} rows are positive" if rows else NO_ROWS
+
+    def value(self) -> float | None:
+        """Return the AUC of all rows."""
+        return _number(self._auc)
+
+    def under(self, weights: Floats) -> Floats:
+        """Return the AUC under each row of weights (d, U)."""
+        if not len(self._column):
+            return np.full(len(weights), np.nan)
+        at_once = max(1, ELEMENTS_AT_ONCE // len(self._column))
+        parts = [self._part(weights[start : start + at_once]) for start in range(0, len(weights), at_once)]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def _part(self, weights: Floats) -> Floats:
+        rows = weights[:, self._column]  # (d, n), by ascending score
+        total = np.add.reduceat(rows, self._tie_start, axis=1)  # (d, ties)
+        pos = np.add.reduceat(rows * self._positive, self._tie_start, axis=1)
+        neg = total - pos
+        below = np.cumsum(neg, axis=1) - neg
+        wins = (pos * (below + neg / 2)).sum(axis=1)
+        return _ratio(wins, pos.sum(axis=1) * neg.sum(axis=1))
+
+
+class UAUC:
+    """The unweighted mean of the users' own AUC, over users with rows of both classes. Arguments as for `AUC`."""
+
+    higher_is_better = True
+
+    def __init__(self, name: str, user: Array, label: Array, score: Array) -> None:
+        self.name = name
+        self.users = np.unique(user)
+        valid, values = user_auc(user, label, score)
+        has = np.isin(self.users, valid)
+        self._has = has.astype(np.float64)  # (U,)
+        self._own: Floats = np.zeros(len(self.users))
+        self._own[has] = values
+        self._mean = float(values.mean()) if len(values) else float("nan")
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no value."""
+        if self.value() is not None:
+            return None
+        return "no user has rows of both classes" if len(self.users) else NO_ROWS
+
+    def value(self) -> float | None:
+        """Return the mean of the users' AUC."""
+        return _number(self._mean)
+
+    def under(self, weights: Floats) -> Floats:
+        """Return the mean of the drawn users' AUC under each row of weights (d, U)."""
+        return _ratio(weights @ self._own, weights @ self._has)
+
+
+class Plain:
+    """A number that is no sum over users, as BLEU of a corpus: it has no interval.
+
+    Args:
+        name: what tables call it.
+        value: the number, None where it is undefined.
+        higher_is_better: which direction is an improvement.
+        reason: why there is no value; needed where it is None.
+    """
+
+    def __init__(
+        self, name: str, value: float | None, higher_is_better: bool = True, reason: str | None = None
+    ) -> None:
+        if value is None and reason is None:
+            raise ValueError(f"{name}: no value and no reason")
+        self.name, self.higher_is_better, self._value = name, higher_is_better, value
+        self.users: Array = np.zeros(0, dtype=np.int64)
+        self._reason = reason
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no value, or no interval."""
+        return self._reason or "a number of the whole corpus has no interval over users"
+
+    def value(self) -> float | None:
+        """Return the number."""
+        return self._value
+
+    def under(self, weights: Floats) -> Floats:
+        """Return NaN for each draw."""
+        return np.full(len(weights), np.nan)
+
+
+def _by_user(column: Array, users: int, values: Floats | None = None) -> Floats:
+    return np.asarray(np.bincount(column, weights=values, minlength=users), dtype=np.float64)
+
+
+def _ratio(top: Floats, bottom: Floats) -> Floats:
+    result: Floats = np.full(len(top), np.nan)
+    return np.divide(top, bottom, out=result, where=bottom > 0)
+
+
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None
