@@ -9,7 +9,7 @@ from collections.abc import Callable
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from recsys_lora.config.hints import explain
+from recsys_lora.config.hints import explain, refuse_missing
 from recsys_lora.config.location import conf_dir
 from recsys_lora.errors import UserError
 
@@ -62,6 +62,7 @@ def _kept(task: Task, mistakes: list[UserError]) -> Task:
         from hydra.types import RunMode
 
         try:
+            refuse_missing(cfg)
             task(cfg)
         except (UserError, OmegaConfBaseException) as error:
             mistake = error if isinstance(error, UserError) else UserError(explain(error))

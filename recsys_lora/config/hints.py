@@ -11,10 +11,11 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from recsys_lora.config.location import GROUPS, options
+from recsys_lora.errors import UserError
 
 
 def nearest(name: str, names: Iterable[str], most: int = 3) -> list[str]:
@@ -42,6 +43,17 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, HydraException | OmegaConfBaseException):
         return " ".join(line.strip() for line in str(error).splitlines()[:2])
     return None
+
+
+def refuse_missing(cfg: DictConfig) -> None:
+    """Refuse a config with a mandatory value that was not given.
+
+    Raises:
+        UserError: names each such key; they stand as `???` in the yaml that was chosen.
+    """
+    if missing := sorted(OmegaConf.missing_keys(cfg)):
+        given = " ".join(f"{key}=VALUE" for key in missing)
+        raise UserError(f"{', '.join(missing)}: has to be given with what was chosen: add {given}")
 
 
 def _missing_config(error: MissingConfigException) -> str:

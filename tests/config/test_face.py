@@ -32,6 +32,8 @@ def face(tmp_path, *arguments: str) -> tuple[str, str]:
         (["experimnt=demo"], "did you mean experiment"),
         (["trainer.max_step=3"], "did you mean trainer.max_steps"),
         (["model.rank=["], "model.rank=[: not an override Hydra can read"),
+        (["llm=hub"], "llm.name: has to be given with what was chosen: add llm.name=VALUE"),
+        (["llm=gguf"], "add llm.path=VALUE"),
         (["-m", "model=coar"], "model=coar: no such option: did you mean cora?"),
         (["-m", "model.rnk=8,16"], "model.rnk: no such option: did you mean model.rank"),
     ],
