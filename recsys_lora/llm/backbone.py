@@ -1,4 +1,4 @@
-"""A frozen causal language model behind four calls: embed, hidden, last, logits_at."""
+"""A frozen causal language model behind few calls: embed, hidden, last, logits_at, all_logits, continued."""
 
 import inspect
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lora.errors import UserError
-from recsys_lora.llm.head import ChosenRows
+from recsys_lora.llm.head import Head
 from recsys_lora.llm.probe import check_backbone
 
 
@@ -56,7 +56,7 @@ class Backbone(nn.Module):
         self.pad_id: int = tokenizer.pad_token_id
         self.wrap: Callable[[str], str] | None = _chat_wrap(tokenizer, label) if chat_template else None
         self._takes_positions = "position_ids" in inspect.signature(self.model.base_model.forward).parameters
-        self._head = ChosenRows(self.model)
+        self._head = Head(self.model)
         self._checkpointed = _checkpointed_blocks(self.model) if gradient_checkpointing else []
         self.train()
         check_backbone(self)
@@ -87,11 +87,32 @@ class Backbone(nn.Module):
         Returns:
             (B, T, H); at padding, anything.
         """
+        return cast("Tensor", self._body(embeds, mask, use_cache=False).last_hidden_state)
+
+    def continued(self, embeds: Tensor, mask: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
+        """Return the states of what follows tokens that were read before, and the cache of both.
+
+        Args:
+            embeds: of the new tokens (B, T, H).
+            mask: (B, P + T), true or 1 at real tokens, of the P tokens in the cache and the new ones.
+            cache: what an earlier call returned; None where nothing was read before. It is changed in place.
+
+        Returns:
+            Hidden states (B, T, H) as `hidden` gives them, and a cache of `transformers`.
+
+        Raises:
+            ValueError: gradient checkpointing is on and in training mode, where there is no cache.
+        """
+        if any(block.training for block in self._checkpointed):
+            raise ValueError("with gradient checkpointing there is no cache in training mode: call eval() before")
+        output = self._body(embeds, mask, use_cache=True, past_key_values=cache)
+        return output.last_hidden_state, output.past_key_values
+
+    def _body(self, embeds: Tensor, mask: Tensor, **more: Any) -> Any:
         mask = mask.long()
-        positions = (mask.cumsum(1) - 1).clamp_min(0)  # (B, T)
-        more = {"position_ids": positions} if self._takes_positions else {}
-        output = self.model.base_model(inputs_embeds=embeds, attention_mask=mask, use_cache=False, **more)
-        return cast("Tensor", output.last_hidden_state)
+        if self._takes_positions:
+            more["position_ids"] = (mask.cumsum(1) - 1).clamp_min(0)[:, -embeds.shape[1] :]  # (B, T)
+        return self.model.base_model(inputs_embeds=embeds, attention_mask=mask, **more)
 
     @staticmethod
     def last(hidden: Tensor, mask: Tensor) -> Tensor:
@@ -103,6 +124,10 @@ class Backbone(nn.Module):
     def logits_at(self, hidden: Tensor, token_ids: Tensor | list[int]) -> Tensor:
         """Return the logits of a few tokens, (n, K) in float32, from states (n, H): K rows of the head, not V."""
         return self._head(hidden, token_ids)
+
+    def all_logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits of all tokens, (n, V) in float32, from states (n, H): of few positions only."""
+        return self._head.all(hidden)
 
     def train(self, mode: bool = True) -> "Backbone":
         """Keep the model in evaluation mode; only gradient checkpointing, if on, follows `mode`."""

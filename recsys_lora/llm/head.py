@@ -1,4 +1,4 @@
-"""A few rows of the language model's head, instead of all of them."""
+"""The language model's head, for a few tokens or a few positions, never for all of both."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from recsys_lora.errors import UserError
 
 
-class ChosenRows:
-    """The head of a causal language model, for chosen tokens.
+class Head:
+    """The head of a causal language model.
 
     What some families do to the logits is read from their config: a factor (Cohere's `logit_scale`), a divisor
     (Granite's `logits_scaling`), a soft cap (Gemma's `final_logit_softcapping`). `probe.py` checks the result
@@ -41,5 +41,17 @@ class ChosenRows:
         logits = hidden.float() @ head.weight[ids].float().T  # (n, K)
         if getattr(head, "bias", None) is not None:
             logits = logits + head.bias[ids].float()
+        return self._adjusted(logits)
+
+    def all(self, hidden: Tensor) -> Tensor:
+        """Return float32 logits (n, V) of all tokens from hidden states (n, H).
+
+        The product is made in the head's own dtype, as `transformers` does: a float32 copy of a whole head is large.
+        """
+        head: Any = self._head[0]
+        logits = torch.nn.functional.linear(hidden.to(head.weight.dtype), head.weight, getattr(head, "bias", None))
+        return self._adjusted(logits.float())
+
+    def _adjusted(self, logits: Tensor) -> Tensor:
         logits = logits * self.factor
         return logits if self.soft_cap is None else self.soft_cap * torch.tanh(logits / self.soft_cap)
