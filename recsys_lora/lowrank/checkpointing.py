@@ -57,7 +57,7 @@ def tie_state_to_forward(model: nn.Module, slot: StateSlot) -> list[RemovableHan
         if not wanted:
             return None
         leaves = {key: factor.detach().requires_grad_() for key, factor in wanted.items()}
-        slot.current = BatchState({**state.generated, **leaves}, state.task, untied=state)
+        slot.current = BatchState({**state.generated, **leaves}, state.task, state.frozen, untied=state)
         tied = _Tie.apply(embeds, list(leaves.values()), *wanted.values())  # type: ignore[no-untyped-call]
         return args, {**kwargs, "inputs_embeds": tied}
 

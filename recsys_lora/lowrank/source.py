@@ -3,7 +3,8 @@
 Every source gives, for an input x (B, T, in), the narrow product u = dropout(x) A (B, T, R) and the factor P that
 takes it to the output; the layer adds `scale · u P^T`. P starts at zero, so a fresh source changes nothing.
 
-Trainable factors are kept in float32 and cast to the input's dtype for the product.
+Trainable factors are kept in float32 and cast to the input's dtype for the product. Where the batch's state is frozen,
+the product is the same and no gradient reaches them.
 
 Dropout. A mask an element of x costs more than the whole low-rank product on a CPU (at width 576, over twice the
 frozen matrix product itself). `per="sample"` therefore draws, in every layer anew, which input features a sample
@@ -53,6 +54,11 @@ def masked_product(x: Tensor, factor: Tensor, rate: float, per: DropoutPer) -> T
     return torch.bmm(x, factor) if factor.dim() == 3 else x @ factor  # (B, T, R)
 
 
+def learned(factor: Tensor, x: Tensor, state: BatchState | None) -> Tensor:
+    """Return a learned factor in x's dtype, out of reach of gradients where the state is frozen."""
+    return (factor.detach() if state is not None and state.frozen else factor).to(x.dtype)
+
+
 class Static(nn.Module):
     """One A and one P, learned: LoRA (Hu et al., 2021, arXiv 2106.09685).
 
@@ -81,9 +87,9 @@ class Static(nn.Module):
         nn.init.kaiming_uniform_(self.A.T, a=math.sqrt(5))  # fan-in is in_features, as in LoRA and peft
 
     def project(self, x: Tensor, state: BatchState | None) -> tuple[Tensor, Tensor]:
-        """Return u (B, T, R) and P (out, R); the state is not needed."""
+        """Return u (B, T, R) and P (out, R); without a state, too."""
         rate = self.dropout if self.training else 0.0
-        return masked_product(x, self.A.to(x.dtype), rate, self.dropout_per), self.P.to(x.dtype)
+        return masked_product(x, learned(self.A, x, state), rate, self.dropout_per), learned(self.P, x, state)
 
 
 class Routed(nn.Module):
@@ -130,8 +136,8 @@ class Routed(nn.Module):
         if state.task.shape != x.shape[:1]:
             raise ValueError(f"{len(state.task)} tasks were given for a batch of {x.shape[0]} samples")
         rate = self.dropout if self.training else 0.0
-        own = self.A.to(x.dtype).index_select(0, state.task)  # (B, in, R)
-        return masked_product(x, own, rate, self.dropout_per), self.P.to(x.dtype).index_select(0, state.task)
+        own = learned(self.A, x, state).index_select(0, state.task)  # (B, in, R)
+        return masked_product(x, own, rate, self.dropout_per), learned(self.P, x, state).index_select(0, state.task)
 
 
 class Generated(nn.Module):
@@ -184,4 +190,4 @@ class Generated(nn.Module):
                 raise ValueError(f"factors of {factor.shape[0]} pairs were given for {x.shape[0]} samples")
             product = masked_product(x, factor, rate, self.dropout_per)
             state.remember(x, self.key, rate > 0, product)
-        return product, self.P.to(x.dtype)
+        return product, learned(self.P, x, state)

@@ -34,11 +34,13 @@ class BatchState:
     Attributes:
         generated: key -> A (B, in, R), already times alpha / R and in the backbone's dtype.
         task: each sample's task (B,), int64.
+        frozen: the forward uses the layers' learned factors as they are: no gradient reaches them.
         untied: the state as it was set, where `generated` holds leaf copies for one checkpointed forward.
     """
 
     generated: Mapping[str, Tensor] = field(default_factory=dict)
     task: Tensor | None = None
+    frozen: bool = False
     untied: "BatchState | None" = field(default=None, repr=False, compare=False)
     _last: list[_Projection] = field(default_factory=list, repr=False, compare=False)
 
@@ -82,12 +84,15 @@ class StateSlot:
         if known != shape:
             raise ValueError(f"generated factors {key!r} are read as {known} by one layer and as {shape} by another")
 
-    def set(self, generated: Mapping[str, Tensor] | None = None, task: Tensor | None = None) -> BatchState:
+    def set(
+        self, generated: Mapping[str, Tensor] | None = None, task: Tensor | None = None, frozen: bool = False
+    ) -> BatchState:
         """Replace the state for the next forward.
 
         Args:
             generated: key -> A (B, in, R) of every key in `shapes`, unscaled, any float dtype.
             task: each sample's task (B,), for `Routed` sources.
+            frozen: let no gradient reach the factors that the layers hold; what came in as `generated` still gets its.
 
         Raises:
             ValueError: a key is missing or unknown, or an A has another shape than its layers read.
@@ -102,7 +107,7 @@ class StateSlot:
                 wanted = f"(B, {shape.in_features}, {shape.rank})"
                 raise ValueError(f"factors {key!r} have shape {tuple(factor.shape)}, the layers read {wanted}")
             scaled[key] = (factor * shape.scale).to(self.dtype)
-        self.current = BatchState(scaled, task)
+        self.current = BatchState(scaled, task, frozen)
         return self.current
 
     def clear(self) -> None:

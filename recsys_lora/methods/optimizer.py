@@ -42,12 +42,19 @@ class OptimizerSettings:
 
     def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.AdamW:
         """Return AdamW over the parameters that have gradients."""
+        return self.over(self.groups(parameters))
+
+    def groups(self, parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
+        """Return AdamW's groups of the parameters that have gradients: with weight decay, and without."""
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         groups: list[dict[str, Any]] = [
             {"params": [p for p in trained if p.dim() >= 2], "weight_decay": self.weight_decay},
             {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
         ]
-        groups = [group for group in groups if group["params"]]
+        return [group for group in groups if group["params"]]
+
+    def over(self, groups: list[dict[str, Any]]) -> torch.optim.AdamW:
+        """Return AdamW over `groups`."""
         return torch.optim.AdamW(groups, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps)
 
     def share(self, step: int, steps: float) -> float:

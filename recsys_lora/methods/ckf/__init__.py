@@ -1,0 +1,1 @@
+"""CKF: a personalised mapping into soft tokens, Multi-LoRA, several tasks trained together."""

@@ -1,0 +1,181 @@
+"""CKF's personalised mapping: collaborative vectors become soft tokens, each user's through a matrix of its own.
+
+    p_u  = pool(e_v of the user's history)                     (D,)
+    W_u  = reshape(MLP(p_u))                                   (D, D)
+    e_u' = e_u W_u
+    user token = M_U e_u',   item token = M_V e_v              (H,)
+
+Source: CKF, TKDE 2025, arXiv 2410.20642, and the authors' public code for the widths. There the MLP has no
+non-linearity, and histories hold the row's own future; here there is one, and only earlier items come in.
+
+Start: the last layer's bias makes every W_u the identity but for what little the history adds, and M_U and M_V give
+tokens that spread as the backbone's own embeddings do. No token starts where the language model has never been.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from recsys_lora.methods.ckf.pooling import AttentionPooling, mean_of_present
+from recsys_lora.types import PositiveInt
+
+Bridge = Literal["meta", "shared", "low_rank", "none"]
+Pooling = Literal["mean", "attention"]
+Activation = Literal["relu", "gelu", "tanh"]
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
+
+
+class MetaNetwork(nn.Module):
+    """Makes the matrix that maps a user's vector.
+
+    Args:
+        dim: D.
+        bridge: `meta` makes all of W_u; `low_rank` makes W_u = I + L_u R_u^T, with far fewer outputs where D is large;
+            `shared` learns one W for all users.
+        rank: columns of L_u and R_u.
+        pooling: `mean` of the history's vectors, or `attention` among them first.
+        hidden: widths of the MLP's hidden layers.
+        attention_hidden: widths of the hidden layers behind the attention.
+        activation: after every hidden layer.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        bridge: Literal["meta", "shared", "low_rank"] = "meta",
+        rank: int = 8,
+        pooling: Pooling = "mean",
+        hidden: Sequence[int] = (32,),
+        attention_hidden: Sequence[int] = (32, 64),
+        activation: Activation = "relu",
+    ) -> None:
+        super().__init__()
+        self.dim, self.bridge, self.rank = dim, bridge, rank
+        self.pool: AttentionPooling | None = None
+        if bridge == "shared":
+            self.shared = nn.Parameter(torch.eye(dim))
+            return
+        if pooling == "attention":
+            self.pool = AttentionPooling(dim, attention_hidden)
+        self.no_history = nn.Parameter(torch.zeros(dim))
+        layers: list[nn.Module] = []
+        for before, after in pairwise([dim, *hidden]):
+            layers += [nn.Linear(before, after), ACTIVATIONS[activation]()]
+        self.body = nn.Sequential(*layers)
+        width = [dim, *hidden][-1]
+        self.head = nn.Linear(width, dim * dim if bridge == "meta" else 2 * dim * rank)
+        nn.init.normal_(self.head.weight, std=(width * dim) ** -0.5)
+        with torch.no_grad():
+            if bridge == "meta":
+                self.head.bias.copy_(torch.eye(dim).flatten())
+            else:
+                self.head.bias.normal_(std=dim**-0.5)
+                self.head.bias[: dim * rank].zero_()  # of L_u, so that L_u R_u^T is small
+
+    def pooled(self, history: Tensor, present: Tensor) -> Tensor:
+        """Return p_u (B, D): a learned default for a user without history, who never sees another's.
+
+        Args:
+            history: vectors of earlier items (B, L, D).
+            present: which of them are items, not padding (B, L) bool.
+        """
+        pool = self.pool or mean_of_present
+        return torch.where(present.any(1, keepdim=True), pool(history, present), self.no_history)
+
+    def matrices(self, history: Tensor, present: Tensor) -> Tensor:
+        """Return every user's W_u (B, D, D); see `pooled` for the arguments."""
+        if self.bridge == "shared":
+            return self.shared.expand(len(history), -1, -1)
+        made: Tensor = self.head(self.body(self.pooled(history, present)))  # (B, D·D) or (B, 2·D·R)
+        if self.bridge == "meta":
+            return made.view(-1, self.dim, self.dim)
+        left, right = made.view(-1, 2, self.dim, self.rank).unbind(1)  # (B, D, R) each
+        return torch.eye(self.dim, device=made.device, dtype=made.dtype) + left @ right.mT
+
+
+class CollaborativeMapping(nn.Module):
+    """Makes a prompt's soft tokens: the user's, then one a candidate.
+
+    Args:
+        user_dim: width of the encoder's e_u.
+        item_dim: width of its e_i.
+        hidden_size: H.
+        token_std: the spread of the backbone's embeddings.
+        dim: D, where the mapping works; None is the encoder's own width. A linear map adapts a side of another width.
+        bridge: how e_u becomes e_u': see `MetaNetwork`; `none` leaves it as it is.
+        bridge_rank: of the bridge `low_rank`.
+        pooling: how a history becomes p_u.
+        hidden: widths of the meta-network's hidden layers.
+        attention_hidden: widths of the hidden layers behind the attention.
+        activation: after every hidden layer.
+        personalised_items: map the candidates' vectors with W_u, too.
+    """
+
+    def __init__(
+        self,
+        user_dim: int,
+        item_dim: int,
+        hidden_size: int,
+        token_std: float,
+        *,
+        dim: PositiveInt | None = None,
+        bridge: Bridge = "meta",
+        bridge_rank: PositiveInt = 8,
+        pooling: Pooling = "mean",
+        hidden: Sequence[PositiveInt] = (32,),
+        attention_hidden: Sequence[PositiveInt] = (32, 64),
+        activation: Activation = "relu",
+        personalised_items: bool = False,
+    ) -> None:
+        super().__init__()
+        dim = dim or user_dim
+        self.adapt_user, self.adapt_item = _adapter(user_dim, dim), _adapter(item_dim, dim)
+        self.meta: MetaNetwork | None = None
+        if bridge != "none":
+            self.meta = MetaNetwork(
+                dim,
+                bridge=bridge,
+                rank=bridge_rank,
+                pooling=pooling,
+                hidden=hidden,
+                attention_hidden=attention_hidden,
+                activation=activation,
+            )
+        self.personalised_items = personalised_items
+        self.user_token, self.item_token = nn.Linear(dim, hidden_size), nn.Linear(dim, hidden_size)
+        for layer in (self.user_token, self.item_token):  # for inputs that spread by 1
+            nn.init.normal_(layer.weight, std=token_std / dim**0.5)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, user: Tensor, items: Tensor, history: Tensor, present: Tensor) -> Tensor:
+        """Make the soft tokens of a batch.
+
+        Args:
+            user: e_u (B, D_u).
+            items: e_i of the candidates (B, C, D_i).
+            history: e_i of earlier items (B, L, D_i).
+            present: which of these are items, not padding (B, L) bool.
+
+        Returns:
+            (B, 1 + C, H): the user's token first.
+        """
+        user = self.adapt_user(user).unsqueeze(1)  # (B, 1, D)
+        items = self.adapt_item(items)  # (B, C, D)
+        if self.meta is not None:
+            matrices = self.meta.matrices(self.adapt_item(history), present)  # (B, D, D)
+            user = torch.bmm(user, matrices)
+            items = torch.bmm(items, matrices) if self.personalised_items else items
+        return torch.cat([self.user_token(user), self.item_token(items)], dim=1)
+
+
+def _adapter(width: int, dim: int) -> nn.Module:
+    """Return a map from an encoder's width to D that keeps the spread, or none where the two are one."""
+    if width == dim:
+        return nn.Identity()
+    layer = nn.Linear(width, dim, bias=False)
+    nn.init.normal_(layer.weight, std=width**-0.5)
+    return layer

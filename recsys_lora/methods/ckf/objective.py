@@ -1,0 +1,72 @@
+"""CKF's curriculum: from text alone to collaborative tokens, as learning rates.
+
+    lambda(t) = 1 / (1 + exp(8 (t - b) / b)),  b = T / 2        t: step, T: steps of the budget
+
+The paper weighs the two losses, lambda · L_text + (1 - lambda) · L_collaborative, the first for the low-rank updates
+and the second for the mapping. Adam divides a slowly varying weight out, parameter by parameter, so that it would have next
+to no effect. Here the losses stay as they are and the *learning rates* of the two groups are scaled: lambda for the
+low-rank updates, 1 - lambda for the mapping; and each loss reaches its own group only.
+
+Source: CKF, TKDE 2025, arXiv 2410.20642.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
+
+from annotated_types import Interval
+
+from recsys_lora.types import Fraction, PositiveFloat
+
+Curriculum = Literal["sigmoid", "two_stage", "joint"]
+
+
+class Shares(NamedTuple):
+    """A value for each of the two trained groups."""
+
+    lowrank: float
+    mapping: float
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Which loss trains what, and when.
+
+    Attributes:
+        curriculum: `sigmoid` is lambda as above; `two_stage` trains the low-rank updates first and then the mapping;
+            in `joint` both losses reach the low-rank updates at all times, at full learning rates.
+        steepness: the 8 of the formula.
+        middle: b / T, where the halves have equal weight, or change.
+        skip_below: a half whose share of the learning rate is below this is not computed, and its parameters rest: at
+            the ends of the curriculum a step then costs half. At the defaults that is the first and the last fifth of
+            all steps, in which a half would move by a fiftieth of its learning rate or less.
+        mapping_lr: the mapping's learning rate over the low-rank updates'.
+    """
+
+    curriculum: Curriculum = "sigmoid"
+    steepness: PositiveFloat = 8.0
+    middle: Annotated[float, Interval(gt=0, lt=1)] = 0.5
+    skip_below: Fraction = 0.01
+    mapping_lr: PositiveFloat = 1.0
+
+    @property
+    def separate(self) -> bool:
+        """Whether each loss reaches one group only."""
+        return self.curriculum != "joint"
+
+    def weight(self, progress: float) -> float:
+        """Return lambda, the text half's weight, at t / T; .5 at all times where both halves count alike."""
+        if self.curriculum == "joint":
+            return 0.5
+        if self.curriculum == "two_stage":
+            return float(progress < self.middle)
+        exponent = self.steepness * (progress - self.middle) / self.middle
+        return 1 / (1 + math.exp(min(exponent, 700.0)))  # a float's exponent ends at 709
+
+    def shares(self, progress: float) -> Shares:
+        """Return each group's share of its learning rate at t / T; 0 where its half is not computed."""
+        if not self.separate:
+            return Shares(1.0, self.mapping_lr)
+        weight = self.weight(progress)
+        lowrank, mapping = (share if share >= self.skip_below else 0.0 for share in (weight, 1 - weight))
+        return Shares(lowrank, mapping * self.mapping_lr)

@@ -1,0 +1,63 @@
+"""One AdamW over two groups of parameters, whose learning rates follow the curriculum."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recsys_lora.errors import UserError
+from recsys_lora.methods.ckf.objective import Objective
+from recsys_lora.methods.optimizer import OptimizerSettings
+
+
+def optimizer_and_schedule(
+    settings: OptimizerSettings,
+    objective: Objective,
+    lowrank: Iterable[nn.Parameter],
+    mapping: Iterable[nn.Parameter],
+    steps: float,
+) -> dict[str, Any]:
+    """Return the optimiser and its schedule, which multiplies warm-up and decay with each group's share.
+
+    Args:
+        settings: of both groups.
+        objective: says the shares.
+        lowrank: the low-rank updates' parameters.
+        mapping: the mapping's.
+        steps: of the whole budget.
+
+    Raises:
+        UserError: the budget has no end, which a curriculum needs.
+    """
+    if objective.separate and not math.isfinite(steps):
+        raise UserError(
+            f"model.objective.curriculum={objective.curriculum}: needs an end to go towards: "
+            "set trainer.max_steps or trainer.max_epochs, or curriculum=joint"
+        )
+    groups: list[dict[str, Any]] = []
+    rates: list[Callable[[int], float]] = []
+    for number, parameters in enumerate((lowrank, mapping)):
+        own = settings.groups(parameters)
+
+        def rate(step: int, number: int = number) -> float:
+            progress = step / steps if math.isfinite(steps) else 0.0
+            return settings.share(step, steps) * objective.shares(progress)[number]
+
+        groups += own
+        rates += [rate] * len(own)
+    optimizer = settings.over(groups)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"}}
+
+
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Return the 2-norm of these parameters' gradients together, as a float32 scalar; 0 where there are none."""
+    norms = [p.grad.detach().float().norm() for p in parameters if p.grad is not None]
+    return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
+
+
+def nothing_of(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Return a zero that depends on all of the parameters, for processes that wait for each one's gradient."""
+    return torch.stack([0 * parameter.sum() for parameter in parameters]).sum()
