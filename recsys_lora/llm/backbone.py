@@ -108,6 +108,18 @@ class Backbone(nn.Module):
         output = self._body(embeds, mask, use_cache=True, past_key_values=cache)
         return output.last_hidden_state, output.past_key_values
 
+    def check_room(self, tokens: int) -> None:
+        """Refuse a prompt and answer that are together longer than the model can read.
+
+        Raises:
+            UserError: so they are.
+        """
+        if tokens > self.context_length:
+            raise UserError(
+                f"a prompt and its answer take {tokens} tokens, {self.label} reads {self.context_length}: "
+                "lower the prompt's max_tokens or the answer's length, or choose a backbone with a longer context"
+            )
+
     def _body(self, embeds: Tensor, mask: Tensor, **more: Any) -> Any:
         mask = mask.long()
         if self._takes_positions:

@@ -87,11 +87,13 @@ def continuation_log_likelihood(
 
     Raises:
         ValueError: there is no continuation, one has no token, or `embeds` holds several prompts.
+        UserError: the prompt and a continuation are longer than the model can read.
     """
     if len(embeds) != 1 or not continuations or not all(map(len, continuations)):
         raise ValueError("one prompt and at least one continuation are needed, each of at least one token")
     C, T = len(continuations), embeds.shape[1]
     lengths = torch.tensor([len(tokens) for tokens in continuations], device=embeds.device)  # (C,)
+    backbone.check_room(T + max(map(len, continuations)))
     columns = torch.arange(int(lengths.max()), device=embeds.device)
     real = columns < lengths[:, None]  # (C, L)
     ids = torch.zeros(real.shape, dtype=torch.long, device=embeds.device)
