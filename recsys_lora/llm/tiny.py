@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 PROMPT_WORDS = (
     "#Question: A user has given high ratings to the following movies books items Leverage the information to predict "
-    "whether the user would enjoy the movie book item titled with Answer Yes or No not yet rated any \n#Answer: Yes No"
+    "whether the user would enjoy the movie book item titled with Answer Yes or No not yet rated any \n#Answer: Yes No "
+    "1 2 3 4 5 6 7 8 9 A B C D E F G H I J"
 )
-"""So that common prompts are short in tokens, and Yes and No are one each."""
+"""So that common prompts are short in tokens, and Yes, No, digits and option letters are one each."""
 SPECIAL = ("<pad>", "<s>", "</s>")
 
 

@@ -7,7 +7,7 @@ question is never cut. Both are counted.
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from recsys_lora.prompts.titles import first_tokens
 CHUNK = 2048
 SHORTENED = "prompts with a shortened history"
 CUT_TITLE = "prompts with a cut title"
+CUT_TEXT = "prompts with a cut text"
 
 
 @dataclass(frozen=True)
@@ -120,25 +121,47 @@ class Encoder:
                 counts[SHORTENED] += 1
                 return ids
         counts[SHORTENED] += bool(shown)
-        counts[CUT_TITLE] += 1
-        title = self.tokenizer(example.texts[TITLE], add_special_tokens=False)["input_ids"]
-        for keep in range(len(title) - 1, 0, -1):
-            texts = {**example.texts, TITLE: first_tokens(self.tokenizer, title, keep)}
-            ids = self.tokenise([template.render(replace(example, texts=texts), self.words, 0)])[0]
-            if len(ids) <= limit:
-                return ids
-        raise UserError(
-            f"the prompt's own wording does not fit into {limit} tokens: raise model.prompt.max_tokens, "
-            "shorten model.prompt.text or choose a backbone with a longer context"
-        )
+        return self._cut(template, example, limit, counts)
+
+    def _cut(self, template: Template, example: Example, limit: int, counts: Counter[str]) -> list[int]:
+        """Cut the longest of an example's texts and candidates' titles until its prompt fits, without history."""
+        names = list(example.texts)
+        long = [*example.texts.values(), *(entry[TITLE] for entry in example.candidates)]
+        tokens: list[list[int]] = self.tokenizer(long, add_special_tokens=False)["input_ids"] if long else []
+        lengths = [len(text) for text in tokens]
+        ids = self.tokenise([template.render(example, self.words, 0)])[0]
+        target = sum(lengths) - (len(ids) - limit)
+        level = max(lengths, default=0)  # no text keeps more tokens than this
+        while level > 1 and len(ids) > limit:
+            level -= 1
+            if sum(min(length, level) for length in lengths) > target:
+                continue
+            cut = [
+                text if length <= level else first_tokens(self.tokenizer, own, level)
+                for text, own, length in zip(long, tokens, lengths, strict=True)
+            ]
+            titles = zip(example.candidates, cut[len(names) :], strict=True)
+            shorter = Example(
+                texts=dict(zip(names, cut, strict=False)),
+                candidates=[{**entry, TITLE: title} for entry, title in titles],
+            )
+            ids = self.tokenise([template.render(shorter, self.words, 0)])[0]
+        if len(ids) > limit:
+            raise UserError(
+                f"the prompt's own wording does not fit into {limit} tokens: raise model.prompt.max_tokens, "
+                "shorten model.prompt.text or choose a backbone with a longer context"
+            )
+        only_titles = all(length <= level for name, length in zip(names, lengths, strict=False) if name != TITLE)
+        counts[CUT_TITLE if only_titles else CUT_TEXT] += 1
+        return ids
 
     def _flat(self, encoded: Sequence[NDArray[np.int32]], counts: Mapping[str, int]) -> EncodedPrompts:
-        offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+        offsets = _offsets(encoded)
         soft = [np.flatnonzero(prompt < 0) for prompt in encoded]
         positions = np.full((len(encoded), max(map(len, soft), default=0)), -1, dtype=np.int32)
         for row, places in zip(positions, soft, strict=True):
             row[: len(places)] = places
-        ids = np.concatenate(encoded) if encoded else np.zeros(0, dtype=np.int32)
+        ids = _joined(encoded)
         ids[ids < 0] = self.soft_id
         return EncodedPrompts(ids, offsets, positions, dict(counts))
 
@@ -155,6 +178,21 @@ def concatenate(parts: Sequence[EncodedPrompts]) -> EncodedPrompts:
         counts.update(part.counts)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return EncodedPrompts(np.concatenate([part.ids for part in parts]), offsets, np.concatenate(soft), dict(counts))
+
+
+def with_answers(prompts: EncodedPrompts, answers: Sequence[Sequence[int]]) -> EncodedPrompts:
+    """Return prompts with tokens after each of them: n answers, of any lengths."""
+    pairs = zip(range(len(prompts)), answers, strict=True)
+    encoded = [np.concatenate([prompts[index], np.asarray(answer, dtype=np.int32)]) for index, answer in pairs]
+    return EncodedPrompts(_joined(encoded), _offsets(encoded), prompts.soft_positions, dict(prompts.counts))
+
+
+def _offsets(encoded: Sequence[NDArray[np.int32]]) -> NDArray[np.int64]:
+    return np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+
+
+def _joined(encoded: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
+    return np.concatenate(encoded) if encoded else np.zeros(0, dtype=np.int32)
 
 
 def beginning(tokenizer: Any) -> list[int]:

@@ -1,8 +1,9 @@
 """A prompt's wording: text with named slots, and what fills them for one row.
 
-Slots are `{history}` (a list, shortened where the prompt gets too long), `{title}` (truncated as the last resort), the
-data set's words (`{item}`, `{items}`) and whatever texts a method offers. `<user>`, `<item>` and the like stand for
-soft tokens where a method declares them; rendered, each is the one character `SOFT`, which titles cannot hold.
+Slots are `{history}` (a list, shortened where the prompt gets too long), `{candidates}` (a list, never shortened),
+`{title}` and whatever texts a method offers (truncated as the last resort), and the data set's words (`{item}`,
+`{items}`). `<user>`, `<item>` and the like stand for soft tokens where a method declares them; rendered, each is the
+one character `SOFT`, which titles cannot hold.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from recsys_lora.types import NonNegativeInt, PositiveInt
 
 SOFT = "\ue000"
 """Stands for one soft token in a rendered prompt: a private-use character, removed from all titles."""
-HISTORY, TITLE = "history", "title"
+HISTORY, CANDIDATES, TITLE = "history", "candidates", "title"
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,12 @@ class Example:
     Attributes:
         history: one mapping of slots an earlier item, oldest first; each has at least `title`.
         texts: slots of the prompt itself; has at least `title`.
+        candidates: one mapping of slots a candidate, in the order shown; each has `title` and `letter`.
     """
 
     history: Sequence[Mapping[str, str]] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    candidates: Sequence[Mapping[str, str]] = ()
 
 
 class Template:
@@ -45,6 +48,12 @@ class Template:
         line_break: how a line break of the text is written: `backslash_n` is the two characters that stand in the
             file of CoRA's authors.
         soft_tokens: names that, in angle brackets, stand for a soft token.
+        candidate: how one candidate of `{candidates}` is written, with the slots `{title}` and `{letter}` (A, B, ...);
+            None where the prompt has no such list.
+        candidate_separator: what joins the candidates.
+
+    Attributes:
+        soft_names: the soft tokens in their order; those of a candidate once, though each candidate has its own.
 
     Raises:
         UserError: the texts have slots that cannot be, or differ in their soft tokens.
@@ -61,18 +70,27 @@ class Template:
         max_tokens: PositiveInt | None = None,
         line_break: Literal["newline", "backslash_n"] = "newline",
         soft_tokens: Sequence[str] = (),
+        candidate: str | None = None,
+        candidate_separator: str = "; ",
     ) -> None:
         self.item, self.separator = item, separator
         self.history_items, self.title_tokens, self.max_tokens = history_items, title_tokens, max_tokens
         broken = "\n" if line_break == "newline" else "\\n"
         self.text, self.no_history = (part.replace("\n", broken) for part in (text, no_history))
-        for part in (text, item):
+        self.candidate, self.candidate_separator = candidate, candidate_separator
+        for part in (text, item, candidate or ""):
             slots(part)
         if HISTORY in slots(self.no_history):
             raise UserError(
                 "model.prompt.no_history: has the slot {history}, which is empty for such users: leave it out"
             )
-        names = [soft_names(part, soft_tokens) for part in (self.text, self.no_history)]
+        if any((CANDIDATES in slots(part)) != (candidate is not None) for part in (text, no_history)):
+            raise UserError(
+                "model.prompt.candidate: says how an entry of {candidates} is written: set it and use that slot in "
+                "text and no_history, or leave out all three"
+            )
+        whole = [part.replace(f"{{{CANDIDATES}}}", candidate or "") for part in (self.text, self.no_history)]
+        names = [soft_names(part, soft_tokens) for part in whole]
         if names[0] != names[1]:
             raise UserError(
                 f"model.prompt: text has the soft tokens {names[0]} and no_history {names[1]}: make them equal"
@@ -80,6 +98,7 @@ class Template:
         self.soft_names: list[str] = names[0]
         for name in soft_tokens:
             self.text, self.no_history = (part.replace(f"<{name}>", SOFT) for part in (self.text, self.no_history))
+            self.candidate = self.candidate and self.candidate.replace(f"<{name}>", SOFT)
 
     @property
     def ending(self) -> str:
@@ -100,9 +119,13 @@ class Template:
         items = self.history_items if items is None else items
         history = example.history[len(example.history) - min(items, len(example.history)) :]
         shown = [fill(self.item, {**words, **entry}) for entry in history]
+        texts = {**words, **example.texts}
+        if self.candidate is not None:
+            listed = [fill(self.candidate, {**words, **entry}) for entry in example.candidates]
+            texts[CANDIDATES] = self.candidate_separator.join(listed)
         if not shown:
-            return fill(self.no_history, {**words, **example.texts})
-        return fill(self.text, {**words, **example.texts, HISTORY: self.separator.join(shown)})
+            return fill(self.no_history, texts)
+        return fill(self.text, {**texts, HISTORY: self.separator.join(shown)})
 
 
 def slots(text: str) -> list[str]:

@@ -1,0 +1,90 @@
+"""Items drawn beside a positive: never one that the user is known to like, in any split, unless asked for."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_lora.data.prepared import PreparedData
+from recsys_lora.data.schema import SplitName
+
+Sampling = Literal["uniform", "popularity"]
+Ints = NDArray[np.int64]
+ROUNDS = 200
+"""Rounds in which unfit draws are drawn again for all rows at once; what is left then is drawn row by row."""
+
+
+class NegativeSampler:
+    """Draws distinct items for each question.
+
+    Items are drawn from the whole catalogue, those of training questions from the items that occur in train: a model
+    must not learn that what only later rows know is disliked.
+
+    Args:
+        data: the data set.
+        split: whose questions they are for.
+        sampling: all items alike, or as often as they occur in train.
+        any_item: draw from all items, the user's positives included, as the authors' code does; only the question's
+            own item is left out.
+    """
+
+    def __init__(self, data: PreparedData, split: SplitName, sampling: Sampling, any_item: bool = False) -> None:
+        self.data, self.any_item = data, any_item
+        counts = data.train_counts()[1].astype(np.float64)  # (N + 1,)
+        weight = counts if sampling == "popularity" else np.ones(data.num_items + 1)
+        weight[0] = 0
+        if split == "train" and not any_item:
+            weight = np.where(counts > 0, weight, 0)
+        self.weight = weight
+        self.limits = np.cumsum(weight)
+        owner = np.repeat(np.arange(len(data.history.offsets) - 1), np.diff(data.history.offsets))
+        self.known = np.unique(self._pair(owner, data.history.items))
+
+    def available(self, user: Ints) -> Ints:
+        """Return how many items can be drawn for each user (n,) beside a positive."""
+        drawable = int((self.weight > 0).sum())
+        if self.any_item:
+            return np.full(len(user), drawable - 1)
+        owner, item = np.divmod(self.known, self.data.num_items + 1)
+        taken = np.bincount(owner[self.weight[item] > 0], minlength=self.data.num_users + 1)
+        return drawable - taken[user]
+
+    def draw(self, user: Ints, item: Ints, count: int, random: np.random.Generator) -> Ints:
+        """Return `count` distinct items (n, count) for each question, without its own item (n,).
+
+        `available(user)` must be at least `count` everywhere.
+        """
+        result = np.zeros((len(user), count), dtype=np.int64)
+        unfit = np.ones(result.shape, dtype=np.bool_)
+        for _ in range(ROUNDS):
+            if not unfit.any():
+                return result
+            points = random.random(int(unfit.sum())) * self.limits[-1]
+            result[unfit] = np.searchsorted(self.limits, points, side="right")
+            unfit = self._unfit(user, item, result)
+        for row in np.flatnonzero(unfit.any(axis=1)):
+            result[row] = self._one(user[row], item[row], count, random)
+        return result
+
+    def _unfit(self, user: Ints, item: Ints, drawn: Ints) -> NDArray[np.bool_]:
+        """Return which draws (n, count) are forbidden or repeat an earlier one of their row."""
+        order = np.argsort(drawn, axis=1, kind="stable")
+        ordered = np.take_along_axis(drawn, order, axis=1)
+        repeated = np.zeros(drawn.shape, dtype=np.bool_)
+        again = np.concatenate([np.zeros((len(drawn), 1), np.bool_), ordered[:, 1:] == ordered[:, :-1]], axis=1)
+        np.put_along_axis(repeated, order, again, axis=1)
+        unfit: NDArray[np.bool_] = repeated | (drawn == item[:, None])
+        if not self.any_item:
+            unfit |= np.isin(self._pair(user[:, None], drawn), self.known)
+        return unfit
+
+    def _one(self, user: int, item: int, count: int, random: np.random.Generator) -> Ints:
+        weight = self.weight.copy()
+        weight[item] = 0
+        if not self.any_item:
+            offsets = self.data.history.offsets
+            weight[self.data.history.items[offsets[user] : offsets[user + 1]]] = 0
+        return random.choice(len(weight), count, replace=False, p=weight / weight.sum())
+
+    def _pair(self, user: Ints, item: Ints) -> Ints:
+        return user * (self.data.num_items + 1) + item

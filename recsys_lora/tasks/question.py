@@ -1,0 +1,80 @@
+"""The questions of one task and split, as arrays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_lora.data.prepared import Rows
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Entries of all arrays go together, one a question.
+
+    Attributes:
+        row: (n,) int64, index in interactions.parquet of the row behind the question.
+        user: (n,) int64, numbers from 1.
+        item: (n,) int64, the item that decides whether the question is warm: the candidate, or the right one of many.
+        position: (n,) int64, how many of the user's positives come before the row.
+        items: (n, C) int64, the candidates in the order in which they are shown, padded with 0.
+        target: (n,) int64, which choice or candidate is right; -1 where the answer is free text.
+        label: (n,) float32, what is true: 1 for a positive and 0 for others, or a rating.
+        texts: further slots of each prompt.
+        answers: free-text answers, None for tasks that have none.
+        suffix: what the names of metrics carry of how candidates were sampled, "" where none were.
+    """
+
+    row: NDArray[np.int64]
+    user: NDArray[np.int64]
+    item: NDArray[np.int64]
+    position: NDArray[np.int64]
+    items: NDArray[np.int64]
+    target: NDArray[np.int64]
+    label: NDArray[np.float32]
+    texts: tuple[Mapping[str, str], ...]
+    answers: tuple[str, ...] | None = None
+    suffix: str = ""
+
+    def __post_init__(self) -> None:
+        lengths = {len(getattr(self, name)) for name in (*_ARRAYS, "texts")}
+        if len(lengths) > 1 or (self.answers is not None and len(self.answers) not in lengths):
+            raise ValueError(f"a question needs one entry in every array, found arrays of {sorted(lengths)} entries")
+
+    @classmethod
+    def of(
+        cls,
+        rows: Rows,
+        target: NDArray[Any],
+        label: NDArray[Any],
+        texts: tuple[Mapping[str, str], ...] | None = None,
+        answers: tuple[str, ...] | None = None,
+    ) -> "Questions":
+        """Return one question a row, about the row's own item."""
+        return cls(
+            row=rows.row.astype(np.int64),
+            user=rows.user.astype(np.int64),
+            item=rows.item.astype(np.int64),
+            position=rows.position.astype(np.int64),
+            items=rows.item.astype(np.int64)[:, None],
+            target=np.asarray(target, dtype=np.int64),
+            label=np.asarray(label, dtype=np.float32),
+            texts=({},) * len(rows) if texts is None else texts,
+            answers=answers,
+        )
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, index: NDArray[np.integer[Any]] | NDArray[np.bool_]) -> "Questions":
+        """Return the questions at `index`, in that order; a mask works, too."""
+        places = np.flatnonzero(index) if index.dtype == np.bool_ else index
+        arrays = {name: getattr(self, name)[places] for name in _ARRAYS}
+        texts = tuple(self.texts[place] for place in places)
+        answers = None if self.answers is None else tuple(self.answers[place] for place in places)
+        return Questions(**arrays, texts=texts, answers=answers, suffix=self.suffix)
+
+
+_ARRAYS = ("row", "user", "item", "position", "items", "target", "label")

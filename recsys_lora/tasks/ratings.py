@@ -1,0 +1,67 @@
+"""What the tasks share that are answered by a rating: from logits to numbers, errors, and what needs no model.
+
+With logits z_k of the choices v_k (K of them, 1..5), p = softmax(z):
+
+    expected = sum_k p_k v_k        argmax = v_{argmax_k z_k}
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_lora.errors import UserError
+from recsys_lora.evaluation.statistics import Mean, RootMean, Statistic
+from recsys_lora.evaluation.trivial import PRETENDED_ROWS
+from recsys_lora.tasks.question import Questions
+from recsys_lora.tasks.scale import RatingScale
+from recsys_lora.tasks.task import Floats, RatingPredictions
+
+
+def from_logits(logits: Floats, scale: RatingScale) -> RatingPredictions:
+    """Return predicted ratings from logits (n, K) of the scale's choices."""
+    logits = np.asarray(logits, dtype=np.float64)
+    chance = np.exp(logits - logits.max(axis=1, keepdims=True))
+    chance /= chance.sum(axis=1, keepdims=True)
+    return RatingPredictions(chance @ scale.values, scale.values[logits.argmax(axis=1)])
+
+
+def from_numbers(expected: Floats, scale: RatingScale) -> RatingPredictions:
+    """Return predicted ratings (n,) together with the nearest choices."""
+    return RatingPredictions(expected, scale.values[scale.nearest(np.clip(expected, scale.low, scale.high))])
+
+
+def measures(questions: Questions, output: RatingPredictions) -> list[Statistic]:
+    """Return MAE and RMSE of the expected value and of the argmax, and how often the argmax is right."""
+    truth, user = questions.label.astype(np.float64), questions.user
+    error, error_argmax = output.expected - truth, output.argmax - truth
+    return [
+        Mean("mae", user, np.abs(error), higher_is_better=False),
+        RootMean("rmse", user, error**2),
+        Mean("mae_argmax", user, np.abs(error_argmax), higher_is_better=False),
+        RootMean("rmse_argmax", user, error_argmax**2),
+        Mean("accuracy", user, (output.argmax == truth).astype(np.float64)),
+    ]
+
+
+def trivial(scale: RatingScale, questions: Questions, train: Questions) -> dict[str, RatingPredictions]:
+    """Return the most frequent choice, the mean of all, and each item's mean, shrunk to it where rows are few.
+
+    Raises:
+        UserError: there are no training questions.
+    """
+    if not len(train):
+        raise UserError("train: no rated rows, so mean ratings cannot be computed: check the data's split")
+    rows = len(questions)
+    overall = float(train.label.mean(dtype=np.float64))
+    mode = float(scale.values[np.bincount(scale.nearest(train.label)).argmax()])
+    return {
+        "constant_mode": from_numbers(np.full(rows, mode), scale),
+        "global_mean": from_numbers(np.full(rows, overall), scale),
+        "item_mean": from_numbers(_item_means(train, overall, questions.item), scale),
+    }
+
+
+def _item_means(train: Questions, overall: float, item: NDArray[np.int64]) -> Floats:
+    size = int(max(train.item.max(), item.max(initial=0))) + 1
+    count = np.bincount(train.item, minlength=size)
+    total = np.bincount(train.item, weights=train.label.astype(np.float64), minlength=size)
+    return np.asarray(((total + PRETENDED_ROWS * overall) / (count + PRETENDED_ROWS))[item])

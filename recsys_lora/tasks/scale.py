@@ -1,0 +1,69 @@
+"""What ratings can be, as a data set declares it, and how they are written and asked for."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_lora.errors import UserError
+
+
+@dataclass(frozen=True)
+class RatingScale:
+    """The ratings of a data set, `data.rating_scale`.
+
+    Attributes:
+        low: the lowest.
+        high: the highest.
+        step: between two neighbours.
+    """
+
+    low: float
+    high: float
+    step: float
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The ratings that a model can answer (K,): the whole numbers of the scale.
+
+        Half stars are in between: the nearest whole number is their answer, and an expected value can name them.
+
+        Raises:
+            UserError: there are fewer than two.
+        """
+        whole = np.arange(np.ceil(self.low), np.floor(self.high) + 1)
+        if len(whole) < 2:
+            raise UserError(f"data.rating_scale: from {self.low} to {self.high} are no two whole numbers to answer")
+        return whole
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The same, as text."""
+        return tuple(self.write(value) for value in self.values)
+
+    @property
+    def words(self) -> dict[str, str]:
+        """The slots `{lowest}` and `{highest}` of prompts: the ends of what can be answered."""
+        return {"lowest": self.choices[0], "highest": self.choices[-1]}
+
+    @staticmethod
+    def write(rating: float) -> str:
+        """Return a rating as text: 4, or 3.5."""
+        return f"{float(rating):g}"
+
+    def nearest(self, rating: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the place (n,) of the choice nearest to each rating (n,), the upper one of two.
+
+        Raises:
+            UserError: a rating lies outside of the scale.
+        """
+        rating = np.asarray(rating, dtype=np.float64)
+        outside = rating[(rating < self.low) | (rating > self.high)]
+        if len(outside):
+            raise UserError(
+                f"data.rating_scale: {len(outside)} ratings lie outside of {self.low:g} to {self.high:g}, "
+                f"the first is {outside[0]:g}: set low and high to what the data set has"
+            )
+        place = np.floor(rating + 0.5) - self.values[0]
+        return np.asarray(np.clip(place, 0, len(self.values) - 1), dtype=np.int64)

@@ -1,0 +1,176 @@
+"""What every task says of itself. Adding a task is one class and one yaml in `conf/model/task`."""
+
+import logging
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_lora.data.prepared import PreparedData
+from recsys_lora.data.schema import SplitName
+from recsys_lora.errors import UserError
+from recsys_lora.evaluation.statistics import Statistic
+from recsys_lora.prompts.template import Template
+from recsys_lora.tasks.question import Questions
+from recsys_lora.tasks.scale import RatingScale
+from recsys_lora.types import NonNegativeFloat
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["choice", "candidates", "text"]
+Version = Literal["text", "collaborative"]
+VERSIONS: tuple[Version, ...] = get_args(Version)
+USER, ITEM = "user", "item"
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RatingPredictions:
+    """Predicted ratings, in the scale's units.
+
+    Attributes:
+        expected: (n,) the mean over the choices under the model's probabilities.
+        argmax: (n,) the most probable choice.
+    """
+
+    expected: Floats
+    argmax: Floats
+
+
+Output = Floats | RatingPredictions | Sequence[str]
+"""Predictions in a task's own form: scores (n,) or (n, C), ratings, or texts."""
+
+
+class Task:
+    """The base of all tasks.
+
+    Args:
+        text: the prompt of text alone.
+        collaborative: the prompt with the soft tokens <user> and, after it, <item> (once a candidate).
+        train_share: the task's weight in batches that mix tasks.
+
+    Attributes:
+        name: in tables and configs.
+        kind: how it is answered: by one token of a few (`choice`: logits (n, K)), by the log-likelihood of each
+            candidate's title (`candidates`: (n, C), -inf at padding), or by free text (`text`: n strings).
+
+    Raises:
+        UserError: the two prompts end differently, or the soft tokens are not those above.
+    """
+
+    name: ClassVar[str]
+    kind: Kind
+
+    def __init__(self, text: Template, collaborative: Template, train_share: NonNegativeFloat = 1.0) -> None:
+        self.text, self.collaborative, self.train_share = text, collaborative, train_share
+        if text.ending != collaborative.ending:
+            raise UserError(
+                f"task {self.name}: text ends in {text.ending[-30:]!r} and collaborative in "
+                f"{collaborative.ending[-30:]!r}: let both end alike, for both are answered by the same tokens"
+            )
+        if text.soft_names or collaborative.soft_names != [USER, ITEM]:
+            raise UserError(
+                f"task {self.name}: the soft tokens of text are {text.soft_names} and of collaborative "
+                f"{collaborative.soft_names}: the first has none, the second <{USER}> and then <{ITEM}>"
+            )
+
+    # What a task overrides
+
+    @property
+    def answer_room(self) -> int:
+        """Tokens that the longest text answer may take, its end included; 0 for choices."""
+        return 0
+
+    @property
+    def end_token(self) -> bool:
+        """Whether text answers end with the tokenizer's end-of-text token."""
+        return True
+
+    def choices(self, scale: RatingScale) -> tuple[str, ...] | None:
+        """Return the K answers of a `choice` task, None for others."""
+        return None
+
+    def missing(self, data: PreparedData) -> str | None:
+        """Say why a data set cannot be asked this ("no reviews"), None where it can."""
+        return None
+
+    def questions(
+        self, data: PreparedData, scale: RatingScale, split: SplitName, limit: int | None, seed: int
+    ) -> Questions:
+        """Return the questions of a split, the same ones for the same seed.
+
+        Args:
+            data: the data set.
+            scale: its ratings.
+            split: of which split.
+            limit: questions at most, a sample of them in their original order; None for all. Questions that belong
+                together (a positive and its sampled negatives) stay together.
+            seed: decides the sample and all other draws.
+
+        Raises:
+            UserError: the data do not allow it.
+        """
+        raise NotImplementedError
+
+    def predict(self, raw: Floats | Sequence[str], questions: Questions, scale: RatingScale) -> Output:
+        """Turn what the model gives (see `kind`) into predictions in the task's own form."""
+        return raw
+
+    def measures(self, questions: Questions, output: Output) -> list[Statistic]:
+        """Return the task's metrics of predictions."""
+        raise NotImplementedError
+
+    def trivial(
+        self, data: PreparedData, scale: RatingScale, questions: Questions, train: Questions
+    ) -> dict[str, Output]:
+        """Return the predictions of predictors that know nothing of the user, by name.
+
+        Args:
+            data: the data set.
+            scale: its ratings.
+            questions: what is predicted.
+            train: the task's training questions.
+        """
+        raise NotImplementedError
+
+    def template(self, version: Version) -> Template:
+        """Return one of the two prompts."""
+        return self.text if version == "text" else self.collaborative
+
+
+def generator(task: str, split: SplitName, seed: int) -> np.random.Generator:
+    """Return the source of all draws for one task's split, so that no two of them draw alike."""
+    return np.random.default_rng([seed, zlib.crc32(f"{task}/{split}".encode())])
+
+
+def sample(groups: int, limit: int | None, random: np.random.Generator) -> NDArray[np.int64]:
+    """Return the places, ascending, of a sample of `limit` of so many groups; all where None or no more."""
+    if limit is None or limit >= groups:
+        return np.arange(groups)
+    return np.sort(random.choice(groups, limit, replace=False))
+
+
+def select(output: Output, index: NDArray[Any]) -> Output:
+    """Return the predictions at `index` (places or a mask), in that order."""
+    if isinstance(output, RatingPredictions):
+        return RatingPredictions(output.expected[index], output.argmax[index])
+    if isinstance(output, np.ndarray):
+        return np.asarray(output[index])
+    places = np.flatnonzero(index) if index.dtype == np.bool_ else index
+    return [output[int(place)] for place in places]
+
+
+def report_left_out(task: str, split: str, reason: str, count: int, of: int) -> None:
+    """Log how many rows give no question, and why; nothing where there are none."""
+    if count:
+        log.info("%s, %s: %d of %d rows left out: %s", task, split, count, of, reason)
+
+
+def letter(place: int) -> str:
+    """Return the letter of a candidate: A, B, ... Z, AA, AB, ..."""
+    before, last = divmod(place, len(ascii_uppercase))
+    return (letter(before - 1) if before else "") + ascii_uppercase[last]
