@@ -29,6 +29,7 @@ class AnswerLoss:
         # One row a task: which of the K tokens are its answers, and where each of its answers stands among them. A
         # task without any may take all of them: its rows' loss is replaced.
         self.allowed = torch.tensor([[not tokens or token in tokens for token in self.token_ids] for tokens in own])
+        self.has_choices = torch.tensor([bool(tokens) for tokens in own])  # (tasks,)
         self.place = torch.zeros(len(own), max(map(len, own), default=0) or 1, dtype=torch.long)
         for row, tokens in zip(self.place, own, strict=True):
             row[: len(tokens)] = torch.tensor([place[token] for token in tokens], dtype=torch.long)
@@ -37,7 +38,13 @@ class AnswerLoss:
         """Return each row's loss (B,), float32, from the last hidden states (B, T, H).
 
         A text answer's is its tokens' mean negative log-likelihood, so that rows of all lengths count alike.
+
+        Raises:
+            ValueError: a row has neither a right choice nor a text answer.
         """
+        chosen = (batch.target >= 0) & self.has_choices.to(batch.task.device)[batch.task]
+        if bool(((batch.answer_tokens == 0) & ~chosen).any()):
+            raise ValueError("a loss needs every row's answer: a right choice of a task with choices, or answer tokens")
         loss = self._of_choices(batch, hidden) if self.token_ids else hidden.new_zeros(len(batch), dtype=torch.float32)
         [text] = (batch.answer_tokens > 0).nonzero(as_tuple=True)  # (n,) rows
         if not len(text):

@@ -3,9 +3,9 @@
     lambda(t) = 1 / (1 + exp(8 (t - b) / b)),  b = T / 2        t: step, T: steps of the budget
 
 The paper weighs the two losses, lambda · L_text + (1 - lambda) · L_collaborative, the first for the low-rank updates
-and the second for the mapping. Adam divides a slowly varying weight out, parameter by parameter, so that it would have next
-to no effect. Here the losses stay as they are and the *learning rates* of the two groups are scaled: lambda for the
-low-rank updates, 1 - lambda for the mapping; and each loss reaches its own group only.
+and the second for the mapping. Adam divides a slowly varying weight out, parameter by parameter, so that it would have
+next to no effect. Here the losses stay as they are and the *learning rates* of the two groups are scaled: lambda for
+the low-rank updates, 1 - lambda for the mapping; and each loss reaches its own group only.
 
 Source: CKF, TKDE 2025, arXiv 2410.20642.
 """
@@ -39,7 +39,8 @@ class Objective:
         middle: b / T, where the halves have equal weight, or change.
         skip_below: a half whose share of the learning rate is below this is not computed, and its parameters rest: at
             the ends of the curriculum a step then costs half. At the defaults that is the first and the last fifth of
-            all steps, in which a half would move by a fiftieth of its learning rate or less.
+            all steps, in which the half would move by less than a hundredth of its learning rate. 0 computes both
+            always.
         mapping_lr: the mapping's learning rate over the low-rank updates'.
     """
 
