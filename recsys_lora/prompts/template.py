@@ -103,7 +103,12 @@ class Template:
     @property
     def ending(self) -> str:
         """The last part of every prompt: what follows its last slot or soft token."""
-        return list(Formatter().parse(self.text))[-1][0].rpartition(SOFT)[2]
+        return _ending(self.text)
+
+    @property
+    def endings(self) -> tuple[str, str]:
+        """The last part of the prompts with history and of those without."""
+        return _ending(self.text), _ending(self.no_history)
 
     def render(self, example: Example, words: Mapping[str, str], items: int | None = None) -> str:
         """Fill the slots.
@@ -160,6 +165,11 @@ def soft_names(text: str, declared: Sequence[str]) -> list[str]:
     """Return the names of the soft tokens in a text, in their order."""
     found = [(place, name) for name in declared for place in _places(text, f"<{name}>")]
     return [name for _, name in sorted(found)]
+
+
+def _ending(text: str) -> str:
+    *_, (literal, name, _, _) = Formatter().parse(text)
+    return "" if name is not None else literal.rpartition(SOFT)[2]
 
 
 def _places(text: str, mark: str) -> list[int]:

@@ -56,13 +56,13 @@ class TaskPrompts:
             name = data.manifest.get("name", data.folder)
             raise UserError(f"data={name} has no titles, which language models read: give the items a title")
         self.data, self.task, self.number, self.history_length = data, task, number, history_length
-        self.tokenizer, ending = backbone.tokenizer, task.text.ending
-        self.ending = backbone.wrap(ending) if backbone.wrap else ending
+        self.tokenizer = backbone.tokenizer
+        self.ending = backbone.wrap(task.ending) if backbone.wrap else task.ending
         answers = task.choices(scale)
         self.choices: ResolvedChoices | None = (
             None if answers is None else ChoiceAnswer(answers).resolve(self.tokenizer, self.ending)
         )
-        self.words = {**words, **scale.words}
+        self.words = {**words, **task.words(scale)}
         self.encoder = encode.Encoder(
             tokenizer=self.tokenizer,
             words=self.words,

@@ -1,5 +1,6 @@
 """What every task says of itself. Adding a task is one class and one yaml in `conf/model/task`."""
 
+import itertools
 import logging
 import zlib
 from collections.abc import Sequence
@@ -57,6 +58,8 @@ class Task:
         name: in tables and configs.
         kind: how it is answered: by one token of a few (`choice`: logits (n, K)), by the log-likelihood of each
             candidate's title (`candidates`: (n, C), -inf at padding), or by free text (`text`: n strings).
+        length_normalised: whether a title's log-likelihood is the mean over its tokens, or their sum.
+        ending: what all prompts end in.
 
     Raises:
         UserError: the two prompts end differently, or the soft tokens are not those above.
@@ -64,13 +67,15 @@ class Task:
 
     name: ClassVar[str]
     kind: Kind
+    length_normalised: bool = True
 
     def __init__(self, text: Template, collaborative: Template, train_share: NonNegativeFloat = 1.0) -> None:
         self.text, self.collaborative, self.train_share = text, collaborative, train_share
-        if text.ending != collaborative.ending:
+        self.ending = _common_ending([*text.endings, *collaborative.endings])
+        if not self.ending.strip():
             raise UserError(
-                f"task {self.name}: text ends in {text.ending[-30:]!r} and collaborative in "
-                f"{collaborative.ending[-30:]!r}: let both end alike, for both are answered by the same tokens"
+                f"task {self.name}: its prompts end in {text.endings + collaborative.endings}: let all end in the same "
+                "words after the last slot, for all are answered by the same tokens"
             )
         if text.soft_names or collaborative.soft_names != [USER, ITEM]:
             raise UserError(
@@ -93,6 +98,10 @@ class Task:
     def choices(self, scale: RatingScale) -> tuple[str, ...] | None:
         """Return the K answers of a `choice` task, None for others."""
         return None
+
+    def words(self, scale: RatingScale) -> dict[str, str]:
+        """Return words for the prompts' slots, beside the data set's own: `{lowest}` and `{highest}` of the scale."""
+        return scale.words
 
     def missing(self, data: PreparedData) -> str | None:
         """Say why a data set cannot be asked this ("no reviews"), None where it can."""
@@ -120,9 +129,20 @@ class Task:
         """Turn what the model gives (see `kind`) into predictions in the task's own form."""
         return raw
 
+    def from_encoder(self, scores: Floats) -> Output | None:
+        """Turn a collaborative encoder's own logits of all candidates (n, C), -inf at padding, into predictions.
+
+        None where such scores do not answer the question.
+        """
+        return None
+
     def measures(self, questions: Questions, output: Output) -> list[Statistic]:
         """Return the task's metrics of predictions."""
         raise NotImplementedError
+
+    def remarks(self, questions: Questions, output: Output) -> dict[str, str]:
+        """Return what must stand beside a metric to be understood, by its name."""
+        return {}
 
     def trivial(
         self, data: PreparedData, scale: RatingScale, questions: Questions, train: Questions
@@ -174,3 +194,9 @@ def letter(place: int) -> str:
     """Return the letter of a candidate: A, B, ... Z, AA, AB, ..."""
     before, last = divmod(place, len(ascii_uppercase))
     return (letter(before - 1) if before else "") + ascii_uppercase[last]
+
+
+def _common_ending(texts: Sequence[str]) -> str:
+    backwards = zip(*(reversed(text) for text in texts), strict=False)  # up to the shortest
+    same = itertools.takewhile(lambda letters: len(set(letters)) == 1, backwards)
+    return "".join(letters[0] for letters in same)[::-1]

@@ -1,0 +1,129 @@
+"""Why does this user give this item so many stars? Free text; what the user wrote is the reference.
+
+The user's rating is given, the review is not: the reverse of the authors' task (`review_rating`).
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import ClassVar, Literal, cast
+
+import numpy as np
+
+from recsys_lora.data.prepared import PreparedData
+from recsys_lora.data.schema import SplitName
+from recsys_lora.errors import UserError
+from recsys_lora.evaluation.statistics import Mean, Plain, Statistic
+from recsys_lora.metrics.text import bleu, distinct, empty_share, most_common_share, repeated_share, rouge_l
+from recsys_lora.prompts.template import Template
+from recsys_lora.tasks import reviews
+from recsys_lora.tasks.prompts import RATING
+from recsys_lora.tasks.question import Questions
+from recsys_lora.tasks.scale import RatingScale
+from recsys_lora.tasks.task import Kind, Output, Task, generator, report_left_out, sample
+from recsys_lora.types import NonNegativeFloat, PositiveInt
+
+Reference = Literal["summary", "review"]
+
+
+class Explanation(Task):
+    """Write what the user would: the review's summary or its opening.
+
+    Args:
+        text: see `Task`; the rating fills the slot `{rating}`.
+        collaborative: see `Task`.
+        train_share: see `Task`.
+        reference: `summary`, or `review` for the review's opening.
+        words: of the reference at most.
+        answer_tokens: of an answer at most, in training and in decoding, its end included.
+    """
+
+    name: ClassVar[str] = "explanation"
+    kind: Kind = "text"
+
+    def __init__(
+        self,
+        text: Template,
+        collaborative: Template,
+        train_share: NonNegativeFloat = 1.0,
+        reference: Reference = "summary",
+        words: PositiveInt = 30,
+        answer_tokens: PositiveInt = 48,
+    ) -> None:
+        super().__init__(text, collaborative, train_share)
+        self.reference, self.words, self.answer_tokens = reference, words, answer_tokens
+
+    @property
+    def answer_room(self) -> int:
+        """Tokens of an answer at most."""
+        return self.answer_tokens
+
+    def missing(self, data: PreparedData) -> str | None:
+        """Say where a data set has no such texts."""
+        plural = "summaries" if self.reference == "summary" else "reviews"
+        return f"no {plural}" if reviews.column(data, self.reference) is None else None
+
+    def questions(
+        self, data: PreparedData, scale: RatingScale, split: SplitName, limit: int | None, seed: int
+    ) -> Questions:
+        """Return a question for every row whose reference is not empty.
+
+        Raises:
+            UserError: the data set has no such texts.
+        """
+        if reason := self.missing(data):
+            raise UserError(f"task {self.name}: the data set has {reason}: leave the task out")
+        rows = data.rows(split)
+        answers = reviews.texts(data, rows, self.reference, self.words)
+        there = np.array([bool(answer) for answer in answers], dtype=np.bool_)
+        report_left_out(self.name, split, f"empty {self.reference}", int((~there).sum()), len(rows))
+        places = np.flatnonzero(there)
+        places = places[sample(len(places), limit, generator(self.name, split, seed))]
+        rows = rows.take(places)
+        slots = tuple({RATING: scale.write(rating)} for rating in rows.rating)
+        chosen = tuple(answers[place] for place in places)
+        return Questions.of(rows, np.full(len(rows), -1), rows.rating, slots, chosen)
+
+    def measures(self, questions: Questions, output: Output) -> list[Statistic]:
+        """Return BLEU, ROUGE-L, distinct-1 and -2 and the shares of empty and repeated outputs."""
+        hypotheses, references = list(cast(Sequence[str], output)), list(questions.answers or ())
+        corpus = {
+            "bleu": bleu(hypotheses, references)[0],
+            "distinct_1": distinct(hypotheses, 1),
+            "distinct_2": distinct(hypotheses, 2),
+            "empty_share": empty_share(hypotheses),
+            "repeated_share": repeated_share(hypotheses),
+            "most_common_share": most_common_share(hypotheses),
+        }
+        rouge = Mean("rouge_l", questions.user, rouge_l(hypotheses, references))
+        return [rouge, *(_plain(name, value, hypotheses) for name, value in corpus.items())]
+
+    def remarks(self, questions: Questions, output: Output) -> dict[str, str]:
+        """Return BLEU's signature."""
+        return {"bleu": bleu(list(cast(Sequence[str], output)), list(questions.answers or ()))[1]}
+
+    def trivial(
+        self, data: PreparedData, scale: RatingScale, questions: Questions, train: Questions
+    ) -> dict[str, Output]:
+        """Return the most common training text for all, and the most common one for each rating.
+
+        Raises:
+            UserError: there are no training questions.
+        """
+        if not train.answers:
+            raise UserError(f"train: no {self.reference} to count the most common of: check the data's split")
+        most = Counter(train.answers).most_common(1)[0][0]
+        by_rating: dict[float, Counter[str]] = {}
+        for rating, answer in zip(train.label.tolist(), train.answers, strict=True):
+            by_rating.setdefault(rating, Counter())[answer] += 1
+        common = {rating: counts.most_common(1)[0][0] for rating, counts in by_rating.items()}
+        return {
+            "most_common": [most] * len(questions),
+            "most_common_of_rating": [common.get(rating, most) for rating in questions.label.tolist()],
+        }
+
+
+def _plain(name: str, value: float, texts: Sequence[str]) -> Plain:
+    if math.isnan(value):
+        return Plain(name, None, reason="no texts are long enough" if texts else "no rows")
+    return Plain(name, value, higher_is_better=name in ("bleu", "distinct_1", "distinct_2"))

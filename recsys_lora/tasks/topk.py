@@ -1,0 +1,185 @@
+"""Which of these candidates does the user like next? One is right, the others are sampled.
+
+Scored without decoding: each candidate's title by its log-likelihood after the prompt, or each candidate's letter by
+one logit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_lora.data.prepared import PreparedData, Rows
+from recsys_lora.data.schema import SplitName
+from recsys_lora.errors import UserError
+from recsys_lora.evaluation.statistics import Mean, Statistic
+from recsys_lora.metrics.ranking import hit_rate_at, mrr, ndcg_at
+from recsys_lora.prompts.template import CANDIDATES, Template, slots
+from recsys_lora.tasks.negatives import NegativeSampler, Sampling
+from recsys_lora.tasks.question import Questions
+from recsys_lora.tasks.scale import RatingScale
+from recsys_lora.tasks.task import Floats, Output, Task, generator, letter, report_left_out, sample
+from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveInt
+
+Scoring = Literal["title_likelihood", "option_letter"]
+
+
+class TopK(Task):
+    """Sequential recommendation among candidates.
+
+    Valid and test ask for each user's last positive in the split, train for the last few with enough history.
+
+    Args:
+        text: see `Task`; both prompts hold `{candidates}`.
+        collaborative: see `Task`; each candidate has its own <item>.
+        train_share: see `Task`.
+        candidates: C, the right one included; part of the metrics' names.
+        sampling: of the others: `uniform`, or `popularity`, as often as they occur in train; part of the names, too.
+        scoring: `title_likelihood` or `option_letter`.
+        length_normalised: the mean instead of the sum of a title's token log-likelihoods.
+        end_token: let the end-of-text token be part of each title, so that no title is the beginning of another.
+        train_per_user: training questions of a user at most, the latest; None for all.
+        min_history: positives before a training question at least.
+        cutoffs: the k of HR@k and NDCG@k.
+        authors_negatives: sample from all items, a user's other positives included, as the authors' code does.
+
+    Raises:
+        UserError: fewer than two candidates, or prompts that do not show them.
+    """
+
+    name: ClassVar[str] = "topk"
+
+    def __init__(
+        self,
+        text: Template,
+        collaborative: Template,
+        train_share: NonNegativeFloat = 1.0,
+        candidates: PositiveInt = 10,
+        sampling: Sampling = "uniform",
+        scoring: Scoring = "title_likelihood",
+        length_normalised: bool = True,
+        end_token: bool = True,
+        train_per_user: PositiveInt | None = 10,
+        min_history: NonNegativeInt = 1,
+        cutoffs: Sequence[int] = (1, 3, 5),
+        authors_negatives: bool = False,
+    ) -> None:
+        super().__init__(text, collaborative, train_share)
+        if candidates < 2:
+            raise UserError("task topk: candidates=1: nothing to choose from: set it to 2 or more")
+        if any(CANDIDATES not in slots(prompt.text) for prompt in (text, collaborative)):
+            raise UserError("task topk: a prompt without the slot {candidates}: put it into text and no_history")
+        if wrong := [k for k in cutoffs if not 0 < k < candidates]:
+            raise UserError(f"task topk: cutoffs {wrong}: each k lies between 1 and candidates - 1 = {candidates - 1}")
+        self.kind = "choice" if scoring == "option_letter" else "candidates"
+        self.candidates, self.sampling, self.length_normalised = candidates, sampling, length_normalised
+        self.cutoffs, self.authors_negatives = tuple(cutoffs), authors_negatives
+        self.train_per_user, self.min_history, self._end_token = train_per_user, min_history, end_token
+
+    @property
+    def end_token(self) -> bool:
+        """Whether titles end with the end-of-text token."""
+        return self._end_token
+
+    @property
+    def answer_room(self) -> int:
+        """A title, and what joins it with the prompt and ends it."""
+        return 0 if self.kind == "choice" else self.text.title_tokens + 4
+
+    def choices(self, scale: RatingScale) -> tuple[str, ...] | None:
+        """Return the candidates' letters where these are the answers."""
+        return tuple(map(letter, range(self.candidates))) if self.kind == "choice" else None
+
+    def words(self, scale: RatingScale) -> dict[str, str]:
+        """Return the scale's ends, and as `{answer}` what the candidates are named by: title or letter."""
+        return {**scale.words, "answer": "letter" if self.kind == "choice" else "title"}
+
+    def questions(
+        self, data: PreparedData, scale: RatingScale, split: SplitName, limit: int | None, seed: int
+    ) -> Questions:
+        """Return a question for each user's last positives in the split, its candidates in random order.
+
+        Raises:
+            UserError: the catalogue is too small to sample from.
+        """
+        random = generator(self.name, split, seed)
+        rows = self._last_positives(data.rows(split), split)
+        sampler = NegativeSampler(data, split, self.sampling, self.authors_negatives)
+        count = self.candidates - 1
+        enough = sampler.available(rows.user) >= count
+        reason = f"the user likes all but fewer than {count} items"
+        report_left_out(self.name, split, reason, int((~enough).sum()), len(rows))
+        if len(rows) and not enough.any():
+            raise UserError(
+                f"task topk: no user has {count} items left to sample in {split} ({data.num_items} items): "
+                f"lower candidates={self.candidates}"
+            )
+        rows = rows.take(enough)
+        rows = rows.take(sample(len(rows), limit, random))
+        drawn = sampler.draw(rows.user, rows.item, count, random)
+        items = random.permuted(np.concatenate([rows.item[:, None], drawn], axis=1), axis=1)  # (n, C)
+        target = (items == rows.item[:, None]).argmax(axis=1)
+        questions = Questions.of(rows, target, np.ones(len(rows)))
+        return replace(questions, items=items, suffix=self._suffix)
+
+    @property
+    def _suffix(self) -> str:
+        return f"_of{self.candidates}_{self.sampling}" + ("_any" if self.authors_negatives else "")
+
+    def _last_positives(self, rows: Rows, split: SplitName) -> Rows:
+        positives = rows.take(rows.label > 0)
+        per_user: int | None = 1
+        if split == "train":
+            per_user = self.train_per_user
+            enough = positives.position >= self.min_history
+            reason = f"fewer than {self.min_history} earlier positives"
+            report_left_out(self.name, split, reason, int((~enough).sum()), len(positives))
+            positives = positives.take(enough)
+        if per_user is None:
+            return positives
+        return positives.take(from_the_end(positives.user) < per_user)
+
+    def predict(self, raw: Floats | Sequence[str], questions: Questions, scale: RatingScale) -> Floats:
+        """Return scores (n, C), -inf where there is no candidate."""
+        scores = np.asarray(raw, dtype=np.float64)
+        return np.where(questions.items > 0, scores[:, : questions.items.shape[1]], -np.inf)
+
+    def from_encoder(self, scores: Floats) -> Floats:
+        """Return the scores as they are."""
+        return scores
+
+    def measures(self, questions: Questions, output: Output) -> list[Statistic]:
+        """Return HR@k, NDCG@k and MRR; ties count against the model."""
+        score = np.asarray(output, dtype=np.float64)
+        right = np.arange(score.shape[1]) == questions.target[:, None]  # (n, C)
+        suffix, user = questions.suffix, questions.user
+        found: list[Statistic] = [
+            Mean(f"hr@{k}{suffix}", user, hit_rate_at(score, right, k), higher_is_better=True) for k in self.cutoffs
+        ]
+        found += [
+            Mean(f"ndcg@{k}{suffix}", user, ndcg_at(score, right, k), higher_is_better=True)
+            for k in self.cutoffs
+            if k > 1  # NDCG@1 is HR@1
+        ]
+        return [*found, Mean(f"mrr{suffix}", user, mrr(score, right), higher_is_better=True)]
+
+    def trivial(
+        self, data: PreparedData, scale: RatingScale, questions: Questions, train: Questions
+    ) -> dict[str, Output]:
+        """Return seeded random scores, and each candidate's count in train (ties in random order)."""
+        chance = np.random.default_rng(0).random(questions.items.shape)
+        there = questions.items > 0
+        count = data.train_counts()[1][questions.items]
+        return {
+            "random": np.where(there, chance, -np.inf),
+            "popularity": np.where(there, count + chance, -np.inf),  # counts are whole: chance decides ties alone
+        }
+
+
+def from_the_end(user: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many rows of the same user follow each row (n,); a user's rows stand together."""
+    last = np.flatnonzero(np.r_[user[1:] != user[:-1], True]) if len(user) else np.zeros(0, dtype=np.int64)
+    ends = last[np.searchsorted(last, np.arange(len(user)))]
+    return np.asarray(ends - np.arange(len(user)), dtype=np.int64)
