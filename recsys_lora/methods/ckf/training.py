@@ -60,4 +60,4 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
 
 def nothing_of(parameters: Iterable[nn.Parameter]) -> Tensor:
     """Return a zero that depends on all of the parameters, for processes that wait for each one's gradient."""
-    return torch.stack([0 * parameter.sum() for parameter in parameters]).sum()
+    return sum((0 * parameter.sum() for parameter in parameters), torch.zeros(()))

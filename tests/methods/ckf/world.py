@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from recsys_lora.data.batch import PromptSet
-from recsys_lora.data.loader import BatchOrder, ScoreLoader, TrainLoader
+from recsys_lora.data.loader import BatchOrder, ScoreLoader, Share, TrainLoader
 from recsys_lora.data.pairs import PairSet
 from recsys_lora.llm.answer import ResolvedChoices
 from recsys_lora.llm.tiny import TinySource
@@ -128,7 +128,9 @@ class Questions(lightning.LightningDataModule):
         self.pairs, self.pad_id, self.batch_rows = pairs(rows, **knobs), pad_id, batch_rows
 
     def train_dataloader(self):
-        return TrainLoader(self.pairs, BatchOrder(self.pairs.lengths, self.batch_rows, seed=3), self.pad_id, "right")
+        order = BatchOrder(self.pairs.lengths, self.batch_rows, seed=3)
+        share = Share(self.trainer.global_rank, self.trainer.world_size)
+        return TrainLoader(self.pairs, order, self.pad_id, "right", share)
 
     def val_dataloader(self):
         return ScoreLoader(self.pairs.collaborative, 256, self.pad_id, "right")
