@@ -120,7 +120,8 @@ class Encoder:
             if len(ids) <= limit:
                 counts[SHORTENED] += 1
                 return ids
-        counts[SHORTENED] += bool(shown)
+        if shown:
+            counts[SHORTENED] += 1
         return self._cut(template, example, limit, counts)
 
     def _cut(self, template: Template, example: Example, limit: int, counts: Counter[str]) -> list[int]:

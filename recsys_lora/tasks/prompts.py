@@ -62,7 +62,7 @@ class TaskPrompts:
         self.choices: ResolvedChoices | None = (
             None if answers is None else ChoiceAnswer(answers).resolve(self.tokenizer, self.ending)
         )
-        self.words = {**words, **task.words(scale)}
+        self.words = {**words, **task.slots(scale)}
         self.encoder = encode.Encoder(
             tokenizer=self.tokenizer,
             words=self.words,

@@ -99,7 +99,7 @@ class Task:
         """Return the K answers of a `choice` task, None for others."""
         return None
 
-    def words(self, scale: RatingScale) -> dict[str, str]:
+    def slots(self, scale: RatingScale) -> dict[str, str]:
         """Return words for the prompts' slots, beside the data set's own: `{lowest}` and `{highest}` of the scale."""
         return scale.words
 

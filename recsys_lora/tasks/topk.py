@@ -92,7 +92,7 @@ class TopK(Task):
         """Return the candidates' letters where these are the answers."""
         return tuple(map(letter, range(self.candidates))) if self.kind == "choice" else None
 
-    def words(self, scale: RatingScale) -> dict[str, str]:
+    def slots(self, scale: RatingScale) -> dict[str, str]:
         """Return the scale's ends, and as `{answer}` what the candidates are named by: title or letter."""
         return {**scale.words, "answer": "letter" if self.kind == "choice" else "title"}
 

@@ -3,7 +3,7 @@ import pytest
 
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import train_tokenizer
-from recsys_lora.prompts.encode import CUT_TITLE, SHORTENED, Encoder, beginning
+from recsys_lora.prompts.encode import CUT_TEXT, CUT_TITLE, SHORTENED, Encoder, beginning, with_answers
 from recsys_lora.prompts.template import SOFT, Example, Template
 
 WORDS = {"item": "movie", "items": "movies"}
@@ -98,6 +98,45 @@ def test_a_chat_template_wraps_the_prompt(tokenizer):
 
 def test_no_examples_give_no_prompts(tokenizer):
     assert len(encode(tokenizer, [])) == 0
+
+
+CUT = Template("{review} {title} {candidates} A:", "{review} {title} {candidates} A:", candidate="{letter}) {title}")
+
+
+def long_example(review, title, *candidates):
+    entries = [{"title": name, "letter": letter} for name, letter in zip(candidates, "ABC", strict=False)]
+    return [Example((), {"review": review, "title": title}, entries)]
+
+
+def test_of_several_long_texts_the_longest_is_cut_first(tokenizer):
+    case = long_example("Heat " * 60, "Alien", "Piano", "Alien")
+    encoded = encode(tokenizer, case, template=CUT, max_tokens=60)
+    text = tokenizer.decode(encoded[0].tolist())
+    assert 50 < len(encoded[0]) <= 60
+    assert text.endswith(" Alien A) Piano; B) Alien A:")
+    assert encoded.counts == {CUT_TEXT: 1}
+
+
+def test_equally_long_candidates_are_cut_alike(tokenizer):
+    case = long_example("", "Alien", "Heat " * 30, "Heat " * 30, "Piano")
+    text = tokenizer.decode(encode(tokenizer, case, template=CUT, max_tokens=60)[0].tolist())
+    first, second = text.split("A) ")[1].split(" A:")[0].split("; ")[:2]
+    assert first == second.removeprefix("B) ")
+    assert first.count("Heat") > 5
+    assert text.endswith("; C) Piano A:")
+
+
+def test_answers_follow_their_prompts_and_soft_tokens_stay(tokenizer):
+    template = Template("<user> {history} {title}", "<user> {title}", soft_tokens=["user"])
+    plain = encode(tokenizer, examples(["Alien"], []), template=template)
+    longer = with_answers(plain, [[4, 5], []])
+    assert longer[0].tolist() == [*plain[0].tolist(), 4, 5]
+    assert longer[1].tolist() == plain[1].tolist()
+    assert np.array_equal(longer.soft_positions, plain.soft_positions)
+
+
+def test_no_prompts_have_no_answers(tokenizer):
+    assert len(with_answers(encode(tokenizer, []), [])) == 0
 
 
 class BeginsWithBos:

@@ -73,3 +73,33 @@ def test_an_unknown_slot_is_named_with_those_that_exist():
 def test_the_ending_is_what_follows_the_last_slot():
     assert Template(TEXT, NONE).ending == '"? \n#Answer:'
     assert Template("{title} <user>, so:", "{title} <user>, so:", soft_tokens=["user"]).ending == ", so:"
+
+
+def test_candidates_are_listed_each_with_its_soft_token():
+    template = Template(
+        "<user> {history}: {candidates}?",
+        "<user> {candidates}?",
+        item="{title}",
+        candidate="{letter}) {title} <item>",
+        soft_tokens=["item", "user"],
+    )
+    listed = [{"title": "a <item>", "letter": "A"}, {"title": "{b}", "letter": "B"}]
+    case = Example([{"title": "h"}], {"title": "a"}, listed)
+    assert template.soft_names == ["user", "item"]
+    assert template.render(case, WORDS) == f"{SOFT} h: A) a <item> {SOFT}; B) {{b}} {SOFT}?"
+    assert template.render(case, WORDS, 0) == f"{SOFT} A) a <item> {SOFT}; B) {{b}} {SOFT}?"
+
+
+@pytest.mark.parametrize(
+    ("text", "none", "candidate"),
+    [("{candidates}", "{candidates}", None), ("{title}", "{title}", "{title}"), ("{candidates}", "a", "{title}")],
+)
+def test_a_list_of_candidates_needs_its_slot_and_its_wording(text, none, candidate):
+    with pytest.raises(UserError, match=r"model\.prompt\.candidate"):
+        Template(text, none, candidate=candidate)
+
+
+def test_there_is_an_ending_with_and_without_history():
+    template = Template("{history} <user>, A:", "None <user> {title}: A:", soft_tokens=["user"])
+    assert template.endings == (", A:", ": A:")
+    assert Template("{history}{title}", "x").endings == ("", "x")

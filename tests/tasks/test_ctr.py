@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+
+from recsys_lora.errors import UserError
+from recsys_lora.metrics.ranking import auc
+from recsys_lora.tasks.ctr import NO, YES, ClickThrough
+from recsys_lora.tasks.task import select
+from tests.tasks import world
+
+
+def task(**knobs):
+    return ClickThrough(**world.prompts(), **knobs)
+
+
+def ask(data, split="test", limit=None, seed=0, **knobs):
+    return task(**knobs).questions(data, world.SCALE, split, limit, seed)
+
+
+def test_rated_questions_are_the_labelled_rows_of_the_split():
+    data = world.many()
+    rows, questions = data.rows("train"), ask(data, "train")
+    assert questions.row.tolist() == rows.row.tolist()
+    assert questions.items[:, 0].tolist() == rows.item.tolist()
+    assert questions.label.tolist() == rows.label.tolist()
+    assert questions.target.tolist() == [YES if label else NO for label in rows.label]
+    assert questions.suffix == ""
+
+
+def test_a_split_with_one_test_row_a_user_gets_sampled_negatives():
+    data = world.many(split="leave_last_out")
+    questions = ask(data)
+    rows = data.rows("test")
+    assert len(questions) == 5 * len(rows)
+    positive = questions.label == 1
+    assert questions.row[positive].tolist() == rows.row.tolist()
+    assert questions.item[positive].tolist() == rows.item.tolist()
+    assert (questions.user.reshape(-1, 5) == rows.user[:, None]).all()
+    assert (questions.position.reshape(-1, 5) == rows.position[:, None]).all()
+    liked = data.history.last(questions.user, np.full(len(questions), 6), 6)
+    assert not (liked[~positive] == questions.item[~positive, None]).any()
+
+
+def test_negatives_are_sampled_or_not_as_asked():
+    assert len(ask(world.many(), negatives="sampled", ctr_negatives=2)) == 3 * 30
+    assert len(ask(world.many(split="leave_last_out"), negatives="rated")) == 30
+
+
+def test_training_has_its_own_number_of_negatives():
+    assert len(ask(world.many(split="leave_last_out"), "train", train_negatives=2)) == 3 * 4 * 30
+
+
+def test_a_limit_keeps_the_order_and_whole_groups():
+    data = world.many(split="leave_last_out")
+    questions = ask(data, limit=23)
+    assert len(questions) == 20
+    assert (np.diff(questions.row) >= 0).all()
+    assert questions.label.reshape(-1, 5).sum(axis=1).tolist() == [1.0] * 4
+    rated = ask(world.many(), "train", limit=17)
+    assert len(rated) == 17
+    assert (np.diff(rated.row) > 0).all()
+
+
+def test_the_seed_decides_and_splits_draw_differently():
+    data = world.many(split="leave_last_out")
+    assert np.array_equal(ask(data).items, ask(data).items)
+    assert not np.array_equal(ask(data).items, ask(data, seed=1).items)
+
+
+def test_the_score_is_the_logit_of_yes_less_that_of_no():
+    questions = ask(world.many()).take(np.arange(2))
+    raw = np.array([[3.0, 1.0], [-1.0, 0.5]])
+    assert task().predict(raw, questions, world.SCALE).tolist() == [2.0, -1.5]
+
+
+def test_metrics_of_sampled_negatives_carry_their_number():
+    data = world.many(split="leave_last_out")
+    questions = ask(data)
+    score = np.random.default_rng(0).normal(size=len(questions))
+    found = {one.name: one.value() for one in task().measures(questions, score)}
+    assert list(found) == ["auc_neg4", "uauc_neg4"]
+    assert found["auc_neg4"] == auc(questions.label, score)
+    assert ask(data, authors_negatives=True).suffix == "_neg4_any"
+
+
+def test_trivial_predictors_count_training_rows():
+    data = world.data(
+        [(1, 1, 5, "train"), (1, 2, 1, "train"), (2, 1, 5, "train"), (2, 2, 5, "test"), (2, 1, 1, "test")]
+    )
+    questions, train = ask(data), ask(data, "train")
+    found = task().trivial(data, world.SCALE, questions, train)
+    assert len(set(found["constant"].tolist())) == 1
+    assert found["popularity"].tolist() == [1.0, 2.0]
+    assert found["item_mean"][0] < found["constant"][0] < found["item_mean"][1]
+    assert select(found["popularity"], np.array([False, True])).tolist() == [2.0]
+
+
+def test_too_small_a_catalogue_is_refused():
+    data = world.data([(1, 1, 5, "train"), (1, 2, 5, "test")], split="leave_last_out", items=3)
+    with pytest.raises(UserError, match="task ctr: no user has 4 items left to sample in test"):
+        ask(data)
+
+
+def test_a_user_who_likes_nearly_all_is_left_out_and_named_in_the_log(caplog):
+    rows = [(1, item, 5, "test") for item in range(1, 39)] + [(2, 1, 5, "test")]
+    with caplog.at_level("INFO"):
+        questions = ask(world.data(rows), negatives="sampled")
+    assert set(questions.user.tolist()) == {2}
+    assert "38 of 39 rows left out: the user likes all but fewer than 4 items" in caplog.text

@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+
+from recsys_lora.errors import UserError
+from recsys_lora.llm.tiny import TinySource
+from recsys_lora.tasks.ctr import ClickThrough
+from recsys_lora.tasks.explanation import Explanation
+from recsys_lora.tasks.prompts import TaskPrompts
+from recsys_lora.tasks.rating import Rating
+from recsys_lora.tasks.review_rating import ReviewRating
+from recsys_lora.tasks.topk import TopK
+from tests.tasks import world
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return TinySource().load([world.title(item) for item in range(1, world.ITEMS + 1)], "cpu")
+
+
+def made(task, data, backbone, number=2):
+    return TaskPrompts(data, task, number, backbone, world.WORDS, world.SCALE, 4)
+
+
+def texts(backbone, prompts):
+    return [backbone.tokenizer.decode(prompts.prompts[index].tolist()) for index in range(len(prompts))]
+
+
+def test_a_prompt_shows_the_users_own_earlier_positives_and_no_later_ones(backbone):
+    data, task = world.many(), Rating(**world.prompts(item="{title}={rating}"))
+    questions = task.questions(data, world.SCALE, "train", None, 0)
+    prompts = made(task, data, backbone).set(questions, "text", True, show=False)
+    table = data.interactions.to_dicts()
+    for row, text in zip(questions.row.tolist(), texts(backbone, prompts), strict=True):
+        earlier = [r for r in table[:row] if r["user"] == table[row]["user"] and r["label"]][-3:]
+        shown = ", ".join(f"{world.title(r['item'])}={r['rating']:g}" for r in earlier)
+        start = f"Liked {shown}." if earlier else "None."
+        assert text == f"{start} {world.title(table[row]['item'])}? #Answer:"
+
+
+def test_the_encoder_reads_the_same_users_history(backbone):
+    data, task = world.many(), Rating(**world.prompts())
+    questions = task.questions(data, world.SCALE, "test", None, 0)
+    prompts = made(task, data, backbone).set(questions, "collaborative", False, show=False)
+    assert np.array_equal(prompts.history, data.history.last(questions.user, questions.position, 4))
+    assert np.array_equal(prompts.row, questions.row)
+    assert prompts.task.tolist() == [2] * len(questions)
+    assert prompts.answer_tokens.tolist() == [0] * len(questions)
+
+
+def test_both_versions_ask_the_same_and_only_one_has_soft_tokens(backbone):
+    data, task = world.many(), ClickThrough(**world.prompts())
+    prompts, questions = made(task, data, backbone), task.questions(data, world.SCALE, "test", 4, 0)
+    text = prompts.set(questions, "text", True, show=False)
+    soft = prompts.set(questions, "collaborative", True, show=False)
+    assert text.prompts.soft_positions.shape == (4, 0)
+    assert soft.prompts.soft_positions.shape == (4, 2)
+    assert prompts.choices.pieces == ["ĠYes", "ĠNo"]
+    assert all(one.endswith("#Answer:") for one in texts(backbone, text) + texts(backbone, soft))
+
+
+def test_candidates_are_listed_in_order_each_with_its_own_soft_token(backbone):
+    data, task = world.many(), TopK(**world.listed(), candidates=4, cutoffs=[1])
+    prompts, questions = made(task, data, backbone), task.questions(data, world.SCALE, "test", 3, 0)
+    text = texts(backbone, prompts.set(questions, "text", False, show=False))
+    soft = prompts.set(questions, "collaborative", False, show=False)
+    for items, one in zip(questions.items.tolist(), text, strict=True):
+        shown = "; ".join(f"{letter}) {world.title(item)}" for letter, item in zip("ABCD", items, strict=True))
+        assert f"Of {shown}?" in one
+    assert (soft.prompts.soft_positions >= 0).sum(axis=1).tolist() == [5] * 3
+    assert np.array_equal(soft.items, questions.items)
+
+
+def test_the_answer_among_candidates_is_the_right_title_and_the_end(backbone):
+    data, task = world.many(), TopK(**world.listed(), candidates=4, cutoffs=[1])
+    prompts, questions = made(task, data, backbone), task.questions(data, world.SCALE, "test", 5, 0)
+    bare = prompts.set(questions, "text", False, show=False)
+    full = prompts.set(questions, "text", True, show=False)
+    continuations = prompts.continuations(questions)
+    for index in range(5):
+        answer = full.prompts[index][-full.answer_tokens[index] :].tolist()
+        assert answer == continuations[index][questions.target[index]]
+        assert full.prompts[index].tolist() == bare.prompts[index].tolist() + answer
+        title = world.title(int(questions.item[index]))
+        assert backbone.tokenizer.decode(answer) == f" {title}{backbone.tokenizer.eos_token}"
+        # The pieces are those of the whole text.
+        whole = backbone.tokenizer(texts(backbone, full)[index], add_special_tokens=False)["input_ids"]
+        assert whole == full.prompts[index].tolist()
+
+
+def test_titles_may_go_without_an_end(backbone):
+    data, task = world.many(), TopK(**world.listed(), candidates=4, cutoffs=[1], end_token=False)
+    questions = task.questions(data, world.SCALE, "test", 1, 0)
+    [[first, *_]] = made(task, data, backbone).continuations(questions)
+    assert backbone.tokenizer.decode(first) == f" {world.title(int(questions.items[0, 0]))}"
+
+
+def test_padding_among_candidates_has_no_continuation(backbone):
+    data, task = world.many(), TopK(**world.listed(), candidates=4, cutoffs=[1])
+    questions = task.questions(data, world.SCALE, "test", 1, 0)
+    questions.items[0] = [3, 5, 0, 0]
+    assert len(made(task, data, backbone).continuations(questions)[0]) == 2
+
+
+def test_an_item_without_a_title_is_named_unknown(backbone):
+    titles = [None, *(world.title(item) for item in range(2, world.ITEMS + 1))]
+    data = world.data([(1, 2, 5, "train"), (1, 1, 5, "test")], titles=titles)
+    task = TopK(**world.listed(), candidates=4, cutoffs=[1])
+    questions = task.questions(data, world.SCALE, "test", None, 0)
+    prompts = made(task, data, backbone).set(questions, "text", True, show=False)
+    assert texts(backbone, prompts)[0].endswith(" unknown movie</s>")
+
+
+def test_option_letters_are_choices(backbone):
+    data, task = world.many(), TopK(**world.listed(), candidates=4, cutoffs=[1], scoring="option_letter")
+    prompts = made(task, data, backbone)
+    assert prompts.choices.pieces == ["ĠA", "ĠB", "ĠC", "ĠD"]
+    questions = task.questions(data, world.SCALE, "test", None, 0)
+    assert not prompts.set(questions, "text", True, show=False).answer_tokens.any()
+
+
+REVIEWS = {"summary": ['A "good" </s> one', "word " * 80], "review": ["good " * 400, "short"]}
+ROWS = [(1, 1, 5, "train"), (1, 2, 2, "test")]
+
+
+def test_a_text_answer_ends_in_the_end_token_and_keeps_to_its_length(backbone):
+    data = world.data(ROWS, **REVIEWS)
+    task = Explanation(**world.prompts("{title} {rating}?"), words=80, answer_tokens=12)
+    for split in ("train", "test"):
+        questions = task.questions(data, world.SCALE, split, None, 0)
+        prompts = made(task, data, backbone).set(questions, "text", True, show=False)
+        answer = prompts.prompts[0][-prompts.answer_tokens[0] :].tolist()
+        assert len(answer) <= 12
+        assert answer.count(backbone.tokenizer.eos_token_id) == 1  # the end, and none from the review itself
+        assert answer[-1] == backbone.tokenizer.eos_token_id
+
+
+def test_a_long_review_is_cut_and_the_question_never(backbone):
+    data, small = world.data(ROWS, **REVIEWS), TinySource(context=100).load([world.title(1)], "cpu")
+    task = ReviewRating(**world.prompts("{title}, {review} Stars?"), words=400)
+    questions = task.questions(data, world.SCALE, "train", None, 0)
+    prompts = made(task, data, small).set(questions, "collaborative", True, show=False)
+    assert prompts.prompts.lengths[0] <= 100
+    [text] = texts(small, prompts)
+    assert "Film 1, good good" in text
+    assert text.endswith(" Stars? <pad> #Answer:")
+    assert prompts.prompts.counts == {"prompts with a cut text": 1}
+
+
+def test_an_answer_leaves_room_for_itself(backbone):
+    data, small = world.many(), TinySource(context=120).load([world.title(1)], "cpu")
+    task = Explanation(**world.prompts("{title} {rating}?", history_items=50), answer_tokens=40)
+    data = world.data([(1, item, 5, "train") for item in range(1, 39)], summary=["word " * 90] * 38)
+    questions = task.questions(data, world.SCALE, "train", None, 0)
+    prompts = made(task, data, small).set(questions, "text", True, show=False)
+    assert prompts.prompts.lengths.max() <= 120
+    assert prompts.answer_tokens.max() == 40
+
+
+def test_data_without_titles_are_refused(backbone):
+    data = world.data(ROWS, titles=[None] * world.ITEMS)
+    with pytest.raises(UserError, match="data=small has no titles"):
+        made(Rating(**world.prompts()), data, backbone)

@@ -1,0 +1,51 @@
+"""The tasks' own yaml files: what they call takes what they give, and both prompts can be written."""
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from recsys_lora.config.check import mismatches
+from recsys_lora.config.location import conf_dir
+from recsys_lora.llm.tiny import TinySource
+from recsys_lora.tasks.prompts import TaskPrompts
+from tests.tasks import world
+
+NAMES = ("ctr", "topk", "rating", "explanation", "review_rating")
+DATA = world.data(
+    [(1, item, 4 + item % 2, "train") for item in range(1, 13)] + [(1, 13, 5, "valid"), (1, 14, 5, "test")],
+    review=["good and bad"] * 14,
+    summary=["good"] * 14,
+)
+
+
+def config(name):
+    return OmegaConf.load(conf_dir() / "model" / "task" / f"{name}.yaml")
+
+
+def test_every_task_has_a_yaml():
+    assert sorted(NAMES) == sorted(path.stem for path in (conf_dir() / "model" / "task").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tasks_yaml_fits_the_signatures_it_ends_in(name):
+    assert not list(mismatches({"task": OmegaConf.to_container(config(name), resolve=True)}))
+    wrong = OmegaConf.to_container(OmegaConf.merge(config(name), {"train_share": -1}), resolve=True)
+    assert len(list(mismatches({"task": wrong}))) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tasks_prompts_can_be_written_in_both_versions(name):
+    task = instantiate(config(name))
+    assert task.name == name
+    backbone = TinySource(context=2048).load(DATA.titles[1:], "cpu")
+    prompts = TaskPrompts(DATA, task, 0, backbone, world.WORDS, world.SCALE, 3)
+    questions = task.questions(DATA, world.SCALE, "test", 1, 0)
+    text = backbone.tokenizer.decode(prompts.set(questions, "text", False, show=False).prompts[0])
+    soft = prompts.set(questions, "collaborative", False, show=False)
+    assert "{" not in text
+    assert "<user>" not in text
+    assert "Film 14" in text
+    shown = task.collaborative.history_items > 0
+    assert ("Film 13" in text) == shown
+    assert (soft.prompts.soft_positions >= 0).all()
+    assert soft.prompts.soft_positions.shape[1] == 1 + questions.items.shape[1]
