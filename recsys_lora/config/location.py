@@ -7,6 +7,7 @@ GROUPS = (
     "data",
     "cf",
     "llm",
+    "lora",
     "trainer",
     "budget",
     "logger",

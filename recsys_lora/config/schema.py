@@ -11,6 +11,7 @@ PLAIN: dict[str, Any] = {
     "seed": NonNegativeInt,
     "name": str,
     "tags": list[str],
+    "tasks": list[str] | None,
     "ckpt_path": str | None,
     "train": bool,
     "test": bool,

@@ -38,6 +38,7 @@ class LLMModule(lightning.LightningModule):
     needs_backbone: ClassVar[bool] = True
     needs_encoder: ClassVar[bool] = False
     trains: ClassVar[bool] = True
+    multi_task: ClassVar[bool] = False
     padding: ClassVar[Padding] = "right"
 
     def __init__(

@@ -33,7 +33,7 @@ def score_rows(
     Returns:
         (n,) scores.
     """
-    share = Share(distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else Share()
+    share = own_share()
     show = show and share.rank == 0
     prompts = datamodule.build(rows, show=show)
     if shuffle_users is not None:
@@ -49,10 +49,15 @@ def score_rows(
             advance(len(batch), "")
     module.train(was_training)
     result = np.full(len(rows), np.nan)
-    for part_places, part_scores in _gathered((places, scores), share):
+    for part_places, part_scores in gathered((places, scores), share):
         if part_places:
             result[np.concatenate(part_places)] = np.concatenate(part_scores)
     return result
+
+
+def own_share() -> Share:
+    """Return this process's part of the work, where `torch.distributed` runs."""
+    return Share(distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else Share()
 
 
 def rows_of_others(user: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
@@ -76,7 +81,8 @@ def rows_of_others(user: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     return rows
 
 
-def _gathered(value: Any, share: Share) -> list[tuple[list[Any], list[Any]]]:
+def gathered(value: tuple[list[Any], list[Any]], share: Share) -> list[tuple[list[Any], list[Any]]]:
+    """Return what every process has: the places of its rows and their results."""
     if share.world == 1:
         return [value]
     everyone: list[Any] = [None] * share.world

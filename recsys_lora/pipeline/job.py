@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from recsys_lora.pipeline.config import Config, plain
 from recsys_lora.pipeline.method import Method, load_backbone, method_stage
 from recsys_lora.pipeline.preparation import prepare_stage
 from recsys_lora.pipeline.quiet import quiet_libraries
-from recsys_lora.pipeline.reporting import report
+from recsys_lora.pipeline.reporting import report, report_tasks
+from recsys_lora.pipeline.task_testing import TaskTests
+from recsys_lora.pipeline.tasks import choose_tasks
 from recsys_lora.pipeline.testing import TestRows
 from recsys_lora.report.environment import environment
 
@@ -68,6 +71,7 @@ def execute(config: Config, folder: Path) -> Outcome:
     kind = get_object(config["model"]["_target_"])
     clock = _Clock()
     data = prepare_stage(config, store)
+    config = choose_tasks(config, data)
     clock.lap("prepare")
     collaborative = cf_stage(config, store, data, folder) if kind.needs_encoder else None
     clock.lap("cf")
@@ -77,10 +81,24 @@ def execute(config: Config, folder: Path) -> Outcome:
     clock.lap("method")
     metrics = None
     if config["test"]:
-        tests = TestRows(config, store, data)
-        metrics = report(config, folder, tests, collaborative, method, clock.seconds)
+        metrics = _tested(config, folder, store, data, collaborative, method, clock.seconds)
         log.info("results are in %s", folder)
     return Outcome(data, collaborative, method, metrics)
+
+
+def _tested(
+    config: Config,
+    folder: Path,
+    store: ArtifactStore,
+    data: PreparedData,
+    collaborative: Collaborative | None,
+    method: Method | None,
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    if method is not None and collaborative is not None and method.module.multi_task:
+        questions = TaskTests(config, store, data, collaborative, method)
+        return report_tasks(config, folder, questions, collaborative, method, seconds)
+    return report(config, folder, TestRows(config, store, data), collaborative, method, seconds)
 
 
 class _Clock:

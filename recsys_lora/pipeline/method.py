@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning
 import torch
+from hydra.utils import get_object
 
 from recsys_lora.callbacks.checkpoint import BEST, LAST
 from recsys_lora.callbacks.loggers import close
@@ -17,15 +18,19 @@ from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.files import file_sha256, read_json, write_bytes, write_json
 from recsys_lora.llm.backbone import Backbone
+from recsys_lora.methods.base import LLMModule
 from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_checkpoint
 from recsys_lora.methods.llm_module import LLMRecommender
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.config import Config, build
+from recsys_lora.pipeline.tasks import assemble_tasks
+from recsys_lora.tasks.module import TaskData
 
 WEIGHTS, RECORD = "trained.ckpt", "training.json"
 DECIDING_CALLBACKS = {"checkpoint", "stop_early"}  # the others watch and write
 IGNORED_TRAINER = {"enable_progress_bar", "enable_model_summary", "log_every_n_steps", "profiler"}
+RunData = PromptData | TaskData
 log = logging.getLogger(__name__)
 
 
@@ -40,8 +45,8 @@ class Method:
         training: the record of its training; empty where there was none.
     """
 
-    module: LLMRecommender
-    datamodule: PromptData
+    module: LLMModule
+    datamodule: RunData
     key: str
     training: dict[str, Any]
 
@@ -115,8 +120,11 @@ def method_stage(
 
 def assemble(
     config: Config, data: PreparedData, collaborative: Collaborative | None, backbone: Backbone
-) -> tuple[LLMRecommender, PromptData]:
+) -> tuple[LLMModule, RunData]:
     """Return the untrained method and the rows of its run."""
+    if get_object(config["model"]["_target_"]).multi_task:
+        assert collaborative is not None
+        return assemble_tasks(config, data, collaborative, backbone)
     factory, node = build(config["model"]), config["data"]
     parts: dict[str, Any] = {"backbone": backbone, "identity": {"data": data.key}}
     if collaborative is not None:
@@ -135,13 +143,13 @@ def assemble(
     return module, datamodule
 
 
-def _check_training_state(path: Path, module: LLMRecommender) -> None:
+def _check_training_state(path: Path, module: LLMModule) -> None:
     """Refuse to go on from a checkpoint of something else, or from one that holds weights alone."""
     if "optimizer_states" not in read_checkpoint(path, module, module.identity):
         raise UserError(f"{path}: holds weights alone: go on from a run's last.ckpt, or test these with train=false")
 
 
-def _depends(config: Config, module: LLMRecommender) -> dict[str, Any]:
+def _depends(config: Config, module: LLMModule) -> dict[str, Any]:
     """Return all that a trained method depends on; paths of this machine and what is only shown are left out.
 
     A checkpoint counts by its content: what went on from elsewhere is not what the settings alone would give.
@@ -167,7 +175,7 @@ def _depends(config: Config, module: LLMRecommender) -> dict[str, Any]:
     }
 
 
-def _train(config: Config, module: LLMRecommender, datamodule: PromptData, run_folder: Path) -> dict[str, Any]:
+def _train(config: Config, module: LLMModule, datamodule: RunData, run_folder: Path) -> dict[str, Any]:
     """Fit the module; returns the record of the training."""
     callbacks = [build(node) for node in config["callbacks"].values() if node]
     loggers = [build(node) for node in config["logger"].values() if node]
@@ -195,7 +203,8 @@ def _train(config: Config, module: LLMRecommender, datamodule: PromptData, run_f
         "valid_rows": len(datamodule.valid) if datamodule.valid is not None else 0,
         "trained_parameters": trained,
         "frozen_parameters": frozen,
-        "best_valid_auc": getattr(checkpoint, "best_score", None),
+        "monitor": getattr(checkpoint, "monitor", None),
+        "best_valid": getattr(checkpoint, "best_score", None),
         "best_step": getattr(checkpoint, "best_step", None),
     }
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from recsys_lora.evaluation.predictions import write_predictions
+from recsys_lora.methods.llm_module import LLMRecommender
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.config import Config
 from recsys_lora.pipeline.method import Method
+from recsys_lora.pipeline.task_testing import TaskTests
 from recsys_lora.pipeline.testing import FILE, SHUFFLE_SEED, TestRows
-from recsys_lora.report.report import Role, Scored, build, publish
+from recsys_lora.report.report import Role, Scored, build, publish, publish_tasks
 
 
 def report(
@@ -36,7 +38,41 @@ def report(
     scored = list(_lines(config, tests, collaborative, method))
     own = next(line for line in scored if line.role == "method")
     write_predictions(folder / FILE, own.predictions, tests.data.raw_user_ids, tests.data.raw_item_ids)
-    run = {
+    settings = config["evaluation"]
+    run = _run(config, collaborative, method)
+    record = build(
+        run, scored, settings["warm"], settings["draws"], SHUFFLE_SEED, _valid(collaborative, method), seconds
+    )
+    return publish(record, folder)
+
+
+def report_tasks(
+    config: Config,
+    folder: Path,
+    tests: TaskTests,
+    collaborative: Collaborative | None,
+    method: Method,
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """Answer the test questions of every task with everything its table compares, write the results, print the tables.
+
+    Returns:
+        What metrics.json holds.
+    """
+    record = {
+        **_run(config, collaborative, method),
+        "test": None,
+        "tasks": tests.records(folder),
+        "valid": _valid(collaborative, method),
+        "draws": config["evaluation"]["draws"],
+        "seconds": dict(seconds),
+    }
+    return publish_tasks(record, folder)
+
+
+def _run(config: Config, collaborative: Collaborative | None, method: Method | None) -> dict[str, Any]:
+    """Return what the run is."""
+    return {
         "name": config["name"],
         "model": config["model"]["name"],
         "data": config["data"]["name"],
@@ -45,11 +81,6 @@ def report(
         "seed": config["seed"],
         "tags": config["tags"],
     }
-    settings = config["evaluation"]
-    record = build(
-        run, scored, settings["warm"], settings["draws"], SHUFFLE_SEED, _valid(collaborative, method), seconds
-    )
-    return publish(record, folder)
 
 
 def _lines(
@@ -69,13 +100,14 @@ def _lines(
         name = f"{method.module.name}, users shuffled"
         yield Scored(name, "method_shuffled", tests.shuffled(method, sample), sample=True)
     if method.module.trains and settings["zero_shot"]:
-        yield Scored("frozen LLM", "frozen_llm", tests.frozen(method.module))
+        yield Scored("frozen LLM", "frozen_llm", tests.frozen(cast(LLMRecommender, method.module)))
 
 
 def _valid(collaborative: Collaborative | None, method: Method | None) -> dict[str, float] | None:
     """Return the best validation of what the run is about."""
     if method is None:
         return dict(collaborative.best) if collaborative else None
-    if method.training.get("best_valid_auc") is None:
+    if method.training.get("best_valid") is None:
         return None
-    return {"auc": method.training["best_valid_auc"], "step": method.training["best_step"]}
+    name = str(method.training["monitor"]).removeprefix("valid/")
+    return {name: method.training["best_valid"], "step": method.training["best_step"]}

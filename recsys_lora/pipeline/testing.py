@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys_lora.data.module import PromptData
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.evaluation.predictions import Predictions, read_predictions, write_predictions
 from recsys_lora.evaluation.trivial import ItemMean
@@ -84,7 +85,8 @@ class TestRows:
         return self._cached("frozen_llm", depends, self.rows, score)
 
     def _score(self, method: Method, rows: Rows, shuffle: int | None) -> Scores:
-        return score_rows(method.module, method.datamodule, rows, shuffle_users=shuffle)
+        module, datamodule = cast(LLMRecommender, method.module), cast(PromptData, method.datamodule)
+        return score_rows(module, datamodule, rows, shuffle_users=shuffle)
 
     def _cached(self, name: str, depends: Mapping[str, Any], rows: Rows, score: Callable[[], Scores]) -> Predictions:
         """Return the predictions of `rows`, from the cache where the same scorer has scored the same rows."""

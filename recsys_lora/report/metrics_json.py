@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 from recsys_lora.errors import UserError
 from recsys_lora.files import read_json, write_json
+from recsys_lora.report.task_schema import TaskBlock
 
 VERSION = 1
 Count = Annotated[int, Field(ge=0)]
@@ -141,11 +142,12 @@ class Metrics(_Record):
         llm: the backbone's name, null where there is none.
         seed: of the run.
         tags: of the run.
-        test: the run's own model on the test rows; null where nothing was tested.
+        test: the run's own model on the test rows; null where it answers several tasks.
         valid: the best validation, null where there was none.
         lines: the table, in its order.
         sample: rows of the lines with `sample`.
         differences: paired comparisons.
+        tasks: for a model of several tasks, the results of each.
         draws: bootstrap draws behind the intervals.
         seconds: wall time of each stage.
     """
@@ -163,6 +165,7 @@ class Metrics(_Record):
     lines: list[Line] = []
     sample: Sample | None = None
     differences: list[Difference] = []
+    tasks: dict[str, TaskBlock] = {}
     draws: Count = 0
     seconds: dict[str, FiniteFloat] = {}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+from rich.table import Table
 
 from recsys_lora.console import console
 from recsys_lora.evaluation.evaluate import evaluate
@@ -13,6 +14,7 @@ from recsys_lora.evaluation.predictions import Predictions
 from recsys_lora.evaluation.significance import Metric, paired_difference
 from recsys_lora.evaluation.warmth import Definition
 from recsys_lora.files import write_text
+from recsys_lora.report import task_table
 from recsys_lora.report.metrics_json import write_metrics
 from recsys_lora.report.table import markdown, notes, rich_tables
 
@@ -98,12 +100,29 @@ def publish(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """
     metrics = write_metrics(folder / METRICS_FILE, record)
     write_text(folder / TABLE_FILE, markdown(metrics))
-    screen = console()
-    for table in rich_tables(metrics):
-        screen.print(table)
-    for note in notes(metrics):
-        screen.print(note, markup=False)
+    _show(rich_tables(metrics), notes(metrics))
     return metrics
+
+
+def publish_tasks(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Write metrics.json and table.md of a model of several tasks into the run folder and print the tables.
+
+    Returns:
+        What metrics.json holds.
+    """
+    metrics = write_metrics(folder / METRICS_FILE, record)
+    tasks, draws = metrics["tasks"], metrics["draws"]
+    write_text(folder / TABLE_FILE, task_table.markdown(tasks, draws))
+    _show(task_table.rich_tables(tasks), task_table.notes(tasks, draws, first_metric=True))
+    return metrics
+
+
+def _show(tables: Sequence[Table], sentences: Sequence[str]) -> None:
+    screen = console()
+    for table in tables:
+        screen.print(table)
+    for sentence in sentences:
+        screen.print(sentence, markup=False)
 
 
 def _with_method_on_sample(scored: Sequence[Scored], method: Scored) -> list[Scored]:

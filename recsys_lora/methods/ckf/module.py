@@ -44,6 +44,7 @@ class CKFMultiTaskModule(LLMModule):
     Args:
         name: what tables call it.
         batch_rows: questions of a training batch, over all processes together.
+        temperature: tasks are mixed by n^(1/temperature) of their numbers of questions; None by their own shares alone.
         tasks: the tasks by name; their order is their number in batches.
         optimizer: how both groups of parameters are trained.
         objective: which loss trains what, and when.
@@ -64,6 +65,7 @@ class CKFMultiTaskModule(LLMModule):
     """
 
     needs_encoder: ClassVar[bool] = True
+    multi_task: ClassVar[bool] = True
     user_scale: Tensor
     item_scale: Tensor
 
@@ -72,6 +74,7 @@ class CKFMultiTaskModule(LLMModule):
         *,
         name: str,
         batch_rows: PositiveInt,
+        temperature: PositiveFloat | None,
         tasks: Mapping[str, Task],
         optimizer: OptimizerSettings,
         objective: Objective,
@@ -100,6 +103,7 @@ class CKFMultiTaskModule(LLMModule):
         )
         if len(choices) != len(tasks):
             raise ValueError(f"choices of {len(choices)} tasks were given for {len(tasks)}")
+        self.temperature = temperature
         self.task_names, self.objective, self.settings = list(tasks), objective, optimizer
         self.history_length, self.input_scale = history_length, input_scale
         self.lowrank = multi_lora(
