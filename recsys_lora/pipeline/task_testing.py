@@ -84,9 +84,9 @@ class TaskTests:
         write_answers(folder / f"predictions_{name}.parquet", self.data, "test", questions, raw)
         yield Answered(own, "method", self._output(name, questions, raw))
         size = min(self.config["evaluation"]["shuffled_rows"], len(questions))
-        if size and task.kind == "choice" and len(np.unique(questions.user)) > 1:
-            drawn = np.random.default_rng(self.sample[1]).choice(len(questions), size, replace=False)
-            places = np.sort(drawn)
+        drawn = np.random.default_rng(self.sample[1]).choice(len(questions), size, replace=False)
+        places = np.sort(drawn)
+        if task.kind == "choice" and len(np.unique(questions.user[places])) > 1:
             output = self._method(name, questions.take(places), "collaborative", SHUFFLE_SEED)
             yield Answered(f"{own}, users shuffled", "method_shuffled", output, places)
 

@@ -88,6 +88,7 @@ class TaskBlock(_Record):
         sample_rows: questions of the lines with `sample`, null without such lines.
         lines: the table, in its order.
         differences: paired comparisons.
+        remarks: what must stand beside a metric to be understood, by its name: BLEU's signature.
     """
 
     rows: Count
@@ -98,3 +99,4 @@ class TaskBlock(_Record):
     sample_rows: Count | None = None
     lines: list[TaskLine]
     differences: list[TaskDifference] = []
+    remarks: dict[str, str] = {}

@@ -72,6 +72,7 @@ def task_record(
         "sample_rows": next((len(line.sample) for line in lines if line.sample is not None), None),
         "lines": [_measured(task, questions, line, flags, draws) for line in lines],
         "differences": list(_differences(task, questions, lines, draws)),
+        "remarks": task.remarks(questions, own[0].output),
     }
 
 
