@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from recsys_lora.report.table import DASH, number
 
@@ -16,6 +17,12 @@ def cell(metric: Mapping[str, Any]) -> str:
         return DASH
     interval = metric["interval"]
     return number(metric["value"]) + (f" [{number(interval[0], 3)}, {number(interval[1], 3)}]" if interval else "")
+
+
+def stacked(text: str) -> Text:
+    """Return a cell for the terminal: its interval below its value, and brackets that are no markup."""
+    value, bracket, rest = text.partition(" [")
+    return Text(f"{value}\n[{rest}" if bracket else text)
 
 
 def sections(tasks: Mapping[str, Block]) -> list[tuple[str, list[str], list[list[str]], list[bool]]]:
@@ -55,9 +62,12 @@ def rich_tables(tasks: Mapping[str, Block]) -> list[Table]:
     for title, columns, lines, own in sections(tasks):
         table = Table(title=title, title_justify="left")
         for index, column in enumerate(columns):
-            table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index > 0, overflow="fold")
+            first = index == 0
+            table.add_column(
+                column, justify="left" if first else "right", min_width=16 if first else 5, overflow="fold"
+            )
         for line, bold in zip(lines, own, strict=True):
-            table.add_row(*line, style="bold" if bold else "")
+            table.add_row(*map(stacked, line), style="bold" if bold else "")
         result.append(table)
     return result
 
@@ -79,7 +89,7 @@ def notes(tasks: Mapping[str, Block], draws: int, first_metric: bool = False) ->
     Args:
         tasks: each task's block.
         draws: bootstrap draws behind the intervals.
-        first_metric: compare by each task's first metric alone.
+        first_metric: compare by each task's first metric alone, and leave warm and cold questions out.
     """
     result = []
     for name, block in tasks.items():
@@ -92,13 +102,23 @@ def notes(tasks: Mapping[str, Block], draws: int, first_metric: bool = False) ->
             verdict = ("better" if d["better"] else "worse") if told_apart else "not told apart"
             value = f"{number(d['value'])} [{low}, {high}]"
             result.append(f"{name}: {d['first']} minus {d['second']}, {d['metric']}: {value}: {verdict}")
-        for line in block["lines"]:
-            for metric, value in line["metrics"].items():
-                if value["value"] is None:
-                    result.append(f"{name}: {metric} of {line['name']}: {value['reason']}")
+        result += [f"{name}: {metric}: {remark}" for metric, remark in block["remarks"].items()]
+        result += _reasons(name, block, warm_and_cold=not first_metric)
     if draws:
         result.append(f"intervals: 95 %, {draws:,} bootstrap draws over users; differences are paired over users")
     return list(dict.fromkeys(result))
+
+
+def _reasons(name: str, block: Block, warm_and_cold: bool) -> list[str]:
+    parts = {"metrics": "", **({"warm": ", warm questions", "cold": ", cold questions"} if warm_and_cold else {})}
+    return [
+        f"{name}: {metric} of {line['name']}{words}: {value['reason']}"
+        for part, words in parts.items()
+        for line in block["lines"]
+        if part == "metrics" or not line["sample"]
+        for metric, value in line[part].items()
+        if value["value"] is None
+    ]
 
 
 def _cells(line: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:

@@ -5,11 +5,13 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from recsys_lora.errors import UserError
 from recsys_lora.report.metrics_json import Block, Difference, Line, Metrics, SplitBlock, read_metrics, validated
+from recsys_lora.report.task_schema import TaskBlock, TaskDifference, TaskLine, Value
 from tests.report.examples import record
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics_json.md"
@@ -63,8 +65,29 @@ def test_a_file_that_is_none_of_ours_is_named(tmp_path, good):
         read_metrics(path)
 
 
-def test_every_field_is_documented():
+TABLES = {
+    "The file": Metrics,
+    "A block: metrics of some rows": Block,
+    "A split block: a block and its parts": SplitBlock,
+    "A line of the table": Line,
+    "A difference": Difference,
+    "A task block": TaskBlock,
+    "A line of a task's table": TaskLine,
+    "A metric of a task": Value,
+    "A difference of a task": TaskDifference,
+}
+
+
+@pytest.mark.parametrize(("title", "model"), TABLES.items())
+def test_every_field_is_documented(title, model):
+    [text] = re.findall(rf"^##+ {title}\n(.*?)(?=^##|\Z)", DOCS.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    documented = re.findall(r"^\| `([a-z_]+)` \|", text, flags=re.MULTILINE)
+    inherited = Block.model_fields if model is SplitBlock else {}
+    assert documented == [name for name in model.model_fields if name not in inherited]
+
+
+def test_every_role_is_documented():
     text = DOCS.read_text(encoding="utf-8")
-    documented = set(re.findall(r"^\| `([a-z_]+)` \|", text, flags=re.MULTILINE))
-    fields = {name for model in (Metrics, SplitBlock, Block, Line, Difference) for name in model.model_fields}
-    assert documented == fields
+    documented = [re.findall(r"`([a-z_]+)`", row) for row in re.findall(r"^\| `role` \|(.*)\|$", text, re.MULTILINE)]
+    schema = [get_args(model.model_fields["role"].annotation) for model in (Line, TaskLine)]
+    assert [sorted(roles) for roles in documented] == [sorted(roles) for roles in schema]
