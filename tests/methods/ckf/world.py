@@ -36,7 +36,7 @@ def data(users=12, items=15, seed=0):
     return prepared(users=users, items=items, rows_each=12, dim=6, seed=seed, titles=titles)
 
 
-def module(world, *, objective=None, mapping=None, lr=1e-3, seed=0, source=None, tasks=3, **knobs):
+def module(world, *, objective=None, mapping=None, lr=1e-3, seed=0, source=None, tasks=3, named=None, **knobs):
     prepared_data, encoder = world
     names = ("liked", "rating", "title")[:tasks]
     torch.manual_seed(seed)
@@ -44,7 +44,7 @@ def module(world, *, objective=None, mapping=None, lr=1e-3, seed=0, source=None,
         "name": "ckf",
         "batch_rows": 8,
         "temperature": None,
-        "tasks": {name: Named() for name in names},
+        "tasks": named or {name: Named() for name in names},
         "optimizer": OptimizerSettings(lr=lr, weight_decay=0.0),
         "objective": objective or Objective(),
         "mapping": functools.partial(CollaborativeMapping, **(mapping or {})),
