@@ -30,6 +30,26 @@ SMALL = (
 NO_METHOD = tuple(override for override in SMALL if not override.startswith("model."))
 """The same for models without options of their own."""
 
+SMALL_TASKS = (
+    "model=ckf",
+    "llm=tiny",
+    "llm.layers=1",
+    "budget=smoke",
+    "data=table",
+    "data.train_rows=16",
+    "data.valid_rows=4",
+    "data.test_rows=12",
+    "evaluation.shuffled_rows=8",
+    "evaluation.draws=10",
+    "trainer.log_every_n_steps=1",
+    "cf.trainer.max_epochs=1",
+    "cf.encoder.dim=8",
+    "model.batch_rows=8",
+    "model.rank=4",
+    "model.optimizer.lr=0.01",
+)
+"""CKF in a few seconds."""
+
 
 def composed(*overrides: str, run: str | Path = "somewhere", config: str = "config") -> DictConfig:
     """Return the config of a command line, without Hydra's own part.
@@ -88,3 +108,11 @@ def write_tables(folder: Path, interactions: pl.DataFrame, items: pl.DataFrame |
         items.write_csv(folder / "items.csv")
         overrides.append(f"data.items={folder / 'items.csv'}")
     return tuple(overrides)
+
+
+def with_reviews(interactions: pl.DataFrame) -> pl.DataFrame:
+    """Return the same rows with a review each, which tells the rating, and a summary, which some lack."""
+    told = zip(interactions["item_id"], interactions["rating"], strict=True)
+    reviews = [f"This {item} is {'just what I like' if rating > 3 else 'a waste of money'}." for item, rating in told]
+    summaries = ["" if place % 5 == 0 else review.split(" is ")[1] for place, review in enumerate(reviews)]
+    return interactions.with_columns(review=pl.Series(reviews), summary=pl.Series(summaries))

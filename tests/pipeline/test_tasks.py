@@ -1,0 +1,298 @@
+"""Whole jobs of a model of several tasks: what is made, what is reused, what is left out and what is refused."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from sklearn.metrics import mean_absolute_error, roc_auc_score
+
+from recsys_lora.errors import UserError
+from recsys_lora.methods.ckf.module import CKFMultiTaskModule
+from recsys_lora.report.metrics_json import read_metrics
+from tests.jobs import SMALL, SMALL_TASKS, own_tables, run, with_reviews, write_tables
+from tests.pipeline.test_job import Killed, same, weights
+
+WITHOUT_REVIEWS = ["ctr", "topk", "rating"]
+ALL = [*WITHOUT_REVIEWS, "explanation", "review_rating"]
+SHORT = ("model.tasks.explanation.answer_tokens=6",)
+FEW = ("model.tasks.topk.candidates=4", "model.tasks.topk.cutoffs=[1,3]")
+
+
+class Place:
+    """A cache and two tables, one with reviews, that the jobs of this file share."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.runs = folder, 0
+        interactions, items = own_tables()
+        self.plain = write_tables(folder / "plain", interactions, items)
+        self.reviews = write_tables(folder / "reviews", with_reviews(interactions), items)
+
+    def run(self, *overrides: str, reviews: bool = False):
+        """Run a job in a new folder; returns (outcome, its folder)."""
+        self.runs += 1
+        folder = self.folder / "runs" / str(self.runs)
+        named = (*self.reviews, *SHORT) if reviews else self.plain
+        return run(folder, *SMALL_TASKS, *FEW, *named, *overrides), folder
+
+    def artifacts(self) -> dict[str, int]:
+        """Return when each artifact was made, by its path below the cache without the key."""
+        root = self.folder / "home" / "artifacts"
+        return {
+            str(record.parent.relative_to(root)): record.stat().st_mtime_ns for record in root.glob("*/*/artifact.json")
+        }
+
+    def made_by(self, *overrides: str, reviews: bool = False) -> list[str]:
+        """Run a job; returns the artifacts that it made, without their keys."""
+        before = self.artifacts()
+        self.run(*overrides, reviews=reviews)
+        made = {name for name, when in self.artifacts().items() if before.get(name) != when}
+        return sorted(name.rsplit("-", 1)[0] for name in made)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tasks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
+        yield Place(folder)
+
+
+@pytest.fixture(scope="module")
+def all_five(place):
+    """A finished job of all tasks."""
+    return place.run(reviews=True)
+
+
+@pytest.fixture(scope="module")
+def three(place):
+    """A finished job on a table without reviews, and what it logged."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger = logging.getLogger("recsys_lora")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        outcome, folder = place.run()
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    return outcome, folder, lines
+
+
+# What a run leaves
+
+
+def test_metrics_json_is_valid_and_each_task_has_its_predictions(all_five):
+    outcome, folder = all_five
+    written = read_metrics(folder / "metrics.json")
+    assert written == outcome.metrics
+    assert list(written["tasks"]) == ALL
+    assert written["test"] is None
+    assert written["valid"].keys() == {"loss", "step"}
+    for name, block in written["tasks"].items():
+        rows = pl.read_parquet(folder / f"predictions_{name}.parquet")
+        assert rows.height == block["rows"] > 0
+        assert rows["warm_seen"].sum() == block["warm_rows"]
+        assert rows["split"].unique().to_list() == ["test"]
+    assert not (folder / "predictions.parquet").exists()
+    text = (folder / "table.md").read_text()
+    assert all(f"**{name}: {block['rows']} questions" in text for name, block in written["tasks"].items())
+
+
+def test_the_numbers_are_those_of_the_predictions(all_five):
+    outcome, folder = all_five
+    tasks = outcome.metrics["tasks"]
+    rows = pl.read_parquet(folder / "predictions_ctr.parquet")
+    yes, no = np.array(rows["answer"].to_list()).T
+    assert own(tasks["ctr"])["auc"]["value"] == pytest.approx(roc_auc_score(rows["label"], yes - no))
+    for name in ("rating", "review_rating"):
+        rows = pl.read_parquet(folder / f"predictions_{name}.parquet")
+        chance = torch.tensor(rows["answer"].to_list(), dtype=torch.float64).softmax(1)  # (n, 5)
+        expected = chance @ torch.arange(1, 6, dtype=torch.float64)
+        assert own(tasks[name])["mae"]["value"] == pytest.approx(mean_absolute_error(rows["label"], expected))
+    rows = pl.read_parquet(folder / "predictions_topk.parquet")
+    first = [int(np.argmax(scores)) for scores in rows["answer"].to_list()]
+    assert own(tasks["topk"])["hr@1_of4_uniform"]["value"] == np.mean(np.array(first) == rows["target"].to_numpy())
+    rows = pl.read_parquet(folder / "predictions_explanation.parquet")
+    assert own(tasks["explanation"])["empty_share"]["value"] == np.mean([not text for text in rows["answer"]])
+    assert rows["reference"].str.len_chars().min() > 0
+
+
+def own(block):
+    return next(line["metrics"] for line in block["lines"] if line["role"] == "method")
+
+
+def test_every_line_answers_the_same_questions(all_five):
+    tasks = all_five[0].metrics["tasks"]
+    lines = {name: [(one["name"], one["sample"]) for one in block["lines"]] for name, block in tasks.items()}
+    common = [("frozen LLM", False), ("ckf, text alone", False), ("ckf", False)]
+    shuffled = [("ckf", True), ("ckf, users shuffled", True)]
+    means = [("constant_mode", False), ("global_mean", False), ("item_mean", False)]
+    assert lines == {
+        "ctr": [(n, False) for n in ("constant", "popularity", "item_mean", "sasrec")] + common + shuffled,
+        "topk": [(n, False) for n in ("random", "popularity", "sasrec")] + common,
+        "rating": means + common + shuffled,
+        "explanation": [("most_common", False), ("most_common_of_rating", False), *common],
+        "review_rating": means + common + shuffled,
+    }
+    assert tasks["ctr"]["rows"] == 12
+    assert tasks["ctr"]["sample_rows"] == 8
+    assert "version:" in tasks["explanation"]["remarks"]["bleu"]
+
+
+def test_what_was_trained_is_in_the_checkpoint_the_meta_network_too(all_five):
+    outcome, folder = all_five
+    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    trained = {name for name, value in outcome.method.module.named_parameters() if value.requires_grad}
+    assert trained <= checkpoint["state_dict"].keys()
+    assert any("mapping" in name for name in trained)
+    assert any("lowrank" in name for name in trained)
+    assert not [name for name in checkpoint["state_dict"] if name.startswith(("encoder.", "backbone."))]
+    assert checkpoint["identity"]["tasks"] == ALL
+
+
+# Which tasks
+
+
+def test_without_reviews_their_tasks_are_left_out_and_the_run_says_so(three):
+    outcome, folder, lines = three
+    assert list(outcome.metrics["tasks"]) == WITHOUT_REVIEWS
+    assert "task explanation is left out: data=table: no summaries" in lines
+    assert "task review_rating is left out: data=table: no reviews" in lines
+    assert sorted(path.name for path in folder.glob("predictions*")) == [
+        f"predictions_{name}.parquet" for name in sorted(WITHOUT_REVIEWS)
+    ]
+
+
+def test_a_subset_is_asked_in_the_order_given(place):
+    outcome, _ = place.run("tasks=[rating,ctr]", "evaluation.zero_shot=false", "evaluation.shuffled_rows=0")
+    assert list(outcome.metrics["tasks"]) == ["rating", "ctr"]
+    assert outcome.method.module.task_names == ["rating", "ctr"]
+    assert {line["role"] for line in outcome.metrics["tasks"]["ctr"]["lines"]} == {
+        *("trivial", "cf", "method_text", "method")
+    }
+
+
+def test_one_task_alone_is_a_run_like_any_other(place, three):
+    made = place.made_by("tasks=[ctr]")
+    assert made == [
+        "method/ckf-table",
+        "test/ckf-collaborative-ctr-table",
+        "test/ckf-collaborative-shuffled-ctr-table",
+        "test/ckf-text-ctr-table",
+    ]  # the frozen model's answers are those of the run of three
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("tasks=[ctr,ratings]",), "tasks=['ctr', 'ratings']: no task ratings: "),
+        (("tasks=[explanation]",), "tasks=['explanation']: explanation cannot be asked of data=table: no summaries"),
+        (("tasks=[ctr,review_rating]",), "review_rating cannot be asked of data=table: no reviews"),
+        (("tasks=[]",), "tasks=[]: name at least one of ctr, topk, rating, explanation, review_rating"),
+        (("data.valid_rows=published",), "data.valid_rows=published: is for models of a single question"),
+    ],
+)
+def test_tasks_that_cannot_be_asked_are_refused_in_one_line(place, overrides, words):
+    before = place.artifacts().keys()
+    with pytest.raises(UserError) as refusal:
+        place.run(*overrides)
+    line = str(refusal.value)
+    assert words in line
+    assert len(line.splitlines()) == 1
+    assert not [name for name in place.artifacts().keys() - before if name.startswith(("method/", "test/"))]
+
+
+def test_a_model_of_one_task_has_none_to_choose(place):
+    with pytest.raises(UserError, match=r"tasks=\['ctr'\]: model=cora has one task: leave tasks=null") as refusal:
+        run(place.folder / "cora", *SMALL, *place.plain, "tasks=[ctr]")
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_shuffling_fewer_questions_than_two_users_have_is_left_out(place, three):
+    outcome, _ = place.run("evaluation.shuffled_rows=1")
+    assert all(block["sample_rows"] is None for block in outcome.metrics["tasks"].values())
+
+
+# What is reused
+
+
+def test_a_second_run_makes_nothing_and_says_the_same(place, three):
+    before = place.artifacts()
+    again, folder = place.run()
+    assert place.artifacts() == before
+    assert again.metrics["tasks"] == three[0].metrics["tasks"]
+    assert sorted(path.name for path in folder.glob("predictions*")) == [
+        f"predictions_{name}.parquet" for name in sorted(WITHOUT_REVIEWS)
+    ]
+
+
+def test_a_changed_prompt_of_one_task_keeps_the_frozen_models_other_answers(place, three):
+    made = place.made_by("model.tasks.rating.text.history_items=2")
+    assert "test/frozen_llm-rating-table" in made
+    assert "method/ckf-table" in made
+    assert "test/frozen_llm-ctr-table" not in made
+    assert "cf/sasrec-table" not in made
+
+
+def test_other_test_questions_are_answered_anew_by_the_same_method(place, three):
+    made = place.made_by("data.test_rows=6", "tasks=null", "evaluation.zero_shot=false")
+    assert made
+    assert {name.split("/")[0] for name in made} == {"test"}
+
+
+# Interrupted
+
+KEPT = ("seed=11", "tasks=[ctr,rating]", "test=false", "trainer.max_epochs=2", "model.dropout=0.2")
+
+
+def killed_at(step: int, monkeypatch) -> None:
+    """Let training end with an error before a step, counted from 0."""
+    original, steps = CKFMultiTaskModule.training_step, iter(range(10**6))
+
+    def training_step(self, batch, batch_idx):
+        if next(steps) == step:
+            raise Killed
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(CKFMultiTaskModule, "training_step", training_step)
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(place, monkeypatch):
+    with monkeypatch.context() as patch:
+        killed_at(6, patch)
+        with pytest.raises(Killed):
+            place.run(*KEPT)
+    last = place.folder / "runs" / str(place.runs) / "checkpoints" / "last.ckpt"
+    halfway = torch.load(last, weights_only=True)
+    assert 0 < halfway["global_step"] < 8
+    _, resumed = place.run(*KEPT, f"ckpt_path={last}")
+    _, uninterrupted = place.run(*KEPT, "stage.force=[method]")
+    ends = [torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (resumed, uninterrupted)]
+    assert [end["global_step"] for end in ends] == [8, 8]
+    assert same(*(end["state_dict"] for end in ends))
+    for part in ("mapping.", "lowrank."):
+        moved = [name for name in halfway["state_dict"] if name.startswith(part)]
+        assert any(not torch.equal(halfway["state_dict"][name], ends[0]["state_dict"][name]) for name in moved)
+    curves = [pl.read_csv(folder / "metrics.csv")["valid/loss"].drop_nulls()[-1] for folder in (resumed, uninterrupted)]
+    assert curves[0] == curves[1]
+
+
+def test_a_checkpoint_is_tested_as_it_is_and_only_with_its_tasks(place, three):
+    outcome, folder, _ = three
+    path = folder / "checkpoints" / "best.ckpt"
+    tested, _ = place.run("train=false", f"ckpt_path={path}", "evaluation.zero_shot=false")
+    mine = [own(one.metrics["tasks"]["topk"]) for one in (tested, outcome)]
+    assert mine[0] == mine[1]
+    state = weights(path)
+    assert all(
+        torch.equal(value, state[f"mapping.{name}"])
+        for name, value in tested.method.module.mapping.state_dict().items()
+    )
+    with pytest.raises(UserError, match="tasks"):
+        place.run("train=false", f"ckpt_path={path}", "tasks=[ctr,rating]")
