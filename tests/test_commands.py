@@ -41,6 +41,7 @@ def fits_somewhere(overrides: list[str]) -> bool:
     """Tell whether overrides that stand in a sentence fit where that sentence may mean."""
     contexts = (
         lambda: complaint(["data=table", *overrides], "config"),
+        lambda: complaint(["model=ckf", *overrides], "config"),
         lambda: complaint(overrides, "prepare"),
         lambda: complaint([f"model.generator.{override}" for override in overrides], "config"),
         lambda: complaint([f"model.{override}" for override in overrides], "config"),

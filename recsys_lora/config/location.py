@@ -13,6 +13,7 @@ GROUPS = (
     "logger",
     "callbacks",
     "experiment",
+    "ablation",
     "hparams_search",
     "debug",
     "paths",

@@ -106,6 +106,10 @@ class ClickThrough(Task):
         logits = np.asarray(raw, dtype=np.float64)
         return logits[:, YES] - logits[:, NO]
 
+    def from_encoder(self, scores: Floats) -> Floats:
+        """Return the logit of the one candidate, (n,)."""
+        return scores[:, 0]
+
     def measures(self, questions: Questions, output: Output) -> list[Statistic]:
         """Return AUC over all rows and the mean of the users' own."""
         score = cast("NDArray[Any]", output)

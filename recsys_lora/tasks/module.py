@@ -34,7 +34,8 @@ class TaskData(lightning.LightningDataModule):
         pad_id: token that fills up shorter prompts.
         padding: on which side.
         token_budget: padded tokens of a scoring batch at most.
-        train_rows: training questions of all tasks together, divided by their shares; None for all.
+        train_rows: training questions of the task with the largest share, of others in proportion to theirs: a task
+            alone has as many as it has among others. None for all.
         valid_rows: questions of each task to validate on; None for all.
         sample_seed: decides the questions.
         temperature: mix tasks by n^(1/temperature) of their numbers of questions, times each task's own `train_share`;
@@ -93,7 +94,7 @@ class TaskData(lightning.LightningDataModule):
         sizes = [len(questions) for questions in made.values()]
         self.shares = self._shares(sizes)
         if self.train_rows is not None:
-            limits = [max(1, math.ceil(self.train_rows * share)) for share in self.shares]
+            limits = [max(1, math.ceil(self.train_rows * share / max(self.shares))) for share in self.shares]
             made = {name: self.questions(name, "train", limit) for name, limit in zip(made, limits, strict=True)}
         some = _some(made, "train")
         for name, questions in some:

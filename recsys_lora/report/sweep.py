@@ -1,0 +1,160 @@
+"""The end of a multirun: one table over its jobs, on the terminal and as `sweep.csv` and `sweep.md` in its folder."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+CSV_FILE, TABLE_FILE = "sweep.csv", "sweep.md"
+UNFINISHED = "not finished"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep.
+
+    Attributes:
+        number: in the sweep's order.
+        overrides: what it was started with.
+        metrics: its metrics.json; None where there is none.
+    """
+
+    number: int
+    overrides: Mapping[str, str]
+    metrics: Mapping[str, Any] | None
+
+
+class SweepTable(Callback):
+    """Hydra's callback that compares the jobs of a multirun when the last of them has ended."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Write and print the table."""
+        publish(Path(config.hydra.sweep.dir))
+
+
+def publish(folder: Path) -> list[Job]:
+    """Write `sweep.csv` and `sweep.md` into a sweep's folder and print the table.
+
+    Returns:
+        The jobs.
+    """
+    from recsys_lora.console import console
+    from recsys_lora.files import write_text
+
+    jobs = read_jobs(folder)
+    write_text(folder / CSV_FILE, as_csv(jobs))
+    columns, lines = table(jobs)
+    text = [columns, ["---"] * len(columns), *lines]
+    write_text(folder / TABLE_FILE, "".join("| " + " | ".join(row) + " |\n" for row in text))
+    console().print(_rich(columns, lines, f"{len(jobs)} jobs, in {folder}"))
+    return jobs
+
+
+def read_jobs(folder: Path) -> list[Job]:
+    """Return the jobs of a sweep's folder, in their order."""
+    from recsys_lora.report.metrics_json import read_metrics
+
+    jobs: list[Job] = []
+    for overrides in sorted(folder.glob("*/.hydra/overrides.yaml"), key=lambda path: _order(path.parents[1].name)):
+        run = overrides.parents[1]
+        given = [str(line).partition("=") for line in OmegaConf.to_container(OmegaConf.load(overrides)) or []]
+        path = run / "metrics.json"
+        metrics = read_metrics(path) if path.is_file() else None
+        jobs.append(Job(len(jobs), {key.lstrip("+"): value for key, _, value in given}, metrics))
+    return jobs
+
+
+def table(jobs: Sequence[Job]) -> tuple[list[str], list[list[str]]]:
+    """Return columns and lines: what differs between the jobs, and each one's main metrics with their intervals."""
+    from recsys_lora.report.table import DASH
+    from recsys_lora.report.task_table import cell
+
+    varied = varied_overrides(jobs)
+    main = [main_metrics(job) for job in jobs]
+    metrics = list(dict.fromkeys(name for found in main for name in found))
+    lines = []
+    for job, found in zip(jobs, main, strict=True):
+        values = [cell(found[name]) if name in found else DASH for name in metrics]
+        if job.metrics is None:
+            values = [UNFINISHED, *[""] * (len(metrics) - 1)][: len(metrics)]
+        lines.append([str(job.number), *(job.overrides.get(key, DASH) for key in varied), *values])
+    return ["job", *varied, *metrics], lines
+
+
+def varied_overrides(jobs: Sequence[Job]) -> list[str]:
+    """Return the overrides that are not the same in all jobs, in the order of their first appearance."""
+    keys = dict.fromkeys(key for job in jobs for key in job.overrides)
+    return [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
+
+
+def main_metrics(job: Job) -> dict[str, Mapping[str, Any]]:
+    """Return a job's metrics for the table, `{name: {"value", "interval"}}`: the first two of each task."""
+    if job.metrics is None:
+        return {}
+    found: dict[str, Mapping[str, Any]] = {}
+    test = job.metrics["test"]
+    if test is not None:
+        intervals = test["intervals"]
+        found |= {name: {"value": test[name], "interval": intervals.get(name)} for name in ("auc", "uauc")}
+    for name, block in job.metrics["tasks"].items():
+        own = method_line(block)
+        found |= {f"{name} {metric}": own["metrics"][metric] for metric in list(own["metrics"])[:2]}
+    return found
+
+
+def method_line(block: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the line of a task's table that is the method on all questions."""
+    line: Mapping[str, Any] = next(line for line in block["lines"] if line["role"] == "method" and not line["sample"])
+    return line
+
+
+def as_csv(jobs: Sequence[Job]) -> str:
+    """Return one line a job: all overrides, and every metric of the method on all, warm and cold rows."""
+    rows = [{"job": job.number, **job.overrides, **_every_metric(job)} for job in jobs]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _every_metric(job: Job) -> dict[str, Any]:
+    if job.metrics is None:
+        return {"status": UNFINISHED}
+    found: dict[str, Any] = {"status": "finished"}
+    test = job.metrics["test"]
+    for part in ("", "warm", "cold"):
+        if test is not None:
+            block = test[part] if part else test
+            found |= {_key(part, name): block[name] for name in ("rows", "auc", "uauc", "uauc_users", "log_loss")}
+        for name, task in job.metrics["tasks"].items():
+            own = method_line(task)[part or "metrics"]
+            found |= {f"{name}/{_key(part, metric)}": value["value"] for metric, value in own.items()}
+    return found | {f"seconds/{stage}": value for stage, value in job.metrics["seconds"].items()}
+
+
+def _key(part: str, name: str) -> str:
+    return f"{part}_{name}" if part else name
+
+
+def _order(name: str) -> tuple[int, str]:
+    return (int(name), "") if name.isdigit() else (10**9, name)
+
+
+def _rich(columns: Sequence[str], lines: Sequence[Sequence[str]], title: str) -> Any:
+    from rich.table import Table
+
+    from recsys_lora.report.task_table import stacked
+
+    made = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="left" if index < 2 else "right", overflow="fold")
+    for line in lines:
+        made.add_row(*(stacked(value) for value in line))
+    return made
