@@ -1,5 +1,6 @@
 """The end of a run: every line of the table on the same rows, into the run's folder and onto the screen."""
 
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -35,7 +36,9 @@ def report(
     Returns:
         What metrics.json holds.
     """
+    begun = time.monotonic()
     scored = list(_lines(config, tests, collaborative, method))
+    seconds = {**seconds, "test": round(time.monotonic() - begun, 2)}
     own = next(line for line in scored if line.role == "method")
     write_predictions(folder / FILE, own.predictions, tests.data.raw_user_ids, tests.data.raw_item_ids)
     settings = config["evaluation"]
@@ -59,13 +62,15 @@ def report_tasks(
     Returns:
         What metrics.json holds.
     """
+    begun = time.monotonic()
+    tasks = tests.records(folder)
     record = {
         **_run(config, collaborative, method),
         "test": None,
-        "tasks": tests.records(folder),
+        "tasks": tasks,
         "valid": _valid(collaborative, method),
         "draws": config["evaluation"]["draws"],
-        "seconds": dict(seconds),
+        "seconds": {**seconds, "test": round(time.monotonic() - begun, 2)},
     }
     return publish_tasks(record, folder)
 

@@ -76,8 +76,8 @@ class TaskTests:
         train = self.datamodule.questions(name, "train", None)
         for label, output in task.trivial(self.data, self.datamodule.scale, questions, train).items():
             yield Answered(label, "trivial", output)
-        scores = task.from_encoder(self._encoder_scores(questions))
-        if scores is not None:
+        if task.encoder_answers:
+            scores = task.from_encoder(self._encoder_scores(questions))
             yield Answered(self.collaborative.name, "cf", scores)
         yield Answered(f"{own}, text alone", "method_text", self._method(name, questions, "text", None))
         raw = self._raw(name, questions, "collaborative", None)

@@ -113,7 +113,7 @@ def publish_tasks(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     metrics = write_metrics(folder / METRICS_FILE, record)
     tasks, draws = metrics["tasks"], metrics["draws"]
     write_text(folder / TABLE_FILE, task_table.markdown(tasks, draws))
-    _show(task_table.rich_tables(tasks), task_table.notes(tasks, draws, first_metric=True))
+    _show(task_table.rich_tables(tasks), task_table.notes(tasks, draws))
     return metrics
 
 

@@ -56,6 +56,18 @@ def warm_and_cold(name: str, block: Block) -> tuple[str, list[str], list[list[st
     return title, columns, cells, [line["role"] == "method" for line in lines]
 
 
+def compared(name: str, block: Block) -> tuple[str, list[str], list[list[str]], list[bool]]:
+    """Return one task's table of the method minus each other line, in the form of `sections`."""
+    metrics = list(block["lines"][0]["metrics"])
+    found = {(d["first"], d["second"], d["sample"], d["metric"]): d for d in block["differences"]}
+    pairs = list(dict.fromkeys(key[:3] for key in found))
+    cells = [
+        [f"{first} minus {second}", *(_difference(found.get((first, second, sample, metric))) for metric in metrics)]
+        for first, second, sample in pairs
+    ]
+    return f"{name}: paired differences", [name, *metrics], cells, [False] * len(pairs)
+
+
 def rich_tables(tasks: Mapping[str, Block]) -> list[Table]:
     """Return the tables as Rich renders them."""
     result = []
@@ -75,38 +87,42 @@ def rich_tables(tasks: Mapping[str, Block]) -> list[Table]:
 def markdown(tasks: Mapping[str, Block], draws: int) -> str:
     """Return all tables as Markdown, those of warm and cold questions and the paired differences included."""
     text = []
-    parts = [*sections(tasks), *(warm_and_cold(name, block) for name, block in tasks.items())]
-    for title, columns, lines, _ in parts:
+    more = (made(name, block) for name, block in tasks.items() for made in (compared, warm_and_cold))
+    for title, columns, lines, _ in [*sections(tasks), *more]:
         text += [f"**{title}**", "", _row(columns), _row(["---", *["---:"] * (len(columns) - 1)])]
         text += [_row(line) for line in lines] + [""]
-    text += [f"- {note}" for note in notes(tasks, draws)]
+    text += [f"- {note}" for note in notes(tasks, draws, all_parts=True)]
     return "\n".join(text).rstrip() + "\n"
 
 
-def notes(tasks: Mapping[str, Block], draws: int, first_metric: bool = False) -> list[str]:
-    """Return the sentences below the tables: how the method compares with each line, and why a metric has a dash.
+def notes(tasks: Mapping[str, Block], draws: int, all_parts: bool = False) -> list[str]:
+    """Return the sentences below the tables: how the method compares by each first metric, and why one has a dash.
 
     Args:
         tasks: each task's block.
         draws: bootstrap draws behind the intervals.
-        first_metric: compare by each task's first metric alone, and leave warm and cold questions out.
+        all_parts: say so of warm and cold questions, too.
     """
     result = []
     for name, block in tasks.items():
         main = next(iter(block["lines"][0]["metrics"]))
         for d in block["differences"]:
-            if first_metric and d["metric"] != main:
-                continue
-            low, high = (number(end) for end in d["interval"])
-            told_apart = not d["interval"][0] <= 0 <= d["interval"][1]
-            verdict = ("better" if d["better"] else "worse") if told_apart else "not told apart"
-            value = f"{number(d['value'])} [{low}, {high}]"
-            result.append(f"{name}: {d['first']} minus {d['second']}, {d['metric']}: {value}: {verdict}")
+            if d["metric"] == main:
+                told_apart = not d["interval"][0] <= 0 <= d["interval"][1]
+                verdict = ("better" if d["better"] else "worse") if told_apart else "not told apart"
+                result.append(f"{name}: {d['first']} minus {d['second']}, {main}: {_difference(d)}: {verdict}")
         result += [f"{name}: {metric}: {remark}" for metric, remark in block["remarks"].items()]
-        result += _reasons(name, block, warm_and_cold=not first_metric)
+        result += _reasons(name, block, warm_and_cold=all_parts)
     if draws:
         result.append(f"intervals: 95 %, {draws:,} bootstrap draws over users; differences are paired over users")
     return list(dict.fromkeys(result))
+
+
+def _difference(difference: Mapping[str, Any] | None) -> str:
+    if difference is None:
+        return DASH
+    low, high = (number(end) for end in difference["interval"])
+    return f"{number(difference['value'])} [{low}, {high}]"
 
 
 def _reasons(name: str, block: Block, warm_and_cold: bool) -> list[str]:

@@ -39,6 +39,7 @@ class ClickThrough(Task):
     """
 
     name: ClassVar[str] = "ctr"
+    encoder_answers: ClassVar[bool] = True
     kind: Kind = "choice"
 
     def __init__(

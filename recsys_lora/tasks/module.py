@@ -1,7 +1,6 @@
 """Lightning's view of several tasks: which questions a run trains and validates on, and the loaders over them."""
 
 import logging
-import math
 from collections.abc import Mapping
 
 import lightning
@@ -94,7 +93,7 @@ class TaskData(lightning.LightningDataModule):
         sizes = [len(questions) for questions in made.values()]
         self.shares = self._shares(sizes)
         if self.train_rows is not None:
-            limits = [max(1, math.ceil(self.train_rows * share / max(self.shares))) for share in self.shares]
+            limits = [max(1, round(self.train_rows * share / max(self.shares))) for share in self.shares]
             made = {name: self.questions(name, "train", limit) for name, limit in zip(made, limits, strict=True)}
         some = _some(made, "train")
         for name, questions in some:

@@ -58,6 +58,7 @@ class Task:
         name: in tables and configs.
         kind: how it is answered: by one token of a few (`choice`: logits (n, K)), by the log-likelihood of each
             candidate's title (`candidates`: (n, C), -inf at padding), or by free text (`text`: n strings).
+        encoder_answers: whether a collaborative encoder's own scores answer the question.
         length_normalised: whether a title's log-likelihood is the mean over its tokens, or their sum.
         ending: what all prompts end in.
 
@@ -67,6 +68,7 @@ class Task:
 
     name: ClassVar[str]
     kind: Kind
+    encoder_answers: ClassVar[bool] = False
     length_normalised: bool = True
 
     def __init__(self, text: Template, collaborative: Template, train_share: NonNegativeFloat = 1.0) -> None:
@@ -129,12 +131,12 @@ class Task:
         """Turn what the model gives (see `kind`) into predictions in the task's own form."""
         return raw
 
-    def from_encoder(self, scores: Floats) -> Output | None:
+    def from_encoder(self, scores: Floats) -> Output:
         """Turn a collaborative encoder's own logits of all candidates (n, C), -inf at padding, into predictions.
 
-        None where such scores do not answer the question.
+        Asked only where `encoder_answers`.
         """
-        return None
+        raise NotImplementedError
 
     def measures(self, questions: Questions, output: Output) -> list[Statistic]:
         """Return the task's metrics of predictions."""

@@ -50,6 +50,7 @@ class TopK(Task):
     """
 
     name: ClassVar[str] = "topk"
+    encoder_answers: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from recsys_lora.report.metrics_json import read_metrics, validated
 from recsys_lora.report.report import publish_tasks
 from recsys_lora.report.table import number
 from recsys_lora.report.task_schema import TaskBlock
-from recsys_lora.report.task_table import cell, markdown, notes, rich_tables, sections, warm_and_cold
+from recsys_lora.report.task_table import cell, compared, markdown, notes, rich_tables, sections, warm_and_cold
 from recsys_lora.tasks.record import task_record
 from tests.report.examples import RUN
 from tests.report.test_metrics_json import change
@@ -111,32 +111,34 @@ def test_warm_and_cold_stand_side_by_side():
     assert own == [False] * 4 + [True]
 
 
-def test_sentences_say_which_comparisons_can_be_told_apart():
-    found = notes(record()["tasks"], 30)
+def test_the_method_minus_every_line_is_a_table_of_all_metrics():
     for name in TASKS:
+        _, columns, lines, _ = compared(name, block(name))
         for d in block(name)["differences"]:
-            [sentence] = [
-                s for s in found if s.startswith(f"{name}: {d['first']} minus {d['second']}, {d['metric']}: ")
-            ]
+            [line] = [line for line in lines if line[0] == f"{d['first']} minus {d['second']}"]
+            low, high = d["interval"]
+            assert line[columns.index(d["metric"])] == f"{number(d['value'])} [{number(low)}, {number(high)}]"
+
+
+def test_sentences_say_what_can_be_told_apart_by_the_first_metric():
+    found = [sentence for sentence in notes(record()["tasks"], 30) if " minus " in sentence]
+    first = {"ctr": "auc", "topk": "hr@1_of10_uniform", "rating": "mae", "explanation": "rouge_l"}
+    for name in TASKS:
+        for d in [d for d in block(name)["differences"] if d["metric"] == first[name]]:
+            start = f"{name}: {d['first']} minus {d['second']}, {d['metric']}: "
+            [sentence] = [sentence for sentence in found if sentence.startswith(start)]
             low, high = d["interval"]
             verdict = "not told apart" if low <= 0 <= high else "better" if d["better"] else "worse"
             assert sentence.endswith(f"{number(d['value'])} [{number(low)}, {number(high)}]: {verdict}")
-    assert {s.rsplit(": ", 1)[1] for s in found if " minus " in s} >= {"better", "not told apart"}
-    assert found[-1].startswith("intervals: 95 %, 30 bootstrap draws")
+    assert {s.rsplit(": ", 1)[1] for s in found} >= {"better", "not told apart"}
+    assert len(found) == sum(d["metric"] == first[name] for name in TASKS for d in block(name)["differences"])
+    assert notes(record()["tasks"], 30)[-1].startswith("intervals: 95 %, 30 bootstrap draws")
 
 
 def test_an_error_that_falls_is_better():
-    made = {"rating": block("rating")}
-    [sentence] = [s for s in notes(made, 30, first_metric=True) if " minus " in s]
+    [sentence] = [s for s in notes({"rating": block("rating")}, 30) if " minus " in s]
     assert sentence.startswith("rating: ckf minus global_mean, mae: -")
     assert sentence.endswith(": better")
-
-
-def test_the_terminal_compares_by_the_first_metric_alone():
-    short = [s for s in notes(record()["tasks"], 30, first_metric=True) if " minus " in s]
-    first = {"ctr": "auc", "topk": "hr@1_of10_uniform", "rating": "mae", "explanation": "rouge_l"}
-    assert all(f", {first[sentence.split(':')[0]]}: " in sentence for sentence in short)
-    assert len(short) == sum(d["metric"] == first[name] for name in TASKS for d in block(name)["differences"])
 
 
 def test_an_undefined_metric_is_a_dash_with_a_reason():
@@ -147,7 +149,7 @@ def test_an_undefined_metric_is_a_dash_with_a_reason():
     assert "- ctr: auc of ckf: one class only: 120 of 120 rows are positive\n" in text
     assert "- ctr: auc of ckf, cold questions: no rows\n" in text
     assert "- ctr: uauc of SASRec, warm questions: no user has rows of both classes\n" in text
-    printed = notes(tasks, 5, first_metric=True)
+    printed = notes(tasks, 5)
     assert "ctr: uauc of ckf: no user has rows of both classes" in printed
     assert not any("cold questions" in sentence for sentence in printed)  # their table is not printed
 
