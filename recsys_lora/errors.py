@@ -1,5 +1,8 @@
 """The one exception that stands for a user's mistake."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
     """Bad input: the message is one line that says what is wrong, where, and what to do.
@@ -7,3 +10,12 @@ class UserError(Exception):
     Only the outermost command-line face catches it and prints it; everything below lets it pass, so that one bad job
     of a sweep does not end the others.
     """
+
+
+@contextmanager
+def at(place: str) -> Iterator[None]:
+    """Say where a mistake is that is found in this block, as a config key."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from error

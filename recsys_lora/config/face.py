@@ -59,12 +59,13 @@ def _kept(task: Task, mistakes: list[UserError]) -> Task:
     @functools.wraps(task)
     def run(cfg: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
+        from hydra.errors import HydraException
         from hydra.types import RunMode
 
         try:
             refuse_missing(cfg)
             task(cfg)
-        except (UserError, OmegaConfBaseException) as error:
+        except (UserError, HydraException, OmegaConfBaseException) as error:
             mistake = error if isinstance(error, UserError) else UserError(explain(error))
             log.debug("mistake", exc_info=error)
             if HydraConfig.get().mode is RunMode.MULTIRUN:

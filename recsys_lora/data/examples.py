@@ -8,7 +8,7 @@ import numpy as np
 
 from recsys_lora.data.batch import PromptSet
 from recsys_lora.data.prepared import PreparedData, Rows
-from recsys_lora.errors import UserError
+from recsys_lora.errors import UserError, at
 from recsys_lora.prompts.encode import Encoder
 from recsys_lora.prompts.template import TITLE, Example, Template
 from recsys_lora.prompts.titles import prompt_titles
@@ -57,7 +57,8 @@ class PromptBuilder:
 
     def __call__(self, rows: Rows, show: bool = True) -> PromptSet:
         """Return the prompts of `rows`, in their order, beside what the collaborative encoder reads."""
-        prompts = self.encoder.encode(self.template, self.examples(rows), len(rows), show)
+        with at("model.prompt"):
+            prompts = self.encoder.encode(self.template, self.examples(rows), len(rows), show)
         for reason, count in prompts.counts.items():
             log.info("%s: %d of %d", reason, count, len(rows))
         return PromptSet(

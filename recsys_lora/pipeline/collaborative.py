@@ -45,7 +45,7 @@ def cf_stage(config: Config, store: ArtifactStore, data: PreparedData, log_dir: 
         log_dir: where the curve goes when it is fitted now.
     """
     node, seed = config["cf"], config["seed"]
-    factory, fit, trainer = build(node["encoder"]), build(node["fit"]), build(node["trainer"])
+    factory, fit, trainer = (build(node[part], f"cf.{part}") for part in ("encoder", "fit", "trainer"))
 
     def make(folder: Path) -> None:
         result = fit_encoder(factory, data, fit, trainer, seed, log_dir=log_dir, name=node["name"])

@@ -1,10 +1,12 @@
 """From a composed config to plain values and objects: past this point nothing knows of Hydra."""
 
+import re
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from recsys_lora.config.check import check
+from recsys_lora.errors import UserError
 
 Config = dict[str, Any]
 
@@ -22,14 +24,24 @@ def plain(cfg: DictConfig) -> Config:
     return named
 
 
-def build(node: Config, **arguments: Any) -> Any:
+def build(node: Config, at: str = "") -> Any:
     """Make the object that a node's `_target_` names.
 
     Args:
         node: plain containers; with `_partial_: true` the result is the callable with its knobs bound.
-        arguments: what only the pipeline knows.
+        at: the node's place in the config, for messages.
+
+    Raises:
+        UserError: what the object's own checks find wrong; the line names the key.
     """
+    from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
-    made = instantiate(node, _convert_="all")
-    return made(**arguments) if arguments else made
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        if not isinstance(error.__cause__, UserError):
+            raise
+        inner = re.search(r"full_key: (\S+)", str(error))
+        place = ".".join(part for part in (at, inner.group(1) if inner else "") if part)
+        raise UserError(f"{place}: {error.__cause__}" if place else str(error.__cause__)) from error

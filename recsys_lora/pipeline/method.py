@@ -54,7 +54,7 @@ class Method:
 def load_backbone(config: Config, data: PreparedData) -> Backbone:
     """Return the frozen language model on the device of the trainer."""
     texts = [title for title in data.titles if title]
-    backbone: Backbone = build(config["llm"]).load(texts=texts, device=device(config))
+    backbone: Backbone = build(config["llm"], "llm").load(texts=texts, device=device(config))
     return backbone
 
 
@@ -125,7 +125,7 @@ def assemble(
     if get_object(config["model"]["_target_"]).multi_task:
         assert collaborative is not None
         return assemble_tasks(config, data, collaborative, backbone)
-    factory, node = build(config["model"]), config["data"]
+    factory, node = build(config["model"], "model"), config["data"]
     parts: dict[str, Any] = {"backbone": backbone, "identity": {"data": data.key}}
     if collaborative is not None:
         parts["encoder"] = collaborative.encoder
@@ -181,7 +181,7 @@ def _train(config: Config, module: LLMModule, datamodule: RunData, run_folder: P
     loggers = [build(node) for node in config["logger"].values() if node]
     for logger in loggers:
         logger.log_hyperparams(config)
-    trainer = build(config["trainer"])(callbacks=callbacks, logger=loggers, default_root_dir=run_folder)
+    trainer = build(config["trainer"], "trainer")(callbacks=callbacks, logger=loggers, default_root_dir=run_folder)
     trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
     frozen = sum(parameter.numel() for parameter in module.backbone.parameters() if not parameter.requires_grad)
     log.info("%s: %s trained parameters beside %s frozen", module.name, f"{trained:,}", f"{frozen:,}")

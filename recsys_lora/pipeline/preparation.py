@@ -25,7 +25,7 @@ def prepare_stage(config: Config, store: ArtifactStore) -> PreparedData:
         UserError: raw files are missing or cannot be read.
     """
     node = config["data"]
-    reader, split = build(node["reader"]), build(node["split"])
+    reader, split = build(node["reader"], "data.reader"), build(node["split"], "data.split")
     options = {name: node[name] for name in OPTIONS if name in node}
     depends = {"content": prepare_key(reader, split, options)}
     artifact = store.get("prepare", node["name"], depends, lambda folder: prepare(reader, split, out=folder, **options))

@@ -42,7 +42,7 @@ def choose_tasks(config: Config, data: PreparedData) -> Config:
             raise UserError(f"tasks={asked}: no task {name}: {suggestion(name, list(known))}")
     chosen = {}
     for name in dict.fromkeys(asked or known):
-        reason = build(known[name]).missing(data)
+        reason = build(known[name], f"model.tasks.{name}").missing(data)
         if reason is None:
             chosen[name] = known[name]
         elif asked is not None:
@@ -66,7 +66,9 @@ def assemble_tasks(
     node, scale = config["data"], rating_scale(config)
     encoder: CollaborativeEncoder = collaborative.encoder  # type: ignore[assignment]  # a module behind a Protocol
     history = max(config["model"]["history_length"], encoder.history_length)
-    tasks: dict[str, Task] = {name: build(task) for name, task in config["model"]["tasks"].items()}
+    tasks: dict[str, Task] = {
+        name: build(task, f"model.tasks.{name}") for name, task in config["model"]["tasks"].items()
+    }
     prompts = {
         name: TaskPrompts(data, task, number, backbone, node["wording"], scale, history)
         for number, (name, task) in enumerate(tasks.items())
@@ -78,7 +80,7 @@ def assemble_tasks(
         "encoder": collaborative.encoder,
         "identity": {"data": data.key, "encoder": collaborative.key},
     }
-    factory = build({key: value for key, value in config["model"].items() if key != "tasks"})
+    factory = build({key: value for key, value in config["model"].items() if key != "tasks"}, "model")
     module: CKFMultiTaskModule = factory(**parts)
     datamodule = TaskData(
         data,

@@ -149,8 +149,8 @@ class Encoder:
             ids = self.tokenise([template.render(shorter, self.words, 0)])[0]
         if len(ids) > limit:
             raise UserError(
-                f"the prompt's own wording does not fit into {limit} tokens: raise model.prompt.max_tokens, "
-                "shorten model.prompt.text or choose a backbone with a longer context"
+                f"the prompt's own wording does not fit into {limit} tokens: raise the prompt's max_tokens, "
+                "shorten its text or choose a backbone with a longer context"
             )
         only_titles = all(length <= level for name, length in zip(names, lengths, strict=False) if name != TITLE)
         counts[CUT_TITLE if only_titles else CUT_TEXT] += 1

@@ -81,20 +81,16 @@ class Template:
         for part in (text, item, candidate or ""):
             slots(part)
         if HISTORY in slots(self.no_history):
-            raise UserError(
-                "model.prompt.no_history: has the slot {history}, which is empty for such users: leave it out"
-            )
+            raise UserError("no_history has the slot {history}, which is empty for such users: leave it out")
         if any((CANDIDATES in slots(part)) != (candidate is not None) for part in (text, no_history)):
             raise UserError(
-                "model.prompt.candidate: says how an entry of {candidates} is written: set it and use that slot in "
+                "candidate says how an entry of {candidates} is written: set it and use that slot in "
                 "text and no_history, or leave out all three"
             )
         whole = [part.replace(f"{{{CANDIDATES}}}", candidate or "") for part in (self.text, self.no_history)]
         names = [soft_names(part, soft_tokens) for part in whole]
         if names[0] != names[1]:
-            raise UserError(
-                f"model.prompt: text has the soft tokens {names[0]} and no_history {names[1]}: make them equal"
-            )
+            raise UserError(f"text has the soft tokens {names[0]} and no_history {names[1]}: make them equal")
         self.soft_names: list[str] = names[0]
         for name in soft_tokens:
             self.text, self.no_history = (part.replace(f"<{name}>", SOFT) for part in (self.text, self.no_history))
@@ -142,7 +138,7 @@ def slots(text: str) -> list[str]:
     try:
         return [name for _, name, _, _ in Formatter().parse(text) if name is not None]
     except ValueError as error:
-        raise UserError(f"model.prompt: {error} in {text!r}: write a brace that is no slot twice") from error
+        raise UserError(f"{error} in {text!r}: write a brace that is no slot twice") from error
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
@@ -156,7 +152,7 @@ def fill(text: str, values: Mapping[str, str]) -> str:
         parts.append(literal)
         if name is not None:
             if name not in values:
-                raise UserError(f"model.prompt: nothing fills the slot {{{name}}}: use {', '.join(sorted(values))}")
+                raise UserError(f"nothing fills the slot {{{name}}}: use {', '.join(sorted(values))}")
             parts.append(values[name])
     return "".join(parts)
 

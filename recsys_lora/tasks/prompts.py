@@ -9,7 +9,7 @@ import numpy as np
 from recsys_lora.data.batch import PromptSet
 from recsys_lora.data.history import History
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
+from recsys_lora.errors import UserError, at
 from recsys_lora.llm.answer import ChoiceAnswer, ResolvedChoices
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.prompts import encode
@@ -92,7 +92,8 @@ class TaskPrompts:
             UserError: the prompt's wording does not fit, or the tokenizer joins an answer with the prompt's end.
         """
         template = self.task.template(version)
-        prompts = self.encoder.encode(template, self._examples(questions, version), len(questions), show)
+        with at(f"model.tasks.{self.task.name}.{version}"):
+            prompts = self.encoder.encode(template, self._examples(questions, version), len(questions), show)
         for reason, count in prompts.counts.items():
             log.info("%s, %s: %s: %d of %d", self.task.name, version, reason, count, len(questions))
         answers: list[list[int]] = [[]] * len(questions)

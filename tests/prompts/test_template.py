@@ -95,7 +95,7 @@ def test_candidates_are_listed_each_with_its_soft_token():
     [("{candidates}", "{candidates}", None), ("{title}", "{title}", "{title}"), ("{candidates}", "a", "{title}")],
 )
 def test_a_list_of_candidates_needs_its_slot_and_its_wording(text, none, candidate):
-    with pytest.raises(UserError, match=r"model\.prompt\.candidate"):
+    with pytest.raises(UserError, match="candidate says how an entry"):
         Template(text, none, candidate=candidate)
 
 
