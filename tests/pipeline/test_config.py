@@ -9,7 +9,7 @@ TEMPLATE = "recsys_lora.prompts.template.Template"
 
 
 def test_a_mistake_names_the_node_it_is_in():
-    with pytest.raises(UserError, match=r"^model\.prompt: unmatched .*: write a brace that is no slot twice$"):
+    with pytest.raises(UserError, match=r"^model\.prompt: expected .*: write a brace that is no slot twice$"):
         build({"_target_": TEMPLATE, "text": "a { b", "no_history": "b"}, "model.prompt")
 
 
