@@ -1,6 +1,7 @@
 """Stage 4 for models of several tasks: every line of a task's table answers the same questions, cached as results."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -136,7 +137,7 @@ class TaskTests:
 
         def answer() -> Raw:
             self.module.release()
-            return self.answering(name, questions, "text")
+            return replace(self.answering, name="frozen LLM")(name, questions, "text")
 
         return self._output(name, questions, self._cached(name, "frozen_llm", depends, questions, answer))
 

@@ -31,10 +31,12 @@ class Answering:
         module: the model, on the device where it is to run; after `module.release()` it is the frozen backbone, which
             answers prompts of text alone.
         datamodule: makes its prompts.
+        name: what the progress display calls it; None is the module's own name.
     """
 
     module: CKFMultiTaskModule
     datamodule: TaskData
+    name: str | None = None
 
     def __call__(
         self,
@@ -70,7 +72,7 @@ class Answering:
         was_training, places, results = self.module.training, [], []
         self.module.eval()
         mine = len(share.of(np.arange(len(questions))))
-        label = f"{name}: {self.module.name}, {version}"
+        label = f"{name}: {self.name or self.module.name}, {version}"
         with torch.inference_mode(), progress(label, mine, "questions", show=show) as advance:
             for where, answers in kinds[task.kind]():
                 places.append(where)
