@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.prepared import PreparedData, Rows
+from recsys_lora.errors import UserError
 
 LARGEST_SAMPLE = 20_000
 
@@ -31,8 +32,47 @@ def encode_rows(
 def vector_spread(
     encoder: nn.Module, data: PreparedData, rows: Rows, device: torch.device | str = "cpu"
 ) -> tuple[float, float]:
-    """Return the standard deviation of all entries of e_u and of e_i over rows (evenly taken where there are many)."""
+    """Return the standard deviation of all entries of e_u and of e_i over rows (evenly taken where there are many).
+
+    Raises:
+        UserError: one of them is zero, so that nothing can be divided by it.
+    """
     if len(rows) > LARGEST_SAMPLE:
         rows = rows.take(np.linspace(0, len(rows) - 1, LARGEST_SAMPLE).astype(np.int64))
     user, item = encode_rows(encoder, data, rows, device)
-    return float(user.std()), float(item.std())
+    spread = float(user.std()), float(item.std())
+    if not min(spread) > 0:
+        raise UserError("cf: all vectors of the encoder are the same on the training rows: refit it (stage.force=[cf])")
+    return spread
+
+
+@torch.no_grad()
+def encode_candidates(
+    encoder: CollaborativeEncoder, user: Tensor, history: Tensor, items: Tensor, history_length: int
+) -> tuple[Tensor, Tensor]:
+    """Encode several candidates a row, and its earlier items.
+
+    Args:
+        encoder: the frozen encoder.
+        user: (B,).
+        history: (B, L), oldest first, padded with 0 on the left; the encoder sees as much of its end as it reads.
+        items: candidates (B, C), padded with 0.
+        history_length: how many of the latest earlier items to encode.
+
+    Returns:
+        e_u (B, D_u), the mean over the candidates where it depends on them, and e_i (B, C + history_length, D_i) of
+        the candidates and of the earlier items behind them; float32, zero at padding.
+    """
+    every = torch.cat([items, last(history, history_length)], dim=1)  # (B, C + L)
+    row, column = every.nonzero(as_tuple=True)  # (n,) real items of all rows
+    seen = last(history, encoder.history_length)[row]
+    encoded = encoder.encode(user[row], seen, every[row, column])  # (n, D_u), (n, D_i)
+    users, vectors = (part.new_zeros(*every.shape, part.shape[1]) for part in encoded)
+    users[row, column], vectors[row, column] = encoded
+    count = (items > 0).sum(1, keepdim=True)  # (B, 1)
+    return users[:, : items.shape[1]].float().sum(1) / count, vectors.float()
+
+
+def last(history: Tensor, length: int) -> Tensor:
+    """Return the last columns of histories (B, L), oldest first."""
+    return history[:, max(0, history.shape[1] - length) :]

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys_lora.data.examples import NO, YES
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.data.schema import SplitName
 from recsys_lora.errors import UserError
@@ -19,8 +20,6 @@ from recsys_lora.tasks.scale import RatingScale
 from recsys_lora.tasks.task import Floats, Kind, Output, Task, generator, report_left_out, sample
 from recsys_lora.types import NonNegativeFloat, PositiveInt
 
-YES, NO = 0, 1
-"""The places of the two answers among the choices."""
 Negatives = Literal["auto", "rated", "sampled"]
 
 

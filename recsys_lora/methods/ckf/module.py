@@ -20,7 +20,6 @@ from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.pairs import PairBatch
 from recsys_lora.data.prepared import PreparedData, Rows
-from recsys_lora.errors import UserError
 from recsys_lora.llm.answer import ResolvedChoices
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.lowrank.source import DropoutPer
@@ -31,7 +30,7 @@ from recsys_lora.methods.ckf.multi_lora import Lora, multi_lora
 from recsys_lora.methods.ckf.objective import Objective
 from recsys_lora.methods.ckf.training import gradient_norm, nothing_of, optimizer_and_schedule
 from recsys_lora.methods.optimizer import OptimizerSettings, planned_steps
-from recsys_lora.methods.vectors import vector_spread
+from recsys_lora.methods.vectors import encode_candidates, last, vector_spread
 from recsys_lora.tasks.task import Task
 from recsys_lora.types import NonNegativeInt, PositiveFloat, PositiveInt, Probability
 
@@ -144,22 +143,12 @@ class CKFMultiTaskModule(LLMModule):
         """Return what the frozen encoder knows of a batch, None for prompts of text alone.
 
         Returns:
-            e_u (B, D_u), the mean over the candidates where it depends on them, and e_v (B, C + L, D_i) of the
-            candidates and of the earlier items behind them, zero at padding.
+            e_u (B, D_u) and e_v (B, C + L, D_i): see `encode_candidates`.
         """
         if not batch.soft_positions.shape[1]:
             return None
         encoder = cast(CollaborativeEncoder, self.encoder)
-        items = torch.cat([batch.items, last(batch.history, self.history_length)], dim=1)  # (B, C + L)
-        row, column = items.nonzero(as_tuple=True)  # (n,) real items of all rows
-        seen = last(batch.history, encoder.history_length)[row]
-        with torch.no_grad():
-            user, item = encoder.encode(batch.user[row], seen, items[row, column])  # (n, D_u), (n, D_i)
-        users, vectors = (part.new_zeros(*items.shape, part.shape[1]) for part in (user, item))
-        users[row, column], vectors[row, column] = user, item
-        candidates = batch.items.shape[1]
-        count = (batch.items > 0).sum(1, keepdim=True)  # (B, 1)
-        return users[:, :candidates].float().sum(1) / count, vectors.float()
+        return encode_candidates(encoder, batch.user, batch.history, batch.items, self.history_length)
 
     def soft_tokens(self, batch: PromptBatch, vectors: Vectors | None) -> Tensor | None:
         """Return the user's token and one a candidate (B, S, H)."""
@@ -179,15 +168,10 @@ class CKFMultiTaskModule(LLMModule):
 
     def prepare_for(self, data: PreparedData, train: Rows) -> None:
         """Measure the spread of the collaborative vectors over the training rows."""
-        if self.input_scale == "none" or self.encoder is None:
-            return
-        user, item = vector_spread(self.encoder, data, train, self.device)
-        if not (user > 0 and item > 0):
-            raise UserError(
-                "cf: all vectors of the encoder are the same on the training rows: refit it (stage.force=[cf])"
-            )
-        self.user_scale.fill_(user)
-        self.item_scale.fill_(item)
+        if self.input_scale == "std" and self.encoder is not None:
+            user, item = vector_spread(self.encoder, data, train, self.device)
+            self.user_scale.fill_(user)
+            self.item_scale.fill_(item)
 
     # From prompts to losses and scores
 
@@ -267,11 +251,6 @@ class CKFMultiTaskModule(LLMModule):
         self.steps = planned_steps(self.trainer, batches)
         groups = self.lowrank.parameters(), self.mapping.parameters()
         return optimizer_and_schedule(self.settings, self.objective, *groups, self.steps)
-
-
-def last(history: Tensor, length: int) -> Tensor:
-    """Return the last columns of histories (B, L), oldest first."""
-    return history[:, max(0, history.shape[1] - length) :]
 
 
 def token_spread(backbone: Backbone, tokens: int = 2048) -> float:

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.prepared import PreparedData, Rows
-from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.lowrank import Generated, Site, inject
 from recsys_lora.lowrank.source import DropoutPer
@@ -115,12 +114,7 @@ class CoRAModule(LLMRecommender):
 
     def prepare_for(self, data: PreparedData, train: Rows) -> None:
         """Measure the spread of the collaborative vectors over the training rows."""
-        if self.input_scale == "none" or self.encoder is None:
-            return
-        user, item = vector_spread(self.encoder, data, train, self.device)
-        if not (user > 0 and item > 0):
-            raise UserError(
-                "cf: all vectors of the encoder are the same on the training rows: refit it (stage.force=[cf])"
-            )
-        self.user_scale.fill_(user)
-        self.item_scale.fill_(item)
+        if self.input_scale == "std" and self.encoder is not None:
+            user, item = vector_spread(self.encoder, data, train, self.device)
+            self.user_scale.fill_(user)
+            self.item_scale.fill_(item)
