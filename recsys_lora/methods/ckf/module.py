@@ -25,7 +25,7 @@ from recsys_lora.llm.backbone import Backbone
 from recsys_lora.lowrank.source import DropoutPer
 from recsys_lora.methods.base import LLMModule, Vectors
 from recsys_lora.methods.ckf.losses import AnswerLoss, TaskMeans
-from recsys_lora.methods.ckf.mapping import CollaborativeMapping
+from recsys_lora.methods.ckf.mapping import CollaborativeMapping, token_spread
 from recsys_lora.methods.ckf.multi_lora import Lora, multi_lora
 from recsys_lora.methods.ckf.objective import Objective
 from recsys_lora.methods.ckf.training import gradient_norm, nothing_of, optimizer_and_schedule
@@ -251,11 +251,3 @@ class CKFMultiTaskModule(LLMModule):
         self.steps = planned_steps(self.trainer, batches)
         groups = self.lowrank.parameters(), self.mapping.parameters()
         return optimizer_and_schedule(self.settings, self.objective, *groups, self.steps)
-
-
-def token_spread(backbone: Backbone, tokens: int = 2048) -> float:
-    """Return the standard deviation of the entries of the backbone's input embeddings, over its first tokens."""
-    vocabulary = backbone.model.get_input_embeddings().weight.shape[0]
-    ids = torch.arange(min(vocabulary, tokens), device=backbone.device)
-    with torch.no_grad():
-        return float(backbone.embed(ids.unsqueeze(0)).float().std())
