@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
-from torch import distributed, multiprocessing
 
 from recsys_lora.methods.scoring import score_rows
+from tests import processes
 from tests.methods import factory
 from tests.methods.synthetic import WORDS, prepared
 
@@ -19,16 +18,13 @@ def scores():
     return score_rows(module, datamodule, data.rows("test").take(np.arange(ROWS)), show=False)
 
 
-def work(rank, world, folder):
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
+def work(rank, folder):
     np.save(f"{folder}/{rank}.npy", scores())
-    distributed.destroy_process_group()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("world", [2, 3])
 def test_all_processes_get_all_scores(world, tmp_path):
-    multiprocessing.spawn(work, args=(world, tmp_path), nprocs=world)
+    processes.run(work, world, tmp_path)
     for rank in range(world):
         np.testing.assert_allclose(np.load(tmp_path / f"{rank}.npy"), scores(), atol=1e-6)

@@ -1,0 +1,28 @@
+"""Several processes for a test: started afresh, for a fork of one whose OpenMP threads have run hangs."""
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import distributed, multiprocessing
+
+
+def run(work: Callable[..., None], world: int, *arguments: Any) -> None:
+    """Call `work(rank, *arguments)` on each process of one gloo group; `work` is a function of a module."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    multiprocessing.spawn(_member, args=(world, port, work, arguments), nprocs=world)
+
+
+def _member(rank: int, world: int, port: int, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": world, "RANK": rank, "LOCAL_RANK": rank}
+    os.environ |= {name: str(value) for name, value in meeting.items()}
+    distributed.init_process_group("gloo")
+    try:
+        work(rank, *arguments)
+    finally:
+        distributed.destroy_process_group()
