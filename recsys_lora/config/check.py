@@ -82,9 +82,19 @@ def _plain(node: Mapping[str, Any], at: str) -> Iterator[str]:
 
 
 def _signature(called: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
+    """Return a callable's arguments and their annotations; `**shared: Unpack[Record]` counts as the record's keys."""
     arguments = dict(inspect.signature(called).parameters)
     function = called.__init__ if inspect.isclass(called) else called
-    return arguments, typing.get_type_hints(function, include_extras=True)
+    hints = typing.get_type_hints(function, include_extras=True)
+    for name, argument in list(arguments.items()):
+        if argument.kind is argument.VAR_KEYWORD and typing.get_origin(hints.get(name)) is typing.Unpack:
+            record = typing.get_args(hints.pop(name))[0]
+            del arguments[name]
+            for key, hint in typing.get_type_hints(record, include_extras=True).items():
+                default = argument.empty if key in record.__required_keys__ else None
+                arguments[key] = inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default)
+                hints[key] = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.NotRequired else hint
+    return arguments, hints
 
 
 def _misfit(value: Any, annotation: Any, at: str) -> str | None:

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 YES, NO = 0, 1
 """The places of the two answers among the choices."""
-MoreTexts = Callable[[Rows], Iterable[Mapping[str, str]]]
+MoreTexts = Callable[[PreparedData, Rows], Iterable[Mapping[str, str]]]
 
 
 class PromptBuilder:
@@ -55,17 +55,25 @@ class PromptBuilder:
         for reason, count in counts.items():
             log.info("%s: %d of %d", reason, count, data.num_items)
 
-    def __call__(self, rows: Rows, show: bool = True) -> PromptSet:
-        """Return the prompts of `rows`, in their order, beside what the collaborative encoder reads."""
+    def __call__(self, rows: Rows, show: bool = True, taste: Rows | None = None) -> PromptSet:
+        """Return the prompts of `rows`, in their order, beside what the collaborative encoder reads.
+
+        Args:
+            rows: n rows.
+            show: show progress.
+            taste: the same rows with other users and positions, whose taste is then shown to the encoder and to
+                whatever writes further texts, while history and titles stay; the rows themselves by default.
+        """
+        taste = rows if taste is None else taste
         with at("model.prompt"):
-            prompts = self.encoder.encode(self.template, self.examples(rows), len(rows), show)
+            prompts = self.encoder.encode(self.template, self.examples(rows, taste), len(rows), show)
         for reason, count in prompts.counts.items():
             log.info("%s: %d of %d", reason, count, len(rows))
         return PromptSet(
             prompts=prompts,
-            user=rows.user.astype(np.int64),
+            user=taste.user.astype(np.int64),
             items=rows.item.astype(np.int64)[:, None],
-            history=self.data.history.last(rows.user, rows.position, self.history_length),
+            history=self.data.history.last(taste.user, taste.position, self.history_length),
             label=rows.label.astype(np.float32),
             target=np.where(rows.label > 0, YES, NO),
             answer_tokens=np.zeros(len(rows), dtype=np.int64),
@@ -73,10 +81,12 @@ class PromptBuilder:
             row=rows.row.astype(np.int64),
         )
 
-    def examples(self, rows: Rows) -> Iterator[Example]:
-        """Yield what each row offers to the template."""
+    def examples(self, rows: Rows, taste: Rows) -> Iterator[Example]:
+        """Yield what each row offers to the template; `taste` as in `__call__`."""
         shown = self.data.history.last(rows.user, rows.position, self.template.history_items)  # (n, items)
-        more: Iterable[Mapping[str, str]] = self.more_texts(rows) if self.more_texts else repeat({}, len(rows))
+        more: Iterable[Mapping[str, str]] = repeat({}, len(rows))
+        if self.more_texts:
+            more = self.more_texts(self.data, taste)
         for item, history, texts in zip(rows.item.tolist(), shown, more, strict=True):
             earlier = [self.slots[index] for index in history.tolist() if index]
             yield Example(earlier, {**self.slots[item], **texts})

@@ -16,8 +16,8 @@ DEFAULT_TOKEN_BUDGET = 4096
 class Builds(Protocol):
     """Makes prompts of rows, as `PromptBuilder` does."""
 
-    def __call__(self, rows: Rows, show: bool = True) -> PromptSet:
-        """Return the prompts of `rows`, in their order."""
+    def __call__(self, rows: Rows, show: bool = True, taste: Rows | None = None) -> PromptSet:
+        """Return the prompts of `rows`, in their order; `taste` holds the users whose taste is shown instead."""
 
 
 class PromptData(lightning.LightningDataModule):

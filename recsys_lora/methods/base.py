@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.batch import Padding, PromptBatch
 from recsys_lora.data.prepared import PreparedData, Rows
+from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.llm.soft_tokens import place_soft_tokens
 from recsys_lora.methods.checkpoint import IDENTITY, trained_state, verify
@@ -74,6 +75,27 @@ class LLMModule(lightning.LightningModule):
 
     def release(self) -> None:
         """Take whatever the method put into the backbone out of it again; the method cannot score any more."""
+
+    def start_from(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what an earlier stage trained.
+
+        Args:
+            state: its trained parameters, by name.
+
+        Raises:
+            UserError: this method has no parameter of such a name and shape.
+        """
+        own = dict(self.named_parameters())
+        for name, value in state.items():
+            if name not in own or own[name].shape != value.shape:
+                theirs = tuple(own[name].shape) if name in own else "nothing of that name"
+                raise UserError(
+                    f"first: its {name} {tuple(value.shape)} meets {theirs} in model={self.name}: give both the same "
+                    "low-rank updates (rank, targets), or first=null"
+                )
+        with torch.no_grad():
+            for name, value in state.items():
+                own[name].copy_(value)
 
     # From prompts to states
 

@@ -1,7 +1,8 @@
 """Checkpoints of the size of what was trained, which know what they belong to.
 
-A checkpoint holds the trained parameters and the method's own buffers (not the backbone's, nor a frozen encoder's),
-Lightning's plain records, and an identity: which backbone, encoder, data and method. Loading anything else is refused.
+A checkpoint holds the trained parameters and whatever else is the method's own (not the backbone, nor a frozen
+encoder), Lightning's plain records, and an identity: which backbone, encoder, data and method. Loading anything else is
+refused.
 """
 
 import pickle
@@ -19,13 +20,12 @@ IDENTITY = "identity"
 
 
 def trained_state(module: nn.Module) -> dict[str, Tensor]:
-    """Return the entries of the state dict that a checkpoint needs: what is trained, and the method's own buffers."""
+    """Return the part of the state dict that a checkpoint needs: what is trained, buffers, and earlier stages' part."""
     trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
-    parameters = {name for name, _ in module.named_parameters()}
     return {
         name: value
         for name, value in module.state_dict().items()
-        if name in trained or (name not in parameters and not name.startswith(FROZEN_PARTS))
+        if name in trained or not name.startswith(FROZEN_PARTS)
     }
 
 

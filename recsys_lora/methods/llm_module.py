@@ -8,7 +8,7 @@ further slots its prompt has) and what it measures before training (`prepare_for
 import itertools
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal, NotRequired, TypedDict, Unpack, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -26,6 +26,7 @@ from recsys_lora.methods.optimizer import OptimizerSettings
 from recsys_lora.metrics.torch_metrics import AUC, UAUC
 from recsys_lora.prompts.encode import Encoder
 from recsys_lora.prompts.template import Template
+from recsys_lora.types import PositiveInt
 
 log = logging.getLogger(__name__)
 
@@ -33,48 +34,51 @@ Score = Literal["yes", "yes_minus_no"]
 ANSWERS = ("Yes", "No")
 
 
-class LLMRecommender(LLMModule):
-    """A recommender whose score is the logit of an answer token.
+class Shared(TypedDict):
+    """What every recommender is made with.
 
-    Args:
+    Attributes:
         name: what tables call it.
         prompt: the wording.
         batch_rows: rows of a training batch, over all processes together.
         score: the logit of "Yes", or that minus the logit of "No".
-        optimizer: how it is trained; None for what is not.
+        optimizer: how it is trained; left out for what is not.
         backbone: the language model.
-        encoder: the fitted collaborative encoder, frozen; None for what needs none.
+        encoder: the fitted collaborative encoder, frozen; left out for what needs none.
         identity: what the run's checkpoints belong to besides the backbone: `data` and `encoder` keys.
     """
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        prompt: Template,
-        batch_rows: int,
-        score: Score,
-        optimizer: OptimizerSettings | None,
-        backbone: Backbone,
-        encoder: nn.Module | None = None,
-        identity: Mapping[str, Any] | None = None,
-    ) -> None:
+    name: str
+    prompt: Template
+    batch_rows: NotRequired[PositiveInt]
+    score: Score
+    optimizer: NotRequired[OptimizerSettings]
+    backbone: Backbone
+    encoder: NotRequired[nn.Module]
+    identity: NotRequired[Mapping[str, Any]]
+
+
+class LLMRecommender(LLMModule):
+    """A recommender whose score is the logit of an answer token; its arguments are those of `Shared`."""
+
+    def __init__(self, **shared: Unpack[Shared]) -> None:
         super().__init__(
-            name=name,
-            batch_rows=batch_rows,
-            optimizer=optimizer,
-            backbone=backbone,
-            encoder=encoder,
-            identity=identity,
+            name=shared["name"],
+            batch_rows=shared.get("batch_rows", 1),
+            optimizer=shared.get("optimizer"),
+            backbone=shared["backbone"],
+            encoder=shared.get("encoder"),
+            identity=shared.get("identity"),
         )
-        self.prompt, self.score = prompt, score
+        self.prompt, self.score = shared["prompt"], shared["score"]
+        backbone, prompt = self.backbone, self.prompt
         ending = backbone.wrap(prompt.ending) if backbone.wrap else prompt.ending
         self.choices: ResolvedChoices = ChoiceAnswer(ANSWERS).resolve(backbone.tokenizer, ending)
         log.info("answers are read as the tokens %s", " and ".join(map(repr, self.choices.pieces)))
         self.valid_auc, self.valid_uauc, self.valid_log_loss = AUC(), UAUC(), MeanMetric()
 
-    def more_texts(self, rows: Rows) -> Iterable[Mapping[str, str]]:
-        """Return further slots of each row's prompt."""
+    def more_texts(self, data: PreparedData, rows: Rows) -> Iterable[Mapping[str, str]]:
+        """Return further slots of each row's prompt; they may not tell the row's own label."""
         return itertools.repeat({}, len(rows))
 
     # From rows to prompts

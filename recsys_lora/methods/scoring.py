@@ -1,5 +1,6 @@
 """Scores of any rows by any method, in the rows' order, each row once whatever the number of processes."""
 
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -26,8 +27,9 @@ def score_rows(
         module: the method, on the device where it is to run; its mode is left as it was.
         datamodule: makes the prompts.
         rows: n rows.
-        shuffle_users: a seed; the encoder then sees, for every row, the user and history of another user's row, while
-            the prompt stays: what is left of the method's score is what it owes to the text and the item.
+        shuffle_users: a seed; the encoder (and what the method writes of its vectors) then sees, for every row, the
+            user and history of another user's row, while history and titles stay as they are: what is left of the
+            method's score is what it owes to the text and the item.
         show: show progress.
 
     Returns:
@@ -35,9 +37,11 @@ def score_rows(
     """
     share = own_share()
     show = show and share.rank == 0
-    prompts = datamodule.build(rows, show=show)
+    taste = rows
     if shuffle_users is not None:
-        prompts = prompts.with_encoder_rows(rows_of_others(rows.user, shuffle_users))
+        others = rows.take(rows_of_others(rows.user, shuffle_users))
+        taste = replace(rows, user=others.user, position=others.position)
+    prompts = datamodule.build(rows, show=show, taste=taste)
     loader = datamodule.score_loader(prompts, share)
     was_training, places, scores = module.training, [], []
     module.eval()

@@ -13,9 +13,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.files import home, write_json, write_text
 from recsys_lora.pipeline.artifacts import ArtifactStore
+from recsys_lora.pipeline.assembly import load_backbone
 from recsys_lora.pipeline.collaborative import Collaborative, cf_stage
 from recsys_lora.pipeline.config import Config, plain
-from recsys_lora.pipeline.method import Method, load_backbone, method_stage
+from recsys_lora.pipeline.method import Method, method_stage
 from recsys_lora.pipeline.preparation import prepare_stage
 from recsys_lora.pipeline.quiet import quiet_libraries
 from recsys_lora.pipeline.reporting import report, report_tasks

@@ -10,27 +10,24 @@ from typing import Any
 import lightning
 import torch
 from hydra.utils import get_object
+from torch import Tensor
 
 from recsys_lora.callbacks.checkpoint import BEST, LAST
 from recsys_lora.callbacks.loggers import close
-from recsys_lora.data.module import PromptData
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.files import file_sha256, read_json, write_bytes, write_json
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.methods.base import LLMModule
-from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_checkpoint
-from recsys_lora.methods.llm_module import LLMRecommender
+from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_checkpoint, trained_state
 from recsys_lora.pipeline.artifacts import ArtifactStore
+from recsys_lora.pipeline.assembly import RunData, assemble, device
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.config import Config, build
-from recsys_lora.pipeline.tasks import assemble_tasks
-from recsys_lora.tasks.module import TaskData
 
 WEIGHTS, RECORD = "trained.ckpt", "training.json"
 DECIDING_CALLBACKS = {"checkpoint", "stop_early"}  # the others watch and write
 IGNORED_TRAINER = {"enable_progress_bar", "enable_model_summary", "log_every_n_steps", "profiler"}
-RunData = PromptData | TaskData
 log = logging.getLogger(__name__)
 
 
@@ -49,23 +46,6 @@ class Method:
     datamodule: RunData
     key: str
     training: dict[str, Any]
-
-
-def load_backbone(config: Config, data: PreparedData) -> Backbone:
-    """Return the frozen language model on the device of the trainer."""
-    texts = [title for title in data.titles if title]
-    backbone: Backbone = build(config["llm"], "llm").load(texts=texts, device=device(config))
-    return backbone
-
-
-def device(config: Config) -> torch.device:
-    """Return where scoring runs: the trainer's kind of device."""
-    accelerator = config["trainer"]["accelerator"]
-    if accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available():
-        return torch.device("cuda")
-    if accelerator in ("gpu", "cuda"):
-        raise UserError(f"trainer.accelerator={accelerator}: PyTorch finds no CUDA device: choose trainer=cpu")
-    return torch.device("cpu")
 
 
 def method_stage(
@@ -89,9 +69,12 @@ def method_stage(
     Raises:
         UserError: a checkpoint belongs to something else, or there is none to take where `train=false`.
     """
+    first = _first_stage(config, store, data, collaborative, backbone, run_folder) if config["first"] else None
     lightning.seed_everything(config["seed"], workers=True, verbose=False)
     module, datamodule = assemble(config, data, collaborative, backbone)
-    depends = _depends(config, module)
+    if first:
+        module.start_from(first.state)
+    depends = {**_depends(config, module), "first": first.key if first else None}
     if not module.trains:
         return Method(module.to(device(config)), datamodule, store.key("method", depends), {})
     if config["ckpt_path"] and not config["train"]:
@@ -118,29 +101,44 @@ def method_stage(
     return Method(module.to(device(config)), datamodule, artifact.key, training)
 
 
-def assemble(
-    config: Config, data: PreparedData, collaborative: Collaborative | None, backbone: Backbone
-) -> tuple[LLMModule, RunData]:
-    """Return the untrained method and the rows of its run."""
-    if get_object(config["model"]["_target_"]).multi_task:
-        assert collaborative is not None
-        return assemble_tasks(config, data, collaborative, backbone)
-    factory, node = build(config["model"], "model"), config["data"]
-    parts: dict[str, Any] = {"backbone": backbone, "identity": {"data": data.key}}
-    if collaborative is not None:
-        parts["encoder"] = collaborative.encoder
-        parts["identity"] |= {"encoder": collaborative.key}
-    module: LLMRecommender = factory(**parts)
-    datamodule = module.datamodule(
-        data,
-        node["wording"],
-        seed=config["seed"],
-        token_budget=config["evaluation"]["token_budget"],
-        train_rows=node["train_rows"],
-        valid_rows=node["valid_rows"],
-        sample_seed=node["sample_seed"],
-    )
-    return module, datamodule
+@dataclass(frozen=True)
+class _FirstStage:
+    """What the stage before trained: the key of its artifact, and its parameters by name."""
+
+    key: str
+    state: dict[str, Tensor]
+
+
+def _first_stage(
+    config: Config,
+    store: ArtifactStore,
+    data: PreparedData,
+    collaborative: Collaborative | None,
+    backbone: Backbone,
+    run_folder: Path,
+) -> _FirstStage:
+    """Train the method that `first` describes, or find it trained; it leaves the backbone as it was.
+
+    It is trained and kept as by a run of its own, so that such a run and this one share the result.
+    """
+    kind = get_object(config["first"]["_target_"])
+    folder = run_folder / "first"
+    own = {**config, "model": config["first"], "first": None, "ckpt_path": None, "train": True}
+    own = _relocated(own, str(run_folder), str(folder))
+    method = method_stage(own, store, data, collaborative if kind.needs_encoder else None, backbone, folder)
+    trained = {name for name, _ in method.module.named_parameters()}
+    state = {name: value.cpu().clone() for name, value in trained_state(method.module).items() if name in trained}
+    method.module.release()
+    return _FirstStage(method.key, state)
+
+
+def _relocated(node: Any, old: str, new: str) -> Any:
+    """Return a config in which every path below the folder `old` lies below `new`."""
+    if isinstance(node, dict):
+        return {key: _relocated(value, old, new) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_relocated(value, old, new) for value in node]
+    return new + node[len(old) :] if isinstance(node, str) and (node == old or node.startswith(f"{old}/")) else node
 
 
 def _check_training_state(path: Path, module: LLMModule) -> None:

@@ -12,6 +12,7 @@ from recsys_lora.pipeline.config import Config
 from recsys_lora.pipeline.method import Method
 from recsys_lora.pipeline.task_testing import TaskTests
 from recsys_lora.pipeline.testing import FILE, SHUFFLE_SEED, TestRows
+from recsys_lora.report.cost_schema import Training
 from recsys_lora.report.report import Role, Scored, build, publish, publish_tasks
 
 
@@ -36,13 +37,14 @@ def report(
     Returns:
         What metrics.json holds.
     """
+    training = training_block(method)  # before the frozen model takes the method out of the backbone
     begun = time.monotonic()
     scored = list(_lines(config, tests, collaborative, method))
     seconds = {**seconds, "test": round(time.monotonic() - begun, 2)}
     own = next(line for line in scored if line.role == "method")
     write_predictions(folder / FILE, own.predictions, tests.data.raw_user_ids, tests.data.raw_item_ids)
     settings = config["evaluation"]
-    run = _run(config, collaborative, method)
+    run = {**_run(config, collaborative, method), "training": training, "scoring": tests.scoring}
     record = build(
         run, scored, settings["warm"], settings["draws"], SHUFFLE_SEED, _valid(collaborative, method), seconds
     )
@@ -62,6 +64,7 @@ def report_tasks(
     Returns:
         What metrics.json holds.
     """
+    training = training_block(method)
     begun = time.monotonic()
     tasks = tests.records(folder)
     record = {
@@ -69,10 +72,26 @@ def report_tasks(
         "test": None,
         "tasks": tasks,
         "valid": _valid(collaborative, method),
+        "training": training,
         "draws": config["evaluation"]["draws"],
         "seconds": {**seconds, "test": round(time.monotonic() - begun, 2)},
     }
     return publish_tasks(record, folder)
+
+
+def training_block(method: Method | None) -> dict[str, Any] | None:
+    """Return what training the method took, as metrics.json has it.
+
+    Returns:
+        None for a CF model alone, and for a tested checkpoint, whose training this run knows nothing of.
+    """
+    if method is None or (method.module.trains and not method.training):
+        return None
+    if method.training:
+        return {name: method.training[name] for name in Training.model_fields}
+    frozen = sum(parameter.numel() for parameter in method.module.backbone.parameters())
+    nothing = dict.fromkeys(("trained_parameters", "rows", "valid_rows", "steps"), 0)
+    return {**nothing, "frozen_parameters": frozen, "seconds": 0.0, "reused": False}
 
 
 def _run(config: Config, collaborative: Collaborative | None, method: Method | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Stage 4: every line of the final table is a set of scores of the same rows, cached like any other result."""
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -11,15 +12,17 @@ from recsys_lora.data.module import PromptData
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.evaluation.predictions import Predictions, read_predictions, write_predictions
 from recsys_lora.evaluation.trivial import ItemMean
+from recsys_lora.files import read_json, write_json
 from recsys_lora.methods.llm_module import LLMRecommender
 from recsys_lora.methods.scoring import score_rows
 from recsys_lora.methods.zero_shot import ZeroShot
 from recsys_lora.pipeline.artifacts import ArtifactStore
-from recsys_lora.pipeline.config import Config
-from recsys_lora.pipeline.method import Method, device
+from recsys_lora.pipeline.assembly import device
+from recsys_lora.pipeline.config import Config, build
+from recsys_lora.pipeline.method import Method
 
 Scores = NDArray[np.float64]
-FILE = "predictions.parquet"
+FILE, TIME_FILE = "predictions.parquet", "scoring.json"
 SHUFFLE_SEED = 0
 
 
@@ -30,6 +33,11 @@ class TestRows:
         config: the run's.
         store: the cache.
         data: the prepared data set.
+
+    Attributes:
+        rows: the test rows.
+        scoring: what `method` took when it really scored: rows, seconds, rows_per_second; None before it is called,
+            and where a cached result of an earlier version does not tell it.
     """
 
     __test__ = False  # no pytest class
@@ -39,6 +47,7 @@ class TestRows:
         self.config, self.store, self.data = config, store, data
         self.sample = [node["test_rows"], node["sample_seed"]]
         self.rows = data.sample("test", *self.sample)
+        self.scoring: dict[str, Any] | None = None
 
     def shuffled_sample(self) -> Rows:
         """Return the fixed part of the test rows on which users' vectors are shuffled."""
@@ -58,9 +67,10 @@ class TestRows:
 
     def method(self, method: Method) -> Predictions:
         """Score with the method of the run."""
-        return self._cached(
-            method.module.name, {"method": method.key}, self.rows, lambda: self._score(method, self.rows, None)
-        )
+        depends = {"method": method.key}
+        folder = self._folder(method.module.name, depends, self.rows, lambda: self._score(method, self.rows, None))
+        self.scoring = read_json(folder / TIME_FILE) if (folder / TIME_FILE).is_file() else None
+        return read_predictions(folder / FILE)
 
     def shuffled(self, method: Method, rows: Rows) -> Predictions:
         """Score with every user's vectors exchanged for another's, the prompt left as it is."""
@@ -70,18 +80,26 @@ class TestRows:
         )
 
     def frozen(self, module: LLMRecommender) -> Predictions:
-        """Score with the language model alone, on the method's own prompts; the method is of no use afterwards."""
-        backbone = module.backbone
+        """Score with the language model alone; the method is of no use afterwards.
+
+        It reads the method's own prompts where they are text, and those of `evaluation.prompt` where only the method
+        could fill them.
+        """
+        backbone, words = module.backbone, self.config["data"]["wording"]
+        plain = module.prompt.is_text(words)
+        node = self.config["model" if plain else "evaluation"]["prompt"]
+        prompt = module.prompt if plain else build(node, "evaluation.prompt")
 
         def score() -> Scores:
             module.release()
-            alone = ZeroShot(name="frozen LLM", prompt=module.prompt, score=module.score, backbone=backbone)
-            words, budget = self.config["data"]["wording"], self.config["evaluation"]["token_budget"]
-            datamodule = alone.datamodule(self.data, words, seed=0, token_budget=budget)
+            alone = ZeroShot(name="frozen LLM", prompt=prompt, score=module.score, backbone=backbone)
+            datamodule = alone.datamodule(
+                self.data, words, seed=0, token_budget=self.config["evaluation"]["token_budget"]
+            )
             return score_rows(alone.to(device(self.config)), datamodule, self.rows)
 
         depends = {"backbone": backbone.identity, "dtype": str(backbone.dtype), "score": module.score}
-        depends |= {"prompt": self.config["model"]["prompt"], "wording": self.config["data"]["wording"]}
+        depends |= {"prompt": node, "wording": words}
         return self._cached("frozen_llm", depends, self.rows, score)
 
     def _score(self, method: Method, rows: Rows, shuffle: int | None) -> Scores:
@@ -90,11 +108,23 @@ class TestRows:
 
     def _cached(self, name: str, depends: Mapping[str, Any], rows: Rows, score: Callable[[], Scores]) -> Predictions:
         """Return the predictions of `rows`, from the cache where the same scorer has scored the same rows."""
+        return read_predictions(self._folder(name, depends, rows, score) / FILE)
+
+    def _folder(self, name: str, depends: Mapping[str, Any], rows: Rows, score: Callable[[], Scores]) -> Path:
+        """Return the artifact that holds the predictions of `rows` and what scoring them took."""
 
         def make(folder: Path) -> None:
-            predictions = self.of(rows, score())
+            begun = time.monotonic()
+            scores = score()
+            write_json(folder / TIME_FILE, took(len(rows), time.monotonic() - begun))
+            predictions = self.of(rows, scores)
             write_predictions(folder / FILE, predictions, self.data.raw_user_ids, self.data.raw_item_ids)
 
         every = {**depends, "data": self.data.key, "rows": self.sample}
-        artifact = self.store.get("test", f"{name}-{self.data.manifest['name']}", every, make)
-        return read_predictions(artifact.folder / FILE)
+        return self.store.get("test", f"{name}-{self.data.manifest['name']}", every, make).folder
+
+
+def took(rows: int, seconds: float) -> dict[str, Any]:
+    """Return the record of a scoring that took so many seconds, as metrics.json has it."""
+    rate = rows / seconds if seconds > 0 else 0.0
+    return {"rows": rows, "seconds": round(seconds, 3), "rows_per_second": round(rate, 3)}

@@ -6,7 +6,7 @@ Slots are `{history}` (a list, shortened where the prompt gets too long), `{cand
 one character `SOFT`, which titles cannot hold.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
 from typing import Literal
@@ -95,6 +95,11 @@ class Template:
         for name in soft_tokens:
             self.text, self.no_history = (part.replace(f"<{name}>", SOFT) for part in (self.text, self.no_history))
             self.candidate = self.candidate and self.candidate.replace(f"<{name}>", SOFT)
+
+    def is_text(self, words: Iterable[str]) -> bool:
+        """Return whether titles and the data set's words fill the prompt: no soft tokens, no further slots."""
+        known = {HISTORY, TITLE, *words}
+        return not self.soft_names and {*slots(self.text), *slots(self.no_history)} <= known
 
     @property
     def ending(self) -> str:

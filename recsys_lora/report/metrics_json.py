@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 from recsys_lora.errors import UserError
 from recsys_lora.files import read_json, write_json
+from recsys_lora.report.cost_schema import Scoring, Training
 from recsys_lora.report.task_schema import TaskBlock
 
-VERSION = 1
+VERSION = 2
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 Range = tuple[FiniteFloat, FiniteFloat]
@@ -134,7 +135,7 @@ class Metrics(_Record):
     """The whole file.
 
     Attributes:
-        schema_version: 1; a later form has another number.
+        schema_version: 2; another form has another number.
         name: of the run.
         model: `model.name`.
         data: `data.name`.
@@ -144,6 +145,8 @@ class Metrics(_Record):
         tags: of the run.
         test: the run's own model on the test rows; null where it answers several tasks.
         valid: the best validation, null where there was none.
+        training: what training the method took; null for a CF model alone and where a checkpoint was tested.
+        scoring: what scoring the test rows with the method took; null where nothing tells it.
         lines: the table, in its order.
         sample: rows of the lines with `sample`.
         differences: paired comparisons.
@@ -152,7 +155,7 @@ class Metrics(_Record):
         seconds: wall time of each stage.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     name: str
     model: str
     data: str
@@ -162,6 +165,8 @@ class Metrics(_Record):
     tags: list[str] = []
     test: SplitBlock | None
     valid: dict[str, FiniteFloat | int] | None = None
+    training: Training | None = None
+    scoring: Scoring | None = None
     lines: list[Line] = []
     sample: Sample | None = None
     differences: list[Difference] = []

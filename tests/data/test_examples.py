@@ -53,7 +53,7 @@ def test_a_row_without_history_says_so(data, tokenizer):
 
 def test_a_method_may_add_slots(data, tokenizer):
     template = Template("{code}: {history} {title}", "{code}: {title}")
-    made = builder(data, tokenizer, template, more_texts=lambda rows: [{"code": f"user {u}"} for u in rows.user])
+    made = builder(data, tokenizer, template, more_texts=lambda _, rows: [{"code": f"user {u}"} for u in rows.user])
     rows = data.rows("test")
     assert tokenizer.decode(made(rows, show=False).prompts[3].tolist()).startswith(f"user {rows.user[3]}: ")
 

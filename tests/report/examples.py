@@ -8,6 +8,16 @@ from recsys_lora.report.report import Scored, build
 from tests.evaluation.examples import predictions
 
 RUN = {"name": "a run", "model": "cora", "data": "ml_1m", "cf": "sasrec", "llm": "tiny", "seed": 1, "tags": ["x"]}
+TRAINING = {
+    "trained_parameters": 1200,
+    "frozen_parameters": 34000,
+    "rows": 320,
+    "valid_rows": 32,
+    "steps": 40,
+    "seconds": 12.5,
+    "reused": False,
+}
+SCORING = {"rows": 600, "seconds": 30.0, "rows_per_second": 20.0}
 
 
 def record(draws=50, **options):
@@ -21,4 +31,5 @@ def record(draws=50, **options):
         Scored("CoRA", "method", method),
         Scored("CoRA, users shuffled", "method_shuffled", shuffled, sample=True),
     ]
-    return build(RUN, lines, draws=draws, valid={"auc": 0.7, "step": 30}, seconds={"test": 1.5}, **options)
+    run = RUN | {"training": TRAINING, "scoring": SCORING}
+    return build(run, lines, draws=draws, valid={"auc": 0.7, "step": 30}, seconds={"test": 1.5}, **options)

@@ -10,6 +10,7 @@ from typing import get_args
 import pytest
 
 from recsys_lora.errors import UserError
+from recsys_lora.report.cost_schema import Scoring, Training
 from recsys_lora.report.metrics_json import Block, Difference, Line, Metrics, SplitBlock, read_metrics, validated
 from recsys_lora.report.task_schema import TaskBlock, TaskDifference, TaskLine, Value
 from tests.report.examples import record
@@ -44,7 +45,9 @@ def change(value, path, new):
         (["test", "intervals", "auc"], [0.9, 0.1], "upside down"),
         (["test", "surprise"], 1, "Extra inputs"),
         (["lines", 0, "role"], "friend", "Input should be"),
-        (["schema_version"], 2, "Input should be 1"),
+        (["schema_version"], 1, "Input should be 2"),
+        (["training", "seconds"], -1.0, "greater than or equal to 0"),
+        (["scoring", "rows_per_second"], math.inf, "finite"),
     ],
 )
 def test_what_does_not_follow_the_schema_is_refused(good, path, new, message):
@@ -61,12 +64,14 @@ def test_a_file_that_is_none_of_ours_is_named(tmp_path, good):
     with pytest.raises(UserError, match="not a JSON file"):
         read_metrics(path)
     path.write_text(json.dumps(change(good, ["test", "auc"], "high")))
-    with pytest.raises(UserError, match=r"metrics\.json: test\.auc: .* not a metrics\.json of version 1"):
+    with pytest.raises(UserError, match=r"metrics\.json: test\.auc: .* not a metrics\.json of version 2"):
         read_metrics(path)
 
 
 TABLES = {
     "The file": Metrics,
+    "What training took": Training,
+    "What scoring took": Scoring,
     "A block: metrics of some rows": Block,
     "A split block: a block and its parts": SplitBlock,
     "A line of the table": Line,

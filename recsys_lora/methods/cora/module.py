@@ -8,24 +8,21 @@ Only the generator and the P's are trained; P starts at zero, so that training s
 Source: CoRA, AAAI 2025, arXiv 2408.10645.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, cast
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal, Unpack, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.prepared import PreparedData, Rows
-from recsys_lora.llm.backbone import Backbone
 from recsys_lora.lowrank import Generated, Site, inject
 from recsys_lora.lowrank.source import DropoutPer
 from recsys_lora.methods.cora.generator import WeightGenerator
 from recsys_lora.methods.cora.sharing import Sharing, shared_factor
-from recsys_lora.methods.llm_module import LLMRecommender, Score
-from recsys_lora.methods.optimizer import OptimizerSettings
+from recsys_lora.methods.llm_module import LLMRecommender, Shared
 from recsys_lora.methods.vectors import vector_spread
-from recsys_lora.prompts.template import Template
 from recsys_lora.types import PositiveFloat, PositiveInt, Probability
 
 InputScale = Literal["none", "std"]
@@ -35,11 +32,6 @@ class CoRAModule(LLMRecommender):
     """CoRA on one backbone and one collaborative encoder.
 
     Args:
-        name: what tables call it.
-        prompt: the wording.
-        batch_rows: rows of a training batch, over all processes together.
-        score: the logit of "Yes", or that minus the logit of "No".
-        optimizer: how it is trained.
         generator: makes the weights: `WeightGenerator` with its own knobs bound.
         rank: R.
         alpha: updates are scaled by alpha / R.
@@ -48,9 +40,7 @@ class CoRAModule(LLMRecommender):
         dropout: share of the adapted maps' input features that the update does not see in training.
         dropout_per: drop an input feature for all of a sample's tokens, or for each token by itself (slower).
         input_scale: `std` divides e_u and e_i by the standard deviation of their entries over the training rows.
-        backbone: the language model.
-        encoder: the fitted collaborative encoder, frozen.
-        identity: what the run's checkpoints belong to besides the backbone.
+        shared: what every recommender is made with; it needs an encoder.
     """
 
     needs_encoder: ClassVar[bool] = True
@@ -60,11 +50,6 @@ class CoRAModule(LLMRecommender):
     def __init__(
         self,
         *,
-        name: str,
-        prompt: Template,
-        batch_rows: PositiveInt,
-        score: Score,
-        optimizer: OptimizerSettings,
         generator: Callable[..., WeightGenerator],
         rank: PositiveInt,
         alpha: PositiveFloat,
@@ -73,20 +58,10 @@ class CoRAModule(LLMRecommender):
         dropout: Probability,
         dropout_per: DropoutPer,
         input_scale: InputScale,
-        backbone: Backbone,
-        encoder: nn.Module,
-        identity: Mapping[str, Any] | None = None,
+        **shared: Unpack[Shared],
     ) -> None:
-        super().__init__(
-            name=name,
-            prompt=prompt,
-            batch_rows=batch_rows,
-            score=score,
-            optimizer=optimizer,
-            backbone=backbone,
-            encoder=encoder,
-            identity=identity,
-        )
+        super().__init__(**shared)
+        backbone = self.backbone
         size = sum(parameter.numel() for parameter in backbone.parameters())
 
         def adapted(site: Site) -> list[Generated]:
@@ -95,7 +70,7 @@ class CoRAModule(LLMRecommender):
 
         self.lowrank = inject(backbone.model, targets, adapted)
         widths = {key: shape.in_features for key, shape in self.lowrank.state.shapes.items()}
-        vectors = cast(CollaborativeEncoder, encoder)
+        vectors = cast(CollaborativeEncoder, self.encoder)
         self.generator = generator(vectors.user_dim, vectors.item_dim, widths, rank, backbone_parameters=size)
         self.input_scale = input_scale
         self.register_buffer("user_scale", torch.ones(()))

@@ -1,0 +1,99 @@
+"""Are two models different: paired tests over users, and the correction for asking often.
+
+A user's rows depend on each other, so the sample is the users: each one's AUC under one model less that under the
+other. Sources of the methods: Student, The probable error of a mean, Biometrika 1908; Wilcoxon, Individual comparisons
+by ranking methods, Biometrics 1945; Holm, A simple sequentially rejective multiple test procedure, 1979.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys_lora.evaluation.bootstrap import Floats
+from recsys_lora.metrics.ranking import Array, user_auc
+
+TOO_FEW = "fewer than two users have rows of both classes"
+ALL_ALIKE = "the difference is the same for every user"
+ALL_ZERO = "no user's AUC differs"
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """A two-sided test.
+
+    Attributes:
+        statistic: its statistic; None where it is undefined.
+        p: its p-value; None where it is undefined.
+        reason: why it is undefined; None where it is not.
+    """
+
+    __test__ = False  # no pytest class
+
+    statistic: float | None
+    p: float | None
+    reason: str | None = None
+
+
+def user_differences(user: Array, label: Array, first: Array, second: Array) -> Floats:
+    """Return each user's AUC by the first scores less that by the second, for users with rows of both classes.
+
+    Args:
+        user: (n,) ids.
+        label: (n,) 0 or 1.
+        first: (n,) one model's scores.
+        second: (n,) the other's.
+
+    Returns:
+        (m,), by ascending user.
+    """
+    return user_auc(user, label, first)[1] - user_auc(user, label, second)[1]
+
+
+def paired_t(differences: Floats) -> TestResult:
+    """Test whether paired differences (m,) have mean zero: Student's t with m - 1 degrees of freedom, two-sided."""
+    from scipy import stats
+
+    if len(differences) < 2:
+        return TestResult(None, None, TOO_FEW)
+    if np.ptp(differences) == 0:
+        return TestResult(None, None, ALL_ZERO if differences[0] == 0 else ALL_ALIKE)
+    found = stats.ttest_1samp(differences, 0.0)
+    return TestResult(float(found.statistic), float(found.pvalue))
+
+
+def wilcoxon(differences: Floats) -> TestResult:
+    """Test whether paired differences (m,) are symmetric about zero: Wilcoxon's signed ranks, two-sided.
+
+    Differences of zero are left out (Wilcoxon's own rule). The distribution is exact for up to 50 differences without
+    ties, else normal with the variance corrected for ties, without a correction for continuity. The statistic is the
+    smaller sum of ranks.
+    """
+    from scipy import stats
+
+    if len(differences) < 2:
+        return TestResult(None, None, TOO_FEW)
+    changed = differences[differences != 0]
+    if not len(changed):
+        return TestResult(None, None, ALL_ZERO)
+    distinct = len(np.unique(np.abs(changed))) == len(changed)
+    method = "exact" if distinct and len(changed) <= 50 else "approx"
+    found = stats.wilcoxon(changed, method=method, correction=False)
+    return TestResult(float(found.statistic), float(found.pvalue))
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Return p-values corrected for their number by Holm's step-down procedure.
+
+    With m defined values p(1) <= ... <= p(m), the i-th becomes max over j <= i of min(1, (m - j + 1) p(j)).
+
+    Args:
+        p_values: of one family; None where a test is undefined: it counts for nothing and stays None.
+    """
+    asked = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for done, (p, place) in enumerate(asked):
+        largest = max(largest, min(1.0, (len(asked) - done) * p))
+        corrected[place] = largest
+    return corrected

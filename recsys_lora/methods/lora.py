@@ -1,0 +1,43 @@
+"""LoRA on a frozen backbone, as TALLRec, CoLLM, BinLLM and their kind tune it: the settings, and the layers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from recsys_lora.lowrank import Injection, Static, inject
+from recsys_lora.lowrank.source import DropoutPer
+from recsys_lora.types import PositiveFloat, PositiveInt, Probability
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """Low-rank updates that all rows share (Hu et al., 2021, arXiv 2106.09685).
+
+    Attributes:
+        rank: R.
+        alpha: updates are scaled by alpha / R.
+        targets: the linear maps adapted in every block, by the last part of their names.
+        dropout: share of the input features that an update does not see in training.
+        dropout_per: drop a feature for all of a sample's tokens, or for each token by itself (slower).
+    """
+
+    rank: PositiveInt = 8
+    alpha: PositiveFloat = 16.0
+    targets: Sequence[str] = ("q_proj", "v_proj")
+    dropout: Probability = 0.05
+    dropout_per: DropoutPer = "sample"
+
+    def install(self, model: nn.Module) -> Injection:
+        """Put the updates into a decoder, in place; they start at zero.
+
+        Raises:
+            UserError: the model has no linear map of a name asked for.
+        """
+        return inject(
+            model,
+            self.targets,
+            lambda site: [
+                Static(site.in_features, site.out_features, self.rank, self.alpha, self.dropout, self.dropout_per)
+            ],
+        )

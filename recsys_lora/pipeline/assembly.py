@@ -1,0 +1,61 @@
+"""A run's parts, built from its config: the backbone, the untrained method, and the rows it sees."""
+
+from typing import Any
+
+import torch
+from hydra.utils import get_object
+
+from recsys_lora.data.module import PromptData
+from recsys_lora.data.prepared import PreparedData
+from recsys_lora.errors import UserError
+from recsys_lora.llm.backbone import Backbone
+from recsys_lora.methods.base import LLMModule
+from recsys_lora.methods.llm_module import LLMRecommender
+from recsys_lora.pipeline.collaborative import Collaborative
+from recsys_lora.pipeline.config import Config, build
+from recsys_lora.pipeline.tasks import assemble_tasks
+from recsys_lora.tasks.module import TaskData
+
+RunData = PromptData | TaskData
+
+
+def load_backbone(config: Config, data: PreparedData) -> Backbone:
+    """Return the frozen language model on the device of the trainer."""
+    texts = [title for title in data.titles if title]
+    backbone: Backbone = build(config["llm"], "llm").load(texts=texts, device=device(config))
+    return backbone
+
+
+def device(config: Config) -> torch.device:
+    """Return where scoring runs: the trainer's kind of device."""
+    accelerator = config["trainer"]["accelerator"]
+    if accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available():
+        return torch.device("cuda")
+    if accelerator in ("gpu", "cuda"):
+        raise UserError(f"trainer.accelerator={accelerator}: PyTorch finds no CUDA device: choose trainer=cpu")
+    return torch.device("cpu")
+
+
+def assemble(
+    config: Config, data: PreparedData, collaborative: Collaborative | None, backbone: Backbone
+) -> tuple[LLMModule, RunData]:
+    """Return the untrained method and the rows of its run."""
+    if get_object(config["model"]["_target_"]).multi_task:
+        assert collaborative is not None
+        return assemble_tasks(config, data, collaborative, backbone)
+    factory, node = build(config["model"], "model"), config["data"]
+    parts: dict[str, Any] = {"backbone": backbone, "identity": {"data": data.key}}
+    if collaborative is not None:
+        parts["encoder"] = collaborative.encoder
+        parts["identity"] |= {"encoder": collaborative.key}
+    module: LLMRecommender = factory(**parts)
+    datamodule = module.datamodule(
+        data,
+        node["wording"],
+        seed=config["seed"],
+        token_budget=config["evaluation"]["token_budget"],
+        train_rows=node["train_rows"],
+        valid_rows=node["valid_rows"],
+        sample_seed=node["sample_seed"],
+    )
+    return module, datamodule

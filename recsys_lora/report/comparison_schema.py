@@ -1,0 +1,226 @@
+"""The record of a comparison: everything its tables show, and how to make it again (docs/comparing.md).
+
+The classes below are the schema. A number that does not exist is null.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from recsys_lora.errors import UserError
+from recsys_lora.evaluation.warmth import Definition
+from recsys_lora.files import read_json
+
+VERSION = 1
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Number(_Record):
+    """A mean over seeds.
+
+    Attributes:
+        mean: over seeds.
+        sd: standard deviation over seeds (ddof 1); null with one seed.
+    """
+
+    mean: FiniteFloat
+    sd: FiniteFloat | None
+
+
+class Part(_Record):
+    """Metrics of some of the rows; null where a seed has none."""
+
+    rows: Count
+    auc: Number | None
+    uauc: Number | None
+
+
+class Quoted(_Record):
+    """What a paper printed.
+
+    Attributes:
+        source: the paper.
+        llm: its language model; null where it has none.
+        auc: on the test rows.
+        uauc: likewise.
+    """
+
+    source: str
+    llm: str | None
+    auc: Share
+    uauc: Share
+
+
+class Cost(_Record):
+    """What one run of a row took.
+
+    Attributes:
+        trained_parameters: how many numbers were trained.
+        rows: training rows.
+        seconds: wall time of training, mean over seeds.
+    """
+
+    trained_parameters: Count
+    rows: Count
+    seconds: FiniteFloat
+
+
+class RunRecord(_Record):
+    """One run behind a row.
+
+    Attributes:
+        folder: its folder's name.
+        seed: its seed.
+        command: what makes it again; of a path of the machine only the last part is kept.
+        overrides: the command's overrides.
+        auc: of this seed.
+        uauc: of this seed.
+        log_loss: of this seed.
+        started: when, UTC.
+        commit: of git; null outside a checkout.
+        dirty: whether files differed from that commit; null outside a checkout.
+        device: what it ran on.
+        python: its version.
+        packages: versions by name.
+    """
+
+    folder: str
+    seed: int
+    command: str
+    overrides: list[str]
+    auc: Share | None
+    uauc: Share | None
+    log_loss: FiniteFloat | None
+    started: str
+    commit: str | None
+    dirty: bool | None
+    device: str
+    python: str
+    packages: dict[str, str]
+
+
+class Gap(_Record):
+    """A paired difference and its 95 % bootstrap interval over users; null where a draw-free value is undefined."""
+
+    value: FiniteFloat | None
+    interval: tuple[FiniteFloat, FiniteFloat] | None
+
+
+class Tested(_Record):
+    """A two-sided paired test over users; `p_holm` is corrected over the rows of the table."""
+
+    statistic: FiniteFloat | None
+    p: Share | None
+    p_holm: Share | None
+    reason: str | None
+
+
+class Against(_Record):
+    """A row less the baseline, each by its seeds' averaged predictions.
+
+    Attributes:
+        users: over how many users the tests go.
+        auc: of all rows.
+        uauc: mean over these users.
+        t: paired t-test of the users' AUC.
+        wilcoxon: signed-rank test of the same.
+    """
+
+    users: Count
+    auc: Gap
+    uauc: Gap
+    t: Tested
+    wilcoxon: Tested
+
+
+class Row(_Record):
+    """One configuration, over its seeds.
+
+    Attributes:
+        label: model and CF encoder, and what sets it apart from rows that would be called the same.
+        model: `model.name`.
+        cf: `cf.name`; null without an encoder.
+        llm: the backbone's name; null without.
+        auc: of all test rows.
+        uauc: mean of the users' AUC.
+        uauc_users: over how many users.
+        log_loss: in nats.
+        warm: metrics of warm rows.
+        cold: of cold ones.
+        published: what papers printed, by `own` (the method's) and `rerun` (CoRA's authors').
+        training: null for a CF model alone, and where a run does not know.
+        rows_per_second: test prompts scored a second, mean over seeds; null where a run does not know.
+        runs: one a seed, ascending.
+        against: compared with the baseline; null for itself, and without one.
+    """
+
+    label: str
+    model: str
+    cf: str | None
+    llm: str | None
+    auc: Number | None
+    uauc: Number | None
+    uauc_users: Count
+    log_loss: Number | None
+    warm: Part
+    cold: Part
+    published: dict[Literal["own", "rerun"], Quoted] = {}
+    training: Cost | None
+    rows_per_second: FiniteFloat | None
+    runs: Annotated[list[RunRecord], Field(min_length=1)]
+    against: Against | None = None
+
+
+class Comparison(_Record):
+    """The whole file.
+
+    Attributes:
+        schema_version: 1.
+        command: what made this file.
+        made: when, UTC.
+        data: `data.name` of all runs.
+        test_rows: how many rows all were tested on.
+        positives: how many of them have label 1.
+        warm_definition: of warm and cold.
+        baseline: label of the row that the others are compared with; null without.
+        draws: bootstrap draws behind the intervals.
+        rows: in the order of the runs given.
+    """
+
+    schema_version: Literal[1] = 1
+    command: str
+    made: str
+    data: str
+    test_rows: Count
+    positives: Count
+    warm_definition: Definition
+    baseline: str | None
+    draws: Count
+    rows: Annotated[list[Row], Field(min_length=1)]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record in its JSON form."""
+        return self.model_dump(mode="json")
+
+
+def read_comparison(path: Path) -> Comparison:
+    """Read a record that `--json` wrote.
+
+    Raises:
+        UserError: there is none, or it is not one of this version.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: not there: write it with python -m recsys_lora.compare RUNS --json {path.name}")
+    try:
+        return Comparison.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        message = f"{path}: {place}: {first['msg']}: not a comparison of version {VERSION}: write it again with --json"
+        raise UserError(message) from error
