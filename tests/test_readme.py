@@ -1,5 +1,6 @@
 """Every command that README and docs show is run, at a smoke budget, from an empty folder."""
 
+import math
 import os
 import re
 import shlex
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from recsys_lora.config.location import conf_dir
 from recsys_lora.report.metrics_json import read_metrics
 from tests.documents import FENCE, ROOT, Command, documents, fenced
 from tests.jobs import own_tables, write_tables
@@ -49,7 +52,7 @@ def shortened(command: Command) -> list[str]:
     if "--help" in arguments:
         return [*program, *arguments]
     if config == "config":
-        arguments = [*(a for a in arguments if not a.startswith(DROPPED)), *SMOKE]
+        arguments = [*(a for a in arguments if not a.startswith(DROPPED)), *SMOKE, *short_sweep(arguments)]
     if "data=ml_1m" in arguments and not any(a.startswith("data.root=") for a in arguments):
         if not (raw := os.environ.get("RECSYS_LORA_TEST_DATA")):
             pytest.skip("RECSYS_LORA_TEST_DATA names no folder of raw files")
@@ -61,6 +64,21 @@ def shortened(command: Command) -> list[str]:
     return [*program, *arguments]
 
 
+def short_sweep(arguments: list[str]) -> list[str]:
+    """Return what cuts an experiment that is a sweep down to the first and last choice of each of its parameters."""
+    experiment = next((a.partition("=")[2] for a in arguments if a.startswith("experiment=")), None)
+    config = yaml.safe_load((conf_dir() / "experiment" / f"{experiment}.yaml").read_text()) if experiment else {}
+    params = config.get("hydra", {}).get("sweeper", {}).get("params", {})
+    choices = {key: choices_of(f"{key}={value}") for key, value in params.items()}
+    return [f"{key}={found[0]},{found[-1]}" for key, found in choices.items()]
+
+
+def choices_of(override: str) -> list[str]:
+    """Return what a sweep over one override tries; one value where it is no sweep."""
+    [parsed] = OverridesParser.create().parse_overrides([override])
+    return list(parsed.sweep_string_iterator()) if parsed.is_sweep_override() else [override]
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: f"{command.place} {command.text[21:60]}")
 def test_a_command_does_what_it_says(place, command):
     before = set(place.glob("runs/**/metrics.json"))
@@ -70,13 +88,14 @@ def test_a_command_does_what_it_says(place, command):
         assert "model: cora" in printed
     elif "--cfg" not in line and command.ours[0] == "config":
         new = set(place.glob("runs/**/metrics.json")) - before
-        jobs = 1
-        for argument in line:
-            jobs *= 1 + argument.count(",") if "-m" in line and "=" in argument else 1
+        jobs = math.prod(len(choices_of(argument)) for argument in line if re.match(r"[a-z_.@/]+=", argument))
         assert len(new) == jobs
-        assert all(read_metrics(path)["test"]["rows"] > 0 for path in new)
         for path in new:
+            metrics = read_metrics(path)
+            tables = [metrics["test"]] if metrics["test"] else list(metrics["tasks"].values())
+            assert tables
+            assert all(table["rows"] > 0 for table in tables)
             assert yaml.safe_load((path.parent / "config.yaml").read_text())["paths"]["run"] == str(path.parent)
-        assert "item popularity" in printed
+        assert "popularity" in printed
     elif command.ours[0] == "prepare":
         assert "users" in printed
