@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from recsys_lora.config.location import conf_dir
+from recsys_lora.config.location import conf_dir, options
 from recsys_lora.report.metrics_json import read_metrics
 from tests.documents import FENCE, ROOT, Command, documents, fenced
 from tests.jobs import own_tables, write_tables
@@ -85,7 +85,8 @@ def test_a_command_does_what_it_says(place, command):
     line = shortened(command)
     printed = typed(place, line)
     if "--help" in line:
-        assert "model: cora" in printed
+        assert "name: cora" in printed  # the default config
+        assert f"model: {', '.join(options('model'))}" in printed
     elif "--cfg" not in line and command.ours[0] == "config":
         new = set(place.glob("runs/**/metrics.json")) - before
         jobs = math.prod(len(choices_of(argument)) for argument in line if re.match(r"[a-z_.@/]+=", argument))

@@ -15,6 +15,7 @@ from recsys_lora.metrics.ranking import Array, user_auc
 
 TOO_FEW = "fewer than two users have rows of both classes"
 ALL_ALIKE = "the difference is the same for every user"
+DIGITS = 12
 ALL_ZERO = "no user's AUC differs"
 
 
@@ -45,9 +46,10 @@ def user_differences(user: Array, label: Array, first: Array, second: Array) -> 
         second: (n,) the other's.
 
     Returns:
-        (m,), by ascending user.
+        (m,), by ascending user, rounded so that what is equal or zero in fractions is so in floats.
     """
-    return user_auc(user, label, first)[1] - user_auc(user, label, second)[1]
+    difference = user_auc(user, label, first)[1] - user_auc(user, label, second)[1]
+    return np.round(difference, DIGITS)
 
 
 def paired_t(differences: Floats) -> TestResult:
@@ -77,7 +79,7 @@ def wilcoxon(differences: Floats) -> TestResult:
     if not len(changed):
         return TestResult(None, None, ALL_ZERO)
     distinct = len(np.unique(np.abs(changed))) == len(changed)
-    method = "exact" if distinct and len(changed) <= 50 else "approx"
+    method = "exact" if distinct and len(changed) <= 50 else "asymptotic"
     found = stats.wilcoxon(changed, method=method, correction=False)
     return TestResult(float(found.statistic), float(found.pvalue))
 

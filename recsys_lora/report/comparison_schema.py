@@ -15,6 +15,8 @@ from recsys_lora.files import read_json
 VERSION = 1
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
+Whose = Literal["own", "rerun"]
+"""Numbers of the paper that proposed a method, or of CoRA's authors who ran it again."""
 
 
 class _Record(BaseModel):
@@ -106,7 +108,7 @@ class RunRecord(_Record):
 
 
 class Gap(_Record):
-    """A paired difference and its 95 % bootstrap interval over users; null where a draw-free value is undefined."""
+    """A paired difference and its 95 % bootstrap interval over users; null where undefined, or without draws."""
 
     value: FiniteFloat | None
     interval: tuple[FiniteFloat, FiniteFloat] | None
@@ -170,7 +172,7 @@ class Row(_Record):
     log_loss: Number | None
     warm: Part
     cold: Part
-    published: dict[Literal["own", "rerun"], Quoted] = {}
+    published: dict[Whose, Quoted] = {}
     training: Cost | None
     rows_per_second: FiniteFloat | None
     runs: Annotated[list[RunRecord], Field(min_length=1)]

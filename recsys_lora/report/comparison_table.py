@@ -1,0 +1,134 @@
+"""The forms of a comparison's table: terminal, Markdown, CSV and LaTeX."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from rich.table import Table
+from rich.text import Text
+
+from recsys_lora.report.comparison_cells import Group, against_lines, lines, notes, title
+from recsys_lora.report.comparison_schema import Comparison, Number, Row, Whose
+
+PARTS: dict[Group, str] = {"metrics": "", "published": "published numbers", "cost": "cost"}
+WHOSE: tuple[Whose, ...] = get_args(Whose)
+LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        "–": "--",
+        "<": r"$<$",
+        ">": r"$>$",
+    }
+)
+
+
+def rich_tables(comparison: Comparison) -> list[Table]:
+    """Return the tables for a terminal: metrics, published numbers, cost, and the comparison with the baseline."""
+    result = []
+    for group, name in PARTS.items():
+        if group == "published" and not any(row.published for row in comparison.rows):
+            continue
+        result.append(_rich(name or title(comparison), *lines(comparison, group)))
+    heads, cells = against_lines(comparison)
+    if cells:
+        result.append(_rich(f"compared with {comparison.baseline}", heads, cells))
+    return result
+
+
+def _rich(name: str, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=Text(name), title_justify="left")
+    for place, head in enumerate(heads):
+        table.add_column(Text(head), justify="right" if place else "left", overflow="fold")
+    for line in cells:
+        table.add_row(*(Text(cell.replace(" [", "\n[").replace(" ±", "\n±")) for cell in line))
+    return table
+
+
+def markdown(comparison: Comparison) -> str:
+    """Return all as Markdown: one wide table, the comparison with the baseline, and the notes."""
+    text = [f"**{_cell(title(comparison))}**", "", *_markdown(*lines(comparison)), ""]
+    heads, cells = against_lines(comparison)
+    if cells:
+        text += [*_markdown(heads, cells), ""]
+    text += [f"- {note}" for note in notes(comparison)]
+    text += [f"- made by `{comparison.command}`"]
+    return "\n".join(text) + "\n"
+
+
+def _markdown(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    body = [heads, ["---", *["---:"] * (len(heads) - 1)], *cells]
+    return ["| " + " | ".join(_cell(cell) for cell in line) + " |" for line in body]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def latex(comparison: Comparison) -> str:
+    """Return the tables for LaTeX with the package booktabs; notes and command as comments."""
+    text = [f"% {note}" for note in (title(comparison), *notes(comparison), comparison.command)]
+    text += _latex(*lines(comparison))
+    heads, cells = against_lines(comparison)
+    if cells:
+        text += ["", *_latex(heads, cells)]
+    return "\n".join(text) + "\n"
+
+
+def _latex(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    def line(texts: Sequence[str]) -> str:
+        return " & ".join(text.translate(LATEX) for text in texts) + r" \\"
+
+    columns = "l" + "r" * (len(heads) - 1)
+    start = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", line(heads), r"\midrule"]
+    return [*start, *map(line, cells), r"\bottomrule", r"\end{tabular}"]
+
+
+def as_csv(comparison: Comparison) -> str:
+    """Return one line a row with every number in full; what does not exist is empty."""
+    rows = [_flat(row) for row in comparison.rows]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    seeds = " ".join(str(run.seed) for run in row.runs)
+    found: dict[str, Any] = {"label": row.label, "model": row.model, "cf": row.cf, "llm": row.llm, "seeds": seeds}
+    found |= _mean_and_sd("auc", row.auc) | _mean_and_sd("uauc", row.uauc) | {"uauc_users": row.uauc_users}
+    found |= _mean_and_sd("log_loss", row.log_loss)
+    for name, part in (("warm", row.warm), ("cold", row.cold)):
+        found |= {f"{name}_rows": part.rows}
+        found |= _mean_and_sd(f"{name}_auc", part.auc) | _mean_and_sd(f"{name}_uauc", part.uauc)
+    for whose in WHOSE:
+        quoted = row.published.get(whose)
+        found |= {f"published_{whose}_{metric}": getattr(quoted, metric, None) for metric in ("auc", "uauc")}
+    cost = row.training
+    found |= {"trained_parameters": cost.trained_parameters if cost else None}
+    found |= {"training_rows": cost.rows if cost else None, "training_seconds": cost.seconds if cost else None}
+    found |= {"rows_per_second": row.rows_per_second}
+    if row.against is None:
+        return found
+    for metric, gap in (("auc", row.against.auc), ("uauc", row.against.uauc)):
+        low, high = gap.interval or (None, None)
+        found |= {f"minus_{metric}": gap.value, f"minus_{metric}_low": low, f"minus_{metric}_high": high}
+    for name, test in (("t", row.against.t), ("wilcoxon", row.against.wilcoxon)):
+        found |= {f"{name}_statistic": test.statistic, f"{name}_p": test.p, f"{name}_p_holm": test.p_holm}
+    return found | {"test_users": row.against.users}
+
+
+def _mean_and_sd(name: str, value: Number | None) -> dict[str, float | None]:
+    return {f"{name}_mean": value.mean if value else None, f"{name}_sd": value.sd if value else None}

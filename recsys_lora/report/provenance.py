@@ -1,0 +1,54 @@
+"""Where a number comes from: what a comparison keeps of each run behind it."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from recsys_lora.report.comparison_schema import RunRecord
+from recsys_lora.report.runs import Run
+
+ABSOLUTE = re.compile(r"(^|[=\[({,:'\"\s])/(?:[^/\s,\])}'\"]+/)*([^/\s,\])}'\"]+)/?(?=$|[\s,\])}'\"])")
+
+
+def run_record(run: Run) -> RunRecord:
+    """Return what makes a run again, and what came out."""
+    test, environment = run.metrics["test"], run.environment
+    git: Mapping[str, Any] = environment["git"] or {}
+    overrides = [portable(override) for override in run.overrides]
+    name = run.folder.resolve()
+    return RunRecord(
+        folder=f"{name.parent.name}/{name.name}" if name.name.isdigit() else name.name,
+        seed=run.metrics["seed"],
+        command=command_line("run", overrides),
+        overrides=overrides,
+        auc=test["auc"],
+        uauc=test["uauc"],
+        log_loss=test["log_loss"],
+        started=environment["started"],
+        commit=git.get("commit"),
+        dirty=git.get("dirty"),
+        device=_device(run),
+        python=environment["python"],
+        packages=environment["packages"],
+    )
+
+
+def command_line(command: str, arguments: Sequence[str]) -> str:
+    """Return a command of this package as it is typed, without the machine's paths."""
+    return shlex.join(["python", "-m", f"recsys_lora.{command}", *map(portable, arguments)])
+
+
+def portable(text: str) -> str:
+    """Return an argument with the last part alone of every absolute path: `data.root=.../ml-1m`."""
+    return ABSOLUTE.sub(r"\1.../\2", text)
+
+
+def _device(run: Run) -> str:
+    """Return the accelerator that the run could use, or the processor and its threads."""
+    hardware = run.environment["hardware"]
+    asked = run.config["trainer" if run.metrics["llm"] else "cf"]
+    accelerator = asked["accelerator"] if run.metrics["llm"] else asked["trainer"]["accelerator"]
+    if hardware["gpus"] and accelerator != "cpu":
+        return ", ".join(hardware["gpus"])
+    return f"{hardware['processor']}, {hardware['threads']} threads"

@@ -1,0 +1,82 @@
+"""What training and scoring took is written, kept with what is cached, and compared."""
+
+import json
+
+import pytest
+from omegaconf import OmegaConf
+
+from recsys_lora.report.comparison import compare
+from recsys_lora.report.metrics_json import read_metrics
+from tests.jobs import NO_METHOD, SMALL, own_tables, run, write_tables
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Four runs on one cache: CoRA, the same again, the frozen model, and the CF model alone."""
+    folder = tmp_path_factory.mktemp("cost")
+    named = write_tables(folder / "tables", *own_tables())
+    no_cf = tuple(override for override in NO_METHOD if not override.startswith("cf."))
+    wanted = {
+        "first": SMALL,
+        "again": SMALL,
+        "frozen": (*no_cf, "model=zero_shot"),
+        "cf": (*NO_METHOD, "model=mf"),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
+        outcomes = {name: run(folder / name, *overrides, *named) for name, overrides in wanted.items()}
+    for name, overrides in wanted.items():
+        (folder / name / ".hydra").mkdir()
+        OmegaConf.save(OmegaConf.create([*overrides, *named]), folder / name / ".hydra" / "overrides.yaml")
+    return folder, outcomes
+
+
+def test_training_tells_its_sizes_and_its_time(runs):
+    folder, outcomes = runs
+    found = read_metrics(folder / "first" / "metrics.json")["training"]
+    module = outcomes["first"].method.module
+    trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+    assert (found["trained_parameters"], found["rows"], found["valid_rows"]) == (trained, 24, 24)
+    assert found["steps"] == 3  # 24 rows, 8 a step
+    assert found["seconds"] > 0
+    assert not found["reused"]
+
+
+def test_a_reused_result_tells_what_it_took(runs):
+    folder, _ = runs
+    first, again = (read_metrics(folder / name / "metrics.json") for name in ("first", "again"))
+    assert again["training"] == first["training"] | {"reused": True}
+    assert again["scoring"] == first["scoring"]
+    scoring = first["scoring"]
+    assert scoring["rows"] == 40
+    assert scoring["rows_per_second"] == pytest.approx(40 / scoring["seconds"], rel=0.02)
+
+
+def test_what_trains_nothing_took_nothing(runs):
+    folder, outcomes = runs
+    metrics = read_metrics(folder / "frozen" / "metrics.json")
+    frozen = sum(parameter.numel() for parameter in outcomes["frozen"].method.module.backbone.parameters())
+    assert metrics["training"] == {
+        "trained_parameters": 0,
+        "frozen_parameters": frozen,
+        "rows": 0,
+        "valid_rows": 0,
+        "steps": 0,
+        "seconds": 0.0,
+        "reused": False,
+    }
+    assert metrics["scoring"]["rows"] == 40
+    alone = read_metrics(folder / "cf" / "metrics.json")
+    assert alone["training"] is alone["scoring"] is None
+
+
+def test_real_runs_are_compared(runs):
+    folder, _ = runs
+    made = compare([folder / name for name in ("first", "frozen", "cf")], "compare", baseline="mf", draws=10)
+    assert [row.label for row in made.rows] == ["cora-sasrec", "zero_shot", "mf"]
+    blocks = [json.loads((folder / name / "metrics.json").read_text())["test"] for name in ("first", "frozen", "cf")]
+    assert [row.auc.mean for row in made.rows] == [block["auc"] for block in blocks]
+    for row, block in zip(made.rows[:2], blocks[:2], strict=True):
+        assert row.against.auc.value == pytest.approx(block["auc"] - blocks[2]["auc"])
+        assert row.against.uauc.value == pytest.approx(block["uauc"] - blocks[2]["uauc"])
+        assert row.against.users == block["uauc_users"]

@@ -1,0 +1,194 @@
+"""Runs become rows: what is one configuration, what is compared, and what is refused."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from recsys_lora.errors import UserError
+from recsys_lora.report.comparison import compare
+from recsys_lora.report.comparison_schema import read_comparison
+from recsys_lora.report.provenance import portable
+from recsys_lora.report.published import everything, published, row_name
+from recsys_lora.report.runs import find_runs
+from recsys_lora.report.same_rows import read_scores, surplus
+from tests.report.runs import noisy, run_folder
+
+COMMAND = "python -m recsys_lora.compare"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """CoRA with two seeds, a CF model and another backbone's CoRA."""
+    folder = tmp_path_factory.mktemp("runs")
+    run_folder(folder / "sweep" / "2", seed=3, scored=noisy(3, 1.5))
+    run_folder(folder / "sweep" / "10", seed=2, scored=noisy(2, 1.5))
+    run_folder(folder / "mf", model="mf", scored=noisy(4, 0.2))
+    run_folder(folder / "big", llm="a big one", llm__name="big", scored=noisy(5, 1.0))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(runs):
+    return compare([runs], COMMAND, baseline="mf", draws=50)
+
+
+def test_seeds_of_one_configuration_are_one_row(runs, made):
+    assert [row.label for row in made.rows] == ["cora-mf, llm=a big one", "mf", "cora-mf, llm=tiny"]
+    row = made.rows[2]
+    aucs = [json.loads((runs / "sweep" / job / "metrics.json").read_text())["test"]["auc"] for job in ("10", "2")]
+    assert row.auc.mean == pytest.approx(np.mean(aucs))
+    assert row.auc.sd == pytest.approx(np.std(aucs, ddof=1))
+    assert [run.auc for run in row.runs] == aucs  # by seed
+    assert made.rows[1].auc.sd is None
+    assert row.training.seconds == 25.0  # of 20 and 30
+    assert (row.training.trained_parameters, row.rows_per_second) == (1200, 20.0)
+    assert made.rows[1].training is None
+
+
+def test_what_differs_and_matters_makes_another_row_and_names_it(tmp_path):
+    run_folder(tmp_path / "a", scored=noisy(1), model__rank=4)
+    run_folder(tmp_path / "b", scored=noisy(2), model__rank=8)
+    run_folder(
+        tmp_path / "c", scored=noisy(3), model__rank=8, seed=2, name="other", tags=["x"], data__root="/elsewhere"
+    )
+    found = compare([tmp_path], COMMAND)
+    assert [(row.label, len(row.runs)) for row in found.rows] == [
+        ("cora-mf, model.rank=4", 1),
+        ("cora-mf, model.rank=8", 2),
+    ]
+
+
+def test_a_cf_model_alone_does_not_depend_on_the_language_model(tmp_path):
+    run_folder(tmp_path / "a", model="mf", trainer__accelerator="cpu")
+    run_folder(tmp_path / "b", model="mf", seed=2, trainer__accelerator="gpu", llm__name="other")
+    [row] = compare([tmp_path], COMMAND).rows
+    assert len(row.runs) == 2
+
+
+def test_jobs_are_found_in_order_and_once(runs):
+    found = find_runs([runs / "sweep", runs])
+    assert [path.name for path in found] == ["2", "10", "big", "mf"]
+
+
+def test_the_order_of_rows_does_not_matter(tmp_path):
+    scored = noisy(1)
+    run_folder(tmp_path / "a", scored=scored)
+    run_folder(tmp_path / "b", model="mf", scored=noisy(2).take(np.random.default_rng(0).permutation(len(scored))))
+    found = compare([tmp_path], COMMAND, baseline="mf", draws=0)
+    own = [roc_auc_score(scored.label, noisy(seed).score) for seed in (1, 2)]
+    assert found.rows[0].against.auc.value == pytest.approx(own[0] - own[1])
+    assert found.rows[0].against.auc.interval is None
+
+
+def test_seeds_are_averaged_as_chances(runs, made):
+    frames = [noisy(2, 1.5), noisy(3, 1.5), noisy(4, 0.2)]
+    label = frames[0].label
+    mean = sum(1 / (1 + np.exp(-frame.score)) for frame in frames[:2]) / 2
+    expected = roc_auc_score(label, mean) - roc_auc_score(label, frames[2].score)
+    against = made.rows[2].against
+    assert against.auc.value == pytest.approx(expected)
+    assert against.auc.interval[0] < against.auc.value < against.auc.interval[1]
+    assert made.rows[1].against is None
+
+
+def test_p_values_are_corrected_over_the_other_rows(made):
+    tests = [row.against.t for row in made.rows if row.against]
+    small, large = sorted(test.p for test in tests)
+    assert sorted(test.p_holm for test in tests) == pytest.approx([min(1, 2 * small), max(min(1, 2 * small), large)])
+
+
+def test_other_rows_are_refused_and_counted(tmp_path):
+    scored = noisy(1)
+    run_folder(tmp_path / "a", scored=scored)
+    changed = replace(scored, label=np.where(np.arange(len(scored)) < 3, 1 - scored.label, scored.label))
+    run_folder(tmp_path / "b", seed=2, scored=changed)
+    with pytest.raises(UserError, match=r"a and .*b: not tested on the same rows: 6 rows differ \(3 only .*, 3 only"):
+        compare([tmp_path / "a", tmp_path / "b"], COMMAND)
+
+
+def test_repeated_rows_count():
+    once = pl.DataFrame({"user_id": ["u", "v"], "item_id": ["i", "i"], "label": [1, 0]})
+    twice = pl.concat([once, once.head(1)])
+    assert surplus(once, twice) == (0, 1)
+    assert surplus(twice, once) == (1, 0)
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "predictions.parquet", "environment.json", "config.yaml"])
+def test_an_incomplete_run_is_named(tmp_path, name):
+    run_folder(tmp_path / "a")
+    (tmp_path / "a" / name).unlink()
+    with pytest.raises(UserError, match=rf"a/{name}: not there"):
+        compare([tmp_path], COMMAND)
+
+
+def test_mistakes_are_named(tmp_path, runs):
+    with pytest.raises(UserError, match="no such folder"):
+        compare([tmp_path / "nowhere"], COMMAND)
+    with pytest.raises(UserError, match="no run is in it"):
+        compare([tmp_path], COMMAND)
+    with pytest.raises(UserError, match=r"--baseline din: no such row: choose one of: .*; mf; "):
+        compare([runs], COMMAND, baseline="din")
+    run_folder(tmp_path / "a")
+    run_folder(tmp_path / "b")
+    with pytest.raises(UserError, match="the same configuration with the same seed 1"):
+        compare([tmp_path], COMMAND)
+    (tmp_path / "a" / "predictions.parquet").write_text("no")
+    with pytest.raises(UserError, match="cannot be read as a run's predictions"):
+        read_scores(tmp_path / "a" / "predictions.parquet")
+
+
+@pytest.mark.parametrize("warm", ["seen", "notebook"])
+def test_warm_rows_are_those_of_the_definition(runs, warm):
+    block = json.loads((runs / "mf" / "metrics.json").read_text())["test"]
+    part = block if warm == "seen" else block["notebook"]
+    [row] = compare([runs / "mf"], COMMAND, warm=warm).rows
+    assert (row.warm.auc.mean, row.cold.rows) == (part["warm"]["auc"], part["cold"]["rows"])
+
+
+def test_the_record_tells_how_to_make_each_run_again(tmp_path, made):
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(made.as_json()))
+    assert read_comparison(path) == made
+    run = made.rows[2].runs[0]
+    assert run.command == "python -m recsys_lora.run data=ml_1m data.root=.../ml-1m seed=2"
+    assert (run.commit, run.device, run.folder) == ("abc", "x86_64, 2 threads", "sweep/10")
+    path.write_text(json.dumps(made.as_json() | {"schema_version": 7}))
+    with pytest.raises(UserError, match="not a comparison of version 1"):
+        read_comparison(path)
+    with pytest.raises(UserError, match="not there"):
+        read_comparison(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("/home/me/runs/a", ".../a"),
+        ("data.root=/home/me/ml-1m/", "data.root=.../ml-1m"),
+        ("tags=[/a/b,c]", "tags=[.../b,c]"),
+        ("llm.name=org/model", "llm.name=org/model"),
+        ("url=https://host/a/b", "url=https://host/a/b"),
+        ("runs/a", "runs/a"),
+    ],
+)
+def test_paths_of_the_machine_are_cut(text, short):
+    assert portable(text) == short
+
+
+def test_published_numbers_are_found_by_model_and_encoder():
+    assert published("ml_1m", "mf", "mf")["own"].auc == 0.6482
+    found = published("amazon_book", "collm", "sasrec")
+    assert (found["own"].uauc, found["rerun"].auc, found["rerun"].source) == (0.5962, 0.7538, "CoRA, arXiv 2408.10645")
+    assert "rerun" not in published("ml_1m", "cora", "mf")
+    assert published("ml_1m", "tallrec", None)["own"].llm == "Vicuna-7B"
+    assert published("ml_100k", "mf", "mf") == {} == published("ml_1m", "cora", "din")
+    assert row_name("zero_shot", None) == "zero_shot"
+
+
+def test_both_data_sets_have_the_same_published_rows():
+    rows = {name: {row: list(found) for row, found in table.items()} for name, table in everything()["data"].items()}
+    assert rows["ml_1m"] == rows["amazon_book"]
+    assert all(published(data, *row.split("-"), *[None] * (1 - row.count("-"))) for data in rows for row in rows[data])
