@@ -18,7 +18,9 @@ WRITTEN = [
     if not any(wrong in command.text for wrong in WRONG_ON_PURPOSE) and "NAME" not in command.text.split("=")
 ]
 IN_YAML = [command for path in sorted(conf_dir().rglob("*.yaml")) for command in of_yaml(path)]
-OTHERS = re.compile(r"python -m recsys_lora\.compare |make |pip install|python3 -m venv|python benchmarks/|git clone|cd |export |rm -r ")
+OTHERS = re.compile(
+    r"python -m recsys_lora\.compare |make |pip install|python3 -m venv|python benchmarks/|git clone|cd |export |rm -r "
+)
 
 
 def complaints(commands: list[Command]) -> list[str]:

@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from recsys_lora.config.location import conf_dir, options
 from recsys_lora.report.metrics_json import read_metrics
-from tests.documents import FENCE, ROOT, Command, documents, fenced
+from tests.documents import FENCE, ROOT, Command, documents, fenced, single
 from tests.jobs import own_tables, write_tables
 
 pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(900)]
@@ -60,7 +60,7 @@ def shortened(command: Command) -> list[str]:
     if any(
         re.search(r"=([A-Z]+|/.*)$", a) for a in arguments if "TEST_DATA" not in a and not a.startswith("data.root=/")
     ):
-        arguments = [*(a for a in arguments if a != "-m"), "--cfg", "job"]
+        arguments = [*single(arguments), "--cfg", "job"]
     return [*program, *arguments]
 
 

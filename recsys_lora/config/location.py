@@ -12,6 +12,7 @@ GROUPS = (
     "budget",
     "logger",
     "callbacks",
+    "row",
     "experiment",
     "ablation",
     "hparams_search",

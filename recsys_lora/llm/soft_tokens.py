@@ -1,6 +1,12 @@
-"""Vectors in the places of a prompt's soft tokens, for all rows at once."""
+"""Vectors in the places of a prompt's soft tokens, for all rows at once, and the spread of a backbone's own tokens."""
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
+
+from recsys_lora.errors import UserError
+from recsys_lora.llm.backbone import Backbone
 
 
 def place_soft_tokens(embeds: Tensor, positions: Tensor, vectors: Tensor) -> Tensor:
@@ -16,3 +22,29 @@ def place_soft_tokens(embeds: Tensor, positions: Tensor, vectors: Tensor) -> Ten
     """
     row, column = (positions >= 0).nonzero(as_tuple=True)
     return embeds.index_put((row, positions[row, column]), vectors[row, column].to(embeds.dtype))
+
+
+def soft_order(names: Sequence[str], known: Sequence[str]) -> list[int]:
+    """Return which of the vectors `known` each of a prompt's soft tokens is.
+
+    Args:
+        names: the prompt's soft tokens, in their order.
+        known: names of the vectors, in theirs.
+
+    Raises:
+        UserError: the prompt has no soft tokens, or one of another name.
+    """
+    marks = ", ".join(f"<{name}>" for name in known)
+    if not names:
+        raise UserError(f"model.prompt has no soft tokens: put {marks} into its texts and their names in soft_tokens")
+    if unknown := [name for name in names if name not in known]:
+        raise UserError(f"model.prompt: nothing fills the soft token <{unknown[0]}>: choose from {marks}")
+    return [list(known).index(name) for name in names]
+
+
+def token_spread(backbone: Backbone, tokens: int = 2048) -> float:
+    """Return the standard deviation of the entries of the backbone's input embeddings, over its first tokens."""
+    vocabulary = backbone.model.get_input_embeddings().weight.shape[0]
+    ids = torch.arange(min(vocabulary, tokens), device=backbone.device)
+    with torch.no_grad():
+        return float(backbone.embed(ids.unsqueeze(0)).float().std())

@@ -61,6 +61,11 @@ class LLMModule(lightning.LightningModule):
             encoder.requires_grad_(False)
         self.identity = {"method": name, "backbone": _without_dtype(backbone.identity), **(identity or {})}
 
+    @property
+    def personal(self) -> bool:
+        """Whether more than the prompt's titles tells the method who the user is: it is then tested with them mixed."""
+        return self.needs_encoder
+
     # What a method overrides
 
     def condition(self, batch: PromptBatch, vectors: Vectors | None) -> None:

@@ -1,10 +1,14 @@
 """A run's parts, built from its config: the backbone, the untrained method, and the rows it sees."""
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from hydra.utils import get_object
+from torch import nn
 
+from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.data.module import PromptData
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
@@ -40,7 +44,8 @@ def assemble(
     config: Config, data: PreparedData, collaborative: Collaborative | None, backbone: Backbone
 ) -> tuple[LLMModule, RunData]:
     """Return the untrained method and the rows of its run."""
-    if get_object(config["model"]["_target_"]).multi_task:
+    kind = get_object(config["model"]["_target_"])
+    if kind.multi_task:
         assert collaborative is not None
         return assemble_tasks(config, data, collaborative, backbone)
     factory, node = build(config["model"], "model"), config["data"]
@@ -48,6 +53,8 @@ def assemble(
     if collaborative is not None:
         parts["encoder"] = collaborative.encoder
         parts["identity"] |= {"encoder": collaborative.key}
+    asked = inspect.signature(kind).parameters
+    parts |= {name: offer() for name, offer in _offers(config, data).items() if name in asked}
     module: LLMRecommender = factory(**parts)
     datamodule = module.datamodule(
         data,
@@ -59,3 +66,13 @@ def assemble(
         sample_seed=node["sample_seed"],
     )
     return module, datamodule
+
+
+def _offers(config: Config, data: PreparedData) -> dict[str, Callable[[], Any]]:
+    """Return what a method gets if its constructor has an argument of that name, each made when asked for."""
+
+    def untrained() -> nn.Module:
+        encoder: nn.Module = build(config["cf"]["encoder"], "cf.encoder")(Catalogue.from_prepared(data))
+        return encoder
+
+    return {"catalogue": lambda: Catalogue.from_prepared(data), "untrained_encoder": lambda: untrained}

@@ -69,7 +69,11 @@ def method_stage(
     Raises:
         UserError: a checkpoint belongs to something else, or there is none to take where `train=false`.
     """
-    first = _first_stage(config, store, data, collaborative, backbone, run_folder) if config["first"] else None
+    tested = bool(config["ckpt_path"]) and not config["train"]
+    first = None
+    if config["first"] and not tested:  # a checkpoint holds the first stage's part, too
+        assemble(config, data, collaborative, backbone)[0].release()  # a mistake in it is told before the first trains
+        first = _first_stage(config, store, data, collaborative, backbone, run_folder)
     lightning.seed_everything(config["seed"], workers=True, verbose=False)
     module, datamodule = assemble(config, data, collaborative, backbone)
     if first:
@@ -77,7 +81,7 @@ def method_stage(
     depends = {**_depends(config, module), "first": first.key if first else None}
     if not module.trains:
         return Method(module.to(device(config)), datamodule, store.key("method", depends), {})
-    if config["ckpt_path"] and not config["train"]:
+    if tested:
         load_checkpoint(Path(config["ckpt_path"]), module, module.identity)
         return Method(module.to(device(config)), datamodule, store.key("method", depends), {})
     if config["ckpt_path"]:
@@ -123,7 +127,7 @@ def _first_stage(
     """
     kind = get_object(config["first"]["_target_"])
     folder = run_folder / "first"
-    own = {**config, "model": config["first"], "first": None, "ckpt_path": None, "train": True}
+    own = {**config, "model": config["first"], "first": None, "ckpt_path": None}
     own = _relocated(own, str(run_folder), str(folder))
     method = method_stage(own, store, data, collaborative if kind.needs_encoder else None, backbone, folder)
     trained = {name for name, _ in method.module.named_parameters()}

@@ -119,7 +119,7 @@ def _lines(
         return
     yield Scored(method.module.name, "method", tests.method(method))
     settings = config["evaluation"]
-    if method.module.needs_encoder and settings["shuffled_rows"]:
+    if method.module.personal and settings["shuffled_rows"]:
         sample = tests.shuffled_sample()
         name = f"{method.module.name}, users shuffled"
         yield Scored(name, "method_shuffled", tests.shuffled(method, sample), sample=True)

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from recsys_lora.config.location import options
+
 PROGRAM = """
 import sys
 from recsys_lora.run import main
@@ -47,6 +49,6 @@ def test_a_mistake_is_one_line_with_the_nearest_names(tmp_path, arguments, expec
 
 def test_help_lists_groups_without_torch(tmp_path):
     out, _ = face(tmp_path, "--help")
-    assert "model: ckf, cora" in out
+    assert f"model: {', '.join(options('model'))}" in out
     assert "one run" in out
     assert "torch" not in out.split("status")[-1]

@@ -1,15 +1,21 @@
 """Methods on a tiny backbone, as the configs would make them."""
 
+import copy
 import functools
 
 import lightning
 import torch
 
+from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.llm.tiny import TinySource
+from recsys_lora.methods.collm import CoLLM
 from recsys_lora.methods.cora.generator import WeightGenerator
 from recsys_lora.methods.cora.module import CoRAModule
+from recsys_lora.methods.lora import LoRA
 from recsys_lora.methods.optimizer import OptimizerSettings
+from recsys_lora.methods.person_prompt import PersonPrompt
+from recsys_lora.methods.prompt4nr import Prompt4NR
 from recsys_lora.methods.zero_shot import ZeroShot
 from recsys_lora.prompts.template import Template
 
@@ -50,6 +56,60 @@ def cora(data, encoder, *, generator=None, lr=1e-3, identity=None, seed=0, **kno
         "identity": {"data": data.key, "encoder": "table"} if identity is None else identity,
     }
     return CoRAModule(encoder=encoder, **{**settings, **knobs})
+
+
+def soft_template(user="<user>", item="<item>", names=("user", "item")) -> Template:
+    text = f"A user {user} rated {{history}}. Would the user enjoy {{title}} {item}? #Answer:"
+    none = f"A user {user}: would the user enjoy {{title}} {item}? #Answer:"
+    return Template(text, none, item="{title}", history_items=2, soft_tokens=names)
+
+
+def bare_template() -> Template:
+    """Two soft tokens and no text: all there is to read."""
+    return Template("{history} <user><item>?", "<user><item>?", history_items=0, soft_tokens=("user", "item"))
+
+
+def _with_lora(data, name, lr, knobs):
+    """Return the arguments that methods with a static LoRA share."""
+    return {
+        "name": name,
+        "prompt": soft_template(),
+        "batch_rows": 32,
+        "score": "yes_minus_no",
+        "optimizer": OptimizerSettings(lr=lr, weight_decay=0.0),
+        "lora": LoRA(targets=ALL, dropout=0.0),
+        "backbone": backbone(data),
+        "identity": {"data": data.key},
+        **knobs,
+    }
+
+
+def collm(data, encoder, *, lr=1e-3, seed=0, **knobs) -> CoLLM:
+    torch.manual_seed(seed)
+    settings = {
+        "factor": 10,
+        "input_scale": "std",
+        "output_scale": "tokens",
+        "tune_encoder": False,
+        "encoder_start": "fitted",
+        "tune_lora": False,
+        "encoder": encoder,
+        "untrained_encoder": lambda: copy.deepcopy(encoder),
+    }
+    return CoLLM(**_with_lora(data, "collm", lr, settings | knobs))
+
+
+def person_prompt(data, *, lr=1e-2, seed=0, **knobs) -> PersonPrompt:
+    torch.manual_seed(seed)
+    settings = {"catalogue": Catalogue.from_prepared(data), "unseen": "mean", "tune_lora": False}
+    return PersonPrompt(**_with_lora(data, "person_prompt", lr, settings | knobs))
+
+
+def prompt4nr(data, *, lr=1e-3, seed=0, **knobs) -> Prompt4NR:
+    torch.manual_seed(seed)
+    names = ("u1", "u2", "u3", "i1", "i2", "i3")
+    settings = {"prompt": soft_template("<u1><u2><u3>", "<i1><i2><i3>", names)}
+    return Prompt4NR(**_with_lora(data, "prompt4nr", lr, settings | knobs))
 
 
 def zero_shot(data, **knobs) -> ZeroShot:

@@ -17,6 +17,9 @@ from tests.methods.synthetic import WORDS, prepared
 METHODS = {
     "cora": lambda data, encoder: factory.cora(data, encoder, lr=3e-3),
     "cora-pair": lambda data, encoder: factory.cora(data, encoder, lr=3e-3, generator={"input": "pair"}),
+    "collm": lambda data, encoder: factory.collm(
+        data, encoder, lr=3e-3, batch_rows=16, prompt=factory.bare_template(), tune_lora=True
+    ),
 }
 
 

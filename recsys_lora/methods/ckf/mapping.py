@@ -19,7 +19,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from recsys_lora.llm.backbone import Backbone
 from recsys_lora.methods.ckf.pooling import AttentionPooling, mean_of_present
 from recsys_lora.types import PositiveInt
 
@@ -180,11 +179,3 @@ def _adapter(width: int, dim: int) -> nn.Module:
     layer = nn.Linear(width, dim, bias=False)
     nn.init.normal_(layer.weight, std=width**-0.5)
     return layer
-
-
-def token_spread(backbone: Backbone, tokens: int = 2048) -> float:
-    """Return the standard deviation of the entries of the backbone's input embeddings, over its first tokens."""
-    vocabulary = backbone.model.get_input_embeddings().weight.shape[0]
-    ids = torch.arange(min(vocabulary, tokens), device=backbone.device)
-    with torch.no_grad():
-        return float(backbone.embed(ids.unsqueeze(0)).float().std())

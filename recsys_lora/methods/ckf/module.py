@@ -22,10 +22,11 @@ from recsys_lora.data.pairs import PairBatch
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.llm.answer import ResolvedChoices
 from recsys_lora.llm.backbone import Backbone
+from recsys_lora.llm.soft_tokens import token_spread
 from recsys_lora.lowrank.source import DropoutPer
 from recsys_lora.methods.base import LLMModule, Vectors
 from recsys_lora.methods.ckf.losses import AnswerLoss, TaskMeans
-from recsys_lora.methods.ckf.mapping import CollaborativeMapping, token_spread
+from recsys_lora.methods.ckf.mapping import CollaborativeMapping
 from recsys_lora.methods.ckf.multi_lora import Lora, multi_lora
 from recsys_lora.methods.ckf.objective import Objective
 from recsys_lora.methods.ckf.training import gradient_norm, nothing_of, optimizer_and_schedule

@@ -1,0 +1,75 @@
+"""BinLLM: collaborative vectors as binary codes, which the prompt holds as plain text; LoRA learns to read them.
+
+The encoder (`cf=binary_mf`) gives codes, the prompt's slots `{user_code}` and `{item_code}` hold them as digits or
+dot-decimal. Nothing but the low-rank updates is trained: first on prompts of text alone (`first`, TALLRec), then on
+prompts with codes.
+
+Source: BinLLM, ACL 2024, arXiv 2406.03210 (the codes, the prompt, tuning in two steps), with CoLLM's wording.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Unpack, cast
+
+import torch
+from torch import nn
+
+from recsys_lora.cf.encoder import CollaborativeEncoder
+from recsys_lora.data.prepared import PreparedData, Rows
+from recsys_lora.methods.codes import CodeFormat, bits_of, check_width, written_codes
+from recsys_lora.methods.llm_module import LLMRecommender, Shared
+from recsys_lora.methods.lora import LoRA
+from recsys_lora.methods.vectors import encode_rows
+
+USER_CODE, ITEM_CODE = "user_code", "item_code"
+
+
+class BinLLM(LLMRecommender):
+    """A backbone tuned by LoRA on prompts that hold the user's and the item's code as text.
+
+    Args:
+        lora: the low-rank updates.
+        code: how a code is written: `bits` or `dot_decimal`.
+        shared: what every recommender is made with; its encoder gives codes, entries -1 or 1.
+
+    Raises:
+        UserError: the encoder gives no codes, or their width is none that `code` can write.
+    """
+
+    needs_encoder: ClassVar[bool] = True
+
+    def __init__(self, *, lora: LoRA, code: CodeFormat = "bits", **shared: Unpack[Shared]) -> None:
+        super().__init__(**shared)
+        self.code = code
+        encoder = cast(CollaborativeEncoder, self.encoder)
+        for width in (encoder.user_dim, encoder.item_dim):
+            check_width(width, code)
+        check_codes(encoder)
+        self.lowrank = lora.install(self.backbone.model)
+
+    def more_texts(self, data: PreparedData, rows: Rows) -> Iterator[Mapping[str, str]]:
+        """Yield each row's user code and item code.
+
+        Raises:
+            UserError: the encoder's vectors are no codes.
+        """
+        encoder = cast(nn.Module, self.encoder)
+        users, items = (written_codes(v, self.code) for v in encode_rows(encoder, data, rows, self.device))
+        for user, item in zip(users, items, strict=True):
+            yield {USER_CODE: user, ITEM_CODE: item}
+
+    def release(self) -> None:
+        """Give the backbone its own linear maps back."""
+        self.lowrank.remove()
+
+
+def check_codes(encoder: CollaborativeEncoder) -> None:
+    """Refuse an encoder whose vectors are no codes.
+
+    Raises:
+        UserError: names the encoder that has some.
+    """
+    device = next(cast(nn.Module, encoder).parameters()).device
+    row = torch.ones(1, dtype=torch.long, device=device)
+    with torch.no_grad():
+        for vectors in encoder.encode(row, row.new_zeros(1, encoder.history_length), row):
+            bits_of(vectors.cpu())

@@ -1,0 +1,174 @@
+"""CoLLM: collaborative vectors become two tokens of the prompt, through one small network for users and items.
+
+    e_u, e_i    = collaborative encoder(user, history, item)
+    soft tokens = MLP(e_u), MLP(e_i)           MLP: Linear(D, F D), ReLU, Linear(F D, H)
+
+Stage 1 trains LoRA on the text prompt, stage 2 the mapping alone. Other strategies of the paper are knobs: the encoder
+is tuned, too, from its fitted weights or from fresh ones; or everything is trained at once, in one stage.
+Source: CoLLM, TKDE 2025, arXiv 2310.19488.
+
+Ours: the vectors are divided by their spread, and the mapping starts so that the soft tokens spread as the backbone's
+own embeddings do.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar, Literal, Unpack, cast
+
+import torch
+from torch import Tensor, nn
+
+from recsys_lora.cf.encoder import CollaborativeEncoder
+from recsys_lora.data.batch import PromptBatch
+from recsys_lora.data.prepared import PreparedData, Rows
+from recsys_lora.errors import UserError
+from recsys_lora.llm.soft_tokens import soft_order, token_spread
+from recsys_lora.methods.base import Vectors
+from recsys_lora.methods.llm_module import Shared
+from recsys_lora.methods.lora import LoRA
+from recsys_lora.methods.tallrec import TALLRec
+from recsys_lora.methods.vectors import vector_spread
+from recsys_lora.types import PositiveInt
+
+InputScale = Literal["none", "std"]
+OutputScale = Literal["none", "tokens"]
+EncoderStart = Literal["fitted", "fresh"]
+SIDES = ("user", "item")
+
+
+class SecondStage(TALLRec):
+    """A method that adds something to a backbone whose LoRA an earlier stage has trained.
+
+    Args:
+        lora: the low-rank updates; the same as the first stage's.
+        tune_lora: train them here, too; False leaves them as the first stage made them, without dropout.
+        shared: what every recommender is made with.
+    """
+
+    def __init__(self, *, lora: LoRA, tune_lora: bool, **shared: Unpack[Shared]) -> None:
+        super().__init__(lora=lora, **shared)
+        self.tune_lora = tune_lora
+        self.lowrank.requires_grad_(tune_lora).train(tune_lora)
+
+    def train(self, mode: bool = True) -> "SecondStage":
+        """Set the mode of what is trained; frozen updates stay in evaluation mode."""
+        super().train(mode)
+        if not self.tune_lora:
+            self.lowrank.eval()
+        return self
+
+
+class CoLLM(SecondStage):
+    """CoLLM on one backbone and one collaborative encoder.
+
+    Args:
+        factor: F; the mapping's hidden layer is F times as wide as the vectors.
+        input_scale: `std` divides e_u and e_i by the standard deviation of their entries over the training rows.
+        output_scale: `tokens` starts the mapping so that its tokens spread as the backbone's embeddings do, `none` as
+            PyTorch starts linear maps.
+        tune_encoder: train a copy of the collaborative encoder, too; the fitted one stays as it is.
+        encoder_start: where that copy starts: at the `fitted` weights or at `fresh` ones.
+        untrained_encoder: makes an encoder like the fitted one with fresh weights, on the CPU; needed where one is
+            tuned.
+        lora: see `SecondStage`.
+        tune_lora: see `SecondStage`.
+        shared: what every recommender is made with; it needs an encoder.
+
+    Raises:
+        UserError: e_u and e_i differ in width, or the prompt has no soft tokens or unknown ones.
+    """
+
+    needs_encoder: ClassVar[bool] = True
+    user_scale: Tensor
+    item_scale: Tensor
+
+    def __init__(
+        self,
+        *,
+        factor: PositiveInt,
+        input_scale: InputScale,
+        output_scale: OutputScale,
+        tune_encoder: bool,
+        encoder_start: EncoderStart,
+        lora: LoRA,
+        tune_lora: bool,
+        untrained_encoder: Callable[[], nn.Module] | None = None,
+        **shared: Unpack[Shared],
+    ) -> None:
+        super().__init__(lora=lora, tune_lora=tune_lora, **shared)
+        if self.encoder is None:
+            raise ValueError("CoLLM needs a collaborative encoder")
+        self.order = soft_order(self.prompt.soft_names, SIDES)
+        vectors = cast(CollaborativeEncoder, self.encoder)
+        if vectors.user_dim != vectors.item_dim:
+            raise UserError(
+                f"cf: e_u is {vectors.user_dim} wide and e_i {vectors.item_dim}, but model={self.name} maps both with "
+                "one network: choose an encoder whose vectors are equally wide"
+            )
+        self.mapping = mapping(vectors.user_dim, factor, self.backbone.hidden_size)
+        if output_scale == "tokens":
+            start_at(self.mapping, token_spread(self.backbone))
+        self.tuned_encoder: nn.Module | None = None
+        if tune_encoder:
+            if untrained_encoder is None:
+                raise ValueError("tune_encoder needs untrained_encoder")
+            self.tuned_encoder = untrained_encoder()
+            if encoder_start == "fitted":
+                self.tuned_encoder.load_state_dict(self.encoder.state_dict())
+            train_what_gives_vectors(self.tuned_encoder)
+        self.input_scale = input_scale
+        self.register_buffer("user_scale", torch.ones(()))
+        self.register_buffer("item_scale", torch.ones(()))
+
+    def collaborative(self, batch: PromptBatch) -> Vectors | None:
+        """Return (e_u (B, D), e_i (B, D)); gradients reach the encoder that is tuned, if one is."""
+        if self.tuned_encoder is None:
+            return super().collaborative(batch)
+        encoder = cast(CollaborativeEncoder, self.tuned_encoder)
+        user, item = encoder.encode(batch.user, batch.history, batch.item)
+        return user.float(), item.float()
+
+    def soft_tokens(self, batch: PromptBatch, vectors: Vectors | None) -> Tensor:
+        """Return the tokens (B, S, H) of the batch's users and items, in the order of the prompt."""
+        if vectors is None:
+            raise ValueError("CoLLM needs a collaborative encoder")
+        sides = torch.stack([vectors[0] / self.user_scale, vectors[1] / self.item_scale], dim=1)  # (B, 2, D)
+        tokens: Tensor = self.mapping(sides)  # (B, 2, H)
+        return tokens[:, self.order]
+
+    def prepare_for(self, data: PreparedData, train: Rows) -> None:
+        """Measure the spread of the collaborative vectors over the training rows, as they are at the start."""
+        encoder = self.tuned_encoder or self.encoder
+        if self.input_scale == "none" or encoder is None:
+            return
+        training = encoder.training
+        user, item = vector_spread(encoder.eval(), data, train, self.device)
+        encoder.train(training)
+        self.user_scale.fill_(user)
+        self.item_scale.fill_(item)
+
+
+def mapping(dim: int, factor: int, hidden_size: int) -> nn.Sequential:
+    """Return the network from vectors (..., D) to tokens (..., H)."""
+    return nn.Sequential(nn.Linear(dim, factor * dim), nn.ReLU(), nn.Linear(factor * dim, hidden_size))
+
+
+def start_at(network: nn.Sequential, spread: float) -> None:
+    """Start a mapping so that inputs that spread by 1 become outputs that spread by `spread`."""
+    first, last = cast(nn.Linear, network[0]), cast(nn.Linear, network[-1])
+    nn.init.kaiming_normal_(first.weight, nonlinearity="relu")  # the hidden layer's mean square is then 1
+    nn.init.normal_(last.weight, std=spread / last.in_features**0.5)
+    for layer in (first, last):
+        nn.init.zeros_(layer.bias)
+
+
+def train_what_gives_vectors(encoder: nn.Module) -> None:
+    """Set an encoder up for training through its vectors; what only scores, and gives no vector, is frozen."""
+    encoder.eval().requires_grad_(True)
+    model = cast(CollaborativeEncoder, encoder)
+    row = torch.ones(1, dtype=torch.long)
+    user, item = model.encode(row, torch.ones(1, model.history_length, dtype=torch.long), row)
+    parameters = list(encoder.parameters())
+    reached = torch.autograd.grad(user.sum() + item.sum(), parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, reached, strict=True):
+        parameter.requires_grad_(gradient is not None)
+    encoder.train()

@@ -1,0 +1,96 @@
+"""PersonPrompt: every user and every item has a learned vector of its own as a token of the prompt.
+
+    soft tokens = users[user], items[item]                                  (H,) each
+
+They learn from the answers alone, with no collaborative model. LoRA comes from an earlier stage and is frozen.
+Source: the baseline of that name in CoLLM, arXiv 2310.19488, after personalised prompt learning, TOIS
+2023, arXiv 2202.07371.
+"""
+
+from typing import Unpack
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recsys_lora.cf.encoder import Catalogue
+from recsys_lora.cf.table import Unseen, fill_unseen
+from recsys_lora.data.batch import PromptBatch
+from recsys_lora.data.prepared import PreparedData, Rows
+from recsys_lora.llm.soft_tokens import soft_order, token_spread
+from recsys_lora.methods.base import Vectors
+from recsys_lora.methods.collm import SIDES, SecondStage
+from recsys_lora.methods.llm_module import Shared
+from recsys_lora.methods.lora import LoRA
+
+
+class TokenTable(nn.Module):
+    """A learned token for every id; ids without a training row get a default instead of their random start.
+
+    Args:
+        largest: the largest id n; 0 is padding.
+        hidden_size: H.
+        spread: standard deviation of the start.
+        unseen: the default: `zero`, or the `mean` of the others.
+    """
+
+    seen: Tensor
+
+    def __init__(self, largest: int, hidden_size: int, spread: float, unseen: Unseen) -> None:
+        super().__init__()
+        self.unseen = unseen
+        seen = torch.arange(largest + 1) > 0
+        self.weight = nn.Parameter(torch.randn(largest + 1, hidden_size) * spread * seen.unsqueeze(1))  # (n + 1, H)
+        self.register_buffer("seen", seen)
+
+    def limit_to(self, ids: NDArray[np.int64]) -> None:
+        """Say which ids the training rows have: the others' vectors become zero, and stay so."""
+        self.seen.zero_()
+        self.seen[torch.from_numpy(np.unique(ids)).to(self.seen.device)] = True
+        with torch.no_grad():
+            self.weight.mul_(self.seen.unsqueeze(1))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return the tokens (B, H) of ids (B,)."""
+        vectors = functional.embedding(ids, self.weight, padding_idx=0)
+        return fill_unseen(vectors, self.weight, self.seen, ids, self.unseen)
+
+
+class PersonPrompt(SecondStage):
+    """A token for every user and item on one backbone.
+
+    Args:
+        catalogue: how many users and items there are.
+        unseen: what stands for ids without a training row in this run: `mean` of the trained vectors, or `zero`.
+        lora: the low-rank updates; the same as the first stage's.
+        tune_lora: train them here, too.
+        shared: what every recommender is made with.
+
+    Raises:
+        UserError: the prompt has no soft tokens or unknown ones.
+    """
+
+    def __init__(
+        self, *, catalogue: Catalogue, unseen: Unseen, lora: LoRA, tune_lora: bool, **shared: Unpack[Shared]
+    ) -> None:
+        super().__init__(lora=lora, tune_lora=tune_lora, **shared)
+        self.order = soft_order(self.prompt.soft_names, SIDES)
+        hidden_size, spread = self.backbone.hidden_size, token_spread(self.backbone)
+        self.users = TokenTable(catalogue.num_users, hidden_size, spread, unseen)
+        self.items = TokenTable(catalogue.num_items, hidden_size, spread, unseen)
+
+    @property
+    def personal(self) -> bool:
+        """Whether the method knows its users: each has a token."""
+        return True
+
+    def soft_tokens(self, batch: PromptBatch, vectors: Vectors | None) -> Tensor:
+        """Return the tokens (B, S, H) of the batch's users and items, in the order of the prompt."""
+        return torch.stack([self.users(batch.user), self.items(batch.item)], dim=1)[:, self.order]
+
+    def prepare_for(self, data: PreparedData, train: Rows) -> None:
+        """Learn which users and items the training rows of this run have."""
+        self.users.limit_to(train.user)
+        self.items.limit_to(train.item)

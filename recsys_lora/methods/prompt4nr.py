@@ -1,0 +1,42 @@
+"""Prompt4NR: a few learned vectors, the same for all rows, beside the titles; LoRA is trained with them.
+
+Three stand before the user's history and three before the candidate's title. The method is a news recommender's, which
+fills a mask; this is the form in which CoLLM's authors run it on a causal language model, with an answer at the end.
+Source: Prompt4NR, SIGIR 2023, arXiv 2304.05263; CoLLM, arXiv 2310.19488.
+"""
+
+from typing import Unpack
+
+import torch
+from torch import Tensor, nn
+
+from recsys_lora.data.batch import PromptBatch
+from recsys_lora.llm.soft_tokens import soft_order, token_spread
+from recsys_lora.methods.base import Vectors
+from recsys_lora.methods.llm_module import Shared
+from recsys_lora.methods.lora import LoRA
+from recsys_lora.methods.tallrec import TALLRec
+
+NAMES = ("u1", "u2", "u3", "i1", "i2", "i3")
+
+
+class Prompt4NR(TALLRec):
+    """Learned prompt vectors and LoRA on one backbone.
+
+    Args:
+        lora: the low-rank updates.
+        shared: what every recommender is made with.
+
+    Raises:
+        UserError: the prompt has no soft tokens or unknown ones.
+    """
+
+    def __init__(self, *, lora: LoRA, **shared: Unpack[Shared]) -> None:
+        super().__init__(lora=lora, **shared)
+        self.order = soft_order(self.prompt.soft_names, NAMES)
+        spread = token_spread(self.backbone)
+        self.vectors = nn.Parameter(torch.randn(len(NAMES), self.backbone.hidden_size) * spread)  # (6, H)
+
+    def soft_tokens(self, batch: PromptBatch, vectors: Vectors | None) -> Tensor:
+        """Return the learned vectors (B, S, H), the same for every row, in the order of the prompt."""
+        return self.vectors[self.order].expand(len(batch), -1, -1)

@@ -1,0 +1,230 @@
+"""BinLLM on a tiny backbone: codes stand in the prompts, and the language model learns to read them.
+
+A user's and an item's first bits agree or not; that is the label, and no title tells it.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import nn
+from torch.nn import functional
+
+from recsys_lora.config.location import conf_dir
+from recsys_lora.errors import UserError
+from recsys_lora.methods.binllm import BinLLM
+from recsys_lora.methods.checkpoint import load_checkpoint, trained_state
+from recsys_lora.methods.lora import LoRA
+from recsys_lora.methods.optimizer import OptimizerSettings
+from recsys_lora.methods.scoring import rows_of_others, score_rows
+from recsys_lora.methods.tallrec import TALLRec
+from recsys_lora.metrics.ranking import auc
+from recsys_lora.prompts.template import Example, Template
+from tests.jobs import resolved
+from tests.methods import factory
+from tests.methods.synthetic import WORDS, TableEncoder, prepared
+
+COLLM = (
+    "#Question: A user has given high ratings to the following movies: {history}. Additionally, we have information "
+    "about the user's preferences encoded in the feature <U>. Using all available information, make a prediction about "
+    'whether the user would enjoy the movie titled {title} with the feature <I>? Answer with "Yes" or "No". '
+    "\n#Answer:"
+)
+
+
+def world(width=8, users=100, items=100, rows_each=24, titles=None):
+    """Return (data, encoder): codes of `width` bits, all equal to the sign of the one number that makes the label."""
+    data, encoder = prepared(users=users, items=items, rows_each=rows_each, dim=1, titles=titles)
+    for name in ("users", "items"):
+        codes = torch.where(getattr(encoder, name) >= 0, 1.0, -1.0).repeat(1, width)
+        setattr(encoder, name, nn.Parameter(codes, requires_grad=False))
+    encoder.user_dim = encoder.item_dim = width
+    return data, encoder
+
+
+def template():
+    asked = "would {user_code} enjoy {title} {item_code}? #Answer:"
+    return Template(f"A user rated {{history}}: {asked}", asked, item="{title}", history_items=2)
+
+
+def shared(data, name, lr=1e-3, **knobs):
+    return {
+        "name": name,
+        "prompt": template(),
+        "batch_rows": 32,
+        "score": "yes_minus_no",
+        "optimizer": OptimizerSettings(lr=lr, weight_decay=0.0),
+        "backbone": factory.backbone(data),
+        "identity": {"data": data.key, "encoder": "table"},
+        "lora": LoRA(targets=factory.ALL, dropout=0.0),
+        **knobs,
+    }
+
+
+def binllm(data, encoder, **knobs):
+    torch.manual_seed(0)
+    return BinLLM(encoder=encoder, **shared(data, "binllm", **knobs))
+
+
+@pytest.fixture(scope="module")
+def small():
+    return world(users=30, items=30, rows_each=12, titles=[f"Film {number}" for number in range(30)])
+
+
+def batch_of(module, data, rows=6):
+    prompts = module.prompts(data, WORDS)(data.rows("train").take(np.arange(rows) * 5), show=False)
+    return prompts.batch(np.arange(rows), module.backbone.pad_id, "right")
+
+
+def step(module, batch, lr=0.5):
+    parameters = {label: p for label, p in module.named_parameters() if p.requires_grad}
+    loss = functional.binary_cross_entropy_with_logits(module(batch), batch.label)
+    gradients = dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
+    with torch.no_grad():
+        for label, p in parameters.items():
+            p -= lr * gradients[label] / gradients[label].norm().clamp_min(1e-12)
+    return gradients
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    torch.manual_seed(0)
+    data, encoder = world(width=2)
+    module = binllm(data, encoder, lr=2e-2)
+    datamodule = module.datamodule(data, WORDS, seed=0, valid_rows=100)
+    factory.trainer(max_epochs=2).fit(module, datamodule)
+    return data, module, datamodule
+
+
+def test_the_language_model_reads_its_codes_and_nothing_else(fitted):
+    data, module, datamodule = fitted
+    rows = data.rows("test")
+    assert auc(rows.label, score_rows(module, datamodule, rows, show=False)) > 0.9
+    shuffled = auc(rows.label, score_rows(module, datamodule, rows, shuffle_users=1, show=False))
+    assert abs(shuffled - 0.5) < 0.06
+
+
+@pytest.mark.parametrize(("code", "one", "zero"), [("bits", "1" * 16, "0" * 16), ("dot_decimal", "255.255", "0.0")])
+def test_codes_of_the_rows_given_stand_in_the_prompts(code, one, zero):
+    data, encoder = world(width=16, users=30, items=30, rows_each=12)
+    module = binllm(data, encoder, code=code)
+    rows = data.rows("test")
+    others = rows.take(rows_of_others(rows.user, 1))
+    taste = replace(rows, user=others.user, position=others.position)
+    expected = [
+        f"would {one if user > 0 else zero} enjoy Film {one if item > 0 else zero}? #Answer:"
+        for user, item in zip(encoder.users[taste.user, 0], encoder.items[rows.item, 0], strict=True)
+    ]
+    prompts = module.prompts(data, WORDS)(rows, show=False, taste=taste).prompts
+    texts = [module.backbone.tokenizer.decode(prompts[index]) for index in range(len(rows))]
+    assert [text[text.index("would") :] for text in texts] == expected
+
+
+def test_before_training_scores_are_the_frozen_models_on_the_same_prompts(small):
+    data, encoder = small
+    module = binllm(data, encoder).eval()
+    batch = batch_of(module, data)
+    assert torch.equal(module(batch), factory.zero_shot(data).eval()(batch))
+
+
+def test_only_lora_is_trained_and_all_of_it_from_the_second_step_on(small):
+    data, encoder = small
+    module = binllm(data, encoder)
+    batch = batch_of(module, data)
+    step(module, batch)
+    gradients = step(module, batch)
+    assert {label.split(".")[0] for label in gradients} == {"lowrank"}
+    assert all(gradient.abs().sum() > 0 for gradient in gradients.values())
+
+
+def test_rows_of_a_batch_do_not_touch_each_other(small):
+    data, encoder = small
+    module = binllm(data, encoder)
+    step(module, batch_of(module, data))
+    module.eval()
+    rows = module.prompts(data, WORDS)(data.rows("test").take(np.arange(0, 40, 7)), show=False)
+    pad = module.backbone.pad_id
+    together = module(rows.batch(np.arange(len(rows)), pad, "right"))
+    alone = torch.cat([module(rows.batch(np.array([index]), pad, "left")) for index in range(len(rows))])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+    assert together.std() > 1e-4
+
+
+def test_what_was_trained_is_saved_and_loaded(fitted, tmp_path):
+    data, module, datamodule = fitted
+    module.trainer.save_checkpoint(tmp_path / "last.ckpt")
+    again = binllm(data, module.encoder, lr=2e-2)
+    load_checkpoint(tmp_path / "last.ckpt", again, again.identity)
+    rows = data.rows("test").take(np.arange(20))
+    expected = score_rows(module, datamodule, rows, show=False)
+    np.testing.assert_allclose(score_rows(again, datamodule, rows, show=False), expected, rtol=1e-6)
+
+
+def test_it_goes_on_from_the_updates_of_a_stage_of_text(small):
+    data, encoder = small
+    text = TALLRec(**shared(data, "tallrec", prompt=factory.template()))
+    batch = batch_of(text, data)
+    for _ in range(2):
+        step(text, batch)
+    module = binllm(data, encoder)
+    module.start_from(trained_state(text))
+    assert torch.equal(module.eval()(batch), text.eval()(batch))
+    step(module, batch_of(module, data))
+    assert not torch.equal(module(batch), text(batch))
+    other = binllm(data, encoder, lora=LoRA(rank=4, targets=factory.ALL))
+    with pytest.raises(UserError, match=r"first: .*model=binllm"):
+        other.start_from(trained_state(text))
+
+
+def test_releasing_the_backbone_gives_the_original_back(small):
+    data, encoder = small
+    module = binllm(data, encoder)
+    batch = batch_of(module, data)
+    step(module, batch)
+    module.release()
+    assert torch.equal(factory.zero_shot(data, backbone=module.backbone).eval()(batch), factory.zero_shot(data)(batch))
+
+
+def test_an_encoder_that_gives_no_codes_is_refused(small):
+    data, _ = small
+    with pytest.raises(UserError, match=r"no binary codes.*cf=binary_mf"):
+        binllm(data, TableEncoder(30, 30, 8))
+
+
+def test_a_width_that_dot_decimal_cannot_write_is_refused_before_any_work(small):
+    data, _ = small
+    with pytest.raises(UserError, match="multiple of 8"):
+        binllm(data, TableEncoder(30, 30, 12), code="dot_decimal")
+
+
+def test_the_prompt_is_collms_with_codes_in_place_of_tokens():
+    chosen = instantiate(OmegaConf.load(conf_dir() / "model" / "prompt" / "binllm.yaml"))
+    texts = {"title": "Heat (1995)", "user_code": "0110", "item_code": "1.2"}
+    rendered = chosen.render(Example([{"title": "Alien (1979)"}], texts), WORDS)
+    expected = COLLM.format(history='"Alien (1979)"', title='"Heat (1995)"')
+    assert rendered == expected.replace("<U>", "0110").replace("<I>", "1.2")
+    without = chosen.render(Example([], texts), WORDS)
+    assert "{" not in without
+    assert "0110" in without
+    assert without.endswith('with the feature 1.2? Answer with "Yes" or "No". \n#Answer:')
+
+
+def test_the_config_has_a_stage_of_text_with_the_same_updates_before_it():
+    config = resolved("model=binllm")
+    assert config["first"]["_target_"] == "recsys_lora.methods.tallrec.TALLRec"
+    assert config["first"]["lora"] == config["model"]["lora"]
+    assert config["cf"]["name"] == "binary_mf"
+    assert resolved("model=binllm", "ablation=binllm_one_stage")["first"] is None
+
+
+def test_codes_only_shows_no_title():
+    prompt = instantiate(resolved("model=binllm", "ablation=binllm_codes_only")["model"]["prompt"])
+    texts = {"title": "Heat (1995)", "user_code": "0110", "item_code": "1001"}
+    rendered = prompt.render(Example([{"title": "Alien (1979)"}], texts), WORDS)
+    assert "Heat" not in rendered
+    assert "Alien" not in rendered
+    assert "0110" in rendered
+    assert "1001" in rendered

@@ -1,0 +1,39 @@
+"""Every row of the papers' tables runs as it is named, on the same test rows as all others."""
+
+import polars as pl
+import pytest
+
+from recsys_lora.config.location import options
+from recsys_lora.report.metrics_json import read_metrics
+from tests.jobs import NO_METHOD, own_tables, run, write_tables
+
+COLLABORATIVE = ("collm", "cora", "binllm", "person_prompt")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rows")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
+        yield folder, write_tables(folder, *own_tables())
+
+
+@pytest.mark.parametrize("row", options("row"))
+def test_a_row_runs_and_reports(place, row):
+    folder, tables = place
+    run(folder / row, *NO_METHOD, *tables, f"row={row}")
+    metrics = read_metrics(folder / row / "metrics.json")
+    model, _, cf = row.partition("_") if row.startswith(("collm_", "cora_")) else (row, "", "")
+    assert metrics["model"] == model
+    assert not cf or metrics["cf"] == cf
+    roles = [line["role"] for line in metrics["lines"]]
+    assert [line["role"] for line in metrics["lines"] if not line["sample"]].count("method") == 1
+    assert ("method_shuffled" in roles) == model.startswith(COLLABORATIVE)
+    predictions = pl.read_parquet(folder / row / "predictions.parquet").sort("user_id", "item_id")
+    assert predictions["score"].is_finite().all()
+    same = folder / "asked.parquet"
+    asked = predictions.select("user_id", "item_id", "label")
+    if same.exists():
+        assert asked.equals(pl.read_parquet(same))
+    else:
+        asked.write_parquet(same)
