@@ -22,11 +22,13 @@ class Job:
         number: in the sweep's order.
         overrides: what it was started with.
         metrics: its metrics.json; None where there is none.
+        error: why it failed; None where it did not, or has not ended.
     """
 
     number: int
     overrides: Mapping[str, str]
     metrics: Mapping[str, Any] | None
+    error: str | None = None
 
 
 class SweepTable(Callback):
@@ -57,6 +59,7 @@ def publish(folder: Path) -> list[Job]:
 
 def read_jobs(folder: Path) -> list[Job]:
     """Return the jobs of a sweep's folder, in their order."""
+    from recsys_lora.config.jobs import read_status
     from recsys_lora.report.metrics_json import read_metrics
 
     jobs: list[Job] = []
@@ -65,7 +68,9 @@ def read_jobs(folder: Path) -> list[Job]:
         given = [str(line).partition("=") for line in OmegaConf.to_container(OmegaConf.load(overrides)) or []]
         path = run / "metrics.json"
         metrics = read_metrics(path) if path.is_file() else None
-        jobs.append(Job(len(jobs), {key.lstrip("+"): value for key, _, value in given}, metrics))
+        error = status.error if (status := read_status(run)) else None
+        overrides_given = {key.lstrip("+"): value for key, _, value in given}
+        jobs.append(Job(len(jobs), overrides_given, None if error else metrics, error))
     return jobs
 
 
@@ -81,9 +86,10 @@ def table(jobs: Sequence[Job]) -> tuple[list[str], list[list[str]]]:
     for job, found in zip(jobs, main, strict=True):
         values = [cell(found[name]) if name in found else DASH for name in metrics]
         if job.metrics is None:
-            values = [UNFINISHED, *[""] * (len(metrics) - 1)][: len(metrics)]
+            state = f"failed: {job.error}" if job.error else UNFINISHED
+            values = [state, *[""] * (len(metrics) - 1)]  # of a table without metrics, the one column there is
         lines.append([str(job.number), *(job.overrides.get(key, DASH) for key in varied), *values])
-    return ["job", *varied, *metrics], lines
+    return ["job", *varied, *(metrics or ["result"])], lines
 
 
 def varied_overrides(jobs: Sequence[Job]) -> list[str]:
@@ -126,7 +132,7 @@ def as_csv(jobs: Sequence[Job]) -> str:
 
 def _every_metric(job: Job) -> dict[str, Any]:
     if job.metrics is None:
-        return {"status": UNFINISHED}
+        return {"status": "failed", "error": job.error} if job.error else {"status": UNFINISHED}
     found: dict[str, Any] = {"status": "finished"}
     test = job.metrics["test"]
     for part in ("", "warm", "cold"):

@@ -6,6 +6,8 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
+from recsys_lora.config.jobs import STATUS, Status
+from recsys_lora.files import write_json
 from recsys_lora.report.sweep import CSV_FILE, TABLE_FILE, SweepTable, publish, read_jobs
 from recsys_lora.report.task_table import cell
 from tests.report.examples import record as single
@@ -44,6 +46,24 @@ def test_a_job_that_did_not_finish_is_said_to_be_so(sweep):
     rows = list(csv.DictReader((sweep / CSV_FILE).open()))
     assert [row["status"] for row in rows] == ["finished", "finished", "not finished"]
     assert "| not finished |" in (sweep / TABLE_FILE).read_text()
+
+
+def test_a_job_that_failed_says_why(sweep):
+    write_json(sweep / "2" / STATUS, vars(Status("failed", [], "no file")))
+    publish(sweep)
+    rows = list(csv.DictReader((sweep / CSV_FILE).open()))
+    assert [(row["status"], row["error"]) for row in rows][1] == ("failed", "no file")
+    assert "| failed: no file |" in (sweep / TABLE_FILE).read_text()
+
+
+def test_a_sweep_in_which_every_job_failed_has_a_table(tmp_path):
+    job(tmp_path, 0, ["seed=1"])
+    job(tmp_path, 1, ["seed=2"])
+    write_json(tmp_path / "1" / STATUS, vars(Status("failed", [], "no file")))
+    publish(tmp_path)
+    lines = (tmp_path / TABLE_FILE).read_text().splitlines()
+    assert lines[0] == "| job | seed | result |"
+    assert lines[2:] == ["| 0 | 1 | not finished |", "| 1 | 2 | failed: no file |"]
 
 
 def test_the_file_has_every_metric_of_every_part(sweep):
