@@ -6,6 +6,7 @@ folder that appears whole or not at all, with a `artifact.json` that says what i
 
 import datetime
 import logging
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from recsys_lora import __version__
 from recsys_lora.files import atomic_folder, content_key, disk_errors, read_json, write_json
+from recsys_lora.pipeline.team import ALONE, Team
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +45,12 @@ class ArtifactStore:
     Attributes:
         root: the folder of all artifacts.
         force: stages whose artifacts are made anew even where they exist.
+        team: this process's place among those of the job.
     """
 
     root: Path
     force: frozenset[str] = frozenset()
+    team: Team = ALONE
 
     def get(
         self,
@@ -55,6 +59,7 @@ class ArtifactStore:
         depends: Mapping[str, Any],
         make: Callable[[Path], object],
         group: str | None = None,
+        together: bool = False,
     ) -> Artifact:
         """Return the artifact that `depends` names, made by `make` where it does not exist.
 
@@ -64,6 +69,8 @@ class ArtifactStore:
             depends: JSON-able: all that the result depends on, upstream keys included.
             make: fills an empty folder with the result; raising leaves nothing behind.
             group: the folder of this kind of result, where a stage makes several kinds; the stage's name by default.
+            together: all processes of the job make it, as in training; what those but the first write is thrown away.
+                Otherwise the first makes it while the others wait.
 
         Raises:
             UserError: the disk is full or cannot be written.
@@ -71,18 +78,27 @@ class ArtifactStore:
         key = self.key(stage, depends)
         parent = self.root / (group or stage)
         folder = parent / f"{label}-{key}"
+        if not self.team.leads:
+            found = self.team.told(False)
+            if not found and together:
+                with tempfile.TemporaryDirectory() as scratch:
+                    make(Path(scratch))
+            self.team.wait()
+            return Artifact(folder, key, reused=found)
         with disk_errors(folder):
             parent.mkdir(parents=True, exist_ok=True)
         with self._locked(parent / f".{key}.lock", label):
-            if (folder / "artifact.json").exists() and stage not in self.force:
+            found = self.team.told((folder / "artifact.json").exists() and stage not in self.force)
+            if found:
                 log.info("%s %s: reused (%s)", stage, label, key)
-                return Artifact(folder, key, reused=True)
-            with atomic_folder(folder) as temporary:
-                make(temporary)
-                made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-                record = {"stage": stage, "key": key, "version": __version__, "made": made, "depends": dict(depends)}
-                write_json(temporary / "artifact.json", record)
-        return Artifact(folder, key, reused=False)
+            else:
+                with atomic_folder(folder) as temporary:
+                    make(temporary)
+                    made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+                    record = {"stage": stage, "key": key, "version": __version__, "made": made}
+                    write_json(temporary / "artifact.json", {**record, "depends": dict(depends)})
+        self.team.wait()
+        return Artifact(folder, key, reused=found)
 
     @staticmethod
     def key(stage: str, depends: Mapping[str, Any]) -> str:

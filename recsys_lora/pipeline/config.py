@@ -24,6 +24,23 @@ def plain(cfg: DictConfig) -> Config:
     return named
 
 
+WITH_FOLDERS = ("callbacks", "logger", "paths")
+
+
+def relocated(config: Config, old: str, new: str) -> Config:
+    """Return a config whose callbacks, loggers and paths name, for every place in the folder `old`, one in `new`."""
+
+    def moved(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: moved(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [moved(value) for value in node]
+        inside = isinstance(node, str) and (node == old or node.startswith(f"{old}/"))
+        return new + node[len(old) :] if inside else node
+
+    return {key: moved(value) if key in WITH_FOLDERS else value for key, value in config.items()}
+
+
 def build(node: Config, at: str = "") -> Any:
     """Make the object that a node's `_target_` names.
 

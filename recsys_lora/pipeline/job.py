@@ -15,16 +15,18 @@ from recsys_lora.files import home, write_json, write_text
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import load_backbone
 from recsys_lora.pipeline.collaborative import Collaborative, cf_stage
-from recsys_lora.pipeline.config import Config, plain
+from recsys_lora.pipeline.config import Config, plain, relocated
 from recsys_lora.pipeline.method import Method, method_stage
 from recsys_lora.pipeline.preparation import prepare_stage
 from recsys_lora.pipeline.quiet import quiet_libraries
 from recsys_lora.pipeline.reporting import report, report_tasks
 from recsys_lora.pipeline.task_testing import TaskTests
 from recsys_lora.pipeline.tasks import choose_tasks
+from recsys_lora.pipeline.team import Team, is_first, own_folder, team
 from recsys_lora.pipeline.testing import TestRows
 from recsys_lora.report.environment import environment
 
+CONFIG_FILE = "config.yaml"
 log = logging.getLogger(__name__)
 
 
@@ -66,9 +68,28 @@ def execute(config: Config, folder: Path) -> Outcome:
         UserError: the input is wrong in a way a person can mend.
     """
     quiet_libraries()
-    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
-    write_json(folder / "environment.json", environment())
-    store = ArtifactStore(home() / "artifacts", frozenset(config["stage"]["force"]))
+    if is_first():
+        write_text(folder / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(config)))
+        write_json(folder / "environment.json", environment())
+    with team(config["trainer"], folder) as own:
+        folder = Path(own.told(str(folder)))
+        return run_stages(config, folder if own.leads else own_folder(folder, own.rank), own)
+
+
+def run_stages(config: Config, folder: Path, team: Team) -> Outcome:
+    """Run the stages of one job as one of its processes.
+
+    Args:
+        config: the run's.
+        folder: where this process writes: the run's, or its own where another one leads.
+        team: its place among the job's processes.
+
+    Raises:
+        UserError: the input is wrong in a way a person can mend.
+    """
+    if not team.leads:
+        config = relocated(config, config["paths"]["run"], str(folder))
+    store = ArtifactStore(home() / "artifacts", frozenset(config["stage"]["force"]), team)
     kind = get_object(config["model"]["_target_"])
     clock = _Clock()
     data = prepare_stage(config, store)

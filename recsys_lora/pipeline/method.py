@@ -23,7 +23,7 @@ from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_check
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import RunData, assemble, device
 from recsys_lora.pipeline.collaborative import Collaborative
-from recsys_lora.pipeline.config import Config, build
+from recsys_lora.pipeline.config import Config, build, relocated
 
 WEIGHTS, RECORD = "trained.ckpt", "training.json"
 DECIDING_CALLBACKS = {"checkpoint", "stop_early"}  # the others watch and write
@@ -96,10 +96,11 @@ def method_stage(
             raise UserError("callbacks.checkpoint is left out: nothing would keep what is trained: leave it in")
         record = _train(config, module, datamodule, run_folder)
         kept = LAST if record["best_step"] is None else BEST
-        _keep(run_folder / "checkpoints" / kept, folder / WEIGHTS)
-        write_json(folder / RECORD, record)
+        if store.team.leads:
+            _keep(run_folder / "checkpoints" / kept, folder / WEIGHTS)
+            write_json(folder / RECORD, record)
 
-    artifact = store.get("method", f"{module.name}-{data.manifest['name']}", depends, make)
+    artifact = store.get("method", f"{module.name}-{data.manifest['name']}", depends, make, together=True)
     load_checkpoint(artifact.folder / WEIGHTS, module, module.identity)
     training = read_json(artifact.folder / RECORD) | {"reused": artifact.reused}
     return Method(module.to(device(config)), datamodule, artifact.key, training)
@@ -128,21 +129,12 @@ def _first_stage(
     kind = get_object(config["first"]["_target_"])
     folder = run_folder / "first"
     own = {**config, "model": config["first"], "first": None, "ckpt_path": None}
-    own = _relocated(own, str(run_folder), str(folder))
+    own = relocated(own, str(run_folder), str(folder))
     method = method_stage(own, store, data, collaborative if kind.needs_encoder else None, backbone, folder)
     trained = {name for name, _ in method.module.named_parameters()}
     state = {name: value.cpu().clone() for name, value in trained_state(method.module).items() if name in trained}
     method.module.release()
     return _FirstStage(method.key, state)
-
-
-def _relocated(node: Any, old: str, new: str) -> Any:
-    """Return a config in which every path below the folder `old` lies below `new`."""
-    if isinstance(node, dict):
-        return {key: _relocated(value, old, new) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_relocated(value, old, new) for value in node]
-    return new + node[len(old) :] if isinstance(node, str) and (node == old or node.startswith(f"{old}/")) else node
 
 
 def _check_training_state(path: Path, module: LLMModule) -> None:

@@ -150,5 +150,5 @@ class TaskTests:
             write_answers(folder / FILE, self.data, "test", questions, answer())
 
         every = {**depends, "task_name": name, "data": self.data.key, "rows": self.sample}
-        artifact = self.store.get("test", f"{label}-{name}-{self.data.manifest['name']}", every, make)
+        artifact = self.store.get("test", f"{label}-{name}-{self.data.manifest['name']}", every, make, together=True)
         return read_answers(artifact.folder / FILE, questions)

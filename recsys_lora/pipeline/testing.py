@@ -121,7 +121,7 @@ class TestRows:
             write_predictions(folder / FILE, predictions, self.data.raw_user_ids, self.data.raw_item_ids)
 
         every = {**depends, "data": self.data.key, "rows": self.sample}
-        return self.store.get("test", f"{name}-{self.data.manifest['name']}", every, make).folder
+        return self.store.get("test", f"{name}-{self.data.manifest['name']}", every, make, together=True).folder
 
 
 def took(rows: int, seconds: float) -> dict[str, Any]:

@@ -1,0 +1,102 @@
+"""A job on two processes gives what it gives on one, each thing is made once, and a sweep of such jobs is a sweep."""
+
+import json
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+from lightning.pytorch.callbacks import Callback
+
+from recsys_lora.errors import UserError
+from recsys_lora.pipeline.team import local_processes
+from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, own_tables, run, write_tables
+
+pytestmark = pytest.mark.slow
+SAME = ("model.dropout=0", "model.generator.dropout=0", "data.train_rows=21", "data.valid_rows=23", "data.test_rows=37")
+TWO = ("trainer=ddp_sim",)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
+        yield write_tables(folder, *own_tables())
+
+
+def predictions(folder, name="predictions"):
+    return pl.read_parquet(folder / f"{name}.parquet").sort("user_id", "item_id")
+
+
+def test_training_and_scoring_are_those_of_one_process(tables, tmp_path):
+    alone = run(tmp_path / "one", *SMALL, *SAME, *tables)
+    together = run(tmp_path / "two", *SMALL, *SAME, *TWO, *tables)
+    assert together.method.key != alone.method.key
+    one, two = predictions(tmp_path / "one"), predictions(tmp_path / "two")
+    assert len(two) == 37
+    assert one.select("user_id", "item_id", "label").equals(two.select("user_id", "item_id", "label"))
+    assert (one["score"] - two["score"]).abs().max() < 1e-4
+    for part in ("auc", "log_loss"):
+        assert together.metrics["test"][part] == pytest.approx(alone.metrics["test"][part], abs=1e-4)
+    assert together.metrics["valid"]["auc"] == pytest.approx(alone.metrics["valid"]["auc"], abs=1e-4)
+    assert not list((tmp_path / "two").glob("process*"))
+    assert len((tmp_path / "two" / "metrics.csv").read_text().splitlines()) > 1
+
+
+def test_a_finished_job_is_found_by_all_processes(tables, tmp_path):
+    run(tmp_path / "first", *SMALL, *SAME, *TWO, *tables)
+    assert run(tmp_path / "again", *SMALL, *SAME, *TWO, *tables).method.training["reused"]
+
+
+def test_a_first_stage_and_several_tasks_run_on_two_processes(tables, tmp_path):
+    collm = run(tmp_path / "collm", *NO_METHOD, *TWO, *tables, "row=collm_mf", "model.batch_rows=8")
+    assert collm.metrics["test"]["rows"] == 40
+    several = run(tmp_path / "ckf", *SMALL_TASKS, *TWO, *tables, "tasks=[ctr,rating]")
+    assert set(several.metrics["tasks"]) == {"ctr", "rating"}
+
+
+def test_a_mistake_is_the_first_process_s_line(tables, tmp_path):
+    with pytest.raises(UserError, match="both classes"):
+        run(tmp_path / "bad", *SMALL, *TWO, *tables, "data.positive=99")
+
+
+class Falls(Callback):
+    """Ends the process of rank 1."""
+
+    def on_train_start(self, trainer, pl_module):
+        if trainer.global_rank == 1:
+            raise RuntimeError("the device is gone")
+
+
+def test_a_process_that_falls_ends_the_job_with_its_reason(tables, tmp_path):
+    falls = "+callbacks.falls._target_=tests.pipeline.test_processes.Falls"
+    with pytest.raises(UserError, match=r"process 1 of the job failed \(.*RuntimeError: the device is gone\): see .*log"):
+        run(tmp_path / "bad", *SMALL, *TWO, *tables, falls)
+
+
+def test_a_sweep_of_two_points_on_two_processes_has_two_jobs(tables, tmp_path):
+    line = [*SMALL, *TWO, *tables, "model.rank=2,3", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "recsys_lora.run", "-m", *line],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = sorted((tmp_path / "sweep").rglob("metrics.json"))
+    assert [path.parent.name for path in found] == ["0", "1"]
+    assert all(json.loads(path.read_text())["test"]["rows"] == 40 for path in found)
+    assert done.stdout.count("cf sasrec-table: reused") + done.stdout.count("fit sasrec") >= 1
+    assert not list(tmp_path.glob("runs"))
+
+
+@pytest.mark.parametrize(("devices", "expected"), [(1, 1), (3, 3), ("2", 2), ([0, 4], 2), (-1, 1), ("auto", 1)])
+def test_a_process_a_device(devices, expected):
+    assert local_processes({"num_nodes": 1, "devices": devices, "accelerator": "cpu"}) == expected
+
+
+def test_several_machines_are_started_from_outside():
+    with pytest.raises(UserError, match=r"trainer.num_nodes=2: .*torchrun or SLURM"):
+        local_processes({"num_nodes": 2, "devices": 1, "accelerator": "cpu"})
