@@ -3,7 +3,7 @@
 import csv
 import importlib.util
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -169,6 +169,27 @@ def tensorboard(save_dir: str | Path) -> TensorBoardLogger:
             " logger=csv"
         )
     return TensorBoardLogger(save_dir=Path(save_dir).absolute(), name="tensorboard", version="")
+
+
+def log_results(
+    loggers: Sequence[Logger],
+    metrics: Mapping[str, float],
+    tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[Any]]]],
+) -> None:
+    """Log what a run's test gave to the services in which runs are compared; the run's folder holds it anyway.
+
+    Args:
+        loggers: of the run.
+        metrics: numbers by name; logged as `test/NAME`.
+        tables: columns and lines by name; W&B shows them as `test/NAME`.
+    """
+    for logger in loggers:
+        if isinstance(logger, CSVLog):
+            continue
+        logger.log_metrics({f"test/{name}": value for name, value in metrics.items()})
+        if isinstance(logger, WandbLogger):
+            for name, (columns, lines) in tables.items():
+                logger.log_table(f"test/{name}", columns=list(columns), data=[list(line) for line in lines])
 
 
 def close(loggers: Sequence[Logger], failed: bool = False) -> None:

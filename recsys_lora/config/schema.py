@@ -10,6 +10,7 @@ Rows = PositiveInt | None
 PLAIN: dict[str, Any] = {
     "seed": NonNegativeInt,
     "name": str,
+    "group": str | None,
     "tags": list[str],
     "tasks": list[str] | None,
     "ckpt_path": str | None,

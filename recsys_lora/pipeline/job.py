@@ -19,7 +19,7 @@ from recsys_lora.pipeline.config import Config, plain, relocated
 from recsys_lora.pipeline.method import Method, method_stage
 from recsys_lora.pipeline.preparation import prepare_stage
 from recsys_lora.pipeline.quiet import quiet_libraries
-from recsys_lora.pipeline.reporting import report, report_tasks
+from recsys_lora.pipeline.reporting import log_report, report, report_tasks
 from recsys_lora.pipeline.task_testing import TaskTests
 from recsys_lora.pipeline.tasks import choose_tasks
 from recsys_lora.pipeline.team import Team, is_first, own_folder, team
@@ -54,7 +54,17 @@ def run_job(cfg: DictConfig) -> None:
     folder = HydraConfig.get().runtime.output_dir
     with open_dict(cfg):
         cfg.paths.run = folder  # a job of a sweep, or hydra.run.dir=FOLDER: checkpoints and curves follow
+        cfg.group = cfg.group or _group(HydraConfig.get())
     execute(plain(cfg), Path(folder))
+
+
+def _group(hydra: Any) -> str | None:
+    """Return what the runs of an experiment, or of a sweep, are called together."""
+    from hydra.types import RunMode
+
+    if chosen := hydra.runtime.choices.get("experiment"):
+        return str(chosen)
+    return Path(hydra.sweep.dir).name if hydra.mode is RunMode.MULTIRUN else None
 
 
 def execute(config: Config, folder: Path) -> Outcome:
@@ -104,6 +114,8 @@ def run_stages(config: Config, folder: Path, team: Team) -> Outcome:
     metrics = None
     if config["test"]:
         metrics = _tested(config, folder, store, data, collaborative, method, clock.seconds)
+        if team.leads:
+            log_report(config, folder, metrics)
         log.info("results are in %s", folder)
     return Outcome(data, collaborative, method, metrics)
 

@@ -5,15 +5,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import polars as pl
+
+from recsys_lora.callbacks.loggers import close, log_results
 from recsys_lora.evaluation.predictions import write_predictions
 from recsys_lora.methods.llm_module import LLMRecommender
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.config import Config
+from recsys_lora.pipeline.config import build as build_node
 from recsys_lora.pipeline.method import Method
 from recsys_lora.pipeline.task_testing import TaskTests
 from recsys_lora.pipeline.testing import FILE, SHUFFLE_SEED, TestRows
 from recsys_lora.report.cost_schema import Training
+from recsys_lora.report.flat import flat_metrics, tables
 from recsys_lora.report.report import Role, Scored, build, publish, publish_tasks
+
+LOGGED_PREDICTIONS = 100
+"""Rows of a sample of predictions."""
 
 
 def report(
@@ -92,6 +100,22 @@ def training_block(method: Method | None) -> dict[str, Any] | None:
     frozen = sum(parameter.numel() for parameter in method.module.backbone.parameters())
     nothing = dict.fromkeys(("trained_parameters", "rows", "valid_rows", "steps"), 0)
     return {**nothing, "frozen_parameters": frozen, "seconds": 0.0, "reused": False}
+
+
+def log_report(config: Config, folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Log the final tables, every metric of the method and a sample of its predictions to the run's loggers."""
+    loggers = [build_node(node, f"logger.{name}") for name, node in config["logger"].items() if node]
+    shown = dict(tables(metrics))
+    for path in sorted(folder.glob("predictions*.parquet")):
+        sample = pl.read_parquet(path).head(LOGGED_PREDICTIONS)
+        shown[path.stem] = (sample.columns, [list(row) for row in sample.rows()])
+    numbers = {name: float(value) for name, value in flat_metrics(metrics).items() if value is not None}
+    try:
+        for logger in loggers:
+            logger.log_hyperparams(config)  # also of a run that trained nothing
+        log_results(loggers, numbers, shown)
+    finally:
+        close(loggers)
 
 
 def _run(config: Config, collaborative: Collaborative | None, method: Method | None) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from recsys_lora.report.metrics_json import read_metrics
 
 PREDICTIONS, ENVIRONMENT, CONFIG = "predictions.parquet", "environment.json", "config.yaml"
 OVERRIDES = Path(".hydra") / "overrides.yaml"
-NO_PART_OF_THE_CONFIGURATION = ("seed", "paths", "tags", "logger", "name", "stage", "train", "test", "evaluation")
+LABELS = ("seed", "name", "group", "tags")
+NO_PART_OF_THE_CONFIGURATION = (*LABELS, "paths", "logger", "stage", "train", "test", "evaluation")
 OF_THE_LANGUAGE_MODEL = ("llm", "lora", "first", "trainer", "callbacks", "data.train_rows", "data.valid_rows")
 DECIDING_CALLBACKS = {"checkpoint", "stop_early"}
 """The others watch and write."""

@@ -100,6 +100,8 @@ def varied_overrides(jobs: Sequence[Job]) -> list[str]:
 
 def main_metrics(job: Job) -> dict[str, Mapping[str, Any]]:
     """Return a job's metrics for the table, `{name: {"value", "interval"}}`: the first two of each task."""
+    from recsys_lora.report.flat import method_line
+
     if job.metrics is None:
         return {}
     found: dict[str, Mapping[str, Any]] = {}
@@ -111,12 +113,6 @@ def main_metrics(job: Job) -> dict[str, Mapping[str, Any]]:
         own = method_line(block)
         found |= {f"{name} {metric}": own["metrics"][metric] for metric in list(own["metrics"])[:2]}
     return found
-
-
-def method_line(block: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the line of a task's table that is the method on all questions."""
-    line: Mapping[str, Any] = next(line for line in block["lines"] if line["role"] == "method" and not line["sample"])
-    return line
 
 
 def as_csv(jobs: Sequence[Job]) -> str:
@@ -131,22 +127,11 @@ def as_csv(jobs: Sequence[Job]) -> str:
 
 
 def _every_metric(job: Job) -> dict[str, Any]:
+    from recsys_lora.report.flat import flat_metrics
+
     if job.metrics is None:
         return {"status": "failed", "error": job.error} if job.error else {"status": UNFINISHED}
-    found: dict[str, Any] = {"status": "finished"}
-    test = job.metrics["test"]
-    for part in ("", "warm", "cold"):
-        if test is not None:
-            block = test[part] if part else test
-            found |= {_key(part, name): block[name] for name in ("rows", "auc", "uauc", "uauc_users", "log_loss")}
-        for name, task in job.metrics["tasks"].items():
-            own = method_line(task)[part or "metrics"]
-            found |= {f"{name}/{_key(part, metric)}": value["value"] for metric, value in own.items()}
-    return found | {f"seconds/{stage}": value for stage, value in job.metrics["seconds"].items()}
-
-
-def _key(part: str, name: str) -> str:
-    return f"{part}_{name}" if part else name
+    return {"status": "finished", **flat_metrics(job.metrics)}
 
 
 def _order(name: str) -> tuple[int, str]:

@@ -71,7 +71,9 @@ class Falls(Callback):
 
 def test_a_process_that_falls_ends_the_job_with_its_reason(tables, tmp_path):
     falls = "+callbacks.falls._target_=tests.pipeline.test_processes.Falls"
-    with pytest.raises(UserError, match=r"process 1 of the job failed \(.*RuntimeError: the device is gone\): see .*log"):
+    with pytest.raises(
+        UserError, match=r"process 1 of the job failed \(.*RuntimeError: the device is gone\): see .*log"
+    ):
         run(tmp_path / "bad", *SMALL, *TWO, *tables, falls)
 
 
