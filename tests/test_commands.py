@@ -42,13 +42,13 @@ def complaints(commands: list[Command]) -> list[str]:
 def fits_somewhere(overrides: list[str]) -> bool:
     """Tell whether overrides that stand in a sentence fit where that sentence may mean."""
     contexts = (
-        lambda: complaint(["data=table", *overrides], "config"),
-        lambda: complaint(["model=ckf", *overrides], "config"),
-        lambda: complaint(overrides, "prepare"),
-        lambda: complaint([f"model.generator.{override}" for override in overrides], "config"),
-        lambda: complaint([f"model.{override}" for override in overrides], "config"),
+        (["data=table", *overrides], "config"),
+        (overrides, "prepare"),
+        ([f"model.generator.{override}" for override in overrides], "config"),
+        ([f"model.{override}" for override in overrides], "config"),
+        *(([f"model={model}", *overrides], "config") for model in options("model")),
     )
-    return any(context() is None for context in contexts)
+    return any(complaint(*context) is None for context in contexts)
 
 
 def complaint(overrides: list[str], config: str) -> str | None:
