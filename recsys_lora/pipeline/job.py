@@ -1,6 +1,7 @@
 """One job: prepare -> CF -> method -> test -> report, in the run's folder."""
 
 import logging
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,11 +19,11 @@ from recsys_lora.pipeline.collaborative import Collaborative, cf_stage
 from recsys_lora.pipeline.config import Config, plain, relocated
 from recsys_lora.pipeline.method import Method, method_stage
 from recsys_lora.pipeline.preparation import prepare_stage
-from recsys_lora.pipeline.quiet import quiet_libraries
+from recsys_lora.pipeline.quiet import quiet_libraries, silent
 from recsys_lora.pipeline.reporting import log_report, report, report_tasks
 from recsys_lora.pipeline.task_testing import TaskTests
 from recsys_lora.pipeline.tasks import choose_tasks
-from recsys_lora.pipeline.team import Team, is_first, own_folder, team
+from recsys_lora.pipeline.team import Team, is_first, team
 from recsys_lora.pipeline.testing import TestRows
 from recsys_lora.report.environment import environment
 
@@ -83,7 +84,10 @@ def execute(config: Config, folder: Path) -> Outcome:
         write_json(folder / "environment.json", environment())
     with team(config["trainer"], folder) as own:
         folder = Path(own.told(str(folder)))
-        return run_stages(config, folder if own.leads else own_folder(folder, own.rank), own)
+        if own.leads:
+            return run_stages(config, folder, own)
+        with silent(), tempfile.TemporaryDirectory() as scratch:  # started from outside, beside the first
+            return run_stages(config, Path(scratch), own)
 
 
 def run_stages(config: Config, folder: Path, team: Team) -> Outcome:

@@ -1,8 +1,11 @@
 """Libraries keep quiet about what a person did not ask for; their warnings go to the run's log."""
 
+import contextlib
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
 
 from transformers.utils import logging as transformers_logging
 
@@ -26,3 +29,16 @@ def quiet_libraries() -> None:
         ".*no 'val_dataloader'.*",
     ):
         warnings.filterwarnings("ignore", message=message)
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Say nothing but warnings: another process of the job says the same."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.WARNING)
+    try:
+        with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield
+    finally:
+        root.setLevel(before)

@@ -102,3 +102,14 @@ def test_a_process_a_device(devices, expected):
 def test_several_machines_are_started_from_outside():
     with pytest.raises(UserError, match=r"trainer.num_nodes=2: .*torchrun or SLURM"):
         local_processes({"num_nodes": 2, "devices": 1, "accelerator": "cpu"})
+
+
+def test_processes_started_from_outside_make_one_run(tables, tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "recsys_lora.run"]
+    line = [*torchrun, *SMALL, *TWO, *tables, f"paths.runs={tmp_path}"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    [metrics] = tmp_path.rglob("metrics.json")
+    assert json.loads(metrics.read_text())["test"]["rows"] == 40
+    assert not list(tmp_path.rglob("process*"))
+    assert (done.stdout + done.stderr).count("results are in") == 1
