@@ -1,9 +1,9 @@
-"""One low-rank layer, `y = W0 x + scale · P (A^T dropout(x))`, with three sources of its factors."""
+"""One low-rank layer, `y = W0 x + scale · P (A^T dropout(x))`, with four sources of its factors."""
 
 from recsys_lora.lowrank.inject import Injection, Site, inject
 from recsys_lora.lowrank.layer import LowRankLinear
-from recsys_lora.lowrank.source import Generated, Routed, Source, Static
-from recsys_lora.lowrank.state import BatchState, StateSlot
+from recsys_lora.lowrank.source import Generated, Routed, Shifted, Source, Static
+from recsys_lora.lowrank.state import BatchState, Shift, StateSlot
 
 __all__ = [
     "BatchState",
@@ -11,6 +11,8 @@ __all__ = [
     "Injection",
     "LowRankLinear",
     "Routed",
+    "Shift",
+    "Shifted",
     "Site",
     "Source",
     "StateSlot",

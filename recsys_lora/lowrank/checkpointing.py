@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from recsys_lora.lowrank.state import BatchState, StateSlot
+from recsys_lora.lowrank.state import StateSlot
 
 
 class _Tie(torch.autograd.Function):
@@ -53,12 +53,14 @@ def tie_state_to_forward(model: nn.Module, slot: StateSlot) -> list[RemovableHan
         if state is None or embeds is None or not _checkpoints(module):
             return None
         state = state.untied or state  # a second forward on the same factors gets leaves of its own
-        wanted = {key: factor for key, factor in state.generated.items() if factor.requires_grad}
+        made = state.made()
+        wanted = [factor for factor in made if factor.requires_grad]
         if not wanted:
             return None
-        leaves = {key: factor.detach().requires_grad_() for key, factor in wanted.items()}
-        slot.current = BatchState({**state.generated, **leaves}, state.task, state.frozen, untied=state)
-        tied = _Tie.apply(embeds, list(leaves.values()), *wanted.values())  # type: ignore[no-untyped-call]
+        copies = [factor.detach().requires_grad_(factor.requires_grad) for factor in made]
+        slot.current = state.with_made(copies)
+        leaves = [copy for copy in copies if copy.requires_grad]
+        tied = _Tie.apply(embeds, leaves, *wanted)  # type: ignore[no-untyped-call]
         return args, {**kwargs, "inputs_embeds": tied}
 
     def after(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:

@@ -17,7 +17,7 @@ from transformers.pytorch_utils import Conv1D
 
 from recsys_lora.files import atomic_folder, write_json
 from recsys_lora.lowrank.inject import Injection
-from recsys_lora.lowrank.source import Generated, Routed, Static
+from recsys_lora.lowrank.source import Generated, Routed, Shifted, Static
 
 
 def export(
@@ -60,7 +60,7 @@ def export(
 
 def _factors(source: Any, task: int | None, pair: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor]:
     """Return A (in, R) and scale · P (out, R) of one source."""
-    if isinstance(source, Static):
+    if isinstance(source, Static) and not isinstance(source, Shifted):  # peft knows no addition in the bottleneck
         return source.A.detach(), source.scale * source.P.detach()
     if isinstance(source, Routed):
         if task is None:

@@ -92,6 +92,25 @@ class Static(nn.Module):
         return masked_product(x, learned(self.A, x, state), rate, self.dropout_per), learned(self.P, x, state)
 
 
+class Shifted(Static):
+    """LoRA with vectors of the batch added inside the bottleneck: u = dropout(x) A + s (GraphLoRA, arXiv 2606.07526).
+
+    s is the state's `shift` at the tokens it names and zero at all others. The arguments are those of `Static`, and so
+    are the parameters' names: what was trained as LoRA can be taken over.
+    """
+
+    def project(self, x: Tensor, state: BatchState | None) -> tuple[Tensor, Tensor]:
+        """Return u (B, T, R) and P (out, R).
+
+        Raises:
+            ValueError: the state has no shift, or one of another width or number of samples.
+        """
+        if state is None or state.shift is None:
+            raise ValueError("a shifted source needs its vectors: call state.set(shift=...) before the forward")
+        u, factor = super().project(x, state)
+        return state.shift.added_to(u), factor
+
+
 class Routed(nn.Module):
     """One A and one P for each of several tasks; every sample passes its own task's (CKF's Multi-LoRA).
 

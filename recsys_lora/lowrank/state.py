@@ -1,11 +1,11 @@
-"""What the layers need to know about the batch at hand: the generated factors and each sample's task.
+"""What the layers need to know about the batch at hand: the generated factors, each sample's task, what is added where.
 
 One object, never changed and *replaced* as a whole by the next forward, so that gradient checkpointing recomputes a
 layer with the factors its forward used. See `checkpointing.py` for how it is tied to one forward and its backward.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -28,21 +28,59 @@ def _version(x: Tensor) -> int:
 
 
 @dataclass(frozen=True)
+class Shift:
+    """What `Shifted` sources add to their narrow product at some tokens of every sample.
+
+    Attributes:
+        vectors: (B, S, R), any float dtype.
+        positions: the tokens (B, S) int64 in the padded input, -1 for none; vectors of one token add up.
+    """
+
+    vectors: Tensor
+    positions: Tensor
+
+    def added_to(self, product: Tensor) -> Tensor:
+        """Return a narrow product (B, T, R) with the vectors added at their tokens.
+
+        Raises:
+            ValueError: the product has another number of samples, or another width.
+        """
+        expected = product.shape[0], product.shape[-1]
+        if (self.vectors.shape[0], self.vectors.shape[-1]) != expected:
+            raise ValueError(f"a shift {tuple(self.vectors.shape)} was given for a product {tuple(product.shape)}")
+        row, column = (self.positions >= 0).nonzero(as_tuple=True)
+        places = row, self.positions[row, column]
+        return product.index_put(places, self.vectors[row, column].to(product.dtype), accumulate=True)
+
+
+@dataclass(frozen=True)
 class BatchState:
     """The factors of one batch.
 
     Attributes:
         generated: key -> A (B, in, R), already times alpha / R and in the backbone's dtype.
         task: each sample's task (B,), int64.
+        shift: what `Shifted` sources add.
         frozen: the forward uses the layers' learned factors as they are: no gradient reaches them.
-        untied: the state as it was set, where `generated` holds leaf copies for one checkpointed forward.
+        untied: the state as it was set, where this one holds leaf copies of `made` for one checkpointed forward.
     """
 
     generated: Mapping[str, Tensor] = field(default_factory=dict)
     task: Tensor | None = None
+    shift: Shift | None = None
     frozen: bool = False
     untied: "BatchState | None" = field(default=None, repr=False, compare=False)
     _last: list[_Projection] = field(default_factory=list, repr=False, compare=False)
+
+    def made(self) -> list[Tensor]:
+        """Return the tensors that a network may have made for this batch, and to which gradients then flow."""
+        return [*self.generated.values(), *([] if self.shift is None else [self.shift.vectors])]
+
+    def with_made(self, tensors: Sequence[Tensor]) -> "BatchState":
+        """Return this state with other tensors in the places of `made`, `untied` being this one."""
+        generated = dict(zip(self.generated, tensors, strict=False))
+        shift = self.shift and replace(self.shift, vectors=tensors[-1])
+        return BatchState(generated, self.task, shift, self.frozen, untied=self)
 
     def remembered(self, x: Tensor, key: str, dropped: bool) -> Tensor | None:
         """Return the product made last for this very `x`, or None."""
@@ -85,17 +123,24 @@ class StateSlot:
             raise ValueError(f"generated factors {key!r} are read as {known} by one layer and as {shape} by another")
 
     def set(
-        self, generated: Mapping[str, Tensor] | None = None, task: Tensor | None = None, frozen: bool = False
+        self,
+        generated: Mapping[str, Tensor] | None = None,
+        task: Tensor | None = None,
+        frozen: bool = False,
+        shift: Shift | None = None,
     ) -> BatchState:
         """Replace the state for the next forward.
 
         Args:
             generated: key -> A (B, in, R) of every key in `shapes`, unscaled, any float dtype.
             task: each sample's task (B,), for `Routed` sources.
-            frozen: let no gradient reach the factors that the layers hold; what came in as `generated` still gets its.
+            frozen: let no gradient reach the factors that the layers hold; what came in as `generated` or `shift` still
+                gets its.
+            shift: what is added at which tokens, for `Shifted` sources.
 
         Raises:
-            ValueError: a key is missing or unknown, or an A has another shape than its layers read.
+            ValueError: a key is missing or unknown, an A has another shape than its layers read, or the shift has
+                another number of vectors than of positions.
         """
         given = generated or {}
         if given and set(given) != set(self.shapes):
@@ -107,7 +152,10 @@ class StateSlot:
                 wanted = f"(B, {shape.in_features}, {shape.rank})"
                 raise ValueError(f"factors {key!r} have shape {tuple(factor.shape)}, the layers read {wanted}")
             scaled[key] = (factor * shape.scale).to(self.dtype)
-        self.current = BatchState(scaled, task, frozen)
+        if shift is not None and shift.vectors.shape[:-1] != shift.positions.shape:
+            vectors, positions = tuple(shift.vectors.shape), tuple(shift.positions.shape)
+            raise ValueError(f"a shift's vectors {vectors} and positions {positions} do not go together")
+        self.current = BatchState(scaled, task, shift, frozen)
         return self.current
 
     def clear(self) -> None:

@@ -1,0 +1,169 @@
+"""Vectors added inside the bottleneck at some tokens: against a loop over tokens, and under all ways of training."""
+
+import pytest
+import torch
+from torch import nn
+
+from recsys_lora.lowrank import Generated, Injection, Shift, Shifted, Static, inject
+from recsys_lora.lowrank.peft_format import export
+from tests.lowrank.families import ATTENTION, FAMILIES, TARGETS, tiny
+
+R, ALPHA, B, T, S = 3, 6.0, 4, 7, 3
+POSITIONS = torch.tensor([[0, 6, -1], [2, 2, 5], [-1, -1, -1], [1, -1, 3]])  # of sample 1, two vectors share a token
+
+
+def shifted(model: nn.Module, targets: tuple[str, ...], generated: bool = False) -> Injection:
+    def sources(site):
+        shape = site.in_features, site.out_features, R, ALPHA
+        made = [Shifted(*shape)] if site.block == 1 else [Static(*shape)]
+        return [*made, Generated("32", *shape)] if generated else made
+
+    injection = inject(model, targets, sources)
+    torch.manual_seed(1)
+    for parameter in injection.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return injection
+
+
+def vectors() -> torch.Tensor:
+    return torch.randn(B, S, R, generator=torch.Generator().manual_seed(2)).requires_grad_()
+
+
+def added(b: int, t: int, given: torch.Tensor) -> torch.Tensor:
+    """s of one token, by hand."""
+    total = torch.zeros(R)
+    for place in range(S):
+        if POSITIONS[b, place] == t:
+            total = total + given[b, place]
+    return total
+
+
+def plain_with_loop(family: str, injection: Injection, given: torch.Tensor) -> nn.Module:
+    """Return the original model whose linear maps add the update token by token."""
+    model = tiny(family)
+    for name, layer in injection.layers.items():
+        source = layer.sources[0]
+
+        def update(module, args, y, source=source):
+            rows = []
+            for b in range(B):
+                for t in range(T):
+                    s = added(b, t, given) if isinstance(source, Shifted) else torch.zeros(R)
+                    rows.append(y[b, t] + ALPHA / R * source.P @ (source.A.T @ args[0][b, t] + s))
+            return torch.stack(rows).view_as(y)
+
+        model.get_submodule(name).register_forward_hook(update)
+    return model
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_equals_a_loop_over_tokens(family: str) -> None:
+    model, given = tiny(family), vectors()
+    injection = shifted(model, TARGETS[family])
+    assert {type(layer.sources[0]) for layer in injection.layers.values()} == {Shifted, Static}
+    ids = torch.randint(0, 97, (B, T))
+    injection.state.set(shift=Shift(given, POSITIONS))
+    batched = model(ids).logits
+    looped = plain_with_loop(family, injection, given)(ids).logits
+    torch.testing.assert_close(batched, looped, rtol=1e-4, atol=2e-5)
+    wanted = [*injection.parameters(), given]
+    gradients = torch.autograd.grad(batched.square().mean(), wanted)
+    expected = torch.autograd.grad(looped.square().mean(), wanted)
+    for got, right in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(got, right, rtol=1e-3, atol=1e-6 + 1e-4 * float(right.abs().max()))
+        assert right.abs().max() > 0
+
+
+def test_nothing_is_added_at_other_tokens() -> None:
+    source = Shifted(8, 5, R, ALPHA)
+    injection = shifted(tiny("llama"), ATTENTION)
+    x, given = torch.randn(B, T, 8), vectors().detach()
+    u, _ = source.project(x, injection.state.set(shift=Shift(given, POSITIONS)))
+    difference = u - x @ source.A
+    for b in range(B):
+        for t in range(T):
+            torch.testing.assert_close(difference[b, t], added(b, t, given), rtol=1e-5, atol=1e-6)
+    assert sorted(set(map(tuple, (difference.abs().sum(-1) > 1e-4).nonzero().tolist()))) == [
+        (0, 0),
+        (0, 6),
+        (1, 2),
+        (1, 5),
+        (3, 1),
+        (3, 3),
+    ]
+
+
+def test_a_fresh_layer_changes_nothing() -> None:
+    ids = torch.randint(0, 97, (B, T))
+    model = tiny("llama")
+    expected = model(ids).logits
+    injection = inject(model, ATTENTION, lambda site: [Shifted(site.in_features, site.out_features, R, ALPHA)])
+    injection.state.set(shift=Shift(vectors(), POSITIONS))
+    assert torch.equal(model(ids).logits, expected)
+
+
+def test_what_was_trained_as_lora_can_be_taken_over() -> None:
+    static, source = Static(8, 5, R, ALPHA), Shifted(8, 5, R, ALPHA)
+    source.load_state_dict(static.state_dict())
+    assert torch.equal(source.A, static.A)
+
+
+def test_a_shift_that_is_missing_or_does_not_fit_is_refused() -> None:
+    source = Shifted(8, 5, R, ALPHA)
+    state = shifted(tiny("llama"), ATTENTION).state
+    x = torch.randn(B, T, 8)
+    for without in (None, state.set()):
+        with pytest.raises(ValueError, match="needs its vectors"):
+            source.project(x, without)
+    for samples, width in ((B, R + 1), (B - 1, R)):
+        wrong = state.set(shift=Shift(torch.zeros(samples, S, width), POSITIONS[:samples]))
+        with pytest.raises(ValueError, match="was given for a product"):
+            source.project(x, wrong)
+    with pytest.raises(ValueError, match="do not go together"):
+        state.set(shift=Shift(torch.zeros(B, S - 1, R), POSITIONS))
+
+
+def test_peft_cannot_hold_it(tmp_path) -> None:
+    with pytest.raises(ValueError, match="Shifted has no factors that peft knows"):
+        export(shifted(tiny("llama"), ATTENTION), tmp_path / "adapter", "tiny")
+
+
+def gradients(reentrant: bool | None, frozen: bool, generated: bool) -> list[torch.Tensor | None]:
+    """Gradients of a network that makes the vectors (and factors), then of the layers, after two forwards."""
+    model = tiny("llama")
+    if reentrant is not None:
+        enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
+        enable({"use_reentrant": reentrant})
+        for module in model.modules():
+            module.training = getattr(module, "gradient_checkpointing", False)
+    injection = shifted(model, ATTENTION, generated)
+    network, factors = nn.Linear(5, S * R), nn.Linear(5, 32 * R)
+    losses = []
+    for seed in (0, 1):  # a later forward replaces the state before the earlier one's backward
+        generator = torch.Generator().manual_seed(seed)
+        nodes = torch.randn(B, 5, generator=generator)
+        made = {"32": factors(nodes).view(B, 32, R)} if generated else None
+        shift = Shift(network(nodes).view(B, S, R), POSITIONS)
+        injection.state.set(made, frozen=frozen, shift=shift)
+        embeds = torch.randn(B, T, 32, generator=generator).requires_grad_()
+        hidden = model.base_model(inputs_embeds=embeds, use_cache=False).last_hidden_state
+        losses.append((hidden * torch.linspace(-1, 1, hidden.numel()).view_as(hidden)).mean())
+    losses[0].backward()
+    losses[1].backward()
+    parts = [network, *([factors] if generated else []), injection]
+    return [parameter.grad for part in parts for parameter in part.parameters()]
+
+
+@pytest.mark.parametrize("generated", [False, True])
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_gradient_checkpointing_gives_the_same_gradients(reentrant: bool, frozen: bool, generated: bool) -> None:
+    expected, got = gradients(None, frozen, generated), gradients(reentrant, frozen, generated)
+    made = 4 if generated else 2
+    assert [gradient is None for gradient in expected] == [frozen and at >= made for at in range(len(expected))]
+    for right, found in zip(expected, got, strict=True):
+        if right is None:
+            assert found is None
+        else:
+            torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-5 * float(right.abs().max()))
+            assert right.abs().max() > 0
