@@ -16,14 +16,14 @@ from torch import nn
 from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.methods.codes import CodeFormat, bits_of, check_width, written_codes
-from recsys_lora.methods.llm_module import LLMRecommender, Shared
-from recsys_lora.methods.lora import LoRA
+from recsys_lora.methods.llm_module import Shared
+from recsys_lora.methods.lora import LoRA, LoRATuned
 from recsys_lora.methods.vectors import encode_rows
 
 USER_CODE, ITEM_CODE = "user_code", "item_code"
 
 
-class BinLLM(LLMRecommender):
+class BinLLM(LoRATuned):
     """A backbone tuned by LoRA on prompts that hold the user's and the item's code as text.
 
     Args:
@@ -38,13 +38,12 @@ class BinLLM(LLMRecommender):
     needs_encoder: ClassVar[bool] = True
 
     def __init__(self, *, lora: LoRA, code: CodeFormat = "bits", **shared: Unpack[Shared]) -> None:
-        super().__init__(**shared)
+        super().__init__(lora=lora, **shared)
         self.code = code
         encoder = cast(CollaborativeEncoder, self.encoder)
         for width in (encoder.user_dim, encoder.item_dim):
             check_width(width, code)
         check_codes(encoder)
-        self.lowrank = lora.install(self.backbone.model)
 
     def more_texts(self, data: PreparedData, rows: Rows) -> Iterator[Mapping[str, str]]:
         """Yield each row's user code and item code.
@@ -56,10 +55,6 @@ class BinLLM(LLMRecommender):
         users, items = (written_codes(v, self.code) for v in encode_rows(encoder, data, rows, self.device))
         for user, item in zip(users, items, strict=True):
             yield {USER_CODE: user, ITEM_CODE: item}
-
-    def release(self) -> None:
-        """Give the backbone its own linear maps back."""
-        self.lowrank.remove()
 
 
 def check_codes(encoder: CollaborativeEncoder) -> None:

@@ -21,40 +21,15 @@ from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.errors import UserError
-from recsys_lora.llm.soft_tokens import soft_order, token_spread
+from recsys_lora.llm.soft_tokens import SIDES, soft_order, token_spread
 from recsys_lora.methods.base import Vectors
 from recsys_lora.methods.llm_module import Shared
-from recsys_lora.methods.lora import LoRA
-from recsys_lora.methods.tallrec import TALLRec
-from recsys_lora.methods.vectors import vector_spread
+from recsys_lora.methods.lora import LoRA, SecondStage
+from recsys_lora.methods.vectors import InputScale, VectorScale
 from recsys_lora.types import PositiveInt
 
-InputScale = Literal["none", "std"]
 OutputScale = Literal["none", "tokens"]
 EncoderStart = Literal["fitted", "fresh"]
-SIDES = ("user", "item")
-
-
-class SecondStage(TALLRec):
-    """A method that adds something to a backbone whose LoRA an earlier stage has trained.
-
-    Args:
-        lora: the low-rank updates; the same as the first stage's.
-        tune_lora: train them here, too; False leaves them as the first stage made them, without dropout.
-        shared: what every recommender is made with.
-    """
-
-    def __init__(self, *, lora: LoRA, tune_lora: bool, **shared: Unpack[Shared]) -> None:
-        super().__init__(lora=lora, **shared)
-        self.tune_lora = tune_lora
-        self.lowrank.requires_grad_(tune_lora).train(tune_lora)
-
-    def train(self, mode: bool = True) -> "SecondStage":
-        """Set the mode of what is trained; frozen updates stay in evaluation mode."""
-        super().train(mode)
-        if not self.tune_lora:
-            self.lowrank.eval()
-        return self
 
 
 class CoLLM(SecondStage):
@@ -78,8 +53,6 @@ class CoLLM(SecondStage):
     """
 
     needs_encoder: ClassVar[bool] = True
-    user_scale: Tensor
-    item_scale: Tensor
 
     def __init__(
         self,
@@ -115,9 +88,7 @@ class CoLLM(SecondStage):
             if encoder_start == "fitted":
                 self.tuned_encoder.load_state_dict(self.encoder.state_dict())
             train_what_gives_vectors(self.tuned_encoder)
-        self.input_scale = input_scale
-        self.register_buffer("user_scale", torch.ones(()))
-        self.register_buffer("item_scale", torch.ones(()))
+        self.vector_scale = VectorScale(input_scale)
 
     def collaborative(self, batch: PromptBatch) -> Vectors | None:
         """Return (e_u (B, D), e_i (B, D)); gradients reach the encoder that is tuned, if one is."""
@@ -131,20 +102,18 @@ class CoLLM(SecondStage):
         """Return the tokens (B, S, H) of the batch's users and items, in the order of the prompt."""
         if vectors is None:
             raise ValueError("CoLLM needs a collaborative encoder")
-        sides = torch.stack([vectors[0] / self.user_scale, vectors[1] / self.item_scale], dim=1)  # (B, 2, D)
+        sides = torch.stack(self.vector_scale(*vectors), dim=1)  # (B, 2, D)
         tokens: Tensor = self.mapping(sides)  # (B, 2, H)
         return tokens[:, self.order]
 
     def prepare_for(self, data: PreparedData, train: Rows) -> None:
         """Measure the spread of the collaborative vectors over the training rows, as they are at the start."""
         encoder = self.tuned_encoder or self.encoder
-        if self.input_scale == "none" or encoder is None:
+        if encoder is None:
             return
         training = encoder.training
-        user, item = vector_spread(encoder.eval(), data, train, self.device)
+        self.vector_scale.measure(encoder.eval(), data, train)
         encoder.train(training)
-        self.user_scale.fill_(user)
-        self.item_scale.fill_(item)
 
 
 def mapping(dim: int, factor: int, hidden_size: int) -> nn.Sequential:

@@ -1,12 +1,14 @@
-"""LoRA on a frozen backbone, as TALLRec, CoLLM, BinLLM and their kind tune it: the settings, and the layers."""
+"""LoRA on a frozen backbone, as TALLRec, CoLLM, BinLLM and their kind tune it: the settings, and what has it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Unpack
 
 from torch import nn
 
 from recsys_lora.lowrank import Injection, Static, inject
 from recsys_lora.lowrank.source import DropoutPer
+from recsys_lora.methods.llm_module import LLMRecommender, Shared
 from recsys_lora.types import PositiveFloat, PositiveInt, Probability
 
 
@@ -41,3 +43,42 @@ class LoRA:
                 Static(site.in_features, site.out_features, self.rank, self.alpha, self.dropout, self.dropout_per)
             ],
         )
+
+
+class LoRATuned(LLMRecommender):
+    """A recommender whose backbone has LoRA, in `self.lowrank`.
+
+    Args:
+        lora: the low-rank updates.
+        shared: what every recommender is made with.
+    """
+
+    def __init__(self, *, lora: LoRA, **shared: Unpack[Shared]) -> None:
+        super().__init__(**shared)
+        self.lowrank = lora.install(self.backbone.model)
+
+    def release(self) -> None:
+        """Give the backbone its own linear maps back."""
+        self.lowrank.remove()
+
+
+class SecondStage(LoRATuned):
+    """A method that adds something to a backbone whose LoRA an earlier stage has trained.
+
+    Args:
+        lora: the low-rank updates; the same as the first stage's.
+        tune_lora: train them here, too; False leaves them as the first stage made them, without dropout.
+        shared: what every recommender is made with.
+    """
+
+    def __init__(self, *, lora: LoRA, tune_lora: bool, **shared: Unpack[Shared]) -> None:
+        super().__init__(lora=lora, **shared)
+        self.tune_lora = tune_lora
+        self.lowrank.requires_grad_(tune_lora).train(tune_lora)
+
+    def train(self, mode: bool = True) -> "SecondStage":
+        """Set the mode of what is trained; frozen updates stay in evaluation mode."""
+        super().train(mode)
+        if not self.tune_lora:
+            self.lowrank.eval()
+        return self

@@ -19,11 +19,10 @@ from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.table import Unseen, fill_unseen
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.prepared import PreparedData, Rows
-from recsys_lora.llm.soft_tokens import soft_order, token_spread
+from recsys_lora.llm.soft_tokens import SIDES, soft_order, token_spread
 from recsys_lora.methods.base import Vectors
-from recsys_lora.methods.collm import SIDES, SecondStage
 from recsys_lora.methods.llm_module import Shared
-from recsys_lora.methods.lora import LoRA
+from recsys_lora.methods.lora import LoRA, SecondStage
 
 
 class TokenTable(nn.Module):

@@ -14,13 +14,12 @@ from recsys_lora.data.batch import PromptBatch
 from recsys_lora.llm.soft_tokens import soft_order, token_spread
 from recsys_lora.methods.base import Vectors
 from recsys_lora.methods.llm_module import Shared
-from recsys_lora.methods.lora import LoRA
-from recsys_lora.methods.tallrec import TALLRec
+from recsys_lora.methods.lora import LoRA, LoRATuned
 
 NAMES = ("u1", "u2", "u3", "i1", "i2", "i3")
 
 
-class Prompt4NR(TALLRec):
+class Prompt4NR(LoRATuned):
     """Learned prompt vectors and LoRA on one backbone.
 
     Args:

@@ -1,6 +1,6 @@
 """How a fitted encoder's vectors lie, measured on rows."""
 
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -10,7 +10,37 @@ from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.errors import UserError
 
+InputScale = Literal["none", "std"]
+"""Whether e_u and e_i are divided by the standard deviation of their entries over the training rows."""
 LARGEST_SAMPLE = 20_000
+
+
+class VectorScale(nn.Module):
+    """What e_u and e_i are divided by, a number each: measured before training, kept with what is trained.
+
+    Args:
+        scale: `none` leaves the vectors as they are.
+    """
+
+    user: Tensor
+    item: Tensor
+
+    def __init__(self, scale: InputScale) -> None:
+        super().__init__()
+        self.scale = scale
+        self.register_buffer("user", torch.ones(()))
+        self.register_buffer("item", torch.ones(()))
+
+    def measure(self, encoder: nn.Module, data: PreparedData, rows: Rows) -> None:
+        """Measure the spread of an encoder's vectors over the training rows, as `vector_spread` does."""
+        if self.scale == "std":
+            user, item = vector_spread(encoder, data, rows, self.user.device)
+            self.user.fill_(user)
+            self.item.fill_(item)
+
+    def forward(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scaled e_u (..., D_u) and e_i (..., D_i)."""
+        return user / self.user, item / self.item
 
 
 @torch.no_grad()

@@ -12,10 +12,12 @@ from recsys_lora.llm.tiny import TinySource
 from recsys_lora.methods.collm import CoLLM
 from recsys_lora.methods.cora.generator import WeightGenerator
 from recsys_lora.methods.cora.module import CoRAModule
+from recsys_lora.methods.graphlora import GraphLoRA
 from recsys_lora.methods.lora import LoRA
 from recsys_lora.methods.optimizer import OptimizerSettings
 from recsys_lora.methods.person_prompt import PersonPrompt
 from recsys_lora.methods.prompt4nr import Prompt4NR
+from recsys_lora.methods.user_item_graph import GraphNetwork
 from recsys_lora.methods.zero_shot import ZeroShot
 from recsys_lora.prompts.template import Template
 
@@ -97,6 +99,26 @@ def collm(data, encoder, *, lr=1e-3, seed=0, **knobs) -> CoLLM:
         "untrained_encoder": lambda: copy.deepcopy(encoder),
     }
     return CoLLM(**_with_lora(data, "collm", lr, settings | knobs))
+
+
+def graphlora(data, encoder, *, lr=1e-3, seed=0, graph=None, history_length=0, **knobs) -> GraphLoRA:
+    torch.manual_seed(seed)
+    if encoder.history_length != history_length:
+        encoder = copy.deepcopy(encoder)
+        encoder.history_length = history_length  # none by default: one vector a user, as a graph needs
+    settings = {
+        "beta": 0.1,
+        "layer": "middle",
+        "graph": functools.partial(GraphNetwork, **{"kind": "ngcf", "layers": 2, "dropout": 0.0, **(graph or {})}),
+        "catalogue": Catalogue.from_prepared(data),
+        "factor": 10,
+        "input_scale": "std",
+        "output_scale": "tokens",
+        "tune_encoder": True,
+        "encoder": encoder,
+        "untrained_encoder": lambda: copy.deepcopy(encoder),
+    }
+    return GraphLoRA(**_with_lora(data, "graphlora", lr, settings | knobs))
 
 
 def person_prompt(data, *, lr=1e-2, seed=0, **knobs) -> PersonPrompt:

@@ -27,7 +27,7 @@ def test_a_loaded_module_scores_as_the_saved_one(world, saved):
     path, module = saved
     other = factory.cora(*world, seed=9)
     load_checkpoint(path, other, other.identity)
-    assert other.user_scale == module.user_scale != 1
+    assert other.vector_scale.user == module.vector_scale.user != 1
     batch = module.prompts(world[0], WORDS)(world[0].rows("test"), show=False).batch(range(5), 0, "right")
     assert torch.equal(other.eval()(batch), module.eval()(batch))
 
@@ -36,7 +36,8 @@ def test_a_checkpoint_is_plain_and_holds_only_what_was_trained(saved):
     path, module = saved
     checkpoint = torch.load(path, weights_only=True)
     assert checkpoint["identity"] == module.identity
-    expected = {name for name, p in module.named_parameters() if p.requires_grad} | {"user_scale", "item_scale"}
+    trained = {name for name, p in module.named_parameters() if p.requires_grad}
+    expected = trained | {"vector_scale.user", "vector_scale.item"}
     assert set(checkpoint["state_dict"]) == expected == set(trained_state(module))
 
 

@@ -174,7 +174,7 @@ def test_a_fresh_encoder_is_the_one_that_is_made(world):
     assert torch.equal(module.tuned_encoder.users, fresh.users)
     module.prepare_for(data, data.rows("train"))
     users = fresh.users[torch.from_numpy(data.rows("train").user)]
-    assert module.user_scale.item() == pytest.approx(users.std().item(), rel=1e-5)
+    assert module.vector_scale.user.item() == pytest.approx(users.std().item(), rel=1e-5)
 
 
 def test_frozen_updates_are_kept_and_left_without_dropout(world):

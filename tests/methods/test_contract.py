@@ -20,6 +20,9 @@ METHODS = {
     "collm": lambda data, encoder: factory.collm(
         data, encoder, lr=3e-3, batch_rows=16, prompt=factory.bare_template(), tune_lora=True
     ),
+    "graphlora": lambda data, encoder: factory.graphlora(
+        data, encoder, lr=3e-3, batch_rows=16, prompt=factory.bare_template()
+    ),
 }
 
 

@@ -11,7 +11,7 @@ Source: CKF, TKDE 2025, arXiv 2410.20642.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,11 +31,9 @@ from recsys_lora.methods.ckf.multi_lora import Lora, multi_lora
 from recsys_lora.methods.ckf.objective import Objective
 from recsys_lora.methods.ckf.training import gradient_norm, nothing_of, optimizer_and_schedule
 from recsys_lora.methods.optimizer import OptimizerSettings, planned_steps
-from recsys_lora.methods.vectors import encode_candidates, last, vector_spread
+from recsys_lora.methods.vectors import InputScale, VectorScale, encode_candidates, last
 from recsys_lora.tasks.task import Task
 from recsys_lora.types import NonNegativeInt, PositiveFloat, PositiveInt, Probability
-
-InputScale = Literal["none", "std"]
 
 
 class CKFMultiTaskModule(LLMModule):
@@ -66,8 +64,6 @@ class CKFMultiTaskModule(LLMModule):
 
     needs_encoder: ClassVar[bool] = True
     multi_task: ClassVar[bool] = True
-    user_scale: Tensor
-    item_scale: Tensor
 
     def __init__(
         self,
@@ -105,7 +101,7 @@ class CKFMultiTaskModule(LLMModule):
             raise ValueError(f"choices of {len(choices)} tasks were given for {len(tasks)}")
         self.temperature = temperature
         self.task_names, self.objective, self.settings = list(tasks), objective, optimizer
-        self.history_length, self.input_scale = history_length, input_scale
+        self.history_length = history_length
         self.lowrank = multi_lora(
             backbone.model,
             lora,
@@ -121,8 +117,7 @@ class CKFMultiTaskModule(LLMModule):
         self.mapping = mapping(vectors.user_dim, vectors.item_dim, backbone.hidden_size, token_spread(backbone))
         self.answers = AnswerLoss(backbone, choices)
         self.valid_loss = TaskMeans(len(tasks))
-        self.register_buffer("user_scale", torch.ones(()))
-        self.register_buffer("item_scale", torch.ones(()))
+        self.vector_scale = VectorScale(input_scale)
         self.steps = math.inf
 
     @property
@@ -155,7 +150,7 @@ class CKFMultiTaskModule(LLMModule):
         """Return the user's token and one a candidate (B, S, H)."""
         if vectors is None:
             return None
-        user, item = vectors[0] / self.user_scale, vectors[1] / self.item_scale
+        user, item = self.vector_scale(*vectors)
         candidates, places = batch.items.shape[1], batch.soft_positions.shape[1]
         if places > 1 + candidates:
             raise ValueError(f"prompts have {places} soft tokens, for a user and {candidates} candidates")
@@ -169,10 +164,8 @@ class CKFMultiTaskModule(LLMModule):
 
     def prepare_for(self, data: PreparedData, train: Rows) -> None:
         """Measure the spread of the collaborative vectors over the training rows."""
-        if self.input_scale == "std" and self.encoder is not None:
-            user, item = vector_spread(self.encoder, data, train, self.device)
-            self.user_scale.fill_(user)
-            self.item_scale.fill_(item)
+        if self.encoder is not None:
+            self.vector_scale.measure(self.encoder, data, train)
 
     # From prompts to losses and scores
 
@@ -201,11 +194,11 @@ class CKFMultiTaskModule(LLMModule):
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         """Return this process's share of the losses of the halves that train something now."""
-        shares = self.objective.shares(self.progress)
         # Processes' gradients are averaged: with this scale, shares of unequal size give the mean over all rows.
         scale = self.trainer.world_size / batch.global_rows
-        versions = {"text": (batch.text, shares.lowrank), "collaborative": (batch.collaborative, shares.mapping)}
-        halves = [self._half(name, part) * scale for name, (part, share) in versions.items() if share > 0]
+        computed = self.objective.computed(self.progress)
+        versions = {"text": batch.text, "collaborative": batch.collaborative}
+        halves = [self._half(name, part) * scale for name, part in versions.items() if computed[name]]
         loss = torch.stack(halves).sum()
         if self.trainer.world_size > 1:
             loss = loss + nothing_of(self._resting())

@@ -9,9 +9,8 @@ Source: CoRA, AAAI 2025, arXiv 2408.10645.
 """
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal, Unpack, cast
+from typing import ClassVar, Unpack, cast
 
-import torch
 from torch import Tensor
 
 from recsys_lora.cf.encoder import CollaborativeEncoder
@@ -22,10 +21,8 @@ from recsys_lora.lowrank.source import DropoutPer
 from recsys_lora.methods.cora.generator import WeightGenerator
 from recsys_lora.methods.cora.sharing import Sharing, shared_factor
 from recsys_lora.methods.llm_module import LLMRecommender, Shared
-from recsys_lora.methods.vectors import vector_spread
+from recsys_lora.methods.vectors import InputScale, VectorScale
 from recsys_lora.types import PositiveFloat, PositiveInt, Probability
-
-InputScale = Literal["none", "std"]
 
 
 class CoRAModule(LLMRecommender):
@@ -44,8 +41,6 @@ class CoRAModule(LLMRecommender):
     """
 
     needs_encoder: ClassVar[bool] = True
-    user_scale: Tensor
-    item_scale: Tensor
 
     def __init__(
         self,
@@ -72,16 +67,13 @@ class CoRAModule(LLMRecommender):
         widths = {key: shape.in_features for key, shape in self.lowrank.state.shapes.items()}
         vectors = cast(CollaborativeEncoder, self.encoder)
         self.generator = generator(vectors.user_dim, vectors.item_dim, widths, rank, backbone_parameters=size)
-        self.input_scale = input_scale
-        self.register_buffer("user_scale", torch.ones(()))
-        self.register_buffer("item_scale", torch.ones(()))
+        self.vector_scale = VectorScale(input_scale)
 
     def condition(self, batch: PromptBatch, vectors: tuple[Tensor, Tensor] | None) -> None:
         """Generate the weights of the batch's pairs and hand them to the adapted maps."""
         if vectors is None:
             raise ValueError("CoRA needs a collaborative encoder")
-        user, item = vectors[0] / self.user_scale, vectors[1] / self.item_scale
-        self.lowrank.state.set(self.generator(user, item))
+        self.lowrank.state.set(self.generator(*self.vector_scale(*vectors)))
 
     def release(self) -> None:
         """Give the backbone its own linear maps back."""
@@ -89,7 +81,5 @@ class CoRAModule(LLMRecommender):
 
     def prepare_for(self, data: PreparedData, train: Rows) -> None:
         """Measure the spread of the collaborative vectors over the training rows."""
-        if self.input_scale == "std" and self.encoder is not None:
-            user, item = vector_spread(self.encoder, data, train, self.device)
-            self.user_scale.fill_(user)
-            self.item_scale.fill_(item)
+        if self.encoder is not None:
+            self.vector_scale.measure(self.encoder, data, train)

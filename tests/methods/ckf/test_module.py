@@ -139,7 +139,7 @@ def test_every_trained_parameter_gets_a_gradient(world, knobs, curriculum):
     assert not [label for label, gradient in gradients.items() if gradient is None or not gradient.abs().sum() > 0]
 
 
-@pytest.mark.parametrize("curriculum", ["sigmoid", "two_stage", "joint"])
+@pytest.mark.parametrize("curriculum", ["sigmoid", "two_stage", "joint", "collaborative"])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_which_loss_reaches_what(world, curriculum, checkpointing):
     source = TinySource(gradient_checkpointing=checkpointing)
@@ -152,7 +152,7 @@ def test_which_loss_reaches_what(world, curriculum, checkpointing):
     module.loss(made.batch(pairs.collaborative))[0].sum().backward()
     assert all(p.grad.abs().sum() > 0 for p in module.mapping.parameters())
     reached = [p.grad is not None for p in module.lowrank.parameters()]
-    assert all(reached) if curriculum == "joint" else not any(reached)
+    assert all(reached) if curriculum in ("joint", "collaborative") else not any(reached)
 
 
 def test_each_task_s_factors_learn_from_its_own_samples_only_and_the_shared_ones_from_all(world):
@@ -194,7 +194,7 @@ def test_vectors_are_divided_by_their_spread_on_the_training_rows(world):
     large = made.module((data, Scaled(encoder, 50.0))).eval()
     for one in (module, raw, large):
         one.prepare_for(data, data.rows("train"))
-    assert raw.user_scale == 1
+    assert raw.vector_scale.user == 1
     batch = made.batch(made.pairs(6).collaborative)
     torch.testing.assert_close(large.embeds(batch), module.embeds(batch), rtol=1e-4, atol=1e-6)
     assert not torch.allclose(raw.embeds(batch), module.embeds(batch), atol=1e-4)

@@ -137,7 +137,7 @@ def test_values_and_gradients_equal_the_loop_that_builds_each_samples_weights(wo
     trained(module, batch).eval()
     original = factory.backbone(data)
     user, item = module.collaborative(batch)
-    factors = module.generator(user / module.user_scale, item / module.item_scale)
+    factors = module.generator(user / module.vector_scale.user, item / module.vector_scale.item)
     scores = []
     for index in range(len(batch)):
         weights = {}
@@ -171,11 +171,11 @@ def test_the_spread_of_the_vectors_is_measured_on_training_rows(world):
     module, rows = factory.cora(data, encoder), data.rows("train")
     module.prepare_for(data, rows)
     user, item = encoder.encode(torch.from_numpy(rows.user), None, torch.from_numpy(rows.item))
-    assert module.user_scale.item() == pytest.approx(user.std().item(), rel=1e-5)
-    assert module.item_scale.item() == pytest.approx(item.std().item(), rel=1e-5)
+    assert module.vector_scale.user.item() == pytest.approx(user.std().item(), rel=1e-5)
+    assert module.vector_scale.item.item() == pytest.approx(item.std().item(), rel=1e-5)
     raw = factory.cora(data, encoder, input_scale="none")
     raw.prepare_for(data, rows)
-    assert raw.user_scale.item() == 1
+    assert raw.vector_scale.user.item() == 1
 
 
 def test_an_encoder_whose_vectors_are_all_the_same_is_refused(world):

@@ -1,0 +1,159 @@
+"""GraphLoRA: vectors of a user-item graph are added inside LoRA's bottleneck, where the prompt has its ID tokens.
+
+    soft tokens = MLP(e_u), MLP(e_i)                                        as in CoLLM
+    y           = W0 x + (alpha / R) · P (A^T dropout(x) + beta g)          in the chosen blocks
+    g           = the graph network's vector of the user at the user's soft token, of the item at the item's, else 0
+
+Everything is trained together, in one stage: LoRA, MLP, graph network and a copy of the CF model, whose vectors are
+the nodes' own. All other blocks have LoRA alone. The graph has the positive pairs of the training split, a row's own
+pair among them, as in the paper; see `user_item_graph.py`.
+Source: GraphLoRA, ACL 2026, arXiv 2606.07526, and its authors' description of their code
+(https://github.com/wgj15965/GraphLoRA): rank 8 and alpha 16 on q and v, beta 0.1, NGCF of three layers, block 15 of 32
+on MovieLens-1M and the last on Amazon-Book.
+
+Ours: the graph network sees the whole graph, not the part around a batch, so that rows do not depend on their batch
+mates; the nodes' own vectors are divided by their spread, as those of the soft tokens; alpha / R scales the chosen
+block's update, too.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Unpack, cast
+
+import torch
+from torch import Tensor, nn
+
+from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
+from recsys_lora.data.batch import PromptBatch
+from recsys_lora.errors import UserError
+from recsys_lora.lowrank import Injection, Shift, Shifted, Site, Static, inject
+from recsys_lora.lowrank.inject import find_sites
+from recsys_lora.methods.base import Vectors
+from recsys_lora.methods.collm import CoLLM, OutputScale
+from recsys_lora.methods.llm_module import Shared
+from recsys_lora.methods.lora import LoRA
+from recsys_lora.methods.user_item_graph import GraphNetwork
+from recsys_lora.methods.vectors import InputScale
+from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveInt
+
+Layer = NonNegativeInt | Literal["middle", "last", "all"]
+
+
+@dataclass(frozen=True)
+class ShiftedLoRA(LoRA):
+    """LoRA whose bottleneck takes vectors of the batch in one decoder block, or in all.
+
+    Attributes:
+        layer: the block's number from 0, the `middle` one (15 of 32), the `last` or `all`.
+    """
+
+    layer: Layer = "middle"
+
+    def install(self, model: nn.Module) -> Injection:
+        """Put the updates into a decoder, in place; they start at zero.
+
+        Raises:
+            UserError: the model has no linear map of a name asked for, or no such block.
+        """
+        chosen = self._blocks(max((site.block for site in find_sites(model)), default=0) + 1)
+
+        def source(site: Site) -> list[Static]:
+            kind = Shifted if site.block in chosen else Static
+            shape = site.in_features, site.out_features, self.rank, self.alpha
+            return [kind(*shape, self.dropout, self.dropout_per)]
+
+        return inject(model, self.targets, source)
+
+    def _blocks(self, count: int) -> set[int]:
+        """Return the numbers of the chosen blocks among `count`."""
+        if isinstance(self.layer, int) and self.layer >= count:
+            raise UserError(f"model.layer={self.layer}: the backbone's blocks are 0 to {count - 1}: choose one of them")
+        named = {"middle": {(count - 1) // 2}, "last": {count - 1}, "all": set(range(count))}
+        return {self.layer} if isinstance(self.layer, int) else named[self.layer]
+
+
+class GraphLoRA(CoLLM):
+    """GraphLoRA on one backbone and one collaborative encoder that gives every user and item one vector.
+
+    Args:
+        beta: weight of the graph's vectors, which are 0.1 long; 0 leaves the graph network out.
+        layer: the block that takes them; see `ShiftedLoRA`.
+        graph: makes the graph network: `GraphNetwork` with its own knobs bound.
+        catalogue: users, items and the positive pairs of train.
+        lora: the low-rank updates.
+        factor: as CoLLM's.
+        input_scale: as CoLLM's; the graph's nodes are scaled, too.
+        output_scale: as CoLLM's.
+        tune_encoder: train a copy of the collaborative encoder along; the fitted one stays as it is.
+        untrained_encoder: as CoLLM's.
+        shared: what every recommender is made with; it needs an encoder.
+
+    Raises:
+        UserError: as CoLLM; or the encoder reads histories, or the backbone has no such block.
+    """
+
+    def __init__(
+        self,
+        *,
+        beta: NonNegativeFloat,
+        layer: Layer,
+        graph: Callable[..., GraphNetwork],
+        catalogue: Catalogue,
+        lora: LoRA,
+        factor: PositiveInt,
+        input_scale: InputScale,
+        output_scale: OutputScale,
+        tune_encoder: bool,
+        untrained_encoder: Callable[[], nn.Module] | None = None,
+        **shared: Unpack[Shared],
+    ) -> None:
+        super().__init__(
+            lora=ShiftedLoRA(**vars(lora), layer=layer) if beta else lora,
+            tune_lora=True,
+            factor=factor,
+            input_scale=input_scale,
+            output_scale=output_scale,
+            tune_encoder=tune_encoder,
+            encoder_start="fitted",
+            untrained_encoder=untrained_encoder,
+            **shared,
+        )
+        vectors = cast(CollaborativeEncoder, self.encoder)
+        if vectors.history_length:
+            raise UserError(
+                f"cf: e_u changes with the user's history there, but model={self.name} needs one vector a user for "
+                "its graph: choose cf=mf or cf=lightgcn"
+            )
+        self.beta = beta
+        self.graph = graph(catalogue, vectors.user_dim, lora.rank) if beta else None
+        self._kept: tuple[list[tuple[int, int]], Tensor] | None = None
+
+    def condition(self, batch: PromptBatch, vectors: Vectors | None) -> None:
+        """Hand the graph's vectors of the batch's users and items to the chosen blocks, each for its soft token."""
+        if self.graph is None:
+            return
+        nodes = self.nodes(self.graph)  # (n, R)
+        sides = torch.stack([nodes[batch.user], nodes[self.graph.first_item + batch.item]], dim=1)  # (B, 2, R)
+        self.lowrank.state.set(shift=Shift(self.beta * sides[:, self.order], batch.soft_positions))
+
+    def nodes(self, graph: GraphNetwork) -> Tensor:
+        """Return the graph network's vectors (n, R); without gradients they are kept while the weights stand."""
+        encoder = cast(nn.Module, self.tuned_encoder or self.encoder)
+        if graph.training or torch.is_grad_enabled():
+            return self._nodes(graph, encoder)
+        read = (*graph.parameters(), *encoder.parameters(), *self.vector_scale.buffers())
+        present = [(tensor.data_ptr(), tensor._version) for tensor in read]
+        if self._kept is None or self._kept[0] != present:
+            with torch.inference_mode(False), torch.no_grad():
+                self._kept = present, self._nodes(graph, encoder)
+        return self._kept[1]
+
+    def _nodes(self, graph: GraphNetwork, encoder: nn.Module) -> Tensor:
+        encode = cast(CollaborativeEncoder, encoder).encode
+        every = torch.arange(graph.nodes, device=self.device)
+        user, item = every[: graph.first_item], every[: graph.nodes - graph.first_item]
+        nothing = every.new_zeros(graph.nodes, 0)
+        users, _ = encode(user, nothing[: len(user)], torch.zeros_like(user))  # (U+1, D)
+        _, items = encode(torch.zeros_like(item), nothing[: len(item)], item)  # (N+1, D)
+        vectors: Tensor = graph(*self.vector_scale(users, items))
+        return vectors

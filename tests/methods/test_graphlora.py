@@ -1,0 +1,225 @@
+"""What GraphLoRA promises, on a tiny backbone."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from recsys_lora.cf.encoder import Catalogue
+from recsys_lora.cf.lightgcn import LightGCN
+from recsys_lora.cf.mf import MF
+from recsys_lora.errors import UserError
+from recsys_lora.lowrank import Shifted
+from recsys_lora.methods.checkpoint import load_checkpoint
+from recsys_lora.methods.graphlora import ShiftedLoRA
+from recsys_lora.methods.lora import LoRA
+from tests import jobs
+from tests.methods import factory
+from tests.methods.synthetic import WORDS, prepared
+
+JOB = (
+    "model=graphlora",
+    "llm=tiny",
+    "llm.layers=1",
+    "budget=smoke",
+    "data=table",
+    "data.train_rows=24",
+    "data.valid_rows=16",
+    "data.test_rows=24",
+    "evaluation.shuffled_rows=8",
+    "evaluation.draws=10",
+    "cf=mf",
+    "cf.trainer.max_epochs=1",
+    "cf.encoder.dim=8",
+)
+LORA = LoRA(rank=4, alpha=12.0, targets=factory.ALL, dropout=0.0)
+
+
+@pytest.fixture(scope="module")
+def world():
+    return prepared(users=20, items=20, rows_each=12, dim=4, titles=[f"Film {n}" for n in range(20)])
+
+
+def prompts_of(module, data, rows=6):
+    return module.prompts(data, WORDS)(data.rows("train").take(np.arange(rows) * 5), show=False)
+
+
+def batch_of(module, data, rows=6):
+    return prompts_of(module, data, rows).batch(np.arange(rows), module.backbone.pad_id, "right")
+
+
+def with_updates(module):
+    """Give the low-rank updates values, as training would."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in module.lowrank.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator) * 0.1)
+    return module
+
+
+def gradients(module, batch):
+    functional.binary_cross_entropy_with_logits(module(batch), batch.label).backward()
+    return {name: p.grad for name, p in module.named_parameters() if p.requires_grad}
+
+
+def test_before_training_the_frozen_model_reads_the_mapped_vectors(world):
+    data, encoder = world
+    module = factory.graphlora(data, encoder, input_scale="none").eval()
+    batch, original = batch_of(module, data), factory.backbone(data)
+    yes, no = module.choices.token_ids
+    for index in range(len(batch)):
+        embeds = original.embed(batch.input_ids[index : index + 1, : int(batch.attention_mask[index].sum())]).clone()
+        sides = encoder.users[batch.user[index]], encoder.items[batch.item[index]]
+        for place, vector in zip(batch.soft_positions[index].tolist(), sides, strict=True):
+            embeds[0, place] = module.mapping(vector)
+        logits = original.model(inputs_embeds=embeds).logits[0, -1]
+        torch.testing.assert_close(module(batch)[index], logits[yes] - logits[no], rtol=1e-4, atol=1e-5)
+
+
+def test_the_graph_has_the_positive_pairs_of_train_alone(world):
+    data, encoder = world
+    graph = factory.graphlora(data, encoder).graph
+    rows = data.rows("train")
+    liked = {(u, i) for u, i, y in zip(rows.user, rows.item, rows.label, strict=True) if y == 1}
+    found = graph.adjacency.to_dense()[: graph.first_item, graph.first_item :].nonzero().tolist()
+    assert {tuple(pair) for pair in found} == liked
+    assert len(liked) < len(rows) < len(data.interactions)
+
+
+@pytest.mark.parametrize("prompt", [("<user>", "<item>"), ("<item>", "<user>")], ids=str)
+@pytest.mark.parametrize("layer", [0, 1])
+def test_the_graphs_vectors_are_added_at_the_two_tokens_of_one_block_and_nowhere_else(world, layer, prompt):
+    data, encoder = world
+    module = factory.graphlora(data, encoder, lora=LORA, layer=layer, beta=7.0, prompt=factory.soft_template(*prompt))
+    with_updates(module).eval()
+    module.prepare_for(data, data.rows("train"))
+    batch = batch_of(module, data)
+    seen = {}
+    for name, linear in module.lowrank.layers.items():
+        linear.register_forward_hook(lambda _, args, y, name=name: seen.update({name: (args[0], y)}))
+    module(batch)
+    users, items = encoder.users / module.vector_scale.user, encoder.items / module.vector_scale.item
+    nodes = module.graph(users, items)  # tested by itself against messages one by one
+    for name, linear in module.lowrank.layers.items():
+        (x, y), source = seen[name], linear.sources[0]
+        added = y - linear.base(x) - 3.0 * x @ source.A @ source.P.T
+        expected = torch.zeros_like(added)
+        for b in range(len(batch)):
+            places = dict(zip(prompt, batch.soft_positions[b].tolist(), strict=True))
+            if module.lowrank.sites[name].block == layer:
+                expected[b, places["<user>"]] = 3.0 * 7.0 * source.P @ nodes[batch.user[b]]
+                expected[b, places["<item>"]] = 3.0 * 7.0 * source.P @ nodes[21 + batch.item[b]]
+        torch.testing.assert_close(added, expected, rtol=1e-3, atol=1e-5)
+    assert nodes.abs().max() > 0.01
+
+
+@pytest.mark.parametrize(("layer", "blocks"), [(0, {0}), ("middle", {1}), ("last", {3}), ("all", {0, 1, 2, 3})])
+def test_the_layer_says_which_blocks_take_the_graphs_vectors(layer, blocks):
+    sizes = {"vocab_size": 9, "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(**sizes, num_key_value_heads=2, num_hidden_layers=4))
+    lowrank = ShiftedLoRA(layer=layer).install(model)
+    found = {(s.target, s.block) for n, s in lowrank.sites.items() if isinstance(lowrank.layers[n].sources[0], Shifted)}
+    assert found == {(target, block) for target in ("q_proj", "v_proj") for block in blocks}
+    assert len(lowrank.layers) == 8
+
+
+KNOBS = [{}, {"layer": "all"}, {"graph": {"kind": "lightgcn"}}, {"tune_encoder": False}, {"beta": 0.0}]
+
+
+@pytest.mark.parametrize("knobs", KNOBS, ids=str)
+def test_everything_that_is_trained_gets_a_gradient(world, knobs):
+    data, encoder = world
+    module = with_updates(factory.graphlora(data, encoder, **knobs)).train()
+    found = gradients(module, batch_of(module, data))
+    left_out = {"tuned_encoder": not knobs.get("tune_encoder", True), "graph": knobs.get("beta") == 0}
+    assert {name.split(".")[0] for name in found} == {"mapping", "lowrank"} | {
+        part for part, absent in left_out.items() if not absent
+    }
+    assert not [name for name, gradient in found.items() if gradient is None or not gradient.abs().sum() > 0]
+
+
+@pytest.mark.parametrize("kind", [MF, LightGCN], ids=lambda kind: kind.__name__)
+def test_gradients_reach_the_vectors_of_neighbours_through_the_graph(world, kind):
+    data, _ = world
+    catalogue = Catalogue.from_prepared(data)
+    torch.manual_seed(0)
+    fitted = kind(catalogue, dim=8).eval()
+    felt = {}
+    for beta in (0.1, 0.0):
+        settings = {"untrained_encoder": lambda: kind(catalogue, dim=8), "graph": {"layers": 1}, "beta": beta}
+        module = with_updates(factory.graphlora(data, fitted, **settings)).train()
+        batch = batch_of(module, data, rows=1)
+        module(batch).sum().backward()
+        encoder = module.tuned_encoder
+        table = encoder.items.weight.grad if kind is MF else encoder.weight.grad[encoder.first_item :]
+        felt[beta] = set((table.abs().sum(-1) > 0).nonzero().flatten().tolist())
+    liked = catalogue.train_item[catalogue.train_user == batch.user].tolist()
+    assert len(liked) > 1
+    if kind is MF:
+        assert felt == {0.1: {*liked, int(batch.item)}, 0.0: {int(batch.item)}}
+    else:  # its vectors are smoothed themselves, and then travel one edge further
+        assert felt[0.1] >= {*liked, int(batch.item)}
+
+
+@pytest.mark.parametrize("padding", ["left", "right"])
+def test_rows_of_a_batch_do_not_touch_each_other(world, padding):
+    data, encoder = world
+    module = with_updates(factory.graphlora(data, encoder, beta=5.0)).eval()
+    rows = prompts_of(module, data)
+    together = module(rows.batch(np.arange(6), 0, padding))
+    alone = torch.cat([module(rows.batch(np.array([index]), 0, "right")) for index in range(6)])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_kept_for_scoring_is_renewed_when_a_weight_changes(world):
+    data, encoder = world
+    module = factory.graphlora(data, encoder).eval()
+    with torch.inference_mode():
+        before = module.nodes(module.graph)
+        assert module.nodes(module.graph) is before
+    for changed in (module.graph.maps[0], module.tuned_encoder.users, module.vector_scale.user):
+        with torch.no_grad():
+            changed.mul_(-1.5)
+        with torch.inference_mode():
+            kept = module.nodes(module.graph)
+        torch.testing.assert_close(kept, module.nodes(module.graph).detach())  # with gradients nothing is kept
+        assert not torch.allclose(kept, before)
+        before = kept
+
+
+@pytest.mark.parametrize("knobs", [{}, {"graph": {"kind": "lightgcn"}}, {"beta": 0.0}], ids=str)
+def test_a_loaded_module_scores_as_the_saved_one(world, tmp_path, knobs):
+    data, encoder = world
+    module = with_updates(factory.graphlora(data, encoder, **knobs))
+    trainer = factory.trainer(max_steps=2)
+    trainer.fit(module, module.datamodule(data, WORDS, seed=0))
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    other = factory.graphlora(data, encoder, seed=9, **knobs)
+    load_checkpoint(tmp_path / "last.ckpt", other, other.identity)
+    batch = batch_of(module, data)
+    assert torch.equal(other.eval()(batch), module.eval()(batch))
+    if module.graph is not None:
+        kept = {name for name in torch.load(tmp_path / "last.ckpt")["state_dict"] if name.startswith("graph.")}
+        assert kept == {f"graph.{name}" for name, _ in module.graph.named_parameters()}  # the edges are the data's
+
+
+def test_an_encoder_that_reads_histories_and_a_block_that_is_not_there_are_refused(world):
+    data, encoder = world
+    with pytest.raises(UserError, match="layer=2: the backbone's blocks are 0 to 1"):
+        factory.graphlora(data, encoder, layer=2)
+    with pytest.raises(UserError, match="choose cf=mf or cf=lightgcn"):
+        factory.graphlora(data, encoder, history_length=3)
+
+
+@pytest.mark.parametrize("ablation", ["graphlora", "graphlora_no_graph", "graphlora_all_layers"])
+def test_a_whole_job_of_each_ablation(tmp_path, monkeypatch, ablation):
+    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+    tables = jobs.write_tables(tmp_path / "tables", *jobs.own_tables())
+    outcome = jobs.run(tmp_path / "run", *JOB, *tables, f"ablation={ablation}")
+    module = outcome.method.module
+    assert (module.graph is None) == (ablation == "graphlora_no_graph")
+    assert not any(p.requires_grad for p in outcome.collaborative.encoder.parameters())
+    tuned, fitted = module.tuned_encoder.users.weight.cpu(), outcome.collaborative.encoder.users.weight
+    assert not torch.equal(tuned, fitted)
+    assert [name for name, p in module.lowrank.named_parameters() if name.endswith(".P") and p.abs().sum() > 0]
