@@ -20,6 +20,15 @@ class Builds(Protocol):
         """Return the prompts of `rows`, in their order; `taste` holds the users whose taste is shown instead."""
 
 
+def valid_share(trainer: lightning.Trainer | None, share: Share) -> Share:
+    """Return what a process validates on: its share, or all rows where processes have to run the same forwards.
+
+    Then every row counts once for each process, which leaves means and areas under curves what they are.
+    """
+    backbone = getattr(trainer.lightning_module, "backbone", None) if trainer else None
+    return Share() if getattr(backbone, "sharded", False) else share
+
+
 class PromptData(lightning.LightningDataModule):
     """The rows of one run as prompts.
 
@@ -99,7 +108,7 @@ class PromptData(lightning.LightningDataModule):
     def val_dataloader(self) -> ScoreLoader:
         """Return the validation rows."""
         assert self.valid is not None
-        return self.score_loader(self.valid, self.share)
+        return self.score_loader(self.valid, valid_share(self.trainer, self.share))
 
     def score_loader(self, prompts: PromptSet, share: Share | None = None) -> ScoreLoader:
         """Return batches that score every row once, on all processes of `share` together."""

@@ -24,6 +24,7 @@ class Backbone(nn.Module):
         context_length: tokens it can read.
         pad_id: fills up short prompts.
         wrap: puts a prompt into the chat template; None where prompts stay as they are.
+        sharded: its blocks are spread over the processes of the job, which then all have to run the same forwards.
     """
 
     model: Any
@@ -44,6 +45,7 @@ class Backbone(nn.Module):
                 behaves in a way that this class does not know.
         """
         super().__init__()
+        self.sharded = False
         self.model = model.requires_grad_(False)
         self.tokenizer = tokenizer
         self.identity, self.label = identity, label
@@ -70,6 +72,11 @@ class Backbone(nn.Module):
     def dtype(self) -> torch.dtype:
         """What the weights are kept in."""
         return cast("torch.dtype", self.model.dtype)
+
+    @property
+    def size(self) -> int:
+        """How many numbers the model holds, packed ones counted one by one; low-rank layers put into it left aside."""
+        return cast("int", self.model.num_parameters())
 
     def embed(self, ids: Tensor) -> Tensor:
         """Return the input embeddings (B, T, H) of token ids (B, T)."""

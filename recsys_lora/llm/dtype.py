@@ -1,6 +1,6 @@
 """Which number format the frozen backbone computes in."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +22,11 @@ def resolve_dtype(name: DtypeName, device: "torch.device | str") -> "torch.dtype
     if kind == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     return torch.bfloat16 if kind == "cpu" and cpu_multiplies_bfloat16() else torch.float32
+
+
+def dtype_name(dtype: "torch.dtype") -> DtypeName:
+    """Return the knob's value for a torch dtype that `resolve_dtype` gives."""
+    return cast("DtypeName", str(dtype).removeprefix("torch."))
 
 
 def cpu_multiplies_bfloat16() -> bool:

@@ -7,6 +7,7 @@ from recsys_lora.assets.fetch import Asset, fetch
 from recsys_lora.assets.known import GEMMA3_270M, SMOLLM2_135M
 from recsys_lora.llm.dtype import DtypeName
 from recsys_lora.llm.gguf import converted
+from recsys_lora.llm.quantised import Quantise
 from recsys_lora.llm.source import Attention, Loading, from_pretrained
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class FetchedSource(Loading):
         attention: see `Loading`.
         chat_template: see `Loading`.
         gradient_checkpointing: see `Loading`.
+        quantise: see `Loading`.
     """
 
     def __init__(
@@ -38,8 +40,9 @@ class FetchedSource(Loading):
         attention: Attention = "auto",
         chat_template: bool = False,
         gradient_checkpointing: bool = False,
+        quantise: Quantise = "none",
     ) -> None:
-        super().__init__(dtype, attention, chat_template, gradient_checkpointing)
+        super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise)
         self.name = name
         self.asset, self.label = ASSETS[name]
 

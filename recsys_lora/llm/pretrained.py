@@ -9,6 +9,7 @@ from recsys_lora.errors import UserError
 from recsys_lora.files import file_sha256
 from recsys_lora.llm.dtype import DtypeName
 from recsys_lora.llm.gguf import converted
+from recsys_lora.llm.quantised import Quantise
 from recsys_lora.llm.source import Attention, Loading, folder_sha256, from_pretrained
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class HubSource(Loading):
         attention: see `Loading`.
         chat_template: see `Loading`.
         gradient_checkpointing: see `Loading`.
+        quantise: see `Loading`.
     """
 
     def __init__(
@@ -37,8 +39,9 @@ class HubSource(Loading):
         attention: Attention = "auto",
         chat_template: bool = False,
         gradient_checkpointing: bool = False,
+        quantise: Quantise = "none",
     ) -> None:
-        super().__init__(dtype, attention, chat_template, gradient_checkpointing)
+        super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise)
         self.name, self.revision = name, revision
 
     def identity(self) -> dict[str, Any]:
@@ -69,6 +72,7 @@ class FolderSource(Loading):
         attention: see `Loading`.
         chat_template: see `Loading`.
         gradient_checkpointing: see `Loading`.
+        quantise: see `Loading`.
     """
 
     def __init__(
@@ -78,8 +82,9 @@ class FolderSource(Loading):
         attention: Attention = "auto",
         chat_template: bool = False,
         gradient_checkpointing: bool = False,
+        quantise: Quantise = "none",
     ) -> None:
-        super().__init__(dtype, attention, chat_template, gradient_checkpointing)
+        super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise)
         self.path = Path(path).expanduser().absolute()
         self.name = self.path.name
 
@@ -118,6 +123,7 @@ class GGUFSource(Loading):
         attention: see `Loading`.
         chat_template: see `Loading`.
         gradient_checkpointing: see `Loading`.
+        quantise: see `Loading`.
     """
 
     def __init__(
@@ -127,8 +133,9 @@ class GGUFSource(Loading):
         attention: Attention = "auto",
         chat_template: bool = False,
         gradient_checkpointing: bool = False,
+        quantise: Quantise = "none",
     ) -> None:
-        super().__init__(dtype, attention, chat_template, gradient_checkpointing)
+        super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise)
         self.path = Path(path).expanduser().absolute()
         self.name = self.path.stem
 

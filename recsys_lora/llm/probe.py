@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 6e-2}
 """Of the largest absolute value compared."""
+QUANTISED = 6e-2
+"""Where the body's linear maps are quantised: 8-bit products also round their inputs."""
 
 
 @torch.no_grad()
@@ -20,13 +22,14 @@ def check_backbone(backbone: "Backbone") -> None:
     Raises:
         UserError: they differ: the family does something to its logits, or to padding, that is not known here.
     """
+    bound = max(TOLERANCE.get(backbone.dtype, 1e-4), QUANTISED if "quantise" in backbone.identity else 0.0)
     vocabulary = backbone.model.get_output_embeddings().weight.shape[0]
     ids = torch.arange(6, device=backbone.device) * 37 % vocabulary  # (T,)
     short, mask = ids[:4].view(1, 4), torch.ones(1, 4, dtype=torch.long, device=backbone.device)
     alone = backbone.last(backbone.hidden(backbone.embed(short), mask), mask)  # (1, H)
 
     logits = backbone.model(input_ids=short, use_cache=False).logits[:, -1].float()  # (1, V)
-    if not _close(backbone.logits_at(alone, ids), logits[:, ids], backbone.dtype):
+    if not _close(backbone.logits_at(alone, ids), logits[:, ids], bound):
         raise UserError(
             f"{backbone.label}: {_family(backbone)} changes its logits in an unknown way: use another model"
         )
@@ -35,14 +38,14 @@ def check_backbone(backbone: "Backbone") -> None:
     padded = torch.cat([torch.cat([pad, short], 1), torch.cat([short, pad], 1), ids.view(1, 6)])  # (3, 6)
     real = torch.tensor([[0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [1] * 6], device=backbone.device)
     beside = backbone.last(backbone.hidden(backbone.embed(padded), real), real)[:2]  # (2, H)
-    if not _close(beside, alone.expand_as(beside), backbone.dtype):
+    if not _close(beside, alone.expand_as(beside), bound):
         raise UserError(
             f"{backbone.label}: {_family(backbone)} gives a prompt another state when it is padded: use another model"
         )
 
 
-def _close(given: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:
-    bound = TOLERANCE.get(dtype, 1e-4) * expected.float().abs().max().clamp_min(1e-3)
+def _close(given: torch.Tensor, expected: torch.Tensor, share: float) -> bool:
+    bound = share * expected.float().abs().max().clamp_min(1e-3)
     return bool((given.float() - expected.float()).abs().max() <= bound)
 
 

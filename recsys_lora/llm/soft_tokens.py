@@ -8,6 +8,9 @@ from torch import Tensor
 from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
 
+SIDES = ("user", "item")
+"""The soft tokens of a prompt about one user and one item."""
+
 
 def place_soft_tokens(embeds: Tensor, positions: Tensor, vectors: Tensor) -> Tensor:
     """Put vectors where the soft tokens stand.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from recsys_lora.errors import UserError
 from recsys_lora.files import file_sha256
 from recsys_lora.llm.dtype import DtypeName, resolve_dtype
+from recsys_lora.llm.quantised import Quantise, quantised_options
 
 if TYPE_CHECKING:
     import torch
@@ -43,24 +44,37 @@ class Loading:
         attention: the attention implementation of transformers; `auto` lets it choose.
         chat_template: wrap prompts in the model's chat template.
         gradient_checkpointing: keep one state a block and compute the rest again in the backward pass.
+        quantise: keep the blocks' linear maps in 8 or 4 bits; `dtype` is then that of all else.
     """
 
     def __init__(
-        self, dtype: DtypeName, attention: Attention, chat_template: bool, gradient_checkpointing: bool
+        self,
+        dtype: DtypeName,
+        attention: Attention,
+        chat_template: bool,
+        gradient_checkpointing: bool,
+        quantise: Quantise = "none",
     ) -> None:
         self.dtype = dtype
         self.attention = attention
         self.chat_template = chat_template
         self.gradient_checkpointing = gradient_checkpointing
+        self.quantise = quantise
 
     def common_identity(self) -> dict[str, Any]:
         """Return the part of the identity that any source has."""
-        return {"dtype": self.dtype, "chat_template": self.chat_template}
+        quantised = {} if self.quantise == "none" else {"quantise": self.quantise}
+        return {"dtype": self.dtype, "chat_template": self.chat_template, **quantised}
 
     def options(self, device: "torch.device | str") -> dict[str, Any]:
-        """Return the keyword arguments of `from_pretrained`."""
+        """Return the keyword arguments of `from_pretrained`.
+
+        Raises:
+            UserError: the weights cannot be quantised here.
+        """
         more = {} if self.attention == "auto" else {"attn_implementation": self.attention}
-        return {"dtype": resolve_dtype(self.dtype, device), **more}
+        dtype = resolve_dtype(self.dtype, device)
+        return {"dtype": dtype, **more, **quantised_options(self.quantise, dtype, device)}
 
     def backbone(
         self, model: Any, tokenizer: Any, device: "torch.device | str", identity: dict[str, Any], label: str
@@ -68,7 +82,11 @@ class Loading:
         """Wrap a loaded model."""
         from recsys_lora.llm.backbone import Backbone
 
-        placed = model.to(device)
+        placed = model
+        if self.quantise == "none":
+            placed = model.to(device)
+        else:
+            label = f"{label}, {self.quantise}"
         return Backbone(placed, tokenizer, identity, label, self.chat_template, self.gradient_checkpointing)
 
 

@@ -13,6 +13,7 @@ from recsys_lora.data.loader import Share
 from recsys_lora.data.module import PromptData
 from recsys_lora.data.prepared import Rows
 from recsys_lora.errors import UserError
+from recsys_lora.methods.base import LLMModule
 from recsys_lora.methods.llm_module import LLMRecommender
 
 
@@ -21,7 +22,8 @@ def score_rows(
 ) -> NDArray[np.float64]:
     """Score rows with a language-model method.
 
-    Where `torch.distributed` runs, each process scores its share and all get all scores.
+    Where `torch.distributed` runs, each process scores its share and all get all scores; with a sharded backbone each
+    scores all rows.
 
     Args:
         module: the method, on the device where it is to run; its mode is left as it was.
@@ -35,8 +37,8 @@ def score_rows(
     Returns:
         (n,) scores.
     """
-    share = own_share()
-    show = show and share.rank == 0
+    show = show and own_share().rank == 0
+    share = scoring_share(module)
     taste = rows
     if shuffle_users is not None:
         others = rows.take(rows_of_others(rows.user, shuffle_users))
@@ -62,6 +64,11 @@ def score_rows(
 def own_share() -> Share:
     """Return this process's part of the work, where `torch.distributed` runs."""
     return Share(distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else Share()
+
+
+def scoring_share(module: LLMModule) -> Share:
+    """Return what this process scores: its part, or everything where all processes have to run the same forwards."""
+    return Share() if module.backbone.sharded else own_share()
 
 
 def rows_of_others(user: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

@@ -6,17 +6,21 @@ from typing import Any
 
 import torch
 from hydra.utils import get_object
-from torch import nn
+from torch import distributed, nn
 
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.data.module import PromptData
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
+from recsys_lora.llm.dtype import dtype_name, resolve_dtype
+from recsys_lora.llm.sharding import shard
+from recsys_lora.llm.source import Loading
 from recsys_lora.methods.base import LLMModule
 from recsys_lora.methods.llm_module import LLMRecommender
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.config import Config, build
+from recsys_lora.pipeline.sharded import wants_shards
 from recsys_lora.pipeline.tasks import assemble_tasks
 from recsys_lora.tasks.module import TaskData
 
@@ -24,10 +28,25 @@ RunData = PromptData | TaskData
 
 
 def load_backbone(config: Config, data: PreparedData) -> Backbone:
-    """Return the frozen language model on the device of the trainer."""
+    """Return the frozen language model on the device of the trainer, or spread over the devices of the job.
+
+    Raises:
+        UserError: it cannot be loaded, or not be spread as the trainer asks.
+    """
     texts = [title for title in data.titles if title]
-    backbone: Backbone = build(config["llm"], "llm").load(texts=texts, device=device(config))
-    return backbone
+    backbone: Backbone
+    if not wants_shards(config["trainer"]):
+        backbone = build(config["llm"], "llm").load(texts=texts, device=device(config))
+        return backbone
+    if config["llm"].get("quantise", "none") != "none":
+        raise UserError("trainer=fsdp cannot spread quantised weights: set llm.quantise=none, or choose trainer=ddp")
+    world = distributed.get_world_size() if distributed.is_initialized() else 1
+    if world == 1:
+        raise UserError("trainer=fsdp: one device has nothing to spread the backbone over: choose trainer=gpu")
+    source, place = build(config["llm"], "llm"), device(config)
+    if isinstance(source, Loading):  # it is loaded into host memory, but computes on the device
+        source.dtype = dtype_name(resolve_dtype(source.dtype, place))
+    return shard(source.load(texts=texts, device="cpu"), place, world)
 
 
 def device(config: Config) -> torch.device:

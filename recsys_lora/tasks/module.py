@@ -7,7 +7,7 @@ import lightning
 
 from recsys_lora.data.batch import Padding, PromptSet, join
 from recsys_lora.data.loader import ScoreLoader, Share, TrainLoader
-from recsys_lora.data.module import DEFAULT_TOKEN_BUDGET
+from recsys_lora.data.module import DEFAULT_TOKEN_BUDGET, valid_share
 from recsys_lora.data.pairs import PairBatch, PairSet, TaskOrder, temperature_shares
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
@@ -131,7 +131,7 @@ class TaskData(lightning.LightningDataModule):
     def val_dataloader(self) -> ScoreLoader:
         """Return the questions to validate on, of all tasks, with soft tokens."""
         assert self.valid is not None
-        return self.score_loader(self.valid, self.share)
+        return self.score_loader(self.valid, valid_share(self.trainer, self.share))
 
     def score_loader(self, prompts: PromptSet, share: Share | None = None) -> ScoreLoader:
         """Return batches that score every question once, on all processes of `share` together."""

@@ -14,7 +14,7 @@ from recsys_lora.data.loader import ScoreLoader, Share
 from recsys_lora.llm.generation import greedy
 from recsys_lora.llm.likelihood import continuation_log_likelihood
 from recsys_lora.methods.ckf.module import CKFMultiTaskModule
-from recsys_lora.methods.scoring import gathered, own_share, rows_of_others
+from recsys_lora.methods.scoring import gathered, own_share, rows_of_others, scoring_share
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.predictions import Raw
 from recsys_lora.tasks.question import Questions
@@ -59,8 +59,8 @@ class Answering:
         Returns:
             Logits (n, K), log-likelihoods (n, C) in nats with -inf at padding, or n texts.
         """
-        task, share = self.datamodule.tasks[name], own_share()
-        show = show and share.rank == 0
+        task, share = self.datamodule.tasks[name], scoring_share(self.module)
+        show = show and own_share().rank == 0
         prompts = self.datamodule.prompts[name].set(questions, version, with_answers=False, show=show)
         if shuffle_users is not None:
             prompts = prompts.with_encoder_rows(rows_of_others(questions.user, shuffle_users))

@@ -1,0 +1,46 @@
+"""`trainer=fsdp`: data-parallel training of what is trained, over a frozen backbone that is spread over the devices."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from hydra.utils import get_object
+from lightning.pytorch.strategies import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
+
+from recsys_lora.errors import UserError
+from recsys_lora.llm.sharding import is_share
+
+REFUSED = ("fsdp", "deepspeed", "model_parallel")
+
+
+class FrozenShards(DDPStrategy):
+    """DDP that leaves the shares of frozen weights to FSDP2; everything trained is whole on every process.
+
+    Lightning's own strategies for FSDP wrap or shard the whole module, and expect all of its forward to go through
+    `LightningModule.forward`; here methods call the backbone's parts in their training step.
+    """
+
+    strategy_name: ClassVar[str] = "frozen_shards"
+
+    def configure_ddp(self) -> None:
+        """Wrap the module; DDP neither broadcasts the shares, which differ, nor expects gradients of them."""
+        assert self.model is not None
+        shares = [name for name, parameter in self.model.named_parameters() if is_share(parameter)]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(  # type: ignore[no-untyped-call]
+            self.model, shares
+        )
+        super().configure_ddp()
+
+
+def wants_shards(trainer: Mapping[str, Any]) -> bool:
+    """Tell whether a trainer's config asks for a backbone spread over its devices.
+
+    Raises:
+        UserError: it asks for it in a way that does not work here.
+    """
+    strategy = trainer["strategy"]
+    if isinstance(strategy, str) and strategy.startswith(REFUSED):
+        raise UserError(
+            f"trainer.strategy={strategy}: would train through LightningModule.forward alone: choose trainer=fsdp"
+        )
+    return isinstance(strategy, Mapping) and get_object(strategy["_target_"]) is FrozenShards

@@ -1,0 +1,88 @@
+"""`trainer=fsdp`: a frozen backbone spread over processes gives what a whole one gives."""
+
+import polars as pl
+import pytest
+import torch
+
+from recsys_lora.errors import UserError
+from recsys_lora.pipeline.sharded import wants_shards
+from tests.jobs import SMALL, SMALL_TASKS, own_tables, resolved, run, write_tables
+
+SAME = ("model.dropout=0", "model.generator.dropout=0", "data.train_rows=21", "data.valid_rows=23", "data.test_rows=37")
+SPREAD = ("trainer=fsdp", "trainer.accelerator=cpu", "trainer.deterministic=true", "trainer.devices=2")
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
+        yield write_tables(folder, *own_tables())
+
+
+def scores(folder):
+    return pl.read_parquet(folder / "predictions.parquet").sort("user_id", "item_id")["score"]
+
+
+def compared(tables, tmp_path, *spread):
+    """Run one process and a spread job; check that both give the same, and return the latter."""
+    alone = run(tmp_path / "one", *SMALL, *SAME, *tables)
+    together = run(tmp_path / "two", *SMALL, *SAME, *tables, *spread)
+    one, two = scores(tmp_path / "one"), scores(tmp_path / "two")
+    assert len(two) == 37
+    assert (one - two).abs().max() < 1e-4
+    for part in ("auc", "log_loss"):
+        assert together.metrics["valid"].get(part) == pytest.approx(alone.metrics["valid"].get(part), abs=1e-4)
+        assert together.metrics["test"][part] == pytest.approx(alone.metrics["test"][part], abs=1e-4)
+    return together
+
+
+@pytest.mark.slow
+def test_a_spread_backbone_trains_and_scores_as_a_whole_one(tables, tmp_path):
+    together = compared(tables, tmp_path, *SPREAD)
+    backbone = together.method.module.backbone
+    weight = backbone.model.base_model.layers[0].mlp.down_proj.weight
+    assert weight.to_local().numel() * 2 == weight.numel()
+    assert together.method.training["frozen_parameters"] == sum(p.numel() for p in backbone.model.parameters())
+    held = torch.load(tmp_path / "two" / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    assert held
+    assert not any(name.startswith("backbone.") for name in held)
+
+
+@pytest.mark.slow
+def test_tasks_with_texts_and_candidates_run_on_a_spread_backbone(tables, tmp_path):
+    more = ("model.dropout=0", "llm.gradient_checkpointing=true", "tasks=[ctr,topk]")
+    alone = run(tmp_path / "one", *SMALL_TASKS, *tables, *more)
+    together = run(tmp_path / "two", *SMALL_TASKS, *tables, *more, *SPREAD)
+    assert set(together.metrics["tasks"]) == {"ctr", "topk"}
+    found = together.method.training["best_valid"]
+    assert found == pytest.approx(alone.method.training["best_valid"], abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_a_backbone_is_spread_over_two_gpus(tables, tmp_path):
+    compared(tables, tmp_path, "trainer=fsdp", "trainer.devices=2", "llm.dtype=float32")
+
+
+def test_one_device_is_refused(tables, tmp_path):
+    with pytest.raises(UserError, match="trainer=fsdp: one device has nothing to spread"):
+        run(tmp_path / "one", *SMALL, *tables, *SPREAD, "trainer.devices=1")
+
+
+def test_quantised_weights_are_refused(tables, tmp_path):
+    quantised = ("llm=folder", "llm.path=somewhere", "llm.quantise=nf4", "trainer.devices=1")
+    with pytest.raises(UserError, match=r"trainer=fsdp cannot spread quantised weights: set llm.quantise=none"):
+        run(tmp_path / "one", *SMALL, *tables, *SPREAD, *quantised)
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_3"])
+def test_lightning_s_own_sharding_is_refused(strategy):
+    with pytest.raises(UserError, match=f"trainer.strategy={strategy}: .*choose trainer=fsdp"):
+        wants_shards({"strategy": strategy})
+
+
+@pytest.mark.parametrize(("trainer", "wanted"), [("ddp", False), ("cpu", False), ("fsdp", True)])
+def test_only_trainer_fsdp_spreads(trainer, wanted):
+    assert wants_shards(resolved(f"trainer={trainer}")["trainer"]) is wanted
