@@ -1,0 +1,138 @@
+"""One user, several candidates: their scores from any trained method, as a recommender that is in use asks for them.
+
+The prompts begin alike, so what they share is read once (`llm/shared_prefix.py`): with ten titles of history most of
+every prompt. Where a method gives the backbone other weights for every (user, item) pair (CoRA), or adds something to
+single tokens (GraphLoRA), nothing can be shared, and the prompts are read in full.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recsys_lora.data.batch import PromptBatch, PromptSet
+from recsys_lora.data.loader import budgeted
+from recsys_lora.data.module import PromptData
+from recsys_lora.data.prepared import PreparedData, Rows
+from recsys_lora.errors import UserError
+from recsys_lora.llm.shared_prefix import last_states
+from recsys_lora.methods.base import LLMModule
+from recsys_lora.methods.ckf.module import CKFMultiTaskModule
+from recsys_lora.methods.llm_module import LLMRecommender
+from recsys_lora.tasks.module import TaskData
+from recsys_lora.tasks.question import Questions
+
+CTR = "ctr"
+LATEST = np.iinfo(np.int64).max
+
+
+def score_candidates(
+    module: LLMModule,
+    datamodule: PromptData | TaskData,
+    user: int,
+    items: Sequence[int],
+    position: int | None = None,
+    share_prefix: bool = True,
+) -> NDArray[np.float64]:
+    """Score candidates for one user.
+
+    Args:
+        module: a trained method, on the device where it is to run; its mode is left as it was. CKF answers its task
+            `ctr`: the logit of "Yes" minus that of "No".
+        datamodule: the run's, which makes the prompts.
+        user: the user's number, from 1 (`data.raw_user_ids` has the ids that belong to the numbers).
+        items: the candidates' numbers, from 1.
+        position: how many of the user's positives are known, the earliest; all by default.
+        share_prefix: False reads all prompts in full; the scores are the same up to rounding.
+
+    Returns:
+        Scores (N,), the higher the better, in the order of `items`.
+
+    Raises:
+        UserError: the user or an item is unknown, `position` is no number of positives of this user, or a CKF model was
+            trained without its task ctr.
+    """
+    rows = candidate_rows(datamodule.data, user, items, position)
+    prompts = _prompts(module, datamodule, rows)
+    lengths = prompts.prompts.lengths
+    scores, was_training = np.zeros(len(rows)), module.training
+    module.eval()
+    with torch.inference_mode():
+        for index in budgeted(np.argsort(-lengths, kind="stable"), lengths, datamodule.token_budget):
+            batch = prompts.batch(index, datamodule.pad_id, "right").to(module.device)
+            scores[index] = _scores(module, batch, share_prefix).double().cpu().numpy()
+    module.train(was_training)
+    return scores
+
+
+def candidate_rows(data: PreparedData, user: int, items: Sequence[int], position: int | None = None) -> Rows:
+    """Return a row a candidate, as if it stood behind all rows of the data set; the arguments are `score_candidates`'.
+
+    Raises:
+        UserError: as `score_candidates`.
+    """
+    item = np.asarray(items, dtype=np.int64).reshape(-1)
+    if not 1 <= user <= data.num_users:
+        raise UserError(f"user {user}: the data set's users are 1 to {data.num_users}: look it up in raw_user_ids")
+    if len(unknown := item[(item < 1) | (item > data.num_items)]):
+        raise UserError(
+            f"item {unknown[0]}: the data set's items are 1 to {data.num_items}: look it up in raw_item_ids"
+        )
+    known = int(data.history.offsets[user + 1] - data.history.offsets[user])
+    if position is not None and not 0 <= position <= known:
+        raise UserError(f"position={position}: user {user} has {known} positives: give 0 to {known}")
+    n, train = len(item), data.rows("train")
+    seen = np.isin(item, train.item) & bool((train.user == user).any())
+    return Rows(
+        row=len(data.interactions) + np.arange(n),
+        user=np.full(n, user, dtype=np.int64),
+        item=item,
+        label=np.zeros(n, dtype=np.float32),
+        rating=np.zeros(n, dtype=np.float32),
+        timestamp=np.full(n, LATEST, dtype=np.int64),
+        position=np.full(n, known if position is None else position, dtype=np.int64),
+        seen=seen,
+    )
+
+
+def _prompts(module: LLMModule, datamodule: PromptData | TaskData, rows: Rows) -> PromptSet:
+    if isinstance(datamodule, PromptData):
+        return datamodule.build(rows, show=False)
+    if CTR not in datamodule.prompts:
+        tasks = ", ".join(datamodule.prompts)
+        raise UserError(f"model={module.name} answers {tasks}: candidates are scored by ctr: train it with tasks=[ctr]")
+    questions = Questions.of(rows, np.zeros(len(rows)), rows.label)
+    return datamodule.prompts[CTR].set(questions, "collaborative", with_answers=False, show=False)
+
+
+def _scores(module: LLMModule, batch: PromptBatch, share_prefix: bool) -> Tensor:
+    """Return the scores (B,) of prompts that are padded on the right."""
+    embeds, lengths = module.embeds(batch), batch.attention_mask.sum(1)
+    slot: Any = getattr(getattr(module, "lowrank", None), "state", None)
+    state = slot.current if slot is not None else None
+    if not share_prefix or (state is not None and state.made()):
+        backbone = module.backbone
+        last = backbone.last(backbone.hidden(embeds, batch.attention_mask), batch.attention_mask)
+    else:
+
+        def rows(count: int) -> None:
+            if state is not None and state.task is not None:
+                slot.set(task=state.task[:count], frozen=state.frozen)
+
+        last = last_states(module.backbone, embeds, lengths, rows)
+    return _answer(module, last)
+
+
+def _answer(module: LLMModule, last: Tensor) -> Tensor:
+    """Return the scores (B,) that the states (B, H) after the prompts give."""
+    if isinstance(module, CKFMultiTaskModule):
+        choices, score = module.answers.choices[module.task_names.index(CTR)], "yes_minus_no"
+    else:
+        assert isinstance(module, LLMRecommender)
+        choices, score = module.choices, module.score
+    assert choices is not None
+    logits = module.backbone.logits_at(last, choices.token_ids)  # (B, 2)
+    return logits[:, 0] if score == "yes" else logits[:, 0] - logits[:, 1]

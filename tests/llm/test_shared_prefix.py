@@ -1,0 +1,78 @@
+"""States after prompts that begin alike, against one forward a prompt."""
+
+import pytest
+import torch
+
+from recsys_lora.llm.shared_prefix import last_states, shared_length
+from tests.llm.test_backbone import backbone_of
+from tests.lowrank.families import FAMILIES, tiny
+
+LONG = [5, 9, 31, 7, 80, 2, 44, 13, 15, 3, 77]  # longer than Gemma's window of 8
+RESTS = [[4, 50, 11, 3], [8], [50, 4], [61, 3, 3, 12, 8]]
+
+
+def padded(prompts):
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    ids = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
+    for row, prompt in zip(ids, prompts, strict=True):
+        row[: len(prompt)] = torch.tensor(prompt)
+    return ids, lengths
+
+
+def widths(backbone):
+    """Return a list that gets (rows, tokens) of each forward of the body."""
+    seen = []
+    backbone.model.base_model.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(tuple(kwargs["inputs_embeds"].shape[:2])), with_kwargs=True
+    )
+    return seen
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("prefix", [LONG, LONG[:1], []], ids=["long", "one", "none"])
+def test_states_are_those_of_each_prompt_alone(family, prefix):
+    model = tiny(family)
+    backbone = backbone_of(model)
+    prompts = [prefix + rest for rest in RESTS]
+    ids, lengths = padded(prompts)
+    with torch.no_grad():
+        expected = torch.cat(
+            [model.base_model(input_ids=torch.tensor([prompt])).last_hidden_state[:, -1] for prompt in prompts]
+        )
+    read = widths(backbone)
+    got = last_states(backbone, backbone.embed(ids), lengths)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+    whole = [(len(RESTS), 5)]
+    assert read == ([(1, len(prefix)), *whole] if prefix else whole)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "length"),
+    [
+        ([[1, 2, 3], [1, 2, 4]], 2),
+        ([[1, 2, 3], [1, 2, 3]], 2),  # the last is each one's own
+        ([[1, 2], [1, 2, 3, 4]], 1),
+        ([[1, 2, 3, 4], [1, 5, 3, 4]], 1),  # what is equal again behind a difference does not count
+        ([[1, 2], [3, 2]], 0),
+        ([[1], [1, 2]], 0),
+    ],
+)
+def test_the_shared_length_ends_at_the_first_difference(prompts, length):
+    ids, lengths = padded(prompts)
+    embeds = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))[ids]
+    assert shared_length(embeds, lengths) == length
+
+
+@pytest.mark.parametrize(("shift", "length"), [(0.0, 3), (1e-7, 3), (1e-3, 1)])
+def test_vectors_that_differ_by_rounding_are_the_same(shift, length):
+    embeds = torch.randn(1, 4, 6, generator=torch.Generator().manual_seed(0)).repeat(3, 1, 1)
+    embeds[2, 1] *= 1 + shift
+    assert shared_length(embeds, torch.tensor([4, 4, 4])) == length
+
+
+def test_low_rank_layers_are_told_how_many_prompts_follow():
+    backbone = backbone_of(tiny("llama"))
+    ids, lengths = padded([LONG + rest for rest in RESTS])
+    told = []
+    last_states(backbone, backbone.embed(ids), lengths, told.append)
+    assert told == [1, len(RESTS)]

@@ -1,0 +1,200 @@
+"""Candidates of one user: the scores are those of one prompt at a time, and what the prompts share is read once."""
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+
+from recsys_lora.cf.din import DIN
+from recsys_lora.cf.encoder import Catalogue
+from recsys_lora.errors import UserError
+from recsys_lora.methods.candidates import candidate_rows, score_candidates
+from recsys_lora.methods.lora import LoRA
+from recsys_lora.methods.tallrec import TALLRec
+from recsys_lora.tasks.ctr import ClickThrough
+from recsys_lora.tasks.module import TaskData
+from recsys_lora.tasks.prompts import TaskPrompts
+from recsys_lora.tasks.question import Questions
+from recsys_lora.tasks.rating import Rating
+from tests.methods import factory, test_binllm
+from tests.methods.ckf import world as ckf
+from tests.methods.synthetic import WORDS, prepared
+from tests.tasks import world as tasks
+
+USER, ITEMS = 3, [7, 1, 20, 4, 11, 7]
+TITLES = [f"Film {number} {'long ' * (number % 5)}" for number in range(30)]
+
+
+@functools.cache
+def small(dim=4):
+    return prepared(users=20, items=30, rows_each=12, dim=dim, titles=TITLES)
+
+
+def din():
+    torch.manual_seed(1)
+    return DIN(Catalogue.from_prepared(small()[0]), dim=4, history_length=3, init_std=1.0).eval()
+
+
+def tallrec(data, encoder):
+    shared = {"prompt": factory.template(), "lora": LoRA(targets=factory.ALL, dropout=0.0)}
+    return TALLRec(**{**factory._with_lora(data, "tallrec", 1e-3, {}), **shared})
+
+
+def binllm(_data, _encoder):
+    return test_binllm.binllm(*test_binllm.world(users=20, items=30, rows_each=12, titles=TITLES))
+
+
+METHODS = {
+    "zero_shot": lambda data, encoder: factory.zero_shot(data),
+    "zero_shot, yes": lambda data, encoder: factory.zero_shot(data, score="yes"),
+    "tallrec": tallrec,
+    "collm": factory.collm,
+    "collm, din": lambda data, encoder: factory.collm(data, din()),
+    "binllm": binllm,
+    "person_prompt": lambda data, encoder: factory.person_prompt(data),
+    "prompt4nr": lambda data, encoder: factory.prompt4nr(data),
+    "graphlora": factory.graphlora,
+    "cora": factory.cora,
+}
+IN_FULL = {"cora", "graphlora"}
+
+
+def of_method(name):
+    """Return (module, datamodule) with low-rank factors that change the scores."""
+    data, encoder = small()
+    module = METHODS[name](data, encoder)
+    if hasattr(module, "lowrank"):
+        ckf.started(module)
+    if name == "binllm":
+        data = test_binllm.world(users=20, items=30, rows_each=12, titles=TITLES)[0]
+    return module, module.datamodule(data, WORDS, seed=0)
+
+
+def of_ckf(names=("rating", "ctr"), mapping=None):
+    data, encoder = small(6)
+    kinds = {"ctr": ClickThrough(**tasks.prompts()), "rating": Rating(**tasks.prompts())}
+    asked = {name: kinds[name] for name in names}
+    module = ckf.module((data, encoder), named=asked, choices=[None] * len(asked), mapping=mapping)
+    prompts = {
+        name: TaskPrompts(data, task, number, module.backbone, tasks.WORDS, tasks.SCALE, ckf.HISTORY)
+        for number, (name, task) in enumerate(asked.items())
+    }
+    module.answers.choices = [one.choices for one in prompts.values()]
+    options = {"batch_rows": 8, "seed": 0, "pad_id": module.backbone.pad_id, "token_budget": 4096}
+    return ckf.started(module), TaskData(data, tasks.SCALE, asked, prompts, **options)
+
+
+def one_by_one(module, datamodule, items):
+    """Score a prompt at a time by the model's whole logits."""
+    found = []
+    for item in items:
+        rows = candidate_rows(datamodule.data, USER, [item])
+        prompts, (yes, no) = datamodule.build(rows, show=False), module.choices.token_ids
+        batch = prompts.batch(np.array([0]), datamodule.pad_id, "right")
+        with torch.no_grad():
+            logits = module.backbone.model(inputs_embeds=module.eval().embeds(batch)).logits[0, -1]
+        found.append(float(logits[yes] - (logits[no] if module.score != "yes" else 0)))
+    return np.array(found)
+
+
+def forwards(module):
+    """Return a list that gets (rows, tokens) of each forward of the body."""
+    seen = []
+    module.backbone.model.base_model.register_forward_pre_hook(
+        lambda part, args, kwargs: seen.append(tuple(kwargs["inputs_embeds"].shape[:2])), with_kwargs=True
+    )
+    return seen
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_scores_are_those_of_one_prompt_at_a_time(name):
+    module, datamodule = of_method(name)
+    expected = one_by_one(module, datamodule, ITEMS)
+    seen = forwards(module)
+    got = score_candidates(module, datamodule, USER, ITEMS)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+    assert np.ptp(expected) > 1e-3
+    assert [rows for rows, _ in seen] == ([6] if name in IN_FULL else [1, 6])
+    np.testing.assert_allclose(score_candidates(module, datamodule, USER, ITEMS, share_prefix=False), got, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["tallrec", "collm"])
+def test_the_shared_part_goes_on_past_the_users_own_token(name):
+    module, datamodule = of_method(name)
+    prompts = datamodule.build(candidate_rows(datamodule.data, USER, ITEMS), show=False).prompts
+    seen = forwards(module)
+    score_candidates(module, datamodule, USER, ITEMS)
+    alike = [len(set(column)) == 1 for column in zip(*(prompts[index].tolist() for index in range(6)), strict=False)]
+    length = alike.index(False)
+    assert seen == [(1, length), (6, int(prompts.lengths.max()) - length)]
+    assert name != "collm" or prompts.soft_positions[0, 0] < length
+
+
+def test_an_encoder_whose_user_vector_depends_on_the_item_shares_what_stands_before_it():
+    module, datamodule = of_method("collm, din")
+    prompts = datamodule.build(candidate_rows(datamodule.data, USER, ITEMS), show=False).prompts
+    seen = forwards(module)
+    score_candidates(module, datamodule, USER, ITEMS)
+    assert seen[0] == (1, prompts.soft_positions[0, 0])
+
+
+@pytest.mark.parametrize("mapping", [None, {"bridge": "none"}], ids=["meta", "none"])
+def test_ckf_answers_its_click_through_task(mapping):
+    module, datamodule = of_ckf(mapping=mapping)
+    rows = candidate_rows(datamodule.data, USER, ITEMS)
+    yes, no = datamodule.prompts["ctr"].choices.token_ids
+    expected = []
+    for place in range(len(ITEMS)):
+        batch = _ctr(datamodule, rows).batch(np.array([place]), datamodule.pad_id, "right")
+        with torch.no_grad():
+            logits = module.eval().backbone.model(inputs_embeds=module.embeds(batch)).logits[0, -1]
+        expected.append(float(logits[yes] - logits[no]))
+    seen = forwards(module)
+    got = score_candidates(module, datamodule, USER, ITEMS)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+    assert [rows for rows, _ in seen] == [1, 6]
+
+
+def _ctr(datamodule, rows):
+    questions = Questions.of(rows, np.zeros(len(rows)), rows.label)
+    return datamodule.prompts["ctr"].set(questions, "collaborative", with_answers=False, show=False)
+
+
+def test_ckf_without_that_task_is_refused():
+    with pytest.raises(UserError, match=r"answers rating: .* tasks=\[ctr\]"):
+        score_candidates(*of_ckf(names=("rating",)), USER, ITEMS)
+
+
+def test_a_budget_cuts_the_candidates_and_changes_no_score():
+    module, datamodule = of_method("collm")
+    expected = score_candidates(module, datamodule, USER, ITEMS)
+    datamodule.token_budget = 60
+    seen = forwards(module)
+    np.testing.assert_allclose(score_candidates(module, datamodule, USER, ITEMS), expected, atol=1e-4)
+    assert len(seen) > 2
+
+
+def test_the_mode_is_left_as_it_was_and_nothing_to_score_is_nothing():
+    module, datamodule = of_method("tallrec")
+    module.train()
+    assert score_candidates(module, datamodule, USER, []).shape == (0,)
+    assert module.training
+
+
+def test_rows_know_all_positives_or_as_many_as_asked():
+    data, _ = small()
+    known = data.history.offsets[USER + 1] - data.history.offsets[USER]
+    assert known > 1
+    assert candidate_rows(data, USER, ITEMS).position.tolist() == [known] * 6
+    assert candidate_rows(data, USER, ITEMS, position=1).position.tolist() == [1] * 6
+    assert candidate_rows(data, USER, ITEMS).item.tolist() == ITEMS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [((0, [1]), "user 0"), ((21, [1]), "1 to 20"), ((1, [2, 31]), "item 31"), ((1, [1], 99), "position=99")],
+)
+def test_what_is_unknown_is_refused(arguments, complaint):
+    with pytest.raises(UserError, match=complaint):
+        candidate_rows(small()[0], *arguments)
