@@ -18,7 +18,7 @@ from annotated_types import Interval
 
 from recsys_lora.types import Fraction, PositiveFloat
 
-Curriculum = Literal["sigmoid", "two_stage", "joint"]
+Curriculum = Literal["sigmoid", "two_stage", "joint", "collaborative"]
 
 
 class Shares(NamedTuple):
@@ -34,7 +34,8 @@ class Objective:
 
     Attributes:
         curriculum: `sigmoid` is lambda as above; `two_stage` trains the low-rank updates first and then the mapping;
-            in `joint` both losses reach the low-rank updates at all times, at full learning rates.
+            in `joint` both losses reach the low-rank updates at all times, at full learning rates; `collaborative` is
+            `joint` without the prompts of text alone, at half its cost.
         steepness: the 8 of the formula.
         middle: b / T, where the halves have equal weight, or change.
         skip_below: a half whose share of the learning rate is below this is not computed, and its parameters rest: at
@@ -53,16 +54,21 @@ class Objective:
     @property
     def separate(self) -> bool:
         """Whether each loss reaches one group only."""
-        return self.curriculum != "joint"
+        return self.curriculum in ("sigmoid", "two_stage")
 
     def weight(self, progress: float) -> float:
         """Return lambda, the text half's weight, at t / T; .5 at all times where both halves count alike."""
-        if self.curriculum == "joint":
-            return 0.5
+        if not self.separate:
+            return 0.5 if self.curriculum == "joint" else 0.0
         if self.curriculum == "two_stage":
             return float(progress < self.middle)
         exponent = self.steepness * (progress - self.middle) / self.middle
         return 1 / (1 + math.exp(min(exponent, 700.0)))  # a float's exponent ends at 709
+
+    def computed(self, progress: float) -> dict[str, bool]:
+        """Tell which halves a step at t / T computes: those that train something then."""
+        shares = self.shares(progress)
+        return {"text": shares.lowrank > 0 and self.curriculum != "collaborative", "collaborative": shares.mapping > 0}
 
     def shares(self, progress: float) -> Shares:
         """Return each group's share of its learning rate at t / T; 0 where its half is not computed."""

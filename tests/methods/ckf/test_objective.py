@@ -48,6 +48,27 @@ def test_joint_trains_both_at_all_times():
     assert not objective.separate
 
 
+def test_without_the_text_half_both_groups_train_on_the_other():
+    objective = Objective(curriculum="collaborative", mapping_lr=3.0)
+    for progress in (0.0, 0.5, 1.0):
+        assert objective.shares(progress) == Shares(1.0, 3.0)
+        assert objective.computed(progress) == {"text": False, "collaborative": True}
+        assert objective.weight(progress) == 0
+    assert not objective.separate
+
+
+@pytest.mark.parametrize(
+    ("curriculum", "computed"),
+    [
+        ("sigmoid", [(True, False), (True, True), (False, True)]),
+        ("two_stage", [(True, False), (False, True), (False, True)]),
+    ],
+)
+def test_a_half_that_trains_nothing_is_not_computed(curriculum, computed):
+    objective = Objective(curriculum=curriculum)
+    assert [tuple(objective.computed(p).values()) for p in (0.0, 0.5, 1.0)] == computed
+
+
 def test_a_steep_curriculum_does_not_overflow():
     objective = Objective(steepness=1e6)
     assert objective.shares(0.0) == Shares(1.0, 0.0)

@@ -27,7 +27,7 @@ def work(rank, curriculum, file):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("curriculum", ["sigmoid", "two_stage", "joint"])
+@pytest.mark.parametrize("curriculum", ["sigmoid", "two_stage", "joint", "collaborative"])
 def test_two_processes_train_what_one_trains(curriculum, tmp_path):
     alone = trained(made.data(), curriculum)
     processes.run(work, 2, curriculum, tmp_path / "together.pt")

@@ -114,6 +114,15 @@ def test_losses_of_each_task_and_version_are_logged(world):
             assert logged[f"train/loss_{name}_{version}"] > 0
 
 
+def test_the_text_half_can_be_left_out(world):
+    module = made.module(world, objective=Objective(curriculum="collaborative"), optimizer=steady())
+    watch = fit(module, world, max_steps=4, max_epochs=-1)
+    assert all(lowrank > 0 and mapping > 0 for lowrank, mapping in watch.moves)
+    losses = {name for logged in watch.logged for name in logged if name.startswith("train/loss_")}
+    assert losses
+    assert all(name.endswith("_collaborative") for name in losses)
+
+
 def test_validation_is_the_mean_of_the_tasks_mean_losses(world):
     module = made.started(made.module(world)).eval()
     questions = made.Questions(world, module.backbone.pad_id)
@@ -175,7 +184,7 @@ def test_a_checkpoint_holds_all_that_is_trained_and_scores_as_before(whole, tmp_
     run(tmp_path, stop_after=23)
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
     parts = {name.split(".")[0] for name in saved}
-    assert parts == {"lowrank", "mapping", "user_scale", "item_scale"}
+    assert parts == {"lowrank", "mapping", "vector_scale"}
     assert any(name.startswith("mapping.meta.body") for name in saved)
     assert "mapping.meta.no_history" in saved
 
