@@ -8,6 +8,7 @@ What is in them is the module's business (only what was trained, see methods/): 
 
 import math
 import shutil
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,11 +16,14 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from recsys_lora.config.signals import REQUEUE, Stopped, rearm, requeue_asked, requeues
 from recsys_lora.errors import UserError
 from recsys_lora.files import atomic_file, disk_errors, temporary_name
 from recsys_lora.types import PositiveInt
 
 BEST, LAST = "best.ckpt", "last.ckpt"
+ARTIFACT = "artifact"
+"""What a checkpoint says it is on the way to, see `BestLast.artifact`."""
 
 
 class BestLast(Checkpoint):
@@ -31,6 +35,13 @@ class BestLast(Checkpoint):
         mode: whether higher (`max`) or lower (`min`) is better; the earlier of two equals stays.
         every_n_steps: write `last.ckpt` also after every so many optimiser steps, where no validation is due; None
             leaves it at validations.
+
+    Attributes:
+        artifact: key of the artifact that the training makes; every checkpoint holds it, so that a run goes on only
+            from one of its own. None where there is none.
+
+    Where SLURM has asked for the job's place (see `recsys_lora.config.signals`), `last.ckpt` is written after the
+    optimiser step at hand and the training ends with `Stopped`.
     """
 
     def __init__(
@@ -48,8 +59,11 @@ class BestLast(Checkpoint):
         self.best_score: float | None = None
         self.best_step: int | None = None
         self.saved_step: int | None = None
+        self.artifact: str | None = None
         self._restored_from: Path | None = None
         self._last_waits = False
+        self._seconds_before = 0.0
+        self._begun = time.monotonic()
 
     @property
     def last_model_path(self) -> str:
@@ -61,14 +75,29 @@ class BestLast(Checkpoint):
         """Path of the best checkpoint; of the last one where nothing was validated; "" before there is one."""
         return str(self.folder / BEST) if self.best_score is not None else self.last_model_path
 
+    @property
+    def seconds(self) -> float:
+        """Wall time of the training up to now, of what it has gone on from included."""
+        return self._seconds_before + time.monotonic() - self._begun
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Begin to count the time."""
+        self._begun = time.monotonic()
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs to go on choosing."""
-        return {"best_score": self.best_score, "best_step": self.best_step, "folder": str(self.folder)}
+        best = {"best_score": self.best_score, "best_step": self.best_step, "folder": str(self.folder)}
+        return {**best, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what was best so far."""
         self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
         self._restored_from = Path(state_dict["folder"])
+        self._seconds_before = state_dict.get("seconds", 0.0)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Say what the checkpoint is on the way to."""
+        checkpoint[ARTIFACT] = self.artifact
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """After a resume, bring the best checkpoint of the former run folder along.
@@ -76,6 +105,7 @@ class BestLast(Checkpoint):
         Raises:
             UserError: it is gone.
         """
+        rearm()
         former, self._restored_from = self._restored_from, None
         if former is None:
             return
@@ -115,23 +145,33 @@ class BestLast(Checkpoint):
             self.best_score, self.best_step = score, trainer.global_step
         self._last_waits = trainer.fit_loop._should_accumulate()
         self._write(trainer, best=improved, last=not self._last_waits)
+        if not self._last_waits and self._must_leave(trainer):
+            raise Stopped(REQUEUE)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write between validations, where that is asked for."""
         step = trainer.global_step
-        wanted = self._last_waits or (self.every_n_steps is not None and step % self.every_n_steps == 0)
-        if not wanted or step == self.saved_step or self._not_training(trainer):
+        if self._not_training(trainer) or _validation_or_epoch_end_due(trainer):
             return
-        if not _validation_or_epoch_end_due(trainer):
+        leaves = self._must_leave(trainer)
+        wanted = leaves or self._last_waits or (self.every_n_steps is not None and step % self.every_n_steps == 0)
+        if wanted and step != self.saved_step:
             self._last_waits = False
             self._write(trainer)
+        if leaves:
+            raise Stopped(REQUEUE)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep what was trained after the last validation, or without any."""
         if not self._not_training(trainer) and trainer.global_step != self.saved_step:
             self._write(trainer)
+
+    @staticmethod
+    def _must_leave(trainer: Trainer) -> bool:
+        """Tell on all processes alike whether one of them has been asked to leave."""
+        return requeues() and bool(trainer.strategy.reduce_boolean_decision(requeue_asked(), all=False))
 
     @staticmethod
     def _not_training(trainer: Trainer) -> bool:

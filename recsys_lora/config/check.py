@@ -20,16 +20,17 @@ from recsys_lora.errors import UserError
 RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
 
-def check(config: Mapping[str, Any]) -> None:
+def check(config: Mapping[str, Any], at: str = "") -> None:
     """Check a resolved config.
 
     Args:
         config: plain containers, interpolations resolved.
+        at: its place, for messages; empty for a whole one.
 
     Raises:
         UserError: the first line names a mismatch; all others follow, separated by semicolons.
     """
-    if found := list(mismatches(config)):
+    if found := list(mismatches(config, at)):
         raise UserError("; ".join(found))
 
 

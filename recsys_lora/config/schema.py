@@ -9,7 +9,7 @@ Rows = PositiveInt | None
 
 PLAIN: dict[str, Any] = {
     "seed": NonNegativeInt,
-    "name": str,
+    "name": str | None,
     "group": str | None,
     "tags": list[str],
     "tasks": list[str] | None,

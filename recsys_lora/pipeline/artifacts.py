@@ -6,6 +6,7 @@ folder that appears whole or not at all, with a `artifact.json` that says what i
 
 import datetime
 import logging
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -92,6 +93,8 @@ class ArtifactStore:
             if found:
                 log.info("%s %s: reused (%s)", stage, label, key)
             else:
+                for left in parent.glob(f".{folder.name}.*.tmp"):  # of a process that was killed while it held the lock
+                    shutil.rmtree(left)
                 with atomic_folder(folder) as temporary:
                     make(temporary)
                     made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from recsys_lora.config.check import check
@@ -17,11 +18,21 @@ def plain(cfg: DictConfig) -> Config:
     Raises:
         UserError: a value has the wrong type, range or choice; all such values are named.
     """
+    if "name" in cfg and cfg.name is None:
+        cfg = cfg.copy()
+        cfg.name = _default_name(cfg)
     config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     assert isinstance(config, dict)
     named: Config = {str(key): value for key, value in config.items()}
     check(named)
     return named
+
+
+def _default_name(cfg: DictConfig) -> str:
+    """Return model-data, and the CF model where the model is built on one."""
+    built_on = cfg.cf.name if get_object(cfg.model["_target_"]).needs_encoder else cfg.model.name
+    parts = [cfg.model.name, cfg.data.name, *([] if built_on == cfg.model.name else [built_on])]
+    return "-".join(parts)
 
 
 WITH_FOLDERS = ("callbacks", "logger", "paths")
@@ -41,7 +52,7 @@ def relocated(config: Config, old: str, new: str) -> Config:
     return {key: moved(value) if key in WITH_FOLDERS else value for key, value in config.items()}
 
 
-def build(node: Config, at: str = "") -> Any:
+def build(node: Any, at: str = "") -> Any:
     """Make the object that a node's `_target_` names.
 
     Args:
@@ -49,11 +60,14 @@ def build(node: Config, at: str = "") -> Any:
         at: the node's place in the config, for messages.
 
     Raises:
-        UserError: what the object's own checks find wrong; the line names the key.
+        UserError: the node is no settings, or what the object's own checks find wrong; the line names the key.
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
+    if not isinstance(node, dict):
+        group = at.replace(".", "/")
+        raise UserError(f"{at}={node}: a group of settings belongs there: choose one of its files by {group}=NAME")
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:

@@ -1,12 +1,18 @@
-"""`python -m recsys_lora.pipeline.member FOLDER`: one more process of the job in FOLDER, started by its first one."""
+"""`python -m recsys_lora.pipeline.member FOLDER`: one more process of the job in FOLDER, started by its first one.
+
+It ends with the first one, however that ends; signals to the whole group are for the first to answer.
+"""
 
 import logging
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from recsys_lora.config.signals import REQUEUE, requeues
 from recsys_lora.pipeline.config import plain
 from recsys_lora.pipeline.job import CONFIG_FILE, run_stages
 from recsys_lora.pipeline.quiet import quiet_libraries
@@ -15,12 +21,21 @@ from recsys_lora.pipeline.team import VARIABLES, joined, own_folder
 
 def main(folder: Path) -> None:
     """Take part in the job of a run's folder, from its resolved config."""
+    for number in (signal.SIGINT, *([REQUEUE] if requeues() else [])):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_first, daemon=True).start()
     logging.basicConfig(level=logging.INFO)
     quiet_libraries()
     config = OmegaConf.load(folder / CONFIG_FILE)
     assert isinstance(config, DictConfig)
     with joined({name: os.environ[name] for name in VARIABLES}) as team:
         run_stages(plain(config), own_folder(Path(team.told(str(folder))), team.rank), team)
+
+
+def _end_with_the_first() -> None:
+    """Wait for the end of standard input, which the first process holds open, and end whatever goes on here."""
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ import torch
 from hydra.utils import get_object
 from torch import Tensor
 
-from recsys_lora.callbacks.checkpoint import BEST, LAST
+from recsys_lora.callbacks.checkpoint import BEST, LAST, BestLast
 from recsys_lora.callbacks.loggers import close
+from recsys_lora.config.signals import requeue_waits
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.files import file_sha256, read_json, write_bytes, write_json
@@ -24,6 +25,7 @@ from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import RunData, assemble, device
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.config import Config, build, relocated
+from recsys_lora.pipeline.own_checkpoint import own_checkpoint
 
 WEIGHTS, RECORD = "trained.ckpt", "training.json"
 DECIDING_CALLBACKS = {"checkpoint", "stop_early"}  # the others watch and write
@@ -94,7 +96,9 @@ def method_stage(
             )
         if "checkpoint" not in config["callbacks"]:
             raise UserError("callbacks.checkpoint is left out: nothing would keep what is trained: leave it in")
-        record = _train(config, module, datamodule, run_folder)
+        key = store.key("method", depends)
+        start = own_checkpoint(run_folder / "checkpoints", key, store.team) or config["ckpt_path"]
+        record = _train(config, module, datamodule, run_folder, key, start)
         kept = LAST if record["best_step"] is None else BEST
         if store.team.leads:
             _keep(run_folder / "checkpoints" / kept, folder / WEIGHTS)
@@ -169,19 +173,25 @@ def _depends(config: Config, module: LLMModule) -> dict[str, Any]:
     }
 
 
-def _train(config: Config, module: LLMModule, datamodule: RunData, run_folder: Path) -> dict[str, Any]:
-    """Fit the module; returns the record of the training."""
+def _train(
+    config: Config, module: LLMModule, datamodule: RunData, run_folder: Path, key: str, start: Path | str | None
+) -> dict[str, Any]:
+    """Fit the module, from the checkpoint `start` on if there is one; returns the record of the training."""
     callbacks = [build(node) for node in config["callbacks"].values() if node]
     loggers = [build(node) for node in config["logger"].values() if node]
     for logger in loggers:
         logger.log_hyperparams(config)
     trainer = build(config["trainer"], "trainer")(callbacks=callbacks, logger=loggers, default_root_dir=run_folder)
     trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-    frozen = sum(parameter.numel() for parameter in module.backbone.parameters() if not parameter.requires_grad)
+    frozen = module.backbone.size
     log.info("%s: %s trained parameters beside %s frozen", module.name, f"{trained:,}", f"{frozen:,}")
+    checkpoint = trainer.checkpoint_callback
+    if isinstance(checkpoint, BestLast):
+        checkpoint.artifact = key
     begun, failed = time.monotonic(), True
     try:
-        trainer.fit(module, datamodule=datamodule, ckpt_path=config["ckpt_path"], weights_only=True)
+        with requeue_waits():
+            trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
         failed = False
     except SystemExit:  # Lightning's answer to an interrupt
         if trainer.interrupted:
@@ -189,9 +199,9 @@ def _train(config: Config, module: LLMModule, datamodule: RunData, run_folder: P
         raise
     finally:
         close(loggers, failed)
-    checkpoint = trainer.checkpoint_callback
+    own = isinstance(checkpoint, BestLast) and start != config["ckpt_path"]
     return {
-        "seconds": round(time.monotonic() - begun, 1),
+        "seconds": round(checkpoint.seconds if own else time.monotonic() - begun, 1),
         "steps": trainer.global_step,
         "rows": len(datamodule.train) if datamodule.train is not None else 0,
         "valid_rows": len(datamodule.valid) if datamodule.valid is not None else 0,

@@ -27,6 +27,7 @@ def quiet_libraries() -> None:
         ".*module\\(s\\) in eval mode.*",
         ".*does not have many workers.*",
         ".*no 'val_dataloader'.*",
+        ".*sync_dist=True.*",  # what is logged at the end of a validation is the same on all processes
     ):
         warnings.filterwarnings("ignore", message=message)
 

@@ -97,9 +97,8 @@ def training_block(method: Method | None) -> dict[str, Any] | None:
         return None
     if method.training:
         return {name: method.training[name] for name in Training.model_fields}
-    frozen = sum(parameter.numel() for parameter in method.module.backbone.parameters())
     nothing = dict.fromkeys(("trained_parameters", "rows", "valid_rows", "steps"), 0)
-    return {**nothing, "frozen_parameters": frozen, "seconds": 0.0, "reused": False}
+    return {**nothing, "frozen_parameters": method.module.backbone.size, "seconds": 0.0, "reused": False}
 
 
 def log_report(config: Config, folder: Path, metrics: Mapping[str, Any]) -> None:

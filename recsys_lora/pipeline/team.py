@@ -122,6 +122,8 @@ def team(trainer: Mapping[str, Any], folder: Path) -> Iterator[Team]:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
 
 
 @contextlib.contextmanager
@@ -157,14 +159,14 @@ def _ranks(rank: int) -> dict[str, str]:
 
 
 def _started(rank: int, meeting: Mapping[str, str], folder: Path, number: int) -> subprocess.Popen[bytes]:
-    """Start another process of this job."""
+    """Start another process of this job, which ends when this one does: its standard input is never written to."""
     place = own_folder(folder, rank)
     place.mkdir(parents=True, exist_ok=True)
     threads = {"OMP_NUM_THREADS": str(_share_of_cores(number))}
     variables = {**os.environ, **threads, **meeting, **_ranks(rank)}
     command = [sys.executable, "-m", "recsys_lora.pipeline.member", str(folder)]
     with (place / LOG).open("wb") as log:
-        return subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        return subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=log, stderr=log)
 
 
 def _met_elsewhere() -> Iterator[tuple[str, str]]:
@@ -212,7 +214,9 @@ def _lost(rank: int, folder: Path) -> str:
 
 
 def _share_of_cores(number: int) -> int:
-    return max(1, (os.cpu_count() or 1) // number)
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    cores = int(given) if given.isdigit() else os.cpu_count() or 1  # of several jobs at once, those of this one
+    return max(1, cores // number)
 
 
 @contextlib.contextmanager

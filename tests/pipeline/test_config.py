@@ -3,7 +3,8 @@
 import pytest
 
 from recsys_lora.errors import UserError, at
-from recsys_lora.pipeline.config import build
+from recsys_lora.pipeline.config import build, plain
+from tests.jobs import composed
 
 TEMPLATE = "recsys_lora.prompts.template.Template"
 
@@ -20,6 +21,11 @@ def test_a_mistake_in_a_nested_node_names_the_whole_way_to_it():
         build(node, "model.tasks.ctr")
 
 
+def test_a_group_given_as_a_value_is_told_how_to_be_chosen():
+    with pytest.raises(UserError, match=r"^data\.split=typo: a group of settings .* by data/split=NAME$"):
+        build("typo", "data.split")
+
+
 def test_a_defect_is_not_dressed_up_as_a_mistake():
     with pytest.raises(Exception, match="ZeroDivisionError") as caught:
         build({"_target_": "operator.truediv", "_args_": [1, 0]}, "model")
@@ -31,3 +37,14 @@ def test_a_block_says_where_its_mistakes_are():
         raise UserError("no such file")
     with pytest.raises(KeyError), at("data.items"):
         raise KeyError("x")
+
+
+@pytest.mark.parametrize(
+    ("model", "name"), [("cora", "cora-ml_100k-din"), ("tallrec", "tallrec-ml_100k"), ("mf", "mf-ml_100k")]
+)
+def test_a_run_is_called_by_the_models_it_has(model, name):
+    config = plain(
+        composed(f"model={model}", "data=ml_100k", "cf=" + ("mf" if model == "mf" else "din"), "logger=wandb")
+    )
+    assert config["name"] == config["logger"]["wandb"]["name"] == name
+    assert plain(composed(f"model={model}", "name=mine"))["name"] == "mine"

@@ -7,17 +7,9 @@ from omegaconf import OmegaConf
 from recsys_lora.errors import UserError
 from recsys_lora.pipeline.config import plain
 from recsys_lora.pipeline.job import execute
-from tests.jobs import NO_METHOD, composed, own_tables, run, write_tables
+from tests.jobs import NO_METHOD, composed, run
 
 TALLREC = (*NO_METHOD, "model=tallrec", "model.batch_rows=8", "evaluation.zero_shot=false")
-
-
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tables")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
-        yield write_tables(folder, *own_tables())
 
 
 def twice(folder, tables, *overrides: str, first: tuple[str, ...] = ()):

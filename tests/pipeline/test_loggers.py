@@ -6,30 +6,19 @@ import pytest
 
 from recsys_lora.report.flat import flat_metrics, tables
 from recsys_lora.report.metrics_json import read_metrics
-from tests.callbacks.test_loggers import wandb_records
-from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, own_tables, run, write_tables
+from tests.callbacks.test_loggers import ended_records
+from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, run
 
+pytest.importorskip("wandb")
 OFFLINE = ("logger=wandb", "logger.wandb.mode=offline", "group=everything")
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    pytest.importorskip("wandb")
-    folder = tmp_path_factory.mktemp("wandb")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
-        yield folder, write_tables(folder, *own_tables())
 
 
 def written(folder):
     """Return what W&B's files of a run hold: its summary, config keys, group, id, and the tables' files."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
     summary, config, runs = {}, set(), []
     files = sorted(folder.glob("wandb/offline-run-*/*.wandb"))
     for file in files:
-        for payload in wandb_records(file):
-            record = Record.FromString(payload)
+        for record in ended_records(file):
             if record.HasField("run"):
                 runs.append((record.run.run_id, record.run.run_group))
                 config |= {item.key for item in record.run.config.update}

@@ -6,6 +6,7 @@ import sys
 
 import polars as pl
 import pytest
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from recsys_lora.errors import UserError
@@ -15,6 +16,7 @@ from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, own_tables, run, write_tab
 pytestmark = pytest.mark.slow
 SAME = ("model.dropout=0", "model.generator.dropout=0", "data.train_rows=21", "data.valid_rows=23", "data.test_rows=37")
 TWO = ("trainer=ddp_sim",)
+THREE = (*TWO, "trainer.devices=3")
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +31,10 @@ def predictions(folder, name="predictions"):
     return pl.read_parquet(folder / f"{name}.parquet").sort("user_id", "item_id")
 
 
-def test_training_and_scoring_are_those_of_one_process(tables, tmp_path):
+@pytest.mark.parametrize("processes", [TWO, THREE], ids=["two", "three"])
+def test_training_and_scoring_are_those_of_one_process(tables, tmp_path, processes):
     alone = run(tmp_path / "one", *SMALL, *SAME, *tables)
-    together = run(tmp_path / "two", *SMALL, *SAME, *TWO, *tables)
+    together = run(tmp_path / "two", *SMALL, *SAME, *processes, *tables)
     assert together.method.key != alone.method.key
     one, two = predictions(tmp_path / "one"), predictions(tmp_path / "two")
     assert len(two) == 37
@@ -42,6 +45,42 @@ def test_training_and_scoring_are_those_of_one_process(tables, tmp_path):
     assert together.metrics["valid"]["auc"] == pytest.approx(alone.metrics["valid"]["auc"], abs=1e-4)
     assert not list((tmp_path / "two").glob("process*"))
     assert len((tmp_path / "two" / "metrics.csv").read_text().splitlines()) > 1
+
+
+def test_three_processes_score_what_is_not_trained_as_one_does(tables, tmp_path):
+    zero_shot = (*NO_METHOD, "model=zero_shot", *SAME[2:])
+    alone = run(tmp_path / "one", *zero_shot, *tables)
+    together = run(tmp_path / "three", *zero_shot, *THREE, *tables)
+    one, three = predictions(tmp_path / "one"), predictions(tmp_path / "three")
+    assert len(three) == 37
+    assert one.drop("score").equals(three.drop("score"))
+    assert (one["score"] - three["score"]).abs().max() < 1e-6
+    for part in ("auc", "log_loss"):
+        assert together.metrics["test"][part] == pytest.approx(alone.metrics["test"][part], abs=1e-6)
+
+
+def test_checkpointed_blocks_accumulation_and_mixed_tasks_are_those_of_one_process(tables, tmp_path):
+    """No parameter is reduced twice or waited for in vain, whatever halves and tasks a share of a batch has."""
+    more = ("llm.gradient_checkpointing=true", "trainer.accumulate_grad_batches=2", "model.dropout=0")
+    tasks = (*SMALL_TASKS, "tasks=[ctr,rating]", "data.train_rows=24", *more)
+    alone = run(tmp_path / "one", *tasks, *tables)
+    together = run(tmp_path / "three", *tasks, *THREE, *tables)
+    assert together.method.training["steps"] == alone.method.training["steps"] > 1
+    state, expected = together.method.module.state_dict(), alone.method.module.state_dict()
+    trained = [name for name, part in alone.method.module.named_parameters() if part.requires_grad]
+    assert trained
+    for name in trained:
+        torch.testing.assert_close(state[name], expected[name], rtol=0, atol=1e-4)
+    assert together.method.training["best_valid"] == pytest.approx(alone.method.training["best_valid"], abs=1e-4)
+
+
+def test_checkpointed_generated_weights_with_accumulation_are_those_of_one_process(tables, tmp_path):
+    more = ("llm.gradient_checkpointing=true", "trainer.accumulate_grad_batches=2")
+    alone = run(tmp_path / "one", *SMALL, *SAME, *more, *tables)
+    together = run(tmp_path / "two", *SMALL, *SAME, *more, *TWO, *tables)
+    one, two = predictions(tmp_path / "one"), predictions(tmp_path / "two")
+    assert (one["score"] - two["score"]).abs().max() < 1e-4
+    assert together.metrics["valid"]["auc"] == pytest.approx(alone.metrics["valid"]["auc"], abs=1e-4)
 
 
 def test_a_finished_job_is_found_by_all_processes(tables, tmp_path):

@@ -5,17 +5,9 @@ import pytest
 
 from recsys_lora.config.location import options
 from recsys_lora.report.metrics_json import read_metrics
-from tests.jobs import NO_METHOD, own_tables, run, write_tables
+from tests.jobs import NO_METHOD, run
 
-COLLABORATIVE = ("collm", "cora", "binllm", "person_prompt")
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rows")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
-        yield folder, write_tables(folder, *own_tables())
+COLLABORATIVE = ("collm", "cora", "binllm", "person_prompt", "graphlora")
 
 
 @pytest.mark.parametrize("row", options("row"))

@@ -1,0 +1,41 @@
+"""The checkpoint from which a stopped run goes on: the last one in its folder, if it is of the same training."""
+
+import logging
+import pickle
+from pathlib import Path
+
+import torch
+
+from recsys_lora.callbacks.checkpoint import ARTIFACT, LAST
+from recsys_lora.pipeline.team import Team
+
+log = logging.getLogger(__name__)
+
+
+def own_checkpoint(folder: Path, key: str, team: Team) -> Path | None:
+    """Return the last checkpoint of a run's folder, the same on all processes of the job; None where there is none.
+
+    Args:
+        folder: of the run's checkpoints. The first process looks into its own; the others have to see that path, too.
+        key: of the artifact that the training is to make; a checkpoint on the way to another one is not taken.
+        team: this process's place among those of the job.
+    """
+    return team.told(_found(folder, key) if team.leads else None)
+
+
+def _found(folder: Path, key: str) -> Path | None:
+    for left in folder.glob(".*.tmp"):  # of a process that was killed while it wrote; the folder's lock says it is gone
+        left.unlink()
+    path = folder / LAST
+    if not path.is_file():
+        return None
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        log.warning("%s: cannot be read (%s): training starts anew", path, str(error).splitlines()[0])
+        return None
+    if checkpoint.get(ARTIFACT) != key:
+        log.info("%s: of another training: this one starts anew", path)
+        return None
+    log.info("training goes on from step %d of %s", checkpoint["global_step"], path)
+    return path
