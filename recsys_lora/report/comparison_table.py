@@ -1,7 +1,5 @@
 """The forms of a comparison's table: terminal, Markdown, CSV and LaTeX."""
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -10,6 +8,7 @@ from rich.text import Text
 
 from recsys_lora.report.comparison_cells import Group, against_lines, lines, notes, title
 from recsys_lora.report.comparison_schema import Comparison, Number, Row, Whose
+from recsys_lora.report.table import csv_text
 
 PARTS: dict[Group, str] = {"metrics": "", "published": "published numbers", "cost": "cost"}
 WHOSE: tuple[Whose, ...] = get_args(Whose)
@@ -96,13 +95,7 @@ def _latex(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
 
 def as_csv(comparison: Comparison) -> str:
     """Return one line a row with every number in full; what does not exist is empty."""
-    rows = [_flat(row) for row in comparison.rows]
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text([_flat(row) for row in comparison.rows])
 
 
 def _flat(row: Row) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """The end of a multirun: one table over its jobs, on the terminal and as `sweep.csv` and `sweep.md` in its folder."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,13 +115,9 @@ def main_metrics(job: Job) -> dict[str, Mapping[str, Any]]:
 
 def as_csv(jobs: Sequence[Job]) -> str:
     """Return one line a job: all overrides, and every metric of the method on all, warm and cold rows."""
-    rows = [{"job": job.number, **job.overrides, **_every_metric(job)} for job in jobs]
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    from recsys_lora.report.table import csv_text
+
+    return csv_text([{"job": job.number, **job.overrides, **_every_metric(job)} for job in jobs])
 
 
 def _every_metric(job: Job) -> dict[str, Any]:

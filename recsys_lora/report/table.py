@@ -1,5 +1,7 @@
 """The table at the end of a run: every line scored on the same rows, for the terminal and for the run folder."""
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +18,16 @@ def cell(block: Block, metric: str) -> str:
         return DASH
     interval = block.get("intervals", {}).get(metric)
     return number(value) + (f" [{number(interval[0], 3)}, {number(interval[1], 3)}]" if interval else "")
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV under the keys of all of them; what a row does not have is empty."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def number(value: float, digits: int = 4) -> str:

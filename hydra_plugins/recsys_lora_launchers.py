@@ -1,0 +1,76 @@
+"""Where Hydra looks for launchers, which start the jobs of a multirun; what they do is in `recsys_lora.launching`."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+
+class _ProcessLauncher(Launcher):
+    """Runs every job in a process of its own, started afresh from the job's composed config.
+
+    Args:
+        settings: the knobs of conf/hydra/launcher, checked when the jobs are started.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = {
+            name: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+            for name, value in settings.items()
+        }
+        self.hydra_context: HydraContext | None = None
+        self.task_function: TaskFunction | None = None
+        self.config: DictConfig | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what Hydra gives a launcher before the first job."""
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run the jobs; return when the last of them has ended.
+
+        Args:
+            job_overrides: of each job.
+            initial_job_idx: the number of the first.
+
+        Returns:
+            A result for each job, its value why it failed; None where it did not.
+
+        Raises:
+            UserError: a knob of the launcher has a wrong value.
+        """
+        from recsys_lora.launching.job import compose_jobs, returned
+
+        assert self.hydra_context is not None
+        assert self.task_function is not None
+        assert self.config is not None
+        jobs = compose_jobs(self.hydra_context, self.task_function, self.config, job_overrides, initial_job_idx)
+        return [returned(job, reason) for job, reason in zip(jobs, self.run(jobs), strict=True)]
+
+    @abstractmethod
+    def run(self, jobs: Sequence[Any]) -> list[str | None]:
+        """Run the jobs; return why each failed, None where it did not."""
+
+
+class LocalLauncher(_ProcessLauncher):
+    """Several jobs at once on this machine."""
+
+    def run(self, jobs: Sequence[Any]) -> list[str | None]:
+        """Run the jobs as processes of this machine."""
+        from recsys_lora.launching.local import run_side_by_side
+
+        return run_side_by_side(jobs, self.settings)
+
+
+class SlurmLauncher(_ProcessLauncher):
+    """Jobs of an array on a SLURM cluster."""
+
+    def run(self, jobs: Sequence[Any]) -> list[str | None]:
+        """Submit the jobs and wait for them."""
+        from recsys_lora.launching.slurm import run_as_array
+
+        return run_as_array(jobs, self.settings)
