@@ -1,0 +1,127 @@
+"""What a search leaves: a table of its trials, a plot of what mattered, the best as an experiment to run."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from hydra import compose
+from omegaconf import DictConfig, OmegaConf
+from optuna.trial import TrialState
+
+from recsys_lora.config.location import GROUPS
+from recsys_lora.files import write_bytes, write_text
+from recsys_lora.report.table import csv_text
+from recsys_lora.search.plot import png
+from recsys_lora.search.settings import SearchSettings
+from recsys_lora.search.space import Space, chosen
+from recsys_lora.search.study import ERROR, state_of
+
+TABLE_FILE, PLOT_FILE, CONF = "trials.csv", "search.png", "conf"
+COMBINING = ("row", "experiment", "ablation", "hparams_search", "debug", "paths")
+"""Groups whose choice is a set of other choices and values, which the experiment names instead."""
+OF_A_RUN = ("paths", "search", "test", "group", "resume")
+"""Parts of the config that the experiment leaves to whoever runs it."""
+log = logging.getLogger(__name__)
+
+
+def publish(
+    study: optuna.Study,
+    settings: SearchSettings,
+    base: DictConfig,
+    space: Space,
+    choices: Mapping[str, Any],
+    folder: Path,
+) -> None:
+    """Write the table and, once a trial has finished, the plot and the experiment; say where.
+
+    Args:
+        study: with its trials.
+        settings: of the search.
+        base: the config that the trials share.
+        space: what varies.
+        choices: what was chosen of each config group.
+        folder: the study's.
+    """
+    write_text(folder / TABLE_FILE, as_csv(study))
+    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        return
+    write_bytes(folder / PLOT_FILE, png(study, settings.metric))
+    best = study.best_trial
+    values = {key: entry.suggest(optuna.trial.FixedTrial(best.params), key) for key, entry in space.items()}
+    path = folder / CONF / "experiment" / f"{settings.study}.yaml"
+    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    command = f"python -m recsys_lora.run --config-dir {shown / CONF} experiment={settings.study}"
+    notes = [_origin(study, settings), f"  {command}"]
+    write_text(path, experiment(chosen(base, values), choices, notes))
+    log.info("best: trial-%d, %s %.4f", best.number, settings.metric, study.best_value)
+    log.info("%s and %s are in %s; with test rows:\n  %s", TABLE_FILE, PLOT_FILE, shown, command)
+
+
+def as_csv(study: optuna.Study) -> str:
+    """Return one line a trial: state, value, seconds, validations, what it tried, why it failed."""
+    rows = []
+    for trial in study.trials:
+        seconds = round(trial.duration.total_seconds(), 1) if trial.duration else ""
+        state = state_of(study, trial)
+        row = {"trial": trial.number, "state": state, "value": trial.value, "seconds": seconds}
+        row["validations"] = len(trial.intermediate_values)
+        rows.append(row | trial.params | {"error": trial.user_attrs.get(ERROR, "")})
+    return csv_text(rows)
+
+
+def experiment(cfg: DictConfig, choices: Mapping[str, Any], notes: list[str]) -> str:
+    """Return a yaml of the group `experiment` that composes to a config.
+
+    Args:
+        cfg: the config, interpolations as they stand.
+        choices: what was chosen of each config group.
+        notes: lines to open with, without their `#`.
+    """
+    main = {group: choices[group] for group in GROUPS if choices.get(group) is not None and group not in COMBINING}
+    composed = compose("config", [f"{group}={_written(choice)}" for group, choice in main.items()], True)
+    there = composed.hydra.runtime.choices
+    inner = {
+        key: choice
+        for key, choice in choices.items()
+        if key in there and there[key] != choice and key not in COMBINING and not key.startswith("hydra/")
+    }
+    inner.pop("tuned", None)  # follows from data and cf
+    if inner:
+        composed = compose("config", [f"{key}={_written(choice)}" for key, choice in {**main, **inner}.items()])
+    values = difference(_container(cfg), _container(composed))
+    defaults = [{f"override /{key}": choice} for key, choice in {**main, **inner}.items()]
+    head = "".join(f"# {note}\n" for note in ("@package _global_", *notes))
+    return head + OmegaConf.to_yaml(OmegaConf.create({"defaults": defaults, **values}))
+
+
+def difference(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what has to be merged into `there` to make `wanted`; what `wanted` does not have becomes null."""
+    found: dict[str, Any] = {}
+    for key, value in wanted.items():
+        if isinstance(value, dict) and isinstance(there.get(key), dict):
+            if inner := difference(value, there[key]):
+                found[key] = inner
+        elif key not in there or there[key] != value:
+            found[key] = value
+    return found | {key: None for key in there if key not in wanted}
+
+
+def _origin(study: optuna.Study, settings: SearchSettings) -> str:
+    states = [state_of(study, trial) for trial in study.trials]
+    counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    return (
+        f"The best of the study {settings.study}: trial-{study.best_trial.number}, {settings.metric}"
+        f" {study.best_value:.6f} (validation; trials: {counted})."
+    )
+
+
+def _container(cfg: DictConfig) -> dict[str, Any]:
+    made = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(made, dict)
+    return {str(key): value for key, value in made.items() if key not in (*OF_A_RUN, "hydra")}
+
+
+def _written(choice: Any) -> str:
+    return f"[{','.join(choice)}]" if OmegaConf.is_list(choice) else str(choice)

@@ -1,0 +1,40 @@
+"""What a search is told: how many trials, by which number, and who proposes and ends them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from recsys_lora.types import NonNegativeInt, PositiveInt
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """The node `search` of the config.
+
+    Attributes:
+        study: its name, and that of its folder and its experiment; trials of one name are of one study.
+        trials: how many are finished, pruned or failed when the search ends.
+        metric: the validation number to get better; of a method, the one its checkpoint is chosen by.
+        direction: which way is better.
+        sampler: tpe learns from earlier trials (Bergstra et al., Algorithms for Hyper-Parameter Optimization, NeurIPS
+            2011); random does not.
+        pruner: median ends a trial whose best validation so far is worse than the median of the others at the same
+            validation (Golovin et al., Google Vizier, KDD 2017, section 3.2.2); none lets all go on.
+        startup_trials: so many trials are drawn at random before tpe learns from them, and finish before one is pruned.
+        warmup_validations: so many validations of a trial pass before it may be pruned.
+        max_failures: so many failed trials in a row end the search.
+        seed: decides the draws.
+        space: config keys, nested or dotted, each with a list of choices or `{low, high, log, step}`.
+    """
+
+    study: str
+    trials: PositiveInt
+    metric: str
+    direction: Literal["maximize", "minimize"]
+    sampler: Literal["tpe", "random"]
+    pruner: Literal["median", "none"]
+    startup_trials: NonNegativeInt
+    warmup_validations: NonNegativeInt
+    max_failures: PositiveInt
+    seed: NonNegativeInt
+    space: Mapping[str, Any]

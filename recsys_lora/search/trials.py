@@ -1,0 +1,208 @@
+"""A search: trial after trial is a run of its own with test=false, judged by its best validation."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf, open_dict
+from optuna.trial import TrialState
+
+from recsys_lora.callbacks.trial import reporting
+from recsys_lora.errors import UserError
+from recsys_lora.pipeline.config import Config, build, plain
+from recsys_lora.pipeline.job import Outcome, execute
+from recsys_lora.search.result import publish
+from recsys_lora.search.settings import SearchSettings
+from recsys_lora.search.space import Space, check_space, chosen, read_space
+from recsys_lora.search.study import ERROR, ended, open_study, state_of, trial_folder, write_record
+
+CF_METRIC = "valid/auc"
+WITHOUT_EFFECT = ("search", "paths", "test", "group", "name", "tags", "stage", "logger", "evaluation", "resume")
+"""Parts of the config that no trial's value depends on."""
+log = logging.getLogger(__name__)
+
+
+def run_search(cfg: DictConfig) -> None:
+    """Search as one composed config says, in the folder that Hydra made for it."""
+    from hydra.core.hydra_config import HydraConfig
+
+    runtime = HydraConfig.get().runtime
+    search(cfg, Path(runtime.output_dir), {str(key): choice for key, choice in runtime.choices.items()})
+
+
+def search(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> optuna.Study:
+    """Run the trials that are missing, and write what they say: table, plot, the best as an experiment.
+
+    Args:
+        cfg: the composed config, with its node `search`.
+        folder: the study's.
+        choices: what was chosen of each config group, as Hydra records it.
+
+    Raises:
+        UserError: the search makes no sense, its folder holds another, or too many trials in a row failed.
+    """
+    config = plain(cfg)
+    settings: SearchSettings = build(config["search"], "search")
+    space = read_space(settings.space)
+    base = cfg.copy()
+    with open_dict(base):
+        del base["search"]
+        base.test, base.paths.run = False, str(folder)
+        base.group = base.group or settings.study
+    _check(config, settings)
+    check_space(base, space)
+    study = open_study(folder, settings, dict(_shared(base, settings, space)))
+    trials = _Trials(study, settings, base, space, folder)
+    try:
+        trials.run()
+    finally:
+        publish(study, settings, base, space, choices, folder)
+    return study
+
+
+@dataclass(frozen=True)
+class _Trials:
+    """The trials of one command."""
+
+    study: optuna.Study
+    settings: SearchSettings
+    base: DictConfig
+    space: Space
+    folder: Path
+
+    def run(self) -> None:
+        """Run what is missing.
+
+        Raises:
+            UserError: too many in a row failed.
+        """
+        in_a_row = 0
+        while (done := ended(self.study)) < self.settings.trials:
+            log.info("trial %d of %d", done + 1, self.settings.trials)
+            reason = self._one(self.study.ask())
+            in_a_row = in_a_row + 1 if reason else 0
+            if in_a_row == self.settings.max_failures:
+                raise UserError(f"search: {in_a_row} trials in a row failed, the last with: {reason}")
+
+    def _one(self, trial: optuna.Trial) -> str | None:
+        """Run one trial; returns why it failed, one line, or None where it did not."""
+        state, value, reason = TrialState.FAIL, None, None
+        folder = trial_folder(self.folder, trial.number)
+        try:
+            config = self._config(trial, folder)
+            with reporting(trial):
+                value = _objective(execute(config, folder))
+            state = TrialState.COMPLETE
+        except optuna.TrialPruned:
+            state = TrialState.PRUNED
+        except UserError as error:
+            reason = str(error)
+        except Exception as error:  # whatever it is, the other trials go on
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            log.debug("trial %d", trial.number, exc_info=error)
+        if reason:
+            trial.set_user_attr(ERROR, reason)
+        self.study.tell(trial, value, state)
+        write_record(self.study, self.folder, trial.number)
+        self._say(trial.number)
+        return reason
+
+    def _config(self, trial: optuna.Trial, folder: Path) -> Config:
+        """Return the config of a trial's run."""
+        values = {key: entry.suggest(trial, key) for key, entry in self.space.items()}
+        log.info("trial-%d: %s", trial.number, " ".join(f"{key}={_shown(value)}" for key, value in values.items()))
+        made = chosen(self.base, values)
+        with open_dict(made):
+            made.paths.run = str(folder)
+        config = plain(made)
+        if _is_method(config):
+            config["callbacks"]["trial"] = {
+                "_target_": "recsys_lora.callbacks.trial.ReportTrial",
+                "monitor": self.settings.metric,
+                "method": config["model"]["name"],
+            }
+        return config
+
+    def _say(self, number: int) -> None:
+        trial = self.study.trials[number]
+        state = state_of(self.study, trial)
+        if state == "failed":
+            log.warning("trial-%d failed: %s", number, trial.user_attrs[ERROR])
+            return
+        log.info("trial-%d %s: %s %.4f", number, state, self.settings.metric, trial.value)
+
+
+def _objective(outcome: Outcome) -> float:
+    """Return the best validation of a run.
+
+    Raises:
+        UserError: there was none.
+    """
+    if outcome.method is None:
+        assert outcome.collaborative is not None
+        return outcome.collaborative.best["valid_auc"]
+    if not outcome.method.training:
+        raise UserError(f"model={outcome.method.module.name}: nothing of it is trained: there is nothing to search")
+    best = outcome.method.training["best_valid"]
+    if best is None:
+        raise UserError("the training ended before its first validation: lower trainer.val_check_interval")
+    return float(best)
+
+
+def _check(config: Config, settings: SearchSettings) -> None:
+    """Refuse a search whose number would not be that of the weights which a run tests.
+
+    Raises:
+        UserError: names the key to mend.
+    """
+    if not config["train"] or config["ckpt_path"]:
+        raise UserError("train=false and ckpt_path: a search trains each trial from its start: leave them out")
+    if not _is_method(config):
+        if settings.pruner != "none":
+            raise UserError(
+                f"search.pruner={settings.pruner}: fits of CF models are not pruned: set search.pruner=none"
+            )
+        monitor, mode, place = CF_METRIC, "max", "a CF model"
+    elif "checkpoint" not in config["callbacks"]:
+        raise UserError("callbacks.checkpoint is left out: it chooses by validation: leave it in")
+    else:
+        node = config["callbacks"]["checkpoint"]
+        monitor, mode, place = node["monitor"], node.get("mode", "max"), "callbacks.checkpoint.monitor"
+    if settings.metric != monitor:
+        raise UserError(f"search.metric={settings.metric}: weights are chosen by {monitor} ({place}): search by it")
+    if settings.direction[:3] != mode:
+        raise UserError(f"search.direction={settings.direction}: of {monitor} the {mode}imum is the best: set that")
+
+
+def _is_method(config: Config) -> bool:
+    return bool(get_object(config["model"]["_target_"]).needs_backbone)
+
+
+def _shared(base: DictConfig, settings: SearchSettings, space: Space) -> Iterator[tuple[str, str]]:
+    """Yield what all trials have in common, by config key; interpolations as they stand."""
+    yield "search.metric", settings.metric
+    for key, entry in space.items():
+        yield f"search.space.{key}", str(entry)
+    container = OmegaConf.to_container(base, resolve=False)
+    assert isinstance(container, dict)
+    parts = {key: node for key, node in container.items() if key not in WITHOUT_EFFECT}
+    for key, value in _leaves(parts):
+        if key not in space:
+            yield key, str(value)
+
+
+def _leaves(node: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in node.items():
+        key = f"{at}.{name}" if at else str(name)
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, key)
+        else:
+            yield key, value
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
