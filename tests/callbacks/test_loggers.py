@@ -83,10 +83,21 @@ def wandb_records(path):
             parts = b""
 
 
-def test_wandb_offline_writes_a_run_that_goes_on_after_a_resume(tmp_path):
-    wandb = pytest.importorskip("wandb")
+def ended_records(file):
+    """Return the records of a run, once the last is there: W&B's own process writes on when the run has finished."""
     from wandb.proto.wandb_internal_pb2 import Record
 
+    give_up = time.monotonic() + 120
+    while True:
+        records = [Record.FromString(payload) for payload in wandb_records(file)]
+        if any(record.HasField("exit") for record in records):
+            return records
+        assert time.monotonic() < give_up, f"{file} has no end"
+        time.sleep(0.1)
+
+
+def test_wandb_offline_writes_a_run_that_goes_on_after_a_resume(tmp_path):
+    wandb = pytest.importorskip("wandb")
     ids = set()
     for _ in range(2):
         log = loggers.wandb(tmp_path, mode="offline", name="a run", tags=["x"], group="g")
@@ -99,12 +110,7 @@ def test_wandb_offline_writes_a_run_that_goes_on_after_a_resume(tmp_path):
 
     files = list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
     assert len(files) == 2
-    deadline = time.monotonic() + 60  # wandb's own process writes the last records after `finish` has returned
-    while True:
-        records = [Record.FromString(payload) for path in files for payload in wandb_records(path)]
-        if sum(record.HasField("exit") for record in records) == 2 or time.monotonic() > deadline:
-            break
-        time.sleep(0.2)
+    records = [record for path in files for record in ended_records(path)]
     started = [record.run for record in records if record.HasField("run")]
     assert {(run.run_id, run.display_name, run.run_group, tuple(run.tags)) for run in started} == {
         (ids.pop(), "a run", "g", ("x",))

@@ -1,0 +1,139 @@
+"""A saved workspace view in W&B: panels for what a set of runs has logged, grouped by method.
+
+Names come from the runs' own records (metrics.json and metrics.csv), so no panel stays empty.
+"""
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recsys_lora.errors import UserError
+from recsys_lora.report.flat import flat_metrics
+from recsys_lora.report.metrics_json import read_metrics
+from recsys_lora.report.runs import find_runs
+
+METHOD = "model.name"
+"""The config key by which runs are grouped."""
+COUNTS = ("rows", "uauc_users")
+PINNED = ("auc", "uauc", "warm_auc", "cold_auc")
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What runs have logged.
+
+    Attributes:
+        numbers: names of final numbers, as `test/auc`, in the order of the first run that has them.
+        curves: names of curves, as `valid/auc`.
+    """
+
+    numbers: tuple[str, ...]
+    curves: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PanelPlan:
+    """One panel.
+
+    Attributes:
+        kind: bar (the runs' final numbers), line (a curve) or scatter (two final numbers of each run).
+        metrics: its names; of scatter x and y.
+    """
+
+    kind: str
+    metrics: tuple[str, ...]
+
+
+def read_logged(paths: Sequence[Path]) -> Logged:
+    """Return what the runs in folders have logged.
+
+    Raises:
+        UserError: no run is there, or none has been tested.
+    """
+    numbers: dict[str, None] = {}
+    curves: dict[str, None] = {}
+    for folder in find_runs(paths):
+        if (folder / "metrics.json").is_file():
+            found = flat_metrics(read_metrics(folder / "metrics.json"))
+            numbers |= dict.fromkeys(f"test/{name}" for name, value in found.items() if value is not None)
+        if (folder / "metrics.csv").is_file():
+            with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+                columns = csv.DictReader(file).fieldnames or []
+            curves |= dict.fromkeys(name for name in columns if "/" in name)
+    if not numbers:
+        raise UserError(f"{paths[0]}: none of its runs has been tested (no metrics.json): run them first")
+    return Logged(tuple(numbers), tuple(curves))
+
+
+def plan(logged: Logged) -> dict[str, list[PanelPlan]]:
+    """Return the panels of each section: final numbers on all, warm and cold rows, curves, cost."""
+    measures = [name for name in logged.numbers if _leaf(name) not in COUNTS and not _seconds(name)]
+    parts: dict[str, Callable[[str], bool]] = {
+        "Test": lambda name: not _leaf(name, whole=True).startswith(("warm_", "cold_")),
+        "Warm rows": lambda name: _leaf(name, whole=True).startswith("warm_"),
+        "Cold rows": lambda name: _leaf(name, whole=True).startswith("cold_"),
+    }
+    sections = {
+        title: [PanelPlan("bar", (name,)) for name in measures if belongs(name)] for title, belongs in parts.items()
+    }
+    for title, prefix in (("Validation", "valid/"), ("Training", "train/")):
+        sections[title] = [PanelPlan("line", (name,)) for name in sorted(logged.curves) if name.startswith(prefix)]
+    seconds = [name for name in logged.numbers if _seconds(name)]
+    best = next((name for name in measures if _leaf(name) == "auc"), measures[0])
+    against = [PanelPlan("scatter", (name, best)) for name in seconds if name == "test/seconds/method"]
+    sections["Cost"] = [*(PanelPlan("bar", (name,)) for name in seconds), *against]
+    return {title: panels for title, panels in sections.items() if panels}
+
+
+def build_workspace(logged: Logged, entity: str, project: str, name: str, group: str | None) -> Any:
+    """Return W&B's workspace object, not saved yet.
+
+    Args:
+        logged: what the panels show.
+        entity: user or team.
+        project: where the runs are.
+        name: what the view is called.
+        group: the runs that it shows; None: all of the project.
+    """
+    from wandb_workspaces import expr, workspaces
+
+    sections = [
+        workspaces.Section(name=title, panels=[_panel(panel) for panel in panels], is_open=title != "Training")
+        for title, panels in plan(logged).items()
+    ]
+    pinned = [f"summary:test/{metric}" for metric in PINNED if f"test/{metric}" in logged.numbers]
+    runs = workspaces.RunsetSettings(
+        filters=[expr.Metric("Group") == group] if group else [],
+        groupby=[expr.Config(METHOD)],
+        pinned_columns=[*pinned, "config:data.name", "config:cf.name", "config:seed"],
+    )
+    return workspaces.Workspace(entity=entity, project=project, name=name, sections=sections, runset_settings=runs)
+
+
+def as_json(workspace: Any) -> str:
+    """Return what W&B is sent for a view, as JSON."""
+    text: str = workspace._to_model().spec.model_dump_json(by_alias=True, exclude_none=True, indent=2)
+    return text + "\n"
+
+
+def _panel(panel: PanelPlan) -> Any:
+    from wandb_workspaces.reports import v2
+
+    if panel.kind == "line":
+        return v2.LinePlot(title=panel.metrics[0], y=list(panel.metrics))
+    if panel.kind == "scatter":
+        x, y = (v2.SummaryMetric(metric) for metric in panel.metrics)
+        return v2.ScatterPlot(title=f"{panel.metrics[1]} against {panel.metrics[0]}", x=x, y=y)
+    return v2.BarPlot(title=panel.metrics[0], metrics=list(panel.metrics), groupby=v2.Config(METHOD))
+
+
+def _leaf(name: str, whole: bool = False) -> str:
+    """Return a metric's own name: of test/ctr/warm_auc it is auc, or as a whole warm_auc."""
+    leaf = name.rpartition("/")[2]
+    return leaf if whole else leaf.removeprefix("warm_").removeprefix("cold_")
+
+
+def _seconds(name: str) -> bool:
+    return name.startswith("test/seconds/")
