@@ -1,3 +1,18 @@
 """Collaborative signal for language models: CoRA, CKF and their peers on one shared frame."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recsys_lora.api import compose, run_config
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "compose", "run_config"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the Python face when it is first asked for, so that `import recsys_lora` costs next to nothing."""
+    if name not in ("compose", "run_config"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from recsys_lora import api
+
+    return getattr(api, name)

@@ -1,0 +1,216 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Reading a sweep
+#
+# A sweep is the same command with several values for some overrides. It leaves one folder a job and one file for all
+# of them, `sweep.csv`. This notebook runs a small ablation of CoRA, makes a table and plots of it, and reads the same
+# numbers from the files that Weights & Biases wrote offline.
+#
+# **The numbers mean nothing here:** the data are made, and the language model is tiny and has random weights. The way
+# to read them is the same for a real sweep: put its folder in place of `sweep` below.
+
+# %%
+BUDGET, LLM = "smoke", "tiny"  # the real model: "demo", "smollm2_135m" (fetches 270 MB; takes an hour or two)
+
+# %%
+import json
+import subprocess
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import polars as pl
+from helpers import film_club, wandb_records, work_folder
+
+work = work_folder()
+club = film_club()
+club.interactions.write_csv(work / "ratings.csv")
+club.items.write_csv(work / "films.csv")
+
+# %% [markdown]
+# ## 1. Run it
+#
+# Two ways to make the weights (the paper's queries, and one linear map) and three seeds: six jobs one after the other.
+# The collaborative model is fitted once for each seed. `logger=wandb logger.wandb.mode=offline` needs no account: it
+# writes files beside each job. `stage.force=[method]` trains anew even where a trained method is cached, so that every
+# job has a curve.
+
+# %%
+overrides = [
+    "model=cora",
+    "model.generator.kind=queries,direct",
+    "seed=1,2,3",
+    "cf=mf",
+    f"llm={LLM}",
+    f"budget={BUDGET}",
+    "data=table",
+    "data.name=films",
+    "data.interactions=ratings.csv",
+    "data.items=films.csv",
+    "data.wording.item=film",
+    "data.wording.items=films",
+    "logger=wandb",
+    "logger.wandb.mode=offline",
+    "stage.force=[method]",
+    "hydra.sweep.dir=sweep",
+]
+if BUDGET == "smoke":
+    overrides += ["data.train_rows=240", "data.valid_rows=100", "data.test_rows=200", "trainer.max_epochs=3"]
+    overrides += ["cf.trainer.max_epochs=20", "model.optimizer.lr=0.003", "evaluation.zero_shot=false"]
+    overrides += ["evaluation.shuffled_rows=0", "evaluation.draws=100", "trainer.log_every_n_steps=5"]
+command = [sys.executable, "-m", "recsys_lora.run", "-m", *overrides]
+done = subprocess.run(command, cwd=work, capture_output=True, text=True)
+assert done.returncode == 0, done.stderr
+sweep = work / "sweep"
+sorted(path.name for path in sweep.iterdir() if not path.name.startswith("."))
+
+# %% [markdown]
+# ## 2. The file of all jobs
+#
+# One line a job: its overrides, how it ended, and every metric on all, warm and cold rows. A failed job keeps its line
+# and says why, so look at `status` first.
+
+# %%
+jobs = pl.read_csv(sweep / "sweep.csv")
+varied = ["model.generator.kind", "seed"]
+print("status:", dict(jobs["status"].value_counts().iter_rows()))
+jobs.select(*varied, "rows", "auc", "uauc", "uauc_users", "log_loss", "seconds/method")
+
+# %% [markdown]
+# ## 3. A table
+#
+# Mean and standard deviation over seeds. Three seeds give a rough idea of the spread, no more; and all jobs share one
+# split and one set of test rows, of which this spread knows nothing.
+
+# %%
+settings = ["model.generator.kind"]
+summary = (
+    jobs.group_by(settings)
+    .agg(
+        pl.len().alias("seeds"),
+        *(pl.col(name).mean().round(4).alias(f"{name} mean") for name in ("auc", "uauc", "log_loss")),
+        *(pl.col(name).std().round(4).alias(f"{name} sd") for name in ("auc", "uauc", "log_loss")),
+    )
+    .sort(settings)
+)
+summary.select(*settings, "seeds", "auc mean", "auc sd", "uauc mean", "uauc sd", "log_loss mean", "log_loss sd")
+
+# %% [markdown]
+# ## 4. Plots
+#
+# Left: every job is a point, every setting a bar of its mean. Showing the points keeps one honest about three seeds.
+# Right: the difference within each seed, since jobs of one seed share the collaborative model; a difference that
+# changes its sign from seed to seed is none.
+
+# %%
+KINDS = {"queries": "tab:blue", "direct": "tab:orange"}
+by_kind = {kind: jobs.filter(pl.col("model.generator.kind") == kind).sort("seed") for kind in KINDS}
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
+left.bar(list(by_kind), [own["auc"].mean() for own in by_kind.values()], color="lightgrey", label="mean over seeds")
+for place, (kind, own) in enumerate(by_kind.items()):
+    left.scatter([place] * len(own), own["auc"], color=KINDS[kind], zorder=3, label=f"a seed of {kind}")
+left.axhline(0.5, color="grey", linestyle=":", label="chance")
+left.set(xlabel="model.generator.kind", ylabel="test AUC", ylim=(0.4, jobs["auc"].max() + 0.08))
+left.legend(fontsize=8)
+difference = (by_kind["queries"]["auc"] - by_kind["direct"]["auc"]).to_list()
+right.axhline(0, color="grey", linestyle=":")
+right.bar([str(seed) for seed in by_kind["queries"]["seed"]], difference, color="tab:green")
+right.set(xlabel="seed", ylabel="test AUC, queries minus direct")
+plt.show()
+
+# %% [markdown]
+# Training curves are in each job's `metrics.csv`.
+
+# %%
+figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+for job, kind, seed in jobs.select("job", *varied).iter_rows():
+    curve = pl.read_csv(sweep / str(job) / "metrics.csv", infer_schema_length=None)
+    points = curve.select("step", "valid/auc").drop_nulls()
+    label = kind if seed == 1 else None
+    axis.plot(points["step"], points["valid/auc"], color=KINDS[kind], marker=".", label=label)
+axis.set(xlabel="optimiser step", ylabel="validation AUC")
+axis.legend(fontsize=8)
+plt.show()
+
+# %% [markdown]
+# ## 5. Is a difference real?
+#
+# Seeds are one source of chance, test users the other. `python -m recsys_lora.compare` takes run folders, makes sure
+# that they are about the same test rows, and puts paired tests over users beside the differences
+# ([docs/comparing.md](../docs/comparing.md)).
+
+# %%
+command = [sys.executable, "-m", "recsys_lora.compare", "sweep"]
+print(subprocess.run(command, cwd=work, capture_output=True, text=True, check=True).stdout)
+
+# %% [markdown]
+# ## 6. The same from W&B's files
+#
+# An offline run is a folder `wandb/offline-run-*` in the job's folder. `wandb sync` uploads it later; without an
+# account one can still read its `.wandb` file, which holds the config, every logged step and the final summary as
+# records.
+
+# %%
+from wandb.proto.wandb_internal_pb2 import Record
+
+
+def read_offline(folder):
+    """Return the group, the logged values {name: [(step, value)]} of an offline run."""
+    group, logged = None, {}
+    for file in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
+        for payload in wandb_records(file):
+            record = Record.FromString(payload)
+            if record.HasField("run"):
+                group = record.run.run_group
+            items = record.history.item
+            values = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
+            step = values.get("trainer/global_step", values.get("_step"))
+            for name, value in values.items():
+                if isinstance(value, int | float) and not name.startswith("_"):
+                    logged.setdefault(name, []).append((step, value))
+    return group, logged
+
+
+group, logged = read_offline(sweep / "0")
+print("group:", group)
+print("logged:", ", ".join(sorted(logged)))
+
+# %% [markdown]
+# All jobs of a sweep are one group, which is how W&B collects them. The final numbers are logged as `test/...`; they
+# are the ones of `sweep.csv`.
+
+# %%
+runs = [read_offline(sweep / str(job))[1] for job in jobs["job"]]
+from_wandb = [run["test/auc"][-1][1] for run in runs]
+assert np.allclose(from_wandb, jobs["auc"])
+jobs.select("job", *varied, "auc").with_columns(pl.Series("auc in W&B's file", from_wandb)).head(4)
+
+# %%
+figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+for run, (kind, seed) in zip(runs, jobs.select(varied).iter_rows(), strict=True):
+    label = kind if seed == 1 else None
+    axis.plot(*zip(*run["train/loss"], strict=True), color=KINDS[kind], label=label)
+axis.set(xlabel="optimiser step", ylabel="training loss (nats)", title="from W&B's offline files")
+axis.legend(fontsize=8)
+plt.show()
+
+# %% [markdown]
+# ## What next
+#
+# * Sweeps that failed, were interrupted, run in parallel or on a cluster: [docs/sweeps.md](../docs/sweeps.md).
+# * A search over settings, by validation alone: [docs/tuning.md](../docs/tuning.md).
+# * The view in W&B that compares methods: [docs/wandb.md](../docs/wandb.md).

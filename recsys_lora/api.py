@@ -1,0 +1,94 @@
+"""The Python face, for notebooks and services: the command line's overrides make a config, and one call runs it."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recsys_lora.config.location import conf_dir
+from recsys_lora.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from recsys_lora.pipeline.config import Config
+    from recsys_lora.pipeline.job import Outcome
+
+__all__ = ["compose", "run_config"]
+
+
+def compose(*overrides: str, folder: str | Path | None = None) -> "Config":
+    """Return the resolved and checked config of one run, as `python -m recsys_lora.run OVERRIDES` composes it.
+
+    Args:
+        overrides: as on the command line: `"model=cora"`, `"model.rank=8"`.
+        folder: the run's; None: a new one, `MODEL-DATA/DATE` in `paths.runs`. It is made when the run begins.
+
+    Returns:
+        Plain nested dicts; the run's folder is `config["paths"]["run"]`.
+
+    Raises:
+        UserError: a name is unknown, a value has the wrong type or range, one is missing, or the overrides describe
+            more than one run.
+    """
+    from hydra import compose as compose_yaml
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import open_dict
+    from omegaconf.errors import OmegaConfBaseException
+
+    from recsys_lora.config.hints import explain, refuse_missing
+    from recsys_lora.pipeline.config import plain
+
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+            cfg = compose_yaml("config", list(overrides), return_hydra_config=True)
+        _refuse_several(cfg)
+        choices = cfg.hydra.runtime.choices
+        with open_dict(cfg):
+            cfg.paths.run = str(folder or _new_folder(Path(cfg.paths.runs), f"{choices.model}-{choices.data}"))
+            cfg.group = cfg.group or choices.get("experiment")
+            del cfg["hydra"]
+        refuse_missing(cfg)
+        return plain(cfg)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error)) from error
+
+
+def run_config(config: "Config") -> "Outcome":
+    """Run all stages of a config in this process; what is cached is not made again.
+
+    Args:
+        config: from `compose`.
+
+    Returns:
+        The prepared data, the fitted encoder, the trained method and what metrics.json holds.
+
+    Raises:
+        UserError: the input is wrong in a way a person can mend.
+    """
+    from recsys_lora.pipeline.job import execute
+
+    folder = Path(config["paths"]["run"])
+    folder.mkdir(parents=True, exist_ok=True)
+    return execute(config, folder)
+
+
+def _refuse_several(cfg: "DictConfig") -> None:
+    """Refuse what one run has no use for: the parameters of a sweep, the space of a search.
+
+    Raises:
+        UserError: there are some.
+    """
+    params: Any = cfg.hydra.sweeper.get("params")
+    if params:
+        raise UserError(
+            f"experiment: a sweep over {', '.join(params)}, not one run: use python -m recsys_lora.run, or a loop"
+        )
+    if "search" in cfg:
+        raise UserError(
+            "hparams_search: a space, not a run: search it with python -m recsys_lora.tune, or leave it out"
+        )
+
+
+def _new_folder(runs: Path, name: str) -> Path:
+    return runs / name / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"

@@ -1,0 +1,88 @@
+"""The Python face does what the command line does."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+import recsys_lora
+from recsys_lora.errors import UserError
+from recsys_lora.report.metrics_json import read_metrics
+from tests.documents import FENCE, ROOT
+from tests.jobs import NO_METHOD, own_tables, write_tables
+
+
+def test_importing_the_package_is_light():
+    code = "import recsys_lora, sys; print([n for n in ('torch', 'hydra', 'polars', 'numpy') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_config_is_what_the_command_line_shows(tmp_path):
+    overrides = ["model=ckf", "data=ml_1m", "budget=smoke", "llm=tiny", "model.rank=5", "tags=[a,b]"]
+    line = [sys.executable, "-m", "recsys_lora.run", *overrides, "paths.run=here", "--cfg", "job", "--resolve"]
+    shown = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    named = {**yaml.safe_load(shown), "name": "ckf-ml_1m-sasrec"}  # the default is filled in when a run begins
+    assert recsys_lora.compose(*overrides, folder="here") == named
+
+
+def test_runs_that_begin_one_after_the_other_have_folders_of_their_own():
+    first, second = (recsys_lora.compose("model=mf", "paths.runs=place")["paths"]["run"] for _ in range(2))
+    assert re.fullmatch(r"place/mf-ml_100k/\d{4}-\d\d-\d\d_[\d-]+", first)
+    assert first != second
+
+
+def test_an_experiment_is_the_group_of_its_runs():
+    assert recsys_lora.compose("experiment=demo")["group"] == "demo"
+    assert recsys_lora.compose("experiment=demo", "group=mine")["group"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model=corra", "did you mean cora"),
+        ("model.rang=3", "did you mean model.rank"),
+        ("model.rank=-1", r"model\.rank"),
+        ("llm=hub", r"llm\.name: has to be given"),
+        ("model.rank=4,8", r"model\.rank"),
+        ("experiment=cora_table_ml1m", "a sweep over"),
+        ("hparams_search=cora", r"recsys_lora\.tune"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(override, said):
+    with pytest.raises(UserError, match=said) as caught:
+        recsys_lora.compose(override)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_attribute_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'compse'"):
+        recsys_lora.compse  # noqa: B018
+
+
+def test_a_run_writes_into_its_folder_and_returns_what_it_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+    given = write_tables(tmp_path, *own_tables())
+    config = recsys_lora.compose(*NO_METHOD, "model=mf", *given, folder=tmp_path / "runs" / "one")
+    outcome = recsys_lora.run_config(config)
+    assert outcome.metrics == read_metrics(tmp_path / "runs" / "one" / "metrics.json")
+    assert outcome.data.num_users == 20
+    assert outcome.method is None
+    assert yaml.safe_load((tmp_path / "runs" / "one" / "config.yaml").read_text()) == config
+
+
+@pytest.mark.slow
+def test_the_code_of_its_page_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    write_tables(tmp_path, *own_tables())
+    blocks = [
+        body for language, body in FENCE.findall((ROOT / "docs" / "python.md").read_text()) if language == "python"
+    ]
+    assert len(blocks) > 2
+    space: dict = {}
+    for block in blocks:  # as a reader would, one after the other
+        exec(compile(block, "docs/python.md", "exec"), space)
+    assert len(space["scores"]) == space["outcome"].metrics["test"]["rows"]
