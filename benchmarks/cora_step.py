@@ -17,62 +17,40 @@ frozen body's hidden states. Peak memory is each case's own process's (on CUDA, 
 
 import argparse
 import copy
-import json
-import os
-import platform
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-CASES = ("frozen", "low-rank", "generator", "optimiser")
-AIMS = {"low-rank": 1.06, "generator": 1.10}
+import _table
+import _timing
+from _table import Aim, Row
+from _timing import Step
+
+FROZEN = "frozen"
+CASES = (FROZEN, "low-rank", "generator", "optimiser")
+AIMS = {"low-rank": Aim(1.06, "at most"), "generator": Aim(1.10, "at most")}
 ENCODER_DIM = 64
 """Width of e_u and e_i, as the default encoder's."""
 
 
-@dataclass
-class Result:
-    """One line of the table. Times in milliseconds, memory in MiB."""
-
-    case: str
-    median_ms: float
-    low_ms: float
-    high_ms: float
-    ratio: float
-    ratio_low: float
-    ratio_high: float
-    aim: float | None
-    peak_mib: float | None = None
-
-
-def arguments() -> argparse.Namespace:
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _timing.parser(__doc__, rounds=5)
     parser.add_argument("--backbone", default="smollm2_135m", choices=("smollm2_135m", "gemma3_270m", "tiny"))
     parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads; left out: all cores")
     parser.add_argument("--batch", type=int, default=8, help="B")
     parser.add_argument("--tokens", type=int, default=144, help="T")
     parser.add_argument("--rank", type=int, default=16, help="R")
     parser.add_argument("--dropout", type=float, default=0.05)
     parser.add_argument("--targets", nargs="+", default=["q_proj", "k_proj", "v_proj", "o_proj"])
-    parser.add_argument("--rounds", type=int, default=10, help="timed steps of each case")
-    parser.add_argument(
-        "--clock", default="wall", choices=("wall", "cpu"), help="cpu: processor time, for busy machines"
-    )
-    parser.add_argument("--no-memory", action="store_true", help="leave out peak memory (a process a case)")
-    parser.add_argument("--json", type=Path, help="write the results there too")
     parser.add_argument("--only", choices=CASES, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def build(options: argparse.Namespace) -> dict[str, Callable[[], Any]]:
+def build(options: argparse.Namespace) -> dict[str, Step]:
     """Return a function a case that runs one step and gives the last hidden state."""
     import torch
     from torch import nn
@@ -148,43 +126,10 @@ def check_equal(frozen: Any, adapted: Any) -> None:
         sys.exit("with P = 0 the low-rank model gives other hidden states than the frozen one: nothing to compare")
 
 
-def seconds(step: Callable[[], Any], options: argparse.Namespace) -> float:
-    """Time one step."""
-    import torch
-
-    clock = time.perf_counter if options.clock == "wall" else time.process_time
-    if options.device.startswith("cuda"):
-        torch.cuda.synchronize()
-    start = clock()
-    step()
-    if options.device.startswith("cuda"):
-        torch.cuda.synchronize()
-    return clock() - start
-
-
-def measure(steps: dict[str, Callable[[], Any]], options: argparse.Namespace) -> list[Result]:
-    """Time all cases, round by round."""
-    for step in steps.values():
-        step()
-    times: dict[str, list[float]] = {case: [] for case in steps}
-    for number in range(options.rounds):
-        order = list(steps) if number % 2 == 0 else list(reversed(steps))  # so that no case always follows another
-        for case in order:
-            times[case].append(1000 * seconds(steps[case], options))
-    results = []
-    for case, taken in times.items():
-        ratios = [a / b for a, b in zip(taken, times["frozen"], strict=True)]
-        low, middle, high = statistics.quantiles(taken, n=4)
-        ratio_low, ratio, ratio_high = statistics.quantiles(ratios, n=4)
-        results.append(Result(case, middle, low, high, ratio, ratio_low, ratio_high, AIMS.get(case)))
-    return results
-
-
-def peak_memory(case: str, options: argparse.Namespace) -> float:
+def peak_memory(case: str, argv: Sequence[str]) -> float:
     """Run two steps of one case in a process of its own and return its peak in MiB."""
-    own = [argument for argument in sys.argv[1:] if argument != "--no-memory"]
-    command = [sys.executable, __file__, *own, "--only", case]
-    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    command = [sys.executable, __file__, *argv, "--only", case]
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return float(answer.stdout.split()[-1])
 
 
@@ -207,21 +152,11 @@ def run_only(options: argparse.Namespace) -> None:
         print(int(peak.split()[1]) / 1024)
 
 
-def surroundings(options: argparse.Namespace) -> dict[str, Any]:
-    """Say what was measured where."""
-    import torch
-    import transformers
-
+def shapes(options: argparse.Namespace) -> dict[str, Any]:
+    """Say what was measured."""
     from recsys_lora.llm.dtype import resolve_dtype
 
-    on_cuda = options.device.startswith("cuda")
-    model = next(
-        (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.processor()
-    )
     return {
-        "device": torch.cuda.get_device_name(options.device) if on_cuda else model,
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
         "dtype": str(resolve_dtype(options.dtype, options.device)).removeprefix("torch."),
         "backbone": options.backbone,
         "B": options.batch,
@@ -229,47 +164,22 @@ def surroundings(options: argparse.Namespace) -> dict[str, Any]:
         "R": options.rank,
         "targets": options.targets,
         "dropout": options.dropout,
-        "rounds": options.rounds,
-        "clock": options.clock,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "python": platform.python_version(),
     }
 
 
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
-
-
-def show(results: list[Result], about: dict[str, Any]) -> None:
-    """Print the table."""
-    print(", ".join(f"{key} {' '.join(value) if isinstance(value, list) else value}" for key, value in about.items()))
-    print(f"{'case':<10}{'median ms':>11}{'quartiles ms':>19}{'ratio':>8}{'quartiles':>16}{'aim':>7}{'peak MiB':>10}")
-    for r in results:
-        quartiles, ratios = f"{r.low_ms:.0f} - {r.high_ms:.0f}", f"{r.ratio_low:.3f} - {r.ratio_high:.3f}"
-        aim, peak = f"{r.aim:.2f}" if r.aim else "", f"{r.peak_mib:.0f}" if r.peak_mib else ""
-        print(f"{r.case:<10}{r.median_ms:>11.1f}{quartiles:>19}{r.ratio:>8.3f}{ratios:>16}{aim:>7}{peak:>10}")
-
-
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> list[Row]:
     """Measure and print."""
-    options = arguments()
-    import torch
-
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    argv = sys.argv[1:] if argv is None else list(argv)
+    options = arguments(argv)
+    _timing.use_threads(options)
     if options.only:
         run_only(options)
-        return
-    results = measure(build(options), options)
+        return []
+    rows = _timing.compared(_timing.in_turn(build(options), options), FROZEN, AIMS)
     if not options.no_memory:
-        for result in results:
-            result.peak_mib = peak_memory(result.case, options)
-    about = surroundings(options)
-    show(results, about)
-    if options.json:
-        options.json.write_text(json.dumps({"about": about, "results": [asdict(r) for r in results]}, indent=2) + "\n")
+        rows = [replace(row, peak_mib=peak_memory(row.case, argv)) for row in rows]
+    _table.report(rows, _table.environment(options, ("torch", "transformers"), **shapes(options)), options)
+    return rows
 
 
 if __name__ == "__main__":

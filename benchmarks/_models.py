@@ -1,0 +1,101 @@
+"""Backbones and collaborative vectors of the benchmarks: nothing is downloaded unless it is asked for."""
+
+import argparse
+from typing import Any
+
+SIZES: dict[str, dict[str, int]] = {
+    "llama_30m": {
+        "vocab_size": 32_000,
+        "hidden_size": 384,
+        "num_hidden_layers": 9,
+        "num_attention_heads": 6,
+        "num_key_value_heads": 3,
+        "intermediate_size": 1_152,
+    },
+    "tiny": {
+        "vocab_size": 2_048,
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 128,
+    },
+}
+"""Llamas with random weights. A vocabulary of 32,000 is the original Llama's."""
+FETCHED = ("smollm2_135m", "gemma3_270m")
+
+
+def add_backbone(parser: argparse.ArgumentParser, default: str = "llama_30m") -> None:
+    """Give a parser `--llm` and `--dtype`."""
+    parser.add_argument(
+        "--llm", default=default, choices=(*SIZES, *FETCHED), help="with random weights, or one fetched to the cache"
+    )
+    parser.add_argument("--dtype", default="float32", choices=("auto", "float32", "bfloat16", "float16"))
+
+
+def load(options: argparse.Namespace, texts: list[str]) -> Any:
+    """Return the `Backbone` asked for.
+
+    Args:
+        options: the command line, with `llm`, `dtype` and `device`.
+        texts: a random model's tokenizer learns their words.
+    """
+    from recsys_lora.llm.fetched import FetchedSource
+
+    if options.llm in FETCHED:
+        return FetchedSource(options.llm, dtype=options.dtype).load([], options.device)
+
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from recsys_lora.llm.backbone import Backbone
+    from recsys_lora.llm.dtype import resolve_dtype
+    from recsys_lora.llm.tiny import SPECIAL, train_tokenizer
+
+    size = SIZES[options.llm]
+    tokenizer = train_tokenizer(texts, min(4_096, size["vocab_size"]))
+    pad, begin, end = tokenizer.convert_tokens_to_ids(list(SPECIAL))
+    config = LlamaConfig(
+        **size,
+        pad_token_id=pad,
+        bos_token_id=begin,
+        eos_token_id=end,
+        max_position_embeddings=1_024,
+        tie_word_embeddings=True,
+        initializer_range=0.05,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config)
+    model = model.to(device=options.device, dtype=resolve_dtype(options.dtype, options.device))
+    return Backbone(model, tokenizer, {"benchmark": options.llm}, options.llm)
+
+
+def about(backbone: Any, options: argparse.Namespace) -> dict[str, Any]:
+    """Say which backbone it is, for the line of surroundings."""
+    millions = sum(parameter.numel() for parameter in backbone.parameters()) / 1e6
+    return {"llm": f"{options.llm} ({millions:.0f} M)", "dtype": str(backbone.dtype).removeprefix("torch.")}
+
+
+def vectors(users: int, items: int, dim: int) -> Any:
+    """Return a stand-in for a fitted encoder: fixed random vectors (dim,) by user and item number."""
+    import torch
+    from torch import Tensor, nn
+
+    class Vectors(nn.Module):
+        """Random e_u and e_i."""
+
+        history_length = 0
+
+        def __init__(self) -> None:
+            super().__init__()
+            generator = torch.Generator().manual_seed(0)
+            self.user_dim = self.item_dim = dim
+            self.register_buffer("users", torch.randn(users + 1, dim, generator=generator))
+            self.register_buffer("items", torch.randn(items + 1, dim, generator=generator))
+
+        def encode(self, user: Tensor, history: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+            """Return e_u and e_i, (n, dim) each."""
+            return self.users[user], self.items[item]
+
+    return Vectors()

@@ -1,0 +1,39 @@
+"""Times epochs of RecBole in an environment of its own; started by `cf_epoch.py`, which reads what it writes.
+
+    PYTHON _recbole_epoch.py SETTINGS.json RESULT.json
+
+SETTINGS: `model` (RecBole's name), `epochs`, `config` (RecBole's own keys). RESULT: `seconds` of each epoch, `rows` of
+an epoch, `version`.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+
+def main(settings_path: str, result_path: str) -> None:
+    """Train and write the times."""
+    import recbole
+    from recbole.config import Config
+    from recbole.data import create_dataset, data_preparation
+    from recbole.utils import get_model, get_trainer, init_seed
+
+    settings = json.loads(Path(settings_path).read_text())
+    sys.argv = sys.argv[:1]  # RecBole reads them, too
+    config = Config(model=settings["model"], dataset="made", config_dict=settings["config"])
+    init_seed(1, True)
+    train, _, _ = data_preparation(config, create_dataset(config))
+    model = get_model(config["model"])(config, train.dataset)
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    seconds = []
+    for epoch in range(settings["epochs"]):
+        begun = time.perf_counter()
+        trainer._train_epoch(train, epoch, show_progress=False)
+        seconds.append(time.perf_counter() - begun)
+    result = {"seconds": seconds, "rows": len(train.dataset), "version": recbole.__version__}
+    Path(result_path).write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,118 @@
+"""What the benchmarks say: the line of surroundings, one table, and the same as JSON."""
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A limit that was set before anything was measured.
+
+    Attributes:
+        value: the limit.
+        side: on which side of it a result should lie.
+        of: what is limited: `ratio` to the reference, or `ms`.
+    """
+
+    value: float
+    side: Literal["at most", "at least"] = "at least"
+    of: Literal["ratio", "ms"] = "ratio"
+
+    def __str__(self) -> str:
+        unit = "ms" if self.of == "ms" else ""
+        return f"{'<=' if self.side == 'at most' else '>='} {self.value:g}{unit}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table. Times in milliseconds, memory in MiB; each with its quartiles over rounds.
+
+    Attributes:
+        case: what was timed.
+        point: shapes of a sweep; empty where there is only one.
+        reference: the case whose time the ratio is divided by.
+        aim: what the ratio or time should be.
+        peak_mib: most memory of the tensors that one step makes.
+        note: what a reader must know of this line.
+    """
+
+    case: str
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    point: str = ""
+    reference: str = ""
+    aim: Aim | None = None
+    peak_mib: float | None = None
+    note: str = ""
+
+
+def environment(options: argparse.Namespace, packages: Sequence[str], **shapes: Any) -> dict[str, Any]:
+    """Say what was measured where.
+
+    Args:
+        options: the command line.
+        packages: whose versions matter; torch should be among them where it computes.
+        shapes: the benchmark's own, as `B=8`.
+    """
+    import torch
+
+    on_cuda = options.device.startswith("cuda")
+    return {
+        "device": torch.cuda.get_device_name(options.device) if on_cuda else _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        **shapes,
+        "rounds": options.rounds,
+        "clock": options.clock,
+        **{name: version(name) for name in packages},
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def report(rows: Sequence[Row], about: Mapping[str, Any], options: argparse.Namespace) -> None:
+    """Print the table; write it as JSON too where asked for."""
+    print(", ".join(f"{key} {' '.join(value) if isinstance(value, list) else value}" for key, value in about.items()))
+    lines = [_cells(row) for row in rows]
+    names = [name for name in lines[0] if any(line[name] for line in lines)]
+    widths = {name: max(len(name), *(len(line[name]) for line in lines)) for name in names}
+    for line in [{name: name for name in names}, *lines]:
+        cells = (
+            line[name].ljust(widths[name]) if name in ("point", "case", "note") else line[name].rjust(widths[name])
+            for name in names
+        )
+        print("  ".join(cells).rstrip())
+    if options.json:
+        results = [{**asdict(row), "aim": str(row.aim) if row.aim else None} for row in rows]
+        options.json.write_text(json.dumps({"about": dict(about), "results": results}, indent=2, default=str) + "\n")
+
+
+def _cells(row: Row) -> dict[str, str]:
+    places = 2 if row.median_ms < 10 else 1 if row.median_ms < 1000 else 0
+    return {
+        "point": row.point,
+        "case": row.case,
+        "median ms": f"{row.median_ms:.{places}f}",
+        "quartiles ms": f"{row.low_ms:.{places}f} - {row.high_ms:.{places}f}",
+        "ratio": f"{row.ratio:.3g}" if row.ratio >= 10 else f"{row.ratio:.3f}",
+        "quartiles": f"{row.ratio_low:.3g} - {row.ratio_high:.3g}",
+        "aim": str(row.aim) if row.aim else "",
+        "peak MiB": f"{row.peak_mib:.1f}" if row.peak_mib is not None else "",
+        "note": row.note,
+    }

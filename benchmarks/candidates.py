@@ -1,0 +1,201 @@
+"""Twenty candidates for one user: what their prompts share read once, against reading every prompt in full.
+
+    python benchmarks/candidates.py                                 # a random 30M Llama, no download
+    python benchmarks/candidates.py --llm smollm2_135m --threads 2 --rounds 3 --json candidates.json
+
+Compared in turn, in one process, on the same user and items, with a history of ten titles; tokenising is part of both:
+
+    this package   `recsys_lora.methods.candidates.score_candidates`: instruction, history and the user's soft token
+                   once, then each candidate's title and the question, after the same key-value cache
+    in full        the same with `share_prefix=False`: a padded batch of whole prompts
+
+First it is checked that both give the same scores. Each method is measured by itself; CoRA's prompts cannot be shared,
+for its weights differ from item to item. The ratio is a case's time over this package's, in the same round.
+"""
+
+import argparse
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import _models
+import _table
+import _timing
+import scoring
+from _table import Aim, Row
+from _timing import OURS, Step
+
+FULL = "in full"
+AIMS = {FULL: Aim(4)}
+TOLERANCE = {"float32": 1e-4, "float16": 0.05, "bfloat16": 0.25}
+DIM, HISTORY, USER = 64, 10, 1
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
+START = "#Question: A user has given high ratings to the following {items}: {history}. "
+FEATURE = "Additionally, we have information about the user's preferences encoded in the feature {user}. "
+ASKED = (
+    "Using all available information, make a prediction about whether the user would enjoy the {item} titled "
+    '"{title}" with the feature {feature}? Answer with "Yes" or "No". \n#Answer:'
+)
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = _timing.parser(__doc__, rounds=5)
+    _models.add_backbone(parser)
+    parser.add_argument("--candidates", type=int, default=20)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--token-budget", type=int, default=4096, help="padded tokens of a batch")
+    return parser.parse_args(argv)
+
+
+def template(user: str = "", item: str = "", names: Sequence[str] = ()) -> Any:
+    """Return the prompt with marks of user and item in it; without them, that of text alone."""
+    from recsys_lora.prompts.template import Template
+
+    if not user:
+        question, liked, nothing = scoring.QUESTION
+        return Template(liked + question, nothing + question, history_items=HISTORY)
+    rest = FEATURE.replace("{user}", user) + ASKED.replace("{feature}", item)
+    return Template(START + rest, "#Question: " + rest, history_items=HISTORY, soft_tokens=names)
+
+
+def shared(name: str, backbone: Any, **knobs: Any) -> dict[str, Any]:
+    """Return the arguments that all methods but CKF have."""
+    return {"name": name, "prompt": template(), "score": "yes_minus_no", "backbone": backbone, **knobs}
+
+
+def lora() -> Any:
+    """Return LoRA of rank 8 on the attention's linear maps."""
+    from recsys_lora.methods.lora import LoRA
+
+    return LoRA(targets=TARGETS, dropout=0.0)
+
+
+def zero_shot(backbone: Any, data: Any) -> tuple[Any, Any]:
+    """Return the frozen model (and None: the method makes its own prompts)."""
+    from recsys_lora.methods.zero_shot import ZeroShot
+
+    return ZeroShot(**shared("zero_shot", backbone)), None
+
+
+def tallrec(backbone: Any, data: Any) -> tuple[Any, Any]:
+    """Return TALLRec."""
+    from recsys_lora.methods.tallrec import TALLRec
+
+    return TALLRec(**shared("tallrec", backbone, lora=lora())), None
+
+
+def collm(backbone: Any, data: Any) -> tuple[Any, Any]:
+    """Return CoLLM."""
+    from recsys_lora.methods.collm import CoLLM
+
+    knobs = {"factor": 10, "input_scale": "none", "output_scale": "tokens", "tune_encoder": False}
+    knobs |= {"encoder_start": "fitted", "tune_lora": False, "lora": lora()}
+    knobs |= {"encoder": _models.vectors(data.num_users, data.num_items, DIM)}
+    return CoLLM(**shared("collm", backbone, prompt=template("<user>", "<item>", ("user", "item")), **knobs)), None
+
+
+def binllm(backbone: Any, data: Any) -> tuple[Any, Any]:
+    """Return BinLLM with codes of 32 bits."""
+    import torch
+    from torch import nn
+
+    from recsys_lora.methods.binllm import BinLLM
+
+    encoder = _models.vectors(data.num_users, data.num_items, 32)
+    encoder.users = torch.where(encoder.users > 0, 1.0, -1.0)
+    encoder.items = torch.where(encoder.items > 0, 1.0, -1.0)
+    encoder.anchor = nn.Parameter(torch.zeros(1))
+    prompt = template("{user_code}", "{item_code}")
+    return BinLLM(**shared("binllm", backbone, prompt=prompt, code="dot_decimal", lora=lora(), encoder=encoder)), None
+
+
+def ckf(backbone: Any, data: Any) -> tuple[Any, Any]:
+    """Return CKF with its click-through task, and its questions."""
+    from recsys_lora.methods.ckf.mapping import CollaborativeMapping
+    from recsys_lora.methods.ckf.module import CKFMultiTaskModule
+    from recsys_lora.methods.ckf.objective import Objective
+    from recsys_lora.methods.optimizer import OptimizerSettings
+    from recsys_lora.tasks.ctr import ClickThrough
+    from recsys_lora.tasks.module import TaskData
+    from recsys_lora.tasks.prompts import TaskPrompts
+    from recsys_lora.tasks.scale import RatingScale
+
+    scale = RatingScale(1.0, 5.0, 1.0)
+    tasks = {"ctr": ClickThrough(template(), template("<user>", "<item>", ("user", "item")))}
+    prompts = {"ctr": TaskPrompts(data, tasks["ctr"], 0, backbone, scoring.WORDS, scale, HISTORY)}
+    module = CKFMultiTaskModule(
+        name="ckf",
+        batch_rows=1,
+        temperature=None,
+        tasks=tasks,
+        optimizer=OptimizerSettings(),
+        objective=Objective(),
+        mapping=functools.partial(CollaborativeMapping),
+        history_length=HISTORY,
+        input_scale="none",
+        lora="multi",
+        rank=8,
+        alpha=16.0,
+        dropout=0.0,
+        dropout_per="sample",
+        shared_targets=TARGETS[1:],
+        specific_targets=TARGETS[:1],
+        backbone=backbone,
+        encoder=_models.vectors(data.num_users, data.num_items, DIM),
+        choices=[prompts["ctr"].choices],
+    )
+    return module, TaskData(data, scale, tasks, prompts, batch_rows=1, seed=0, pad_id=backbone.pad_id)
+
+
+METHODS: dict[str, Callable[[Any, Any], tuple[Any, Any]]] = {
+    "zero_shot": zero_shot,
+    "tallrec": tallrec,
+    "collm": collm,
+    "binllm": binllm,
+    "ckf": ckf,
+}
+
+
+def steps(name: str, backbone: Any, data: Any, options: argparse.Namespace) -> tuple[Any, dict[str, Step]]:
+    """Return a method, with low-rank factors away from zero, and both ways to score with it."""
+    import torch
+
+    from recsys_lora.methods.candidates import score_candidates
+
+    torch.manual_seed(0)
+    module, datamodule = METHODS[name](backbone, data)
+    for parameter in module.lowrank.parameters() if hasattr(module, "lowrank") else ():
+        torch.nn.init.normal_(parameter, std=0.02)
+    module.to(options.device).eval()
+    datamodule = datamodule or module.datamodule(data, scoring.WORDS, seed=0)
+    datamodule.token_budget = options.token_budget
+    items = list(range(1, options.candidates + 1))
+    score = functools.partial(score_candidates, module, datamodule, USER, items)
+    return module, {OURS: score, FULL: functools.partial(score, share_prefix=False)}
+
+
+def main(argv: Sequence[str] | None = None) -> list[Row]:
+    """Measure and print."""
+    options = arguments(argv)
+    _timing.use_threads(options)
+    data = scoring.make_data(16)
+    backbone = _models.load(options, data.titles[1:])
+    shapes = _models.about(backbone, options)
+    rows: list[Row] = []
+    for name in options.methods:
+        module, both = steps(name, backbone, data, options)
+        _timing.same(both[OURS](), both[FULL](), TOLERANCE[shapes["dtype"]], name)
+        found = _timing.compared(_timing.in_turn(both, options), OURS, AIMS, point=name)
+        found = _timing.with_peaks(found, both, options)
+        rows += [replace(row, note=f"{1000 * options.candidates / row.median_ms:.0f} items/s") for row in found]
+        module.release()
+    known = int(data.history.offsets[USER + 1] - data.history.offsets[USER])
+    shapes |= {"candidates": options.candidates, "history": min(known, HISTORY), "token budget": options.token_budget}
+    _table.report(rows, _table.environment(options, ("torch", "transformers"), **shapes), options)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

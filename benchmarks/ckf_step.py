@@ -1,0 +1,248 @@
+"""One training step of CKF on four tasks at once, against a forward and a backward a task as research code runs it.
+
+    python benchmarks/ckf_step.py                                   # a random 30M Llama, no download
+    python benchmarks/ckf_step.py --llm smollm2_135m --threads 2 --rounds 3 --json ckf_step.json
+
+Compared in turn, in one process, on the same questions, model and weights; a step is the losses of both versions of
+every question (text alone, and with soft tokens) and their gradients:
+
+    this package   one batch that mixes the tasks: a forward a version and one backward; soft tokens placed in one
+                   operation; the head for answers only
+    task by task   for each task and version a forward and a backward of its own; soft tokens put in row by row; all
+                   logits (B, T, V)
+
+Both use the same low-rank layers, so the ratio says nothing of these. First it is checked that the summed losses and
+all gradients are the same. The optimiser's step, which is the same for both, is left out. The ratio is a case's time
+over this package's, in the same round.
+"""
+
+import argparse
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import _models
+import _table
+import _timing
+from _table import Aim, Row
+from _timing import OURS, Step
+
+BY_TASK = "task by task"
+AIMS = {BY_TASK: Aim(2)}
+TOLERANCE = {"float32": 2e-3, "float16": 0.1, "bfloat16": 0.25}
+TASKS = ("ctr", "rating", "topk", "explanation")
+CHOICES = {"ctr": 2, "rating": 5}
+"""How many answers of one token a task has; the others' answers are text."""
+CANDIDATES, HISTORY, ENCODER_DIM, USERS, ITEMS = 3, 20, 64, 200, 500
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = _timing.parser(__doc__, rounds=3)
+    _models.add_backbone(parser)
+    parser.add_argument("--batch", type=int, default=8, help="questions of a batch, of all tasks in turn")
+    parser.add_argument("--tokens", type=int, default=144, help="of the longest question; the shortest has half")
+    parser.add_argument("--rank", type=int, default=16, help="R")
+    return parser.parse_args(argv)
+
+
+def make_questions(options: argparse.Namespace, vocabulary: int) -> Any:
+    """Return random questions of the four tasks in turn, in both versions, as a `PairSet`."""
+    import numpy as np
+
+    from recsys_lora.data.batch import PromptSet
+    from recsys_lora.data.pairs import PairSet
+
+    random = np.random.default_rng(0)
+    rows = options.batch
+    task = np.arange(rows) % len(TASKS)
+    choices = np.array([CHOICES.get(name, 0) for name in TASKS])[task]  # 0 where the answer is text
+    items = np.stack([random.permutation(ITEMS)[:CANDIDATES] + 1 for _ in range(rows)])
+    items[task != TASKS.index("topk"), 1:] = 0
+    history = random.integers(1, ITEMS + 1, (rows, HISTORY))
+    history[np.arange(HISTORY) < random.integers(0, HISTORY, rows)[:, None]] = 0
+    history[0] = 0  # a user without history trains the mapping's default
+    columns = {
+        "user": random.integers(1, USERS + 1, rows),
+        "items": items,
+        "history": history,
+        "label": np.ones(rows, dtype=np.float32),
+        "target": np.where(choices > 0, random.integers(0, np.maximum(choices, 1)), -1),
+        "answer_tokens": np.where(choices > 0, 0, random.integers(3, 9, rows)),
+        "task": task,
+        "row": np.arange(rows),
+    }
+    lengths = random.integers(options.tokens // 2, options.tokens + 1, rows)
+    lengths[0] = options.tokens
+    texts = [random.integers(3, vocabulary, length) for length in lengths]
+    places = [[2, *range(4, 4 + int(count))] for count in (items > 0).sum(1)]
+    return PairSet(PromptSet(_encoded(texts, [[]] * rows), **columns), PromptSet(_encoded(texts, places), **columns))
+
+
+def _encoded(texts: Sequence[Any], places: Sequence[Sequence[int]]) -> Any:
+    """Return prompts whose tokens at `places` are soft tokens."""
+    import numpy as np
+
+    from recsys_lora.prompts.encode import EncodedPrompts
+
+    positions = np.full((len(texts), max(map(len, places))), -1, dtype=np.int32)
+    whole = []
+    for text, own, row in zip(texts, places, positions, strict=True):
+        tokens = text.astype(np.int32)
+        tokens[own] = 0
+        row[: len(own)] = own
+        whole.append(tokens)
+    return EncodedPrompts(np.concatenate(whole), np.cumsum([0, *map(len, whole)]), positions)
+
+
+def make_module(options: argparse.Namespace) -> Any:
+    """Return CKF's module as its default config makes it, without dropout, in the middle of its training."""
+    import torch
+
+    from recsys_lora.llm.answer import ResolvedChoices
+    from recsys_lora.methods.ckf.mapping import CollaborativeMapping
+    from recsys_lora.methods.ckf.module import CKFMultiTaskModule
+    from recsys_lora.methods.ckf.objective import Objective
+    from recsys_lora.methods.optimizer import OptimizerSettings
+
+    backbone = _models.load(options, ["a film of words"])
+    tokens = iter(range(300, 400))
+    choices = [
+        ResolvedChoices([], [next(tokens) for _ in range(CHOICES[name])], []) if name in CHOICES else None
+        for name in TASKS
+    ]
+    torch.manual_seed(0)
+    module = CKFMultiTaskModule(
+        name="ckf",
+        batch_rows=options.batch,
+        temperature=None,
+        tasks=dict.fromkeys(TASKS),  # the module asks for their names only
+        optimizer=OptimizerSettings(),
+        objective=Objective(),
+        mapping=functools.partial(CollaborativeMapping),
+        history_length=HISTORY,
+        input_scale="none",
+        lora="multi",
+        rank=options.rank,
+        alpha=4.0 * options.rank,
+        dropout=0.0,  # or the two sides would draw different masks
+        dropout_per="sample",
+        shared_targets=["k_proj", "v_proj", "o_proj"],
+        specific_targets=["q_proj"],
+        backbone=backbone,
+        encoder=_models.vectors(USERS, ITEMS, ENCODER_DIM),
+        choices=choices,
+    )
+    for parameter in module.lowrank.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)  # P = 0 would leave A without a gradient
+    return module.to(options.device)
+
+
+class Steps:
+    """The two ways to make the same losses and gradients.
+
+    Args:
+        options: the command line.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        import numpy as np
+
+        self.module = make_module(options)
+        self.backbone = self.module.backbone
+        questions = make_questions(options, min(self.backbone.model.config.vocab_size, 2_000))
+        pad = self.backbone.pad_id
+        self.mixed = questions.batch(np.arange(len(questions)), pad, "right").to(options.device)
+        tasks = [np.flatnonzero(questions.text.task == number) for number in range(len(TASKS))]
+        self.separate = [questions.batch(rows, pad, "right").to(options.device) for rows in tasks if len(rows)]
+
+    def ours(self) -> Any:
+        """Run this package's step; returns the summed loss."""
+        halves = [self.module.loss(part)[0].sum() for part in (self.mixed.text, self.mixed.collaborative)]
+        loss = sum(halves)
+        loss.backward()
+        return loss.detach()
+
+    def by_task(self) -> Any:
+        """Run a step task by task; returns the summed loss."""
+        import torch
+
+        total = torch.zeros((), device=self.mixed.text.user.device)
+        for batch in self.separate:
+            for part in (batch.text, batch.collaborative):
+                loss = torch.stack(list(self._losses(part))).sum()
+                loss.backward()
+                total += loss.detach()
+        return total
+
+    def _losses(self, batch: Any) -> Iterator[Any]:
+        """Yield the loss of each row of one task's batch, from all logits."""
+        from torch.nn import functional
+
+        embeds = self._embeds(batch)
+        logits = self.backbone.model(inputs_embeds=embeds, attention_mask=batch.attention_mask.long()).logits.float()
+        choices = self.module.answers.choices[int(batch.task[0])]
+        lengths = batch.attention_mask.sum(1).tolist()
+        for row, length in enumerate(lengths):
+            if choices is not None:
+                answers = logits[row, length - 1, choices.token_ids]
+                yield functional.cross_entropy(answers, batch.target[row])
+            else:
+                begin = length - int(batch.answer_tokens[row])
+                yield functional.cross_entropy(logits[row, begin - 1 : length - 1], batch.input_ids[row, begin:length])
+
+    def _embeds(self, batch: Any) -> Any:
+        """Return the input embeddings of a batch, the soft tokens put in row by row."""
+        import torch
+
+        vectors = self.module.collaborative(batch)
+        self.module.condition(batch, vectors)
+        embeds = self.backbone.embed(batch.input_ids)
+        soft = self.module.soft_tokens(batch, vectors)
+        if soft is None:
+            return embeds
+        rows = []
+        for row, places in enumerate(batch.soft_positions.tolist()):
+            pieces, after = [], 0
+            for number, place in enumerate(each for each in places if each >= 0):
+                pieces += [embeds[row, after:place], soft[row, number : number + 1].to(embeds.dtype)]
+                after = place + 1
+            rows.append(torch.cat([*pieces, embeds[row, after:]]))
+        return torch.stack(rows)
+
+    def with_gradients(self, step: Step) -> list[Any]:
+        """Return a step's loss and the gradients of all that is trained, and forget these."""
+        loss = step()
+        trained = [*self.module.lowrank.parameters(), *self.module.mapping.parameters()]
+        gradients = [parameter.grad for parameter in trained]
+        self.forget()
+        return [loss, *(gradient for gradient in gradients if gradient is not None)]
+
+    def forget(self) -> None:
+        """Drop all gradients."""
+        self.module.zero_grad(set_to_none=True)
+
+
+def main(argv: Sequence[str] | None = None) -> list[Row]:
+    """Measure and print."""
+    options = arguments(argv)
+    _timing.use_threads(options)
+    both = Steps(options)
+    shapes = _models.about(both.backbone, options)
+    ours, theirs = both.with_gradients(both.ours), both.with_gradients(both.by_task)
+    for number, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
+        what = f"{BY_TASK}, {f'gradient {number}' if number else 'loss'}"
+        _timing.same(mine, other, TOLERANCE[shapes["dtype"]], what)
+
+    steps: dict[str, Step] = {
+        OURS: lambda: both.with_gradients(both.ours),
+        BY_TASK: lambda: both.with_gradients(both.by_task),
+    }
+    rows = _timing.with_peaks(_timing.compared(_timing.in_turn(steps, options), OURS, AIMS), steps, options)
+    shapes |= {"B": options.batch, "T": options.tokens, "R": options.rank, "tasks": list(TASKS)}
+    _table.report(rows, _table.environment(options, ("torch", "transformers"), **shapes), options)
+    return rows
+
+
+if __name__ == "__main__":
+    main()
