@@ -7,7 +7,7 @@ ARGS ?=
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format typecheck bench clean
+.PHONY: help setup demo test test-all lint format typecheck bench notebooks clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,6 +45,10 @@ typecheck: setup ## mypy, strict
 
 bench: setup ## the CPU benchmarks, a table each
 	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script $(ARGS) || exit 1; done
+
+notebooks: setup ## run the notebooks with the tiny model and store their outputs
+	$(BIN)/jupytext --quiet --sync notebooks/[0-9]*.py
+	$(BIN)/python notebooks/execute.py $(ARGS)
 
 clean: ## remove the environment and caches of tools
 	rm -rf $(VENV) .ruff_cache .mypy_cache .pytest_cache build dist

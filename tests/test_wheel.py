@@ -40,7 +40,7 @@ def typed(installed: Path, folder: Path, *line: str) -> str:
 def test_the_wheel_holds_every_yaml_and_nothing_that_is_not_the_package(installed):
     shipped = {str(path.relative_to(installed / "recsys_lora/conf")) for path in installed.rglob("conf/**/*.yaml")}
     assert shipped == {str(path.relative_to(conf_dir())) for path in conf_dir().rglob("*.yaml")}
-    assert {path.name.split("-")[0] for path in installed.iterdir()} == {"recsys_lora"}
+    assert {path.name.split("-")[0] for path in installed.iterdir()} == {"recsys_lora", "hydra_plugins"}
     (entry_points,) = installed.glob("*.dist-info/entry_points.txt")
     assert "recsys-lora = recsys_lora.run:main" in entry_points.read_text()
 
