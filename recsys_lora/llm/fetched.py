@@ -31,6 +31,7 @@ class FetchedSource(Loading):
         chat_template: see `Loading`.
         gradient_checkpointing: see `Loading`.
         quantise: see `Loading`.
+        compiled: see `Loading`.
     """
 
     def __init__(
@@ -41,8 +42,9 @@ class FetchedSource(Loading):
         chat_template: bool = False,
         gradient_checkpointing: bool = False,
         quantise: Quantise = "none",
+        compiled: bool = False,
     ) -> None:
-        super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise)
+        super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise, compiled)
         self.name = name
         self.asset, self.label = ASSETS[name]
 

@@ -29,6 +29,7 @@ class HubSource(Loading):
         chat_template: see `Loading`.
         gradient_checkpointing: see `Loading`.
         quantise: see `Loading`.
+        compiled: see `Loading`.
     """
 
     def __init__(
@@ -40,8 +41,9 @@ class HubSource(Loading):
         chat_template: bool = False,
         gradient_checkpointing: bool = False,
         quantise: Quantise = "none",
+        compiled: bool = False,
     ) -> None:
-        super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise)
+        super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise, compiled)
         self.name, self.revision = name, revision
 
     def identity(self) -> dict[str, Any]:
@@ -73,6 +75,7 @@ class FolderSource(Loading):
         chat_template: see `Loading`.
         gradient_checkpointing: see `Loading`.
         quantise: see `Loading`.
+        compiled: see `Loading`.
     """
 
     def __init__(
@@ -83,8 +86,9 @@ class FolderSource(Loading):
         chat_template: bool = False,
         gradient_checkpointing: bool = False,
         quantise: Quantise = "none",
+        compiled: bool = False,
     ) -> None:
-        super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise)
+        super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise, compiled)
         self.path = Path(path).expanduser().absolute()
         self.name = self.path.name
 
@@ -124,6 +128,7 @@ class GGUFSource(Loading):
         chat_template: see `Loading`.
         gradient_checkpointing: see `Loading`.
         quantise: see `Loading`.
+        compiled: see `Loading`.
     """
 
     def __init__(
@@ -134,8 +139,9 @@ class GGUFSource(Loading):
         chat_template: bool = False,
         gradient_checkpointing: bool = False,
         quantise: Quantise = "none",
+        compiled: bool = False,
     ) -> None:
-        super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise)
+        super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise, compiled)
         self.path = Path(path).expanduser().absolute()
         self.name = self.path.stem
 

@@ -15,6 +15,7 @@ from torch.distributed.tensor import DTensor
 
 from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
+from recsys_lora.llm.compiling import decoder_blocks
 from recsys_lora.llm.probe import check_backbone
 
 
@@ -35,8 +36,7 @@ def shard(backbone: Backbone, device: torch.device, world: int) -> Backbone:
         raise UserError(
             f"trainer=fsdp: PyTorch {torch.__version__} cannot spread a part of a model: install a newer one"
         )
-    body = backbone.model.base_model
-    blocks = [block for part in body.children() if isinstance(part, nn.ModuleList) for block in part]
+    body, blocks = backbone.model.base_model, decoder_blocks(backbone.model)
     if not blocks:
         raise UserError(f"trainer=fsdp: {type(backbone.model).__name__} keeps no list of blocks: choose trainer=ddp")
     mesh = init_device_mesh(device.type, (world,))

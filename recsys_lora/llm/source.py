@@ -41,10 +41,15 @@ class Loading:
 
     Args:
         dtype: what the frozen weights are kept and computed in; `auto`: bfloat16 where the device is fast at it.
-        attention: the attention implementation of transformers; `auto` lets it choose.
+        attention: the attention implementation of transformers; `auto` lets it choose, but for the backward pass of
+            short prompts in bfloat16 on a CPU (see `recsys_lora.llm.attention`).
         chat_template: wrap prompts in the model's chat template.
         gradient_checkpointing: keep one state a block and compute the rest again in the backward pass.
         quantise: keep the blocks' linear maps in 8 or 4 bits; `dtype` is then that of all else.
+        compiled: compile the decoder blocks (see `recsys_lora.llm.compiling`).
+
+    Raises:
+        UserError: compiled blocks are to be checkpointed, too.
     """
 
     def __init__(
@@ -54,12 +59,16 @@ class Loading:
         chat_template: bool,
         gradient_checkpointing: bool,
         quantise: Quantise = "none",
+        compiled: bool = False,
     ) -> None:
+        if compiled and gradient_checkpointing:
+            raise UserError("compiled and gradient_checkpointing exclude each other: set one of them to false")
         self.dtype = dtype
         self.attention = attention
         self.chat_template = chat_template
         self.gradient_checkpointing = gradient_checkpointing
         self.quantise = quantise
+        self.compiled = compiled
 
     def common_identity(self) -> dict[str, Any]:
         """Return the part of the identity that any source has."""
@@ -79,15 +88,26 @@ class Loading:
     def backbone(
         self, model: Any, tokenizer: Any, device: "torch.device | str", identity: dict[str, Any], label: str
     ) -> "Backbone":
-        """Wrap a loaded model."""
+        """Wrap a loaded model.
+
+        Raises:
+            UserError: it cannot be scored, or not be compiled here.
+        """
+        from recsys_lora.llm.attention import prefer_fast_backward
         from recsys_lora.llm.backbone import Backbone
+        from recsys_lora.llm.compiling import compile_blocks
 
         placed = model
         if self.quantise == "none":
             placed = model.to(device)
         else:
             label = f"{label}, {self.quantise}"
-        return Backbone(placed, tokenizer, identity, label, self.chat_template, self.gradient_checkpointing)
+        if self.attention == "auto":
+            prefer_fast_backward(placed)
+        made = Backbone(placed, tokenizer, identity, label, self.chat_template, self.gradient_checkpointing)
+        if self.compiled:
+            compile_blocks(placed, device)
+        return made
 
 
 def from_pretrained(place: str, knob: str, **options: Any) -> tuple[Any, Any]:

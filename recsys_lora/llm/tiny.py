@@ -41,6 +41,7 @@ class TinySource(Loading):
         attention: see `Loading`.
         chat_template: see `Loading`.
         gradient_checkpointing: see `Loading`.
+        compiled: see `Loading`.
     """
 
     name = "tiny"
@@ -59,8 +60,9 @@ class TinySource(Loading):
         attention: Attention = "auto",
         chat_template: bool = False,
         gradient_checkpointing: bool = False,
+        compiled: bool = False,
     ) -> None:
-        super().__init__(dtype, attention, chat_template, gradient_checkpointing)
+        super().__init__(dtype, attention, chat_template, gradient_checkpointing, compiled=compiled)
         self.shape: dict[str, Any] = {
             "hidden_size": hidden_size,
             "num_hidden_layers": layers,

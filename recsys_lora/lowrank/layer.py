@@ -49,7 +49,11 @@ class LowRankLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x (B, T, in) to (B, T, out)."""
         state = self.slot.current
-        updates = [(s.scale, *update) for s in self.sources if (update := s.project(x, state)) is not None]
+        updates = []  # filled by a loop, which torch.compile reads; it does not read `:=` in a comprehension
+        for source in self.sources:
+            update = source.project(x, state)
+            if update is not None:
+                updates.append((source.scale, *update))
         if not updates:
             return cast("Tensor", self.base(x))
         y: Tensor = self.base(x.flatten(0, 1))  # (B·T, out), no view: an in-place sum on a view is slow in autograd

@@ -83,14 +83,18 @@ class BatchState:
         return BatchState(generated, self.task, shift, self.frozen, untied=self)
 
     def remembered(self, x: Tensor, key: str, dropped: bool) -> Tensor | None:
-        """Return the product made last for this very `x`, or None."""
+        """Return the product made last for this very `x`, or None; compiled code has no use for it."""
+        if torch.compiler.is_compiling():
+            return None
         for last in self._last:
             if last.x is x and last.version == _version(x) and last.key == key and last.dropped == dropped:
                 return last.product
         return None
 
     def remember(self, x: Tensor, key: str, dropped: bool, product: Tensor) -> None:
-        """Keep `product` until another one is made."""
+        """Keep `product` until another one is made; compiled code leaves nothing behind."""
+        if torch.compiler.is_compiling():
+            return
         self._last[:] = [_Projection(x, _version(x), key, dropped, product)]
 
 

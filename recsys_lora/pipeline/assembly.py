@@ -40,6 +40,8 @@ def load_backbone(config: Config, data: PreparedData) -> Backbone:
         return backbone
     if config["llm"].get("quantise", "none") != "none":
         raise UserError("trainer=fsdp cannot spread quantised weights: set llm.quantise=none, or choose trainer=ddp")
+    if config["llm"].get("compiled", False):
+        raise UserError("trainer=fsdp spreads blocks that are not compiled: set llm.compiled=false")
     world = distributed.get_world_size() if distributed.is_initialized() else 1
     if world == 1:
         raise UserError("trainer=fsdp: one device has nothing to spread the backbone over: choose trainer=gpu")

@@ -1,0 +1,108 @@
+"""Attention with a backward pass that is fast for short prompts in bfloat16 on a CPU.
+
+There torch's fused kernel (torch 2.13) is good in its forward and poor in its backward: below some 190 tokens, the
+backward takes longer than plain matrix products do. Here the forward is the kernel's, and the backward computes the
+probabilities again (FlashAttention, Dao et al., 2022, arXiv 2205.14135, section 3.1):
+
+    P = softmax(s Q K^T),  dV = P^T dO,  dS = P * (dO V^T - rowsum(dO * O)),  dQ = s dS K,  dK = s dS^T Q
+
+Nothing but q, k, v, the output and the mask is kept for it, as by the kernel.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+NAME = "short_prompts"
+"""What transformers knows this attention by."""
+LIMIT = 192
+"""Tokens from which on the kernel's own backward is the faster one."""
+
+
+def prefer_fast_backward(model: Any) -> None:
+    """Let a model that attends by torch's kernel, on a CPU in bfloat16, take the other backward for short prompts.
+
+    Args:
+        model: as transformers loads it; models of other devices, formats and attentions are left alone.
+    """
+    attends = model.config.get_text_config()._attn_implementation
+    if attends == "sdpa" and model.device.type == "cpu" and model.dtype == torch.bfloat16:
+        AttentionInterface.register(NAME, short_attention)
+        AttentionMaskInterface.register(NAME, sdpa_mask)
+        model.set_attn_implementation(NAME)
+
+
+def short_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **more: Any,
+) -> tuple[Tensor, None]:
+    """Attend as transformers asks for it.
+
+    Args:
+        module: the attention layer.
+        query: (B, heads, T, d).
+        key: (B, key-value heads, S, d).
+        value: (B, key-value heads, S, d).
+        attention_mask: (B, 1, T, S), true where a query sees a key; None: the earlier ones.
+        dropout: share of the probabilities to drop.
+        scaling: of the products; None: one over the root of d.
+        more: what else the kernel takes.
+
+    Returns:
+        (B, T, heads, d), and no probabilities.
+    """
+    tokens = query.shape[2]
+    seen = attention_mask is None or attention_mask.dtype == torch.bool
+    plain = dropout == 0.0 and seen and more.get("position_bias") is None and more.get("is_causal") is not False
+    if plain and torch.is_grad_enabled() and 1 < tokens == key.shape[2] < LIMIT and query.requires_grad:
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        attended = _Attention.apply(query, key, value, attention_mask, scale)  # type: ignore[no-untyped-call]
+        return attended.transpose(1, 2).contiguous(), None
+    return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **more)
+
+
+class _Attention(torch.autograd.Function):
+    """The kernel's forward and the backward of this module's text; a key-value head serves a group of query heads."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+        output = torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=True
+        )
+        ctx.save_for_backward(query, key, value, mask, output)
+        ctx.scale = scale
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, mask, output = ctx.saved_tensors
+        B, groups, T, d = key.shape
+        q, do, o = (x.reshape(B * groups, -1, d) for x in (query, grad, output))  # (B G, heads / G · T, d)
+        k, v = (x.reshape(B * groups, T, d) for x in (key, value))
+        hidden = _hidden(mask, T, query.device)  # (B or 1, 1, 1, T, T)
+        product = torch.bmm(q, k.mT).float().mul_(ctx.scale).view(B, groups, -1, T, T)
+        weights = product.masked_fill_(hidden, torch.finfo(torch.float32).min).softmax(-1)
+        p = weights.masked_fill_(hidden, 0.0).view(B * groups, -1, T)  # a query that sees nothing has no weights
+        dv = torch.bmm(p.to(v.dtype).mT, do)
+        ds = torch.bmm(do, v.mT).float()
+        ds = ds.sub_((do.float() * o.float()).sum(-1, keepdim=True)).mul_(p).mul_(ctx.scale).to(q.dtype)
+        return torch.bmm(ds, k).view_as(query), torch.bmm(ds.mT, q).view_as(key), dv.view_as(value), None, None
+
+
+def _hidden(mask: Tensor | None, tokens: int, device: torch.device) -> Tensor:
+    """Return where a query does not see a key."""
+    if mask is None:
+        return torch.ones(tokens, tokens, dtype=torch.bool, device=device).triu(1).view(1, 1, 1, tokens, tokens)
+    return ~mask[:, :, None]
