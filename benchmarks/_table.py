@@ -1,11 +1,18 @@
-"""What the benchmarks say: the line of surroundings, one table, and the same as JSON."""
+"""What the benchmarks say: the line of surroundings, one table, and the same as JSON.
+
+    python benchmarks/_table.py docs/performance.md     # make a page's tables anew from their records
+
+A table of the page stands between lines `<!-- bench: FILE.json -->` and `<!-- /bench -->`.
+"""
 
 import argparse
 import json
 import os
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -77,7 +84,18 @@ def environment(options: argparse.Namespace, packages: Sequence[str], **shapes: 
         "clock": options.clock,
         **{name: version(name) for name in packages},
         "python": platform.python_version(),
+        "commit": _commit(),
+        "date": f"{date.today():%Y-%m-%d}",
     }
+
+
+def _commit() -> str:
+    """Return the commit of this checkout, with a plus where files differ from it."""
+    import recsys_lora
+    from recsys_lora.report.environment import git_state
+
+    state = git_state(Path(recsys_lora.__file__).parent)
+    return f"{state['commit'][:7]}{'+' if state['dirty'] else ''}" if state else "none"
 
 
 def _processor() -> str:
@@ -88,9 +106,8 @@ def _processor() -> str:
 
 def report(rows: Sequence[Row], about: Mapping[str, Any], options: argparse.Namespace) -> None:
     """Print the table; write it as JSON too where asked for."""
-    print(", ".join(f"{key} {' '.join(value) if isinstance(value, list) else value}" for key, value in about.items()))
-    lines = [_cells(row) for row in rows]
-    names = [name for name in lines[0] if any(line[name] for line in lines)]
+    print(said(about))
+    lines, names = _lines(rows)
     widths = {name: max(len(name), *(len(line[name]) for line in lines)) for name in names}
     for line in [{name: name for name in names}, *lines]:
         cells = (
@@ -99,8 +116,33 @@ def report(rows: Sequence[Row], about: Mapping[str, Any], options: argparse.Name
         )
         print("  ".join(cells).rstrip())
     if options.json:
-        results = [{**asdict(row), "aim": str(row.aim) if row.aim else None} for row in rows]
-        options.json.write_text(json.dumps({"about": dict(about), "results": results}, indent=2, default=str) + "\n")
+        record = {"about": dict(about), "results": [asdict(row) for row in rows]}
+        options.json.write_text(json.dumps(record, indent=2, default=str) + "\n")
+
+
+def said(about: Mapping[str, Any]) -> str:
+    """Return what was measured where, as one line."""
+    return ", ".join(f"{key} {' '.join(value) if isinstance(value, list) else value}" for key, value in about.items())
+
+
+def page_table(record: Path) -> str:
+    """Return a record's table as Markdown, and under it what was measured where."""
+    kept = json.loads(record.read_text())
+    rows = [Row(**{**row, "aim": row["aim"] and Aim(**row["aim"])}) for row in kept["results"]]
+    lines, names = _lines(rows)
+    left = ("point", "case", "note")
+    table = [
+        names,
+        ["---" if name in left else "---:" for name in names],
+        *([line[n] for n in names] for line in lines),
+    ]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in table) + f"\n\n{said(kept['about'])}\n"
+
+
+def _lines(rows: Sequence[Row]) -> tuple[list[dict[str, str]], list[str]]:
+    """Return the cells of each row, and the columns that are not empty."""
+    lines = [_cells(row) for row in rows]
+    return lines, [name for name in lines[0] if any(line[name] for line in lines)]
 
 
 def _cells(row: Row) -> dict[str, str]:
@@ -116,3 +158,9 @@ def _cells(row: Row) -> dict[str, str]:
         "peak MiB": f"{row.peak_mib:.1f}" if row.peak_mib is not None else "",
         "note": row.note,
     }
+
+
+if __name__ == "__main__":
+    from recsys_lora.report.page import rewrite
+
+    print(f"tables made anew: {rewrite(Path(sys.argv[1]), 'bench', page_table)}")

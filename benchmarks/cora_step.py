@@ -1,18 +1,23 @@
-"""What CoRA costs beside the frozen backbone: time and memory of one training step.
+"""What CoRA costs beside the frozen backbone as transformers runs it: time and memory of one training step.
 
     python benchmarks/cora_step.py                      # SmolLM2-135M, 8 prompts of 144 tokens, all cores
-    python benchmarks/cora_step.py --threads 2 --dtype bfloat16 --json cora_step.json
+    python benchmarks/cora_step.py --threads 2 --dtype bfloat16 --compiled --json cora_step.json
 
 Compared in turn, in one process, on the same tokens:
 
-    frozen      the body alone: forward to the last hidden state, and backward to the input embeddings
-    low-rank    the same body with the low-rank part, its A(u, i) given, backward to every A and P
+    frozen      the body alone, with torch's attention kernel: forward to the last hidden state, and backward to the
+                input embeddings
+    frozen, attention=auto    the same with the attention that `llm.attention=auto` chooses
+    low-rank    the body as a run has it, with the low-rank part, its A(u, i) given, backward to every A and P
     generator   the same, A(u, i) made by CoRA's default generator, backward to the generator's weights and P
     optimiser   the same and a step of AdamW
+    compiled    the same as `optimiser`, with compiled blocks (`--compiled`)
 
 A ratio is the median over rounds of a case's time over that of the frozen body in the same round, so that a slow
 moment of the machine falls on both. The head is left out of all. First it is checked that with P = 0 all give the
-frozen body's hidden states. Peak memory is each case's own process's (on CUDA, that of its tensors).
+frozen body's hidden states. Peak memory is each case's own process's (on CUDA, that of its tensors). The note says at
+which rate the frozen weights' products run (forward, and backward to the input), and which share of the rate of such a
+product alone that is.
 """
 
 import argparse
@@ -22,18 +27,32 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import _table
 import _timing
 from _table import Aim, Row
 from _timing import Step
 
-FROZEN = "frozen"
-CASES = (FROZEN, "low-rank", "generator", "optimiser")
-AIMS = {"low-rank": Aim(1.06, "at most"), "generator": Aim(1.10, "at most")}
+from recsys_lora.llm.source import Attention
+
+if TYPE_CHECKING:
+    from recsys_lora.llm.backbone import Backbone
+
+FROZEN, OWN, COMPILED = "frozen", "frozen, attention=auto", "compiled"
+CASES = (FROZEN, OWN, "low-rank", "generator", "optimiser", COMPILED)
+AIMS = {
+    "low-rank": Aim(1.03, "at most"),
+    "generator": Aim(1.06, "at most"),
+    "optimiser": Aim(1.10, "at most"),
+    COMPILED: Aim(0.80, "at most"),
+}
 ENCODER_DIM = 64
 """Width of e_u and e_i, as the default encoder's."""
+PRODUCTS = 50
+"""Products in a row, of which the rate is taken."""
+ROUNDING = 0.05
+"""How far the last hidden state of compiled blocks may be off, over its largest entry: bfloat16 through 30 blocks."""
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -46,6 +65,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rank", type=int, default=16, help="R")
     parser.add_argument("--dropout", type=float, default=0.05)
     parser.add_argument("--targets", nargs="+", default=["q_proj", "k_proj", "v_proj", "o_proj"])
+    parser.add_argument("--compiled", action="store_true", help="compile too: half a minute more")
     parser.add_argument("--only", choices=CASES, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
@@ -53,77 +73,120 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def build(options: argparse.Namespace) -> dict[str, Step]:
     """Return a function a case that runs one step and gives the last hidden state."""
     import torch
-    from torch import nn
 
-    from recsys_lora.llm.fetched import FetchedSource
-    from recsys_lora.llm.tiny import TinySource
-    from recsys_lora.lowrank import Generated, inject
-    from recsys_lora.methods.cora.generator import WeightGenerator
+    from recsys_lora.llm.compiling import compile_blocks
 
-    if options.backbone == "tiny":
-        backbone = TinySource(dtype=options.dtype).load([], options.device)
-    else:
-        backbone = FetchedSource(options.backbone, dtype=options.dtype).load([], options.device)
-    plain = backbone.model.base_model
-    # A second model of the same weights, for the layers: the frozen one stays what it was.
-    adapted = copy.deepcopy(backbone.model, {id(p): p for p in backbone.model.parameters()})
-    injection = inject(
-        adapted,
-        options.targets,
-        lambda s: [
-            Generated(
-                str(s.in_features), s.in_features, s.out_features, options.rank, 2.0 * options.rank, options.dropout
-            )
-        ],
-    )
-    torch.manual_seed(0)
-    B, T, device = options.batch, options.tokens, options.device
-    widths = {key: shape.in_features for key, shape in injection.state.shapes.items()}
-    size = sum(parameter.numel() for parameter in backbone.parameters())
-    generator = WeightGenerator(ENCODER_DIM, ENCODER_DIM, widths, options.rank, backbone_parameters=size).to(device)
-    given = {
-        key: torch.randn(B, width, options.rank, device=device).div(width**0.5).requires_grad_()
-        for key, width in widths.items()
-    }
-    user, item = torch.randn(2, B, ENCODER_DIM, device=device)
-    ids = torch.randint(0, adapted.get_input_embeddings().weight.shape[0], (B, T), device=device)
-    embeds = backbone.embed(ids)  # (B, T, H)
+    plain, own = backbone_of(options, "sdpa").model, backbone_of(options, "auto")
+    B, T = options.batch, options.tokens
+    ids = torch.randint(0, plain.get_input_embeddings().weight.shape[0], (B, T), device=options.device)
+    embeds = own.embed(ids)  # (B, T, H)
     target = torch.randn_like(embeds)
-    trained: list[nn.Parameter] = [*injection.parameters(), *generator.parameters()]
-    adam = torch.optim.AdamW(trained, lr=1e-4)
 
-    def frozen() -> Any:
+    def frozen(model: Any) -> Any:
         start = embeds.detach().requires_grad_()
-        hidden = plain(inputs_embeds=start, use_cache=False).last_hidden_state
+        hidden = model.base_model(inputs_embeds=start, use_cache=False).last_hidden_state
         (hidden * target).sum().backward()
         return hidden.detach()
 
-    def with_factors(factors: dict[str, Any], step: bool = False) -> Any:
-        injection.state.set(factors)
-        hidden = adapted.base_model(inputs_embeds=embeds, use_cache=False).last_hidden_state
-        (hidden * target).sum().backward()
-        if step:
-            adam.step()
-        for tensor in (*trained, *given.values()):
+    adapted = Adapted(copied(own.model), options, embeds, target)
+    if not options.only:  # whose memory must be that of its case alone
+        check_equal(frozen(plain), frozen(own.model))
+        check_equal(frozen(plain), adapted.step(adapted.given))
+    adapted.start()
+    steps: dict[str, Step] = {
+        FROZEN: lambda: frozen(plain),
+        OWN: lambda: frozen(own.model),
+        "low-rank": lambda: adapted.step(adapted.given),
+        "generator": lambda: adapted.step(adapted.made()),
+        "optimiser": lambda: adapted.step(adapted.made(), optimise=True),
+    }
+    if options.compiled:
+        compiled = Adapted(copied(own.model), options, embeds, target)
+        compile_blocks(compiled.model, options.device)
+        if not options.only:
+            _timing.same(compiled.step(compiled.given).float(), frozen(plain).float(), ROUNDING, "compiled blocks")
+        compiled.start()
+        steps[COMPILED] = lambda: compiled.step(compiled.made(), optimise=True)
+    return steps
+
+
+def backbone_of(options: argparse.Namespace, attention: Attention) -> "Backbone":
+    """Load the backbone with one kind of attention."""
+    from recsys_lora.llm.fetched import FetchedSource
+    from recsys_lora.llm.tiny import TinySource
+
+    if options.backbone == "tiny":
+        return TinySource(dtype=options.dtype, attention=attention).load([], options.device)
+    return FetchedSource(options.backbone, dtype=options.dtype, attention=attention).load([], options.device)
+
+
+def copied(model: Any) -> Any:
+    """Return another model of the same weights, to put layers into."""
+    return copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
+
+
+class Adapted:
+    """A model with CoRA's layers, generator and optimiser.
+
+    Args:
+        model: gets the layers.
+        options: the command line.
+        embeds: the input (B, T, H).
+        target: what the loss multiplies the last hidden state with (B, T, H).
+    """
+
+    def __init__(self, model: Any, options: argparse.Namespace, embeds: Any, target: Any) -> None:
+        import torch
+
+        from recsys_lora.lowrank import Generated, inject
+        from recsys_lora.methods.cora.generator import WeightGenerator
+
+        self.model, self.embeds, self.target = model, embeds, target
+        R, drop, device = options.rank, options.dropout, options.device
+        self.injection = inject(
+            model,
+            options.targets,
+            lambda s: [Generated(str(s.in_features), s.in_features, s.out_features, R, 2.0 * R, drop)],
+        )
+        torch.manual_seed(0)
+        widths = {key: shape.in_features for key, shape in self.injection.state.shapes.items()}
+        size = sum(parameter.numel() for parameter in model.parameters())
+        self.generator = WeightGenerator(ENCODER_DIM, ENCODER_DIM, widths, R, backbone_parameters=size).to(device)
+        self.given = {
+            key: torch.randn(len(embeds), width, R, device=device).div(width**0.5).requires_grad_()
+            for key, width in widths.items()
+        }
+        self.user, self.item = torch.randn(2, len(embeds), ENCODER_DIM, device=device)
+        self.trained = [*self.injection.parameters(), *self.generator.parameters()]
+        self.adam = torch.optim.AdamW(self.trained, lr=1e-4)
+
+    def start(self) -> None:
+        """Give P values, as after the first steps."""
+        from torch import nn
+
+        for parameter in self.injection.parameters():
+            nn.init.normal_(parameter, std=0.01)
+
+    def made(self) -> Any:
+        """Return what the generator makes of the pairs."""
+        return self.generator(self.user, self.item)
+
+    def step(self, factors: dict[str, Any], optimise: bool = False) -> Any:
+        """Run a forward and a backward; returns the last hidden state."""
+        self.injection.state.set(factors)
+        hidden = self.model.base_model(inputs_embeds=self.embeds, use_cache=False).last_hidden_state
+        (hidden * self.target).sum().backward()
+        if optimise:
+            self.adam.step()
+        for tensor in (*self.trained, *self.given.values()):
             tensor.grad = None
         return hidden.detach()
 
-    if not options.only:  # whose memory must be that of its case alone
-        check_equal(frozen(), with_factors(given))
-    for parameter in injection.parameters():
-        nn.init.normal_(parameter, std=0.01)
-    return {
-        "frozen": frozen,
-        "low-rank": lambda: with_factors(given),
-        "generator": lambda: with_factors(generator(user, item)),
-        "optimiser": lambda: with_factors(generator(user, item), step=True),
-    }
-
 
 def check_equal(frozen: Any, adapted: Any) -> None:
-    """End the run if the low-rank model with P = 0 is another function than the frozen one."""
+    """End the run if a model is another function than the frozen one (the low-rank one has P = 0)."""
     if not bool((frozen == adapted).all()):
-        sys.exit("with P = 0 the low-rank model gives other hidden states than the frozen one: nothing to compare")
+        sys.exit("two models that should be one function give other hidden states: nothing to compare")
 
 
 def peak_memory(case: str, argv: Sequence[str]) -> float:
@@ -152,6 +215,32 @@ def run_only(options: argparse.Namespace) -> None:
         print(int(peak.split()[1]) / 1024)
 
 
+def with_rates(rows: Sequence[Row], options: argparse.Namespace) -> list[Row]:
+    """Return the rows, each with the rate of the frozen weights' products and its share of a single product's."""
+    import torch
+
+    from recsys_lora.lowrank.inject import find_sites
+
+    model = backbone_of(options, "auto").model
+    sites, tokens = find_sites(model), options.batch * options.tokens
+    work = 2 * 2 * tokens * sum(site.in_features * site.out_features for site in sites)  # forward, and to the input
+    wide = max(sites, key=lambda site: site.out_features)
+    x = torch.randn(tokens, wide.in_features, device=options.device, dtype=model.dtype)
+    w = model.get_submodule(wide.name).weight
+
+    def products() -> None:
+        for _ in range(PRODUCTS):
+            torch.nn.functional.linear(x, w)
+
+    with torch.no_grad():
+        products()
+        best = min(_timing.seconds(products, options) for _ in range(5))
+    bare = 2 * tokens * wide.in_features * wide.out_features * PRODUCTS / best
+    rates = [work / (row.median_ms / 1000) for row in rows]
+    notes = [f"{rate / 1e9:.0f} GFLOP/s, {rate / bare:.0%} of a product's" for rate in rates]
+    return [replace(row, note=note) for row, note in zip(rows, notes, strict=True)]
+
+
 def shapes(options: argparse.Namespace) -> dict[str, Any]:
     """Say what was measured."""
     from recsys_lora.llm.dtype import resolve_dtype
@@ -175,7 +264,7 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
     if options.only:
         run_only(options)
         return []
-    rows = _timing.compared(_timing.in_turn(build(options), options), FROZEN, AIMS)
+    rows = with_rates(_timing.compared(_timing.in_turn(build(options), options), FROZEN, AIMS), options)
     if not options.no_memory:
         rows = [replace(row, peak_mib=peak_memory(row.case, argv)) for row in rows]
     _table.report(rows, _table.environment(options, ("torch", "transformers"), **shapes(options)), options)

@@ -51,7 +51,12 @@ def test_lowrank_rows(capsys, tmp_path):
     written = json.loads((tmp_path / "rows.json").read_text())
     assert [result["case"] for result in written["results"]] == [row.case for row in rows]
     assert written["about"]["width"] == 16
-    assert written["results"][1]["aim"] == ">= 10"
+    assert written["results"][1]["aim"] == {"value": 10.0, "side": "at least", "of": "ratio"}
+    table = script("_table").page_table(tmp_path / "rows.json").splitlines()
+    assert len(table) == 2 + 10 + 2
+    assert table[2].startswith("| B 2, T 5, R 2 | this package |")
+    assert "| >= 10 |" in table[3]
+    assert table[-1] == printed[0]
 
 
 def test_factors_a_row_take_less_memory_than_a_copy_a_token(capsys):
@@ -82,8 +87,9 @@ def test_metrics(capsys):
 
 def test_cora_step(capsys):
     rows = run("cora_step", "--backbone", "tiny", "--batch", "2", "--tokens", "6", "--rank", "2", "--no-memory")
-    assert [row.case for row in rows] == ["frozen", "low-rank", "generator", "optimiser"]
+    assert [row.case for row in rows] == ["frozen", "frozen, attention=auto", "low-rank", "generator", "optimiser"]
     assert "<= 1.06" in capsys.readouterr().out
+    assert all("of a product's" in row.note for row in rows)
 
 
 def test_candidates(capsys):

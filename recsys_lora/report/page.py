@@ -1,6 +1,7 @@
 """Tables in Markdown pages that are written by a command: each between two marks that name its record."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from recsys_lora.errors import UserError
@@ -8,41 +9,52 @@ from recsys_lora.files import write_text
 from recsys_lora.report.comparison_schema import read_comparison
 from recsys_lora.report.comparison_table import markdown
 
-OPEN = re.compile(r"^<!-- table: (\S+) -->$", re.MULTILINE)
-CLOSE = "<!-- /table -->"
+TABLE = "table"
+"""The kind of marks between which comparisons of runs stand."""
 
 
-def rewritten(page: Path) -> str:
+def comparison(record: Path) -> str:
+    """Return the table of a comparison's record as Markdown."""
+    return markdown(read_comparison(record))
+
+
+def rewritten(page: Path, kind: str = TABLE, made: Callable[[Path], str] = comparison) -> str:
     """Return a page's text with each of its tables made anew from its record.
 
-    A table stands between a line `<!-- table: FILE.json -->`, the path relative to the page, and a line
-    `<!-- /table -->`. Fenced code is left as it is.
+    A table stands between a line `<!-- KIND: FILE.json -->`, the path relative to the page, and a line
+    `<!-- /KIND -->`. Fenced code is left as it is.
+
+    Args:
+        page: a Markdown file.
+        kind: which marks are looked for.
+        made: makes the table of a record.
 
     Raises:
         UserError: a mark has no end, or its record is missing or of another version.
     """
-    text = page.read_text(encoding="utf-8")
+    text, close = page.read_text(encoding="utf-8"), f"<!-- /{kind} -->"
     result, done = "", 0
-    for opened in records(text):
+    for opened in records(text, kind):
         if opened.start() < done:
-            raise UserError(f"{page}: a table begins within the one before it: end that with {CLOSE}")
-        end = text.find(f"\n{CLOSE}", opened.end())
+            raise UserError(f"{page}: a table begins within the one before it: end that with {close}")
+        end = text.find(f"\n{close}", opened.end())
         if end < 0:
-            raise UserError(f"{page}: {opened.group()}: has no end: put a line {CLOSE} behind it")
-        table = markdown(read_comparison(page.parent / opened.group(1)))
+            raise UserError(f"{page}: {opened.group()}: has no end: put a line {close} behind it")
+        table = made(page.parent / opened.group(1))
         result += text[done : opened.end()] + f"\n\n{table}"
         done = end
     return result + text[done:]
 
 
-def records(text: str) -> list[re.Match[str]]:
+def records(text: str, kind: str = TABLE) -> list[re.Match[str]]:
     """Return the opening marks of a page's tables, outside fenced code."""
     fences = [found.span() for found in re.finditer(r"^```.*?^```", text, re.MULTILINE | re.DOTALL)]
-    return [found for found in OPEN.finditer(text) if not any(start <= found.start() < end for start, end in fences)]
+    opening = re.compile(rf"^<!-- {kind}: (\S+) -->$", re.MULTILINE)
+    return [found for found in opening.finditer(text) if not any(start <= found.start() < end for start, end in fences)]
 
 
-def rewrite(page: Path) -> int:
-    """Write a page's tables anew into it.
+def rewrite(page: Path, kind: str = TABLE, made: Callable[[Path], str] = comparison) -> int:
+    """Write a page's tables anew into it; the arguments are those of `rewritten`.
 
     Returns:
         How many tables it has.
@@ -52,8 +64,9 @@ def rewrite(page: Path) -> int:
     """
     if not page.is_file():
         raise UserError(f"{page}: no such page: give a Markdown file")
-    made = len(records(page.read_text(encoding="utf-8")))
-    if not made:
-        raise UserError(f"{page}: no table in it: put <!-- table: results/NAME.json --> and {CLOSE} where one is to be")
-    write_text(page, rewritten(page))
-    return made
+    number = len(records(page.read_text(encoding="utf-8"), kind))
+    if not number:
+        marks = f"<!-- {kind}: results/NAME.json --> and <!-- /{kind} -->"
+        raise UserError(f"{page}: no table in it: put {marks} where one is to be")
+    write_text(page, rewritten(page, kind, made))
+    return number
