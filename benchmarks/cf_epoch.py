@@ -33,11 +33,12 @@ from typing import Any
 
 import _table
 import _timing
-from _table import Row
+from _table import Aim, Row
 from _timing import OURS
 
 RECBOLE, RUNNER = "RecBole", Path(__file__).with_name("_recbole_epoch.py")
 NAMES = {"mf": "BPR", "lightgcn": "LightGCN", "sasrec": "SASRec"}
+AIMS = {"mf": Aim(3), "lightgcn": Aim(3), "sasrec": Aim(10)}
 DIM, HISTORY, LAYERS, HEADS, RATE = 64, 50, 2, 2, 1e-3
 LARGEST_DIFFERENCE = 0.03
 """Of the rows of an epoch."""
@@ -219,7 +220,8 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
             shapes["recbole"] = sides[RECBOLE].version
             if abs(sides[RECBOLE].rows / sides[OURS].rows - 1) > LARGEST_DIFFERENCE:
                 sys.exit(f"{name}: epochs of {sides[OURS].rows} and {sides[RECBOLE].rows} rows: nothing to compare")
-        rows += _timing.compared({side: found.milliseconds for side, found in sides.items()}, OURS, point=name)
+        times = {side: found.milliseconds for side, found in sides.items()}
+        rows += _timing.compared(times, OURS, {RECBOLE: AIMS[name]}, point=name)
     shapes |= {"dim": DIM, "batch": options.batch}
     _table.report(rows, _table.environment(options, ("torch", "lightning"), **shapes), options)
     return rows
