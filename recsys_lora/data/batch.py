@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsys_lora.prompts.encode import EncodedPrompts, concatenate
+from recsys_lora.prompts.encoded import EncodedPrompts, concatenate
 
 Padding = Literal["left", "right"]
 

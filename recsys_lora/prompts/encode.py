@@ -1,4 +1,4 @@
-"""Prompts as token ids: made once a run, in bulk, kept in flat arrays.
+"""From examples to prompts as token ids: once a run, in bulk.
 
 A prompt that is too long loses its oldest history items one by one, then the end of its title; the wording of the
 question is never cut. Both are counted.
@@ -7,7 +7,7 @@ question is never cut. Both are counted.
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from recsys_lora.console import progress
 from recsys_lora.errors import UserError
+from recsys_lora.prompts.encoded import EncodedPrompts, flat
 from recsys_lora.prompts.template import SOFT, TITLE, Example, Template
 from recsys_lora.prompts.titles import first_tokens
 
@@ -22,34 +23,6 @@ CHUNK = 2048
 SHORTENED = "prompts with a shortened history"
 CUT_TITLE = "prompts with a cut title"
 CUT_TEXT = "prompts with a cut text"
-
-
-@dataclass(frozen=True)
-class EncodedPrompts:
-    """The token ids of n prompts.
-
-    Attributes:
-        ids: all prompts' tokens, one after the other (total,).
-        offsets: where each begins, and the end (n + 1,).
-        soft_positions: places of the soft tokens in each prompt, -1 where it has fewer (n, S).
-        counts: how many prompts were shortened, and how.
-    """
-
-    ids: NDArray[np.int32]
-    offsets: NDArray[np.int64]
-    soft_positions: NDArray[np.int32]
-    counts: Mapping[str, int] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each prompt (n,)."""
-        return np.diff(self.offsets)
-
-    def __getitem__(self, index: int) -> NDArray[np.int32]:
-        return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
 
 @dataclass(frozen=True)
@@ -95,7 +68,7 @@ class Encoder:
                     tokens[index] = self._shorten(template, chunk[index], limit, counts)
                 encoded.extend(np.array([*ids, *self.suffix], dtype=np.int32) for ids in tokens)
                 advance(len(chunk), "")
-        return self._flat(encoded, counts)
+        return flat(encoded, self.soft_id, counts)
 
     def tokenise(self, prompts: Sequence[str]) -> list[list[int]]:
         """Return the ids of rendered prompts; a soft token is -1."""
@@ -155,45 +128,6 @@ class Encoder:
         only_titles = all(length <= level for name, length in zip(names, lengths, strict=False) if name != TITLE)
         counts[CUT_TITLE if only_titles else CUT_TEXT] += 1
         return ids
-
-    def _flat(self, encoded: Sequence[NDArray[np.int32]], counts: Mapping[str, int]) -> EncodedPrompts:
-        offsets = _offsets(encoded)
-        soft = [np.flatnonzero(prompt < 0) for prompt in encoded]
-        positions = np.full((len(encoded), max(map(len, soft), default=0)), -1, dtype=np.int32)
-        for row, places in zip(positions, soft, strict=True):
-            row[: len(places)] = places
-        ids = _joined(encoded)
-        ids[ids < 0] = self.soft_id
-        return EncodedPrompts(ids, offsets, positions, dict(counts))
-
-
-def concatenate(parts: Sequence[EncodedPrompts]) -> EncodedPrompts:
-    """Put prompts one behind the other; where some have fewer soft tokens, the rest of their places is -1."""
-    width = max(part.soft_positions.shape[1] for part in parts)
-    soft = [
-        np.pad(p.soft_positions, ((0, 0), (0, width - p.soft_positions.shape[1])), constant_values=-1) for p in parts
-    ]
-    lengths = np.concatenate([part.lengths for part in parts])
-    counts: Counter[str] = Counter()
-    for part in parts:
-        counts.update(part.counts)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return EncodedPrompts(np.concatenate([part.ids for part in parts]), offsets, np.concatenate(soft), dict(counts))
-
-
-def with_answers(prompts: EncodedPrompts, answers: Sequence[Sequence[int]]) -> EncodedPrompts:
-    """Return prompts with tokens after each of them: n answers, of any lengths."""
-    pairs = zip(range(len(prompts)), answers, strict=True)
-    encoded = [np.concatenate([prompts[index], np.asarray(answer, dtype=np.int32)]) for index, answer in pairs]
-    return EncodedPrompts(_joined(encoded), _offsets(encoded), prompts.soft_positions, dict(prompts.counts))
-
-
-def _offsets(encoded: Sequence[NDArray[np.int32]]) -> NDArray[np.int64]:
-    return np.cumsum([0, *map(len, encoded)], dtype=np.int64)
-
-
-def _joined(encoded: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
-    return np.concatenate(encoded) if encoded else np.zeros(0, dtype=np.int32)
 
 
 def beginning(tokenizer: Any) -> list[int]:

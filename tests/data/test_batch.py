@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from recsys_lora.data.batch import PromptSet
-from recsys_lora.prompts.encode import EncodedPrompts
+from recsys_lora.prompts.encoded import EncodedPrompts
 
 
 def prompt_set(lengths, soft=None) -> PromptSet:

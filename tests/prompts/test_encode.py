@@ -3,7 +3,8 @@ import pytest
 
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import train_tokenizer
-from recsys_lora.prompts.encode import CUT_TEXT, CUT_TITLE, SHORTENED, Encoder, beginning, with_answers
+from recsys_lora.prompts.encode import CUT_TEXT, CUT_TITLE, SHORTENED, Encoder, beginning
+from recsys_lora.prompts.encoded import with_answers
 from recsys_lora.prompts.template import SOFT, Example, Template
 
 WORDS = {"item": "movie", "items": "movies"}
