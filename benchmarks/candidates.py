@@ -9,8 +9,9 @@ Compared in turn, in one process, on the same user and items, with a history of 
                    once, then each candidate's title and the question, after the same key-value cache
     in full        the same with `share_prefix=False`: a padded batch of whole prompts
 
-First it is checked that both give the same scores. Each method is measured by itself; CoRA's prompts cannot be shared,
-for its weights differ from item to item. The ratio is a case's time over this package's, in the same round.
+First it is checked that both give the same scores. Each method is measured by itself; CoRA's prompts are shared with
+scope=suffix, where its weights, which differ from item to item, act from the candidate's title on, and not at all
+without. The ratio is a case's time over this package's, in the same round.
 """
 
 import argparse
@@ -111,6 +112,17 @@ def binllm(backbone: Any, data: Any) -> tuple[Any, Any]:
     return BinLLM(**shared("binllm", backbone, prompt=prompt, code="dot_decimal", lora=lora(), encoder=encoder)), None
 
 
+def cora_suffix(backbone: Any, data: Any) -> tuple[Any, Any]:
+    """Return CoRA of rank 16 with scope=suffix."""
+    from recsys_lora.methods.cora.generator import WeightGenerator
+    from recsys_lora.methods.cora.module import CoRAModule
+
+    knobs: dict[str, Any] = {"generator": WeightGenerator, "rank": 16, "alpha": 32.0, "targets": TARGETS}
+    knobs |= {"sharing": "all", "scope": "suffix", "dropout": 0.0, "dropout_per": "sample", "input_scale": "none"}
+    encoder = _models.vectors(data.num_users, data.num_items, DIM)
+    return CoRAModule(**shared("cora_suffix", backbone, encoder=encoder, **knobs)), None
+
+
 def ckf(backbone: Any, data: Any) -> tuple[Any, Any]:
     """Return CKF with its click-through task, and its questions."""
     from recsys_lora.methods.ckf.mapping import CollaborativeMapping
@@ -155,6 +167,7 @@ METHODS: dict[str, Callable[[Any, Any], tuple[Any, Any]]] = {
     "collm": collm,
     "binllm": binllm,
     "ckf": ckf,
+    "cora_suffix": cora_suffix,
 }
 
 

@@ -83,7 +83,7 @@ def _encoded(texts: Sequence[Any], places: Sequence[Sequence[int]]) -> Any:
     """Return prompts whose tokens at `places` are soft tokens."""
     import numpy as np
 
-    from recsys_lora.prompts.encode import EncodedPrompts
+    from recsys_lora.prompts.encoded import EncodedPrompts
 
     positions = np.full((len(texts), max(map(len, places))), -1, dtype=np.int32)
     whole = []

@@ -93,9 +93,10 @@ def test_cora_step(capsys):
 
 
 def test_candidates(capsys):
-    rows = run("candidates", "--llm", "tiny", "--candidates", "3", "--methods", "zero_shot", "ckf", "--no-memory")
+    methods = ("zero_shot", "ckf", "cora_suffix")
+    rows = run("candidates", "--llm", "tiny", "--candidates", "3", "--methods", *methods, "--no-memory")
     assert [(row.point, row.case) for row in rows] == [
-        (method, case) for method in ("zero_shot", "ckf") for case in (OURS, "in full")
+        (method, case) for method in methods for case in (OURS, "in full")
     ]
     assert "items/s" in capsys.readouterr().out
 
@@ -103,7 +104,7 @@ def test_candidates(capsys):
 def test_every_method_of_the_candidates_has_its_prompts():
     candidates, options = script("candidates"), argparse.Namespace(llm="tiny", dtype="float32", device="cpu")
     data = script("scoring").make_data(16)
-    for name in ("tallrec", "collm", "binllm"):
+    for name in ("tallrec", "collm", "binllm", "cora_suffix"):
         module, _ = candidates.METHODS[name](script("_models").load(options, data.titles[1:]), data)
         assert module.name == name
         assert bool(module.prompt.soft_names) == (name == "collm")

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsys_lora.prompts.encode import EncodedPrompts, concatenate
+from recsys_lora.prompts.encoded import EncodedPrompts, concatenate
 
 Padding = Literal["left", "right"]
 
@@ -32,6 +32,8 @@ class PromptBatch:
         row: (B,) index in interactions.parquet.
         place: (B,) index in the prompt set.
         global_rows: rows of this batch on all processes together, by which losses are averaged.
+        title_start: (B,) int64, the token in the padded prompt at which the candidate's title begins; None where the
+            method did not ask for it.
     """
 
     input_ids: Tensor
@@ -47,6 +49,7 @@ class PromptBatch:
     row: Tensor
     place: Tensor
     global_rows: int
+    title_start: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -113,6 +116,7 @@ class PromptSet:
         lengths = self.prompts.lengths[index]
         ids, mask, start = pad([self.prompts[i] for i in index], lengths, pad_id, padding)
         soft = self.prompts.soft_positions[index].astype(np.int64)  # (B, S)
+        titles = self.prompts.title_starts
         columns = {name: torch.from_numpy(getattr(self, name)[index]) for name in _COLUMNS}
         return PromptBatch(
             input_ids=torch.from_numpy(ids),
@@ -120,6 +124,7 @@ class PromptSet:
             soft_positions=torch.from_numpy(np.where(soft < 0, -1, soft + start[:, None])),
             place=torch.from_numpy(np.asarray(index, dtype=np.int64)),
             global_rows=len(index) if global_rows is None else global_rows,
+            title_start=None if titles is None else torch.from_numpy(titles[index].astype(np.int64) + start),
             **columns,
         )
 

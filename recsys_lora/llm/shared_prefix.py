@@ -2,6 +2,7 @@
 
 Prompts of one user about several items share instruction and history; they part at the first candidate's title. A
 causal model's states of the shared part depend on nothing that follows, so the states are those of reading in full.
+Where low-rank layers do to some tokens what is their own prompt's alone, the shared part ends before the first of them.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,11 @@ def shared_length(embeds: Tensor, lengths: Tensor) -> int:
 
 @torch.no_grad()
 def last_states(
-    backbone: Backbone, embeds: Tensor, lengths: Tensor, rows: Callable[[int], None] | None = None
+    backbone: Backbone,
+    embeds: Tensor,
+    lengths: Tensor,
+    alike: int,
+    window: Callable[[int, int, int], None] | None = None,
 ) -> Tensor:
     """Return the last hidden state of each prompt; what all begin with is read once.
 
@@ -39,22 +44,24 @@ def last_states(
         backbone: the language model, in evaluation mode.
         embeds: the prompts' input embeddings, padded on the right (B, T, H).
         lengths: vectors of each prompt (B,).
-        rows: called with 1 before the shared part and with B before the rest: whoever conditions low-rank layers on
-            the batch gives them the factors of so many prompts.
+        alike: how many tokens at the beginning the model treats alike in all prompts, where they are equal; 0 reads
+            the prompts in full.
+        window: called with (rows, begin, end) before tokens `begin` to `end` of the first `rows` prompts are read:
+            whoever conditions low-rank layers on the batch gives them what they need for these.
 
     Returns:
         (B, H), those of `Backbone.hidden` up to rounding.
     """
     B, T = embeds.shape[:2]
     mask = torch.arange(T, device=embeds.device) < lengths[:, None]  # (B, T)
-    shared = shared_length(embeds, lengths) if B > 1 else 0
+    shared = min(alike, shared_length(embeds, lengths)) if B > 1 else 0
     if not shared:
         return backbone.last(backbone.hidden(embeds, mask), mask)
-    if rows is not None:
-        rows(1)
+    if window is not None:
+        window(1, 0, shared)
     _, cache = backbone.continued(embeds[:1, :shared], mask[:1, :shared])
-    if rows is not None:
-        rows(B)
+    if window is not None:
+        window(B, shared, T)
     cache.batch_repeat_interleave(B)
     hidden, _ = backbone.continued(embeds[:, shared:], mask, cache)  # (B, T - shared, H)
     return backbone.last(hidden, mask[:, shared:])

@@ -2,8 +2,9 @@
 
 from recsys_lora.lowrank.inject import Injection, Site, inject
 from recsys_lora.lowrank.layer import LowRankLinear
+from recsys_lora.lowrank.shift import Shift
 from recsys_lora.lowrank.source import Generated, Routed, Shifted, Source, Static
-from recsys_lora.lowrank.state import BatchState, Shift, StateSlot
+from recsys_lora.lowrank.state import BatchState, StateSlot
 
 __all__ = [
     "BatchState",

@@ -163,7 +163,8 @@ class Generated(nn.Module):
     """A made for every sample by a network and read from the batch's state; P learned (CoRA).
 
     Sources with the same `key` share one A (B, in, R). The factor alpha / R is in that A already, multiplied once a
-    batch, so `scale` is 1 here.
+    batch, so `scale` is 1 here. Where the state names tokens (`acts_at`), u is zero at all others: they pass the frozen
+    map alone.
 
     Args:
         key: name of the generated A that this layer reads.
@@ -197,7 +198,7 @@ class Generated(nn.Module):
         """Return u (B, T, R) and P (out, R), or None where the batch has no pairs.
 
         Raises:
-            ValueError: the batch has another number of pairs than of samples.
+            ValueError: the batch has another number of pairs than of samples, or other tokens than the state names.
         """
         if state is None or self.key not in state.generated:
             return None
@@ -207,6 +208,6 @@ class Generated(nn.Module):
             factor = state.generated[self.key].to(x.dtype)  # (B, in, R)
             if factor.shape[0] != x.shape[0]:
                 raise ValueError(f"factors of {factor.shape[0]} pairs were given for {x.shape[0]} samples")
-            product = masked_product(x, factor, rate, self.dropout_per)
+            product = state.confined(masked_product(x, factor, rate, self.dropout_per))
             state.remember(x, self.key, rate > 0, product)
         return product, learned(self.P, x, state)

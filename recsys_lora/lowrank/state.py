@@ -1,4 +1,5 @@
-"""What the layers need to know about the batch at hand: the generated factors, each sample's task, what is added where.
+"""What the layers need to know about the batch at hand: the generated factors and the tokens they act at, each sample's
+task, what is added where.
 
 One object, never changed and *replaced* as a whole by the next forward, so that gradient checkpointing recomputes a
 layer with the factors its forward used. See `checkpointing.py` for how it is tied to one forward and its backward.
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+
+from recsys_lora.lowrank.shift import Shift
 
 
 @dataclass
@@ -28,32 +31,6 @@ def _version(x: Tensor) -> int:
 
 
 @dataclass(frozen=True)
-class Shift:
-    """What `Shifted` sources add to their narrow product at some tokens of every sample.
-
-    Attributes:
-        vectors: (B, S, R), any float dtype.
-        positions: the tokens (B, S) int64 in the padded input, -1 for none; vectors of one token add up.
-    """
-
-    vectors: Tensor
-    positions: Tensor
-
-    def added_to(self, product: Tensor) -> Tensor:
-        """Return a narrow product (B, T, R) with the vectors added at their tokens.
-
-        Raises:
-            ValueError: the product has another number of samples, or another width.
-        """
-        expected = product.shape[0], product.shape[-1]
-        if (self.vectors.shape[0], self.vectors.shape[-1]) != expected:
-            raise ValueError(f"a shift {tuple(self.vectors.shape)} was given for a product {tuple(product.shape)}")
-        row, column = (self.positions >= 0).nonzero(as_tuple=True)
-        places = row, self.positions[row, column]
-        return product.index_put(places, self.vectors[row, column].to(product.dtype), accumulate=True)
-
-
-@dataclass(frozen=True)
 class BatchState:
     """The factors of one batch.
 
@@ -62,6 +39,7 @@ class BatchState:
         task: each sample's task (B,), int64.
         shift: what `Shifted` sources add.
         frozen: the forward uses the layers' learned factors as they are: no gradient reaches them.
+        acts_at: the tokens (B, T) bool of the padded input at which generated factors act; None: at all.
         untied: the state as it was set, where this one holds leaf copies of `made` for one checkpointed forward.
     """
 
@@ -69,6 +47,7 @@ class BatchState:
     task: Tensor | None = None
     shift: Shift | None = None
     frozen: bool = False
+    acts_at: Tensor | None = None
     untied: "BatchState | None" = field(default=None, repr=False, compare=False)
     _last: list[_Projection] = field(default_factory=list, repr=False, compare=False)
 
@@ -80,7 +59,39 @@ class BatchState:
         """Return this state with other tensors in the places of `made`, `untied` being this one."""
         generated = dict(zip(self.generated, tensors, strict=False))
         shift = self.shift and replace(self.shift, vectors=tensors[-1])
-        return BatchState(generated, self.task, shift, self.frozen, untied=self)
+        return BatchState(generated, self.task, shift, self.frozen, self.acts_at, untied=self)
+
+    def untouched(self, tokens: int) -> int:
+        """Return how many tokens, of `tokens`, come before the first that something made for its sample acts at."""
+        acts = torch.full((tokens,), bool(self.generated) and self.acts_at is None)
+        if self.generated and self.acts_at is not None:
+            acts |= self.acts_at.any(0).cpu()
+        if self.shift is not None:
+            acts[self.shift.positions[self.shift.positions >= 0].cpu()] = True
+        return int((~acts).long().cumprod(0).sum())
+
+    def window(self, rows: int, begin: int, end: int) -> "BatchState":
+        """Return the state of a forward that reads tokens `begin` to `end` of the first samples."""
+        return BatchState(
+            {key: factor[:rows] for key, factor in self.generated.items()},
+            None if self.task is None else self.task[:rows],
+            None if self.shift is None else self.shift.window(rows, begin, end),
+            self.frozen,
+            None if self.acts_at is None else self.acts_at[:rows, begin:end],
+        )
+
+    def confined(self, product: Tensor) -> Tensor:
+        """Return a generated narrow product (B, T, R), zero at tokens where generated factors do not act.
+
+        Raises:
+            ValueError: the product has another number of samples or tokens.
+        """
+        if self.acts_at is None:
+            return product
+        if self.acts_at.shape != product.shape[:2]:
+            tokens, given = tuple(self.acts_at.shape), tuple(product.shape)
+            raise ValueError(f"factors act at tokens {tokens}, which do not fit a product {given}")
+        return torch.where(self.acts_at.unsqueeze(-1), product, 0)
 
     def remembered(self, x: Tensor, key: str, dropped: bool) -> Tensor | None:
         """Return the product made last for this very `x`, or None; compiled code has no use for it."""
@@ -132,6 +143,7 @@ class StateSlot:
         task: Tensor | None = None,
         frozen: bool = False,
         shift: Shift | None = None,
+        acts_at: Tensor | None = None,
     ) -> BatchState:
         """Replace the state for the next forward.
 
@@ -141,6 +153,7 @@ class StateSlot:
             frozen: let no gradient reach the factors that the layers hold; what came in as `generated` or `shift` still
                 gets its.
             shift: what is added at which tokens, for `Shifted` sources.
+            acts_at: the tokens (B, T) bool at which `generated` acts; None: at all.
 
         Raises:
             ValueError: a key is missing or unknown, an A has another shape than its layers read, or the shift has
@@ -159,7 +172,7 @@ class StateSlot:
         if shift is not None and shift.vectors.shape[:-1] != shift.positions.shape:
             vectors, positions = tuple(shift.vectors.shape), tuple(shift.positions.shape)
             raise ValueError(f"a shift's vectors {vectors} and positions {positions} do not go together")
-        self.current = BatchState(scaled, task, shift, frozen)
+        self.current = BatchState(scaled, task, shift, frozen, acts_at)
         return self.current
 
     def clear(self) -> None:

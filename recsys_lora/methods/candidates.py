@@ -1,12 +1,12 @@
 """One user, several candidates: their scores from any trained method, as a recommender that is in use asks for them.
 
 The prompts begin alike, so what they share is read once (`llm/shared_prefix.py`): with ten titles of history most of
-every prompt. Where a method gives the backbone other weights for every (user, item) pair (CoRA), or adds something to
-single tokens (GraphLoRA), nothing can be shared, and the prompts are read in full.
+every prompt. Where a method gives the backbone other weights for every (user, item) pair, or adds something to single
+tokens, the shared part ends before the first token that it does this at: before the candidate's title (CoRA with
+scope=suffix) or the user's soft token (GraphLoRA); CoRA's weights otherwise act on all tokens, and it reads in full.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from recsys_lora.data.module import PromptData
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.errors import UserError
 from recsys_lora.llm.shared_prefix import last_states
+from recsys_lora.lowrank import StateSlot
 from recsys_lora.methods.base import LLMModule
 from recsys_lora.methods.ckf.module import CKFMultiTaskModule
 from recsys_lora.methods.llm_module import LLMRecommender
@@ -111,19 +112,16 @@ def _prompts(module: LLMModule, datamodule: PromptData | TaskData, rows: Rows) -
 def _scores(module: LLMModule, batch: PromptBatch, share_prefix: bool) -> Tensor:
     """Return the scores (B,) of prompts that are padded on the right."""
     embeds, lengths = module.embeds(batch), batch.attention_mask.sum(1)
-    slot: Any = getattr(getattr(module, "lowrank", None), "state", None)
+    slot: StateSlot | None = getattr(getattr(module, "lowrank", None), "state", None)
     state = slot.current if slot is not None else None
-    if not share_prefix or (state is not None and state.made()):
-        backbone = module.backbone
-        last = backbone.last(backbone.hidden(embeds, batch.attention_mask), batch.attention_mask)
-    else:
+    tokens = embeds.shape[1]
+    alike = tokens if state is None else state.untouched(tokens)
 
-        def rows(count: int) -> None:
-            if state is not None and state.task is not None:
-                slot.set(task=state.task[:count], frozen=state.frozen)
+    def window(rows: int, begin: int, end: int) -> None:
+        if slot is not None and state is not None:
+            slot.current = state.window(rows, begin, end)
 
-        last = last_states(module.backbone, embeds, lengths, rows)
-    return _answer(module, last)
+    return _answer(module, last_states(module.backbone, embeds, lengths, alike if share_prefix else 0, window))
 
 
 def _answer(module: LLMModule, last: Tensor) -> Tensor:

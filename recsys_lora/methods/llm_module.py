@@ -77,6 +77,11 @@ class LLMRecommender(LLMModule):
         log.info("answers are read as the tokens %s", " and ".join(map(repr, self.choices.pieces)))
         self.valid_auc, self.valid_uauc, self.valid_log_loss = AUC(), UAUC(), MeanMetric()
 
+    @property
+    def needs_title_start(self) -> bool:
+        """Whether the method's batches must say at which token of a prompt the candidate's title begins."""
+        return False
+
     def more_texts(self, data: PreparedData, rows: Rows) -> Iterable[Mapping[str, str]]:
         """Return further slots of each row's prompt; they may not tell the row's own label."""
         return itertools.repeat({}, len(rows))
@@ -100,6 +105,7 @@ class LLMRecommender(LLMModule):
             suffix=self.choices.common_ids,
             wrap=self.backbone.wrap,
             soft_id=self.backbone.pad_id,
+            find_title=self.needs_title_start,
         )
         length = 0 if self.encoder is None else cast(CollaborativeEncoder, self.encoder).history_length
         return PromptBuilder(data, self.prompt, encoder, length, self.more_texts)

@@ -3,7 +3,7 @@
 Slots are `{history}` (a list, shortened where the prompt gets too long), `{candidates}` (a list, never shortened),
 `{title}` and whatever texts a method offers (truncated as the last resort), and the data set's words (`{item}`,
 `{items}`). `<user>`, `<item>` and the like stand for soft tokens where a method declares them; rendered, each is the
-one character `SOFT`, which titles cannot hold.
+one character `SOFT`, which titles cannot hold. Another such character, `TITLE_MARK`, tells where the title begins.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +16,8 @@ from recsys_lora.types import NonNegativeInt, PositiveInt
 
 SOFT = "\ue000"
 """Stands for one soft token in a rendered prompt: a private-use character, removed from all titles."""
+TITLE_MARK = "\ue001"
+"""Stands before each `{title}` of a prompt that is rendered with marks; no part of its tokens."""
 HISTORY, CANDIDATES, TITLE = "history", "candidates", "title"
 
 
@@ -111,13 +113,20 @@ class Template:
         """The last part of the prompts with history and of those without."""
         return _ending(self.text), _ending(self.no_history)
 
-    def render(self, example: Example, words: Mapping[str, str], items: int | None = None) -> str:
+    def shows_title(self) -> bool:
+        """Return whether the prompts with history and those without have the slot `{title}`."""
+        return TITLE in slots(self.text) and TITLE in slots(self.no_history)
+
+    def render(
+        self, example: Example, words: Mapping[str, str], items: int | None = None, mark_title: bool = False
+    ) -> str:
         """Fill the slots.
 
         Args:
             example: what fills them.
             words: the data set's own (`item`, `items`).
             items: items of history shown at most; None is `history_items`.
+            mark_title: put `TITLE_MARK` before the title.
 
         Raises:
             UserError: a slot that nothing fills.
@@ -126,6 +135,8 @@ class Template:
         history = example.history[len(example.history) - min(items, len(example.history)) :]
         shown = [fill(self.item, {**words, **entry}) for entry in history]
         texts = {**words, **example.texts}
+        if mark_title and TITLE in texts:
+            texts[TITLE] = TITLE_MARK + texts[TITLE]
         if self.candidate is not None:
             listed = [fill(self.candidate, {**words, **entry}) for entry in example.candidates]
             texts[CANDIDATES] = self.candidate_separator.join(listed)

@@ -12,7 +12,8 @@ from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError, at
 from recsys_lora.llm.answer import ChoiceAnswer, ResolvedChoices
 from recsys_lora.llm.backbone import Backbone
-from recsys_lora.prompts import encode
+from recsys_lora.prompts import encoded
+from recsys_lora.prompts.encode import Encoder
 from recsys_lora.prompts.template import TITLE, Example
 from recsys_lora.prompts.titles import prompt_titles
 from recsys_lora.tasks.question import Questions
@@ -63,7 +64,7 @@ class TaskPrompts:
             None if answers is None else ChoiceAnswer(answers).resolve(self.tokenizer, self.ending)
         )
         self.words = {**words, **task.slots(scale)}
-        self.encoder = encode.Encoder(
+        self.encoder = Encoder(
             tokenizer=self.tokenizer,
             words=self.words,
             max_tokens=backbone.context_length - task.answer_room,
@@ -99,7 +100,7 @@ class TaskPrompts:
         answers: list[list[int]] = [[]] * len(questions)
         if with_answers and self.task.kind != "choice":
             answers = self._answer_ids(self._right_answers(questions))
-            prompts = encode.with_answers(prompts, answers)
+            prompts = encoded.with_answers(prompts, answers)
         return PromptSet(
             prompts=prompts,
             user=questions.user,

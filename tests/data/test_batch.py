@@ -3,15 +3,16 @@ import pytest
 import torch
 
 from recsys_lora.data.batch import PromptSet
-from recsys_lora.prompts.encode import EncodedPrompts
+from recsys_lora.prompts.encoded import EncodedPrompts
 
 
-def prompt_set(lengths, soft=None) -> PromptSet:
+def prompt_set(lengths, soft=None, titles=None) -> PromptSet:
     """Prompt k holds the tokens 100 k + 1, 100 k + 2, ..."""
     n = len(lengths)
     ids = np.concatenate([100 * k + np.arange(1, length + 1) for k, length in enumerate(lengths)]).astype(np.int32)
     positions = np.zeros((n, 0), dtype=np.int32) if soft is None else np.array(soft, dtype=np.int32)
-    prompts = EncodedPrompts(ids, np.cumsum([0, *lengths]).astype(np.int64), positions)
+    starts = None if titles is None else np.array(titles, dtype=np.int32)
+    prompts = EncodedPrompts(ids, np.cumsum([0, *lengths]).astype(np.int64), positions, title_starts=starts)
     number = np.arange(n)
     history = np.stack([number, number], axis=1)
     return PromptSet(
@@ -49,6 +50,14 @@ def test_soft_tokens_keep_their_tokens_under_either_padding():
             for row, places in enumerate(batch.soft_positions.tolist())
         ]
         assert found == [[1, 4], [102]]
+
+
+def test_titles_begin_at_the_same_token_under_either_padding():
+    rows = prompt_set([4, 2], titles=[3, 1])
+    for padding in ("left", "right"):
+        batch = rows.batch(np.array([1, 0]), 0, padding)
+        assert batch.input_ids[[0, 1], batch.title_start].tolist() == [102, 4]
+    assert prompt_set([4, 2]).batch(np.array([0]), 0, "left").title_start is None
 
 
 def test_everything_of_a_row_stays_together():

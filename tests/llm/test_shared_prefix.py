@@ -40,7 +40,7 @@ def test_states_are_those_of_each_prompt_alone(family, prefix):
             [model.base_model(input_ids=torch.tensor([prompt])).last_hidden_state[:, -1] for prompt in prompts]
         )
     read = widths(backbone)
-    got = last_states(backbone, backbone.embed(ids), lengths)
+    got = last_states(backbone, backbone.embed(ids), lengths, ids.shape[1])
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
     whole = [(len(RESTS), 5)]
     assert read == ([(1, len(prefix)), *whole] if prefix else whole)
@@ -70,9 +70,13 @@ def test_vectors_that_differ_by_rounding_are_the_same(shift, length):
     assert shared_length(embeds, torch.tensor([4, 4, 4])) == length
 
 
-def test_low_rank_layers_are_told_how_many_prompts_follow():
+@pytest.mark.parametrize(("alike", "shared"), [(99, 11), (11, 11), (4, 4), (0, 0)])
+def test_low_rank_layers_are_told_what_is_read_and_bound_what_is_shared(alike, shared):
     backbone = backbone_of(tiny("llama"))
     ids, lengths = padded([LONG + rest for rest in RESTS])
-    told = []
-    last_states(backbone, backbone.embed(ids), lengths, told.append)
-    assert told == [1, len(RESTS)]
+    told, read = [], widths(backbone)
+    last_states(backbone, backbone.embed(ids), lengths, alike, lambda *window: told.append(window))
+    assert told == ([(1, 0, shared), (len(RESTS), shared, 16)] if shared else [])
+    assert [rows * tokens for rows, tokens in read] == [
+        rows * (end - begin) for rows, begin, end in told or [(4, 0, 16)]
+    ]

@@ -51,6 +51,7 @@ def cora(data, encoder, *, generator=None, lr=1e-3, identity=None, seed=0, **kno
         "alpha": 16.0,
         "targets": ALL,
         "sharing": "all",
+        "scope": "all",
         "dropout": 0.0,
         "dropout_per": "sample",
         "input_scale": "std",

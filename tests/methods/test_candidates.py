@@ -56,8 +56,9 @@ METHODS = {
     "prompt4nr": lambda data, encoder: factory.prompt4nr(data),
     "graphlora": factory.graphlora,
     "cora": factory.cora,
+    "cora, suffix": lambda data, encoder: factory.cora(data, encoder, scope="suffix"),
 }
-IN_FULL = {"cora", "graphlora"}
+IN_FULL = {"cora"}
 
 
 def of_method(name):
@@ -129,6 +130,30 @@ def test_the_shared_part_goes_on_past_the_users_own_token(name):
     length = alike.index(False)
     assert seen == [(1, length), (6, int(prompts.lengths.max()) - length)]
     assert name != "collm" or prompts.soft_positions[0, 0] < length
+
+
+@pytest.mark.parametrize("name", ["cora, suffix", "graphlora"])
+def test_the_shared_part_ends_before_what_is_a_prompts_own(name):
+    module, datamodule = of_method(name)
+    prompts = datamodule.build(candidate_rows(datamodule.data, USER, ITEMS), show=False).prompts
+    seen = forwards(module)
+    score_candidates(module, datamodule, USER, ITEMS)
+    length = int(prompts.soft_positions[:, 0].min() if name == "graphlora" else prompts.title_starts.min())
+    alike = [len(set(column)) == 1 for column in zip(*(prompts[index].tolist() for index in range(6)), strict=False)]
+    assert 1 < length < alike.index(False)  # all titles begin with the same word, which has the pair's weights
+    assert seen == [(1, length), (6, int(prompts.lengths.max()) - length)]
+
+
+def test_candidates_whose_histories_were_shortened_differently_share_less():
+    module, datamodule = of_method("cora, suffix")
+    template = datamodule.build.template
+    template.max_tokens = (
+        int(datamodule.build(candidate_rows(datamodule.data, USER, ITEMS), show=False).prompts.lengths.max()) - 1
+    )
+    rows = candidate_rows(datamodule.data, USER, ITEMS)
+    assert 0 < sum(datamodule.build(rows, show=False).prompts.counts.values()) < len(ITEMS)
+    expected = score_candidates(module, datamodule, USER, ITEMS, share_prefix=False)
+    np.testing.assert_allclose(score_candidates(module, datamodule, USER, ITEMS), expected, atol=1e-4)
 
 
 def test_an_encoder_whose_user_vector_depends_on_the_item_shares_what_stands_before_it():

@@ -17,6 +17,7 @@ from tests.methods.synthetic import WORDS, prepared
 METHODS = {
     "cora": lambda data, encoder: factory.cora(data, encoder, lr=3e-3),
     "cora-pair": lambda data, encoder: factory.cora(data, encoder, lr=3e-3, generator={"input": "pair"}),
+    "cora-suffix": lambda data, encoder: factory.cora(data, encoder, lr=3e-3, scope="suffix"),
     "collm": lambda data, encoder: factory.collm(
         data, encoder, lr=3e-3, batch_rows=16, prompt=factory.bare_template(), tune_lora=True
     ),

@@ -3,7 +3,8 @@ import pytest
 
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import train_tokenizer
-from recsys_lora.prompts.encode import CUT_TEXT, CUT_TITLE, SHORTENED, Encoder, beginning, with_answers
+from recsys_lora.prompts.encode import CUT_TEXT, CUT_TITLE, SHORTENED, Encoder, beginning
+from recsys_lora.prompts.encoded import concatenate, with_answers
 from recsys_lora.prompts.template import SOFT, Example, Template
 
 WORDS = {"item": "movie", "items": "movies"}
@@ -137,6 +138,83 @@ def test_answers_follow_their_prompts_and_soft_tokens_stay(tokenizer):
 
 def test_no_prompts_have_no_answers(tokenizer):
     assert len(with_answers(encode(tokenizer, []), [])) == 0
+
+
+TITLES = ["Heat", "Alien", "Piano", "...And Justice", "'71", "", "Heat (1995)", " ", "été", "?", "lien"]
+CHAT = {"wrap": lambda text: f"<s>user: {text} [/INST]"}
+HEADS = {
+    "history": (TEMPLATE, {}),
+    "chat": (TEMPLATE, CHAT),
+    "suffix": (TEMPLATE, {"suffix": [7, 9]}),
+    "merged": (Template("{history} (A{title}?", "(A{title}?"), {}),
+    "at the end": (Template("{history}: '{title}", "A '{title}"), CHAT),
+    "soft": (Template("<u> {history}, <i>{title}? <i>", "<u> <i>{title}? <i>", soft_tokens=["u", "i"]), {}),
+    "twice": (Template("{history}: {title}. {title}?", "{title}? {title}"), {}),
+    "before the history": (Template("Is {title} like {history}?", "Is {title} good?"), {}),
+}
+
+
+def common(prompts):
+    """How many tokens all prompts begin with."""
+    columns = zip(*prompts, strict=False)
+    alike = [len(set(column)) == 1 for column in columns]
+    return alike.index(False) if False in alike else len(alike)
+
+
+@pytest.mark.parametrize("limit", [1000, 40])  # the latter shortens histories
+@pytest.mark.parametrize("head", HEADS)
+def test_titles_begin_where_the_prompts_of_all_candidates_part(tokenizer, head, limit):
+    template, more = HEADS[head]
+    for history in (["Alien", "Piano"] * 3, []):
+        cases = [case for title in TITLES for case in examples(history, title=title)]
+        encoded = encode(tokenizer, cases, template=template, max_tokens=limit, find_title=True, **more)
+        plain = encode(tokenizer, cases, template=template, max_tokens=limit, **more)
+        assert np.array_equal(encoded.ids, plain.ids)
+        assert np.array_equal(encoded.soft_positions, plain.soft_positions)
+        starts = encoded.title_starts
+        prompts = [encoded[index].tolist() for index in range(len(cases))]
+        assert bool(encoded.counts) == (limit < 1000 and bool(history))
+        if not encoded.counts:
+            assert starts.min() == common(prompts)
+        for prompt, start, case in zip(prompts, starts, cases, strict=True):
+            shown, title = tokenizer.decode(prompt[start:]), case.texts["title"].strip()
+            assert shown.find(title) in (0, 1)  # one character before it, where a token joins both
+            assert start < len(prompt) or not case.texts["title"]
+
+
+def test_a_title_begins_at_the_token_that_joins_it_with_what_stands_before(tokenizer):
+    template = Template("{history} (A{title}?", "(A{title}?")
+    alone, joined = (
+        encode(tokenizer, examples(["Heat"], title=title), template=template, find_title=True)
+        for title in ("Piano", "lien")
+    )
+    assert tokenizer.decode(alone[0][: alone.title_starts[0]].tolist()) == '"Heat" (A'
+    assert tokenizer.decode(joined[0][: joined.title_starts[0]].tolist()) == '"Heat" ('
+
+
+def test_the_end_of_a_chat_template_is_no_part_of_what_stands_before_a_title(tokenizer):
+    template = Template("{history} is", "is {title}")
+    [case] = examples([], title=" [/INST] x")
+    found = encode(tokenizer, [case], template=template, find_title=True, **CHAT)
+    assert tokenizer.decode(found[0][: found.title_starts[0]].tolist(), skip_special_tokens=True).rstrip() == "user: is"
+
+
+def test_cut_titles_begin_where_they_did(tokenizer):
+    cases = examples(["Alien"], title="Piano " * 50)
+    found = encode(tokenizer, cases, max_tokens=40, find_title=True)
+    assert found.counts == {SHORTENED: 1, CUT_TITLE: 1}
+    assert tokenizer.decode(found[0][: found.title_starts[0]].tolist()) == "No movies. The movie "
+
+
+def test_where_titles_begin_is_kept_with_answers_and_other_prompts(tokenizer):
+    one = encode(tokenizer, examples(["Alien"]), find_title=True)
+    two = encode(tokenizer, examples([], ["Heat"]), find_title=True)
+    assert with_answers(two, [[1], []]).title_starts.tolist() == two.title_starts.tolist()
+    assert concatenate([one, two]).title_starts.tolist() == [*one.title_starts, *two.title_starts]
+    plain = encode(tokenizer, examples(["Alien"]))
+    assert plain.title_starts is None
+    assert concatenate([one, plain]).title_starts is None
+    assert encode(tokenizer, [], find_title=True).title_starts.shape == (0,)
 
 
 class BeginsWithBos:

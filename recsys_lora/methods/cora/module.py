@@ -6,16 +6,21 @@
 
 Only the generator and the P's are trained; P starts at zero, so that training starts at the frozen model.
 Source: CoRA, AAAI 2025, arXiv 2408.10645.
+
+Ours: with scope=suffix the weights act on a prompt's tokens from the candidate's title on, and the frozen model reads
+what stands before it, which all candidates of one user share. Where `{title}` precedes `{history}`, that is little.
 """
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Unpack, cast
+from typing import ClassVar, Literal, Unpack, cast
 
+import torch
 from torch import Tensor
 
 from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.prepared import PreparedData, Rows
+from recsys_lora.errors import UserError
 from recsys_lora.lowrank import Generated, Site, inject
 from recsys_lora.lowrank.source import DropoutPer
 from recsys_lora.methods.cora.generator import WeightGenerator
@@ -23,6 +28,8 @@ from recsys_lora.methods.cora.sharing import Sharing, shared_factor
 from recsys_lora.methods.llm_module import LLMRecommender, Shared
 from recsys_lora.methods.vectors import InputScale, VectorScale
 from recsys_lora.types import PositiveFloat, PositiveInt, Probability
+
+Scope = Literal["all", "suffix"]
 
 
 class CoRAModule(LLMRecommender):
@@ -34,10 +41,14 @@ class CoRAModule(LLMRecommender):
         alpha: updates are scaled by alpha / R.
         targets: the linear maps adapted in every block, by the last part of their names.
         sharing: which of them share one A(u, i).
+        scope: the tokens that the weights act on: all, or those from the candidate's title on.
         dropout: share of the adapted maps' input features that the update does not see in training.
         dropout_per: drop an input feature for all of a sample's tokens, or for each token by itself (slower).
         input_scale: `std` divides e_u and e_i by the standard deviation of their entries over the training rows.
         shared: what every recommender is made with; it needs an encoder.
+
+    Raises:
+        UserError: the backbone has no linear map of a name asked for, or scope=suffix has a prompt without a title.
     """
 
     needs_encoder: ClassVar[bool] = True
@@ -50,13 +61,19 @@ class CoRAModule(LLMRecommender):
         alpha: PositiveFloat,
         targets: Sequence[str],
         sharing: Sharing,
+        scope: Scope,
         dropout: Probability,
         dropout_per: DropoutPer,
         input_scale: InputScale,
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
-        backbone = self.backbone
+        if scope == "suffix" and not self.prompt.shows_title():
+            raise UserError(
+                "model.scope=suffix begins at the candidate's title: put {title} into the prompt's text and "
+                "no_history, or choose model.scope=all"
+            )
+        self.scope, backbone = scope, self.backbone
         size = sum(parameter.numel() for parameter in backbone.parameters())
 
         def adapted(site: Site) -> list[Generated]:
@@ -73,7 +90,21 @@ class CoRAModule(LLMRecommender):
         """Generate the weights of the batch's pairs and hand them to the adapted maps."""
         if vectors is None:
             raise ValueError("CoRA needs a collaborative encoder")
-        self.lowrank.state.set(self.generator(*self.vector_scale(*vectors)))
+        self.lowrank.state.set(self.generator(*self.vector_scale(*vectors)), acts_at=self.acts_at(batch))
+
+    @property
+    def needs_title_start(self) -> bool:
+        """Whether the weights act from the title on."""
+        return self.scope == "suffix"
+
+    def acts_at(self, batch: PromptBatch) -> Tensor | None:
+        """Return the tokens (B, T) bool that the weights act on; None for all."""
+        if self.scope == "all":
+            return None
+        if batch.title_start is None:
+            raise ValueError("scope=suffix needs batches that say where the title begins: make them by self.prompts")
+        places = torch.arange(batch.input_ids.shape[1], device=batch.input_ids.device)
+        return places >= batch.title_start[:, None]
 
     def release(self) -> None:
         """Give the backbone its own linear maps back."""

@@ -15,7 +15,7 @@ from recsys_lora.methods.ckf.mapping import CollaborativeMapping
 from recsys_lora.methods.ckf.module import CKFMultiTaskModule
 from recsys_lora.methods.ckf.objective import Objective
 from recsys_lora.methods.optimizer import OptimizerSettings
-from recsys_lora.prompts.encode import EncodedPrompts
+from recsys_lora.prompts.encoded import EncodedPrompts
 from recsys_lora.tasks.task import Task
 from tests.methods.synthetic import prepared
 

@@ -6,9 +6,12 @@ import torch
 from torch.func import functional_call
 from torch.nn import functional
 
+from recsys_lora.config.check import check
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.methods.checkpoint import trained_state
+from recsys_lora.prompts.template import Template
+from tests.jobs import resolved
 from tests.methods import factory
 from tests.methods.synthetic import WORDS, TableEncoder, prepared
 
@@ -25,6 +28,7 @@ ABLATIONS = [
     {"sharing": "per_layer"},
     {"sharing": "per_matrix"},
     {"targets": SEVERAL_WIDTHS},
+    {"scope": "suffix"},
     {"score": "yes"},
     {"input_scale": "none"},
     {"dropout": 0.1},
@@ -38,10 +42,10 @@ def world():
     return prepared(users=30, items=30, rows_each=12, dim=4, titles=titles)
 
 
-def batch_of(module, data, rows=6):
+def batch_of(module, data, rows=6, padding="right"):
     build = module.prompts(data, WORDS)
     prompts = build(data.rows("train").take(np.arange(rows) * 5), show=False)
-    return prompts.batch(np.arange(rows), module.backbone.pad_id, "right")
+    return prompts.batch(np.arange(rows), module.backbone.pad_id, padding)
 
 
 def step(module, batch, lr=0.01):
@@ -158,6 +162,104 @@ def test_values_and_gradients_equal_the_loop_that_builds_each_samples_weights(wo
     got = torch.autograd.grad((batched * weight).sum(), list(parameters.values()))
     for label, one, other in zip(parameters, got, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5 * float(other.abs().max() + 1), msg=label)
+
+
+def looped_suffix(module, batch, data):
+    """The scores of each sample by itself: W0 + ΔW of its pair on the tokens from the title on, W0 before."""
+    original = factory.backbone(data).model
+    user, item = module.collaborative(batch)
+    factors = module.generator(user / module.vector_scale.user, item / module.vector_scale.item)
+    scores = []
+    for index in range(len(batch)):
+        real = batch.attention_mask[index]
+        first = int(batch.title_start[index] - real.long().argmax())
+        hooks = []
+        for label, layer in module.lowrank.layers.items():
+            [source] = layer.sources
+            change = 16.0 / 8 * source.P @ factors[source.key][index].T  # (out, in)
+
+            def hook(part, args, y, change=change, first=first):
+                return torch.cat([y[:, :first], y[:, first:] + args[0][:, first:] @ change.T], dim=1)
+
+            hooks.append(original.get_submodule(label).register_forward_hook(hook))
+        logits = original(input_ids=batch.input_ids[index, real][None]).logits[0, -1]
+        yes, no = module.choices.token_ids
+        scores.append(logits[yes] - logits[no])
+        for handle in hooks:
+            handle.remove()
+    return torch.stack(scores)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("padding", ["left", "right"])
+@pytest.mark.parametrize("knobs", [{}, {"targets": SEVERAL_WIDTHS, "sharing": "per_layer"}], ids=str)
+def test_on_the_suffix_values_and_gradients_equal_the_loop(world, knobs, padding, checkpointing):
+    data, encoder = world
+    saving = TinySource(gradient_checkpointing=checkpointing).load(data.titles[1:], "cpu")
+    plain = factory.cora(data, encoder, scope="suffix", **knobs)
+    batch = batch_of(plain, data, padding=padding)
+    assert len(set(batch.attention_mask.sum(1).tolist())) > 1
+    module = factory.cora(data, encoder, scope="suffix", backbone=saving, **knobs).train()
+    module.load_state_dict(trained_state(trained(plain, batch)), strict=False)
+    weight = torch.linspace(-1, 1, len(batch))
+    looped, found = looped_suffix(module, batch, data), []
+    for scores in (looped, module(batch)):
+        module.zero_grad()
+        (scores * weight).sum().backward()
+        found.append({label: p.grad for label, p in module.named_parameters() if p.requires_grad})
+    torch.testing.assert_close(scores, looped, rtol=1e-4, atol=1e-5)
+    for label, expected in found[0].items():
+        margin = 1e-5 * float(expected.abs().max() + 1)
+        torch.testing.assert_close(found[1][label], expected, rtol=1e-3, atol=margin, msg=label)
+        assert expected.abs().max() > 0, label
+
+
+@pytest.mark.parametrize("padding", ["left", "right"])
+def test_on_the_suffix_what_stands_before_the_title_is_the_frozen_models(world, padding):
+    data, encoder = world
+    module = factory.cora(data, encoder, scope="suffix")
+    batch = batch_of(module, data, padding=padding)
+    trained(module, batch).eval()
+    states = module.hidden(batch)
+    with module.lowrank.without_pair():
+        frozen = module.backbone.hidden(module.backbone.embed(batch.input_ids), batch.attention_mask)
+    acts, real = module.acts_at(batch), batch.attention_mask
+    assert torch.equal(states[real & ~acts], frozen[real & ~acts])
+    assert (states - frozen).abs().amax(-1)[real & acts].min() > 1e-4
+    whole = factory.cora(data, encoder)
+    whole.load_state_dict(trained_state(module), strict=False)
+    assert not torch.allclose(whole.eval()(batch), module(batch), atol=1e-4)
+
+
+def test_by_default_batches_do_not_say_where_titles_begin(world):
+    data, encoder = world
+    module = factory.cora(data, encoder)
+    batch = batch_of(module, data)
+    assert batch.title_start is None
+    assert module.acts_at(batch) is None
+    with pytest.raises(ValueError, match="where the title begins"):
+        factory.cora(data, encoder, scope="suffix")(batch)
+
+
+@pytest.mark.parametrize("texts", [("{history}: good?", "Is {title} good?"), ("{history}: {title}?", "Good?")])
+def test_a_suffix_without_a_title_is_refused(world, texts):
+    with pytest.raises(UserError, match=r"model\.scope=suffix .* put \{title\} into"):
+        factory.cora(*world, scope="suffix", prompt=Template(*texts))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name", "scope"),
+    [
+        ((), "cora", "all"),
+        (("model.scope=suffix",), "cora", "suffix"),
+        (("ablation=cora",), "cora", "all"),
+        (("ablation=cora_suffix",), "cora_suffix", "suffix"),
+    ],
+)
+def test_configs_choose_the_scope(overrides, name, scope):
+    config = resolved("model=cora", *overrides)
+    check(config)
+    assert (config["model"]["name"], config["model"]["scope"]) == (name, scope)
 
 
 def test_each_input_width_has_one_weight_head(world):
