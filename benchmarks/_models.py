@@ -77,6 +77,15 @@ def about(backbone: Any, options: argparse.Namespace) -> dict[str, Any]:
     return {"llm": f"{options.llm} ({millions:.0f} M)", "dtype": str(backbone.dtype).removeprefix("torch.")}
 
 
+def largest_logit(backbone: Any, device: str) -> float:
+    """Return the largest absolute logit after a short prompt: a difference of two logits is rounded as they are."""
+    import torch
+
+    tokens = torch.arange(10, 30, device=device)[None]
+    with torch.inference_mode():
+        return float(backbone.model(input_ids=tokens).logits[:, -1].abs().max())
+
+
 def vectors(users: int, items: int, dim: int) -> Any:
     """Return a stand-in for a fitted encoder: fixed random vectors (dim,) by user and item number."""
     import torch

@@ -36,7 +36,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--items", type=int, default=50_000)
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--known", type=int, default=50, help="known items of a user")
-    parser.add_argument("--subset", type=int, default=2_000, help="users that are timed")
+    parser.add_argument("--subset", type=int, default=10_000, help="users that are timed")
     options = parser.parse_args(argv)
     options.subset = min(options.subset, options.users)
     return options
