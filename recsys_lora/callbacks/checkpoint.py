@@ -151,7 +151,11 @@ class BestLast(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write between validations, where that is asked for."""
+        """Write between validations, where that is asked for.
+
+        Lightning logs a step's row after this hook. A run that goes on from here would not have it, so that the row is
+        logged before; where the run goes on in this process the loggers get it twice.
+        """
         step = trainer.global_step
         if self._not_training(trainer) or _validation_or_epoch_end_due(trainer):
             return
@@ -159,6 +163,7 @@ class BestLast(Checkpoint):
         wanted = leaves or self._last_waits or (self.every_n_steps is not None and step % self.every_n_steps == 0)
         if wanted and step != self.saved_step:
             self._last_waits = False
+            trainer._logger_connector.update_train_step_metrics()
             self._write(trainer)
         if leaves:
             raise Stopped(REQUEUE)

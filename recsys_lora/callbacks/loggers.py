@@ -12,7 +12,6 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from recsys_lora.errors import UserError
 from recsys_lora.files import atomic_file, write_text
-from recsys_lora.types import PositiveInt
 
 CSV_FILE, WANDB_ID_FILE = "metrics.csv", "wandb_run_id.txt"
 
@@ -20,21 +19,19 @@ CSV_FILE, WANDB_ID_FILE = "metrics.csv", "wandb_run_id.txt"
 class CSVLog(Logger):
     """A table `metrics.csv`, one row a logged step, one column a metric, rewritten whole at each save.
 
-    After a resume it keeps the earlier rows and drops those of steps that are gone through again.
-    (Lightning's own CSV logger deletes an older file.)
+    Lightning saves after each row. After a resume the table keeps the earlier rows and drops those of steps that are
+    gone through again. (Lightning's own CSV logger deletes an older file.)
 
     Args:
         save_dir: the run folder.
-        flush_every: save after so many logged rows, and at the end of every stage.
     """
 
-    def __init__(self, save_dir: str | Path, flush_every: PositiveInt = 20) -> None:
+    def __init__(self, save_dir: str | Path) -> None:
         super().__init__()
         self._folder = Path(save_dir)
-        self._flush_every = flush_every
         self._rows: list[dict[str, Any]] | None = None
         self._resumed = False
-        self._unsaved = 0
+        self._unsaved = False
 
     @property
     def name(self) -> str:
@@ -58,20 +55,21 @@ class CSVLog(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Add to the row of a step."""
+        """Add to the row of a step; what its row says already adds nothing (see `BestLast.on_train_batch_end`)."""
         rows = self._load()
         step = step if step is not None else len(rows)
         if self._resumed:
             rows[:] = [row for row in rows if int(row["step"]) < step]
             self._resumed = False
         values = {name: float(value) for name, value in metrics.items()}
-        if rows and rows[-1]["step"] == step and not values.keys() & rows[-1].keys() - {"epoch"}:
-            rows[-1].update(values)
+        last = rows[-1] if rows and rows[-1]["step"] == step else {}
+        if values.items() <= last.items():
+            return
+        if last and not values.keys() & last.keys() - {"epoch"}:
+            last.update(values)
         else:
             rows.append({"step": step, **values})
-        self._unsaved += 1
-        if self._unsaved >= self._flush_every:
-            self.save()
+        self._unsaved = True
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
@@ -88,7 +86,7 @@ class CSVLog(Logger):
             writer = csv.DictWriter(file, fieldnames=names)
             writer.writeheader()
             writer.writerows(rows)
-        self._unsaved = 0
+        self._unsaved = False
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

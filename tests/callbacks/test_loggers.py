@@ -39,11 +39,13 @@ def test_a_resumed_table_keeps_earlier_rows_and_drops_those_gone_through_again(t
     assert [row["a"] for row in table(tmp_path)] == ["0.0", "1.0", "2.0", "30.0"]
 
 
-def test_the_table_is_flushed_now_and_then(tmp_path):
-    log = CSVLog(tmp_path, flush_every=3)
-    for step in range(4):
-        log.log_metrics({"a": 1.0}, step)
-    assert len(table(tmp_path)) == 3
+def test_the_same_row_again_adds_nothing_and_another_of_its_step_is_one_more(tmp_path):
+    log = CSVLog(tmp_path)
+    log.log_metrics({"a": 1.0, "b": 2.0}, 0)
+    log.log_metrics({"b": 2.0}, 0)
+    log.log_metrics({"a": 1.0, "b": 3.0}, 0)
+    log.save()
+    assert [(row["step"], row["a"], row["b"]) for row in table(tmp_path)] == [("0", "1.0", "2.0"), ("0", "1.0", "3.0")]
 
 
 @pytest.mark.parametrize("name", ["wandb", "tensorboard"])

@@ -5,6 +5,8 @@ import pytest
 import torch
 from lightning.pytorch import Callback, seed_everything
 
+from recsys_lora.callbacks import checkpoint
+from recsys_lora.config.signals import Stopped
 from recsys_lora.errors import UserError
 from tests.callbacks.tiny import Tiny, trainer
 
@@ -24,6 +26,16 @@ class Kill(Callback):
             raise Killed
 
 
+class Asked(Callback):
+    """Sees SLURM ask for the place while the optimiser step `step` is made."""
+
+    def __init__(self, step):
+        self.step, self.now = step, False
+
+    def on_before_zero_grad(self, trainer, pl_module, optimizer):
+        self.now = trainer.global_step == self.step - 1
+
+
 class KillInValidation(Callback):
     def __init__(self, step):
         self.step = step
@@ -31,6 +43,10 @@ class KillInValidation(Callback):
     def on_validation_start(self, trainer, pl_module):
         if trainer.global_step == self.step:
             raise Killed
+
+
+def table(folder):
+    return (folder / "metrics.csv").read_text()
 
 
 def run(folder, resume=None, more=(), **options):
@@ -82,8 +98,7 @@ def test_resume_equals_the_uninterrupted_run(tmp_path, options, killed_at, saved
     assert torch.load(last, weights_only=True)["global_step"] == saved_at
     resumed = run(tmp_path / "cut", resume=last, **options)
     assert_same(full, resumed, saved_at)
-    tables = [(tmp_path / name / "metrics.csv").read_text() for name in ("full", "cut")]
-    assert tables[0] == tables[1]
+    assert table(tmp_path / "full") == table(tmp_path / "cut")
     assert sorted(p.name for p in last.parent.iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
@@ -94,6 +109,27 @@ def test_killed_in_a_validation_repeats_it(tmp_path):
         run(tmp_path / "cut", more=[KillInValidation(15)], **options)
     resumed = run(tmp_path / "cut", resume=tmp_path / "cut/checkpoints/last.ckpt", **options)
     assert_same(full, resumed, 10)
+
+
+def test_asked_for_its_place_between_validations_it_leaves_with_that_step_s_row(tmp_path, monkeypatch):
+    options = {"val_check_interval": 5}
+    full = run(tmp_path / "full", **options)
+    asked = Asked(8)
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "requeues", lambda: True)
+        patched.setattr(checkpoint, "requeue_asked", lambda: asked.now)
+        with pytest.raises(Stopped):
+            run(tmp_path / "cut", more=[asked], **options)
+    assert table(tmp_path / "cut") == "".join(table(tmp_path / "full").splitlines(keepends=True)[: 1 + 8])
+    resumed = run(tmp_path / "cut", resume=tmp_path / "cut/checkpoints/last.ckpt", **options)
+    assert_same(full, resumed, 8)
+    assert table(tmp_path / "cut") == table(tmp_path / "full")
+
+
+def test_checkpoints_between_validations_leave_the_table_as_it_is(tmp_path):
+    run(tmp_path / "often", val_check_interval=5, every_n_steps=2)
+    run(tmp_path / "seldom", val_check_interval=5)
+    assert table(tmp_path / "often") == table(tmp_path / "seldom")
 
 
 def test_early_stopping_counts_on_and_a_stopped_run_stays_stopped(tmp_path):
