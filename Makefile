@@ -7,7 +7,7 @@ ARGS ?=
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format typecheck bench notebooks clean
+.PHONY: help setup demo test test-slow test-all lint format typecheck bench notebooks clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,7 +29,10 @@ demo: setup ## fetch MovieLens-100K and SmolLM2-135M, train CoRA, print what cam
 test: setup ## the tests, with tiny models
 	$(BIN)/python -m pytest -m 'not slow and not network and not gpu' $(ARGS)
 
-test-all: setup ## also what is slow: README commands, real fetches into an empty cache
+test-slow: setup ## what takes minutes and fetches nothing: several processes, runs that are killed, notebooks
+	$(BIN)/python -m pytest -m 'slow and not network and not gpu' $(ARGS)
+
+test-all: setup ## all tests, with the README's commands and real fetches into an empty cache
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: setup ## ruff: errors, style, docstrings, format
