@@ -142,5 +142,7 @@ def test_the_run_in_wandb_goes_on(tables, tmp_path, killed, monkeypatch):
     killed(8, lambda: run(own, *line))
     name = (own / "wandb_run_id.txt").read_text().strip()
     run(own, *line)
-    kept = [path.name.rsplit("-", 1)[1] for path in own.glob("wandb/offline-run-*")]
+    # offline-run-TIME-ID, and -1 after it where both were started in the same second
+    kept = [path.name.split("-")[3] for path in own.glob("wandb/offline-run-*")]
+    assert len(kept) == 2
     assert set(kept) == {name}
