@@ -59,7 +59,7 @@ def use_threads(options: argparse.Namespace) -> None:
         torch.set_num_threads(options.threads)
 
 
-def same(ours: Any, theirs: Any, tolerance: float, what: str, size: float | None = None) -> None:
+def same(ours: Any, theirs: Any, tolerance: float, what: str, size: float | None = None, whole: bool = False) -> None:
     """End the run if two tensors (or arrays) differ by more than a share of the largest entry.
 
     Args:
@@ -68,13 +68,16 @@ def same(ours: Any, theirs: Any, tolerance: float, what: str, size: float | None
         tolerance: largest difference, over `size`.
         what: says in the message what was compared.
         size: of the numbers that were rounded; None takes the largest absolute entry of `theirs`.
+        whole: compare by Euclidean distance and norm, for values in which single ones may be far off.
     """
     import torch
 
     ours, theirs = torch.as_tensor(ours).detach().double().cpu(), torch.as_tensor(theirs).detach().double().cpu()
     if ours.shape != theirs.shape:
         sys.exit(f"{what}: shapes {tuple(ours.shape)} and {tuple(theirs.shape)}: nothing to compare")
-    difference, size = float((ours - theirs).abs().max()), float(theirs.abs().max()) if size is None else size
+    order = 2 if whole else torch.inf
+    difference = float(torch.linalg.vector_norm(ours - theirs, order))
+    size = float(torch.linalg.vector_norm(theirs, order)) if size is None else size
     if not difference <= tolerance * size or not size > 0:
         sys.exit(f"{what}: the two sides differ by {difference:.3g} of {size:.3g}: nothing to compare")
 
