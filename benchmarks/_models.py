@@ -1,6 +1,7 @@
 """Backbones and collaborative vectors of the benchmarks: nothing is downloaded unless it is asked for."""
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 SIZES: dict[str, dict[str, int]] = {
@@ -84,6 +85,20 @@ def largest_logit(backbone: Any, device: str) -> float:
     tokens = torch.arange(10, 30, device=device)[None]
     with torch.inference_mode():
         return float(backbone.model(input_ids=tokens).logits[:, -1].abs().max())
+
+
+def tokens_read(backbone: Any, step: Callable[[], Any]) -> int:
+    """Run a step and return how many tokens, padding included, went through the body in its forwards."""
+    from recsys_lora.llm.compiling import decoder_blocks
+
+    counts = []
+    first = decoder_blocks(backbone.model)[0]
+    handle = first.register_forward_pre_hook(lambda block, inputs: counts.append(inputs[0].shape[:2].numel()))
+    try:
+        step()
+    finally:
+        handle.remove()
+    return sum(counts)
 
 
 def vectors(users: int, items: int, dim: int) -> Any:

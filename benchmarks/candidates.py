@@ -11,12 +11,13 @@ Compared in turn, in one process, on the same user and items, with a history of 
 
 First it is checked that both give the same scores. Each method is measured by itself; CoRA's prompts are shared with
 scope=suffix, where its weights, which differ from item to item, act from the candidate's title on, and not at all
-without. The ratio is a case's time over this package's, in the same round.
+without. The ratio is a case's time over this package's, in the same round. The note says how many tokens went through
+the body, padding included: their ratio is what sharing can give where a token costs the same both ways.
 """
 
 import argparse
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -190,6 +191,12 @@ def steps(name: str, backbone: Any, data: Any, options: argparse.Namespace) -> t
     return module, {OURS: score, FULL: functools.partial(score, share_prefix=False)}
 
 
+def said(row: Row, read: Mapping[str, int], options: argparse.Namespace) -> str:
+    """Return a line's note: the speed, and how many tokens went through the body."""
+    times = "" if row.case == row.reference else f", {read[row.case] / read[row.reference]:.2f} times as many"
+    return f"{1000 * options.candidates / row.median_ms:.0f} items/s, {read[row.case]} tokens{times}"
+
+
 def main(argv: Sequence[str] | None = None) -> list[Row]:
     """Measure and print."""
     options = arguments(argv)
@@ -203,7 +210,8 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
         _timing.same(both[OURS](), both[FULL](), TOLERANCE[shapes["dtype"]], name, size)
         found = _timing.compared(_timing.in_turn(both, options), OURS, AIMS, point=name)
         found = _timing.with_peaks(found, both, options)
-        rows += [replace(row, note=f"{1000 * options.candidates / row.median_ms:.0f} items/s") for row in found]
+        read = {case: _models.tokens_read(backbone, step) for case, step in both.items()}
+        rows += [replace(row, note=said(row, read, options)) for row in found]
         module.release()
     known = int(data.history.offsets[USER + 1] - data.history.offsets[USER])
     shapes |= {"candidates": options.candidates, "history": min(known, HISTORY), "token budget": options.token_budget}

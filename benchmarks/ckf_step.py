@@ -1,24 +1,27 @@
 """One training step of CKF on four tasks at once, against a forward and a backward a task as research code runs it.
 
     python benchmarks/ckf_step.py                                   # a random 30M Llama, no download
-    python benchmarks/ckf_step.py --llm smollm2_135m --threads 2 --rounds 3 --json ckf_step.json
+    python benchmarks/ckf_step.py --llm smollm2_135m --dtype bfloat16 --compiled --json ckf_step.json
 
 Compared in turn, in one process, on the same questions, model and weights; a step is the losses of both versions of
 every question (text alone, and with soft tokens) and their gradients:
 
     this package   one batch that mixes the tasks: a forward a version and one backward; soft tokens placed in one
                    operation; the head for answers only
+    and compiled   the same with compiled blocks (`--compiled`)
     task by task   for each task and version a forward and a backward of its own; soft tokens put in row by row; all
                    logits (B, T, V)
 
-Both use the same low-rank layers, so the ratio says nothing of these. First it is checked that the summed losses and
-all gradients are the same. The optimiser's step, which is the same for both, is left out. The ratio is a case's time
-over this package's, in the same round.
+All use the same low-rank layers, so the ratio says nothing of these. First it is checked that the summed losses and
+all gradients are the same. The optimiser's step, which is the same for all, is left out. The ratio is a case's time
+over this package's, compiled where it is, in the same round. The note says how many tokens went through the body, and
+how many of them were padding.
 """
 
 import argparse
 import functools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import _models
@@ -27,7 +30,7 @@ import _timing
 from _table import Aim, Row
 from _timing import OURS, Step
 
-BY_TASK = "task by task"
+BY_TASK, COMPILED = "task by task", "and compiled"
 AIMS = {BY_TASK: Aim(2)}
 TOLERANCE = {"float32": 2e-3, "float16": 0.1, "bfloat16": 0.25}
 TASKS = ("ctr", "rating", "topk", "explanation")
@@ -43,6 +46,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=8, help="questions of a batch, of all tasks in turn")
     parser.add_argument("--tokens", type=int, default=144, help="of the longest question; the shortest has half")
     parser.add_argument("--rank", type=int, default=16, help="R")
+    parser.add_argument("--compiled", action="store_true", help="compile too: half a minute more")
     return parser.parse_args(argv)
 
 
@@ -143,12 +147,17 @@ class Steps:
 
     Args:
         options: the command line.
+        compiled: compile the blocks.
     """
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, compiled: bool = False) -> None:
         import numpy as np
 
+        from recsys_lora.llm.compiling import compile_blocks
+
         self.module = make_module(options)
+        if compiled:
+            compile_blocks(self.module.backbone.model, options.device)
         self.backbone = self.module.backbone
         questions = make_questions(options, min(self.backbone.model.config.vocab_size, 2_000))
         pad = self.backbone.pad_id
@@ -223,22 +232,36 @@ class Steps:
         self.module.zero_grad(set_to_none=True)
 
 
+def padding(batches: Sequence[Any]) -> str:
+    """Say how many tokens of batches go through the body, and how many are padding."""
+    masks = [part.attention_mask for batch in batches for part in (batch.text, batch.collaborative)]
+    tokens, real = sum(mask.numel() for mask in masks), sum(int(mask.sum()) for mask in masks)
+    return f"{tokens} tokens, {1 - real / tokens:.0%} padding"
+
+
 def main(argv: Sequence[str] | None = None) -> list[Row]:
     """Measure and print."""
     options = arguments(argv)
     _timing.use_threads(options)
     both = Steps(options)
     shapes = _models.about(both.backbone, options)
-    ours, theirs = both.with_gradients(both.ours), both.with_gradients(both.by_task)
-    for number, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
-        what = f"{BY_TASK}, {f'gradient {number}' if number else 'loss'}"
-        _timing.same(mine, other, TOLERANCE[shapes["dtype"]], what)
-
     steps: dict[str, Step] = {
         OURS: lambda: both.with_gradients(both.ours),
         BY_TASK: lambda: both.with_gradients(both.by_task),
     }
-    rows = _timing.with_peaks(_timing.compared(_timing.in_turn(steps, options), OURS, AIMS), steps, options)
+    if options.compiled:
+        fast = Steps(options, compiled=True)
+        steps[COMPILED] = lambda: fast.with_gradients(fast.ours)
+    wanted = steps[BY_TASK]()
+    for case in steps.keys() - {BY_TASK}:
+        for number, (mine, other) in enumerate(zip(steps[case](), wanted, strict=True)):
+            what = f"{case}, {f'gradient {number}' if number else 'loss'}"
+            _timing.same(mine, other, TOLERANCE[shapes["dtype"]], what)
+
+    reference = COMPILED if options.compiled else OURS
+    rows = _timing.with_peaks(_timing.compared(_timing.in_turn(steps, options), reference, AIMS), steps, options)
+    notes = {BY_TASK: padding(both.separate)}
+    rows = [replace(row, note=notes.get(row.case, padding([both.mixed]))) for row in rows]
     shapes |= {"B": options.batch, "T": options.tokens, "R": options.rank, "tasks": list(TASKS)}
     _table.report(rows, _table.environment(options, ("torch", "transformers"), **shapes), options)
     return rows

@@ -5,6 +5,7 @@
 
 Compared in turn, in one process, on the same tokens:
 
+    products    the frozen weights' matrix products alone, forward and to the input, and nothing between them
     frozen      the body alone, with torch's attention kernel: forward to the last hidden state, and backward to the
                 input embeddings
     frozen, attention=auto    the same with the attention that `llm.attention=auto` chooses
@@ -16,8 +17,8 @@ Compared in turn, in one process, on the same tokens:
 A ratio is the median over rounds of a case's time over that of the frozen body in the same round, so that a slow
 moment of the machine falls on both. The head is left out of all. First it is checked that with P = 0 all give the
 frozen body's hidden states. Peak memory is each case's own process's (on CUDA, that of its tensors). The note says at
-which rate the frozen weights' products run (forward, and backward to the input), and which share of the rate of such a
-product alone that is.
+which rate the frozen weights' products run (forward, and backward to the input), and which share that is of the rate
+of the widest of them, repeated on the same numbers.
 """
 
 import argparse
@@ -39,8 +40,8 @@ from recsys_lora.llm.source import Attention
 if TYPE_CHECKING:
     from recsys_lora.llm.backbone import Backbone
 
-FROZEN, OWN, COMPILED = "frozen", "frozen, attention=auto", "compiled"
-CASES = (FROZEN, OWN, "low-rank", "generator", "optimiser", COMPILED)
+PRODUCTS, FROZEN, OWN, COMPILED = "products", "frozen", "frozen, attention=auto", "compiled"
+CASES = (PRODUCTS, FROZEN, OWN, "low-rank", "generator", "optimiser", COMPILED)
 AIMS = {
     "low-rank": Aim(1.03, "at most"),
     "generator": Aim(1.06, "at most"),
@@ -49,7 +50,7 @@ AIMS = {
 }
 ENCODER_DIM = 64
 """Width of e_u and e_i, as the default encoder's."""
-PRODUCTS = 50
+REPEATS = 50
 """Products in a row, of which the rate is taken."""
 ROUNDING = 0.05
 """How far the last hidden states of compiled blocks may be off, as a distance over their norm: bfloat16 is at 0.02."""
@@ -95,6 +96,7 @@ def build(options: argparse.Namespace) -> dict[str, Step]:
         check_equal(frozen(plain), adapted.step(adapted.given))
     adapted.start()
     steps: dict[str, Step] = {
+        PRODUCTS: products_of(plain, B * T),
         FROZEN: lambda: frozen(plain),
         OWN: lambda: frozen(own.model),
         "low-rank": lambda: adapted.step(adapted.given),
@@ -110,6 +112,26 @@ def build(options: argparse.Namespace) -> dict[str, Step]:
         compiled.start()
         steps[COMPILED] = lambda: compiled.step(compiled.made(), optimise=True)
     return steps
+
+
+def products_of(model: Any, tokens: int) -> Step:
+    """Return what multiplies every frozen weight of the body with inputs, and with gradients of its outputs."""
+    import torch
+
+    from recsys_lora.lowrank.inject import find_sites
+
+    weights = [model.get_submodule(site.name).weight for site in find_sites(model)]
+    widths = {width for weight in weights for width in weight.shape}
+    rows = {width: torch.randn(tokens, width).to(weights[0]) for width in widths}
+
+    @torch.no_grad()
+    def multiply() -> None:
+        for weight in weights:
+            torch.nn.functional.linear(rows[weight.shape[1]], weight)
+        for weight in reversed(weights):
+            torch.mm(rows[weight.shape[0]], weight)
+
+    return multiply
 
 
 def backbone_of(options: argparse.Namespace, attention: Attention) -> "Backbone":
@@ -231,13 +253,13 @@ def with_rates(rows: Sequence[Row], options: argparse.Namespace) -> list[Row]:
     w = model.get_submodule(wide.name).weight
 
     def products() -> None:
-        for _ in range(PRODUCTS):
+        for _ in range(REPEATS):
             torch.nn.functional.linear(x, w)
 
     with torch.no_grad():
         products()
         best = min(_timing.seconds(products, options) for _ in range(5))
-    bare = 2 * tokens * wide.in_features * wide.out_features * PRODUCTS / best
+    bare = 2 * tokens * wide.in_features * wide.out_features * REPEATS / best
     rates = [work / (row.median_ms / 1000) for row in rows]
     notes = [f"{rate / 1e9:.0f} GFLOP/s, {rate / bare:.0%} of a product's" for rate in rates]
     return [replace(row, note=note) for row, note in zip(rows, notes, strict=True)]

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from recsys_lora.methods.scoring import score_rows
+from tests.marks import needs_compiler
 from tests.methods import factory
 from tests.methods.ckf import world as ckf
 from tests.methods.synthetic import WORDS, prepared
@@ -77,6 +78,17 @@ def test_ckf_step(capsys):
     rows = run("ckf_step", "--llm", "tiny", "--batch", "8", "--tokens", "24", "--rank", "2")
     assert [row.case for row in rows] == [OURS, "task by task"]
     assert all(row.peak_mib > 0 for row in rows)
+    assert rows[0].note.startswith("384 tokens, ")  # 8 questions as long as the longest, in two versions
+    assert all(row.note.endswith("% padding") for row in rows)
+
+
+@pytest.mark.slow  # compiles
+@needs_compiler
+def test_ckf_step_compiled(capsys):
+    rows = run("ckf_step", "--llm", "tiny", "--batch", "4", "--tokens", "24", "--rank", "2", "--compiled")
+    assert [(row.case, row.reference) for row in rows] == [
+        (case, "and compiled") for case in (OURS, "task by task", "and compiled")
+    ]
 
 
 def test_metrics(capsys):
@@ -87,7 +99,8 @@ def test_metrics(capsys):
 
 def test_cora_step(capsys):
     rows = run("cora_step", "--backbone", "tiny", "--batch", "2", "--tokens", "6", "--rank", "2", "--no-memory")
-    assert [row.case for row in rows] == ["frozen", "frozen, attention=auto", "low-rank", "generator", "optimiser"]
+    cases = ["products", "frozen", "frozen, attention=auto", "low-rank", "generator", "optimiser"]
+    assert [row.case for row in rows] == cases
     assert "<= 1.06" in capsys.readouterr().out
     assert all("of a product's" in row.note for row in rows)
 
@@ -99,6 +112,7 @@ def test_candidates(capsys):
         (method, case) for method in methods for case in (OURS, "in full")
     ]
     assert "items/s" in capsys.readouterr().out
+    assert [row.note.endswith(" times as many") for row in rows] == [False, True] * len(methods)
 
 
 def test_every_method_of_the_candidates_has_its_prompts():
@@ -162,8 +176,17 @@ def test_every_script_has_a_test():
     ("theirs", "complaint"), [([1.0, 2.1], "differ by 0.1"), ([1.0], "shapes"), ([0.0] * 2, "of 0")]
 )
 def test_values_that_are_not_the_same_end_the_run(theirs, complaint):
-    with pytest.raises(SystemExit, match=complaint):
-        script("_timing").same(np.array([1.0, 2.0]), torch.tensor(theirs), 1e-3, "made up")
+    for whole in (False, True):
+        with pytest.raises(SystemExit, match=complaint):
+            script("_timing").same(np.array([1.0, 2.0]), torch.tensor(theirs), 1e-3, "made up", whole=whole)
+
+
+def test_values_that_are_the_same_as_a_whole_may_have_one_far_off():
+    ours, theirs = torch.ones(1_000), torch.ones(1_000)
+    theirs[0] = 1.5
+    script("_timing").same(ours, theirs, 0.1, "made up", whole=True)
+    with pytest.raises(SystemExit, match=r"differ by 0\.5"):
+        script("_timing").same(ours, theirs, 0.1, "made up")
 
 
 def test_ratios_are_of_the_same_round_and_scaled():

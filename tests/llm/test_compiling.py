@@ -9,9 +9,9 @@ from recsys_lora.errors import UserError
 from recsys_lora.llm.compiling import compile_blocks, decoder_blocks
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.lowrank import Generated, Static, inject
+from tests.marks import needs_compiler
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "gate_proj"]
-needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler here")
 
 
 def adapted(compiled: bool):
