@@ -142,6 +142,7 @@ def ckf(backbone: Any, data: Any) -> tuple[Any, Any]:
     module = CKFMultiTaskModule(
         name="ckf",
         batch_rows=1,
+        forward_cost=None,
         temperature=None,
         tasks=tasks,
         optimizer=OptimizerSettings(),

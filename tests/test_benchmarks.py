@@ -3,7 +3,9 @@
 import argparse
 import importlib
 import json
+import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,19 +77,20 @@ def test_scoring(capsys):
 
 
 def test_ckf_step(capsys):
-    rows = run("ckf_step", "--llm", "tiny", "--batch", "8", "--tokens", "24", "--rank", "2")
-    assert [row.case for row in rows] == [OURS, "task by task"]
+    rows = run("ckf_step", "--llm", "tiny", "--batch", "8", "--rank", "2")
+    assert [row.case for row in rows] == [OURS, "unsplit", "task by task"]
     assert all(row.peak_mib > 0 for row in rows)
-    assert rows[0].note.startswith("384 tokens, ")  # 8 questions as long as the longest, in two versions
-    assert all(row.note.endswith("% padding") for row in rows)
+    tokens, padding = zip(*[re.findall(r"\d+", row.note) for row in rows], strict=True)
+    assert int(tokens[0]) < int(tokens[1])
+    assert int(padding[0]) < int(padding[1])
 
 
 @pytest.mark.slow  # compiles
 @needs_compiler
 def test_ckf_step_compiled(capsys):
-    rows = run("ckf_step", "--llm", "tiny", "--batch", "4", "--tokens", "24", "--rank", "2", "--compiled")
+    rows = run("ckf_step", "--llm", "tiny", "--batch", "4", "--rank", "2", "--compiled")
     assert [(row.case, row.reference) for row in rows] == [
-        (case, "and compiled") for case in (OURS, "task by task", "and compiled")
+        (case, "compiled") for case in (OURS, "compiled", "unsplit", "task by task")
     ]
 
 
@@ -281,12 +284,24 @@ def test_a_step_of_ckf_is_one_forward_a_version_whatever_the_number_of_tasks():
     module = ckf.started(ckf.module(world))
     pair = ckf.pairs(rows=9).batch(np.arange(9), 0, "right")
     bodies = calls(module.backbone)
-    answers = int(pair.text.answer_tokens.sum())
+    [text], [collaborative] = pair.text, pair.collaborative
+    answers = int(text.answer_tokens.sum())
     with Logits(module.backbone) as seen:
-        sum(module.loss(part)[0].sum() for part in (pair.text, pair.collaborative)).backward()
-    assert bodies == [tuple(pair.text.input_ids.shape), tuple(pair.collaborative.input_ids.shape)]
-    assert len(set(pair.text.task.tolist())) == 3
-    assert 0 < seen.rows <= answers < pair.text.input_ids.numel()
+        sum(module.loss(part).sum() for part in (text, collaborative)).backward()
+    assert bodies == [tuple(text.input_ids.shape), tuple(collaborative.input_ids.shape)]
+    assert len(set(text.task.tolist())) == 3
+    assert 0 < seen.rows <= answers < text.input_ids.numel()
+
+
+def test_prompts_of_other_lengths_are_forwards_of_their_own_where_that_saves_more():
+    pairs = ckf.pairs(rows=30)
+    lengths = pairs.text.prompts.lengths
+    whole, cut, none = (
+        replace(pairs, forward_cost=cost).batch(np.arange(30), 0, "right").text for cost in (1e6, 10.0, 0.0)
+    )
+    assert [len(groups) for groups in (whole, cut, none)] == [1, 3, len(set(lengths.tolist()))]
+    tokens = [sum(group.input_ids.numel() for group in groups) for groups in (whole, cut, none)]
+    assert tokens[0] > tokens[1] > tokens[2] == lengths.sum()
 
 
 def test_scoring_makes_no_row_of_logits_and_reads_little_padding(world):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from typing import Any
 
 import torch
@@ -91,6 +91,8 @@ def size(batch: Any) -> tuple[int, Tensor | None]:
     mask = batch.get("attention_mask") if isinstance(batch, Mapping) else getattr(batch, "attention_mask", None)
     if isinstance(mask, Tensor):
         return len(mask), mask.sum()
+    if isinstance(batch, Sized) and not isinstance(batch, Tensor | Mapping | list | tuple):
+        return len(batch), None
     first = next(_tensors(batch), None)
     return (len(first) if first is not None and first.dim() else 0), None
 

@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from recsys_lora.data.batch import Padding, PromptBatch, PromptSet
+from recsys_lora.data.groups import alike
 from recsys_lora.data.loader import POOL_BATCHES
 from recsys_lora.errors import UserError
 
 
 @dataclass(frozen=True)
 class PairBatch:
-    """The same questions in two versions, row by row.
+    """The same questions in two versions, each in one or more groups of like lengths.
 
     Attributes:
         text: as text alone.
@@ -27,18 +28,19 @@ class PairBatch:
         global_rows: questions of this batch on all processes together.
     """
 
-    text: PromptBatch
-    collaborative: PromptBatch
+    text: tuple[PromptBatch, ...]
+    collaborative: tuple[PromptBatch, ...]
     global_rows: int
 
     def __len__(self) -> int:
-        return len(self.text)
+        return sum(map(len, self.text))
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "PairBatch":
         """Return the batch on a device."""
-        return PairBatch(
-            self.text.to(device, non_blocking), self.collaborative.to(device, non_blocking), self.global_rows
+        text, collaborative = (
+            tuple(part.to(device, non_blocking) for part in parts) for parts in (self.text, self.collaborative)
         )
+        return PairBatch(text, collaborative, self.global_rows)
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,12 @@ class PairSet:
     Attributes:
         text: as text alone.
         collaborative: with soft tokens.
+        forward_cost: batches are cut into groups of like lengths: see `alike`.
     """
 
     text: PromptSet
     collaborative: PromptSet
+    forward_cost: float | None = None
 
     def __post_init__(self) -> None:
         same = ("user", "items", "label", "target", "task", "row")
@@ -71,8 +75,14 @@ class PairSet:
     ) -> PairBatch:
         """Collect questions into a batch; see `PromptSet.batch`."""
         rows = len(index) if global_rows is None else global_rows
-        text = self.text.batch(index, pad_id, padding, rows)
-        return PairBatch(text, self.collaborative.batch(index, pad_id, padding, rows), rows)
+        text, collaborative = (
+            tuple(
+                prompts.batch(index[group], pad_id, padding, rows)
+                for group in alike(prompts.prompts.lengths[index], self.forward_cost)
+            )
+            for prompts in (self.text, self.collaborative)
+        )
+        return PairBatch(text, collaborative, rows)
 
 
 class TaskOrder:

@@ -5,6 +5,7 @@ from typing import Any
 
 from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.config.hints import suggestion
+from recsys_lora.data.groups import FORWARD_COST
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
@@ -95,6 +96,23 @@ def assemble_tasks(
         train_rows=node["train_rows"],
         valid_rows=node["valid_rows"],
         sample_seed=node["sample_seed"],
+        forward_cost=resolved_cost(module.forward_cost, backbone),
         temperature=module.temperature,
     )
     return module, datamodule
+
+
+def resolved_cost(wanted: float | str | None, backbone: Backbone) -> float | None:
+    """Return what a forward costs beside its tokens, in tokens; None: batches stay whole.
+
+    Raises:
+        UserError: a cost is given where all processes have to run the same forwards.
+    """
+    if wanted == "auto":
+        return FORWARD_COST if backbone.device.type == "cpu" and not backbone.sharded else None
+    if wanted is not None and backbone.sharded:
+        raise UserError(
+            f"model.forward_cost={wanted}: processes that share a backbone's weights run the same forwards, whatever "
+            "the lengths of their prompts: set model.forward_cost=null"
+        )
+    return None if wanted is None else float(wanted)

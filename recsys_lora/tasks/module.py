@@ -37,6 +37,7 @@ class TaskData(lightning.LightningDataModule):
             alone has as many as it has among others. None for all.
         valid_rows: questions of each task to validate on; None for all.
         sample_seed: decides the questions.
+        forward_cost: in tokens: see `recsys_lora.data.groups.alike`; None leaves training batches whole.
         temperature: mix tasks by n^(1/temperature) of their numbers of questions, times each task's own `train_share`;
             None mixes by `train_share` alone.
     """
@@ -56,6 +57,7 @@ class TaskData(lightning.LightningDataModule):
         train_rows: int | None = None,
         valid_rows: int | str | None = None,
         sample_seed: int = 0,
+        forward_cost: float | None = None,
         temperature: float | None = None,
     ) -> None:
         super().__init__()
@@ -65,6 +67,7 @@ class TaskData(lightning.LightningDataModule):
         self.data, self.scale, self.tasks, self.prompts = data, scale, tasks, prompts
         self.batch_rows, self.seed, self.token_budget = batch_rows, seed, token_budget
         self.pad_id, self.padding, self.temperature = pad_id, padding, temperature
+        self.forward_cost = forward_cost
         self.train_rows, self.valid_rows, self.sample_seed = train_rows, valid_rows, sample_seed
         self.train: PairSet | None = None
         self.valid: PromptSet | None = None
@@ -100,7 +103,8 @@ class TaskData(lightning.LightningDataModule):
             share = self.shares[list(self.tasks).index(name)]
             log.info("%s: %d training questions, %.0f %% of every batch", name, len(questions), 100 * share)
         text = join([self._set(name, questions, "text") for name, questions in some])
-        return PairSet(text, join([self._set(name, questions, "collaborative") for name, questions in some]))
+        collaborative = join([self._set(name, questions, "collaborative") for name, questions in some])
+        return PairSet(text, collaborative, self.forward_cost)
 
     def _shares(self, sizes: list[int]) -> list[float]:
         own = [float(task.train_share) for task in self.tasks.values()]

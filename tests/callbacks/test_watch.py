@@ -6,6 +6,7 @@ import dataclasses
 import io
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from recsys_lora.callbacks.measure import Throughput, gradient_norm, size
 from recsys_lora.callbacks.progress import FitProgress
 from recsys_lora.errors import UserError
 from tests.callbacks.tiny import Loader, Tiny, trainer
+from tests.methods.ckf.world import pairs
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_batch(tmp_path):
@@ -83,6 +85,8 @@ def test_size_of_a_batch():
         assert (rows, int(tokens)) == (2, 3)
     assert size((torch.zeros(5, 2), None)) == (5, None)
     assert size(None) == (0, None)
+    cut = dataclasses.replace(pairs(rows=9), forward_cost=0.0)  # a batch of several groups
+    assert size(cut.batch(np.arange(7), 0, "right")) == (7, None)
 
 
 def test_gradient_norm_equals_torch_clipping():

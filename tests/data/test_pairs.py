@@ -86,20 +86,30 @@ def test_the_parts_of_all_processes_make_the_whole_batch():
         for r in (0, 1)
     ]
     for batch, *shares in zip(whole, *parts, strict=True):
-        rows = [row for share in shares for row in share.text.row.tolist()]
-        assert sorted(rows) == sorted(batch.text.row.tolist())
+        rows = [row for share in shares for part in share.text for row in part.row.tolist()]
+        assert sorted(rows) == sorted(batch.text[0].row.tolist())
         assert all(share.global_rows == 4 and len(share) == 2 for share in shares)
 
 
 def test_both_versions_are_about_the_same_questions():
     batch = pairs().batch(np.array([2, 0]), 0, "left")
-    assert batch.text.row.tolist() == batch.collaborative.row.tolist() == [52, 50]
-    assert batch.text.input_ids.shape == (2, 5)
-    assert batch.collaborative.input_ids.shape == (2, 7)
-    assert batch.to("meta").collaborative.user.device.type == "meta"
+    [text], [collaborative] = batch.text, batch.collaborative
+    assert text.row.tolist() == collaborative.row.tolist() == [52, 50]
+    assert text.input_ids.shape == (2, 5)
+    assert collaborative.input_ids.shape == (2, 7)
+    assert batch.to("meta").collaborative[0].user.device.type == "meta"
     assert pairs().lengths.tolist() == [5, 4, 7, 9]
     with pytest.raises(ValueError, match="same questions"):
         PairSet(prompt_set([1, 2]), replace(prompt_set([1, 2]), user=np.array([5, 5])))
+
+
+def test_each_version_is_cut_into_groups_by_its_own_lengths():
+    batch = replace(pairs(), forward_cost=1.5).batch(np.arange(4), 0, "right", 8)
+    assert [part.row.tolist() for part in batch.text] == [[52, 53], [50, 51]]
+    assert [part.row.tolist() for part in batch.collaborative] == [[53], [52], [50, 51]]
+    assert [part.input_ids.shape[1] for part in batch.collaborative] == [9, 7, 5]
+    assert len(batch) == 4
+    assert {part.global_rows for part in (*batch.text, *batch.collaborative)} == {batch.global_rows} == {8}
 
 
 def test_joined_sets_keep_each_rows_own():

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -9,8 +10,11 @@ import pytest
 import torch
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 
+from recsys_lora.data.groups import FORWARD_COST
 from recsys_lora.errors import UserError
+from recsys_lora.llm.backbone import Backbone
 from recsys_lora.methods.ckf.module import CKFMultiTaskModule
+from recsys_lora.pipeline.tasks import resolved_cost
 from recsys_lora.report.metrics_json import read_metrics
 from tests.jobs import SMALL, SMALL_TASKS, own_tables, run, with_reviews, write_tables
 from tests.pipeline.test_job import Killed, same, weights
@@ -296,3 +300,35 @@ def test_a_checkpoint_is_tested_as_it_is_and_only_with_its_tasks(place, three):
     )
     with pytest.raises(UserError, match="tasks"):
         place.run("train=false", f"ckpt_path={path}", "tasks=[ctr,rating]")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "sharded", "cost"),
+    [
+        ("auto", "cpu", False, FORWARD_COST),
+        ("auto", "cpu", True, None),
+        ("auto", "cuda", False, None),
+        (50, "cuda", False, 50.0),
+        (0, "cpu", False, 0.0),
+        (None, "cpu", False, None),
+    ],
+)
+def test_batches_are_cut_on_a_cpu_and_elsewhere_where_asked_for(wanted, device, sharded, cost):
+    assert resolved_cost(wanted, SimpleNamespace(device=torch.device(device), sharded=sharded)) == cost
+
+
+def test_batches_are_not_cut_where_processes_share_the_weights():
+    with pytest.raises(UserError, match=r"model\.forward_cost=50: .* set model\.forward_cost=null"):
+        resolved_cost(50, SimpleNamespace(device=torch.device("cuda"), sharded=True))
+
+
+def test_cut_batches_train_the_run_s_model_as_whole_ones_do(place, monkeypatch):
+    widths, found, hidden = [], [], Backbone.hidden
+    monkeypatch.setattr(Backbone, "hidden", lambda self, *a: (widths.append(a[0].shape[1]), hidden(self, *a))[1])
+    for cost in ("null", "0"):
+        widths.clear()
+        _, folder = place.run("tasks=[ctr,topk]", f"model.forward_cost={cost}", "model.dropout=0", "test=false")
+        found.append((len(widths), weights(folder / "checkpoints" / "last.ckpt")))
+    assert found[0][0] < found[1][0]
+    for name, value in found[0][1].items():
+        torch.testing.assert_close(found[1][1][name], value, rtol=1e-2, atol=1e-4, msg=name)

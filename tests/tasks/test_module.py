@@ -67,10 +67,11 @@ def test_batches_hold_the_tasks_in_their_shares_and_both_versions_of_each_questi
     batches = list(module.train_dataloader())
     assert len(batches) == 8
     for batch in batches:
-        assert np.bincount(batch.text.task, minlength=3).tolist() == [4, 2, 2]
-        assert (batch.text.row == batch.collaborative.row).all()
-        assert batch.text.soft_positions.shape[1] == 0
-        assert (batch.collaborative.soft_positions[:, :2] >= 0).all()
+        [text], [collaborative] = batch.text, batch.collaborative
+        assert np.bincount(text.task, minlength=3).tolist() == [4, 2, 2]
+        assert (text.row == collaborative.row).all()
+        assert text.soft_positions.shape[1] == 0
+        assert (collaborative.soft_positions[:, :2] >= 0).all()
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
@@ -94,7 +95,7 @@ def test_a_task_without_training_questions_has_no_share_and_is_named(backbone, t
 def test_a_share_of_nothing_leaves_a_task_out_of_training(backbone):
     module = trained(backbone, three(topk=0.0), train_rows=32)
     assert module.shares == [0.5, 0.0, 0.5]
-    assert all(not (batch.text.task == TOPK).any() for batch in module.train_dataloader())
+    assert all(not (batch.text[0].task == TOPK).any() for batch in module.train_dataloader())
 
 
 def test_shares_of_nothing_alone_are_refused(backbone):

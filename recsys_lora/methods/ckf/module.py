@@ -11,7 +11,7 @@ Source: CKF, TKDE 2025, arXiv 2410.20642.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ from recsys_lora.methods.ckf.training import gradient_norm, nothing_of, optimize
 from recsys_lora.methods.optimizer import OptimizerSettings, planned_steps
 from recsys_lora.methods.vectors import InputScale, VectorScale, encode_candidates, last
 from recsys_lora.tasks.task import Task
-from recsys_lora.types import NonNegativeInt, PositiveFloat, PositiveInt, Probability
+from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 
 
 class CKFMultiTaskModule(LLMModule):
@@ -42,6 +42,8 @@ class CKFMultiTaskModule(LLMModule):
     Args:
         name: what tables call it.
         batch_rows: questions of a training batch, over all processes together.
+        forward_cost: in tokens, what a forward costs beside its own: a batch is cut into groups of like lengths where
+            that saves more padding; None leaves it whole; `auto` knows the CPU's, and leaves it whole elsewhere.
         temperature: tasks are mixed by n^(1/temperature) of their numbers of questions; None by their own shares alone.
         tasks: the tasks by name; their order is their number in batches.
         optimizer: how both groups of parameters are trained.
@@ -70,6 +72,7 @@ class CKFMultiTaskModule(LLMModule):
         *,
         name: str,
         batch_rows: PositiveInt,
+        forward_cost: NonNegativeFloat | Literal["auto"] | None,
         temperature: PositiveFloat | None,
         tasks: Mapping[str, Task],
         optimizer: OptimizerSettings,
@@ -99,7 +102,7 @@ class CKFMultiTaskModule(LLMModule):
         )
         if len(choices) != len(tasks):
             raise ValueError(f"choices of {len(choices)} tasks were given for {len(tasks)}")
-        self.temperature = temperature
+        self.temperature, self.forward_cost = temperature, forward_cost
         self.task_names, self.objective, self.settings = list(tasks), objective, optimizer
         self.history_length = history_length
         self.lowrank = multi_lora(
@@ -169,11 +172,9 @@ class CKFMultiTaskModule(LLMModule):
 
     # From prompts to losses and scores
 
-    def loss(self, batch: PromptBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return each row's loss (B,), float32, and each present task's sum of them."""
-        rows = self.answers(batch, self.hidden(batch))
-        sums = rows.detach().new_zeros(len(self.task_names)).index_add(0, batch.task, rows.detach())  # (tasks,)
-        return rows, {self.task_names[number]: sums[number] for number in set(batch.task.tolist())}
+    def loss(self, batch: PromptBatch) -> Tensor:
+        """Return each row's loss (B,), float32."""
+        return self.answers(batch, self.hidden(batch))
 
     def choice_logits(self, batch: PromptBatch) -> Tensor:
         """Return the logits (B, K) of the answers of the one task that all rows have."""
@@ -198,7 +199,7 @@ class CKFMultiTaskModule(LLMModule):
         scale = self.trainer.world_size / batch.global_rows
         computed = self.objective.computed(self.progress)
         versions = {"text": batch.text, "collaborative": batch.collaborative}
-        halves = [self._half(name, part) * scale for name, part in versions.items() if computed[name]]
+        halves = [self._half(name, groups) * scale for name, groups in versions.items() if computed[name]]
         loss = torch.stack(halves).sum()
         if self.trainer.world_size > 1:
             loss = loss + nothing_of(self._resting())
@@ -206,11 +207,13 @@ class CKFMultiTaskModule(LLMModule):
         self.log("train/lambda", self.objective.weight(self.progress), batch_size=len(batch))
         return loss
 
-    def _half(self, version: str, batch: PromptBatch) -> Tensor:
-        rows, sums = self.loss(batch)
-        for name, total in sums.items():
-            count = (batch.task == self.task_names.index(name)).sum()
-            self.log(f"train/loss_{name}_{version}", total / count, batch_size=len(batch))
+    def _half(self, version: str, groups: Sequence[PromptBatch]) -> Tensor:
+        """Return the sum of one version's losses, and log each task's mean."""
+        rows = torch.cat([self.loss(group) for group in groups])  # (B,)
+        task = torch.cat([group.task for group in groups])  # (B,)
+        for number in set(task.tolist()):
+            mean = rows.detach()[task == number].mean()
+            self.log(f"train/loss_{self.task_names[number]}_{version}", mean, batch_size=len(rows))
         return rows.sum()
 
     def _resting(self) -> list[nn.Parameter]:
@@ -228,7 +231,7 @@ class CKFMultiTaskModule(LLMModule):
 
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """Collect losses."""
-        self.valid_loss.update(self.loss(batch)[0], batch.task)
+        self.valid_loss.update(self.loss(batch), batch.task)
 
     def on_validation_epoch_end(self) -> None:
         """Log each task's mean loss and the mean over tasks, exact over all processes."""

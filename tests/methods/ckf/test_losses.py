@@ -28,25 +28,18 @@ def by_hand(module, one):
 @pytest.mark.parametrize("padding", ["left", "right"])
 def test_every_row_s_loss_is_what_it_is_by_itself(module, padding):
     prompts = made.pairs(18).collaborative
-    rows, sums = module.loss(made.batch(prompts, padding=padding))
+    rows = module.loss(made.batch(prompts, padding=padding))
     expected = torch.stack([by_hand(module, made.batch(prompts, [index])) for index in range(18)])
     torch.testing.assert_close(rows, expected, rtol=1e-4, atol=1e-5)
-    for task, name in enumerate(module.task_names):
-        torch.testing.assert_close(sums[name], expected[task::3].sum(), rtol=1e-4, atol=1e-5)
 
 
 def test_gradients_of_a_mixed_batch_are_those_of_its_rows(module):
     prompts = made.pairs(9).text
     trained = list(module.lowrank.parameters())
-    together = torch.autograd.grad(module.loss(made.batch(prompts))[0].sum(), trained)
+    together = torch.autograd.grad(module.loss(made.batch(prompts)).sum(), trained)
     alone = torch.autograd.grad(sum(by_hand(module, made.batch(prompts, [i])) for i in range(9)), trained)
     for one, other in zip(together, alone, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
-
-
-def test_a_batch_says_only_the_tasks_it_has(module):
-    prompts = made.pairs(9).collaborative
-    assert set(module.loss(made.batch(prompts, [0, 3, 2]))[1]) == {"liked", "title"}
 
 
 def test_choice_logits_are_the_task_s_answers_in_their_order(module):
@@ -56,7 +49,7 @@ def test_choice_logits_are_the_task_s_answers_in_their_order(module):
     last = module.backbone.last(module.hidden(batch), batch.attention_mask)
     torch.testing.assert_close(logits, module.backbone.logits_at(last, [30, 31, 32, 20, 33]))
     loss = torch.nn.functional.cross_entropy(logits, batch.target, reduction="none")
-    torch.testing.assert_close(loss, module.loss(batch)[0])
+    torch.testing.assert_close(loss, module.loss(batch))
 
 
 @pytest.mark.parametrize("rows", [[0, 1], [2, 5]])

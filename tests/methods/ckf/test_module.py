@@ -48,7 +48,7 @@ def world():
 def step(module, pairs):
     """Return the gradients of both halves by name."""
     module.zero_grad(set_to_none=True)
-    losses = [module.loss(made.batch(version))[0].mean() for version in (pairs.text, pairs.collaborative)]
+    losses = [module.loss(made.batch(version)).mean() for version in (pairs.text, pairs.collaborative)]
     sum(losses).backward()
     return {label: p.grad for label, p in module.named_parameters() if p.requires_grad}
 
@@ -145,11 +145,11 @@ def test_which_loss_reaches_what(world, curriculum, checkpointing):
     source = TinySource(gradient_checkpointing=checkpointing)
     module = made.started(made.module(world, objective=Objective(curriculum=curriculum), source=source)).train()
     pairs = made.pairs(24)  # some of them of users without history
-    module.loss(made.batch(pairs.text))[0].sum().backward()
+    module.loss(made.batch(pairs.text)).sum().backward()
     assert all(p.grad is None for p in module.mapping.parameters())
     assert all(p.grad.abs().sum() > 0 for p in module.lowrank.parameters())
     module.zero_grad(set_to_none=True)
-    module.loss(made.batch(pairs.collaborative))[0].sum().backward()
+    module.loss(made.batch(pairs.collaborative)).sum().backward()
     assert all(p.grad.abs().sum() > 0 for p in module.mapping.parameters())
     reached = [p.grad is not None for p in module.lowrank.parameters()]
     assert all(reached) if curriculum in ("joint", "collaborative") else not any(reached)
@@ -160,7 +160,7 @@ def test_each_task_s_factors_learn_from_its_own_samples_only_and_the_shared_ones
     batch = made.batch(made.pairs(12).text)
     for task in range(3):
         module.zero_grad(set_to_none=True)
-        rows, _ = module.loss(batch)
+        rows = module.loss(batch)
         rows[batch.task == task].sum().backward()
         for source in (s for layer in module.lowrank.layers.values() for s in layer.sources):
             for factor in (source.A, source.P):
@@ -183,9 +183,9 @@ def test_beside_a_bfloat16_backbone_float32_is_trained(world):
     exact.load_state_dict(trained_state(half), strict=False)
     batch = made.batch(made.pairs(12).collaborative)
     assert {p.dtype for p in half.parameters() if p.requires_grad} == {torch.float32}
-    rows, _ = half.loss(batch)
+    rows = half.loss(batch)
     assert rows.dtype == torch.float32
-    torch.testing.assert_close(rows, exact.loss(batch)[0], atol=0.1, rtol=0.05)
+    torch.testing.assert_close(rows, exact.loss(batch), atol=0.1, rtol=0.05)
 
 
 def test_vectors_are_divided_by_their_spread_on_the_training_rows(world):

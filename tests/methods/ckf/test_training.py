@@ -1,6 +1,7 @@
 """Training: the curriculum takes effect under AdamW, runs resume exactly, and there is something to learn."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ class Watch(Callback):
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self.former = self._state(pl_module)
-        self.rows.append((trainer.global_step, batch.text.row.tolist()))
+        self.rows.append((trainer.global_step, [part.row.tolist() for part in batch.text]))
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         now = self._state(pl_module)
@@ -114,6 +115,25 @@ def test_losses_of_each_task_and_version_are_logged(world):
             assert logged[f"train/loss_{name}_{version}"] > 0
 
 
+@pytest.mark.parametrize("curriculum", ["sigmoid", "joint"])
+def test_groups_of_like_lengths_train_as_the_whole_batch_does(world, curriculum):
+    ends, logged = [], []
+    for cost in (None, 5.0):
+        module = made.started(made.module(world, objective=Objective(curriculum=curriculum), optimizer=steady()))
+        questions = made.Questions(world, module.backbone.pad_id)
+        questions.pairs = replace(questions.pairs, forward_cost=cost)
+        watch = Watch()
+        factory.trainer(max_steps=6, max_epochs=-1, callbacks=[watch]).fit(module, questions)
+        ends.append(trained_state(module))
+        logged.append(watch.logged)
+    for name, value in ends[0].items():
+        torch.testing.assert_close(ends[1][name], value, rtol=1e-3, atol=2e-5, msg=name)
+    for one, other in zip(*logged, strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            assert float(other[name]) == pytest.approx(float(one[name]), rel=1e-3), name
+
+
 def test_the_text_half_can_be_left_out(world):
     module = made.module(world, objective=Objective(curriculum="collaborative"), optimizer=steady())
     watch = fit(module, world, max_steps=4, max_epochs=-1)
@@ -129,7 +149,7 @@ def test_validation_is_the_mean_of_the_tasks_mean_losses(world):
     trainer = factory.trainer()
     [logged] = trainer.validate(module, questions, verbose=False)
     prompts = questions.pairs.collaborative
-    rows, _ = module.loss(made.batch(prompts))
+    rows = module.loss(made.batch(prompts))
     means = [rows[prompts.task == task].mean().item() for task in range(3)]
     assert logged["valid/loss"] == pytest.approx(np.mean(means), rel=1e-4)
     for name, mean in zip(("liked", "rating", "title"), means, strict=True):
@@ -193,8 +213,8 @@ def test_a_checkpoint_holds_all_that_is_trained_and_scores_as_before(whole, tmp_
     other = made.module(made.data(), mapping={"pooling": "attention"}, seed=6).eval()
     other.load_state_dict(saved, strict=False)
     batch = made.batch(made.pairs(9).collaborative)
-    assert torch.equal(fresh.loss(batch)[0], other.loss(batch)[0])
-    assert not torch.equal(fresh.loss(batch)[0], module.eval().loss(batch)[0])  # a step earlier
+    assert torch.equal(fresh.loss(batch), other.loss(batch))
+    assert not torch.equal(fresh.loss(batch), module.eval().loss(batch))  # a step earlier
 
 
 def test_a_checkpoint_of_other_tasks_is_refused(tmp_path, whole):

@@ -43,6 +43,7 @@ def module(world, *, objective=None, mapping=None, lr=1e-3, seed=0, source=None,
     settings = {
         "name": "ckf",
         "batch_rows": 8,
+        "forward_cost": None,
         "temperature": None,
         "tasks": named or {name: Named() for name in names},
         "optimizer": OptimizerSettings(lr=lr, weight_decay=0.0),

@@ -1,0 +1,44 @@
+"""Batches cut into groups of prompts of like lengths: several forwards of less padding instead of one.
+
+Where a batch mixes tasks, its prompts differ in length: a list of candidates is three times as long as a question about
+one item. Padded together, a third to a half of all tokens is padding. Several forwards cost more than one of as many
+tokens, though: each has a cost of its own, which is stated here in tokens.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FORWARD_COST = 200.0
+"""What a forward and its backward cost on a CPU beside their tokens, in tokens: the intercept of a step's time over its
+tokens, of SmolLM2-135M on two cores, is as long as 150 to 205 tokens take in bfloat16, and 45 in float32."""
+
+
+def alike(lengths: NDArray[np.integer[Any]], forward_cost: float | None) -> list[NDArray[np.int64]]:
+    """Cut a batch into the groups that cost least: padded tokens, and `forward_cost` a group.
+
+    Args:
+        lengths: tokens of each prompt (B,), B at least 1.
+        forward_cost: in tokens; None leaves the batch whole.
+
+    Returns:
+        Places in the batch, in rising order within each group; the group of the longest prompts comes first, so that
+        too large a batch fails at once.
+    """
+    B = len(lengths)
+    if forward_cost is None:
+        return [np.arange(B)]
+    order = np.argsort(-lengths, kind="stable")
+    widths = lengths[order].astype(np.float64)
+    # The best cut of the first n prompts, longest first, ends in a group that begins at some b < n.
+    cost, begins = np.zeros(B + 1), np.zeros(B + 1, dtype=np.int64)
+    for n in range(1, B + 1):
+        totals = cost[:n] + forward_cost + widths[:n] * (n - np.arange(n))
+        begins[n] = totals.argmin()
+        cost[n] = totals[begins[n]]
+    groups, end = [], B
+    while end:
+        groups.append(np.sort(order[begins[end] : end]))
+        end = int(begins[end])
+    return groups[::-1]
