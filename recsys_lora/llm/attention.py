@@ -92,13 +92,19 @@ class _Attention(torch.autograd.Function):
         q, do, o = (x.reshape(B * groups, -1, d) for x in (query, grad, output))  # (B G, heads / G · T, d)
         k, v = (x.reshape(B * groups, T, d) for x in (key, value))
         hidden = _hidden(mask, T, query.device)  # (B or 1, 1, 1, T, T)
-        product = torch.bmm(q, k.mT).float().mul_(ctx.scale).view(B, groups, -1, T, T)
-        weights = product.masked_fill_(hidden, torch.finfo(torch.float32).min).softmax(-1)
-        p = weights.masked_fill_(hidden, 0.0).view(B * groups, -1, T)  # a query that sees nothing has no weights
+        if mask is not None:  # a query that sees nothing has no weights
+            do = do.view(B, groups, -1, T, d).masked_fill(hidden.all(-1, keepdim=True), 0.0).view_as(do)
+        none = q.new_zeros(())  # what `baddbmm` adds its scaled products to
+        product = torch.baddbmm(none, q, k.mT, beta=0.0, alpha=ctx.scale).view(B, groups, -1, T, T)
+        lowest = max(torch.finfo(kind).min for kind in (q.dtype, torch.float32))  # of what both can hold
+        weights = product.masked_fill_(hidden, lowest).softmax(-1, dtype=torch.float32)
+        p = weights.view(B * groups, -1, T)
         dv = torch.bmm(p.to(v.dtype).mT, do)
         ds = torch.bmm(do, v.mT).float()
-        ds = ds.sub_((do.float() * o.float()).sum(-1, keepdim=True)).mul_(p).mul_(ctx.scale).to(q.dtype)
-        return torch.bmm(ds, k).view_as(query), torch.bmm(ds.mT, q).view_as(key), dv.view_as(value), None, None
+        ds = ds.sub_((do.float() * o.float()).sum(-1, keepdim=True)).mul_(p).to(q.dtype)
+        dq = torch.baddbmm(none, ds, k, beta=0.0, alpha=ctx.scale)
+        dk = torch.baddbmm(none, ds.mT, q, beta=0.0, alpha=ctx.scale)
+        return dq.view_as(query), dk.view_as(key), dv.view_as(value), None, None
 
 
 def _hidden(mask: Tensor | None, tokens: int, device: torch.device) -> Tensor:
