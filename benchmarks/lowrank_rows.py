@@ -13,9 +13,10 @@ P and the input:
     this package          `recsys_lora.lowrank`, source `Generated`
     loop over rows        builds W0 + s · P A_b^T for one row after the other
     repeated per token    flattens (B, T) as a hook on a linear map sees it, and repeats A_b for each token
+    frozen maps alone     no update at all: no way to compute one can take less
 
     this package, forward and peft, forward: no gradient; peft with an adapter a row, chosen by `adapter_names`. Its
-    mixed batches exist for inference only.
+    mixed batches exist for inference only. The frozen maps alone once more.
 
 The ratio is a case's time over this package's, in the same round. First it is checked that all give the same outputs,
 and those that train the same gradients. The stack is linear maps alone, with a norm between: in a whole model the
@@ -34,6 +35,7 @@ from _timing import OURS, Step
 
 LOOP, REPEATED = "loop over rows", "repeated per token"
 FORWARD, PEFT = "this package, forward", "peft mixed batch, forward"
+FROZEN, FROZEN_FORWARD = "frozen maps alone", "frozen maps alone, forward"
 AIMS = {LOOP: Aim(10), REPEATED: Aim(3), PEFT: Aim(2)}
 SCALE = 2.0
 """s = alpha / R, as in the default config of CoRA."""
@@ -167,18 +169,18 @@ class Cases:
                     layer.lora_B[name].weight.copy_(P)
         model.to(device=self.options.device, dtype=self.x.dtype).eval()
 
-        def forward() -> Any:
-            with torch.no_grad():
-                return model(self.x, adapter_names=names)
+        return lambda: model(self.x, adapter_names=names)
 
-        return forward
+    def frozen(self) -> Any:
+        """Run the frozen maps."""
+        return self.plain(self.x)
 
-    def ours_forward(self) -> Any:
-        """Run this package's layers without gradients."""
-        import torch
 
-        with torch.no_grad():
-            return self.ours()
+def without_gradients(step: Step) -> Step:
+    """Return a step that keeps nothing for a backward."""
+    import torch
+
+    return torch.no_grad()(step)
 
 
 def measure(options: argparse.Namespace, batch: int, tokens: int, rank: int) -> list[Row]:
@@ -188,15 +190,17 @@ def measure(options: argparse.Namespace, batch: int, tokens: int, rank: int) -> 
         OURS: lambda: cases.trained(cases.ours),
         LOOP: lambda: cases.trained(cases.loop),
         REPEATED: lambda: cases.trained(cases.repeated),
+        FROZEN: lambda: cases.trained(cases.frozen),
     }
-    forward: dict[str, Step] = {FORWARD: cases.ours_forward, PEFT: cases.peft()}
+    forward = {FORWARD: cases.ours, PEFT: cases.peft(), FROZEN_FORWARD: cases.frozen}
+    forward = {case: without_gradients(step) for case, step in forward.items()}
     point, tolerance = f"B {batch}, T {tokens}, R {rank}", TOLERANCE[options.dtype]
     expected = training[OURS]()
     for case in (LOOP, REPEATED):
         for number, (ours, theirs) in enumerate(zip(expected, training[case](), strict=True)):
             _timing.same(ours, theirs, tolerance, f"{point}: {case}, {'gradient' if number else 'output'} {number}")
-    for case, step in forward.items():
-        _timing.same(expected[0], step(), tolerance, f"{point}: {case}")
+    for case in (FORWARD, PEFT):
+        _timing.same(expected[0], forward[case](), tolerance, f"{point}: {case}")
     rows = []
     for steps, reference in ((training, OURS), (forward, FORWARD)):
         times = _timing.in_turn(steps, options)

@@ -46,17 +46,17 @@ def test_lowrank_rows(capsys, tmp_path):
         *("lowrank_rows", "--batch", "2", "3", "--tokens", "5", "--rank", "2", "--width", "16", "--layers", "2"),
         *("--json", str(tmp_path / "rows.json")),
     )
-    assert len(rows) == 2 * 5
+    assert len(rows) == 2 * 7
     printed = capsys.readouterr().out.splitlines()
-    assert len(printed) == 1 + 1 + 10
+    assert len(printed) == 1 + 1 + 14
     assert all(word in printed[0] for word in ("threads", "torch", "dtype float32"))
-    assert all(word in printed[-1] for word in ("B 3, T 5, R 2", "peft mixed batch"))
+    assert all(word in printed[-1] for word in ("B 3, T 5, R 2", "frozen maps alone, forward"))
     written = json.loads((tmp_path / "rows.json").read_text())
     assert [result["case"] for result in written["results"]] == [row.case for row in rows]
     assert written["about"]["width"] == 16
     assert written["results"][1]["aim"] == {"value": 10.0, "side": "at least", "of": "ratio"}
     table = script("_table").page_table(tmp_path / "rows.json").splitlines()
-    assert len(table) == 2 + 10 + 2
+    assert len(table) == 2 + 14 + 2
     assert table[2].startswith("| B 2, T 5, R 2 | this package |")
     assert "| >= 10 |" in table[3]
     assert table[-1] == printed[0]
