@@ -129,7 +129,7 @@ def test_every_method_of_the_candidates_has_its_prompts():
 
 def test_catalogue(capsys):
     rows = run("catalogue", "--users", "40", "--subset", "20", "--items", "50", "--known", "4", "--dim", "4")
-    assert [row.case for row in rows] == [OURS, "matrix product", "a user at a time"]
+    assert [row.case for row in rows] == [OURS, "matrix product", "best of a block", "a user at a time"]
     assert "scaled from 20" in capsys.readouterr().out
 
 
