@@ -2,14 +2,16 @@
 
     PYTHON _recbole_epoch.py SETTINGS.json RESULT.json
 
-SETTINGS: `model` (RecBole's name), `epochs`, `config` (RecBole's own keys). RESULT: `seconds` of each epoch, `rows` of
-an epoch, `version`.
+SETTINGS: `model` (RecBole's name), `epochs`, `config` (RecBole's own keys), `memory` (whether to measure it). RESULT:
+`seconds` of each epoch, `rows` of an epoch, `mib` that the process grows by in training, `version`.
 """
 
 import json
 import sys
 import time
 from pathlib import Path
+
+import _resident
 
 
 def main(settings_path: str, result_path: str) -> None:
@@ -27,11 +29,15 @@ def main(settings_path: str, result_path: str) -> None:
     model = get_model(config["model"])(config, train.dataset)
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     seconds = []
-    for epoch in range(settings["epochs"]):
-        begun = time.perf_counter()
-        trainer._train_epoch(train, epoch, show_progress=False)
-        seconds.append(time.perf_counter() - begun)
-    result = {"seconds": seconds, "rows": len(train.dataset), "version": recbole.__version__}
+
+    def fit() -> None:
+        for epoch in range(settings["epochs"]):
+            begun = time.perf_counter()
+            trainer._train_epoch(train, epoch, show_progress=False)
+            seconds.append(time.perf_counter() - begun)
+
+    mib = _resident.growth_mib(fit, settings["memory"])
+    result = {"seconds": seconds, "rows": len(train.dataset), "mib": mib, "version": recbole.__version__}
     Path(result_path).write_text(json.dumps(result))
 
 

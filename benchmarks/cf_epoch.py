@@ -8,29 +8,33 @@ instead (`python -m recsys_lora.prepare data=ml_100k` names its folder), every r
 of 2,048, one drawn item a positive, Adam; LightGCN with 2 layers, SASRec with 2 blocks over the last 50 items.
 
     this package   `recsys_lora.cf.module.CFModule` in Lightning's Trainer, without validation
-    RecBole        the same model there (its MF is called BPR), `_train_epoch` of its trainer, in a process of its own
+    RecBole        the same model there (its MF is called BPR), `_train_epoch` of its trainer
 
 RecBole needs an environment of its own:
 
     python -m venv recbole && recbole/bin/pip install recbole==1.2.1 'numpy<2' 'scipy<1.13' 'setuptools<81' torch
 
-Each side runs alone, one after the other; the first epoch is not counted. Rows of an epoch are compared first: RecBole
-leaves out a user's first row in SASRec, for there is no history. Results of training are not compared here. The ratio
-is the time over this package's, epoch by epoch. Peak memory is not measured, and the clock is always wall time.
+Each side runs alone, in a process of its own; the first epoch is not counted. Rows of an epoch are compared first:
+RecBole leaves out a user's first row in SASRec, for there is no history. Results of training are not compared here.
+The ratio is the time over this package's, epoch by epoch; peak memory is what the process grows by in training, with
+data, model and libraries loaded before. The clock is always wall time.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import _resident
 import _table
 import _timing
 from _table import Aim, Row
@@ -103,11 +107,13 @@ class Epochs:
     Attributes:
         milliseconds: of each counted epoch.
         rows: of an epoch.
+        mib: what the process grew by; None where that was not wanted.
         version: of RecBole; "" of this package.
     """
 
     milliseconds: list[float]
     rows: int
+    mib: float | None
     version: str = ""
 
 
@@ -138,6 +144,7 @@ def ours(name: str, data: Any, options: argparse.Namespace) -> Epochs:
                 torch.cuda.synchronize()
             self.times.append(1000 * (time.perf_counter() - self.begun))
 
+    _timing.use_threads(options)
     torch.manual_seed(0)
     catalogue = Catalogue.from_prepared(data)
     encoder = {
@@ -159,8 +166,9 @@ def ours(name: str, data: Any, options: argparse.Namespace) -> Epochs:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(CFModule(encoder, catalogue, *rows, settings, seed=0))
-    return Epochs(clock.times[1:], len(rows[0]))
+    module = CFModule(encoder, catalogue, *rows, settings, seed=0)
+    mib = _resident.growth_mib(lambda: trainer.fit(module), not options.no_memory)
+    return Epochs(clock.times[1:], len(rows[0]), mib)
 
 
 def recbole_config(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -195,6 +203,7 @@ def theirs(name: str, data: Any, options: argparse.Namespace) -> Epochs:
         table = data.interactions.select(list(header)).rename(header)
         table.write_csv(folder / "made" / "made.inter", separator="\t")
         settings = {"model": NAMES[name], "epochs": options.rounds + 1, "config": recbole_config(folder, options)}
+        settings["memory"] = not options.no_memory
         (folder / "settings.json").write_text(json.dumps(settings))
         threads = {"OMP_NUM_THREADS": str(options.threads)} if options.threads else {}
         command = [options.recbole_python, str(RUNNER), str(folder / "settings.json"), str(folder / "result.json")]
@@ -204,7 +213,7 @@ def theirs(name: str, data: Any, options: argparse.Namespace) -> Epochs:
         if done.returncode:
             sys.exit(f"{RECBOLE}, {name}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
         result = json.loads((folder / "result.json").read_text())
-    return Epochs([1000 * value for value in result["seconds"][1:]], result["rows"], result["version"])
+    return Epochs([1000 * value for value in result["seconds"][1:]], result["rows"], result["mib"], result["version"])
 
 
 def main(argv: Sequence[str] | None = None) -> list[Row]:
@@ -214,14 +223,16 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
     data = make_data(options)
     rows, shapes = [], {"users": data.num_users, "items": data.num_items, "rows": len(data.interactions)}
     for name in options.models:
-        sides = {OURS: ours(name, data, options)}
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
+            sides = {OURS: alone.submit(ours, name, data, options).result()}
         if options.recbole:
             sides[RECBOLE] = theirs(name, data, options)
             shapes["recbole"] = sides[RECBOLE].version
             if abs(sides[RECBOLE].rows / sides[OURS].rows - 1) > LARGEST_DIFFERENCE:
                 sys.exit(f"{name}: epochs of {sides[OURS].rows} and {sides[RECBOLE].rows} rows: nothing to compare")
         times = {side: found.milliseconds for side, found in sides.items()}
-        rows += _timing.compared(times, OURS, {RECBOLE: AIMS[name]}, point=name)
+        found = _timing.compared(times, OURS, {RECBOLE: AIMS[name]}, point=name)
+        rows += [replace(row, peak_mib=sides[row.case].mib) for row in found]
     shapes |= {"dim": DIM, "batch": options.batch}
     _table.report(rows, _table.environment(options, ("torch", "lightning"), **shapes), options)
     return rows

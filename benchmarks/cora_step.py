@@ -27,9 +27,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import _resident
 import _table
 import _timing
 from _table import Aim, Row
@@ -229,14 +229,13 @@ def run_only(options: argparse.Namespace) -> None:
     if on_cuda:
         torch.cuda.reset_peak_memory_stats()
     else:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        _resident.restart_peak()
     step()
     step()
     if on_cuda:
         print(torch.cuda.max_memory_allocated() / 2**20)
     else:
-        peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-        print(int(peak.split()[1]) / 1024)
+        print(_resident.resident_mib("VmHWM"))
 
 
 def with_rates(rows: Sequence[Row], options: argparse.Namespace) -> list[Row]:
