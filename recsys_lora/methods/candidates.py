@@ -18,7 +18,7 @@ from recsys_lora.data.loader import budgeted
 from recsys_lora.data.module import PromptData
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.errors import UserError
-from recsys_lora.llm.shared_prefix import last_states
+from recsys_lora.llm.shared_prefix import SharedPrefix
 from recsys_lora.lowrank import StateSlot
 from recsys_lora.methods.base import LLMModule
 from recsys_lora.methods.ckf.module import CKFMultiTaskModule
@@ -61,10 +61,11 @@ def score_candidates(
     lengths = prompts.prompts.lengths
     scores, was_training = np.zeros(len(rows)), module.training
     module.eval()
+    prefix = SharedPrefix(module.backbone, len(rows))
     with torch.inference_mode():
         for index in budgeted(np.argsort(-lengths, kind="stable"), lengths, datamodule.token_budget):
             batch = prompts.batch(index, datamodule.pad_id, "right").to(module.device)
-            scores[index] = _scores(module, batch, share_prefix).double().cpu().numpy()
+            scores[index] = _scores(module, batch, prefix if share_prefix else None).double().cpu().numpy()
     module.train(was_training)
     return scores
 
@@ -109,9 +110,11 @@ def _prompts(module: LLMModule, datamodule: PromptData | TaskData, rows: Rows) -
     return datamodule.prompts[CTR].set(questions, "collaborative", with_answers=False, show=False)
 
 
-def _scores(module: LLMModule, batch: PromptBatch, share_prefix: bool) -> Tensor:
-    """Return the scores (B,) of prompts that are padded on the right."""
-    embeds, lengths = module.embeds(batch), batch.attention_mask.sum(1)
+def _scores(module: LLMModule, batch: PromptBatch, prefix: SharedPrefix | None) -> Tensor:
+    """Return the scores (B,) of prompts that are padded on the right; without a prefix they are read in full."""
+    if prefix is None:
+        return _answer(module, module.backbone.last(module.hidden(batch), batch.attention_mask))
+    embeds = module.embeds(batch)
     slot: StateSlot | None = getattr(getattr(module, "lowrank", None), "state", None)
     state = slot.current if slot is not None else None
     tokens = embeds.shape[1]
@@ -121,7 +124,7 @@ def _scores(module: LLMModule, batch: PromptBatch, share_prefix: bool) -> Tensor
         if slot is not None and state is not None:
             slot.current = state.window(rows, begin, end)
 
-    return _answer(module, last_states(module.backbone, embeds, lengths, alike if share_prefix else 0, window))
+    return _answer(module, prefix.last_states(embeds, batch.attention_mask.sum(1), alike, window))
 
 
 def _answer(module: LLMModule, last: Tensor) -> Tensor:

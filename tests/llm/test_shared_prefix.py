@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recsys_lora.llm.shared_prefix import last_states, shared_length
+from recsys_lora.llm.shared_prefix import SharedPrefix, shared_length
 from tests.llm.test_backbone import backbone_of
 from tests.lowrank.families import FAMILIES, tiny
 
@@ -40,7 +40,7 @@ def test_states_are_those_of_each_prompt_alone(family, prefix):
             [model.base_model(input_ids=torch.tensor([prompt])).last_hidden_state[:, -1] for prompt in prompts]
         )
     read = widths(backbone)
-    got = last_states(backbone, backbone.embed(ids), lengths, ids.shape[1])
+    got = SharedPrefix(backbone, len(RESTS)).last_states(backbone.embed(ids), lengths, ids.shape[1])
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
     whole = [(len(RESTS), 5)]
     assert read == ([(1, len(prefix)), *whole] if prefix else whole)
@@ -60,14 +60,14 @@ def test_states_are_those_of_each_prompt_alone(family, prefix):
 def test_the_shared_length_ends_at_the_first_difference(prompts, length):
     ids, lengths = padded(prompts)
     embeds = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))[ids]
-    assert shared_length(embeds, lengths) == length
+    assert shared_length(embeds, lengths, embeds[:1]) == length
 
 
 @pytest.mark.parametrize(("shift", "length"), [(0.0, 3), (1e-7, 3), (1e-3, 1)])
 def test_vectors_that_differ_by_rounding_are_the_same(shift, length):
     embeds = torch.randn(1, 4, 6, generator=torch.Generator().manual_seed(0)).repeat(3, 1, 1)
     embeds[2, 1] *= 1 + shift
-    assert shared_length(embeds, torch.tensor([4, 4, 4])) == length
+    assert shared_length(embeds, torch.tensor([4, 4, 4]), embeds[:1]) == length
 
 
 @pytest.mark.parametrize(("alike", "shared"), [(99, 11), (11, 11), (4, 4), (0, 0)])
@@ -75,8 +75,33 @@ def test_low_rank_layers_are_told_what_is_read_and_bound_what_is_shared(alike, s
     backbone = backbone_of(tiny("llama"))
     ids, lengths = padded([LONG + rest for rest in RESTS])
     told, read = [], widths(backbone)
-    last_states(backbone, backbone.embed(ids), lengths, alike, lambda *window: told.append(window))
+    SharedPrefix(backbone, len(RESTS)).last_states(
+        backbone.embed(ids), lengths, alike, lambda *window: told.append(window)
+    )
     assert told == ([(1, 0, shared), (len(RESTS), shared, 16)] if shared else [])
     assert [rows * tokens for rows, tokens in read] == [
         rows * (end - begin) for rows, begin, end in told or [(4, 0, 16)]
     ]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_later_batches_go_on_from_what_was_read_and_read_it_again_where_they_share_less(family):
+    backbone = backbone_of(tiny(family))
+    batches = [[LONG + rest for rest in RESTS[:2]], [LONG + rest for rest in RESTS[2:]], [LONG + RESTS[0]]]
+    batches += [[LONG[:4] + rest for rest in RESTS[:3]], [LONG + RESTS[3]], [[90, 5]], [LONG + RESTS[1]]]
+    prefix, read = SharedPrefix(backbone, 99), widths(backbone)
+    for prompts in batches:
+        ids, lengths = padded(prompts)
+        with torch.no_grad():
+            expected = torch.cat([SharedPrefix(backbone, 1).last_states(*alone(backbone, p)) for p in prompts])
+        read.clear()
+        got = prefix.last_states(backbone.embed(ids), lengths, ids.shape[1])
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+        sizes = {"first": [(1, 11), (2, 4)], "second": [(2, 5)], "alone": [(1, 4)]}
+        sizes |= {"less": [(1, 4), (3, 4)], "kept": [(1, 12)], "other": [(1, 2)], "again": [(1, 8)]}
+        assert read == list(sizes.values())[batches.index(prompts)]
+
+
+def alone(backbone, prompt):
+    """Return one prompt's embeddings and length, and that it may be shared whole."""
+    return backbone.embed(torch.tensor([prompt])), torch.tensor([len(prompt)]), len(prompt)
