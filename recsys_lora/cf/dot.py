@@ -57,7 +57,7 @@ class DotProductEncoder(nn.Module, ABC):
 
     def score_candidates(self, user: Tensor, history: Tensor, items: Tensor) -> Tensor:
         """Return the logits (B, C) of `items` (B, C)."""
-        return torch.einsum("bd,bcd->bc", self.user_vectors(user, history), self.item_vectors(items))
+        return (self.item_vectors(items) @ self.user_vectors(user, history).unsqueeze(-1)).squeeze(-1)
 
     def score_all(self, user: Tensor, history: Tensor) -> Tensor:
         """Return the logits (B, N+1) of every item; column 0 is padding and means nothing."""

@@ -1,9 +1,11 @@
 import csv
+import gc
 import json
 import math
 import subprocess
 import sys
 
+import lightning
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from recsys_lora.cf.module import CFModule, IndexBatches, RowTensors
 from recsys_lora.cf.objectives import bpr, draw_items, pointwise, sampled_softmax
 from recsys_lora.cf.settings import FitSettings, TrainerSettings
 from tests.cf.made_data import checkerboard, from_arrays, with_strangers
+from tests.methods import factory
 
 
 def test_catalogue_holds_train_positives_and_what_was_seen():
@@ -179,3 +182,24 @@ def test_validation_rows_without_a_user_of_both_classes_have_no_uauc(tmp_path):
     assert "valid_uauc" not in result.best
     save_encoder(tmp_path, result.encoder, {"best": result.best})
     assert read_description(tmp_path) == {"best": result.best}
+
+
+def test_steps_leave_no_tensor_behind():
+    """Small tensors that stay would lie between large ones that are freed: memory would grow by these."""
+
+    class Alive(lightning.Callback):
+        def __init__(self):
+            self.counts = []
+
+        def on_train_batch_end(self, *_):
+            self.counts.append(sum(isinstance(each, torch.Tensor) for each in gc.get_objects()))
+
+    data = checkerboard()
+    catalogue, alive = Catalogue.from_prepared(data), Alive()
+    encoder = MF(catalogue, dim=4)
+    rows = [RowTensors(data.rows(split), data.history, 0) for split in ("train", "valid")]
+    module = CFModule(encoder, catalogue, *rows, FitSettings(batch_rows=8), seed=0)
+    trainer = factory.trainer(max_epochs=1, limit_val_batches=0, callbacks=[alive])
+    trainer.fit(module)
+    assert len(alive.counts) > 20
+    assert alive.counts[-1] <= alive.counts[5]
