@@ -94,6 +94,17 @@ def test_ckf_step_compiled(capsys):
     ]
 
 
+def test_forward_cost(capsys):
+    rows = run("forward_cost", "--llm", "tiny", "--rank", "2", "--no-memory")
+    assert [row.case for row in rows][::5] == ["1 of 72 tokens", "8 of 144 tokens"]
+    assert re.fullmatch(r"a step itself: -?\d+ ms, or -?\d+ tokens", rows[0].note)
+
+
+def test_what_a_forward_costs_is_where_the_line_meets_no_tokens():
+    start, tokens = script("forward_cost").cost([100, 200, 400], [30.0, 50.0, 90.0])
+    assert (start, tokens) == (pytest.approx(10.0), pytest.approx(50.0))
+
+
 def test_metrics(capsys):
     rows = run("metrics", "--users", "40", "--subset", "8")
     assert [row.point for row in rows] == ["UAUC"] * 3 + ["NDCG@10"] * 3
