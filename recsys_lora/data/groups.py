@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORWARD_COST = 200.0
-"""What a forward and its backward cost on a CPU beside their tokens, in tokens, rounded: SmolLM2-135M in bfloat16 on two
-cores, `benchmarks/forward_cost.py`."""
+"""What a forward and its backward cost on a CPU beside their tokens, in tokens, rounded: `benchmarks/forward_cost.py`,
+SmolLM2-135M in bfloat16 on two cores."""
 
 
 def alike(lengths: NDArray[np.integer[Any]], forward_cost: float | None) -> list[NDArray[np.int64]]:
