@@ -14,9 +14,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from recsys_lora.methods.scoring import score_rows
+from recsys_lora.tasks.ctr import of_rows
 from tests.marks import needs_compiler
 from tests.methods import factory
+from tests.methods.asking import score_rows
 from tests.methods.ckf import world as ckf
 from tests.methods.synthetic import WORDS, prepared
 
@@ -320,7 +321,7 @@ def test_scoring_makes_no_row_of_logits_and_reads_little_padding(world):
     module = factory.zero_shot(data)
     datamodule = module.datamodule(data, WORDS, seed=0, token_budget=300)
     rows = data.rows("test")
-    lengths = datamodule.build(rows, show=False).prompts.lengths
+    lengths = datamodule.prompts["ctr"].set(of_rows(rows), show=False).prompts.lengths
     bodies = calls(module.backbone)
     with Logits(module.backbone) as seen:
         score_rows(module, datamodule, rows, show=False)

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from recsys_lora.types import NonNegativeInt, PositiveInt
+from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 Stage = Literal["prepare", "cf", "method", "test"]
 Rows = PositiveInt | None
@@ -13,6 +13,8 @@ PLAIN: dict[str, Any] = {
     "group": str | None,
     "tags": list[str],
     "tasks": list[str] | None,
+    "mixing.temperature": PositiveFloat | None,
+    "mixing.forward_cost": NonNegativeFloat | Literal["auto"] | None,
     "ckpt_path": str | None,
     "train": bool,
     "test": bool,

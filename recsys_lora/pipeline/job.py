@@ -3,7 +3,6 @@
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,10 @@ from recsys_lora.pipeline.config import Config, plain, relocated
 from recsys_lora.pipeline.method import Method, method_stage
 from recsys_lora.pipeline.preparation import prepare_stage
 from recsys_lora.pipeline.quiet import quiet_libraries, silent
-from recsys_lora.pipeline.reporting import log_report, report, report_tasks
-from recsys_lora.pipeline.task_testing import TaskTests
+from recsys_lora.pipeline.reporting import log_report, report
 from recsys_lora.pipeline.tasks import choose_tasks
 from recsys_lora.pipeline.team import Team, is_first, team
-from recsys_lora.pipeline.testing import TestRows
+from recsys_lora.pipeline.testing import EvaluationRows
 from recsys_lora.report.environment import environment
 
 CONFIG_FILE = "config.yaml"
@@ -107,36 +105,22 @@ def run_stages(config: Config, folder: Path, team: Team) -> Outcome:
     kind = get_object(config["model"]["_target_"])
     clock = _Clock()
     data = prepare_stage(config, store)
-    config = choose_tasks(config, data)
+    tasks = choose_tasks(config, data, reads_prompts=kind.needs_backbone)
     clock.lap("prepare")
     collaborative = cf_stage(config, store, data, folder) if kind.needs_encoder else None
     clock.lap("cf")
     method = None
     if kind.needs_backbone:
-        method = method_stage(config, store, data, collaborative, load_backbone(config, data), folder)
+        method = method_stage(config, store, data, tasks, collaborative, load_backbone(config, data), folder)
     clock.lap("method")
     metrics = None
     if config["test"]:
-        metrics = _tested(config, folder, store, data, collaborative, method, clock.seconds)
+        rows = EvaluationRows(config, store, data, tasks, collaborative, method)
+        metrics = report(config, folder, rows, clock.seconds)
         if team.leads:
             log_report(config, folder, metrics)
         log.info("results are in %s", folder)
     return Outcome(data, collaborative, method, metrics)
-
-
-def _tested(
-    config: Config,
-    folder: Path,
-    store: ArtifactStore,
-    data: PreparedData,
-    collaborative: Collaborative | None,
-    method: Method | None,
-    seconds: Mapping[str, float],
-) -> dict[str, Any]:
-    if method is not None and collaborative is not None and method.module.multi_task:
-        questions = TaskTests(config, store, data, collaborative, method)
-        return report_tasks(config, folder, questions, collaborative, method, seconds)
-    return report(config, folder, TestRows(config, store, data), collaborative, method, seconds)
 
 
 class _Clock:

@@ -3,6 +3,7 @@
 import io
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,15 @@ from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.files import file_sha256, read_json, write_bytes, write_json
 from recsys_lora.llm.backbone import Backbone
-from recsys_lora.methods.base import LLMModule
-from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_checkpoint, trained_state
+from recsys_lora.methods.base import LLMRecommender
+from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_checkpoint, start_from, trained_state
 from recsys_lora.pipeline.artifacts import ArtifactStore
-from recsys_lora.pipeline.assembly import RunData, assemble, device
+from recsys_lora.pipeline.assembly import assemble, device
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.config import Config, build, relocated
 from recsys_lora.pipeline.own_checkpoint import own_checkpoint
+from recsys_lora.tasks.module import TaskData
+from recsys_lora.tasks.task import Task
 
 WEIGHTS, RECORD = "trained.ckpt", "training.json"
 DECIDING_CALLBACKS = {"checkpoint", "stop_early"}  # the others watch and write
@@ -44,8 +47,8 @@ class Method:
         training: the record of its training; empty where there was none.
     """
 
-    module: LLMModule
-    datamodule: RunData
+    module: LLMRecommender
+    datamodule: TaskData
     key: str
     training: dict[str, Any]
 
@@ -54,6 +57,7 @@ def method_stage(
     config: Config,
     store: ArtifactStore,
     data: PreparedData,
+    tasks: Mapping[str, Task],
     collaborative: Collaborative | None,
     backbone: Backbone,
     run_folder: Path,
@@ -64,6 +68,7 @@ def method_stage(
         config: the run's.
         store: the cache.
         data: the prepared data set.
+        tasks: what the run asks.
         collaborative: the fitted encoder, where the method needs one.
         backbone: the language model; the method may put its layers into it.
         run_folder: checkpoints and curves go there.
@@ -74,12 +79,14 @@ def method_stage(
     tested = bool(config["ckpt_path"]) and not config["train"]
     first = None
     if config["first"] and not tested:  # a checkpoint holds the first stage's part, too
-        assemble(config, data, collaborative, backbone)[0].release()  # a mistake in it is told before the first trains
-        first = _first_stage(config, store, data, collaborative, backbone, run_folder)
+        assemble(config, data, tasks, collaborative, backbone)[
+            0
+        ].release()  # a mistake in it is told before the first trains
+        first = _first_stage(config, store, data, tasks, collaborative, backbone, run_folder)
     lightning.seed_everything(config["seed"], workers=True, verbose=False)
-    module, datamodule = assemble(config, data, collaborative, backbone)
+    module, datamodule = assemble(config, data, tasks, collaborative, backbone)
     if first:
-        module.start_from(first.state)
+        start_from(module, first.state, module.name)
     depends = {**_depends(config, module), "first": first.key if first else None}
     if not module.trains:
         return Method(module.to(device(config)), datamodule, store.key("method", depends), {})
@@ -122,6 +129,7 @@ def _first_stage(
     config: Config,
     store: ArtifactStore,
     data: PreparedData,
+    tasks: Mapping[str, Task],
     collaborative: Collaborative | None,
     backbone: Backbone,
     run_folder: Path,
@@ -134,20 +142,21 @@ def _first_stage(
     folder = run_folder / "first"
     own = {**config, "model": config["first"], "first": None, "ckpt_path": None}
     own = relocated(own, str(run_folder), str(folder))
-    method = method_stage(own, store, data, collaborative if kind.needs_encoder else None, backbone, folder)
+    encoder = collaborative if kind.needs_encoder else None
+    method = method_stage(own, store, data, tasks, encoder, backbone, folder)
     trained = {name for name, _ in method.module.named_parameters()}
     state = {name: value.cpu().clone() for name, value in trained_state(method.module).items() if name in trained}
     method.module.release()
     return _FirstStage(method.key, state)
 
 
-def _check_training_state(path: Path, module: LLMModule) -> None:
+def _check_training_state(path: Path, module: LLMRecommender) -> None:
     """Refuse to go on from a checkpoint of something else, or from one that holds weights alone."""
     if "optimizer_states" not in read_checkpoint(path, module, module.identity):
         raise UserError(f"{path}: holds weights alone: go on from a run's last.ckpt, or test these with train=false")
 
 
-def _depends(config: Config, module: LLMModule) -> dict[str, Any]:
+def _depends(config: Config, module: LLMRecommender) -> dict[str, Any]:
     """Return all that a trained method depends on; paths of this machine and what is only shown are left out.
 
     A checkpoint counts by its content: what went on from elsewhere is not what the settings alone would give.
@@ -164,7 +173,8 @@ def _depends(config: Config, module: LLMModule) -> dict[str, Any]:
         "model": config["model"],
         "identity": module.identity,
         "dtype": str(module.backbone.dtype),
-        "wording": node["wording"],
+        **asked(config, module.task_names),
+        "mixing": config["mixing"],
         "rows": [node["train_rows"], node["valid_rows"], node["sample_seed"]],
         "trainer": trainer,
         "callbacks": callbacks,
@@ -173,8 +183,18 @@ def _depends(config: Config, module: LLMModule) -> dict[str, Any]:
     }
 
 
+def asked(config: Config, tasks: Sequence[str]) -> dict[str, Any]:
+    """Return the part of the config that says what the tasks ask, and in which words."""
+    node = config["data"]
+    return {
+        "tasks": {name: config["task"][name] for name in tasks},
+        "wording": node["wording"],
+        "rating_scale": node["rating_scale"],
+    }
+
+
 def _train(
-    config: Config, module: LLMModule, datamodule: RunData, run_folder: Path, key: str, start: Path | str | None
+    config: Config, module: LLMRecommender, datamodule: TaskData, run_folder: Path, key: str, start: Path | str | None
 ) -> dict[str, Any]:
     """Fit the module, from the checkpoint `start` on if there is one; returns the record of the training."""
     callbacks = [build(node) for node in config["callbacks"].values() if node]

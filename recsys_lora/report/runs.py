@@ -10,12 +10,13 @@ from omegaconf import OmegaConf
 from recsys_lora.errors import UserError
 from recsys_lora.files import read_json
 from recsys_lora.report.metrics_json import read_metrics
+from recsys_lora.tasks.predictions import file_name
 
-PREDICTIONS, ENVIRONMENT, CONFIG = "predictions.parquet", "environment.json", "config.yaml"
+ENVIRONMENT, CONFIG = "environment.json", "config.yaml"
 OVERRIDES = Path(".hydra") / "overrides.yaml"
 LABELS = ("seed", "name", "group", "tags")
 NO_PART_OF_THE_CONFIGURATION = (*LABELS, "paths", "logger", "stage", "train", "test", "evaluation")
-OF_THE_LANGUAGE_MODEL = ("llm", "lora", "first", "trainer", "callbacks", "data.train_rows", "data.valid_rows")
+OF_THE_LANGUAGE_MODEL = ("llm", "lora", "first", "trainer", "callbacks", "data.train_rows", "data.valid_rows", "mixing")
 DECIDING_CALLBACKS = {"checkpoint", "stop_early"}
 """The others watch and write."""
 NO_MATTER = {"root", "folder", "enable_progress_bar", "enable_model_summary", "log_every_n_steps", "profiler"}
@@ -40,10 +41,9 @@ class Run:
     environment: Mapping[str, Any]
     overrides: Sequence[str]
 
-    @property
-    def predictions(self) -> Path:
-        """Where its scored test rows are."""
-        return self.folder / PREDICTIONS
+    def predictions(self, task: str) -> Path:
+        """Return where its predictions of a task are."""
+        return self.folder / file_name(task)
 
     @property
     def configuration(self) -> dict[str, str]:
@@ -73,12 +73,11 @@ def read_run(folder: Path) -> Run:
     """Read a run's folder, all but its predictions.
 
     Raises:
-        UserError: something of it is missing, or it answers several tasks.
+        UserError: something of it is missing.
     """
     metrics = read_metrics(folder / "metrics.json")
-    if metrics["test"] is None:
-        raise UserError(f"{folder}: a run of several tasks, which has no test metrics of its own: leave it out")
-    for name in (PREDICTIONS, ENVIRONMENT, CONFIG, OVERRIDES):
+    files: list[str | Path] = [*map(file_name, metrics["tasks"]), ENVIRONMENT, CONFIG, OVERRIDES]
+    for name in files:
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: not there: run it again, or leave this run out")
     overrides = [str(line) for line in OmegaConf.to_container(OmegaConf.load(folder / OVERRIDES)) or []]

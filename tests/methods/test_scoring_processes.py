@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from recsys_lora.methods.scoring import score_rows
 from tests import processes
 from tests.methods import factory
+from tests.methods.asking import score_rows
 from tests.methods.synthetic import WORDS, prepared
 
 ROWS = 7  # an odd number, and fewer rows than some shares would need

@@ -12,7 +12,7 @@ import torch
 
 from recsys_lora.data import prepare
 from recsys_lora.errors import UserError
-from recsys_lora.methods.llm_module import LLMRecommender
+from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.pipeline.preparation import run_preparation
 from tests.jobs import NO_METHOD, SMALL, composed, own_tables, run, write_tables
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from recsys_lora.methods.llm_module import LLMRecommender
+from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.pipeline import method as method_of_pipeline
 from recsys_lora.pipeline.config import plain
 from recsys_lora.pipeline.job import execute

@@ -178,7 +178,7 @@ def test_a_subset_is_asked_in_the_order_given(place):
     assert list(outcome.metrics["tasks"]) == ["rating", "ctr"]
     assert outcome.method.module.task_names == ["rating", "ctr"]
     assert {line["role"] for line in outcome.metrics["tasks"]["ctr"]["lines"]} == {
-        *("trivial", "cf", "method_text", "method")
+        *("baseline", "cf", "method_text", "method")
     }
 
 
