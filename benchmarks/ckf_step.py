@@ -57,10 +57,10 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def make_questions(options: argparse.Namespace, vocabulary: int) -> Any:
     """Return random questions of the four tasks in turn, in both versions, as a `PairSet`."""
     import numpy as np
+    from recsys_lora.data.pairs import PairSet
 
     from recsys_lora.data.batch import PromptSet
     from recsys_lora.data.groups import FORWARD_COST
-    from recsys_lora.data.pairs import PairSet
 
     random = np.random.default_rng(0)
     rows = options.batch

@@ -38,9 +38,9 @@ import polars as pl
 import torch
 from helpers import film_club, quiet, work_folder
 from IPython.display import display
+from recsys_lora.methods.ckf.answering import Answering
 
 import recsys_lora
-from recsys_lora.methods.ckf.answering import Answering
 from recsys_lora.methods.vectors import last
 from recsys_lora.report.flat import tables
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from recsys_lora.cf.encoder import Catalogue, CFData, CollaborativeEncoder, EncoderFactory
+from recsys_lora.cf.inference import device_of, evaluating
 from recsys_lora.cf.module import CFModule, RowTensors
 from recsys_lora.cf.settings import FitSettings, TrainerSettings
 from recsys_lora.console import Advance, progress
@@ -107,7 +108,7 @@ def fit_encoder(
             lightning_trainer.fit(module)
             if not keep.best:  # a limit ended the fit before its first validation
                 lightning_trainer.validate(module, verbose=False)
-    encoder.cpu().load_state_dict(keep.weights)
+    encoder.load_state_dict(keep.weights)  # on the CPU, where Lightning leaves what it has trained
     return CFResult(encoder.eval().requires_grad_(False), module.curve, keep.best)
 
 
@@ -176,21 +177,15 @@ def load_encoder(factory: EncoderFactory, catalogue: Catalogue, folder: Path) ->
 
 @torch.no_grad()
 def score_rows(
-    encoder: CollaborativeEncoder,
-    rows: UserItems,
-    history: History,
-    device: torch.device | str = "cpu",
-    batch_rows: int = 8192,
+    encoder: CollaborativeEncoder, rows: UserItems, history: History, batch_rows: int = 8192
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the encoder's logits (n,) of `rows`, in their order, on `device`; the encoder's mode is left as it was."""
-    was_training = encoder.training
-    encoder.eval().to(device)
-    parts = []
-    for start in range(0, len(rows.user), batch_rows):
-        part = slice(start, start + batch_rows)
-        read = history.last(rows.user[part], rows.position[part], encoder.history_length)  # (b, L)
-        columns = (rows.user[part], read, rows.item[part])
-        user, earlier, item = (torch.from_numpy(np.ascontiguousarray(column)).to(device).long() for column in columns)
-        parts.append(encoder.score(user, earlier, item).double().cpu().numpy())
-    encoder.train(was_training)
+    """Return the encoder's logits (n,) of `rows`, in their order; it stays where it is, and its mode as it was."""
+    device, parts = device_of(encoder), []
+    with evaluating(encoder):
+        for start in range(0, len(rows.user), batch_rows):
+            part = slice(start, start + batch_rows)
+            read = history.last(rows.user[part], rows.position[part], encoder.history_length)  # (b, L)
+            columns = (rows.user[part], read, rows.item[part])
+            user, earlier, item = (torch.from_numpy(np.ascontiguousarray(one)).to(device).long() for one in columns)
+            parts.append(encoder.score(user, earlier, item).double().cpu().numpy())
     return np.concatenate(parts) if parts else np.zeros(0)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import distributed
 
+from recsys_lora.cf.inference import evaluating
 from recsys_lora.console import progress
 from recsys_lora.data.batch import PromptSet
 from recsys_lora.data.loader import Share
@@ -28,7 +29,8 @@ class Answering:
     """One method and the tasks it answers.
 
     Attributes:
-        module: the method, on the device where it is to run; its mode is left as it was.
+        module: the method, on the device where it is to run; its mode is left as it was. Within `module.disabled()`
+            the backbone alone answers, prompts of text alone.
         datamodule: makes its prompts.
     """
 
@@ -68,16 +70,14 @@ class Answering:
             "candidates": lambda: self._candidates(task, prompts, questions, share),
             "text": lambda: self._texts(task, prompts, share),
         }
-        was_training, places, results = self.module.training, [], []
-        self.module.eval()
+        places, results = [], []
         label = f"{self.module.name}: {name}" + ("" if version in (None, self.module.versions[0]) else f", {version}")
         mine = len(share.of(np.arange(len(questions))))
-        with torch.inference_mode(), progress(label, mine, "questions", show=show) as advance:
+        with evaluating(self.module), torch.inference_mode(), progress(label, mine, "questions", show=show) as advance:
             for where, answers in kinds[task.kind]():
                 places.append(where)
                 results.append(answers)
                 advance(len(where), "")
-        self.module.train(was_training)
         raw = in_order(gathered((places, results), share), len(questions))
         return task.predict(raw if task.kind == "text" else np.array(raw, dtype=np.float64), questions)
 

@@ -9,6 +9,7 @@ prompts have (`extra_slots`) and what it measures before training (`calibrate`).
 import itertools
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Unpack
 
 import lightning
@@ -20,6 +21,7 @@ from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.training import TrainBatch
 from recsys_lora.llm.soft_tokens import place_soft_tokens
+from recsys_lora.lowrank import Injection
 from recsys_lora.methods.answers import Answers
 from recsys_lora.methods.checkpoint import IDENTITY, trained_state, verify
 from recsys_lora.methods.optimizer import planned_steps
@@ -76,6 +78,11 @@ class LLMRecommender(lightning.LightningModule):
         self.register_buffer("columns", columns_of(self.tasks, self.readings, self.soft_names), persistent=False)
         self.validation = Validation(self.answers, self.task_names)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the backbone is; whoever owns the module's parts puts all of them there."""
+        return self.backbone.device
+
     # What a method overrides
 
     @property
@@ -113,6 +120,11 @@ class LLMRecommender(lightning.LightningModule):
 
     def release(self) -> None:
         """Take whatever the method put into the backbone out of it again; the method cannot score any more."""
+
+    def disabled(self) -> AbstractContextManager[None]:
+        """Switch off whatever the method put into the backbone, for this thread: the backbone alone answers."""
+        lowrank: Injection | None = getattr(self, "lowrank", None)
+        return nullcontext() if lowrank is None else lowrank.disabled()
 
     # From questions to prompts
 

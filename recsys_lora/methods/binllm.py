@@ -13,6 +13,7 @@ from typing import ClassVar, Unpack
 import torch
 
 from recsys_lora.cf.encoder import CollaborativeEncoder
+from recsys_lora.cf.inference import device_of
 from recsys_lora.methods.codes import CodeFormat, bits_of, check_width, written_codes
 from recsys_lora.methods.lora import LoRA, LoRATuned
 from recsys_lora.methods.shared import Shared
@@ -64,7 +65,7 @@ class BinLLM(LoRATuned):
         Raises:
             UserError: the encoder's vectors are no codes.
         """
-        vectors = encode_rows(self.codes, prompts.data, questions.pairs(), self.device)
+        vectors = encode_rows(self.codes, prompts.data, questions.pairs())
         users, items = (written_codes(side, self.code) for side in vectors)
         end = 0
         for count in (questions.items > 0).sum(axis=1).tolist():
@@ -78,8 +79,7 @@ def check_codes(encoder: CollaborativeEncoder) -> None:
     Raises:
         UserError: names the encoder that has some.
     """
-    device = next(encoder.parameters()).device
-    row = torch.ones(1, dtype=torch.long, device=device)
+    row = torch.ones(1, dtype=torch.long, device=device_of(encoder))
     with torch.no_grad():
         for vectors in encoder.encode(row, row.new_zeros(1, encoder.history_length), row):
             bits_of(vectors.cpu())

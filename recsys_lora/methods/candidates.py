@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsys_lora.cf.inference import evaluating
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.loader import budgeted
 from recsys_lora.data.prepared import PreparedData
@@ -58,14 +59,12 @@ def score_candidates(
     questions = candidate_questions(datamodule.data, user, items, position)
     prompts = datamodule.prompts[CTR].set(questions, show=False)
     lengths = prompts.prompts.lengths
-    scores, was_training = np.zeros(len(questions)), module.training
-    module.eval()
+    scores = np.zeros(len(questions))
     prefix = SharedPrefix(module.backbone, len(questions))
-    with torch.inference_mode():
+    with evaluating(module), torch.inference_mode():
         for index in budgeted(np.argsort(-lengths, kind="stable"), lengths, datamodule.token_budget):
             batch = prompts.batch(index, datamodule.pad_id, "right").to(module.device)
             scores[index] = _scores(module, batch, prefix if share_prefix else None).double().cpu().numpy()
-    module.train(was_training)
     return scores
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lora.cf.encoder import CollaborativeEncoder
+from recsys_lora.cf.inference import device_of
 from recsys_lora.data.history import Pairs, UserItems
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
@@ -35,7 +36,7 @@ class VectorScale(nn.Module):
     def measure(self, encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems) -> None:
         """Measure the spread of an encoder's vectors over training rows, as `vector_spread` does."""
         if self.scale == "std":
-            user, item = vector_spread(encoder, data, rows, self.user.device)
+            user, item = vector_spread(encoder, data, rows)
             self.user.fill_(user)
             self.item.fill_(item)
 
@@ -46,16 +47,12 @@ class VectorScale(nn.Module):
 
 @torch.no_grad()
 def encode_rows(
-    encoder: CollaborativeEncoder,
-    data: PreparedData,
-    rows: UserItems,
-    device: torch.device | str = "cpu",
-    batch_rows: int = 4096,
+    encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems, batch_rows: int = 4096
 ) -> tuple[Tensor, Tensor]:
-    """Return (e_u (n, D_u), e_i (n, D_i)) of rows, on the CPU."""
+    """Return (e_u (n, D_u), e_i (n, D_i)) of rows, on the CPU; the encoder stays where it is."""
+    device = device_of(encoder)
     history = data.history.last(rows.user, rows.position, encoder.history_length)
     columns = [torch.from_numpy(column) for column in (rows.user, history, rows.item)]
-    encoder.to(device)
     parts = [
         encoder.encode(*(column[begin : begin + batch_rows].to(device) for column in columns))
         for begin in range(0, len(rows.user), batch_rows)
@@ -63,9 +60,7 @@ def encode_rows(
     return torch.cat([user.float().cpu() for user, _ in parts]), torch.cat([item.float().cpu() for _, item in parts])
 
 
-def vector_spread(
-    encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems, device: torch.device | str = "cpu"
-) -> tuple[float, float]:
+def vector_spread(encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems) -> tuple[float, float]:
     """Return the standard deviation of all entries of e_u and of e_i over rows (evenly taken where there are many).
 
     Raises:
@@ -74,7 +69,7 @@ def vector_spread(
     if len(rows.user) > LARGEST_SAMPLE:
         chosen = np.linspace(0, len(rows.user) - 1, LARGEST_SAMPLE).astype(np.int64)
         rows = Pairs(rows.user[chosen], rows.item[chosen], rows.position[chosen])
-    user, item = encode_rows(encoder, data, rows, device)
+    user, item = encode_rows(encoder, data, rows)
     spread = float(user.std()), float(item.std())
     if not min(spread) > 0:
         raise UserError("cf: all vectors of the encoder are the same on the training rows: refit it (stage.force=[cf])")

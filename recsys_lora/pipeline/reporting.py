@@ -34,7 +34,6 @@ def report(config: Config, folder: Path, rows: EvaluationRows, seconds: Mapping[
         What metrics.json holds.
     """
     method, collaborative = rows.method, rows.collaborative
-    training = training_block(method)  # before the frozen model takes the method out of the backbone
     begun = time.monotonic()
     tasks = rows.records(folder)
     record = {
@@ -47,7 +46,7 @@ def report(config: Config, folder: Path, rows: EvaluationRows, seconds: Mapping[
         "tags": config["tags"],
         "tasks": tasks,
         "valid": _valid(collaborative, method),
-        "training": training,
+        "training": training_block(method),
         "draws": config["evaluation"]["draws"],
         "seconds": {**seconds, "test": round(time.monotonic() - begun, 2)},
     }

@@ -13,7 +13,6 @@ from recsys_lora.methods.answering import Answering
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.zero_shot import ZeroShot
 from recsys_lora.pipeline.artifacts import ArtifactStore
-from recsys_lora.pipeline.assembly import device
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.config import Config, build
 from recsys_lora.pipeline.method import Method, asked
@@ -66,15 +65,13 @@ class EvaluationRows:
         Returns:
             What metrics.json holds under `tasks`.
         """
-        settings, method = self.config["evaluation"], self.method
-        names = [name for name in self.tasks if len(self.questions[name])]
-        lines = {name: [*self._baselines(name), *self._own_lines(name)] for name in names}
-        if method is not None and method.module.trains and settings["zero_shot"]:
-            for name in names:  # last, for it takes the method out of the backbone
-                lines[name].append(Answered("frozen LLM", "frozen_llm", self._frozen(name, method.module)))
+        settings = self.config["evaluation"]
         records = {}
-        for name, answered in lines.items():
-            questions, own = self.questions[name], next(line for line in answered if line.role == "method")
+        for name, questions in self.questions.items():
+            if not len(questions):
+                continue
+            answered = [*self._baselines(name), *self._own_lines(name)]
+            own = next(line for line in answered if line.role == "method")
             write_predictions(folder / file_name(name), self.data, "test", questions, own.output)
             flags = warm_flags(self.data, questions)
             record = task_record(self.tasks[name], questions, answered, flags, settings["warm"], settings["draws"])
@@ -102,6 +99,8 @@ class EvaluationRows:
         folder = self._folder(name, questions, first)
         self.scoring[name] = read_json(folder / TIME_FILE)
         yield Answered(module.name, "method", output_of(read_table(folder / FILE)))
+        if module.trains and self.config["evaluation"]["zero_shot"]:
+            yield Answered("frozen LLM", "frozen_llm", self._frozen(name, module))
         for version in others:
             folder = self._folder(name, questions, version)
             yield Answered(f"{module.name}, {version} alone", "method_text", output_of(read_table(folder / FILE)))
@@ -124,7 +123,7 @@ class EvaluationRows:
         )
 
     def _frozen(self, name: str, module: LLMRecommender) -> Output:
-        """Answer with the language model alone, on prompts of text alone; the method is of no use afterwards.
+        """Answer with the language model alone, the method's layers switched off, on prompts of text alone.
 
         Of `ctr` it reads the method's own wording where that is text, and that of `evaluation.prompt` where only the
         method could fill it; of other tasks, the task's.
@@ -137,12 +136,12 @@ class EvaluationRows:
             prompt = module.prompt if plain else build(node, "evaluation.prompt")
 
         def answer() -> Output:
-            module.release()
             tasks = {name: self.tasks[name]}
             alone = ZeroShot(name="frozen LLM", tasks=tasks, prompt=prompt, score=module.score, backbone=backbone)
             budget = self.config["evaluation"]["token_budget"]
             datamodule = alone.datamodule(self.data, words, seed=0, token_budget=budget)
-            return Answering(alone.to(device(self.config)), datamodule)(name, self.questions[name])
+            with module.disabled():
+                return Answering(alone, datamodule)(name, self.questions[name])
 
         depends = {
             "backbone": backbone.identity,

@@ -19,7 +19,9 @@ def made(rows=400, users=25, seed=0):
 
 def summarise(found, user, draws, seed=0):
     """Return each statistic's summary, by name."""
-    return {one.name: summary_of(one, drawn) for one, drawn in zip(found, draws_of(found, user, draws, seed), strict=True)}
+    return {
+        one.name: summary_of(one, drawn) for one, drawn in zip(found, draws_of(found, user, draws, seed), strict=True)
+    }
 
 
 def measures(user, label, score):

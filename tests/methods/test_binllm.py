@@ -3,7 +3,6 @@
 A user's and an item's first bits agree or not; that is the label, and no title tells it.
 """
 
-
 import numpy as np
 import pytest
 import torch

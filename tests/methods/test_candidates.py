@@ -139,7 +139,12 @@ def test_candidates_whose_histories_were_shortened_differently_share_less():
     module, datamodule = of_method("cora, suffix")
     template = datamodule.prompts["ctr"].reading.wordings["text"].template
     template.max_tokens = (
-        int(datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, ITEMS), show=False).prompts.lengths.max()) - 1
+        int(
+            datamodule.prompts["ctr"]
+            .set(candidate_questions(datamodule.data, USER, ITEMS), show=False)
+            .prompts.lengths.max()
+        )
+        - 1
     )
     questions = candidate_questions(datamodule.data, USER, ITEMS)
     assert 0 < sum(datamodule.prompts["ctr"].set(questions, show=False).prompts.counts.values()) < len(ITEMS)

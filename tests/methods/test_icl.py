@@ -22,7 +22,15 @@ def data():
 
 def method(data, **knobs):
     prompt = Template("{examples}Liked {history}. {title}? Answer:", "{examples}{title}? Answer:", item="{title}")
-    settings = {"name": "icl", "tasks": factory.asked(), "score": "yes", "prompt": prompt, "example": SOLVED, "examples": 3, "source": "user"}
+    settings = {
+        "name": "icl",
+        "tasks": factory.asked(),
+        "score": "yes",
+        "prompt": prompt,
+        "example": SOLVED,
+        "examples": 3,
+        "source": "user",
+    }
     return InContext(**{**settings, "draw_seed": 0, "backbone": factory.backbone(data), **knobs})
 
 

@@ -21,8 +21,8 @@ from tests.pipeline.test_job import Killed, same, weights
 
 WITHOUT_REVIEWS = ["ctr", "topk", "rating"]
 ALL = [*WITHOUT_REVIEWS, "explanation", "review_rating"]
-SHORT = ("model.tasks.explanation.answer_tokens=6",)
-FEW = ("model.tasks.topk.candidates=4", "model.tasks.topk.cutoffs=[1,3]")
+SHORT = ("task.explanation.answer_tokens=6",)
+FEW = ("task.topk.candidates=4", "task.topk.cutoffs=[1,3]")
 
 
 class Place:
@@ -237,7 +237,7 @@ def test_a_second_run_makes_nothing_and_says_the_same(place, three):
 
 
 def test_a_changed_prompt_of_one_task_keeps_the_frozen_models_other_answers(place, three):
-    made = place.made_by("model.tasks.rating.text.history_items=2")
+    made = place.made_by("task.rating.text.history_items=2")
     assert "test/frozen_llm-rating-table" in made
     assert "method/ckf-table" in made
     assert "test/frozen_llm-ctr-table" not in made
@@ -327,7 +327,7 @@ def test_cut_batches_train_the_run_s_model_as_whole_ones_do(place, monkeypatch):
     monkeypatch.setattr(Backbone, "hidden", lambda self, *a: (widths.append(a[0].shape[1]), hidden(self, *a))[1])
     for cost in ("null", "0"):
         widths.clear()
-        _, folder = place.run("tasks=[ctr,topk]", f"model.forward_cost={cost}", "model.dropout=0", "test=false")
+        _, folder = place.run("tasks=[ctr,topk]", f"mixing.forward_cost={cost}", "model.dropout=0", "test=false")
         found.append((len(widths), weights(folder / "checkpoints" / "last.ckpt")))
     assert found[0][0] < found[1][0]
     for name, value in found[0][1].items():

@@ -15,7 +15,7 @@ from recsys_lora.report.provenance import portable
 from recsys_lora.report.published import everything, published, row_name
 from recsys_lora.report.runs import find_runs
 from recsys_lora.report.same_rows import KEY, surplus
-from tests.report.runs import DATA, QUESTIONS, noisy, run_folder, task_of
+from tests.report.runs import QUESTIONS, noisy, run_folder, task_of
 
 COMMAND = "python -m recsys_lora.compare"
 LABEL = QUESTIONS["ctr"].label

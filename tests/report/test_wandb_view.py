@@ -49,7 +49,14 @@ def test_every_panel_shows_what_was_sent_and_everything_tested_is_shown(runs, tm
     records = [flat_metrics(read_metrics(folder / "metrics.json")) for folder in runs.iterdir()]
     numbers = {f"test/{name}" for record in records for name, value in record.items() if value is not None}
     assert numbers - shown == {name for name in numbers if name.endswith(("/rows", "_users"))}
-    assert {"test/ctr/auc", "test/ctr/uauc", "test/ctr/warm_auc", "test/rating/rmse", "valid/auc", "train/loss"} <= shown
+    assert {
+        "test/ctr/auc",
+        "test/ctr/uauc",
+        "test/ctr/warm_auc",
+        "test/rating/rmse",
+        "valid/auc",
+        "train/loss",
+    } <= shown
     (runset,) = section["runSets"]
     assert runset["grouping"] == [{"section": "config", "name": "model.value.name"}]
     assert [(f["key"]["name"], f["value"]) for f in runset["filters"]["filters"]] == [("group", "everything")]
@@ -57,7 +64,14 @@ def test_every_panel_shows_what_was_sent_and_everything_tested_is_shown(runs, tm
 
 
 def test_sections():
-    names = ("test/ctr/rows", "test/ctr/auc", "test/ctr/warm_auc", "test/ctr/cold_auc", "test/topk/cold_mrr", "test/seconds/method")
+    names = (
+        "test/ctr/rows",
+        "test/ctr/auc",
+        "test/ctr/warm_auc",
+        "test/ctr/cold_auc",
+        "test/topk/cold_mrr",
+        "test/seconds/method",
+    )
     assert plan(Logged(names, ("valid/auc", "train/lr"))) == {
         "Test": [PanelPlan("bar", ("test/ctr/auc",))],
         "Warm rows": [PanelPlan("bar", ("test/ctr/warm_auc",))],

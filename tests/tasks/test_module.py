@@ -60,7 +60,9 @@ def test_training_rows_are_those_of_the_largest_share_and_others_follow_theirs(b
     assert counts(trained(backbone)) == SIZES
     assert counts(trained(backbone, train_rows=150)) == [150, 90, 150]  # a task gives no more than it has
     alone = trained(backbone, {"ctr": three()["ctr"]}, world.many(valid=(5, 2)), train_rows=20)
-    assert alone.train.versions["text"].row.tolist() == module.train.versions["text"].row[:20].tolist()  # as among others
+    assert (
+        alone.train.versions["text"].row.tolist() == module.train.versions["text"].row[:20].tolist()
+    )  # as among others
 
 
 def test_batches_hold_the_tasks_in_their_shares_and_both_versions_of_each_question(backbone):
@@ -181,7 +183,7 @@ def test_a_method_of_one_version_trains_on_that_alone(backbone):
 
 
 def test_questions_of_one_class_are_refused(backbone):
-    with pytest.raises(UserError, match="train rows: all 1 have the label .*data.train_rows"):
+    with pytest.raises(UserError, match=r"train rows: all 1 have the label .*data\.train_rows"):
         trained(backbone, {"ctr": three()["ctr"]}, train_rows=1)
 
 

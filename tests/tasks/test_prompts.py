@@ -171,7 +171,10 @@ def test_a_method_may_add_slots_of_the_prompt_and_of_each_candidate(backbone):
     template = Template("{code}: {history} {candidates}.", "{code}: {candidates}.", candidate="{title}={code}")
 
     def extra(prompts, questions):
-        return [{"code": [f"{user}/{item}" for item in items]} for user, items in zip(questions.user, questions.items, strict=True)]
+        return [
+            {"code": [f"{user}/{item}" for item in items]}
+            for user, items in zip(questions.user, questions.items, strict=True)
+        ]
 
     questions = task.questions(data, "test", 2, 0)
     prompts = made(task, data, backbone, extra=extra, templates={"text": template})

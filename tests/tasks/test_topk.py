@@ -68,9 +68,7 @@ def test_equal_scores_count_as_last():
 def test_padding_scores_nothing():
     questions = ask(world.many()).take(np.arange(1))
     questions.items[0, 7:] = 0
-    assert (
-        np.isneginf(task().predict(np.zeros((1, 10)), questions)[0]).tolist() == [False] * 7 + [True] * 3
-    )
+    assert np.isneginf(task().predict(np.zeros((1, 10)), questions)[0]).tolist() == [False] * 7 + [True] * 3
 
 
 def test_popularity_is_the_count_in_train():

@@ -48,9 +48,7 @@ def many(users: int = 30, split: str = "user_time", valid: tuple[int, ...] = (5,
     rows = [
         (user, (7 * user + 3 * place) % ITEMS + 1, rating, part)
         for user in range(1, users + 1)
-        for place, (rating, part) in enumerate(
-            zip([5, 4, 1, 5, 2, 4, valid[user % len(valid)], 4], parts, strict=True)
-        )
+        for place, (rating, part) in enumerate(zip([5, 4, 1, 5, 2, 4, valid[user % len(valid)], 4], parts, strict=True))
     ]
     return data(rows, split)
 

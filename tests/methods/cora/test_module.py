@@ -14,7 +14,7 @@ from recsys_lora.prompts.template import Template
 from tests.jobs import resolved
 from tests.methods import factory
 from tests.methods.asking import prompts_for
-from tests.methods.synthetic import WORDS, TableEncoder, prepared
+from tests.methods.synthetic import TableEncoder, prepared
 
 SEVERAL_WIDTHS = ("q_proj", "o_proj", "up_proj", "down_proj")
 ABLATIONS = [
