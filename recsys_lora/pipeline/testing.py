@@ -1,5 +1,6 @@
 """Stage 4: every line of a task's table answers the same questions; answers are cached like any other result."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ from recsys_lora.tasks.predictions import (
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.record import Answered, Role, task_record
 from recsys_lora.tasks.task import CTR, Output, Task, Version
+
+log = logging.getLogger(__name__)
 
 FILE, TIME_FILE = "predictions.parquet", "scoring.json"
 SHUFFLE_SEED = 0
@@ -107,6 +110,9 @@ class EvaluationRows:
         size = min(self.config["evaluation"]["shuffled_rows"], len(questions))
         if module.is_personalised and size and self.tasks[name].kind == "choice":
             places = np.sort(np.random.default_rng(self.sample[1]).choice(len(questions), size, replace=False))
+            if len(np.unique(questions.user[places])) < 2:
+                log.info("%s: users are not shuffled: evaluation.shuffled_rows=%d questions are of one", name, size)
+                return
             folder = self._folder(name, questions.take(places), first, SHUFFLE_SEED)
             output = output_of(read_table(folder / FILE))
             yield Answered(f"{module.name}, users shuffled", "method_shuffled", output, places)
@@ -116,7 +122,8 @@ class EvaluationRows:
         assert self.method is not None
         method = self.method
         depends = {"method": method.key, "version": version, "shuffled": shuffle, "questions": len(questions)}
-        label = f"{method.module.name}-{version}" + ("" if shuffle is None else "-shuffled")
+        label = method.module.name if version == method.module.versions[0] else f"{method.module.name}-{version}"
+        label += "" if shuffle is None else "-shuffled"
         answering = Answering(method.module, method.datamodule)
         return self._cached(
             name, label, depends, questions, lambda: answering(name, questions, version, shuffle_users=shuffle)

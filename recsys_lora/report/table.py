@@ -66,9 +66,9 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def stacked(text: str) -> Text:
-    """Return a cell for the terminal: its interval below its value, and brackets that are no markup."""
+    """Return a cell for the terminal: two values, or a value and its interval, one below the other."""
     value, bracket, rest = text.partition(" [")
-    return Text(f"{value}\n[{rest}" if bracket else text)
+    return Text(f"{value}\n[{rest}" if bracket else text.replace(", ", "\n"))
 
 
 def method_line(block: Block) -> Block:
@@ -149,10 +149,10 @@ def rich_tables(tasks: Mapping[str, Block], title: str) -> list[Table]:
         table = Table(title=grid.title, title_justify="left")
         for index, column in enumerate(grid.columns):
             first = index == 0
-            head = Text(column.replace(" (", "\n("))
-            table.add_column(head, justify="left" if first else "right", min_width=16 if first else 5, overflow="fold")
+            head = Text(column.replace(" (", "\n(").replace(", ", "\n"))
+            table.add_column(head, justify="left" if first else "right", no_wrap=first, overflow="fold")
         for line, bold in zip(grid.cells, grid.own, strict=True):
-            table.add_row(*map(stacked, line), style="bold" if bold else "")
+            table.add_row(line[0], *map(stacked, line[1:]), style="bold" if bold else "")
         result.append(table)
     return result
 

@@ -5,6 +5,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -13,9 +14,11 @@ from sklearn.metrics import roc_auc_score
 
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
+from recsys_lora.methods.answering import Answering
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.pipeline.config import plain
 from recsys_lora.report.metrics_json import read_metrics
+from recsys_lora.report.table import method_line
 from tests.jobs import NO_METHOD, SMALL, composed, own_tables, run, write_tables
 
 
@@ -81,7 +84,7 @@ def test_a_run_folder_holds_all_that_the_run_was(place, first):
         "metrics.json",
         "metrics.csv",
         "table.md",
-        "predictions.parquet",
+        "predictions_ctr.parquet",
         "cf/metrics.csv",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
@@ -98,25 +101,34 @@ def test_the_numbers_are_those_of_the_predictions(place, first):
     outcome, folder = first
     written = read_metrics(folder / "metrics.json")
     assert written == outcome.metrics
-    rows = pl.read_parquet(folder / "predictions.parquet")
-    for part, block in (
-        (rows, written["test"]),
-        (rows.filter("warm_seen"), written["test"]["warm"]),
-        (rows.filter(~pl.col("warm_seen")), written["test"]["cold"]),
+    rows = pl.read_parquet(folder / "predictions_ctr.parquet")
+    numbers = method_of(written)
+    for part, found in (
+        (rows, numbers),
+        (rows.filter("warm_seen"), numbers["warm"]),
+        (rows.filter(~pl.col("warm_seen")), numbers["cold"]),
     ):
-        assert block["rows"] == len(part)
-        assert block["auc"] == pytest.approx(roc_auc_score(part["label"], part["score"]), abs=1e-9)
+        assert found["auc"] == pytest.approx(roc_auc_score(part["label"], part["score"]), abs=1e-9)
         users = [user for _, user in part.group_by("user_id") if user["label"].n_unique() == 2]
-        assert block["uauc_users"] == len(users)
         if users:
             own = [roc_auc_score(user["label"], user["score"]) for user in users]
-            assert block["uauc"] == pytest.approx(sum(own) / len(own), abs=1e-9)
-    assert written["test"]["uauc_users"] > 3
+            assert found["uauc"] == pytest.approx(sum(own) / len(own), abs=1e-9)
+    block = written["tasks"]["ctr"]
+    assert (block["rows"], block["positives"]) == (len(rows), rows["label"].sum())
+    assert block["parts"]["seen"]["warm"] == rows["warm_seen"].sum()
+    assert method_line(block)["metrics"]["uauc"]["users"] > 3
+
+
+def test_the_method_of_a_finished_run_scores_as_it_did(place, first):
+    outcome, folder = first
+    answering = Answering(outcome.method.module, outcome.method.datamodule)
+    scores = answering("ctr", outcome.method.datamodule.questions("ctr", "test", 40), show=False)
+    assert np.array_equal(scores, pl.read_parquet(folder / "predictions_ctr.parquet")["score"].to_numpy())
 
 
 def test_predictions_carry_raw_ids_and_labels(place, first):
     _, folder = first
-    rows = pl.read_parquet(folder / "predictions.parquet")
+    rows = pl.read_parquet(folder / "predictions_ctr.parquet")
     interactions, items = own_tables()
     joined = rows.join(interactions, on=["user_id", "item_id"], how="left", maintain_order="left")
     assert rows.height == 40
@@ -129,16 +141,19 @@ def test_predictions_carry_raw_ids_and_labels(place, first):
 
 def test_the_table_compares_on_the_same_rows(place, first):
     outcome, folder = first
-    lines = [(line["name"], line["role"], line["sample"]) for line in outcome.metrics["lines"]]
+    block = outcome.metrics["tasks"]["ctr"]
+    lines = [(line["name"], line["role"], line["sample"]) for line in block["lines"]]
     assert lines == [
-        ("item popularity", "popularity", False),
+        ("constant", "baseline", False),
+        ("popularity", "baseline", False),
+        ("item_mean", "baseline", False),
         ("sasrec", "cf", False),
         ("frozen LLM", "frozen_llm", False),
         ("cora", "method", False),
         ("cora", "method", True),
         ("cora, users shuffled", "method_shuffled", True),
     ]
-    assert [line["metrics"]["rows"] for line in outcome.metrics["lines"]] == [40] * 4 + [16] * 2
+    assert (block["rows"], block["sample_rows"]) == (40, 16)
     table = (folder / "table.md").read_text()
     assert all(name in table for name, _, _ in lines)
 
@@ -250,9 +265,10 @@ def test_an_encoder_alone_needs_no_language_model(place, name, monkeypatch):
     outcome, folder = place.run(f"model={name}", base=NO_METHOD)
     assert outcome.method is None
     assert outcome.collaborative.name == name
-    assert [line["name"] for line in outcome.metrics["lines"]] == ["item popularity", name]
+    lines = [line["name"] for line in outcome.metrics["tasks"]["ctr"]["lines"]]
+    assert lines == ["constant", "popularity", "item_mean", name]
     assert outcome.metrics["llm"] is None
-    assert pl.read_parquet(folder / "predictions.parquet").height == 40
+    assert pl.read_parquet(folder / "predictions_ctr.parquet").height == 40
     assert not (folder / "checkpoints").exists()
 
 
