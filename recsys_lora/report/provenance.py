@@ -42,7 +42,7 @@ def command_line(command: str, arguments: Sequence[str]) -> str:
 
 
 def portable(text: str) -> str:
-    """Return an argument with the last part alone of every path that leaves the working folder: `data.root=.../ml-1m`."""
+    """Return an argument with the last part alone of paths that leave the working folder: `data.root=.../ml-1m`."""
     return ELSEWHERE.sub(r"\1.../\2", text)
 
 
