@@ -90,6 +90,7 @@ class HubSource(Loading):
         import huggingface_hub
         from huggingface_hub import errors
 
+        http_error: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]  # of its HTTP client, whichever
         try:
             huggingface_hub.HfApi().model_info(self.name, revision=self.revision, timeout=SECONDS_TO_ANSWER)
         except errors.RevisionNotFoundError as error:
@@ -98,7 +99,7 @@ class HubSource(Loading):
             raise UserError(f"{knob}: its terms have to be accepted on the hub, then `hf auth login`") from error
         except errors.RepositoryNotFoundError as error:
             raise UserError(f"{knob}: no such model on the hub (or a private one): check the name") from error
-        except (OSError, errors.HTTPError, errors.HFValidationError) as error:
+        except (OSError, http_error, errors.HFValidationError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
                 f"{knob}: not in the local cache, and the hub cannot be asked ({reason}): check the network, or give "

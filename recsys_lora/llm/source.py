@@ -127,11 +127,10 @@ def from_pretrained(place: str, knob: str, **options: Any) -> tuple[Any, Any]:
     import transformers
 
     shared = {key: options[key] for key in ("revision", "local_files_only") if key in options}
+    models: Any = transformers.AutoModelForCausalLM  # its annotation knows nothing of `output_loading_info`
     quiet = without_bars(transformers)
     try:
-        model, found = transformers.AutoModelForCausalLM.from_pretrained(
-            place, trust_remote_code=False, output_loading_info=True, **options
-        )
+        model, found = models.from_pretrained(place, trust_remote_code=False, output_loading_info=True, **options)
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False, **shared)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
