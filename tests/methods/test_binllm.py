@@ -26,6 +26,7 @@ from recsys_lora.prompts.template import Example, Template
 from tests.jobs import resolved
 from tests.methods import factory
 from tests.methods.synthetic import WORDS, TableEncoder, prepared
+from tests.rounding import assert_close
 
 COLLM = (
     "#Question: A user has given high ratings to the following movies: {history}. Additionally, we have information "
@@ -149,7 +150,7 @@ def test_rows_of_a_batch_do_not_touch_each_other(small):
     pad = module.backbone.pad_id
     together = module(rows.batch(np.arange(len(rows)), pad, "right"))
     alone = torch.cat([module(rows.batch(np.array([index]), pad, "left")) for index in range(len(rows))])
-    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+    assert_close(together, alone)
     assert together.std() > 1e-4
 
 
@@ -160,7 +161,7 @@ def test_what_was_trained_is_saved_and_loaded(fitted, tmp_path):
     load_checkpoint(tmp_path / "last.ckpt", again, again.identity)
     rows = data.rows("test").take(np.arange(20))
     expected = score_rows(module, datamodule, rows, show=False)
-    np.testing.assert_allclose(score_rows(again, datamodule, rows, show=False), expected, rtol=1e-6)
+    assert_close(score_rows(again, datamodule, rows, show=False), expected)
 
 
 def test_it_goes_on_from_the_updates_of_a_stage_of_text(small):
