@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch import nn
 from torch.nn import functional
 
-from recsys_lora.config.location import conf_dir
 from recsys_lora.errors import UserError
 from recsys_lora.methods.binllm import BinLLM
 from recsys_lora.methods.checkpoint import load_checkpoint, trained_state
@@ -60,7 +58,7 @@ def shared(data, name, lr=1e-3, **knobs):
         "optimizer": OptimizerSettings(lr=lr, weight_decay=0.0),
         "backbone": factory.backbone(data),
         "identity": {"data": data.key, "encoder": "table"},
-        "lora": LoRA(targets=factory.ALL, dropout=0.0),
+        **vars(LoRA(targets=factory.ALL, dropout=0.0)),
         **knobs,
     }
 
@@ -175,7 +173,7 @@ def test_it_goes_on_from_the_updates_of_a_stage_of_text(small):
     assert torch.equal(module.eval()(batch), text.eval()(batch))
     step(module, batch_of(module, data))
     assert not torch.equal(module(batch), text(batch))
-    other = binllm(data, encoder, lora=LoRA(rank=4, targets=factory.ALL))
+    other = binllm(data, encoder, **vars(LoRA(rank=4, targets=factory.ALL)))
     with pytest.raises(UserError, match=r"first: .*model=binllm"):
         other.start_from(trained_state(text))
 
@@ -202,7 +200,7 @@ def test_a_width_that_dot_decimal_cannot_write_is_refused_before_any_work(small)
 
 
 def test_the_prompt_is_collms_with_codes_in_place_of_tokens():
-    chosen = instantiate(OmegaConf.load(conf_dir() / "model" / "prompt" / "binllm.yaml"))
+    chosen = instantiate(resolved("model=binllm")["model"]["prompt"])
     texts = {"title": "Heat (1995)", "user_code": "0110", "item_code": "1.2"}
     rendered = chosen.render(Example([{"title": "Alien (1979)"}], texts), WORDS)
     expected = COLLM.format(history='"Alien (1979)"', title='"Heat (1995)"')
@@ -216,7 +214,7 @@ def test_the_prompt_is_collms_with_codes_in_place_of_tokens():
 def test_the_config_has_a_stage_of_text_with_the_same_updates_before_it():
     config = resolved("model=binllm")
     assert config["first"]["_target_"] == "recsys_lora.methods.tallrec.TALLRec"
-    assert config["first"]["lora"] == config["model"]["lora"]
+    assert all(config["first"][knob] == config["model"][knob] for knob in vars(LoRA()))
     assert config["cf"]["name"] == "binary_mf"
     assert resolved("model=binllm", "ablation=binllm_one_stage")["first"] is None
 

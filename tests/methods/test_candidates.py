@@ -38,7 +38,7 @@ def din():
 
 
 def tallrec(data, encoder):
-    shared = {"prompt": factory.template(), "lora": LoRA(targets=factory.ALL, dropout=0.0)}
+    shared = {"prompt": factory.template(), **vars(LoRA(targets=factory.ALL, dropout=0.0))}
     return TALLRec(**{**factory._with_lora(data, "tallrec", 1e-3, {}), **shared})
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch import nn
 from torch.nn import functional
 
@@ -13,12 +12,10 @@ from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.lightgcn import LightGCN
 from recsys_lora.cf.mf import MF
 from recsys_lora.cf.sasrec import SASRec
-from recsys_lora.config.location import conf_dir
 from recsys_lora.errors import UserError
 from recsys_lora.llm.soft_tokens import soft_order, token_spread
 from recsys_lora.methods.checkpoint import load_checkpoint, trained_state
 from recsys_lora.methods.collm import mapping, start_at
-from recsys_lora.methods.lora import LoRA
 from recsys_lora.methods.scoring import score_rows
 from recsys_lora.prompts.template import SOFT, Example
 from tests import jobs
@@ -180,7 +177,7 @@ def test_a_fresh_encoder_is_the_one_that_is_made(world):
 
 def test_frozen_updates_are_kept_and_left_without_dropout(world):
     data, encoder = world
-    module = with_updates(factory.collm(data, encoder, lora=LoRA(targets=factory.ALL, dropout=0.5)))
+    module = with_updates(factory.collm(data, encoder, dropout=0.5))
     kept = {name: p.clone() for name, p in module.lowrank.named_parameters()}
     batch = batch_of(module, data)
     assert torch.equal(module.train()(batch), module(batch))
@@ -238,7 +235,7 @@ def test_a_prompt_without_soft_tokens_or_with_others_is_refused(world):
 
 
 def test_the_prompt_is_the_papers():
-    template = instantiate(OmegaConf.load(conf_dir() / "model" / "prompt" / "collm.yaml"))
+    template = instantiate(jobs.resolved("model=collm")["model"]["prompt"])
     assert template.soft_names == ["user", "item"]
     words = {"item": "movie", "items": "movies"}
     assert template.render(Example([{"title": "Alien"}], {"title": "Heat"}), words) == (

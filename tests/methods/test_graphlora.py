@@ -34,7 +34,7 @@ JOB = (
     "cf.trainer.max_epochs=1",
     "cf.encoder.dim=8",
 )
-LORA = LoRA(rank=4, alpha=12.0, targets=factory.ALL, dropout=0.0)
+LORA = vars(LoRA(rank=4, alpha=12.0, targets=factory.ALL, dropout=0.0))
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_the_graph_has_the_positive_pairs_of_train_alone(world):
 @pytest.mark.parametrize("layer", [0, 1])
 def test_the_graphs_vectors_are_added_at_the_two_tokens_of_one_block_and_nowhere_else(world, layer, prompt):
     data, encoder = world
-    module = factory.graphlora(data, encoder, lora=LORA, layer=layer, beta=7.0, prompt=factory.soft_template(*prompt))
+    module = factory.graphlora(data, encoder, **LORA, layer=layer, beta=7.0, prompt=factory.soft_template(*prompt))
     with_updates(module).eval()
     module.prepare_for(data, data.rows("train"))
     batch = batch_of(module, data)

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch.nn import functional
 
-from recsys_lora.config.location import conf_dir
 from recsys_lora.errors import UserError
 from recsys_lora.methods.checkpoint import load_checkpoint
 from recsys_lora.prompts.template import SOFT, Example
+from tests.jobs import resolved
 from tests.methods import factory
 from tests.methods.synthetic import WORDS, prepared
 from tests.rounding import assert_close
@@ -85,7 +84,7 @@ def test_another_soft_token_is_refused(data):
 
 
 def test_the_wording_has_three_vectors_before_the_history_and_three_before_the_title():
-    template = instantiate(OmegaConf.load(conf_dir() / "model" / "prompt" / "prompt4nr.yaml"))
+    template = instantiate(resolved("model=prompt4nr")["model"]["prompt"])
     assert template.soft_names == ["u1", "u2", "u3", "i1", "i2", "i3"]
     words, title = {"item": "book", "items": "books"}, {"title": "Emma"}
     with_history = template.render(Example([{"title": "Walden"}], title), words)

@@ -49,4 +49,4 @@ def test_a_first_stage_made_on_the_way_serves_a_run_of_its_own(tables, tmp_path)
 
 def test_updates_of_another_shape_are_refused(tables, tmp_path):
     with pytest.raises(UserError, match=r"first: its lowrank\S+ .* meets .* in model=tallrec: give both the same"):
-        twice(tmp_path / "second", tables, first=("model.lora.rank=2",))
+        twice(tmp_path / "second", tables, first=("model.rank=2",))
