@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.llm.soft_tokens import token_spread
-from recsys_lora.methods.lora import LoRA, LoRATuned
-from recsys_lora.methods.shared import Shared, Vectors
+from recsys_lora.methods.lora import LoRATuned, Tuned
+from recsys_lora.methods.shared import Vectors
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.task import ITEM, USER, Version
 
@@ -24,8 +24,7 @@ class Prompt4NR(LoRATuned):
     """Learned prompt vectors and LoRA on one backbone.
 
     Args:
-        lora: the low-rank updates.
-        shared: what every recommender is made with.
+        tuned: what every recommender with LoRA is made with.
 
     Raises:
         UserError: the prompt has no soft tokens or unknown ones.
@@ -34,8 +33,8 @@ class Prompt4NR(LoRATuned):
     versions: ClassVar[tuple[Version, ...]] = ("collaborative",)
     soft_names: ClassVar[tuple[str, ...]] = NAMES
 
-    def __init__(self, *, lora: LoRA, **shared: Unpack[Shared]) -> None:
-        super().__init__(lora=lora, **shared)
+    def __init__(self, **tuned: Unpack[Tuned]) -> None:
+        super().__init__(**tuned)
         spread = token_spread(self.backbone)
         self.vectors = nn.Parameter(torch.randn(len(NAMES), self.backbone.hidden_size) * spread)  # (6, H)
 

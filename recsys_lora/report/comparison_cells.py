@@ -33,6 +33,7 @@ FIXED = (
         "trained parameters", "cost", lambda row, task: f"{row.training.trained_parameters:,}" if row.training else DASH
     ),
     Column("training rows", "cost", lambda row, task: f"{row.training.rows:,}" if row.training else DASH),
+    Column("steps", "cost", lambda row, task: _count(row.training.steps) if row.training else DASH),
     Column("training time", "cost", lambda row, task: duration(row.training.seconds) if row.training else DASH),
     Column(
         "prompts/s", "cost", lambda row, task: DASH if task.rows_per_second is None else f"{task.rows_per_second:.1f}"
@@ -64,7 +65,7 @@ def columns(comparison: Comparison, task: str) -> Iterator[Column]:
                 return spread(getattr(task, part).get(name))
 
             yield Column(f"{part} {shown(name)}", "metrics", cell)
-    yield from (column for column in FIXED if column.group != "published" or any(row.published for _, row in rows))
+    yield from FIXED
 
 
 def spread(value: Number | None) -> str:
@@ -72,6 +73,10 @@ def spread(value: Number | None) -> str:
     if value is None:
         return DASH
     return number(value.mean) + ("" if value.sd is None else f" ± {number(value.sd)}")
+
+
+def _count(value: int | None) -> str:
+    return DASH if value is None else f"{value:,}"
 
 
 def quoted(value: Quoted | None) -> str:
@@ -90,9 +95,11 @@ def title(comparison: Comparison, task: str) -> str:
 
 
 def lines(comparison: Comparison, task: str, group: Group | None = None) -> tuple[list[str], list[list[str]]]:
-    """Return the heads and the rows' cells of a task's table, or of one part of it."""
+    """Return the heads and the rows' cells of a task's table or a part of it, without columns that no row fills."""
+    rows = asked(comparison, task)
     chosen = [column for column in columns(comparison, task) if group in (None, column.group)]
-    cells = [[row.label, *(column.cell(row, own) for column in chosen)] for row, own in asked(comparison, task)]
+    chosen = [column for column in chosen if any(column.cell(row, own) != DASH for row, own in rows)]
+    cells = [[row.label, *(column.cell(row, own) for column in chosen)] for row, own in rows]
     return ["model", *(column.title for column in chosen)], cells
 
 
@@ -147,6 +154,9 @@ def notes(comparison: Comparison) -> list[str]:
         result.append(
             f"published: {sources}; on all test rows of {comparison.data}; LLMs: theirs {theirs}, here {ours}"
         )
+    for row in comparison.rows:
+        if row.settings:
+            result.append(f"{row.label}: {', '.join(f'{key}={value}' for key, value in row.settings.items())}")
     if comparison.baseline is not None:
         compared = [(task, row, own) for task in comparison.tasks for row, own in asked(comparison, task)]
         of = _listed(f"{shown(own.against.tested)} ({task})" for task, _, own in compared if own.against)

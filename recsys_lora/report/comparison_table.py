@@ -12,6 +12,8 @@ from recsys_lora.report.table import csv_text
 
 PARTS: dict[Group, str] = {"metrics": "", "published": "published numbers", "cost": "cost"}
 WHOSE: tuple[Whose, ...] = get_args(Whose)
+LONGEST_WORD = 30
+"""Of a row's name, in characters, that a terminal does not break."""
 LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -26,6 +28,7 @@ LATEX = str.maketrans(
         "^": r"\textasciicircum{}",
         "±": r"$\pm$",
         "–": "--",
+        "…": r"\ldots{}",
         "<": r"$<$",
         ">": r"$>$",
     }
@@ -37,11 +40,9 @@ def rich_tables(comparison: Comparison) -> list[Table]:
     result = []
     for task in comparison.tasks:
         for group, name in PARTS.items():
-            if group == "published" and not any(own.published for _, own in asked(comparison, task)):
-                continue
-            result.append(
-                _rich(f"{task}: {name}" if name else title(comparison, task), *lines(comparison, task, group))
-            )
+            heads, cells = lines(comparison, task, group)
+            if len(heads) > 1:
+                result.append(_rich(f"{task}: {name}" if name else title(comparison, task), heads, cells))
         heads, cells = against_lines(comparison, task)
         if cells:
             result.append(_rich(f"{task}: compared with {comparison.baseline}", heads, cells))
@@ -50,8 +51,10 @@ def rich_tables(comparison: Comparison) -> list[Table]:
 
 def _rich(name: str, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
     table = Table(title=Text(name), title_justify="left")
-    for place, head in enumerate(heads):
-        table.add_column(Text(head), justify="right" if place else "left", overflow="fold")
+    words = max(len(word) for text in (heads[0], *(line[0] for line in cells)) for word in text.split())
+    table.add_column(Text(heads[0]), min_width=min(words, LONGEST_WORD), overflow="fold")
+    for head in heads[1:]:
+        table.add_column(Text(head), justify="right", overflow="fold")
     for line in cells:
         table.add_row(*(Text(cell.replace(" [", "\n[").replace(" ±", "\n±")) for cell in line))
     return table
@@ -120,7 +123,8 @@ def _flat(row: Row, task: str, own: TaskRow) -> dict[str, Any]:
         found |= {f"published_{whose}_{metric}": getattr(quoted, metric, None) for metric in ("auc", "uauc")}
     cost = row.training
     found |= {"trained_parameters": cost.trained_parameters if cost else None}
-    found |= {"training_rows": cost.rows if cost else None, "training_seconds": cost.seconds if cost else None}
+    found |= {"training_rows": cost.rows if cost else None}
+    found |= {"training_steps": cost.steps if cost else None, "training_seconds": cost.seconds if cost else None}
     found |= {"rows_per_second": own.rows_per_second}
     if own.against is None:
         return found

@@ -111,7 +111,7 @@ class TaskPrompts:
         if not any(data.titles):
             raise UserError(
                 f"data={data.manifest.get('name', data.folder)} has no titles, which language models read: "
-                "choose model=mf, lightgcn, sasrec or din, or give the items a title"
+                "choose model=cf, or give the items a title"
             )
         self.data, self.task, self.number, self.reading = data, task, number, reading
         self.history_length, self.extra_slots = history_length, extra_slots

@@ -19,7 +19,7 @@ from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.pipeline.config import plain
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.report.table import method_line
-from tests.jobs import NO_METHOD, SMALL, composed, own_tables, run, write_tables
+from tests.jobs import NO_METHOD, SMALL, composed, method_of, own_tables, run, write_tables
 
 
 class Place:
@@ -273,7 +273,7 @@ def test_an_encoder_alone_needs_no_language_model(place, name, monkeypatch):
 
 
 def test_an_encoder_alone_is_the_one_that_the_method_uses(place, first):
-    outcome, _ = place.run("model=sasrec", base=NO_METHOD)
+    outcome, _ = place.run("row=sasrec", base=NO_METHOD)
     assert outcome.collaborative.key == first[0].collaborative.key
 
 

@@ -22,7 +22,7 @@ def test_a_row_runs_and_reports(place, row):
     roles = [line["role"] for line in lines]
     assert [line["role"] for line in lines if not line["sample"]].count("method") == 1
     assert ("method_shuffled" in roles) == model.startswith(COLLABORATIVE)
-    predictions = pl.read_parquet(folder / row / "predictions.parquet").sort("user_id", "item_id")
+    predictions = pl.read_parquet(folder / row / "predictions_ctr.parquet").sort("user_id", "item_id")
     assert predictions["score"].is_finite().all()
     same = folder / "asked.parquet"
     asked = predictions.select("user_id", "item_id", "label")

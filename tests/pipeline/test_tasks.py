@@ -18,6 +18,7 @@ from recsys_lora.pipeline.tasks import resolved_cost
 from recsys_lora.report.metrics_json import read_metrics
 from tests.jobs import SMALL_TASKS, own_tables, run, with_reviews, write_tables
 from tests.pipeline.test_job import Killed, same, weights
+from tests.rounding import TRAINING, assert_close
 
 WITHOUT_REVIEWS = ["ctr", "topk", "rating"]
 ALL = [*WITHOUT_REVIEWS, "explanation", "review_rating"]
@@ -250,11 +251,11 @@ def test_every_method_answers_every_task(place, model):
 
 
 def test_a_cf_model_alone_answers_what_its_scores_answer(place):
-    outcome, _ = place.run("model=mf", "tasks=null", base=EVERY)
+    outcome, _ = place.run("row=mf", "tasks=null", base=EVERY)
     assert list(outcome.metrics["tasks"]) == ["ctr", "topk"]
     words = r"tasks=\['rating'\]: rating cannot be asked of model=mf: a CF model's scores do not answer it"
     with pytest.raises(UserError, match=words):
-        place.run("model=mf", "tasks=[rating]", base=EVERY)
+        place.run("row=mf", "tasks=[rating]", base=EVERY)
 
 
 def test_a_method_is_tested_on_tasks_that_it_was_not_trained_on(place):
@@ -384,4 +385,4 @@ def test_cut_batches_train_the_run_s_model_as_whole_ones_do(place, monkeypatch):
         found.append((len(widths), weights(folder / "checkpoints" / "last.ckpt")))
     assert found[0][0] < found[1][0]
     for name, value in found[0][1].items():
-        torch.testing.assert_close(found[1][1][name], value, rtol=1e-2, atol=1e-4, msg=name)
+        assert_close(found[1][1][name], value, TRAINING, what=name)
