@@ -7,7 +7,6 @@ prompts have (`extra_slots`) and what it measures before training (`calibrate`).
 """
 
 import itertools
-import logging
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Unpack
@@ -34,8 +33,6 @@ from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.prompts import ExtraSlots, TaskPrompts
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Version
-
-log = logging.getLogger(__name__)
 
 
 class LLMRecommender(lightning.LightningModule):
@@ -70,9 +67,6 @@ class LLMRecommender(lightning.LightningModule):
         self.readings = readings_of(
             self.tasks, self.versions, self.backbone, self.prompt, self.worded, self.needs_title_start
         )
-        for name, reading in self.readings.items():
-            if reading.choices:
-                log.info("%s: answers are read as the tokens %s", name, ", ".join(map(repr, reading.choices.pieces)))
         choices = [reading.choices for reading in self.readings.values()]
         self.answers = Answers(self.backbone, choices, [task.is_binary for task in self.tasks.values()], self.score)
         self.register_buffer("columns", columns_of(self.tasks, self.readings, self.soft_names), persistent=False)
@@ -129,15 +123,7 @@ class LLMRecommender(lightning.LightningModule):
     # From questions to prompts
 
     def arranged(self, vectors: Tensor, batch: PromptBatch) -> Tensor:
-        """Return vectors in the order of each row's soft tokens.
-
-        Args:
-            vectors: (B, V, H): those of `soft_names`, in their order, where the last is there for every candidate.
-            batch: the rows.
-
-        Returns:
-            (B, S, H).
-        """
+        """Return vectors (B, V, H) of `soft_names`, the last one's for every candidate, as the soft tokens stand."""
         columns = self.columns[batch.task, : batch.soft_positions.shape[1]]  # (B, S)
         return vectors.gather(1, columns.unsqueeze(-1).expand(-1, -1, vectors.shape[-1]))
 

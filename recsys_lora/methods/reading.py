@@ -1,5 +1,6 @@
 """How a method reads the prompts of its tasks: whose wording, and which vector stands at which soft token."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -10,6 +11,8 @@ from recsys_lora.llm.soft_tokens import soft_columns
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.prompts import Reading, Wording
 from recsys_lora.tasks.task import CTR, Task, Version
+
+log = logging.getLogger(__name__)
 
 
 def readings_of(
@@ -39,7 +42,9 @@ def readings_of(
             wordings = {versions[0]: Wording(own, "model.prompt")}
         else:
             wordings = {v: Wording(worded(task.template(v)), f"task.{name}.{v}") for v in versions}
-        readings[name] = Reading.of(task, wordings, backbone, find_title)
+        readings[name] = reading = Reading.of(task, wordings, backbone, find_title)
+        if reading.choices:
+            log.info("%s: answers are read as the tokens %s", name, ", ".join(map(repr, reading.choices.pieces)))
     return readings
 
 

@@ -192,27 +192,27 @@ def test_a_second_run_makes_nothing_and_says_the_same(place, first):
         "cf/sasrec-table",
         "method/cora-table",
         "prepare/table",
-        "test/cora-shuffled-table",
-        "test/cora-table",
-        "test/frozen_llm-table",
+        "test/cora-ctr-table",
+        "test/cora-shuffled-ctr-table",
+        "test/frozen_llm-ctr-table",
     ]
     again, _ = place.run()
     assert place.artifacts() == before
     assert again.method.key == first[0].method.key
-    assert again.metrics["test"] == first[0].metrics["test"]
+    assert method_of(again.metrics) == method_of(first[0].metrics)
 
 
 @pytest.mark.parametrize(
     ("override", "made"),
     [
-        ("model.rank=2", ["method/cora-table", "test/cora-shuffled-table", "test/cora-table"]),
-        ("seed=2", ["cf/sasrec-table", "method/cora-table", "test/cora-shuffled-table", "test/cora-table"]),
-        ("data.test_rows=20", ["test/cora-shuffled-table", "test/cora-table", "test/frozen_llm-table"]),
+        ("model.rank=2", ["method/cora-table", "test/cora-ctr-table", "test/cora-shuffled-ctr-table"]),
+        ("seed=2", ["cf/sasrec-table", "method/cora-table", "test/cora-ctr-table", "test/cora-shuffled-ctr-table"]),
+        ("data.test_rows=20", ["test/cora-ctr-table", "test/cora-shuffled-ctr-table", "test/frozen_llm-ctr-table"]),
         ("evaluation.warm=count", []),
         ("name=another", []),
         (
             "model.prompt.history_items=2",
-            ["method/cora-table", "test/cora-shuffled-table", "test/cora-table", "test/frozen_llm-table"],
+            ["method/cora-table", "test/cora-ctr-table", "test/cora-shuffled-ctr-table", "test/frozen_llm-ctr-table"],
         ),
     ],
 )
@@ -226,9 +226,9 @@ def test_a_changed_data_option_reuses_nothing(place, first, override):
         "cf/sasrec-table",
         "method/cora-table",
         "prepare/table",
-        "test/cora-shuffled-table",
-        "test/cora-table",
-        "test/frozen_llm-table",
+        "test/cora-ctr-table",
+        "test/cora-shuffled-ctr-table",
+        "test/frozen_llm-ctr-table",
     ]
 
 
@@ -262,7 +262,7 @@ def test_an_encoder_alone_needs_no_language_model(place, name, monkeypatch):
         raise AssertionError("the language model was loaded")
 
     monkeypatch.setattr(TinySource, "load", refused)
-    outcome, folder = place.run(f"model={name}", base=NO_METHOD)
+    outcome, folder = place.run(f"row={name}", base=NO_METHOD)
     assert outcome.method is None
     assert outcome.collaborative.name == name
     lines = [line["name"] for line in outcome.metrics["tasks"]["ctr"]["lines"]]
@@ -279,7 +279,7 @@ def test_an_encoder_alone_is_the_one_that_the_method_uses(place, first):
 
 def test_the_frozen_model_alone_fits_and_trains_nothing(place, first):
     base = tuple(override for override in NO_METHOD if not override.startswith("cf."))
-    assert place.made_by("model=zero_shot", "data.sample_seed=1", base=base) == ["test/zero_shot-table"]
+    assert place.made_by("model=zero_shot", "data.sample_seed=1", base=base) == ["test/zero_shot-ctr-table"]
 
 
 # Without training, and from checkpoints
@@ -289,7 +289,7 @@ def test_without_training_a_finished_method_is_tested(place, first):
     before = place.artifacts()
     outcome, folder = place.run("train=false")
     assert place.artifacts() == before
-    assert outcome.metrics["test"] == first[0].metrics["test"]
+    assert method_of(outcome.metrics) == method_of(first[0].metrics)
     assert not (folder / "checkpoints").exists()
 
 
@@ -307,7 +307,7 @@ def test_without_testing_there_are_no_results(place, first):
 def test_a_checkpoint_is_tested_as_it_is(place, first):
     outcome, folder = first
     tested, _ = place.run("train=false", f"ckpt_path={folder / 'checkpoints' / 'best.ckpt'}")
-    assert tested.metrics["test"] == outcome.metrics["test"]
+    assert method_of(tested.metrics) == method_of(outcome.metrics)
     assert same(tested.method.module.generator.state_dict(), outcome.method.module.generator.state_dict())
 
 
@@ -322,9 +322,9 @@ def test_another_checkpoint_under_the_same_path_is_tested_anew(place, first, tmp
     }
     torch.save(checkpoint, path)
     other, _ = place.run("train=false", f"ckpt_path={path}")
-    assert other.metrics["test"]["log_loss"] != outcome.metrics["test"]["log_loss"]
+    assert method_of(other.metrics)["log_loss"] != method_of(outcome.metrics)["log_loss"]
     scaled, _ = place.run("train=false", f"ckpt_path={path}", "model.alpha=1")
-    assert scaled.metrics["test"]["log_loss"] != other.metrics["test"]["log_loss"]
+    assert method_of(scaled.metrics)["log_loss"] != method_of(other.metrics)["log_loss"]
 
 
 @pytest.mark.parametrize("train", ["true", "false"])
@@ -368,7 +368,7 @@ def test_training_cannot_go_on_from_weights_alone(place, first):
     with pytest.raises(UserError, match=r"trained\.ckpt: holds weights alone"):
         place.run(f"ckpt_path={trained}")
     tested, _ = place.run("train=false", f"ckpt_path={trained}")
-    assert tested.metrics["test"] == outcome.metrics["test"]
+    assert method_of(tested.metrics) == method_of(outcome.metrics)
 
 
 def test_a_checkpoint_of_an_earlier_run_in_the_folder_is_not_taken_for_this_one(place, first, tmp_path):
@@ -417,7 +417,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(place, first, monkeypatch):
     went_on, resumed = place.run(*KEPT, f"ckpt_path={last}")
     whole, uninterrupted = place.run(*KEPT, "stage.force=[method]")
     assert same(*(weights(folder / "checkpoints" / "last.ckpt") for folder in (resumed, uninterrupted)))
-    assert went_on.metrics["test"] == whole.metrics["test"]
+    assert method_of(went_on.metrics) == method_of(whole.metrics)
     curve = pl.read_csv(uninterrupted / "metrics.csv")["valid/auc"].drop_nulls().to_list()
     assert pl.read_csv(resumed / "metrics.csv")["valid/auc"].drop_nulls().to_list()[-2:] == curve[-2:]
 
@@ -445,6 +445,6 @@ def test_an_interrupt_is_an_interrupt_and_nothing_half_made_is_kept(place, first
     assert made == {"cf/sasrec-table"}
     assert place.made_by("seed=12", "cf.fit.lr=0.004") == [
         "method/cora-table",
-        "test/cora-shuffled-table",
-        "test/cora-table",
+        "test/cora-ctr-table",
+        "test/cora-shuffled-ctr-table",
     ]

@@ -372,7 +372,7 @@ def test_batches_are_cut_on_a_cpu_and_elsewhere_where_asked_for(wanted, device, 
 
 
 def test_batches_are_not_cut_where_processes_share_the_weights():
-    with pytest.raises(UserError, match=r"model\.forward_cost=50: .* set model\.forward_cost=null"):
+    with pytest.raises(UserError, match=r"mixing\.forward_cost=50: .* set mixing\.forward_cost=null"):
         resolved_cost(50, SimpleNamespace(device=torch.device("cuda"), sharded=True))
 
 

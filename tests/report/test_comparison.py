@@ -87,7 +87,7 @@ def test_a_name_has_the_fewest_settings_that_tell_rows_apart_and_the_rest_stands
         changed = {"data__train_rows": rows, "model__rank": rank, "model__optimizer": {"lr": lr}}
         run_folder(tmp_path / f"r{place}", scored=noisy(place), **changed, model__targets=TARGETS[targets])
     run_folder(tmp_path / "s", model="mf", scored=noisy(4))
-    made = compare([tmp_path], COMMAND, baseline="r1", draws=0)
+    made = compare([tmp_path], baseline="r1", draws=0)
     assert [row.label for row in made.rows] == [
         "cora-mf, train_rows=320, rank=4",
         "cora-mf, train_rows=320, rank=8",
@@ -111,14 +111,14 @@ def test_a_name_has_the_fewest_settings_that_tell_rows_apart_and_the_rest_stands
 def test_a_long_list_is_named_by_its_ends_where_these_tell(tmp_path, lists, expected):
     for place, targets in enumerate(lists):
         run_folder(tmp_path / str(place), scored=noisy(place), model__targets=targets)
-    for row, value in zip(compare([tmp_path], COMMAND).rows, expected, strict=True):
+    for row, value in zip(compare([tmp_path]).rows, expected, strict=True):
         assert row.label.startswith(f"cora-mf, targets={value}")
 
 
 def test_a_key_is_cut_to_what_names_no_other(tmp_path):
     for rank in (4, 8):
         run_folder(tmp_path / str(rank), scored=noisy(rank), model__rank=rank, first={"rank": 4})
-    assert [row.label for row in compare([tmp_path], COMMAND).rows] == [
+    assert [row.label for row in compare([tmp_path]).rows] == [
         f"cora-mf, model.rank={rank}" for rank in (4, 8)
     ]
 
