@@ -118,9 +118,7 @@ def test_a_long_list_is_named_by_its_ends_where_these_tell(tmp_path, lists, expe
 def test_a_key_is_cut_to_what_names_no_other(tmp_path):
     for rank in (4, 8):
         run_folder(tmp_path / str(rank), scored=noisy(rank), model__rank=rank, first={"rank": 4})
-    assert [row.label for row in compare([tmp_path]).rows] == [
-        f"cora-mf, model.rank={rank}" for rank in (4, 8)
-    ]
+    assert [row.label for row in compare([tmp_path]).rows] == [f"cora-mf, model.rank={rank}" for rank in (4, 8)]
 
 
 def test_a_cf_model_alone_does_not_depend_on_the_language_model(tmp_path):
