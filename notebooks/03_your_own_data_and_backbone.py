@@ -38,7 +38,7 @@ from helpers import film_club, quiet, work_folder
 from IPython.display import Markdown
 
 import recsys_lora
-from recsys_lora.config.location import options
+from recsys_lora.config.paths import options
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource

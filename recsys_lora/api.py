@@ -4,13 +4,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsys_lora.config.location import conf_dir
+from recsys_lora.config.paths import conf_dir
 from recsys_lora.errors import UserError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from recsys_lora.pipeline.config import Config
+    from recsys_lora.config.edge import Config
     from recsys_lora.pipeline.job import Outcome
 
 __all__ = ["compose", "run_config"]
@@ -36,8 +36,8 @@ def compose(*overrides: str, folder: str | Path | None = None) -> "Config":
     from omegaconf import open_dict
     from omegaconf.errors import OmegaConfBaseException
 
+    from recsys_lora.config.edge import plain
     from recsys_lora.config.hints import explain, refuse_missing
-    from recsys_lora.pipeline.config import plain
 
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):

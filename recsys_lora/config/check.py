@@ -14,7 +14,7 @@ from hydra.utils import get_object
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from recsys_lora.config.hints import suggestion
-from recsys_lora.config.schema import PLAIN
+from recsys_lora.config.record import PLAIN
 from recsys_lora.errors import UserError
 
 RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from recsys_lora import __version__
 from recsys_lora.files import atomic_folder, content_key, disk_errors, read_json, write_json
-from recsys_lora.pipeline.team import ALONE, Team
+from recsys_lora.processes.group import ALONE, Team
 
 log = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from hydra.utils import get_object
 from torch import distributed, nn
 
 from recsys_lora.cf.encoder import Catalogue
+from recsys_lora.config.edge import Config, build
 from recsys_lora.data.module import PromptData
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
@@ -19,7 +20,6 @@ from recsys_lora.llm.source import Loading
 from recsys_lora.methods.base import LLMModule
 from recsys_lora.methods.llm_module import LLMRecommender
 from recsys_lora.pipeline.collaborative import Collaborative
-from recsys_lora.pipeline.config import Config, build
 from recsys_lora.pipeline.sharded import wants_shards
 from recsys_lora.pipeline.tasks import assemble_tasks
 from recsys_lora.tasks.module import TaskData

@@ -9,9 +9,9 @@ from torch import nn
 
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.fit import fit_encoder, load_encoder, read_description, save_encoder, score_rows
+from recsys_lora.config.edge import Config, build
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.pipeline.artifacts import ArtifactStore
-from recsys_lora.pipeline.config import Config, build
 
 
 @dataclass(frozen=True)

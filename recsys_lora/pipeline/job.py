@@ -11,20 +11,20 @@ from typing import Any
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from recsys_lora.config.edge import Config, plain, relocated
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.files import home, write_json, write_text
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import load_backbone
 from recsys_lora.pipeline.collaborative import Collaborative, cf_stage
-from recsys_lora.pipeline.config import Config, plain, relocated
+from recsys_lora.pipeline.logging_setup import quiet_libraries, silent
 from recsys_lora.pipeline.method import Method, method_stage
 from recsys_lora.pipeline.preparation import prepare_stage
-from recsys_lora.pipeline.quiet import quiet_libraries, silent
 from recsys_lora.pipeline.reporting import log_report, report, report_tasks
 from recsys_lora.pipeline.task_testing import TaskTests
 from recsys_lora.pipeline.tasks import choose_tasks
-from recsys_lora.pipeline.team import Team, is_first, team
 from recsys_lora.pipeline.testing import TestRows
+from recsys_lora.processes.group import Team, is_first, team
 from recsys_lora.report.environment import environment
 
 CONFIG_FILE = "config.yaml"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recsys_lora.callbacks.checkpoint import BEST, LAST, BestLast
 from recsys_lora.callbacks.loggers import close
-from recsys_lora.config.signals import requeue_waits
+from recsys_lora.config.edge import Config, build, relocated
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.files import file_sha256, read_json, write_bytes, write_json
@@ -24,8 +24,8 @@ from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_check
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import RunData, assemble, device
 from recsys_lora.pipeline.collaborative import Collaborative
-from recsys_lora.pipeline.config import Config, build, relocated
-from recsys_lora.pipeline.own_checkpoint import own_checkpoint
+from recsys_lora.pipeline.resume_checkpoint import own_checkpoint
+from recsys_lora.processes.signals import requeue_waits
 
 WEIGHTS, RECORD = "trained.ckpt", "training.json"
 DECIDING_CALLBACKS = {"checkpoint", "stop_early"}  # the others watch and write

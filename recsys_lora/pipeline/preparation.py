@@ -7,12 +7,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.table import Table
 
+from recsys_lora.config.edge import Config, build, plain
 from recsys_lora.console import console
 from recsys_lora.data.prepare import check_target, drop_records, prepare, prepare_key
 from recsys_lora.data.prepared import INTERACTIONS, ITEMS, MANIFEST, PreparedData
 from recsys_lora.files import atomic_folder, home
 from recsys_lora.pipeline.artifacts import ArtifactStore
-from recsys_lora.pipeline.config import Config, build, plain
 
 OPTIONS = ("name", "positive", "min_user_rows", "min_item_rows", "duplicates")
 log = logging.getLogger(__name__)

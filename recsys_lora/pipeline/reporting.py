@@ -8,11 +8,11 @@ from typing import Any, cast
 import polars as pl
 
 from recsys_lora.callbacks.loggers import close, log_results
+from recsys_lora.config.edge import Config
+from recsys_lora.config.edge import build as build_node
 from recsys_lora.evaluation.predictions import write_predictions
 from recsys_lora.methods.llm_module import LLMRecommender
 from recsys_lora.pipeline.collaborative import Collaborative
-from recsys_lora.pipeline.config import Config
-from recsys_lora.pipeline.config import build as build_node
 from recsys_lora.pipeline.method import Method
 from recsys_lora.pipeline.task_testing import TaskTests
 from recsys_lora.pipeline.testing import FILE, SHUFFLE_SEED, TestRows

@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import numpy as np
 
+from recsys_lora.config.edge import Config
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.methods.ckf.answering import Answering
 from recsys_lora.methods.ckf.module import CKFMultiTaskModule
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.collaborative import Collaborative
-from recsys_lora.pipeline.config import Config
 from recsys_lora.pipeline.method import Method
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.predictions import Raw, read_answers, warmth_of, write_answers

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from recsys_lora.cf.encoder import CollaborativeEncoder
+from recsys_lora.config.edge import Config, build
 from recsys_lora.config.hints import suggestion
 from recsys_lora.data.groups import FORWARD_COST
 from recsys_lora.data.prepared import PreparedData
@@ -12,7 +13,6 @@ from recsys_lora.llm.backbone import Backbone
 from recsys_lora.methods.base import LLMModule
 from recsys_lora.methods.ckf.module import CKFMultiTaskModule
 from recsys_lora.pipeline.collaborative import Collaborative
-from recsys_lora.pipeline.config import Config, build
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.scale import RatingScale

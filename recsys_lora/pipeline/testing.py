@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys_lora.config.edge import Config, build
 from recsys_lora.data.module import PromptData
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.evaluation.predictions import Predictions, read_predictions, write_predictions
@@ -18,7 +19,6 @@ from recsys_lora.methods.scoring import score_rows
 from recsys_lora.methods.zero_shot import ZeroShot
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import device
-from recsys_lora.pipeline.config import Config, build
 from recsys_lora.pipeline.method import Method
 
 Scores = NDArray[np.float64]

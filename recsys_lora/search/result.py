@@ -10,7 +10,7 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import TrialState
 
-from recsys_lora.config.location import GROUPS
+from recsys_lora.config.paths import GROUPS
 from recsys_lora.files import write_bytes, write_text
 from recsys_lora.report.table import csv_text
 from recsys_lora.search.plot import png

@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.trial import TrialState
 
 from recsys_lora.callbacks.trial import reporting
+from recsys_lora.config.edge import Config, build, plain
 from recsys_lora.errors import UserError
-from recsys_lora.pipeline.config import Config, build, plain
 from recsys_lora.pipeline.job import Outcome, execute
 from recsys_lora.search.result import publish
 from recsys_lora.search.settings import SearchSettings

@@ -7,10 +7,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from recsys_lora.cf.fit import fit_encoder, score_rows
-from recsys_lora.config.location import conf_dir
+from recsys_lora.config.edge import build, plain
+from recsys_lora.config.paths import conf_dir
 from recsys_lora.metrics.ranking import auc, uauc
 from recsys_lora.pipeline.artifacts import ArtifactStore
-from recsys_lora.pipeline.config import build, plain
 from recsys_lora.pipeline.preparation import prepare_stage
 
 # Means of three seeds are .6489/.6273, .5942/.6425, .7042/.6763, .7260/.6727; one seed strays by less than .01.

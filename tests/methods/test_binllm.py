@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from torch import nn
 from torch.nn import functional
 
-from recsys_lora.config.location import conf_dir
+from recsys_lora.config.paths import conf_dir
 from recsys_lora.errors import UserError
 from recsys_lora.methods.binllm import BinLLM
 from recsys_lora.methods.checkpoint import load_checkpoint, trained_state

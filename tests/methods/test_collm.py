@@ -13,7 +13,7 @@ from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.lightgcn import LightGCN
 from recsys_lora.cf.mf import MF
 from recsys_lora.cf.sasrec import SASRec
-from recsys_lora.config.location import conf_dir
+from recsys_lora.config.paths import conf_dir
 from recsys_lora.errors import UserError
 from recsys_lora.llm.soft_tokens import soft_order, token_spread
 from recsys_lora.methods.checkpoint import load_checkpoint, trained_state

@@ -7,7 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch.nn import functional
 
-from recsys_lora.config.location import conf_dir
+from recsys_lora.config.paths import conf_dir
 from recsys_lora.errors import UserError
 from recsys_lora.methods.checkpoint import load_checkpoint
 from recsys_lora.prompts.template import SOFT, Example

@@ -4,7 +4,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from recsys_lora.config.location import conf_dir
+from recsys_lora.config.paths import conf_dir
 from recsys_lora.prompts.template import Example
 
 PUBLISHED = (

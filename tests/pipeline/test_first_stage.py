@@ -4,8 +4,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from recsys_lora.config.edge import plain
 from recsys_lora.errors import UserError
-from recsys_lora.pipeline.config import plain
 from recsys_lora.pipeline.job import execute
 from tests.jobs import NO_METHOD, composed, run
 

@@ -11,10 +11,10 @@ import torch
 import yaml
 from sklearn.metrics import roc_auc_score
 
+from recsys_lora.config.edge import plain
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.methods.llm_module import LLMRecommender
-from recsys_lora.pipeline.config import plain
 from recsys_lora.report.metrics_json import read_metrics
 from tests.jobs import NO_METHOD, SMALL, composed, own_tables, run, write_tables
 

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from recsys_lora.errors import UserError
-from recsys_lora.pipeline.team import local_processes
+from recsys_lora.processes.group import local_processes
 from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, own_tables, run, write_tables
 
 pytestmark = pytest.mark.slow

@@ -7,9 +7,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from recsys_lora.config.edge import plain
 from recsys_lora.methods.llm_module import LLMRecommender
 from recsys_lora.pipeline import method as method_of_pipeline
-from recsys_lora.pipeline.config import plain
 from recsys_lora.pipeline.job import execute
 from tests.jobs import NO_METHOD, SMALL, composed, own_tables, run, write_tables
 
@@ -52,7 +52,7 @@ def killed(monkeypatch):
 
 @pytest.fixture
 def said(caplog):
-    caplog.set_level(logging.INFO, logger="recsys_lora.pipeline.own_checkpoint")
+    caplog.set_level(logging.INFO, logger="recsys_lora.pipeline.resume_checkpoint")
     return caplog
 
 

@@ -5,7 +5,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from recsys_lora.config.check import mismatches
-from recsys_lora.config.location import conf_dir
+from recsys_lora.config.paths import conf_dir
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.tasks.prompts import TaskPrompts
 from tests.tasks import world

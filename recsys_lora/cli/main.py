@@ -10,14 +10,14 @@ from collections.abc import Callable
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recsys_lora.config import help as help_page
-from recsys_lora.config.folders import end_sweeps, leads, resumed
+from recsys_lora.cli import failures
+from recsys_lora.cli import help as help_page
+from recsys_lora.cli.folders import end_sweeps, leads, resumed
+from recsys_lora.cli.jobs import run_job_of_sweep, run_single
 from recsys_lora.config.hints import explain, refuse_missing
-from recsys_lora.config.jobs import run_job_of_sweep, run_single
-from recsys_lora.config.location import conf_dir
-from recsys_lora.config.signals import REQUEUE, Stopped, requeue, stopping
+from recsys_lora.config.paths import conf_dir
 from recsys_lora.errors import UserError
-from recsys_lora.launching import failures
+from recsys_lora.processes.signals import REQUEUE, Stopped, requeue, stopping
 
 Task = Callable[[DictConfig], None]
 log = logging.getLogger(__name__)

@@ -15,10 +15,10 @@ from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, ru
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from recsys_lora.config.jobs import FAILED, STATUS, Status, read_status
+from recsys_lora.cli import failures
+from recsys_lora.cli.jobs import FAILED, STATUS, Status, read_status
 from recsys_lora.errors import UserError
 from recsys_lora.files import write_json
-from recsys_lora.launching import failures
 
 OUTPUT = "output.log"
 """What a job's process printed, in the job's folder."""
@@ -90,7 +90,7 @@ def run_payload(payload: bytes) -> None:
     """
     from hydra.utils import get_object
 
-    from recsys_lora.config.face import task_of_sweep
+    from recsys_lora.cli.main import task_of_sweep
 
     setup_globals()
     job: _Payload = pickle.loads(payload)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from recsys_lora.config.location import options
+from recsys_lora.config.paths import options
 
 PROGRAM = """
 import sys

@@ -2,8 +2,8 @@
 
 import pytest
 
+from recsys_lora.config.edge import build, plain
 from recsys_lora.errors import UserError, at
-from recsys_lora.pipeline.config import build, plain
 from tests.jobs import composed
 
 TEMPLATE = "recsys_lora.prompts.template.Template"

@@ -1,4 +1,4 @@
-"""`python -m recsys_lora.pipeline.member FOLDER`: one more process of the job in FOLDER, started by its first one.
+"""`python -m recsys_lora.pipeline.worker FOLDER`: one more process of the job in FOLDER, started by its first one.
 
 It ends with the first one, however that ends; signals to the whole group are for the first to answer.
 """
@@ -12,11 +12,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from recsys_lora.config.signals import REQUEUE, requeues
-from recsys_lora.pipeline.config import plain
+from recsys_lora.config.edge import plain
 from recsys_lora.pipeline.job import CONFIG_FILE, run_stages
-from recsys_lora.pipeline.quiet import quiet_libraries
-from recsys_lora.pipeline.team import VARIABLES, joined, own_folder
+from recsys_lora.pipeline.logging_setup import quiet_libraries
+from recsys_lora.processes.group import VARIABLES, joined, own_folder
+from recsys_lora.processes.signals import REQUEUE, requeues
 
 
 def main(folder: Path) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from recsys_lora.cli.sweep_job import SweepJob, ended, run_payload
 from recsys_lora.config.check import check
 from recsys_lora.console import console
 from recsys_lora.errors import UserError
-from recsys_lora.launching.job import SweepJob, ended, run_payload
 from recsys_lora.types import NonNegativeInt, PositiveInt
 
 if TYPE_CHECKING:

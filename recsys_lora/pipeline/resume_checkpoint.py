@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from recsys_lora.callbacks.checkpoint import ARTIFACT, LAST
-from recsys_lora.pipeline.team import Team
+from recsys_lora.processes.group import Team
 
 log = logging.getLogger(__name__)
 

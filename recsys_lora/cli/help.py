@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf, open_dict
 
-from recsys_lora.config.location import conf_dir
+from recsys_lora.config.paths import conf_dir
 
 HELP = ({"--help"}, {"-h"})
 SEARCH_PATH = "hydra.searchpath"

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from recsys_lora.compare import main, parser
+from recsys_lora.cli.compare import main, parser
 from recsys_lora.report.comparison_schema import read_comparison
 from tests.documents import documents
 from tests.report.runs import noisy, run_folder
@@ -73,13 +73,13 @@ def test_a_wrong_command_line_says_how_it_goes(arguments, message, capsys):
 
 
 def test_help_needs_no_heavy_import():
-    code = "import sys, recsys_lora.compare as c; c.parser().format_help(); print(json.dumps(sorted(sys.modules)))"
+    code = "import sys, recsys_lora.cli.compare as c; c.parser().format_help(); print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", f"import json; {code}"], capture_output=True, text=True, check=True)
     assert not {"torch", "numpy", "scipy", "polars", "hydra", "omegaconf", "pydantic"} & set(json.loads(done.stdout))
 
 
 def test_comparing_needs_no_torch(runs):
-    code = "import sys; from recsys_lora.compare import main; main(sys.argv[1:]); print('torch' in sys.modules)"
+    code = "import sys; from recsys_lora.cli.compare import main; main(sys.argv[1:]); print('torch' in sys.modules)"
     line = [sys.executable, "-c", code, str(runs), "--baseline", "mf", "--draws", "5"]
     assert subprocess.run(line, capture_output=True, text=True, check=True).stdout.splitlines()[-1] == "False"
 

@@ -1,4 +1,4 @@
-"""`python -m recsys_lora.launching.member`: run the job that stands on standard input, as long as its sender lives.
+"""`python -m recsys_lora.cli.worker`: run the job that stands on standard input, as long as its sender lives.
 
 The sender keeps the pipe open. When it ends, the way it wanted or not, the pipe does, and this process ends with all
 that it started: nothing is left behind.
@@ -10,8 +10,8 @@ import sys
 import threading
 import time
 
-from recsys_lora.config.signals import Stopped, stopping
-from recsys_lora.launching.job import run_payload
+from recsys_lora.cli.sweep_job import run_payload
+from recsys_lora.processes.signals import Stopped, stopping
 
 SIGNALLED = 128
 SECONDS_TO_END = 10

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recsys_lora.cli.sweep_job import OUTPUT, SweepJob, ended
 from recsys_lora.config.check import check
 from recsys_lora.console import console, duration
 from recsys_lora.errors import UserError
-from recsys_lora.launching.job import OUTPUT, SweepJob, ended
 from recsys_lora.types import NonNegativeInt, PositiveInt
 
 SECONDS_BETWEEN_LOOKS = 0.1
@@ -85,7 +85,7 @@ def _start(job: SweepJob, place: int, variables: Mapping[str, str]) -> _Running:
     job.folder.mkdir(parents=True, exist_ok=True)
     with (job.folder / OUTPUT).open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "recsys_lora.launching.member"],
+            [sys.executable, "-m", "recsys_lora.cli.worker"],
             env={**os.environ, **variables},
             stdin=subprocess.PIPE,
             stdout=output,

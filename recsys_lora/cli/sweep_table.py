@@ -57,7 +57,7 @@ def publish(folder: Path) -> list[Job]:
 
 def read_jobs(folder: Path) -> list[Job]:
     """Return the jobs of a sweep's folder, in their order."""
-    from recsys_lora.config.jobs import read_status
+    from recsys_lora.cli.jobs import read_status
     from recsys_lora.report.metrics_json import read_metrics
 
     jobs: list[Job] = []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from recsys_lora.config.folders import (
+from recsys_lora.cli.folders import (
     FAILED,
     FINISHED,
     RUNNING,

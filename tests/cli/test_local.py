@@ -11,11 +11,11 @@ import time
 import psutil
 import pytest
 
-from recsys_lora import launching
-from recsys_lora.config.jobs import read_status
+from recsys_lora import cli
+from recsys_lora.cli import local
+from recsys_lora.cli.jobs import read_status
+from recsys_lora.cli.sweep_job import SweepJob
 from recsys_lora.errors import UserError
-from recsys_lora.launching import local
-from recsys_lora.launching.job import SweepJob
 from tests.jobs import NO_METHOD, own_tables, write_tables
 
 COMMAND = (sys.executable, "-m", "recsys_lora.run", "-m", "hydra/launcher=local", *NO_METHOD, "model=mf")
@@ -108,8 +108,8 @@ def test_no_process_outlives_the_command(place, tmp_path, number, status):
 
 
 def test_a_process_that_dies_is_a_failed_job_and_the_next_one_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(launching, "failures", found := list(launching.failures))
-    monkeypatch.setattr("recsys_lora.launching.job.failures", found)
+    monkeypatch.setattr(cli, "failures", found := list(cli.failures))
+    monkeypatch.setattr("recsys_lora.cli.sweep_job.failures", found)
     jobs = [SweepJob(number, (f"seed={number}",), tmp_path / str(number), b"no pickle") for number in range(2)]
     reasons = local.run_side_by_side(jobs, {"jobs": 1, "gpus_per_job": 0})
     for job, reason in zip(jobs, reasons, strict=True):

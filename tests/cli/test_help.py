@@ -2,8 +2,8 @@
 
 import pytest
 
-from recsys_lora.config.help import asked
-from tests.config.test_face import face
+from recsys_lora.cli.help import asked
+from tests.cli.test_main import face
 
 
 def test_the_text_is_hydras(tmp_path):

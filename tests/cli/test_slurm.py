@@ -8,11 +8,11 @@ import sys
 import pytest
 import yaml
 
-from recsys_lora.config.jobs import read_status
-from recsys_lora.config.location import conf_dir
+from recsys_lora.cli import slurm
+from recsys_lora.cli.jobs import read_status
+from recsys_lora.cli.slurm import SlurmSettings
+from recsys_lora.config.paths import conf_dir
 from recsys_lora.errors import UserError
-from recsys_lora.launching import slurm
-from recsys_lora.launching.slurm import SlurmSettings
 from tests.jobs import NO_METHOD, own_tables, write_tables
 
 ABSENT = "the extra slurm is not installed"

@@ -164,7 +164,7 @@ def _started(rank: int, meeting: Mapping[str, str], folder: Path, number: int) -
     place.mkdir(parents=True, exist_ok=True)
     threads = {"OMP_NUM_THREADS": str(_share_of_cores(number))}
     variables = {**os.environ, **threads, **meeting, **_ranks(rank)}
-    command = [sys.executable, "-m", "recsys_lora.pipeline.member", str(folder)]
+    command = [sys.executable, "-m", "recsys_lora.pipeline.worker", str(folder)]
     with (place / LOG).open("wb") as log:
         return subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=log, stderr=log)
 

@@ -6,9 +6,9 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
-from recsys_lora.config.jobs import STATUS, Status
+from recsys_lora.cli.jobs import STATUS, Status
+from recsys_lora.cli.sweep_table import CSV_FILE, TABLE_FILE, SweepTable, publish, read_jobs
 from recsys_lora.files import write_json
-from recsys_lora.report.sweep import CSV_FILE, TABLE_FILE, SweepTable, publish, read_jobs
 from recsys_lora.report.task_table import cell
 from tests.report.examples import record as single
 from tests.report.test_task_table import record as several

@@ -10,9 +10,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from recsys_lora.config import folders
-from recsys_lora.config.folders import FAILED, FINISHED, RUN, RUNNING, SWEEP, Status, read_status, write_status
-from recsys_lora.config.location import conf_dir
+from recsys_lora.cli import folders
+from recsys_lora.cli.folders import FAILED, FINISHED, RUN, RUNNING, SWEEP, Status, read_status, write_status
+from recsys_lora.config.paths import conf_dir
 from recsys_lora.errors import UserError
 
 
@@ -70,7 +70,7 @@ def test_the_choice_holds_for_the_whole_command(tmp_path):
 HOLD = """
 import sys
 from pathlib import Path
-from recsys_lora.config.folders import occupy
+from recsys_lora.cli.folders import occupy
 assert occupy(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
