@@ -204,7 +204,7 @@ config = recsys_lora.compose(
     "model=cora", *run, "llm=hub", "llm.name=Qwen/Qwen2.5-1.5B-Instruct", "llm.dtype=bfloat16", "llm.chat_template=true"
 )
 print("named choices:", ", ".join(options("llm")))
-config["llm"]
+config.llm
 
 # %% [markdown]
 # From a shell the same is

@@ -5,13 +5,15 @@ process is at work from one whose process was killed: the system frees it with t
 """
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from recsys_lora.config.edge import containers
+from recsys_lora.config.record import RunConfig
+from recsys_lora.config.roles import Kind, leaves, selected
 from recsys_lora.errors import UserError
 from recsys_lora.files import content_key, read_json, write_json
 
@@ -23,7 +25,6 @@ RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 AUTO, NEVER = "auto", "never"
 RUN, SWEEP = "run", "sweep"
 KEPT_CONFIG = {RUN: ".hydra/config.yaml", SWEEP: "multirun.yaml"}
-UNIMPORTANT = ("hydra", "paths", "resume")
 NAMED_DIFFERENCES = 3
 
 
@@ -103,14 +104,14 @@ def started_elsewhere() -> bool:
 
 
 def described(cfg: DictConfig, kind: str = RUN) -> dict[str, Any]:
-    """Return what makes two runs, or sweeps, the same: the composed config without places, and what a sweep varies."""
-    config = OmegaConf.to_container(cfg, resolve=False)
-    assert isinstance(config, dict)
-    kept = {str(key): value for key, value in config.items() if key not in UNIMPORTANT}
+    """Return what makes two runs, or sweeps, the same: all values but the places they write to, and what is swept."""
+    config = containers(cfg, resolve=False)
+    hydra = config.pop("hydra", None)
+    kept = selected(config, lambda key: RunConfig.role_of(key).kind is not Kind.PLACE)
     if kind == SWEEP:
-        varied = {"overrides": config["hydra"]["overrides"]["task"], "params": config["hydra"]["sweeper"].get("params")}
-        varied["overrides"] = [line for line in varied["overrides"] if not line.startswith(("resume=", "paths."))]
-        kept["sweep"] = varied
+        assert hydra is not None
+        varied = [line for line in hydra["overrides"]["task"] if not line.startswith(("resume=", "paths."))]
+        kept["sweep"] = {"overrides": varied, "params": hydra["sweeper"].get("params")}
     return kept
 
 
@@ -183,7 +184,7 @@ def _given(kind: str, folder: Path, cfg: DictConfig) -> Path:
         raise UserError(f"resume={folder}: not the folder of a {kind} ({path} is not there): give one, auto or never")
     former = OmegaConf.load(path)
     assert isinstance(former, DictConfig)
-    before, now = (_flat(described(config, kind)) for config in (former, cfg))
+    before, now = (dict(leaves(described(config, kind))) for config in (former, cfg))
     differing = [key for key in dict.fromkeys([*now, *before]) if before.get(key) != now.get(key)]
     if differing:
         named = ", ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in differing[:NAMED_DIFFERENCES])
@@ -198,15 +199,6 @@ def _given(kind: str, folder: Path, cfg: DictConfig) -> Path:
 def in_use(folder: Path) -> str:
     """Return the line that refuses a folder which another process works in."""
     return f"{folder}: another process is at work in it: wait for its end, or take another with resume=never"
-
-
-def _flat(value: Mapping[str, Any], at: str = "") -> dict[str, Any]:
-    """Return the leaves of nested mappings by their dotted keys."""
-    found: dict[str, Any] = {}
-    for key, inner in value.items():
-        place = f"{at}.{key}" if at else str(key)
-        found |= _flat(inner, place) if isinstance(inner, Mapping) and inner else {place: inner}
-    return found
 
 
 def _hold_sweep(folder: Path, cfg: DictConfig) -> None:

@@ -1,31 +1,53 @@
-"""From a composed config to plain values and objects: past this point nothing knows of Hydra."""
+"""From a composed config to a typed record and to objects: past this point nothing knows of Hydra."""
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from recsys_lora.config.check import check
+from recsys_lora.config.record import PreparationConfig, RunConfig
+from recsys_lora.config.typed import Record, not_settings
 from recsys_lora.errors import UserError
 
-Config = dict[str, Any]
+R = TypeVar("R", bound=Record)
 
 
-def plain(cfg: DictConfig) -> Config:
-    """Return the config as checked plain containers, all interpolations resolved.
+def read_run(cfg: DictConfig) -> RunConfig:
+    """Return a run's config as a checked record, all interpolations resolved.
 
     Raises:
-        UserError: a value has the wrong type, range or choice; all such values are named.
+        UserError: a value is missing or has the wrong type, range or choice; all such values are named.
     """
-    if "name" in cfg and cfg.name is None:
+    if cfg.name is None:
         cfg = cfg.copy()
         cfg.name = _default_name(cfg)
-    config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    assert isinstance(config, dict)
-    named: Config = {str(key): value for key, value in config.items()}
-    check(named)
-    return named
+    return _read(cfg, RunConfig)
+
+
+def read_preparation(cfg: DictConfig) -> PreparationConfig:
+    """Return the config of a preparation alone, as `read_run` does."""
+    return _read(cfg, PreparationConfig)
+
+
+def containers(cfg: DictConfig, resolve: bool = True) -> dict[str, Any]:
+    """Return a config as plain containers.
+
+    Args:
+        cfg: the composed config.
+        resolve: put values in the place of interpolations, and refuse missing ones.
+    """
+    made = OmegaConf.to_container(cfg, resolve=resolve, throw_on_missing=resolve)
+    assert isinstance(made, dict)
+    return {str(key): value for key, value in made.items()}
+
+
+def _read(cfg: DictConfig, record: type[R]) -> R:
+    config = containers(cfg)
+    check(config)
+    return record.of(config)
 
 
 def _default_name(cfg: DictConfig) -> str:
@@ -33,23 +55,6 @@ def _default_name(cfg: DictConfig) -> str:
     built_on = cfg.cf.name if get_object(cfg.model["_target_"]).needs_encoder else cfg.model.name
     parts = [cfg.model.name, cfg.data.name, *([] if built_on == cfg.model.name else [built_on])]
     return "-".join(parts)
-
-
-WITH_FOLDERS = ("callbacks", "logger", "paths")
-
-
-def relocated(config: Config, old: str, new: str) -> Config:
-    """Return a config whose callbacks, loggers and paths name, for every place in the folder `old`, one in `new`."""
-
-    def moved(node: Any) -> Any:
-        if isinstance(node, dict):
-            return {key: moved(value) for key, value in node.items()}
-        if isinstance(node, list):
-            return [moved(value) for value in node]
-        inside = isinstance(node, str) and (node == old or node.startswith(f"{old}/"))
-        return new + node[len(old) :] if inside else node
-
-    return {key: moved(value) if key in WITH_FOLDERS else value for key, value in config.items()}
 
 
 def build(node: Any, at: str = "") -> Any:
@@ -65,9 +70,8 @@ def build(node: Any, at: str = "") -> Any:
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
-    if not isinstance(node, dict):
-        group = at.replace(".", "/")
-        raise UserError(f"{at}={node}: a group of settings belongs there: choose one of its files by {group}=NAME")
+    if not isinstance(node, Mapping):
+        raise UserError(not_settings(at, node))
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:

@@ -9,7 +9,8 @@ from hydra.utils import get_object
 from torch import distributed, nn
 
 from recsys_lora.cf.encoder import Catalogue
-from recsys_lora.config.edge import Config, build
+from recsys_lora.config.edge import build
+from recsys_lora.config.record import RunConfig
 from recsys_lora.data.module import PromptData
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
@@ -27,7 +28,7 @@ from recsys_lora.tasks.module import TaskData
 RunData = PromptData | TaskData
 
 
-def load_backbone(config: Config, data: PreparedData) -> Backbone:
+def load_backbone(config: RunConfig, data: PreparedData) -> Backbone:
     """Return the frozen language model on the device of the trainer, or spread over the devices of the job.
 
     Raises:
@@ -35,25 +36,25 @@ def load_backbone(config: Config, data: PreparedData) -> Backbone:
     """
     texts = [title for title in data.titles if title]
     backbone: Backbone
-    if not wants_shards(config["trainer"]):
-        backbone = build(config["llm"], "llm").load(texts=texts, device=device(config))
+    if not wants_shards(config.trainer):
+        backbone = build(config.llm, "llm").load(texts=texts, device=device(config))
         return backbone
-    if config["llm"].get("quantise", "none") != "none":
+    if config.llm.get("quantise", "none") != "none":
         raise UserError("trainer=fsdp cannot spread quantised weights: set llm.quantise=none, or choose trainer=ddp")
-    if config["llm"].get("compiled", False):
+    if config.llm.get("compiled", False):
         raise UserError("trainer=fsdp spreads blocks that are not compiled: set llm.compiled=false")
     world = distributed.get_world_size() if distributed.is_initialized() else 1
     if world == 1:
         raise UserError("trainer=fsdp: one device has nothing to spread the backbone over: choose trainer=gpu")
-    source, place = build(config["llm"], "llm"), device(config)
+    source, place = build(config.llm, "llm"), device(config)
     if isinstance(source, Loading):  # it is loaded into host memory, but computes on the device
         source.dtype = dtype_name(resolve_dtype(source.dtype, place))
     return shard(source.load(texts=texts, device="cpu"), place, world)
 
 
-def device(config: Config) -> torch.device:
+def device(config: RunConfig) -> torch.device:
     """Return where scoring runs: the trainer's kind of device."""
-    accelerator = config["trainer"]["accelerator"]
+    accelerator = config.trainer["accelerator"]
     if accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available():
         return torch.device("cuda")
     if accelerator in ("gpu", "cuda"):
@@ -62,14 +63,14 @@ def device(config: Config) -> torch.device:
 
 
 def assemble(
-    config: Config, data: PreparedData, collaborative: Collaborative | None, backbone: Backbone
+    config: RunConfig, data: PreparedData, collaborative: Collaborative | None, backbone: Backbone
 ) -> tuple[LLMModule, RunData]:
     """Return the untrained method and the rows of its run."""
-    kind = get_object(config["model"]["_target_"])
+    kind = get_object(config.model["_target_"])
     if kind.multi_task:
         assert collaborative is not None
         return assemble_tasks(config, data, collaborative, backbone)
-    factory, node = build(config["model"], "model"), config["data"]
+    factory, node = build(config.model, "model"), config.data
     parts: dict[str, Any] = {"backbone": backbone, "identity": {"data": data.key}}
     if collaborative is not None:
         parts["encoder"] = collaborative.encoder
@@ -79,21 +80,21 @@ def assemble(
     module: LLMRecommender = factory(**parts)
     datamodule = module.datamodule(
         data,
-        node["wording"],
-        seed=config["seed"],
-        token_budget=config["evaluation"]["token_budget"],
-        train_rows=node["train_rows"],
-        valid_rows=node["valid_rows"],
-        sample_seed=node["sample_seed"],
+        node.wording,
+        seed=config.seed,
+        token_budget=config.evaluation.token_budget,
+        train_rows=node.train_rows,
+        valid_rows=node.valid_rows,
+        sample_seed=node.sample_seed,
     )
     return module, datamodule
 
 
-def _offers(config: Config, data: PreparedData) -> dict[str, Callable[[], Any]]:
+def _offers(config: RunConfig, data: PreparedData) -> dict[str, Callable[[], Any]]:
     """Return what a method gets if its constructor has an argument of that name, each made when asked for."""
 
     def untrained() -> nn.Module:
-        encoder: nn.Module = build(config["cf"]["encoder"], "cf.encoder")(Catalogue.from_prepared(data))
+        encoder: nn.Module = build(config.cf.encoder, "cf.encoder")(Catalogue.from_prepared(data))
         return encoder
 
     return {"catalogue": lambda: Catalogue.from_prepared(data), "untrained_encoder": lambda: untrained}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,8 @@ from torch import nn
 
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.fit import fit_encoder, load_encoder, read_description, save_encoder, score_rows
-from recsys_lora.config.edge import Config, build
+from recsys_lora.config.edge import build
+from recsys_lora.config.record import RunConfig
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.pipeline.artifacts import ArtifactStore
 
@@ -35,7 +37,7 @@ class Collaborative:
         return score_rows(self.encoder, rows, data.history)
 
 
-def cf_stage(config: Config, store: ArtifactStore, data: PreparedData, log_dir: Path | None) -> Collaborative:
+def cf_stage(config: RunConfig, store: ArtifactStore, data: PreparedData, log_dir: Path | None) -> Collaborative:
     """Return the encoder that `cf` describes, fitted on the train rows, from the cache where it is there.
 
     Args:
@@ -44,14 +46,20 @@ def cf_stage(config: Config, store: ArtifactStore, data: PreparedData, log_dir: 
         data: all of it: the encoder is chosen on all validation rows, whatever the method's budget.
         log_dir: where the curve goes when it is fitted now.
     """
-    node, seed = config["cf"], config["seed"]
-    factory, fit, trainer = (build(node[part], f"cf.{part}") for part in ("encoder", "fit", "trainer"))
+    cf, seed = config.cf, config.seed
+    factory, fit = build(cf.encoder, "cf.encoder"), build(cf.fit, "cf.fit")
+    trainer = build(cf.trainer, "cf.trainer")
 
     def make(folder: Path) -> None:
-        result = fit_encoder(factory, data, fit, trainer, seed, log_dir=log_dir, name=node["name"])
-        save_encoder(folder, result.encoder, {"best": result.best, "curve": result.curve, "seed": seed, "cf": node})
+        result = fit_encoder(factory, data, fit, trainer, seed, log_dir=log_dir, name=cf.name)
+        description = {"best": result.best, "curve": result.curve, "seed": seed, "cf": cf.as_dict()}
+        save_encoder(folder, result.encoder, description)
 
-    depends = {"data": data.key, "cf": node, "seed": seed}
-    artifact = store.get("cf", f"{node['name']}-{data.manifest['name']}", depends, make)
+    artifact = store.get("cf", f"{cf.name}-{data.manifest['name']}", cf_depends(config, data.key), make)
     encoder = load_encoder(factory, Catalogue.from_prepared(data), artifact.folder)
-    return Collaborative(node["name"], artifact.key, encoder, read_description(artifact.folder)["best"])
+    return Collaborative(cf.name, artifact.key, encoder, read_description(artifact.folder)["best"])
+
+
+def cf_depends(config: RunConfig, data: str) -> dict[str, Any]:
+    """Return all that a fitted encoder depends on; `data` is the key of the prepared data set."""
+    return {"data": data, **config.deciding("cf")}

@@ -11,7 +11,8 @@ from typing import Any
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from recsys_lora.config.edge import Config, plain, relocated
+from recsys_lora.config.edge import read_run
+from recsys_lora.config.record import RunConfig
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.files import home, write_json, write_text
 from recsys_lora.pipeline.artifacts import ArtifactStore
@@ -54,9 +55,8 @@ def run_job(cfg: DictConfig) -> None:
 
     folder = HydraConfig.get().runtime.output_dir
     with open_dict(cfg):
-        cfg.paths.run = folder  # a job of a sweep, or hydra.run.dir=FOLDER: checkpoints and curves follow
         cfg.group = cfg.group or _group(HydraConfig.get())
-    execute(plain(cfg), Path(folder))
+    execute(read_run(cfg).at(folder), Path(folder))  # whatever folder its config has been composed for, or is from
 
 
 def _group(hydra: Any) -> str | None:
@@ -68,11 +68,11 @@ def _group(hydra: Any) -> str | None:
     return Path(hydra.sweep.dir).name if hydra.mode is RunMode.MULTIRUN else None
 
 
-def execute(config: Config, folder: Path) -> Outcome:
+def execute(config: RunConfig, folder: Path) -> Outcome:
     """Run one checked config.
 
     Args:
-        config: plain containers, as `plain` returns them.
+        config: the run's.
         folder: the run's: gets the config, the records and the results.
 
     Raises:
@@ -80,9 +80,9 @@ def execute(config: Config, folder: Path) -> Outcome:
     """
     quiet_libraries()
     if is_first():
-        write_text(folder / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(config)))
+        write_text(folder / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(config.as_dict())))
         write_json(folder / "environment.json", environment())
-    with team(config["trainer"], folder) as own:
+    with team(config.trainer, folder) as own:
         folder = Path(own.told(str(folder)))
         if own.leads:
             return run_stages(config, folder, own)
@@ -90,7 +90,7 @@ def execute(config: Config, folder: Path) -> Outcome:
             return run_stages(config, Path(scratch), own)
 
 
-def run_stages(config: Config, folder: Path, team: Team) -> Outcome:
+def run_stages(config: RunConfig, folder: Path, team: Team) -> Outcome:
     """Run the stages of one job as one of its processes.
 
     Args:
@@ -102,9 +102,9 @@ def run_stages(config: Config, folder: Path, team: Team) -> Outcome:
         UserError: the input is wrong in a way a person can mend.
     """
     if not team.leads:
-        config = relocated(config, config["paths"]["run"], str(folder))
-    store = ArtifactStore(home() / "artifacts", frozenset(config["stage"]["force"]), team)
-    kind = get_object(config["model"]["_target_"])
+        config = config.at(str(folder))
+    store = ArtifactStore(home() / "artifacts", frozenset(config.stage.force), team)
+    kind = get_object(config.model["_target_"])
     clock = _Clock()
     data = prepare_stage(config, store)
     config = choose_tasks(config, data)
@@ -116,7 +116,7 @@ def run_stages(config: Config, folder: Path, team: Team) -> Outcome:
         method = method_stage(config, store, data, collaborative, load_backbone(config, data), folder)
     clock.lap("method")
     metrics = None
-    if config["test"]:
+    if config.test:
         metrics = _tested(config, folder, store, data, collaborative, method, clock.seconds)
         if team.leads:
             log_report(config, folder, metrics)
@@ -125,7 +125,7 @@ def run_stages(config: Config, folder: Path, team: Team) -> Outcome:
 
 
 def _tested(
-    config: Config,
+    config: RunConfig,
     folder: Path,
     store: ArtifactStore,
     data: PreparedData,

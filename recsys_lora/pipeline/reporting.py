@@ -8,8 +8,8 @@ from typing import Any, cast
 import polars as pl
 
 from recsys_lora.callbacks.loggers import close, log_results
-from recsys_lora.config.edge import Config
 from recsys_lora.config.edge import build as build_node
+from recsys_lora.config.record import RunConfig
 from recsys_lora.evaluation.predictions import write_predictions
 from recsys_lora.methods.llm_module import LLMRecommender
 from recsys_lora.pipeline.collaborative import Collaborative
@@ -25,7 +25,7 @@ LOGGED_PREDICTIONS = 100
 
 
 def report(
-    config: Config,
+    config: RunConfig,
     folder: Path,
     tests: TestRows,
     collaborative: Collaborative | None,
@@ -51,16 +51,14 @@ def report(
     seconds = {**seconds, "test": round(time.monotonic() - begun, 2)}
     own = next(line for line in scored if line.role == "method")
     write_predictions(folder / FILE, own.predictions, tests.data.raw_user_ids, tests.data.raw_item_ids)
-    settings = config["evaluation"]
+    settings = config.evaluation
     run = {**_run(config, collaborative, method), "training": training, "scoring": tests.scoring}
-    record = build(
-        run, scored, settings["warm"], settings["draws"], SHUFFLE_SEED, _valid(collaborative, method), seconds
-    )
+    record = build(run, scored, settings.warm, settings.draws, SHUFFLE_SEED, _valid(collaborative, method), seconds)
     return publish(record, folder)
 
 
 def report_tasks(
-    config: Config,
+    config: RunConfig,
     folder: Path,
     tests: TaskTests,
     collaborative: Collaborative | None,
@@ -81,7 +79,7 @@ def report_tasks(
         "tasks": tasks,
         "valid": _valid(collaborative, method),
         "training": training,
-        "draws": config["evaluation"]["draws"],
+        "draws": config.evaluation.draws,
         "seconds": {**seconds, "test": round(time.monotonic() - begun, 2)},
     }
     return publish_tasks(record, folder)
@@ -101,9 +99,9 @@ def training_block(method: Method | None) -> dict[str, Any] | None:
     return {**nothing, "frozen_parameters": method.module.backbone.size, "seconds": 0.0, "reused": False}
 
 
-def log_report(config: Config, folder: Path, metrics: Mapping[str, Any]) -> None:
+def log_report(config: RunConfig, folder: Path, metrics: Mapping[str, Any]) -> None:
     """Log the final tables, every metric of the method and a sample of its predictions to the run's loggers."""
-    loggers = [build_node(node, f"logger.{name}") for name, node in config["logger"].items() if node]
+    loggers = [build_node(node, f"logger.{name}") for name, node in config.logger.items() if node]
     shown = dict(tables(metrics))
     for path in sorted(folder.glob("predictions*.parquet")):
         sample = pl.read_parquet(path).head(LOGGED_PREDICTIONS)
@@ -111,27 +109,27 @@ def log_report(config: Config, folder: Path, metrics: Mapping[str, Any]) -> None
     numbers = {name: float(value) for name, value in flat_metrics(metrics).items() if value is not None}
     try:
         for logger in loggers:
-            logger.log_hyperparams(config)  # also of a run that trained nothing
+            logger.log_hyperparams(config.as_dict())  # also of a run that trained nothing
         log_results(loggers, numbers, shown)
     finally:
         close(loggers)
 
 
-def _run(config: Config, collaborative: Collaborative | None, method: Method | None) -> dict[str, Any]:
+def _run(config: RunConfig, collaborative: Collaborative | None, method: Method | None) -> dict[str, Any]:
     """Return what the run is."""
     return {
-        "name": config["name"],
-        "model": config["model"]["name"],
-        "data": config["data"]["name"],
+        "name": config.name,
+        "model": config.model["name"],
+        "data": config.data.name,
         "cf": collaborative.name if collaborative else None,
         "llm": method.module.backbone.label if method else None,
-        "seed": config["seed"],
-        "tags": config["tags"],
+        "seed": config.seed,
+        "tags": config.tags,
     }
 
 
 def _lines(
-    config: Config, tests: TestRows, collaborative: Collaborative | None, method: Method | None
+    config: RunConfig, tests: TestRows, collaborative: Collaborative | None, method: Method | None
 ) -> Iterator[Scored]:
     """Yield the table's lines; the frozen language model comes last, for it takes the method out of the backbone."""
     yield Scored("item popularity", "popularity", tests.popularity())
@@ -141,12 +139,12 @@ def _lines(
     if method is None:
         return
     yield Scored(method.module.name, "method", tests.method(method))
-    settings = config["evaluation"]
-    if method.module.personal and settings["shuffled_rows"]:
+    settings = config.evaluation
+    if method.module.personal and settings.shuffled_rows:
         sample = tests.shuffled_sample()
         name = f"{method.module.name}, users shuffled"
         yield Scored(name, "method_shuffled", tests.shuffled(method, sample), sample=True)
-    if method.module.trains and settings["zero_shot"]:
+    if method.module.trains and settings.zero_shot:
         yield Scored("frozen LLM", "frozen_llm", tests.frozen(cast(LLMRecommender, method.module)))
 
 

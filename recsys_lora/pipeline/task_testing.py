@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from recsys_lora.config.edge import Config
+from recsys_lora.config.record import RunConfig
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.methods.ckf.answering import Answering
 from recsys_lora.methods.ckf.module import CKFMultiTaskModule
@@ -36,16 +36,14 @@ class TaskTests:
     """
 
     def __init__(
-        self, config: Config, store: ArtifactStore, data: PreparedData, collaborative: Collaborative, method: Method
+        self, config: RunConfig, store: ArtifactStore, data: PreparedData, collaborative: Collaborative, method: Method
     ) -> None:
         self.config, self.store, self.data, self.collaborative = config, store, data, collaborative
         self.key, self.module = method.key, cast(CKFMultiTaskModule, method.module)
         self.datamodule = cast(TaskData, method.datamodule)
         self.answering = Answering(self.module, self.datamodule)
-        node = config["data"]
-        self.sample = [node["test_rows"], node["sample_seed"]]
         self.questions = {
-            name: self.datamodule.questions(name, "test", node["test_rows"]) for name in self.datamodule.tasks
+            name: self.datamodule.questions(name, "test", config.data.test_rows) for name in self.datamodule.tasks
         }
 
     def records(self, folder: Path) -> dict[str, dict[str, Any]]:
@@ -54,9 +52,9 @@ class TaskTests:
         Returns:
             What metrics.json holds under `tasks`.
         """
-        settings = self.config["evaluation"]
+        settings = self.config.evaluation
         lines = {name: list(self._own_lines(name, folder)) for name in self.questions if len(self.questions[name])}
-        if settings["zero_shot"]:
+        if settings.zero_shot:
             for name in lines:  # last, for it takes the low-rank updates out of the backbone
                 lines[name].append(Answered("frozen LLM", "frozen_llm", self._frozen(name)))
         return {
@@ -65,8 +63,8 @@ class TaskTests:
                 self.questions[name],
                 answered,
                 warmth_of(self.data, self.questions[name]),
-                settings["warm"],
-                settings["draws"],
+                settings.warm,
+                settings.draws,
             )
             for name, answered in lines.items()
         }
@@ -84,8 +82,8 @@ class TaskTests:
         raw = self._raw(name, questions, "collaborative", None)
         write_answers(folder / f"predictions_{name}.parquet", self.data, "test", questions, raw)
         yield Answered(own, "method", self._output(name, questions, raw))
-        size = min(self.config["evaluation"]["shuffled_rows"], len(questions))
-        drawn = np.random.default_rng(self.sample[1]).choice(len(questions), size, replace=False)
+        size = min(self.config.evaluation.shuffled_rows, len(questions))
+        drawn = np.random.default_rng(self.config.data.sample_seed).choice(len(questions), size, replace=False)
         places = np.sort(drawn)
         if task.kind == "choice" and len(np.unique(questions.user[places])) > 1:
             output = self._method(name, questions.take(places), "collaborative", SHUFFLE_SEED)
@@ -130,9 +128,8 @@ class TaskTests:
         depends = {
             "backbone": backbone.identity,
             "dtype": str(backbone.dtype),
-            "task": self.config["model"]["tasks"][name],
-            "wording": self.config["data"]["wording"],
-            "scale": self.config["data"]["rating_scale"],
+            "task": self.config.model["tasks"][name],
+            **self.config.deciding("frozen"),
         }
 
         def answer() -> Raw:
@@ -149,6 +146,6 @@ class TaskTests:
         def make(folder: Path) -> None:
             write_answers(folder / FILE, self.data, "test", questions, answer())
 
-        every = {**depends, "task_name": name, "data": self.data.key, "rows": self.sample}
+        every = {"task_name": name, "data_key": self.data.key, **self.config.deciding("test"), **depends}
         artifact = self.store.get("test", f"{label}-{name}-{self.data.manifest['name']}", every, make, together=True)
         return read_answers(artifact.folder / FILE, questions)

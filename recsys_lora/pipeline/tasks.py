@@ -1,11 +1,13 @@
 """Models of several tasks: which tasks a run has, and how model and questions are put together."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 from recsys_lora.cf.encoder import CollaborativeEncoder
-from recsys_lora.config.edge import Config, build
+from recsys_lora.config.edge import build
 from recsys_lora.config.hints import suggestion
+from recsys_lora.config.record import RunConfig
 from recsys_lora.data.groups import FORWARD_COST
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
@@ -21,7 +23,7 @@ from recsys_lora.tasks.task import Task
 log = logging.getLogger(__name__)
 
 
-def choose_tasks(config: Config, data: PreparedData) -> Config:
+def choose_tasks(config: RunConfig, data: PreparedData) -> RunConfig:
     """Return the config with the tasks that this run has, in the order asked for.
 
     Args:
@@ -31,10 +33,10 @@ def choose_tasks(config: Config, data: PreparedData) -> Config:
     Raises:
         UserError: a task is unknown, is one the data cannot be asked, or the model has no tasks at all.
     """
-    asked, known = config["tasks"], config["model"].get("tasks")
+    asked, known = config.tasks, config.model.get("tasks")
     if known is None:
         if asked is not None:
-            raise UserError(f"tasks={asked}: model={config['model']['name']} has one task: leave tasks=null")
+            raise UserError(f"tasks={asked}: model={config.model['name']} has one task: leave tasks=null")
         return config
     if asked is not None and not asked:
         raise UserError(f"tasks=[]: name at least one of {', '.join(known)}, or leave tasks=null for all")
@@ -52,26 +54,24 @@ def choose_tasks(config: Config, data: PreparedData) -> Config:
             log.info("task %s is left out: data=%s: %s", name, data.manifest["name"], reason)
     if not chosen:
         raise UserError(f"data={data.manifest['name']} can be asked none of {', '.join(known)}")
-    return {**config, "model": {**config["model"], "tasks": chosen}}
+    return replace(config, tasks=list(chosen), model={**config.model, "tasks": chosen})
 
 
-def rating_scale(config: Config) -> RatingScale:
+def rating_scale(config: RunConfig) -> RatingScale:
     """Return the data set's ratings."""
-    return RatingScale(**config["data"]["rating_scale"])
+    return RatingScale(**config.data.rating_scale.as_dict())
 
 
 def assemble_tasks(
-    config: Config, data: PreparedData, collaborative: Collaborative, backbone: Backbone
+    config: RunConfig, data: PreparedData, collaborative: Collaborative, backbone: Backbone
 ) -> tuple[LLMModule, TaskData]:
     """Return the untrained model of several tasks and the questions of its run."""
-    node, scale = config["data"], rating_scale(config)
+    node, scale = config.data, rating_scale(config)
     encoder: CollaborativeEncoder = collaborative.encoder  # type: ignore[assignment]  # a module behind a Protocol
-    history = max(config["model"]["history_length"], encoder.history_length)
-    tasks: dict[str, Task] = {
-        name: build(task, f"model.tasks.{name}") for name, task in config["model"]["tasks"].items()
-    }
+    history = max(config.model["history_length"], encoder.history_length)
+    tasks: dict[str, Task] = {name: build(task, f"model.tasks.{name}") for name, task in config.model["tasks"].items()}
     prompts = {
-        name: TaskPrompts(data, task, number, backbone, node["wording"], scale, history)
+        name: TaskPrompts(data, task, number, backbone, dict(node.wording), scale, history)
         for number, (name, task) in enumerate(tasks.items())
     }
     parts: dict[str, Any] = {
@@ -81,7 +81,7 @@ def assemble_tasks(
         "encoder": collaborative.encoder,
         "identity": {"data": data.key, "encoder": collaborative.key},
     }
-    factory = build({key: value for key, value in config["model"].items() if key != "tasks"}, "model")
+    factory = build({key: value for key, value in config.model.items() if key != "tasks"}, "model")
     module: CKFMultiTaskModule = factory(**parts)
     datamodule = TaskData(
         data,
@@ -89,13 +89,13 @@ def assemble_tasks(
         tasks,
         prompts,
         batch_rows=module.batch_rows,
-        seed=config["seed"],
+        seed=config.seed,
         pad_id=backbone.pad_id,
         padding=module.padding,
-        token_budget=config["evaluation"]["token_budget"],
-        train_rows=node["train_rows"],
-        valid_rows=node["valid_rows"],
-        sample_seed=node["sample_seed"],
+        token_budget=config.evaluation.token_budget,
+        train_rows=node.train_rows,
+        valid_rows=node.valid_rows,
+        sample_seed=node.sample_seed,
         forward_cost=resolved_cost(module.forward_cost, backbone),
         temperature=module.temperature,
     )

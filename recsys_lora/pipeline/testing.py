@@ -8,7 +8,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_lora.config.edge import Config, build
+from recsys_lora.config.edge import build
+from recsys_lora.config.record import RunConfig
 from recsys_lora.data.module import PromptData
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.evaluation.predictions import Predictions, read_predictions, write_predictions
@@ -42,17 +43,15 @@ class TestRows:
 
     __test__ = False  # no pytest class
 
-    def __init__(self, config: Config, store: ArtifactStore, data: PreparedData) -> None:
-        node = config["data"]
+    def __init__(self, config: RunConfig, store: ArtifactStore, data: PreparedData) -> None:
         self.config, self.store, self.data = config, store, data
-        self.sample = [node["test_rows"], node["sample_seed"]]
-        self.rows = data.sample("test", *self.sample)
+        self.rows = data.sample("test", config.data.test_rows, config.data.sample_seed)
         self.scoring: dict[str, Any] | None = None
 
     def shuffled_sample(self) -> Rows:
         """Return the fixed part of the test rows on which users' vectors are shuffled."""
-        size = min(self.config["evaluation"]["shuffled_rows"], len(self.rows))
-        drawn = np.random.default_rng(self.sample[1]).choice(len(self.rows), size, replace=False)
+        size = min(self.config.evaluation.shuffled_rows, len(self.rows))
+        drawn = np.random.default_rng(self.config.data.sample_seed).choice(len(self.rows), size, replace=False)
         return self.rows.take(np.sort(drawn))
 
     def popularity(self) -> Predictions:
@@ -85,21 +84,19 @@ class TestRows:
         It reads the method's own prompts where they are text, and those of `evaluation.prompt` where only the method
         could fill them.
         """
-        backbone, words = module.backbone, self.config["data"]["wording"]
+        backbone, words = module.backbone, self.config.data.wording
         plain = module.prompt.is_text(words)
-        node = self.config["model" if plain else "evaluation"]["prompt"]
+        node = self.config.model["prompt"] if plain else self.config.evaluation.prompt
         prompt = module.prompt if plain else build(node, "evaluation.prompt")
 
         def score() -> Scores:
             module.release()
             alone = ZeroShot(name="frozen LLM", prompt=prompt, score=module.score, backbone=backbone)
-            datamodule = alone.datamodule(
-                self.data, words, seed=0, token_budget=self.config["evaluation"]["token_budget"]
-            )
+            datamodule = alone.datamodule(self.data, words, seed=0, token_budget=self.config.evaluation.token_budget)
             return score_rows(alone.to(device(self.config)), datamodule, self.rows)
 
         depends = {"backbone": backbone.identity, "dtype": str(backbone.dtype), "score": module.score}
-        depends |= {"prompt": node, "wording": words}
+        depends |= {"prompt": node, **self.config.deciding("frozen")}
         return self._cached("frozen_llm", depends, self.rows, score)
 
     def _score(self, method: Method, rows: Rows, shuffle: int | None) -> Scores:
@@ -120,7 +117,7 @@ class TestRows:
             predictions = self.of(rows, scores)
             write_predictions(folder / FILE, predictions, self.data.raw_user_ids, self.data.raw_item_ids)
 
-        every = {**depends, "data": self.data.key, "rows": self.sample}
+        every = {"data_key": self.data.key, **self.config.deciding("test"), **depends}
         return self.store.get("test", f"{name}-{self.data.manifest['name']}", every, make, together=True).folder
 
 

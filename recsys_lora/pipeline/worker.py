@@ -12,7 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from recsys_lora.config.edge import plain
+from recsys_lora.config.edge import read_run
 from recsys_lora.pipeline.job import CONFIG_FILE, run_stages
 from recsys_lora.pipeline.logging_setup import quiet_libraries
 from recsys_lora.processes.group import VARIABLES, joined, own_folder
@@ -29,7 +29,7 @@ def main(folder: Path) -> None:
     config = OmegaConf.load(folder / CONFIG_FILE)
     assert isinstance(config, DictConfig)
     with joined({name: os.environ[name] for name in VARIABLES}) as team:
-        run_stages(plain(config), own_folder(Path(team.told(str(folder))), team.rank), team)
+        run_stages(read_run(config), own_folder(Path(team.told(str(folder))), team.rank), team)
 
 
 def _end_with_the_first() -> None:

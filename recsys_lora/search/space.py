@@ -9,11 +9,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recsys_lora.config.check import mismatches
 from recsys_lora.config.hints import suggestion
+from recsys_lora.config.record import RunConfig
 from recsys_lora.errors import UserError
 
 NODE = "search.space"
 RANGE_KEYS = ("low", "high", "log", "step")
-SEARCHABLE = ("model", "first", "cf", "llm", "trainer", "data.train_rows")
+SEARCHABLE = [key for key, _, role in RunConfig.values() if role.tunable]
 """What may vary: anything else would change what is measured, or nothing."""
 
 Scalar = bool | int | float | str | None

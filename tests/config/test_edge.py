@@ -2,7 +2,7 @@
 
 import pytest
 
-from recsys_lora.config.edge import build, plain
+from recsys_lora.config.edge import build, read_run
 from recsys_lora.errors import UserError, at
 from tests.jobs import composed
 
@@ -43,8 +43,8 @@ def test_a_block_says_where_its_mistakes_are():
     ("model", "name"), [("cora", "cora-ml_100k-din"), ("tallrec", "tallrec-ml_100k"), ("mf", "mf-ml_100k")]
 )
 def test_a_run_is_called_by_the_models_it_has(model, name):
-    config = plain(
+    config = read_run(
         composed(f"model={model}", "data=ml_100k", "cf=" + ("mf" if model == "mf" else "din"), "logger=wandb")
     )
-    assert config["name"] == config["logger"]["wandb"]["name"] == name
-    assert plain(composed(f"model={model}", "name=mine"))["name"] == "mine"
+    assert config.name == config.logger["wandb"]["name"] == name
+    assert read_run(composed(f"model={model}", "name=mine")).name == "mine"

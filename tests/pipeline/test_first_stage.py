@@ -4,7 +4,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from recsys_lora.config.edge import plain
+from recsys_lora.config.edge import read_run
 from recsys_lora.errors import UserError
 from recsys_lora.pipeline.job import execute
 from tests.jobs import NO_METHOD, composed, run
@@ -17,7 +17,7 @@ def twice(folder, tables, *overrides: str, first: tuple[str, ...] = ()):
     cfg = composed(*TALLREC, *tables, *overrides, run=folder)
     cfg.first = OmegaConf.create(OmegaConf.to_container(composed(*TALLREC, *tables, *first).model, resolve=True))
     folder.mkdir()
-    return execute(plain(cfg), folder)
+    return execute(read_run(cfg), folder)
 
 
 def weights(path):

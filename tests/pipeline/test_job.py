@@ -11,7 +11,7 @@ import torch
 import yaml
 from sklearn.metrics import roc_auc_score
 
-from recsys_lora.config.edge import plain
+from recsys_lora.config.edge import read_run
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.methods.llm_module import LLMRecommender
@@ -87,7 +87,7 @@ def test_a_run_folder_holds_all_that_the_run_was(place, first):
         "checkpoints/last.ckpt",
     }
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    assert config == plain(composed(*SMALL, *place.named, run=folder))
+    assert config == read_run(composed(*SMALL, *place.named, run=folder)).as_dict()
     assert "${" not in (folder / "config.yaml").read_text()
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["packages"]["torch"] == torch.__version__
