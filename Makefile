@@ -7,7 +7,7 @@ ARGS ?=
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all lint format typecheck bench notebooks clean
+.PHONY: help setup demo test test-slow test-all test-gpu lint format typecheck bench notebooks clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ test-slow: setup ## what takes minutes and fetches nothing: several processes, r
 
 test-all: setup ## all tests, with the README's commands and real fetches into an empty cache
 	$(BIN)/python -m pytest $(ARGS)
+
+test-gpu: setup ## four minutes on a GPU: every row of the tables, every knob that depends on the device, one table
+	$(BIN)/python -m tests.on_device $(ARGS)
 
 lint: setup ## ruff: errors, style, docstrings, format
 	$(BIN)/ruff check .
