@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 OVERRIDES = re.compile(r"[+~]*[a-z_]+[a-z_0-9./]*=[^\s=]+( [+~]*[a-z_]+[a-z_0-9./]*=[^\s=]+)*")
-OURS = re.compile(r"(?:python -m recsys_lora\.(run|prepare)|recsys-lora)(?: (.*))?")
+OURS = re.compile(r"(?:python -m recsys_lora\.|recsys-lora )(run|prepare)(?: (.*))?")
 
 
 @dataclass(frozen=True)

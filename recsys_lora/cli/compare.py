@@ -1,4 +1,4 @@
-"""`python -m recsys_lora.compare RUNS...`: finished runs become one table, with its tests, forms and record."""
+"""`recsys-lora compare RUNS...`: finished runs become one table, with its tests, forms and record."""
 
 import argparse
 import sys
@@ -96,7 +96,3 @@ def whole_number(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError("a number of draws, 0 or more")
     return number
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""How a run stands is kept in its folder, alone or as a job of a sweep.
+"""One job, alone or of a sweep, in its folder: held while it runs, and kept there how it ended.
 
 A job of a sweep that fails does not end the others; one that has finished is not run again.
 """
@@ -10,27 +10,16 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from recsys_lora.cli.folders import (
-    FAILED,
-    FINISHED,
-    RUNNING,
-    STATUS,
-    Status,
-    fingerprint,
-    in_use,
-    leads,
-    leave,
-    occupy,
-    read_status,
-    write_status,
-)
+from recsys_lora.cli.folders import fingerprint, hold, leave
+from recsys_lora.cli.status import FAILED, FINISHED, RUNNING, STATUS, Status, read_status, write_status
 from recsys_lora.errors import UserError
+from recsys_lora.processes.launched import is_rank_zero
 
-__all__ = ["FAILED", "FINISHED", "STATUS", "Status", "read_status", "run_job_of_sweep", "run_single"]
+Task = Callable[[DictConfig], None]
 log = logging.getLogger(__name__)
 
 
-def run_single(task: Callable[[DictConfig], None], cfg: DictConfig) -> None:
+def run_single(task: Task, cfg: DictConfig) -> None:
     """Run the one job of a command.
 
     Raises:
@@ -43,13 +32,10 @@ def run_single(task: Callable[[DictConfig], None], cfg: DictConfig) -> None:
         task(cfg)
 
 
-def run_job_of_sweep(task: Callable[[DictConfig], None], cfg: DictConfig) -> str | None:
-    """Run one job of a multirun, unless the same one has finished in its folder.
+def run_job_of_sweep(task: Task, cfg: DictConfig) -> None:
+    """Run one job of a multirun, unless the same one has finished in its folder; `status.json` says how it ends.
 
     A defect's traceback goes into the job's log.
-
-    Returns:
-        Why it failed, one line; None where it did not.
     """
     from hydra.core.hydra_config import HydraConfig
 
@@ -57,17 +43,27 @@ def run_job_of_sweep(task: Callable[[DictConfig], None], cfg: DictConfig) -> str
     folder, overrides, mark = Path(own.runtime.output_dir), list(own.overrides.task), fingerprint(cfg)
     if read_status(folder) == Status(FINISHED, overrides, None, mark):
         log.info("job %s: finished before, in %s", own.job.id, folder)
-        return None
+        return
     try:
         with _at_work(folder, overrides, mark):
             task(cfg)
     except UserError as error:
         log.error("job %s: %s", own.job.id, error)
-        return _reason(error)
     except Exception as error:  # whatever it is, the other jobs go on
         log.exception("job %s: %s", own.job.id, _reason(error))
-        return _reason(error)
-    return None
+
+
+def jobs_of(sweep: Path) -> list[Path]:
+    """Return the folders of a sweep's jobs that have been started or given up, in their order."""
+    found = {path.parents[1] for path in sweep.glob("*/.hydra/overrides.yaml")}
+    found |= {path.parent for path in sweep.glob(f"*/{STATUS}")}
+    return sorted(found, key=lambda job: (int(job.name), "") if job.name.isdigit() else (10**9, job.name))
+
+
+def failures(sweep: Path) -> list[str]:
+    """Return why jobs of a sweep failed, a line each, in their order."""
+    statuses = [read_status(job) for job in jobs_of(sweep)]
+    return [str(status.error) for status in statuses if status is not None and status.status == FAILED]
 
 
 @contextlib.contextmanager
@@ -77,11 +73,10 @@ def _at_work(folder: Path, overrides: list[str], mark: str) -> Iterator[None]:
     Raises:
         UserError: another process holds it.
     """
-    if not leads():
+    if not is_rank_zero():
         yield
         return
-    if not occupy(folder):
-        raise UserError(in_use(folder))
+    hold(folder)
     try:
         before = read_status(folder)
         if before is not None and before.fingerprint == mark and before.status != FINISHED:

@@ -8,15 +8,15 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from recsys_lora.cli.deadline import Deadline
-from recsys_lora.cli.jobs import FINISHED, read_status
+from recsys_lora.cli.status import FINISHED, read_status
 from recsys_lora.cli.sweep_job import OUTPUT, SweepJob, ended
 from recsys_lora.config.check import check
 from recsys_lora.console import console, duration
 from recsys_lora.errors import UserError
+from recsys_lora.processes.launched import last_line, share_of_cores
 from recsys_lora.types import NonNegativeInt, OpenFraction, PositiveFloat, PositiveInt
 
 SECONDS_BETWEEN_LOOKS = 0.1
@@ -140,7 +140,7 @@ def _close(one: _Running, over: str | None = None) -> str | None:
     """Book the end of a job's process, which was ended where something was `over`, and return why the job failed."""
     _let_go(one.process)
     status, log = one.process.returncode, one.job.folder / OUTPUT
-    lost = f"its process ended with {_named(status)} ({over or _last_line(log)}): see {log}" if status else None
+    lost = f"its process ended with {_named(status)} ({over or last_line(log)}): see {log}" if status else None
     reason = ended(one.job, lost)
     took = duration(time.monotonic() - one.since)
     said = f"failed after {took}: {reason}" if reason else f"finished, {took}"
@@ -208,22 +208,9 @@ def _visible_gpus() -> list[str]:
 
 def _variables(settings: LocalSettings, gpus: str | None) -> dict[str, str]:
     """Return a job's environment variables, as far as they are its own."""
-    threads = settings.threads_per_job or _share_of_cores(settings.jobs)
+    threads = settings.threads_per_job or share_of_cores(settings.jobs)
     return {"OMP_NUM_THREADS": str(threads)} | ({} if gpus is None else {"CUDA_VISIBLE_DEVICES": gpus})
-
-
-def _share_of_cores(jobs: int) -> int:
-    """Return how many threads a job may have, no more than a person allows a process."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    share = max(1, cores // jobs)
-    return min(share, int(given)) if given.isdigit() and int(given) else share
 
 
 def _named(status: int) -> str:
     return signal.Signals(-status).name if status < 0 else f"exit status {status}"
-
-
-def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "it said nothing"

@@ -1,13 +1,16 @@
-"""`python -m recsys_lora.run`: prepare, fit the CF model, train the method, test, report."""
+"""`recsys-lora run`: prepare, fit the CF model, train the method, test, report; with -m a sweep of such runs."""
 
-from omegaconf import DictConfig
+from pathlib import Path
+from typing import Any
 
-from recsys_lora.cli.main import launch
+from omegaconf import DictConfig, open_dict
+
+from recsys_lora.cli.launch import launch
 from recsys_lora.errors import UserError
 
 
 def task(cfg: DictConfig) -> None:
-    """Run one job; heavy imports happen here, after the command line has been understood.
+    """Run one job in the folder that Hydra made for it; heavy imports happen here, once the command is understood.
 
     Raises:
         UserError: a space to search was chosen, of which one job has no use.
@@ -16,15 +19,27 @@ def task(cfg: DictConfig) -> None:
         raise UserError(
             "hparams_search: a space, not a run: search it with python -m recsys_lora.tune, or leave it out"
         )
-    from recsys_lora.pipeline.job import run_job
+    from hydra.core.hydra_config import HydraConfig
 
-    run_job(cfg)
+    from recsys_lora.config.edge import read_run
+    from recsys_lora.pipeline.job import execute
+
+    hydra = HydraConfig.get()
+    with open_dict(cfg):
+        cfg.group = cfg.group or _group(hydra)
+    folder = hydra.runtime.output_dir
+    execute(read_run(cfg).at(folder), Path(folder))  # whatever folder the config was composed for, or comes from
+
+
+def _group(hydra: Any) -> str | None:
+    """Return what the runs of an experiment, or of a sweep, are called together."""
+    from hydra.types import RunMode
+
+    if chosen := hydra.runtime.choices.get("experiment"):
+        return str(chosen)
+    return Path(hydra.sweep.dir).name if hydra.mode is RunMode.MULTIRUN else None
 
 
 def main() -> None:
     """Run the command line."""
     launch(task)
-
-
-if __name__ == "__main__":
-    main()

@@ -15,11 +15,8 @@ from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, ru
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from recsys_lora.cli import failures
 from recsys_lora.cli.deadline import limit_training
-from recsys_lora.cli.jobs import FAILED, STATUS, Status, read_status
-from recsys_lora.errors import UserError
-from recsys_lora.files import write_json
+from recsys_lora.cli.status import FAILED, Status, read_status, write_status
 
 OUTPUT = "output.log"
 """What a job's process printed, in the job's folder."""
@@ -62,31 +59,27 @@ def compose_jobs(
 
     Args:
         context: Hydra's.
-        task: a module's function `task`, or what wraps it.
+        task: the function `task` of a module, or what wraps it.
         config: the multirun's, with Hydra's own part.
         overrides: of each job.
         first: the number of the first.
         training_seconds: how long each trains at most, unless it says so itself; None: as long as it takes.
 
-    Raises:
-        UserError: the task's module cannot be imported by another process.
     """
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     sweep = Path(str(config.hydra.sweep.dir)).absolute()
     sweep.mkdir(parents=True, exist_ok=True)
-    module = _importable(task.__module__)
     jobs = []
     for number, own in enumerate(overrides, first):
         composed = context.config_loader.load_sweep_config(config, list(own))
         with open_dict(composed):
             composed.hydra.job.id = str(number)
             composed.hydra.job.num = number
-            composed.hydra.sweep.dir = str(sweep)  # where it lies has been chosen, by this process
             if training_seconds is not None:
                 limit_training(composed, training_seconds)
         subdir = _subdir(composed)
-        payload = pickle.dumps(_Payload(module, composed, context, tuple(sys.orig_argv)))
+        payload = pickle.dumps(_Payload(task.__module__, composed, context, tuple(sys.orig_argv)))
         jobs.append(SweepJob(number, tuple(composed.hydra.overrides.task), sweep / subdir, payload))
     return jobs
 
@@ -99,14 +92,14 @@ def run_payload(payload: bytes) -> None:
     """
     from hydra.utils import get_object
 
-    from recsys_lora.cli.main import task_of_sweep
+    from recsys_lora.cli.launch import task_of_job
 
     setup_globals()
     job: _Payload = pickle.loads(payload)
     sys.orig_argv[:] = job.command  # environment.json names the command that a person typed
     JobRuntime.instance().set("name", job.config.hydra.job.name)
     done = run_job(
-        task_function=task_of_sweep(get_object(f"{job.module}.task")),
+        task_function=task_of_job(get_object(f"{job.module}.task")),
         config=job.config,
         job_dir_key="hydra.sweep.dir",
         job_subdir_key="hydra.sweep.subdir",
@@ -126,31 +119,14 @@ def ended(job: SweepJob, lost: str | None) -> str | None:
         Why the job failed, one line; None where it did not.
     """
     if lost is not None:
-        write_json(job.folder / STATUS, vars(Status(FAILED, list(job.overrides), lost)))
+        write_status(job.folder, Status(FAILED, list(job.overrides), lost))
     status = read_status(job.folder)
-    reason = status.error if status else None
-    if reason is not None:
-        failures.append(reason)
-    return reason
+    return status.error if status else None
 
 
 def returned(job: SweepJob, reason: str | None) -> JobReturn:
     """Return what Hydra's sweeper gets for a job."""
     return JobReturn(overrides=list(job.overrides), status=JobStatus.COMPLETED, _return_value=reason)
-
-
-def _importable(module: str) -> str:
-    """Return a name by which another process imports a module, which in this one may be `__main__`.
-
-    Raises:
-        UserError: there is none.
-    """
-    if module != "__main__":
-        return module
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    if spec is None:
-        raise UserError("hydra/launcher: start the command as python -m recsys_lora.run, for its jobs are processes")
-    return str(spec.name)
 
 
 def _subdir(config: DictConfig) -> str:

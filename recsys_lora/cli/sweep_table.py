@@ -8,6 +8,10 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from recsys_lora.cli.hydra_callbacks import passing_hydra
+from recsys_lora.cli.jobs import jobs_of
+from recsys_lora.cli.status import read_status
+
 CSV_FILE, TABLE_FILE = "sweep.csv", "sweep.md"
 UNFINISHED = "not finished"
 CHECKPOINTS = ".ckpt"
@@ -35,14 +39,15 @@ class SweepTable(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write and print the table; then, where the launcher is to leave one, the archive of the whole folder."""
-        folder = Path(config.hydra.sweep.dir)
-        publish(folder)
-        if target := OmegaConf.select(config, "hydra.launcher.archive"):
-            from recsys_lora.console import console
-            from recsys_lora.files import write_archive
+        from recsys_lora.console import console
+        from recsys_lora.files import write_archive
 
-            size = write_archive(Path(target), folder, CHECKPOINTS)
-            console().print(f"{target}: all but checkpoints, {size / 2**20:.1f} MiB", markup=False, soft_wrap=True)
+        with passing_hydra():
+            folder = Path(config.hydra.sweep.dir)
+            publish(folder)
+            if target := OmegaConf.select(config, "hydra.launcher.archive"):
+                size = write_archive(Path(target), folder, CHECKPOINTS)
+                console().print(f"{target}: all but checkpoints, {size / 2**20:.1f} MiB", markup=False, soft_wrap=True)
 
 
 def publish(folder: Path) -> list[Job]:
@@ -65,16 +70,14 @@ def publish(folder: Path) -> list[Job]:
 
 def read_jobs(folder: Path) -> list[Job]:
     """Return the jobs of a sweep's folder, in their order."""
-    from recsys_lora.cli.jobs import read_status
     from recsys_lora.report.metrics_json import read_metrics
 
     jobs: list[Job] = []
-    started = {path.parents[1] for path in folder.glob("*/.hydra/overrides.yaml")}
-    named = {path.parent for path in folder.glob("*/status.json")}  # also where there was no time to start it
-    for run in sorted(started | named, key=lambda run: _order(run.name)):
+    for run in jobs_of(folder):
         status = read_status(run)
         path, overrides = run / "metrics.json", run / ".hydra" / "overrides.yaml"
-        lines = OmegaConf.to_container(OmegaConf.load(overrides)) if run in started else status and status.overrides
+        started = overrides.is_file()  # not where there was no time for it
+        lines = OmegaConf.to_container(OmegaConf.load(overrides)) if started else status and status.overrides
         given = [str(line).partition("=") for line in lines or []]
         metrics = read_metrics(path) if path.is_file() else None
         error = status.error if status else None
@@ -137,10 +140,6 @@ def _every_metric(job: Job) -> dict[str, Any]:
     if job.metrics is None:
         return {"status": "failed", "error": job.error} if job.error else {"status": UNFINISHED}
     return {"status": "finished", **flat_metrics(job.metrics)}
-
-
-def _order(name: str) -> tuple[int, str]:
-    return (int(name), "") if name.isdigit() else (10**9, name)
 
 
 def _rich(columns: Sequence[str], lines: Sequence[Sequence[str]], title: str) -> Any:

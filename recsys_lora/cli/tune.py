@@ -1,15 +1,16 @@
-"""`python -m recsys_lora.tune`: search the space of `hparams_search`, and write the best as an experiment."""
+"""`recsys-lora tune`: search the space of `hparams_search`, and write the best as an experiment."""
 
 import importlib.util
+from pathlib import Path
 
 from omegaconf import DictConfig
 
-from recsys_lora.cli.main import launch
+from recsys_lora.cli.launch import launch
 from recsys_lora.errors import UserError
 
 
 def task(cfg: DictConfig) -> None:
-    """Run one search; heavy imports happen here, after the command line has been understood.
+    """Run one search in the folder that Hydra made for it; heavy imports happen here, once the command is understood.
 
     Raises:
         UserError: no space was chosen, or a package of the extra `tune` is missing.
@@ -19,15 +20,14 @@ def task(cfg: DictConfig) -> None:
     for package in ("optuna", "matplotlib"):
         if importlib.util.find_spec(package) is None:
             raise UserError(f"{package} is not installed: pip install 'recsys-lora[tune]'")
-    from recsys_lora.search.trials import run_search
+    from hydra.core.hydra_config import HydraConfig
 
-    run_search(cfg)
+    from recsys_lora.search.trials import search
+
+    runtime = HydraConfig.get().runtime
+    search(cfg, Path(runtime.output_dir), {str(key): choice for key, choice in runtime.choices.items()})
 
 
 def main() -> None:
     """Run the command line."""
     launch(task)
-
-
-if __name__ == "__main__":
-    main()

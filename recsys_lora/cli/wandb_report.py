@@ -1,4 +1,4 @@
-"""`python -m recsys_lora.wandb_report RUNS... --project NAME`: a workspace view in W&B that compares runs by method."""
+"""`recsys-lora wandb-report RUNS... --project NAME`: a workspace view in W&B that compares runs by method."""
 
 import argparse
 import importlib.util
@@ -89,7 +89,3 @@ def _save(logged: "Logged", asked: argparse.Namespace) -> str:
         raise UserError(
             f"wandb_report: W&B refuses {asked.project}: {reason}: check project, entity, network"
         ) from error
-
-
-if __name__ == "__main__":
-    main()

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from recsys_lora import __version__
 from recsys_lora.files import atomic_folder, content_key, disk_errors, read_json, write_json
-from recsys_lora.processes.group import ALONE, Team
+from recsys_lora.processes.group import SINGLE, ProcessGroup
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +46,12 @@ class ArtifactStore:
     Attributes:
         root: the folder of all artifacts.
         force: stages whose artifacts are made anew even where they exist.
-        team: this process's place among those of the job.
+        processes: those of the job, this one among them.
     """
 
     root: Path
     force: frozenset[str] = frozenset()
-    team: Team = ALONE
+    processes: ProcessGroup = SINGLE
 
     def get(
         self,
@@ -79,17 +79,17 @@ class ArtifactStore:
         key = self.key(stage, depends)
         parent = self.root / (group or stage)
         folder = parent / f"{label}-{key}"
-        if not self.team.leads:
-            found = self.team.told(False)
+        if not self.processes.is_rank_zero:
+            found = self.processes.broadcast(False)
             if not found and together:
                 with tempfile.TemporaryDirectory() as scratch:
                     make(Path(scratch))
-            self.team.wait()
+            self.processes.barrier()
             return Artifact(folder, key, reused=found)
         with disk_errors(folder):
             parent.mkdir(parents=True, exist_ok=True)
         with self._locked(parent / f".{key}.lock", label):
-            found = self.team.told((folder / "artifact.json").exists() and stage not in self.force)
+            found = self.processes.broadcast((folder / "artifact.json").exists() and stage not in self.force)
             if found:
                 log.info("%s %s: reused (%s)", stage, label, key)
             else:
@@ -100,7 +100,7 @@ class ArtifactStore:
                     made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
                     record = {"stage": stage, "key": key, "version": __version__, "made": made}
                     write_json(temporary / "artifact.json", {**record, "depends": dict(depends)})
-        self.team.wait()
+        self.processes.barrier()
         return Artifact(folder, key, reused=found)
 
     @staticmethod

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import OmegaConf
 
-from recsys_lora.config.edge import read_run
 from recsys_lora.config.record import RunConfig
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.files import home, write_json, write_text
@@ -25,10 +24,12 @@ from recsys_lora.pipeline.reporting import log_report, report, report_tasks
 from recsys_lora.pipeline.task_testing import TaskTests
 from recsys_lora.pipeline.tasks import choose_tasks
 from recsys_lora.pipeline.testing import TestRows
-from recsys_lora.processes.group import Team, is_first, team
+from recsys_lora.processes.group import ProcessGroup, process_group
+from recsys_lora.processes.launched import is_rank_zero
 from recsys_lora.report.environment import environment
 
 CONFIG_FILE = "config.yaml"
+WORKER = "recsys_lora.pipeline.worker"
 log = logging.getLogger(__name__)
 
 
@@ -49,25 +50,6 @@ class Outcome:
     metrics: dict[str, Any] | None
 
 
-def run_job(cfg: DictConfig) -> None:
-    """Run one composed config in the folder that Hydra made for it."""
-    from hydra.core.hydra_config import HydraConfig
-
-    folder = HydraConfig.get().runtime.output_dir
-    with open_dict(cfg):
-        cfg.group = cfg.group or _group(HydraConfig.get())
-    execute(read_run(cfg).at(folder), Path(folder))  # whatever folder its config has been composed for, or is from
-
-
-def _group(hydra: Any) -> str | None:
-    """Return what the runs of an experiment, or of a sweep, are called together."""
-    from hydra.types import RunMode
-
-    if chosen := hydra.runtime.choices.get("experiment"):
-        return str(chosen)
-    return Path(hydra.sweep.dir).name if hydra.mode is RunMode.MULTIRUN else None
-
-
 def execute(config: RunConfig, folder: Path) -> Outcome:
     """Run one checked config.
 
@@ -79,31 +61,31 @@ def execute(config: RunConfig, folder: Path) -> Outcome:
         UserError: the input is wrong in a way a person can mend.
     """
     quiet_libraries()
-    if is_first():
+    if is_rank_zero():
         write_text(folder / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(config.as_dict())))
         write_json(folder / "environment.json", environment())
-    with team(config.trainer, folder) as own:
-        folder = Path(own.told(str(folder)))
-        if own.leads:
-            return run_stages(config, folder, own)
+    with process_group(config.trainer, folder, WORKER) as processes:
+        folder = Path(processes.broadcast(str(folder)))
+        if processes.is_rank_zero:
+            return run_stages(config, folder, processes)
         with silent(), tempfile.TemporaryDirectory() as scratch:  # started from outside, beside the first
-            return run_stages(config, Path(scratch), own)
+            return run_stages(config, Path(scratch), processes)
 
 
-def run_stages(config: RunConfig, folder: Path, team: Team) -> Outcome:
+def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outcome:
     """Run the stages of one job as one of its processes.
 
     Args:
         config: the run's.
-        folder: where this process writes: the run's, or its own where another one leads.
-        team: its place among the job's processes.
+        folder: where this process writes: the run's, or its own where its rank is not 0.
+        processes: those of the job.
 
     Raises:
         UserError: the input is wrong in a way a person can mend.
     """
-    if not team.leads:
+    if not processes.is_rank_zero:
         config = config.at(str(folder))
-    store = ArtifactStore(home() / "artifacts", frozenset(config.stage.force), team)
+    store = ArtifactStore(home() / "artifacts", frozenset(config.stage.force), processes)
     kind = get_object(config.model["_target_"])
     clock = _Clock()
     data = prepare_stage(config, store)
@@ -118,7 +100,7 @@ def run_stages(config: RunConfig, folder: Path, team: Team) -> Outcome:
     metrics = None
     if config.test:
         metrics = _tested(config, folder, store, data, collaborative, method, clock.seconds)
-        if team.leads:
+        if processes.is_rank_zero:
             log_report(config, folder, metrics)
         log.info("results are in %s", folder)
     return Outcome(data, collaborative, method, metrics)

@@ -26,7 +26,7 @@ from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_check
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import RunData, assemble, device
 from recsys_lora.pipeline.collaborative import Collaborative
-from recsys_lora.pipeline.resume_checkpoint import own_checkpoint
+from recsys_lora.pipeline.resume_checkpoint import resume_checkpoint
 from recsys_lora.processes.signals import requeue_waits
 
 WEIGHTS, RECORD = "trained.ckpt", "training.json"
@@ -98,10 +98,10 @@ def method_stage(
         if "checkpoint" not in config.callbacks:
             raise UserError("callbacks.checkpoint is left out: nothing would keep what is trained: leave it in")
         key = store.key("method", depends)
-        start = own_checkpoint(run_folder / "checkpoints", key, store.team) or config.ckpt_path
+        start = resume_checkpoint(run_folder / "checkpoints", key, store.processes) or config.ckpt_path
         record = _train(config, module, datamodule, run_folder, key, start)
         kept = LAST if record["best_step"] is None else BEST
-        if store.team.leads:
+        if store.processes.is_rank_zero:
             _keep(run_folder / "checkpoints" / kept, folder / WEIGHTS)
             write_json(folder / RECORD, record)
 

@@ -4,10 +4,9 @@ import logging
 import shutil
 from pathlib import Path
 
-from omegaconf import DictConfig
 from rich.table import Table
 
-from recsys_lora.config.edge import build, read_preparation
+from recsys_lora.config.edge import build
 from recsys_lora.config.record import PreparationConfig, RunConfig
 from recsys_lora.console import console
 from recsys_lora.data.prepare import check_target, drop_records, prepare, prepare_key
@@ -33,9 +32,8 @@ def prepare_stage(config: RunConfig | PreparationConfig, store: ArtifactStore) -
     return PreparedData.load(artifact.folder)
 
 
-def run_preparation(cfg: DictConfig) -> None:
+def run_preparation(config: PreparationConfig) -> None:
     """Prepare, print the tables, copy them to `out` where it is named."""
-    config = read_preparation(cfg)
     out = Path(config.out) if config.out else None
     if out is not None:
         check_target(out)

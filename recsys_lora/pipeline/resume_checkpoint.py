@@ -7,20 +7,20 @@ from pathlib import Path
 import torch
 
 from recsys_lora.callbacks.checkpoint import ARTIFACT, LAST
-from recsys_lora.processes.group import Team
+from recsys_lora.processes.group import ProcessGroup
 
 log = logging.getLogger(__name__)
 
 
-def own_checkpoint(folder: Path, key: str, team: Team) -> Path | None:
+def resume_checkpoint(folder: Path, key: str, processes: ProcessGroup) -> Path | None:
     """Return the last checkpoint of a run's folder, the same on all processes of the job; None where there is none.
 
     Args:
         folder: of the run's checkpoints. The first process looks into its own; the others have to see that path, too.
         key: of the artifact that the training is to make; a checkpoint on the way to another one is not taken.
-        team: this process's place among those of the job.
+        processes: those of the job.
     """
-    return team.told(_found(folder, key) if team.leads else None)
+    return processes.broadcast(_found(folder, key) if processes.is_rank_zero else None)
 
 
 def _found(folder: Path, key: str) -> Path | None:

@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from recsys_lora.config.edge import read_run
 from recsys_lora.pipeline.job import CONFIG_FILE, run_stages
 from recsys_lora.pipeline.logging_setup import quiet_libraries
-from recsys_lora.processes.group import VARIABLES, joined, own_folder
+from recsys_lora.processes.group import joined, worker_folder
+from recsys_lora.processes.rendezvous import VARIABLES
 from recsys_lora.processes.signals import REQUEUE, requeues
 
 
@@ -28,8 +29,9 @@ def main(folder: Path) -> None:
     quiet_libraries()
     config = OmegaConf.load(folder / CONFIG_FILE)
     assert isinstance(config, DictConfig)
-    with joined({name: os.environ[name] for name in VARIABLES}) as team:
-        run_stages(read_run(config), own_folder(Path(team.told(str(folder))), team.rank), team)
+    with joined({name: os.environ[name] for name in VARIABLES}) as processes:
+        place = worker_folder(Path(processes.broadcast(str(folder))), processes.rank)
+        run_stages(read_run(config), place, processes)
 
 
 def _end_with_the_first() -> None:

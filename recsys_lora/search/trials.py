@@ -28,14 +28,6 @@ WITH_EFFECT = (Kind.RESULT, Kind.COST, Kind.SOURCE)
 log = logging.getLogger(__name__)
 
 
-def run_search(cfg: DictConfig) -> None:
-    """Search as one composed config says, in the folder that Hydra made for it."""
-    from hydra.core.hydra_config import HydraConfig
-
-    runtime = HydraConfig.get().runtime
-    search(cfg, Path(runtime.output_dir), {str(key): choice for key, choice in runtime.choices.items()})
-
-
 def search(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> optuna.Study:
     """Run the trials that are missing, and write what they say: table, plot, the best as an experiment.
 

@@ -11,10 +11,9 @@ import time
 import pytest
 from omegaconf import OmegaConf
 
-from recsys_lora import cli
 from recsys_lora.cli import local
 from recsys_lora.cli.deadline import Deadline, days_to_seconds, limit_training
-from recsys_lora.cli.jobs import FAILED, FINISHED, Status, read_status
+from recsys_lora.cli.status import FAILED, FINISHED, Status, read_status
 from recsys_lora.cli.sweep_job import SweepJob
 from recsys_lora.errors import UserError
 from recsys_lora.files import write_json
@@ -26,11 +25,6 @@ class Sleeps:
 
     def __reduce__(self):
         return time.sleep, (600,)
-
-
-@pytest.fixture(autouse=True)
-def own_failures(monkeypatch):
-    monkeypatch.setattr("recsys_lora.cli.sweep_job.failures", list(cli.failures))
 
 
 @pytest.mark.parametrize(("jobs", "turns"), [(1, 1), (6, 1), (7, 2), (12, 2), (13, 3)])

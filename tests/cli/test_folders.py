@@ -11,7 +11,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from recsys_lora.cli import folders
-from recsys_lora.cli.folders import FAILED, FINISHED, RUN, RUNNING, SWEEP, Status, read_status, write_status
+from recsys_lora.cli.folders import RUN, SWEEP
+from recsys_lora.cli.hydra_callbacks import FailedJobsError, HydraPassed, RunFolder
+from recsys_lora.cli.status import FAILED, FINISHED, RUNNING, STATUS, Status, read_status, write_status
 from recsys_lora.config.paths import conf_dir
 from recsys_lora.errors import UserError
 
@@ -19,8 +21,7 @@ from recsys_lora.errors import UserError
 @pytest.fixture(autouse=True)
 def forgetful(monkeypatch):
     """Let each test be a process of its own, as far as folders go."""
-    for name, empty in (("_locks", {}), ("_chosen", {}), ("_sweeps", [])):
-        monkeypatch.setattr(folders, name, empty)
+    monkeypatch.setattr(folders, "_locks", {})
     for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "SLURM_NTASKS"):
         monkeypatch.delenv(name, raising=False)
 
@@ -41,7 +42,7 @@ def was_there(folder: Path, cfg, status: str, kind: str = RUN) -> Path:
 
 
 def chosen(runs: Path, cfg, kind: str = RUN, name: str = "new") -> Path:
-    return Path(folders.resumed(kind, str(runs / name), _root_=cfg))
+    return folders.choose_folder(cfg, kind, runs / name)
 
 
 @pytest.mark.parametrize(("status", "taken"), [(RUNNING, True), (FAILED, True), (FINISHED, False)])
@@ -61,10 +62,30 @@ def test_never_is_a_new_folder(tmp_path):
     assert chosen(tmp_path, config("resume=never")) == tmp_path / "new"
 
 
-def test_the_choice_holds_for_the_whole_command(tmp_path):
-    assert chosen(tmp_path, config()) == tmp_path / "new"
-    was_there(tmp_path / "later", config(), RUNNING)
-    assert chosen(tmp_path, config()) == tmp_path / "new"
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "{}",
+        "[]",
+        '{"status": "runn',
+        "",
+        '{"status": "queued", "overrides": []}',
+        '{"status": "running", "overrides": 3}',
+    ],
+)
+def test_a_status_that_cannot_be_read_is_passed_over_with_a_warning(tmp_path, odd, caplog):
+    before = was_there(tmp_path / "before", config(), RUNNING)
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / STATUS).write_text(odd)
+    assert chosen(tmp_path, config()) == before
+    assert f"{tmp_path / 'odd' / STATUS}: passed over" in caplog.text
+
+
+def test_a_later_version_may_say_more(tmp_path):
+    before = was_there(tmp_path / "before", config(), RUNNING)
+    status = json.loads((before / STATUS).read_text())
+    (before / STATUS).write_text(json.dumps({**status, "host": "somewhere"}))
+    assert chosen(tmp_path, config()) == before
 
 
 HOLD = """
@@ -132,18 +153,45 @@ def sweep(ranks: str, *overrides: str):
 
 
 def test_a_sweep_that_was_killed_or_has_failed_jobs_goes_on(tmp_path):
-    cfg = sweep("2,4", "seed=3")
-    folder = chosen(tmp_path, cfg, SWEEP)
+    def begun(name: str) -> tuple[Path, object]:
+        cfg = sweep("2,4", "seed=3").copy()
+        cfg.hydra.sweep.dir = str(tmp_path / name)
+        RunFolder().on_multirun_start(cfg)
+        return Path(cfg.hydra.sweep.dir), cfg
+
+    folder, cfg = begun("it's new")
+    assert folder == tmp_path / "it's new"
     assert read_status(folder).status == RUNNING
+    assert cfg.hydra.overrides.hydra == [f"hydra.sweep.dir='{tmp_path}/it\\'s new'"]  # jobs are composed again
     write_status(folder / "0", Status(FINISHED, []))
     write_status(folder / "1", Status(FAILED, [], "why"))
-    folders.end_sweeps()
+    with pytest.raises(HydraPassed, match="1 of the sweep's jobs failed, the first with: why") as ended:
+        RunFolder().on_multirun_end(cfg)
+    assert isinstance(ended.value.error, FailedJobsError)
     assert read_status(folder).status == FAILED
-    assert chosen(tmp_path, cfg, SWEEP, "again") == folder
+    again, cfg = begun("again")
+    assert again == folder
     write_status(folder / "1", Status(FINISHED, []))
-    folders.end_sweeps()
-    assert json.loads((folder / "status.json").read_text())["status"] == FINISHED
-    assert chosen(tmp_path, cfg, SWEEP, "third") == tmp_path / "third"
+    RunFolder().on_multirun_end(cfg)
+    assert read_status(folder).status == FINISHED
+    assert begun("third")[0] == tmp_path / "third"
+
+
+def test_a_folder_named_on_the_command_line_is_that(tmp_path):
+    was_there(tmp_path / "before", config("seed=5"), RUNNING)
+    cfg = config("seed=5", f"hydra.run.dir={tmp_path / 'mine'}").copy()
+    cfg.hydra.overrides.hydra = [f"hydra.run.dir={tmp_path / 'mine'}"]
+    cfg.hydra.overrides.task = ["seed=5"]
+    RunFolder().on_run_start(cfg)
+    assert cfg.hydra.run.dir == str(tmp_path / "mine")
+
+
+def test_a_chosen_folder_is_the_one_that_hydra_makes(tmp_path):
+    cfg = config("seed=5").copy()
+    cfg.hydra.run.dir = str(tmp_path / "new")
+    before = was_there(tmp_path / "before", cfg, FAILED)
+    RunFolder().on_run_start(cfg)
+    assert cfg.hydra.run.dir == str(before)
 
 
 @pytest.mark.parametrize("line", [("2,4", "seed=3"), ("2,8",)])

@@ -3,7 +3,7 @@
 import pytest
 
 from recsys_lora.cli.help import asked
-from tests.cli.test_main import face
+from tests.cli.test_launch import face
 
 
 def test_the_text_is_hydras(tmp_path):

@@ -11,9 +11,9 @@ import time
 import psutil
 import pytest
 
-from recsys_lora import cli
 from recsys_lora.cli import local
-from recsys_lora.cli.jobs import read_status
+from recsys_lora.cli.jobs import failures
+from recsys_lora.cli.status import read_status
 from recsys_lora.cli.sweep_job import SweepJob
 from recsys_lora.errors import UserError
 from tests.jobs import NO_METHOD, own_tables, write_tables
@@ -107,16 +107,14 @@ def test_no_process_outlives_the_command(place, tmp_path, number, status):
         command.wait()
 
 
-def test_a_process_that_dies_is_a_failed_job_and_the_next_one_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "failures", found := list(cli.failures))
-    monkeypatch.setattr("recsys_lora.cli.sweep_job.failures", found)
+def test_a_process_that_dies_is_a_failed_job_and_the_next_one_runs(tmp_path):
     jobs = [SweepJob(number, (f"seed={number}",), tmp_path / str(number), b"no pickle") for number in range(2)]
     reasons = local.run_side_by_side(jobs, {"jobs": 1, "gpus_per_job": 0})
     for job, reason in zip(jobs, reasons, strict=True):
         assert reason.startswith("its process ended with exit status 1 (_pickle.UnpicklingError: ")
         assert str(job.folder / "output.log") in reason
         assert read_status(job.folder).error == reason
-    assert found[-2:] == reasons
+    assert failures(tmp_path) == reasons
 
 
 @pytest.mark.parametrize(

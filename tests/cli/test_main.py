@@ -1,54 +1,72 @@
-"""A mistyped command line gets one line with the nearest valid names, and torch is never loaded for it."""
+"""`recsys-lora VERB` is `python -m recsys_lora.VERB`."""
 
 import subprocess
 import sys
 
 import pytest
+import yaml
 
-from recsys_lora.config.paths import options
-
-PROGRAM = """
-import sys
-from recsys_lora.run import main
-try:
-    main()
-except SystemExit as leaving:
-    print("status", leaving.code, "torch" in sys.modules, "lightning" in sys.modules)
-"""
+from recsys_lora.cli import main as command
+from recsys_lora.cli.main import VERBS, known
+from recsys_lora.errors import UserError
+from tests.jobs import NO_METHOD, own_tables, write_tables
 
 
-def face(tmp_path, *arguments: str) -> tuple[str, str]:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, cwd=tmp_path, check=True
+def typed(folder, *arguments: str) -> subprocess.CompletedProcess:
+    line = [sys.executable, "-m", "recsys_lora", *arguments]
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_help_names_the_verbs(tmp_path):
+    done = typed(tmp_path, "--help")
+    assert done.returncode == 0
+    assert all(f"  {verb} " in done.stdout for verb in VERBS)
+
+
+@pytest.mark.parametrize(("verb", "said"), [("run", "one run"), ("prepare", "checksums: false"), ("tune", "one run")])
+def test_a_verb_has_the_help_of_its_module(tmp_path, verb, said):
+    ours, theirs = typed(tmp_path, verb, "--help"), typed(tmp_path, verb, "--help", "seed=3")
+    module = subprocess.run(
+        [sys.executable, "-m", f"recsys_lora.{verb}", "--help"], capture_output=True, text=True, check=True
     )
-    return done.stdout, done.stderr
+    assert said in ours.stdout
+    assert ours.stdout == module.stdout
+    assert ("seed: 3" in theirs.stdout) == (verb != "prepare")
+
+
+def test_a_verb_that_hydra_does_not_compose_gets_its_arguments(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["recsys-lora", "compare", "nowhere"])
+    with pytest.raises(SystemExit) as left:
+        command.main()
+    assert left.value.code == 2
+    assert capsys.readouterr().err == "error: nowhere: no such folder: give run folders, or folders that hold runs\n"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expected"),
+    ("verb", "said"),
     [
-        (["model=coar"], "model=coar: no such option: did you mean cora?"),
-        (["data=ml1m"], "did you mean ml_1m"),
-        (["modle=cora"], "modle: no such option: did you mean model"),
-        (["model.rnk=8"], "model.rnk: no such option: did you mean model.rank"),
-        (["experimnt=demo"], "did you mean experiment"),
-        (["trainer.max_step=3"], "did you mean trainer.max_steps"),
-        (["model.rank=["], "model.rank=[: not an override Hydra can read"),
-        (["llm=hub"], "llm.name: has to be given with what was chosen: add llm.name=VALUE"),
-        (["llm=gguf"], "add llm.path=VALUE"),
-        (["-m", "model=coar"], "model=coar: no such option: did you mean cora?"),
-        (["-m", "model.rnk=8,16"], "model.rnk: no such option: did you mean model.rank"),
+        ("rnu", "rnu: no such verb: did you mean run"),
+        ("model=cora", "model=cora: a verb comes first: recsys-lora run model=cora"),
+        ("-m", "-m: a verb comes first: recsys-lora run -m"),
     ],
 )
-def test_a_mistake_is_one_line_with_the_nearest_names(tmp_path, arguments, expected):
-    out, err = face(tmp_path, *arguments)
-    assert expected in err
-    assert len(err.strip().splitlines()) == 1
-    assert out.strip().endswith("status 2 False False")
+def test_what_is_no_verb_is_answered_with_one_that_is(verb, said):
+    with pytest.raises(UserError, match=said):
+        known(verb)
 
 
-def test_help_lists_groups_without_torch(tmp_path):
-    out, _ = face(tmp_path, "--help")
-    assert f"model: {', '.join(options('model'))}" in out
-    assert "one run" in out
-    assert "torch" not in out.split("status")[-1]
+def test_a_run_of_another_run_s_config_writes_nothing_into_its_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+    tables = write_tables(tmp_path, *own_tables())
+    line = (*NO_METHOD, "model=zero_shot", *tables, "paths.runs=runs")
+    first = typed(tmp_path, "run", *line)
+    assert first.returncode == 0, first.stderr
+    [old] = tmp_path.glob("runs/*/*")
+    before = {path: path.stat().st_mtime_ns for path in old.rglob("*")}
+    config = ("--config-path", str(old), "--config-name", "config", "hydra.run.dir=new", "seed=2")
+    second = typed(tmp_path, "run", *config)
+    assert second.returncode == 0, second.stderr
+    assert {path: path.stat().st_mtime_ns for path in old.rglob("*")} == before
+    written = yaml.safe_load((tmp_path / "new" / "config.yaml").read_text())
+    assert written["paths"]["run"] == str(tmp_path / "new")
+    assert written["callbacks"]["checkpoint"]["folder"] == str(tmp_path / "new" / "checkpoints")

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from recsys_lora.cli import slurm
-from recsys_lora.cli.jobs import read_status
 from recsys_lora.cli.slurm import SlurmSettings
+from recsys_lora.cli.status import read_status
 from recsys_lora.config.paths import conf_dir
 from recsys_lora.errors import UserError
 from tests.jobs import NO_METHOD, own_tables, write_tables

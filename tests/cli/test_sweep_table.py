@@ -7,7 +7,7 @@ import tarfile
 import pytest
 from omegaconf import OmegaConf
 
-from recsys_lora.cli.jobs import STATUS, Status
+from recsys_lora.cli.status import STATUS, Status
 from recsys_lora.cli.sweep_table import CSV_FILE, TABLE_FILE, SweepTable, publish, read_jobs
 from recsys_lora.files import write_json
 from recsys_lora.report.task_table import cell

@@ -10,6 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from recsys_lora.config.edge import read_preparation
 from recsys_lora.data import prepare
 from recsys_lora.errors import UserError
 from recsys_lora.methods.llm_module import LLMRecommender
@@ -272,14 +273,14 @@ def killed(*_, **__):
 
 
 def test_an_interrupted_prepare_completes_when_run_again(tmp_path, tables, monkeypatch, capsys):
-    cfg = composed("data=table", *tables, f"out={tmp_path / 'out'}", config="prepare")
+    config = read_preparation(composed("data=table", *tables, f"out={tmp_path / 'out'}", config="prepare"))
     with monkeypatch.context() as patch:
         patch.setattr(prepare, "write_json", killed)
         with pytest.raises(Killed):
-            run_preparation(cfg)
+            run_preparation(config)
     assert artifacts(tmp_path) == set()
     assert not (tmp_path / "out").exists()
-    run_preparation(cfg)
+    run_preparation(config)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "interactions.parquet",
         "items.parquet",
@@ -295,7 +296,7 @@ def test_prepare_never_replaces_a_folder_of_somebody_else(tmp_path, tables):
     out.mkdir()
     (out / "thesis.tex").write_text("years")
     with pytest.raises(UserError, match=r"out: the folder is not empty and holds no prepared data"):
-        run_preparation(composed("data=table", *tables, f"out={out}", config="prepare"))
+        run_preparation(read_preparation(composed("data=table", *tables, f"out={out}", config="prepare")))
     assert (out / "thesis.tex").read_text() == "years"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from recsys_lora.cli.folders import FINISHED, RUNNING, read_status
+from recsys_lora.cli.status import FINISHED, RUNNING, read_status
 from tests.jobs import SMALL, own_tables, write_tables
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
