@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from recsys_lora.cf.encoder import Catalogue, CFData, CollaborativeEncoder, EncoderFactory
+from recsys_lora.cf.inference import device_of, evaluating
 from recsys_lora.cf.module import CFModule, RowTensors
 from recsys_lora.cf.settings import FitSettings, TrainerSettings
 from recsys_lora.console import Advance, progress
@@ -107,7 +108,7 @@ def fit_encoder(
             lightning_trainer.fit(module)
             if not keep.best:  # a limit ended the fit before its first validation
                 lightning_trainer.validate(module, verbose=False)
-    encoder.cpu().load_state_dict(keep.weights)
+    encoder.load_state_dict(keep.weights)  # on the CPU, where Lightning leaves what it has trained
     return CFResult(encoder.eval().requires_grad_(False), module.curve, keep.best)
 
 
@@ -176,18 +177,16 @@ def load_encoder(factory: EncoderFactory, catalogue: Catalogue, folder: Path) ->
 
 @torch.no_grad()
 def score_rows(
-    encoder: nn.Module, rows: Rows, history: History, device: torch.device | str = "cpu", batch_rows: int = 8192
+    encoder: nn.Module, rows: Rows, history: History, batch_rows: int = 8192
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the encoder's logits (n,) of `rows`, in their order, on `device`; the encoder's mode is left as it was."""
-    model = cast(CollaborativeEncoder, encoder)
-    was_training = encoder.training
-    encoder.eval().to(device)
+    """Return the encoder's logits (n,) of `rows`, in their order; it stays where it is, and its mode as it was."""
+    model, device = cast(CollaborativeEncoder, encoder), device_of(encoder)
     parts = []
-    for start in range(0, len(rows), batch_rows):
-        some = RowTensors(
-            rows.take(np.arange(start, min(start + batch_rows, len(rows)))), history, model.history_length
-        )
-        user, read, item, _ = some.to(device).pick(torch.arange(len(some), device=device))
-        parts.append(model.score(user, read, item).double().cpu().numpy())
-    encoder.train(was_training)
+    with evaluating(encoder):
+        for start in range(0, len(rows), batch_rows):
+            some = RowTensors(
+                rows.take(np.arange(start, min(start + batch_rows, len(rows)))), history, model.history_length
+            )
+            user, read, item, _ = some.to(device).pick(torch.arange(len(some), device=device))
+            parts.append(model.score(user, read, item).double().cpu().numpy())
     return np.concatenate(parts) if parts else np.zeros(0)

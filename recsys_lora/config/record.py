@@ -64,7 +64,7 @@ class EvaluationConfig(Record):
     zero_shot: Annotated[bool, result("report")]
     shuffled_rows: Annotated[NonNegativeInt, result("report")]
     draws: Annotated[PositiveInt, result("report")]
-    token_budget: Annotated[PositiveInt, cost("report")]
+    token_budget: Annotated[PositiveInt | Literal["auto"], cost("report")]
     prompt: Annotated[Node, result("frozen")]
 
 
@@ -132,6 +132,13 @@ class RunConfig(Record):
     test: Annotated[bool, CONTROL] = True
     stage: StageConfig = field(default_factory=lambda: StageConfig([]))
     resume: Annotated[str, PLACE] = "never"
+
+    @property
+    def scoring_tokens(self) -> int:
+        """Padded tokens that a scoring batch may hold, once `auto` has been replaced by what suits the device."""
+        tokens = self.evaluation.token_budget
+        assert isinstance(tokens, int)
+        return tokens
 
     def at(self, folder: str) -> Self:
         """Return the same run in another folder: whatever it writes below `paths.run` goes there."""

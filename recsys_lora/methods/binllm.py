@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from recsys_lora.cf.encoder import CollaborativeEncoder
+from recsys_lora.cf.inference import device_of
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.methods.codes import CodeFormat, bits_of, check_width, written_codes
 from recsys_lora.methods.llm_module import Shared
@@ -52,7 +53,7 @@ class BinLLM(LoRATuned):
             UserError: the encoder's vectors are no codes.
         """
         encoder = cast(nn.Module, self.encoder)
-        users, items = (written_codes(v, self.code) for v in encode_rows(encoder, data, rows, self.device))
+        users, items = (written_codes(v, self.code) for v in encode_rows(encoder, data, rows))
         for user, item in zip(users, items, strict=True):
             yield {USER_CODE: user, ITEM_CODE: item}
 
@@ -63,8 +64,7 @@ def check_codes(encoder: CollaborativeEncoder) -> None:
     Raises:
         UserError: names the encoder that has some.
     """
-    device = next(cast(nn.Module, encoder).parameters()).device
-    row = torch.ones(1, dtype=torch.long, device=device)
+    row = torch.ones(1, dtype=torch.long, device=device_of(cast(nn.Module, encoder)))
     with torch.no_grad():
         for vectors in encoder.encode(row, row.new_zeros(1, encoder.history_length), row):
             bits_of(vectors.cpu())

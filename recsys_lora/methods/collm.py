@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lora.cf.encoder import CollaborativeEncoder
+from recsys_lora.cf.inference import device_of
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.errors import UserError
@@ -134,8 +135,8 @@ def train_what_gives_vectors(encoder: nn.Module) -> None:
     """Set an encoder up for training through its vectors; what only scores, and gives no vector, is frozen."""
     encoder.eval().requires_grad_(True)
     model = cast(CollaborativeEncoder, encoder)
-    row = torch.ones(1, dtype=torch.long)
-    user, item = model.encode(row, torch.ones(1, model.history_length, dtype=torch.long), row)
+    row = torch.ones(1, dtype=torch.long, device=device_of(encoder))
+    user, item = model.encode(row, row.new_ones(1, model.history_length), row)
     parameters = list(encoder.parameters())
     reached = torch.autograd.grad(user.sum() + item.sum(), parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, reached, strict=True):

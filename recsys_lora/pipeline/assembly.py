@@ -13,7 +13,6 @@ from recsys_lora.config.edge import build
 from recsys_lora.config.record import RunConfig
 from recsys_lora.data.module import PromptData
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.llm.dtype import dtype_name, resolve_dtype
 from recsys_lora.llm.sharding import shard
@@ -28,8 +27,8 @@ from recsys_lora.tasks.module import TaskData
 RunData = PromptData | TaskData
 
 
-def load_backbone(config: RunConfig, data: PreparedData) -> Backbone:
-    """Return the frozen language model on the device of the trainer, or spread over the devices of the job.
+def load_backbone(config: RunConfig, data: PreparedData, place: torch.device) -> Backbone:
+    """Return the frozen language model on this process's device, or spread over the devices of the job.
 
     Raises:
         UserError: it cannot be loaded, or not be spread as the trainer asks.
@@ -37,39 +36,23 @@ def load_backbone(config: RunConfig, data: PreparedData) -> Backbone:
     texts = [title for title in data.titles if title]
     backbone: Backbone
     if not wants_shards(config.trainer):
-        backbone = build(config.llm, "llm").load(texts=texts, device=device(config))
+        backbone = build(config.llm, "llm").load(texts=texts, device=place)
         return backbone
-    if config.llm.get("quantise", "none") != "none":
-        raise UserError("trainer=fsdp cannot spread quantised weights: set llm.quantise=none, or choose trainer=ddp")
-    if config.llm.get("compiled", False):
-        raise UserError("trainer=fsdp spreads blocks that are not compiled: set llm.compiled=false")
-    world = distributed.get_world_size() if distributed.is_initialized() else 1
-    if world == 1:
-        raise UserError("trainer=fsdp: one device has nothing to spread the backbone over: choose trainer=gpu")
-    source, place = build(config.llm, "llm"), device(config)
+    source = build(config.llm, "llm")
     if isinstance(source, Loading):  # it is loaded into host memory, but computes on the device
         source.dtype = dtype_name(resolve_dtype(source.dtype, place))
-    return shard(source.load(texts=texts, device="cpu"), place, world)
-
-
-def device(config: RunConfig) -> torch.device:
-    """Return where scoring runs: the trainer's kind of device."""
-    accelerator = config.trainer["accelerator"]
-    if accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available():
-        return torch.device("cuda")
-    if accelerator in ("gpu", "cuda"):
-        raise UserError(f"trainer.accelerator={accelerator}: PyTorch finds no CUDA device: choose trainer=cpu")
-    return torch.device("cpu")
+    return shard(source.load(texts=texts, device="cpu"), place, distributed.get_world_size())
 
 
 def assemble(
     config: RunConfig, data: PreparedData, collaborative: Collaborative | None, backbone: Backbone
 ) -> tuple[LLMModule, RunData]:
-    """Return the untrained method and the rows of its run."""
+    """Return the untrained method, where its backbone is, and the rows of its run."""
     kind = get_object(config.model["_target_"])
     if kind.multi_task:
         assert collaborative is not None
-        return assemble_tasks(config, data, collaborative, backbone)
+        several, questions = assemble_tasks(config, data, collaborative, backbone)
+        return several.to(backbone.device), questions
     factory, node = build(config.model, "model"), config.data
     parts: dict[str, Any] = {"backbone": backbone, "identity": {"data": data.key}}
     if collaborative is not None:
@@ -82,12 +65,12 @@ def assemble(
         data,
         node.wording,
         seed=config.seed,
-        token_budget=config.evaluation.token_budget,
+        token_budget=config.scoring_tokens,
         train_rows=node.train_rows,
         valid_rows=node.valid_rows,
         sample_seed=node.sample_seed,
     )
-    return module, datamodule
+    return module.to(backbone.device), datamodule
 
 
 def _offers(config: RunConfig, data: PreparedData) -> dict[str, Callable[[], Any]]:

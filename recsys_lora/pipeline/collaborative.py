@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -37,13 +38,16 @@ class Collaborative:
         return score_rows(self.encoder, rows, data.history)
 
 
-def cf_stage(config: RunConfig, store: ArtifactStore, data: PreparedData, log_dir: Path | None) -> Collaborative:
+def cf_stage(
+    config: RunConfig, store: ArtifactStore, data: PreparedData, place: torch.device, log_dir: Path | None
+) -> Collaborative:
     """Return the encoder that `cf` describes, fitted on the train rows, from the cache where it is there.
 
     Args:
         config: the run's.
         store: the cache.
         data: all of it: the encoder is chosen on all validation rows, whatever the method's budget.
+        place: where the fitted encoder goes.
         log_dir: where the curve goes when it is fitted now.
     """
     cf, seed = config.cf, config.seed
@@ -56,7 +60,7 @@ def cf_stage(config: RunConfig, store: ArtifactStore, data: PreparedData, log_di
         save_encoder(folder, result.encoder, description)
 
     artifact = store.get("cf", f"{cf.name}-{data.manifest['name']}", cf_depends(config, data.key), make)
-    encoder = load_encoder(factory, Catalogue.from_prepared(data), artifact.folder)
+    encoder = load_encoder(factory, Catalogue.from_prepared(data), artifact.folder).to(place)
     return Collaborative(cf.name, artifact.key, encoder, read_description(artifact.folder)["best"])
 
 

@@ -92,7 +92,7 @@ def assemble_tasks(
         seed=config.seed,
         pad_id=backbone.pad_id,
         padding=module.padding,
-        token_budget=config.evaluation.token_budget,
+        token_budget=config.scoring_tokens,
         train_rows=node.train_rows,
         valid_rows=node.valid_rows,
         sample_seed=node.sample_seed,
