@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -30,6 +31,12 @@ def home() -> Path:
 def temporary_name(target: Path) -> Path:
     """Return a name beside `target` that no other process uses."""
     return target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{TEMPORARY}")
+
+
+def sweep_temporary(target: Path) -> None:
+    """Remove what killed processes left behind while they wrote `target`; its lock must be held."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 @contextlib.contextmanager

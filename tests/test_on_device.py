@@ -1,6 +1,8 @@
 """`python -m tests.on_device`, the command for a GPU, does on a CPU what it can and says what it leaves out."""
 
 import os
+import re
+import shlex
 import time
 
 import pytest
@@ -8,7 +10,8 @@ import torch
 
 from recsys_lora.config.paths import options
 from recsys_lora.errors import UserError
-from tests.on_device.__main__ import FAILED, OK, SKIPPED, late, main, one
+from tests.documents import documents
+from tests.on_device.__main__ import FAILED, OK, SKIPPED, late, main, one, parser
 from tests.on_device.checks import KILLED, TOLERANCES, every_check
 from tests.on_device.kill import Resumed
 from tests.on_device.place import CheckError, Place, near, placed, refused
@@ -21,6 +24,15 @@ LEFT_OUT_ON_A_CPU = {
     "llm.compiled": "there is no C++ compiler here",
     "pytest -m gpu": "there is no GPU",
 }
+
+
+def test_commands_in_the_documentation_are_understood():
+    text = "\n".join(path.read_text() for path in documents())
+    lines = re.findall(r"^python -m tests\.on_device (.*)$", text, re.MULTILINE)
+    lines += re.findall(r"^make test-gpu ARGS='(.*)'", text, re.MULTILINE)
+    assert len(lines) >= 2
+    for line in lines:
+        parser().parse_args(shlex.split(line, comments=True))
 
 
 def results(lines):

@@ -17,8 +17,7 @@ from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.cf.inference import device_of
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.methods.codes import CodeFormat, bits_of, check_width, written_codes
-from recsys_lora.methods.llm_module import Shared
-from recsys_lora.methods.lora import LoRA, LoRATuned
+from recsys_lora.methods.lora import LoRATuned, Tuned
 from recsys_lora.methods.vectors import encode_rows
 
 USER_CODE, ITEM_CODE = "user_code", "item_code"
@@ -28,9 +27,8 @@ class BinLLM(LoRATuned):
     """A backbone tuned by LoRA on prompts that hold the user's and the item's code as text.
 
     Args:
-        lora: the low-rank updates.
         code: how a code is written: `bits` or `dot_decimal`.
-        shared: what every recommender is made with; its encoder gives codes, entries -1 or 1.
+        tuned: what every recommender with LoRA is made with; its encoder gives codes, entries -1 or 1.
 
     Raises:
         UserError: the encoder gives no codes, or their width is none that `code` can write.
@@ -38,8 +36,8 @@ class BinLLM(LoRATuned):
 
     needs_encoder: ClassVar[bool] = True
 
-    def __init__(self, *, lora: LoRA, code: CodeFormat = "bits", **shared: Unpack[Shared]) -> None:
-        super().__init__(lora=lora, **shared)
+    def __init__(self, *, code: CodeFormat = "bits", **tuned: Unpack[Tuned]) -> None:
+        super().__init__(**tuned)
         self.code = code
         encoder = cast(CollaborativeEncoder, self.encoder)
         for width in (encoder.user_dim, encoder.item_dim):

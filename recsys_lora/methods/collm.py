@@ -24,8 +24,7 @@ from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.errors import UserError
 from recsys_lora.llm.soft_tokens import SIDES, soft_order, token_spread
 from recsys_lora.methods.base import Vectors
-from recsys_lora.methods.llm_module import Shared
-from recsys_lora.methods.lora import LoRA, SecondStage
+from recsys_lora.methods.lora import LoRA, SecondStage, Tuned
 from recsys_lora.methods.vectors import InputScale, VectorScale
 from recsys_lora.types import PositiveInt
 
@@ -45,9 +44,9 @@ class CoLLM(SecondStage):
         encoder_start: where that copy starts: at the `fitted` weights or at `fresh` ones.
         untrained_encoder: makes an encoder like the fitted one with fresh weights, on the CPU; needed where one is
             tuned.
-        lora: see `SecondStage`.
         tune_lora: see `SecondStage`.
-        shared: what every recommender is made with; it needs an encoder.
+        lora: see `LoRATuned`.
+        tuned: what every recommender with LoRA is made with; it needs an encoder.
 
     Raises:
         UserError: e_u and e_i differ in width, or the prompt has no soft tokens or unknown ones.
@@ -63,12 +62,12 @@ class CoLLM(SecondStage):
         output_scale: OutputScale,
         tune_encoder: bool,
         encoder_start: EncoderStart,
-        lora: LoRA,
         tune_lora: bool,
         untrained_encoder: Callable[[], nn.Module] | None = None,
-        **shared: Unpack[Shared],
+        lora: Callable[..., LoRA] = LoRA,
+        **tuned: Unpack[Tuned],
     ) -> None:
-        super().__init__(lora=lora, tune_lora=tune_lora, **shared)
+        super().__init__(tune_lora=tune_lora, lora=lora, **tuned)
         if self.encoder is None:
             raise ValueError("CoLLM needs a collaborative encoder")
         self.order = soft_order(self.prompt.soft_names, SIDES)

@@ -18,7 +18,7 @@ from recsys_lora.cli.sweep_job import SweepJob
 from recsys_lora.errors import UserError
 from tests.jobs import NO_METHOD, own_tables, write_tables
 
-COMMAND = (sys.executable, "-m", "recsys_lora.run", "-m", "hydra/launcher=local", *NO_METHOD, "model=mf")
+COMMAND = (sys.executable, "-m", "recsys_lora.run", "-m", "hydra/launcher=local", *NO_METHOD, "row=mf")
 
 
 @pytest.fixture(scope="module")
