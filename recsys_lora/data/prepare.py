@@ -11,7 +11,6 @@ from typing import Any
 
 import polars as pl
 
-from recsys_lora import __version__
 from recsys_lora.data.filters import Duplicates, drop_duplicates, k_core
 from recsys_lora.data.prepared import FORMAT_VERSION, INTERACTIONS, ITEMS, MANIFEST, PreparedData, summary
 from recsys_lora.data.schema import TEXT_COLUMNS, Arranged, RawTables, Reader, Split, check_tables
@@ -19,6 +18,7 @@ from recsys_lora.data.sources import checksums
 from recsys_lora.errors import UserError
 from recsys_lora.files import atomic_folder, content_key, write_json
 from recsys_lora.types import NonNegativeInt
+from recsys_lora.version import __version__
 
 logger = logging.getLogger(__name__)
 

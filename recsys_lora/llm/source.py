@@ -90,7 +90,7 @@ class Loading:
     def backbone(
         self, model: Any, tokenizer: Any, device: "torch.device | str", identity: dict[str, Any], label: str
     ) -> "Backbone":
-        """Wrap a loaded model.
+        """Wrap a loaded model and check that it can be scored.
 
         Raises:
             UserError: it cannot be scored, or not be compiled here.
@@ -98,6 +98,7 @@ class Loading:
         from recsys_lora.llm.attention import prefer_fast_backward
         from recsys_lora.llm.backbone import Backbone
         from recsys_lora.llm.compiling import compile_blocks
+        from recsys_lora.llm.probe import check_backbone
 
         placed = model
         if self.quantise == "none":
@@ -107,6 +108,7 @@ class Loading:
         if self.attention == "auto":
             prefer_fast_backward(placed)
         made = Backbone(placed, tokenizer, identity, label, self.chat_template, self.gradient_checkpointing)
+        check_backbone(made)
         if self.compiled:
             compile_blocks(placed, device)
         return made

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from recsys_lora.assets.fetch import fetch, locate
-from recsys_lora.assets.known import ML_1M, ML_100K
+from recsys_lora.assets.registry import ML_1M, ML_100K
 from recsys_lora.data.readers.text import decode, numbers, read_bytes, split_lines
 from recsys_lora.data.schema import RawTables
 from recsys_lora.errors import UserError
