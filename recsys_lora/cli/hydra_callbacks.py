@@ -1,7 +1,5 @@
 """What Hydra calls before it makes the folder of a run or of a sweep, and after the last job of a sweep."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +10,9 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from recsys_lora.cli.folders import RUN, SWEEP, choose_folder, fingerprint, hold, leave
 from recsys_lora.cli.jobs import failures, jobs_of
+from recsys_lora.cli.passing import FailedJobsError, passing_hydra
 from recsys_lora.cli.status import FAILED, FINISHED, RUNNING, Status, read_status, write_status
 from recsys_lora.processes.launched import is_rank_zero
-
-
-class HydraPassed(BaseException):
-    """Carries an exception past Hydra, which only warns of those that its callbacks raise.
-
-    Attributes:
-        error: the exception.
-    """
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-class FailedJobsError(Exception):
-    """Jobs of a sweep failed; the message is a line about them."""
-
-
-@contextlib.contextmanager
-def passing_hydra() -> Iterator[None]:
-    """Let exceptions of the block reach the caller of Hydra."""
-    try:
-        yield
-    except Exception as error:
-        raise HydraPassed(error) from error
 
 
 class RunFolder(Callback):

@@ -5,18 +5,20 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from recsys_lora.cli import help as help_page
-from recsys_lora.cli.jobs import Task, run_job_of_sweep, run_single
+from recsys_lora.cli.passing import FailedJobsError, HydraPassed
 from recsys_lora.config.hints import explain, refuse_missing
 from recsys_lora.config.paths import conf_dir
 from recsys_lora.errors import UserError
 from recsys_lora.processes.launched import is_rank_zero
 from recsys_lora.processes.signals import REQUEUE, Stopped, requeue, stopping
 
+Task = Callable[[DictConfig], None]
 log = logging.getLogger(__name__)
 
 FAILED_JOBS, MISTAKE, SIGNALLED = 1, 2, 128
@@ -34,8 +36,6 @@ def launch(task: Task, config_name: str = "config") -> None:
     number of a signal that ended it (130 interrupted, 143 terminated). Anything else is a defect of this package and
     shows its traceback.
     """
-    from recsys_lora.cli.hydra_callbacks import FailedJobsError, HydraPassed
-
     try:
         if help_page.asked(sys.argv[1:]):
             print(help_page.text(config_name, sys.argv[1:]))  # noqa: T201 - this is the command line
@@ -82,7 +82,7 @@ def task_of_job(task: Task) -> Task:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
-        from recsys_lora.cli.hydra_callbacks import HydraPassed
+        from recsys_lora.cli.jobs import run_job_of_sweep, run_single
 
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             run_job_of_sweep(explained, cfg)

@@ -8,8 +8,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from recsys_lora.cli.hydra_callbacks import passing_hydra
 from recsys_lora.cli.jobs import jobs_of
+from recsys_lora.cli.passing import passing_hydra
 from recsys_lora.cli.status import read_status
 
 CSV_FILE, TABLE_FILE = "sweep.csv", "sweep.md"

@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 
 from recsys_lora.cli import folders
 from recsys_lora.cli.folders import RUN, SWEEP
-from recsys_lora.cli.hydra_callbacks import FailedJobsError, HydraPassed, RunFolder
+from recsys_lora.cli.hydra_callbacks import RunFolder
+from recsys_lora.cli.passing import FailedJobsError, HydraPassed
 from recsys_lora.cli.status import FAILED, FINISHED, RUNNING, STATUS, Status, read_status, write_status
 from recsys_lora.config.paths import conf_dir
 from recsys_lora.errors import UserError
