@@ -48,7 +48,10 @@ class LowRankLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (B, T, in) to (B, T, out)."""
-        state = self.slot.current
+        here = self.slot.here
+        if not here.enabled:
+            return cast("Tensor", self.base(x))
+        state = here.state
         updates = []  # filled by a loop, which torch.compile reads; it does not read `:=` in a comprehension
         for source in self.sources:
             update = source.project(x, state)
