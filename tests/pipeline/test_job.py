@@ -256,7 +256,7 @@ def test_an_encoder_alone_needs_no_language_model(place, name, monkeypatch):
         raise AssertionError("the language model was loaded")
 
     monkeypatch.setattr(TinySource, "load", refused)
-    outcome, folder = place.run(f"model={name}", base=NO_METHOD)
+    outcome, folder = place.run("model=cf", f"cf={name}", base=NO_METHOD)
     assert outcome.method is None
     assert outcome.collaborative.name == name
     assert [line["name"] for line in outcome.metrics["lines"]] == ["item popularity", name]
