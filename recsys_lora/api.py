@@ -64,7 +64,7 @@ def run_config(config: "RunConfig") -> "Outcome":
         The prepared data, the fitted encoder, the trained method and what metrics.json holds.
 
     Raises:
-        UserError: the input is wrong in a way a person can mend.
+        UserError: the input is wrong; the line says what to do.
     """
     from recsys_lora.pipeline.job import execute
 

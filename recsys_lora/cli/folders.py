@@ -61,10 +61,10 @@ def described(cfg: DictConfig, kind: str = RUN) -> dict[str, Any]:
     """Return what makes two runs, or sweeps, the same: all values but the places they write to, and what is swept."""
     config = containers(cfg, resolve=False)
     hydra = config.pop("hydra", None)
-    kept = selected(config, lambda key: RunConfig.role_of(key).kind is not Kind.PLACE)
+    kept = selected(config, _matters)
     if kind == SWEEP:
         assert hydra is not None
-        varied = [line for line in hydra["overrides"]["task"] if not line.startswith(("resume=", "paths."))]
+        varied = [line for line in hydra["overrides"]["task"] if _matters(line.lstrip("+~").partition("=")[0])]
         kept["sweep"] = {"overrides": varied, "params": hydra["sweeper"].get("params")}
     return kept
 
@@ -104,6 +104,10 @@ def leave(folder: Path) -> None:
     """Give a folder's lock back."""
     if lock := _locks.pop(folder.absolute(), None):
         lock.release()
+
+
+def _matters(key: str) -> bool:
+    return RunConfig.role_of(key).kind is not Kind.PLACE
 
 
 def _unfinished(folder: Path, own: str) -> bool:

@@ -52,7 +52,7 @@ class RunFolder(Callback):
 
 
 def _choose(config: DictConfig, kind: str) -> Path:
-    """Choose a folder, and let Hydra make it; one that a person names on the command line is that."""
+    """Choose a folder, which Hydra then makes; one that is named on the command line is taken as it is."""
     HydraConfig.instance().set_config(config)  # the folder's name says what was chosen of some groups
     key = f"hydra.{kind}.dir"
     fresh = Path(str(OmegaConf.select(config, key)))

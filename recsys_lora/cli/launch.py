@@ -1,4 +1,4 @@
-"""A command that Hydra composes: runs its task and prints a person's mistake as one line."""
+"""A command that Hydra composes: runs its task, prints a user's mistake as one line, sets the exit status."""
 
 import functools
 import logging
@@ -32,7 +32,7 @@ def launch(task: Task, config_name: str = "config") -> None:
         task: a module's function; gets the composed config; a mistake it finds is a `UserError`.
         config_name: the yaml file at the top of conf/ that the command composes.
 
-    Exit status: 0 done; 1 jobs of a sweep failed; 2 a mistake of the person's, one line on standard error; 128 and the
+    Exit status: 0 done; 1 jobs of a sweep failed; 2 a mistake of the user's, one line on standard error; 128 and the
     number of a signal that ended it (130 interrupted, 143 terminated). Anything else is a defect of this package and
     shows its traceback.
     """

@@ -96,7 +96,7 @@ def run_payload(payload: bytes) -> None:
 
     setup_globals()
     job: _Payload = pickle.loads(payload)
-    sys.orig_argv[:] = job.command  # environment.json names the command that a person typed
+    sys.orig_argv[:] = job.command  # environment.json names the command as it was typed
     JobRuntime.instance().set("name", job.config.hydra.job.name)
     done = run_job(
         task_function=task_of_job(get_object(f"{job.module}.task")),

@@ -20,7 +20,7 @@ GROUPS = (
     "debug",
     "paths",
 )
-"""The groups a person chooses from, in the order in which they are listed to them."""
+"""The groups to choose from, in the order in which they are listed."""
 
 
 def conf_dir() -> Path:

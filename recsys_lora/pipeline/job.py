@@ -59,7 +59,7 @@ def execute(config: RunConfig, folder: Path) -> Outcome:
         folder: the run's: gets the config, the records and the results.
 
     Raises:
-        UserError: the input is wrong in a way a person can mend.
+        UserError: the input is wrong; the line says what to do.
     """
     quiet_libraries()
     check_devices(config)
@@ -83,7 +83,7 @@ def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outc
         processes: those of the job.
 
     Raises:
-        UserError: the input is wrong in a way a person can mend.
+        UserError: the input is wrong; the line says what to do.
     """
     if not processes.is_rank_zero:
         config = config.at(str(folder))

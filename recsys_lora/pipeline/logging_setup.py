@@ -1,4 +1,4 @@
-"""Libraries keep quiet about what a person did not ask for; their warnings go to the run's log."""
+"""Logging of the libraries: warnings only, into the run's log."""
 
 import contextlib
 import logging

@@ -97,7 +97,7 @@ def read_space(node: Mapping[str, Any]) -> Space:
     space: dict[str, Choices | Range] = {}
     for key, entry in _entries(node):
         if key in space:
-            raise UserError(f"{NODE}.{key}: stands there twice: keep one")
+            raise UserError(f"{NODE}.{key}: listed twice: keep one")
         space[key] = _read(entry, f"{NODE}.{key}")
     if not space:
         raise UserError(f"{NODE}: empty: name at least one config key, as model.rank: [4, 8]")
@@ -148,7 +148,7 @@ def _entries(node: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]
 def _read(entry: Any, place: str) -> Choices | Range:
     if isinstance(entry, Sequence) and not isinstance(entry, str) and entry:
         if len({_storable(value) for value in entry}) < len(entry):
-            raise UserError(f"{place}: a choice stands there twice: keep one")
+            raise UserError(f"{place}: a choice is listed twice: keep one")
         return Choices(tuple(entry))
     if not isinstance(entry, Mapping) or not {"low", "high"} <= set(entry):
         raise UserError(f"{place}={entry}: neither choices nor a range: write [4, 8] or {{low: 4, high: 8}}")

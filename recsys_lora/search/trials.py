@@ -148,7 +148,7 @@ def _check(config: RunConfig, settings: SearchSettings) -> None:
     """Refuse a search whose number would not be that of the weights which a run tests.
 
     Raises:
-        UserError: names the key to mend.
+        UserError: names the key to change.
     """
     if not config.train or config.ckpt_path:
         raise UserError("train=false and ckpt_path: a search trains each trial from its start: leave them out")
