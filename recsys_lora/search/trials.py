@@ -45,7 +45,8 @@ def search(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> optuna.
     base = cfg.copy()
     with open_dict(base):
         del base["search"]
-        base.test, base.group = False, base.group or settings.study
+        base.test, base.paths.run = False, str(folder)
+        base.group = base.group or settings.study
     _check(config, settings)
     check_space(base, space)
     study = open_study(folder, settings, dict(_shared(base, settings, space)))
