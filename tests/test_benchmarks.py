@@ -112,7 +112,7 @@ def test_metrics(capsys):
 
 
 def test_cora_step(capsys):
-    rows = run("cora_step", "--backbone", "tiny", "--batch", "2", "--tokens", "6", "--rank", "2", "--no-memory")
+    rows = run("cora_step", "--llm", "tiny", "--batch", "2", "--tokens", "6", "--rank", "2", "--no-memory")
     cases = ["products", "frozen", "frozen, attention=auto", "low-rank", "generator", "optimiser"]
     assert [row.case for row in rows] == cases
     assert "<= 1.06" in capsys.readouterr().out

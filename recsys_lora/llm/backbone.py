@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lora.errors import UserError
+from recsys_lora.llm.attention import padded_right
 from recsys_lora.llm.head import Head
 from recsys_lora.llm.probe import check_backbone
 
@@ -82,7 +83,7 @@ class Backbone(nn.Module):
         """Return the input embeddings (B, T, H) of token ids (B, T)."""
         return cast("Tensor", self.model.get_input_embeddings()(ids))
 
-    def hidden(self, embeds: Tensor, mask: Tensor) -> Tensor:
+    def hidden(self, embeds: Tensor, mask: Tensor, right: bool = False) -> Tensor:
         """Return the last hidden state, after the final norm and before the head.
 
         Positions count real tokens only, so a prompt gets the same from either padding side and beside any others.
@@ -90,11 +91,13 @@ class Backbone(nn.Module):
         Args:
             embeds: (B, T, H).
             mask: (B, T), true or 1 at real tokens, which stand together at the right or at the left.
+            right: all padding is known to stand on the right, where causal attention needs no mask.
 
         Returns:
             (B, T, H); at padding, anything.
         """
-        return cast("Tensor", self._body(embeds, mask, use_cache=False).last_hidden_state)
+        with padded_right(right):
+            return cast("Tensor", self._body(embeds, mask, use_cache=False).last_hidden_state)
 
     def continued(self, embeds: Tensor, mask: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
         """Return the states of what follows tokens that were read before, and the cache of both.

@@ -41,8 +41,8 @@ class Loading:
 
     Args:
         dtype: what the frozen weights are kept and computed in; `auto`: bfloat16 where the device is fast at it.
-        attention: the attention implementation of transformers; `auto` lets it choose, but for the backward pass of
-            short prompts in bfloat16 on a CPU (see `recsys_lora.llm.attention`).
+        attention: the attention implementation of transformers; `auto` lets it choose, and makes torch's own
+            suit prompts (see `recsys_lora.llm.attention`).
         chat_template: wrap prompts in the model's chat template.
         gradient_checkpointing: keep one state a block and compute the rest again in the backward pass.
         quantise: keep the blocks' linear maps in 8 or 4 bits; `dtype` is then that of all else.
@@ -93,7 +93,7 @@ class Loading:
         Raises:
             UserError: it cannot be scored, or not be compiled here.
         """
-        from recsys_lora.llm.attention import prefer_fast_backward
+        from recsys_lora.llm.attention import attend_to_prompts
         from recsys_lora.llm.backbone import Backbone
         from recsys_lora.llm.compiling import compile_blocks
 
@@ -103,7 +103,7 @@ class Loading:
         else:
             label = f"{label}, {self.quantise}"
         if self.attention == "auto":
-            prefer_fast_backward(placed)
+            attend_to_prompts(placed)
         made = Backbone(placed, tokenizer, identity, label, self.chat_template, self.gradient_checkpointing)
         if self.compiled:
             compile_blocks(placed, device)
