@@ -42,9 +42,7 @@ class AnswerLoss(nn.Module):
             row[: len(tokens)] = torch.tensor([place[token] for token in tokens], dtype=torch.long)
         self.register_buffer("allowed", allowed, persistent=False)
         self.register_buffer("place", where, persistent=False)
-        self.register_buffer(
-            "has_choices", torch.tensor([bool(tokens) for tokens in own]), persistent=False
-        )  # (tasks,)
+        self.register_buffer("has_choices", torch.tensor([bool(tokens) for tokens in own]), persistent=False)
 
     @property
     def backbone(self) -> Backbone:
