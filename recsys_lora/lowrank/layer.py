@@ -58,16 +58,14 @@ class LowRankLinear(nn.Module):
         if not updates:
             return cast("Tensor", self.base(x))
         y: Tensor = self.base(x.flatten(0, 1))  # (B·T, out), no view: an in-place sum on a view is slow in autograd
-        for scale, u, P in updates:
-            y = self._add(y, scale, u.to(y.dtype), P.to(y.dtype))
+        for scale, u, rows in updates:
+            y = self._add(y, scale, u.to(y.dtype), rows.to(y.dtype))
         return y.view(*x.shape[:-1], -1)
 
-    def _add(self, y: Tensor, scale: float, u: Tensor, P: Tensor) -> Tensor:
-        """Return y (B·T, out) + scale · u P^T for u (B, T, R) and P (out, R) or (B, out, R)."""
-        if P.dim() == 3:
-            return torch.baddbmm(y.view(*u.shape[:-1], -1), u, P.mT, alpha=scale).flatten(0, 1)
-        # Copying the small P^T makes autograd form its gradient as u^T dy, which is faster than (dy^T u)^T.
-        rows = P.T.contiguous()  # (R, out)
+    def _add(self, y: Tensor, scale: float, u: Tensor, rows: Tensor) -> Tensor:
+        """Return y (B·T, out) + scale · u P^T for u (B, T, R) and P^T, (R, out) or (B, R, out)."""
+        if rows.dim() == 3:
+            return torch.baddbmm(y.view(*u.shape[:-1], -1), u, rows, alpha=scale).flatten(0, 1)
         if self._in_place:
             return y.addmm_(u.flatten(0, 1), rows, alpha=scale)
         return torch.addmm(y, u.flatten(0, 1), rows, alpha=scale)

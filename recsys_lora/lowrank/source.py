@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lora.lowrank.state import BatchState
+from recsys_lora.lowrank.turned import turned
 
 DropoutPer = Literal["sample", "token"]
 
@@ -47,7 +48,7 @@ class Source(Protocol):
         ...
 
     def output(self, dtype: torch.dtype, state: BatchState | None) -> Tensor:
-        """Return P, (out, R) or (B, out, R), in a dtype."""
+        """Return P^T, (R, out) or (B, R, out), in a dtype."""
         ...
 
 
@@ -81,8 +82,9 @@ class Learned(nn.Module):
         return product
 
     def output(self, dtype: torch.dtype, state: BatchState | None) -> Tensor:
-        """Return P (out, R)."""
-        return learned(self.P, dtype, state)
+        """Return P^T (R, out)."""
+        factor = self.P.detach() if state is not None and state.frozen else self.P
+        return turned(factor, dtype)
 
 
 class Static(Learned):
@@ -177,8 +179,8 @@ class Routed(Learned):
         return self._of_samples(self.A, x.dtype, state)
 
     def output(self, dtype: torch.dtype, state: BatchState | None) -> Tensor:
-        """Return each sample's P (B, out, R)."""
-        return self._of_samples(self.P, dtype, state)
+        """Return each sample's P^T (B, R, out)."""
+        return self._of_samples(self.P, dtype, state).mT
 
     def _of_samples(self, factor: Tensor, dtype: torch.dtype, state: BatchState | None) -> Tensor:
         if state is None or state.task is None:

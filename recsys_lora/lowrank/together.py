@@ -14,7 +14,7 @@ from recsys_lora.lowrank.source import DropoutPer, Source
 from recsys_lora.lowrank.state import BatchState
 
 Update = tuple[float, Tensor, Tensor]
-"""A source's scale, u (B, T, R) and P, (out, R) or (B, out, R)."""
+"""A source's scale, u (B, T, R) and P^T, (R, out) or (B, R, out)."""
 READ_TOGETHER = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"), ("query", "key", "value"), ("w1", "w3"))
 """Names of linear maps of one module that read the same input."""
 
