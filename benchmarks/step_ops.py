@@ -8,8 +8,8 @@ How many there are depends on a model's blocks and not on its width, so they are
 an operation, and as a wait, says `_ops.py`.
 
 A training step is one of Lightning's: a batch to the device, forward, backward, clipping, AdamW, the callbacks and the
-logging of `conf/callbacks/default.yaml` (but for the line of progress, which reads the loss twice a second). It is as on
-a GPU: attention is torch's kernel, batches are not cut, and losses are looked at when loggers write. Steps at which
+logging of `conf/callbacks/default.yaml` (but for the line of progress, which reads the loss twice a second). As on
+a GPU, attention is torch's kernel, batches are not cut, and losses are looked at when loggers write. Steps at which
 these do are left out: they read what they write. Scoring is one batch of `score_rows`, or of CKF's choices.
 
 `--before` names a record of an earlier version, whose counts then stand beside: this same script makes it, with that
