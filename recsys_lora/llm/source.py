@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from recsys_lora.llm.backbone import Backbone
 
 Attention = Literal["auto", "sdpa", "eager", "flash_attention_2"]
+Compiled = bool | Literal["reduce-overhead"]
+"""Whether decoder blocks are compiled, and whether CUDA graphs are recorded, too."""
 
 
 class BackboneSource(Protocol):
@@ -46,7 +48,7 @@ class Loading:
         chat_template: wrap prompts in the model's chat template.
         gradient_checkpointing: keep one state a block and compute the rest again in the backward pass.
         quantise: keep the blocks' linear maps in 8 or 4 bits; `dtype` is then that of all else.
-        compiled: compile the decoder blocks (see `recsys_lora.llm.compiling`).
+        compiled: compile the decoder blocks, and record CUDA graphs (see `recsys_lora.llm.compiling`).
 
     Raises:
         UserError: compiled blocks are to be checkpointed, too.
@@ -59,7 +61,7 @@ class Loading:
         chat_template: bool,
         gradient_checkpointing: bool,
         quantise: Quantise = "none",
-        compiled: bool = False,
+        compiled: Compiled = False,
     ) -> None:
         if compiled and gradient_checkpointing:
             raise UserError("compiled and gradient_checkpointing exclude each other: set one of them to false")
@@ -106,7 +108,8 @@ class Loading:
             attend_to_prompts(placed)
         made = Backbone(placed, tokenizer, identity, label, self.chat_template, self.gradient_checkpointing)
         if self.compiled:
-            compile_blocks(placed, device)
+            compile_blocks(placed, device, self.compiled)
+            made.graphs = self.compiled == "reduce-overhead"
         return made
 
 

@@ -48,7 +48,7 @@ class BatchState:
         """Return how many tokens, of `tokens`, come before the first that something made for its sample acts at."""
         acts = torch.full((tokens,), bool(self.generated) and self.acts_at is None)
         if self.generated and self.acts_at is not None:
-            acts |= self.acts_at.any(0).cpu()
+            acts |= self.acts_at[:, :tokens].any(0).cpu()
         if self.shift is not None:
             acts[self.shift.positions[self.shift.positions >= 0].cpu()] = True
         return int((~acts).long().cumprod(0).sum())

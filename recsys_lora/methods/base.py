@@ -127,6 +127,11 @@ class LLMModule(lightning.LightningModule):
 
     # Lightning's steps
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Tell a backbone that records graphs where a step begins; gradients that add up are all of one step."""
+        if batch_idx % self.trainer.accumulate_grad_batches == 0:
+            self.backbone.begin_step()
+
     @property
     def logs_now(self) -> bool:
         """Whether loggers get the values of the present step: what only they read is computed then."""
