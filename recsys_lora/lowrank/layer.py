@@ -54,7 +54,8 @@ class LowRankLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (B, T, in) to (B, T, out)."""
-        updates = self.readers.updates(self.number, x, self.slot.current)
+        here = self.slot.here
+        updates = self.readers.updates(self.number, x, here.state) if here.enabled else []
         if not updates:
             return cast("Tensor", self.base(x))
         y: Tensor = self.base(x.flatten(0, 1))  # (B·T, out), no view: an in-place sum on a view is slow in autograd

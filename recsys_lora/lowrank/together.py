@@ -4,6 +4,7 @@ Query, key and value read one x, and so do gate and up. A product dropout(x) A t
 those of different A's are one product, dropout(x) [A_1, A_2, ...]: x is read once, and a GPU gets one kernel.
 """
 
+import threading
 from collections.abc import Sequence
 
 import torch
@@ -26,6 +27,26 @@ def reads_with(name: str) -> str:
     return f"{parent}.{others[0]}"
 
 
+class Made(threading.local):
+    """What one thread's forward has made and not given out yet; a new thread, and a copy, begins as this says.
+
+    Attributes:
+        x: the input it was made for; None: nothing was.
+        version: how often that had been written to.
+        state: of the batch it was made for.
+        left: number of a layer -> its updates.
+    """
+
+    def __init__(self) -> None:  # once a thread; compiled code cannot tell an attribute that only the class has
+        self.x: Tensor | None = None
+        self.version = 0
+        self.state: BatchState | None = None
+        self.left: dict[int, list[Update]] | None = None
+
+    def __reduce__(self) -> tuple[type["Made"], tuple[()]]:
+        return Made, ()
+
+
 class Readers:
     """Layers that may read the same input; what the first of them makes for all, the others take.
 
@@ -35,10 +56,7 @@ class Readers:
 
     def __init__(self) -> None:
         self.sources: list[Sequence[Source]] = []
-        self._x: Tensor | None = None
-        self._version = 0
-        self._state: BatchState | None = None
-        self._left: dict[int, list[Update]] = {}
+        self.made = Made()
 
     def join(self, sources: Sequence[Source]) -> int:
         """Add a layer; returns its number."""
@@ -49,12 +67,14 @@ class Readers:
         """Return the updates of layer `number` for its input x (B, T, in)."""
         if len(self.sources) == 1:
             return project(self.sources, x, state)[0]
-        if self._x is not x or self._state is not state or self._version != version(x) or number not in self._left:
-            self._x, self._state, self._version = x, state, version(x)
-            self._left = dict(enumerate(project(self.sources, x, state)))
-        mine = self._left.pop(number)
-        if not self._left:
-            self._x = self._state = None
+        made = self.made
+        left = made.left if made.x is x and made.state is state and made.version == version(x) else None
+        if left is None or number not in left:
+            left = dict(enumerate(project(self.sources, x, state)))
+            made.x, made.state, made.version, made.left = x, state, version(x), left
+        mine = left.pop(number)
+        if not left:
+            made.x = made.state = made.left = None
         return mine
 
 

@@ -6,6 +6,7 @@ user likes an item, and CKF for several tasks at once.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, cast
 
 import lightning
@@ -18,6 +19,7 @@ from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.llm.soft_tokens import place_soft_tokens
+from recsys_lora.lowrank import Injection
 from recsys_lora.methods.checkpoint import IDENTITY, trained_state, verify
 from recsys_lora.methods.optimizer import OptimizerSettings, may_be_fused, planned_steps
 
@@ -85,6 +87,11 @@ class LLMModule(lightning.LightningModule):
 
     def release(self) -> None:
         """Take whatever the method put into the backbone out of it again; the method cannot score any more."""
+
+    def disabled(self) -> AbstractContextManager[None]:
+        """Switch off whatever the method put into the backbone, for this thread: the backbone alone answers."""
+        lowrank: Injection | None = getattr(self, "lowrank", None)
+        return nullcontext() if lowrank is None else lowrank.disabled()
 
     def start_from(self, state: Mapping[str, Tensor]) -> None:
         """Take over what an earlier stage trained.
