@@ -52,12 +52,14 @@ def identifier(table: RawTable, column: str) -> Role:
     raw = found.sql
     if _is(found, BROKEN):
         value = f"CASE WHEN {raw} = floor({raw}) THEN CAST(TRY_CAST({raw} AS HUGEINT) AS VARCHAR) END"
-        given = f"({raw} IS NOT NULL AND NOT isnan(CAST({raw} AS DOUBLE)))"
-        return Role(value, given, "a whole number: ids are whole numbers or text", f"CAST({raw} AS VARCHAR)")
+        return Role(
+            value, f"{raw} IS NOT NULL", "a whole number: ids are whole numbers or text", f"CAST({raw} AS VARCHAR)"
+        )
     if not _is(found, (*WHOLE, *PLAIN_TEXT, "BLOB")):
         refuse_type(table, column, "ids are text or whole numbers")
     written = _as_text(found)
-    return Role(f"nullif(trim({written}), '')", f"trim(coalesce({written}, '')) <> ''", "text", written)
+    given = f"{raw} IS NOT NULL" if found.kind == "BLOB" else f"trim(coalesce({written}, '')) <> ''"
+    return Role(f"nullif(trim({written}), '')", given, "text in UTF-8", f"CAST({raw} AS VARCHAR)")
 
 
 def rating(table: RawTable, column: str) -> Role:

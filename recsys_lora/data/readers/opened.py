@@ -3,8 +3,9 @@
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -62,6 +63,7 @@ class RawTable:
         pieces: the parts in order.
         headless: the columns have no names but their positions.
         open_ended: records may have further keys than `columns`, which has those of the first.
+        repeated: names that more than one column has.
         starts: rows before each piece, filled in as they are read.
     """
 
@@ -70,6 +72,7 @@ class RawTable:
     pieces: list[Piece]
     headless: bool = False
     open_ended: bool = False
+    repeated: frozenset[str] = frozenset()
     starts: list[int] = field(default_factory=list)
 
     def place(self, line: int) -> str:
@@ -138,9 +141,7 @@ def open_table(
                 f"{part.origin}: has the columns {', '.join(table.columns)} where {parts[0].origin.name} has "
                 f"{', '.join(first.columns)}: the parts of one table need the same"
             )
-    return RawTable(
-        path, first.columns, [piece for table in tables for piece in table.pieces], first.headless, first.open_ended
-    )
+    return replace(first, path=path, pieces=[piece for table in tables for piece in table.pieces], starts=[])
 
 
 def _open(
@@ -164,8 +165,13 @@ def _parquet(part: Part, engine: Engine) -> RawTable:
     except duckdb.Error as error:
         explain(error)
     kinds |= _durations(part, engine)
-    columns = {column: Column(name(column), kind) for column, kind in kinds.items()}
+    columns = {column: _typed(name(column), kind) for column, kind in kinds.items()}
     return RawTable(part.origin, columns, [Piece(part, relation, lambda row: f"{part.origin}, row {row + 1}", explain)])
+
+
+def _typed(sql: str, kind: str) -> Column:
+    """Return a Parquet column; one in which nothing was ever written is empty text."""
+    return Column(f"CAST({sql} AS VARCHAR)") if kind == '"NULL"' else Column(sql, kind)
 
 
 def _durations(part: Part, engine: Engine) -> dict[str, str]:
@@ -223,7 +229,8 @@ def _delimited(part: Part, engine: Engine, form: Dialect, knob: str) -> RawTable
         lambda row: _delimited_place(part, form, row),
         explain,
     )
-    return RawTable(part.origin, columns, [piece], headless=not form.header)
+    repeated = frozenset(column for column, count in Counter(form.columns).items() if count > 1)
+    return RawTable(part.origin, columns, [piece], headless=not form.header, repeated=repeated)
 
 
 def _delimited_place(part: Part, form: Dialect, row: int) -> str:
@@ -243,7 +250,6 @@ def _rewritten(part: Part, engine: Engine, form: Dialect, knob: str) -> Path:
     target = scratch_file(engine, part.origin)
     width = len(form.columns)
     begun = 0
-    limit = csv.field_size_limit(LONGEST_LINE)
     try:
         with part.lines() as stream, target.open("w", encoding="utf-8", newline="") as out:
             writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\n")
@@ -262,6 +268,4 @@ def _rewritten(part: Part, engine: Engine, form: Dialect, knob: str) -> Path:
             f"{part.origin}, after line {begun}: quotes are not closed or text follows one ({error}): "
             f"correct the line{advice}"
         ) from error
-    finally:
-        csv.field_size_limit(limit)
     return target

@@ -10,6 +10,7 @@ import gzip
 import io
 import lzma
 import shutil
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,8 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
-from recsys_lora.data.engine import Engine, first_line, text
+from recsys_lora.data.engine import Engine
 from recsys_lora.errors import UserError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 Packing = Literal["none", "gzip", "zip", "bz2", "xz", "zst"]
 MAGIC: dict[bytes, Packing] = {
@@ -37,7 +43,7 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 SAMPLE = 1 << 16
-DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile)
+DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile, zstd.ZstdError)
 
 
 @dataclass(frozen=True)
@@ -107,9 +113,6 @@ def open_part(path: Path, engine: Engine, encoding: str | None, knob: str) -> Pa
     """
     with readable(path):
         packing = _packing(path)
-        if packing == "zst":
-            plain = _zst_lines(path, engine)
-            return _text(Part(path, plain, False, False, _head(plain, "none")), engine, encoding, knob)
         sample = _head(path, packing)
         if not sample.strip(b" \r\n\t\x00"):
             raise UserError(f"{path}: the file is empty: download it again or name another")
@@ -179,7 +182,7 @@ def _opened(path: Path, packing: Packing) -> Iterator[IO[bytes]]:
         with gzip.open(path, "rb") as unpacked, io.BufferedReader(unpacked, 1 << 20) as stream:
             yield cast(IO[bytes], stream)
         return
-    openers: dict[str, Any] = {"none": open, "bz2": bz2.open, "xz": lzma.open}
+    openers: dict[str, Any] = {"none": open, "bz2": bz2.open, "xz": lzma.open, "zst": zstd.open}
     with cast(IO[bytes], openers[packing](path, "rb")) as stream:
         yield stream
 
@@ -214,26 +217,6 @@ def _copy(path: Path, packing: Packing, engine: Engine) -> Path:
     return target
 
 
-def _zst_lines(path: Path, engine: Engine) -> Path:
-    """Unpack zstd through DuckDB, for Python has no such module before 3.14: text alone."""
-    target = scratch_file(engine, path)
-    options = (
-        "compression = 'zstd', auto_detect = false, header = false, delim = '\x1f', quote = '', escape = '', "
-        "strict_mode = false, columns = {'line': 'VARCHAR'}"
-    )
-    query = f"SELECT line FROM read_csv({text(str(path))}, {options})"
-    try:
-        found = engine.connection.execute(query)
-        with target.open("w", encoding="utf-8", newline="\n") as out:
-            while rows := found.fetchmany(50_000):
-                out.writelines(f"{line or ''}\n" for (line,) in rows)
-    except Exception as error:
-        raise UserError(
-            f"{path}: this zstd file is not text in UTF-8 ({first_line(error)}): unpack it first (zstd -d FILE)"
-        ) from error
-    return target
-
-
 def _text(part: Part, engine: Engine, encoding: str | None, knob: str) -> Part:
     """Rewrite a text that is not in UTF-8, or whose lines end in CR alone."""
     marked = next((name for mark, name in BYTE_ORDER_MARKS.items() if part.sample.startswith(mark)), None)
@@ -247,7 +230,7 @@ def _text(part: Part, engine: Engine, encoding: str | None, knob: str) -> Part:
     if kind.name == "utf-8" and marked == "utf-8-sig":
         source = marked
     carriage = b"\r" in part.sample and b"\n" not in part.sample
-    if kind.name in ("utf-8", "ascii") and source != "utf-8-sig" and not carriage:
+    if kind.name == "utf-8" and source != "utf-8-sig" and not carriage:
         return part
     target = scratch_file(engine, part.origin)
     try:

@@ -225,6 +225,10 @@ class Tables:
                 raise UserError(f"{table.path}: has {len(places)} columns: data.{knob}.{ours}={given} is none of them")
             return places[given - 1]
         for candidate in (given, ours):
+            if candidate in table.repeated:
+                raise UserError(
+                    f"{table.path}, line 1: the header has {candidate!r} more than once: rename one of them"
+                )
             if candidate in table.columns:
                 return candidate
         if needed:

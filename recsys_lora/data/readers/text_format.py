@@ -15,6 +15,7 @@ Escape = Literal["double", "backslash"]
 SEPARATORS = (",", "\t", ";", "|", "::")
 WRITTEN = {"\\t": "\t", "tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 LONGEST = 4
+LONGEST_FIELD = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Dialect:
                 if line.rstrip("\r\n"):
                     yield number, line.rstrip("\r\n").split(self.separator)
             return
+        csv.field_size_limit(max(csv.field_size_limit(), LONGEST_FIELD))
         escaped = {"doublequote": False, "escapechar": "\\"} if self.escape == "\\" else {"strict": True}
         reader = csv.reader(lines, delimiter=self.separator, **escaped)
         start = 1
@@ -93,7 +95,7 @@ def dialect(part: Part, given: TextFormat, wanted: Sequence[str], knob: str, usu
     first = next((line for line in sample.splitlines() if line.strip()), "")
     separator = _separator(part.origin, first, given.separator, usual, wanted, knob)
     quoted = {"double": True, "none": False}.get(given.quote or "auto", len(separator) == 1 and separator != "\t")
-    if quoted and len(separator.encode()) > 1:
+    if quoted and len(separator) > 1:
         raise UserError(f"{knob}.quote=double: only with a separator of one character, not {separator!r}")
     escape = ("\\" if given.escape == "backslash" else '"') if quoted else ""
     headless = Dialect(separator, '"' if quoted else "", escape, False, [])
