@@ -1,7 +1,7 @@
 """DuckDB, as the readers and `prepare` use it: memory bounded, spilling to a scratch folder, with a progress display.
 
-Tables live in a database file in the scratch folder. Memory does not grow with the number of rows: what does not fit
-into `MEMORY` goes to disk, and both are gone when the engine is closed.
+Memory does not grow with the number of rows: what does not fit into `MEMORY` goes to the scratch folder, which is gone
+when the engine is closed.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ class Engine:
     """A database of one preparation.
 
     Args:
-        scratch: an existing folder for the database, spilled rows and unpacked files.
+        scratch: an existing folder for spilled rows and unpacked files.
         memory: what DuckDB may hold.
 
     Attributes:
@@ -41,7 +41,7 @@ class Engine:
 
     def __init__(self, scratch: Path, memory: str = MEMORY) -> None:
         self.scratch = scratch
-        self.connection = duckdb.connect(str(scratch / "tables.duckdb"))
+        self.connection = duckdb.connect(":memory:")
         self.connection.execute(f"SET memory_limit = {text(memory)}")
         self.connection.execute(f"SET temp_directory = {text(str(scratch / 'spilled'))}")
         self.connection.execute("SET TimeZone = 'UTC'")
@@ -59,7 +59,7 @@ class Engine:
         Raises:
             UserError: the disk is full.
         """
-        with disk_errors(self.scratch / "tables.duckdb"), ThreadPoolExecutor(1) as worker:
+        with disk_errors(self.scratch), ThreadPoolExecutor(1) as worker:
             work = worker.submit(self.connection.execute, statement, list(parameters))
             try:
                 self._watch(work, what)

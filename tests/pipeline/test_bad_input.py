@@ -281,6 +281,7 @@ def test_an_interrupted_prepare_completes_when_run_again(tmp_path, tables, monke
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "interactions.parquet",
         "items.parquet",
+        "users.parquet",
         "manifest.json",
     }
     printed = capsys.readouterr().out

@@ -92,11 +92,7 @@ class AmazonReviews:
             catalogue_of_interactions(engine)
             return RawTables(dropped=dropped)
         remarks = self._items(paths["meta"], engine)
-        dropped.append(_only_listed(engine, "the item has no record in the meta file"))
-        if self.untitled == "drop":
-            engine.run(f"DELETE FROM {ITEMS} WHERE trim(title) = ''")
-            dropped.append(_only_listed(engine, "the item has no title"))
-        return RawTables(dropped=dropped, remarks=remarks)
+        return RawTables(dropped=[*dropped, *self._only_listed(engine)], remarks=remarks)
 
     def _reviews(self, path: Path, engine: Engine) -> list[Dropped]:
         """Read the reviews; those of other years are left out."""
@@ -142,7 +138,9 @@ class AmazonReviews:
             "price": one_line.format(at["price"]),
         }
         raw.load(engine, table, ITEMS, {"item_id": raw.identifier(table, key)}, more)
-        engine.run(f"CREATE OR REPLACE TABLE wanted AS SELECT DISTINCT item_id FROM {INTERACTIONS}")
+        engine.run(
+            f"CREATE OR REPLACE TABLE wanted AS SELECT item_id, count(*) AS n FROM {INTERACTIONS} GROUP BY item_id"
+        )
         engine.run(f"CREATE OR REPLACE TABLE listed AS SELECT * FROM {ITEMS} SEMI JOIN wanted USING (item_id)")
         every = engine.count("listed")
         engine.run(
@@ -155,6 +153,17 @@ class AmazonReviews:
         remarks["records without a title"] = engine.value(f"SELECT count(*) FROM {ITEMS} WHERE trim(title) = ''")
         remarks["items with more than one record: the last one counts"] = every - engine.count(ITEMS)
         return [Remark(text, count) for text, count in remarks.items() if count]
+
+    def _only_listed(self, engine: Engine) -> list[Dropped]:
+        """Drop reviews of items that have no record or, where such are to be dropped, no title."""
+        unlisted = f"SELECT coalesce(sum(n), 0) FROM wanted ANTI JOIN {ITEMS} USING (item_id)"
+        dropped = [Dropped("the item has no record in the meta file", int(engine.value(unlisted)))]
+        if self.untitled == "drop":
+            engine.run(f"DELETE FROM {ITEMS} WHERE trim(title) = ''")
+            dropped.append(Dropped("the item has no title", int(engine.value(unlisted)) - dropped[0].rows))
+        if any(drop.rows for drop in dropped):
+            _keep(engine, f"SEMI JOIN {ITEMS} USING (item_id)", "")
+        return dropped
 
 
 def _with_keys(table: RawTable, keys: Mapping[str, str]) -> RawTable:
@@ -204,10 +213,6 @@ def _either(path: Path) -> Path | None:
     """Return the file, or the same with or without .gz; None if there is neither."""
     other = path.with_suffix("") if path.suffix == ".gz" else path.with_name(f"{path.name}.gz")
     return next((p for p in (path, other) if p.exists()), None)
-
-
-def _only_listed(engine: Engine, reason: str) -> Dropped:
-    return _keep(engine, f"SEMI JOIN {ITEMS} USING (item_id)", reason)
 
 
 def _keep(engine: Engine, condition: str, reason: str) -> Dropped:

@@ -20,7 +20,7 @@ NEEDED = ("user_id", "item_id", "rating", "timestamp")
 OPTIONAL = ("rating", "timestamp")
 WORDS = {"user_id": "user", "item_id": "item", "rating": "rating", "timestamp": "timestamp"}
 USUAL = {
-    "user_id": ("userid", "reviewerid", "user", "username", "customer_id", "visitorid"),
+    "user_id": ("userid", "user-id", "reviewerid", "user", "username", "customer_id", "visitorid"),
     "item_id": (
         "parent_asin",
         "itemid",
