@@ -98,6 +98,12 @@ class Engine:
         self.connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT {listed} FROM given")
         self.connection.unregister("given")
 
+    def delete(self, table: str, condition: str) -> int:
+        """Delete rows of a table where a condition holds; returns how many."""
+        self.run(f"DELETE FROM {table} WHERE {condition}")
+        changed = self.connection.fetchone()
+        return int(changed[0]) if changed else 0
+
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
         return self.connection.execute(query, list(parameters)).fetchall()

@@ -20,36 +20,26 @@ def drop_duplicates(engine: Engine, policy: Duplicates, interactions: str = "", 
         interactions: the reader's table, which has the texts.
         texts: columns of it that have to be equal, too.
     """
-    reasons = {"exact": "an exact copy of another row", "last": "a later row has the same user and item"}
     if policy == "keep":
         return Dropped("", 0)
     every = f"{ROWS} JOIN (SELECT line, {', '.join(texts)} FROM {interactions}) USING (line)" if texts else ROWS
     equal = ", ".join(["user", "item", "rating", "timestamp", *texts])
-    chosen = f"min(line) AS line FROM {every} GROUP BY {equal}"
+    reason, chosen = "an exact copy of another row", f"min(line) FROM {every} GROUP BY {equal}"
     if policy == "last":
-        chosen = f"max_by(line, (timestamp, line)) AS line FROM {ROWS} GROUP BY user, item"
-    return _keep(engine, f"SEMI JOIN (SELECT {chosen}) USING (line)", reasons[policy])
+        reason = "a later row has the same user and item"
+        chosen = f"max_by(line, (timestamp, line)) FROM {ROWS} GROUP BY user, item"
+    return Dropped(reason, engine.delete(ROWS, f"line NOT IN (SELECT {chosen})"))
 
 
 def k_core(engine: Engine, min_user_rows: int, min_item_rows: int) -> Dropped:
     """Drop users and items with too few rows, again and again until all left have enough."""
-    reason = f"outside the core of users with {min_user_rows} and items with {min_item_rows} rows at least"
-    dropped = 0
-    while min_user_rows > 1 or min_item_rows > 1:
-        users, items = (
-            f"SEMI JOIN (SELECT {column} FROM {ROWS} GROUP BY {column} HAVING count(*) >= {least}) USING ({column})"
-            for column, least in (("user", min_user_rows), ("item", min_item_rows))
-        )
-        now = _keep(engine, f"{users} {items}", reason).rows
+    few = " OR ".join(
+        f"{column} IN (SELECT {column} FROM {ROWS} GROUP BY {column} HAVING count(*) < {least})"
+        for column, least in (("user", min_user_rows), ("item", min_item_rows))
+    )
+    dropped, now = 0, 1
+    while now and max(min_user_rows, min_item_rows) > 1:
+        now = engine.delete(ROWS, few)
         dropped += now
-        if not now:
-            break
+    reason = f"outside the core of users with {min_user_rows} and items with {min_item_rows} rows at least"
     return Dropped(reason, dropped)
-
-
-def _keep(engine: Engine, condition: str, reason: str) -> Dropped:
-    before = engine.count(ROWS)
-    engine.run(f"CREATE OR REPLACE TABLE kept AS SELECT * FROM {ROWS} {condition}")
-    engine.run(f"DROP TABLE {ROWS}")
-    engine.run(f"ALTER TABLE kept RENAME TO {ROWS}")
-    return Dropped(reason, before - engine.count(ROWS))

@@ -85,7 +85,7 @@ def apply_scale(
     if off_scale == "error":
         raise UserError(f"{count:,} of {every:,} ratings lie {where}: {advice}")
     if off_scale == "drop":
-        engine.run(f"DELETE FROM rows WHERE {outside}")
+        engine.delete("rows", outside)
         return Dropped(f"the rating lies {where}", count), remarks
     return None, [Remark(f"ratings ({count / every:.1%}) lie {where}: {advice}", count), *remarks]
 

@@ -113,8 +113,8 @@ class AmazonReviews:
         dropped = [Dropped(f"without {', '.join(needed[:-1])} or {needed[-1]}", missing)]
         if self.years is not None:
             kept = ", ".join(map(str, self.years)) or "NULL"
-            condition = f"WHERE year(make_timestamp(timestamp * 1000000)) IN ({kept})"
-            dropped.append(_keep(engine, condition, "of another year"))
+            other = f"year(make_timestamp(timestamp * 1000000)) NOT IN ({kept})"
+            dropped.append(Dropped("of another year", engine.delete(INTERACTIONS, other)))
         if not engine.count(INTERACTIONS):
             found = "; ".join(f"{drop.rows:,} {drop.reason}" for drop in dropped if drop.rows) or "nothing in it"
             raise UserError(f"{path}: no review could be used ({found}): is this a file of reviews?")
@@ -159,10 +159,10 @@ class AmazonReviews:
         unlisted = f"SELECT coalesce(sum(n), 0) FROM wanted ANTI JOIN {ITEMS} USING (item_id)"
         dropped = [Dropped("the item has no record in the meta file", int(engine.value(unlisted)))]
         if self.untitled == "drop":
-            engine.run(f"DELETE FROM {ITEMS} WHERE trim(title) = ''")
+            engine.delete(ITEMS, "trim(title) = ''")
             dropped.append(Dropped("the item has no title", int(engine.value(unlisted)) - dropped[0].rows))
         if any(drop.rows for drop in dropped):
-            _keep(engine, f"SEMI JOIN {ITEMS} USING (item_id)", "")
+            engine.delete(INTERACTIONS, f"item_id NOT IN (SELECT item_id FROM {ITEMS})")
         return dropped
 
 
@@ -213,11 +213,3 @@ def _either(path: Path) -> Path | None:
     """Return the file, or the same with or without .gz; None if there is neither."""
     other = path.with_suffix("") if path.suffix == ".gz" else path.with_name(f"{path.name}.gz")
     return next((p for p in (path, other) if p.exists()), None)
-
-
-def _keep(engine: Engine, condition: str, reason: str) -> Dropped:
-    before = engine.count(INTERACTIONS)
-    engine.run(f"CREATE OR REPLACE TABLE kept AS SELECT * FROM {INTERACTIONS} {condition}")
-    engine.run(f"DROP TABLE {INTERACTIONS}")
-    engine.run(f"ALTER TABLE kept RENAME TO {INTERACTIONS}")
-    return Dropped(reason, before - engine.count(INTERACTIONS))

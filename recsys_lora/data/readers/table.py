@@ -262,10 +262,7 @@ def _refuse_column(table: RawTable, ours: str, given: str, knob: str) -> None:
 
 
 def _last_of_each(engine: Engine, table: str, key: str) -> Remark:
-    before = engine.count(table)
-    last = f"SELECT max(line) FROM {table} GROUP BY {name(key)}"
-    engine.run(f"DELETE FROM {table} WHERE line NOT IN ({last})")
+    replaced = engine.delete(table, f"line NOT IN (SELECT max(line) FROM {table} GROUP BY {name(key)})")
     return Remark(
-        f"rows of the {table} table that a later one of the same {key.removesuffix('_id')} replaces",
-        before - engine.count(table),
+        f"rows of the {table} table that a later one of the same {key.removesuffix('_id')} replaces", replaced
     )
