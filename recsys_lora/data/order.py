@@ -3,7 +3,7 @@
 from fractions import Fraction as Exact
 from typing import Literal
 
-from recsys_lora.data.schema import Rows
+from recsys_lora.data.schema import RowTables
 from recsys_lora.errors import UserError
 
 Ties = Literal["random", "file"]
@@ -37,7 +37,7 @@ def shares(rank: str, count: str, train: float, valid: float) -> str:
     )
 
 
-def refuse_untimed(rows: Rows, rule: str) -> None:
+def refuse_untimed(rows: RowTables, rule: str) -> None:
     """Refuse rows without times where a rule needs the calendar.
 
     Raises:

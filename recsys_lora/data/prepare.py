@@ -16,7 +16,7 @@ from recsys_lora.data.engine import Engine, engine
 from recsys_lora.data.filters import Duplicates, drop_duplicates, k_core
 from recsys_lora.data.negatives import Negatives, sample_negatives
 from recsys_lora.data.prepared import FORMAT_VERSION, INTERACTIONS, ITEMS, MANIFEST, USERS, PreparedData
-from recsys_lora.data.schema import TEXT_COLUMNS, Dropped, RawTables, Reader, Remark, Rows, Split, check_tables
+from recsys_lora.data.schema import TEXT_COLUMNS, Dropped, RawTables, Reader, Remark, RowTables, Split, check_tables
 from recsys_lora.data.sources import checksums
 from recsys_lora.data.summary import OffScale, apply_scale, date_remarks, describe_splits
 from recsys_lora.errors import UserError
@@ -106,7 +106,7 @@ def prepare(
         check_tables(opened, tables, name)
         read = opened.count(tables.interactions)
         dropped, remarks = _filter(opened, tables, options, read)
-        arranged = split.arrange(Rows(opened, catalogue=tables.items, timed=tables.timed))
+        arranged = split.arrange(RowTables(opened, catalogue=tables.items, timed=tables.timed))
         numbering.number_final(opened, arranged, tables, catalogue == "all")
         numbering.final_rows(opened, arranged, positive if tables.rated else None)
         drawn = None if tables.rated else negatives or Negatives()

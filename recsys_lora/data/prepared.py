@@ -1,7 +1,6 @@
 """A prepared data set: two Parquet tables and a manifest in a folder, numpy arrays once loaded."""
 
 import hashlib
-from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -11,46 +10,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys_lora.data.history import History, walk
+from recsys_lora.data.rows import Rows
 from recsys_lora.data.schema import TEXT_COLUMNS, SplitName
 from recsys_lora.errors import UserError
 from recsys_lora.files import read_json
+
+__all__ = ["FORMAT_VERSION", "INTERACTIONS", "ITEMS", "MANIFEST", "USERS", "PreparedData", "Rows", "checksum"]
 
 FORMAT_VERSION = 2
 INTERACTIONS, ITEMS, USERS = "interactions.parquet", "items.parquet", "users.parquet"
 MANIFEST = "manifest.json"
 PUBLISHED_SEED = 2023
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows of one split, one entry a row in every array.
-
-    Attributes:
-        row: (n,) index in interactions.parquet.
-        user: (n,) numbers from 1.
-        item: (n,) numbers from 1.
-        label: (n,) 1 for a positive, else 0.
-        rating: (n,) as the data set gives it.
-        timestamp: (n,) seconds UTC.
-        position: (n,) count of the user's earlier positives over all splits.
-        seen: (n,) user and item both occur in train.
-    """
-
-    row: NDArray[np.int64]
-    user: NDArray[np.int64]
-    item: NDArray[np.int64]
-    label: NDArray[np.float32]
-    rating: NDArray[np.float32]
-    timestamp: NDArray[np.int64]
-    position: NDArray[np.int64]
-    seen: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-    def take(self, index: NDArray[np.integer[Any]] | NDArray[np.bool_]) -> "Rows":
-        """Return the rows at `index`, in that order; a mask works, too."""
-        return replace(self, **{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
 
 class PreparedData:
@@ -85,7 +55,8 @@ class PreparedData:
         self._interactions, self._items = interactions.lazy(), items.lazy()
         pairs = self._interactions.select("user", "user_id").unique("user").sort("user")
         self._users = pairs if users is None else users.lazy()
-        self.num_users, self.num_items = _height(self._users), _height(self._items)
+        self.num_users, self.num_items = self._height(self._users), self._height(self._items)
+        self._height(self._interactions)
 
     @classmethod
     def load(cls, folder: Path) -> "PreparedData":
@@ -101,28 +72,40 @@ class PreparedData:
             raise UserError(
                 f"{folder}: made by another version (format {manifest.get('format')}): delete it, run again"
             )
+        tables = [pl.scan_parquet(folder / name) for name in (INTERACTIONS, ITEMS, USERS)]
+        return cls(folder, manifest, *tables)
+
+    def _collect(self, table: pl.LazyFrame) -> pl.DataFrame:
+        """Read a table.
+
+        Raises:
+            UserError: the file is not there or damaged.
+        """
         try:
-            tables = [pl.scan_parquet(folder / name) for name in (INTERACTIONS, ITEMS, USERS)]
-            for table in tables:
-                table.collect_schema()
-            return cls(folder, manifest, *tables)
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise UserError(f"{folder}: a table cannot be read ({error}): delete the folder and run again") from error
+            return table.collect()
+        except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"{self.folder}: a table cannot be read ({reason}): delete the folder and run again"
+            ) from error
+
+    def _height(self, table: pl.LazyFrame) -> int:
+        return int(self._collect(table.select(pl.len())).item())
 
     @cached_property
     def interactions(self) -> pl.DataFrame:
         """All kept rows, in the split's order, texts included."""
-        return self._interactions.collect()
+        return self._collect(self._interactions)
 
     @cached_property
     def items(self) -> pl.DataFrame:
         """One row an item number, from 1."""
-        return self._items.collect()
+        return self._collect(self._items)
 
     @cached_property
     def users(self) -> pl.DataFrame:
         """One row a user number, from 1."""
-        return self._users.collect()
+        return self._collect(self._users)
 
     @cached_property
     def titles(self) -> list[str | None]:
@@ -146,7 +129,7 @@ class PreparedData:
 
     def texts(self, column: str) -> list[str | None]:
         """Return a text of all rows; only this column is read."""
-        return self._interactions.select(column).collect()[column].to_list()
+        return self._collect(self._interactions.select(column))[column].to_list()
 
     @property
     def item_attributes(self) -> list[str]:
@@ -174,7 +157,8 @@ class PreparedData:
 
     @cached_property
     def _walked(self) -> tuple[History, Rows]:
-        table = self._interactions.select("user", "item", "label", "rating", "timestamp", "split").collect()
+        columns = ("user", "item", "label", "rating", "timestamp", "split")
+        table = self._collect(self._interactions.select(columns))
         user = table["user"].to_numpy().astype(np.int64)
         item = table["item"].to_numpy().astype(np.int64)
         label = table["label"].to_numpy().astype(np.float32)
@@ -238,10 +222,6 @@ def checksum(data: PreparedData, rows: Rows, history: int = 10) -> str:
         joined = ",".join(str(item) for item in items if item)
         digest.update("\t".join([*map(str, values), joined]).encode() + b"\n")
     return digest.hexdigest()
-
-
-def _height(table: pl.LazyFrame) -> int:
-    return int(table.select(pl.len()).collect().item())
 
 
 def _among(numbers: NDArray[np.int64], some: NDArray[np.int64], largest: int) -> NDArray[np.bool_]:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from recsys_lora.data.order import digits_first, named, refuse_untimed
-from recsys_lora.data.schema import SPLITS, Arranged, Dropped, Rows
+from recsys_lora.data.schema import SPLITS, Arranged, Dropped, RowTables
 from recsys_lora.types import NonNegativeInt
 
 
@@ -13,7 +13,7 @@ from recsys_lora.types import NonNegativeInt
 class MovieLensBenchmark:
     """The ML-1M split of CoLLM, BinLLM, CoRA and later work, by calendar months (UTC); April 2000 is month 0.
 
-    Rows outside the months are dropped before histories and ids are made. Ties of user and second are broken as in
+    RowTables outside the months are dropped before histories and ids are made. Ties of user and second are broken as in
     the published files, which come from a merge with the movies: by the movie's first appearance in the whole ratings
     file, then by line. Users are numbered by ascending raw id.
 
@@ -34,7 +34,7 @@ class MovieLensBenchmark:
         months: dict[str, Any] = {name: list(getattr(self, name)) for name in SPLITS}
         return {"split": "movielens_benchmark", **months, "published_valid": self.published_valid}
 
-    def arrange(self, rows: Rows) -> Arranged:
+    def arrange(self, rows: RowTables) -> Arranged:
         """Split by month."""
         refuse_untimed(rows, "movielens_benchmark")
         when = "make_timestamp(timestamp * 1000000)"
@@ -81,7 +81,7 @@ class AmazonBookBenchmark:
         """Return the rule's name and knobs."""
         return {"split": "amazon_book_benchmark", **asdict(self)}
 
-    def arrange(self, rows: Rows) -> Arranged:
+    def arrange(self, rows: RowTables) -> Arranged:
         """Filter, number, then split by month."""
         refuse_untimed(rows, "amazon_book_benchmark")
         engine, when = rows.engine, "make_timestamp(timestamp * 1000000)"

@@ -99,7 +99,7 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowTables:
     """What a split sees: tables of the engine, after all filters.
 
     Attributes:
@@ -149,7 +149,7 @@ class Split(Protocol):
         """Return the JSON-able knobs that the split depends on."""
         ...
 
-    def arrange(self, rows: Rows) -> Arranged:
+    def arrange(self, rows: RowTables) -> Arranged:
         """Split and order the rows."""
         ...
 

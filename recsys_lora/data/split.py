@@ -12,13 +12,13 @@ from typing import Any
 
 from recsys_lora.data.order import Ties, named, shares, tie_order
 from recsys_lora.data.published import AmazonBookBenchmark, MovieLensBenchmark
-from recsys_lora.data.schema import Arranged, Rows
+from recsys_lora.data.schema import Arranged, RowTables
 from recsys_lora.types import Fraction, NonNegativeInt
 
 __all__ = ["AmazonBookBenchmark", "GlobalTime", "LeaveLastOut", "MovieLensBenchmark", "UserTime"]
 
 
-def _ordered(rows: Rows, order: str) -> None:
+def _ordered(rows: RowTables, order: str) -> None:
     """Make the table `ordered` of the rows, with `place`: a user's rows follow each other, sorted by `order`."""
     rows.engine.run(
         "CREATE OR REPLACE TABLE ordered AS SELECT line, user, item, timestamp, row_number() OVER () - 1 AS place "
@@ -27,7 +27,7 @@ def _ordered(rows: Rows, order: str) -> None:
     )
 
 
-def _by_user(rows: Rows, part: str) -> Arranged:
+def _by_user(rows: RowTables, part: str) -> Arranged:
     """Name the part of each of the `ordered` rows from its `rank` among the `count` of its user."""
     rows.engine.run(
         f"CREATE OR REPLACE TABLE arranged AS SELECT line, place, {part} AS split FROM (SELECT line, place, "
@@ -58,7 +58,7 @@ class UserTime:
         """Return the rule's name and knobs."""
         return {"split": "user_time", **asdict(self)}
 
-    def arrange(self, rows: Rows) -> Arranged:
+    def arrange(self, rows: RowTables) -> Arranged:
         """Split each user's rows by their rank in time."""
         _ordered(rows, tie_order(self.ties, self.seed))
         return _by_user(rows, shares("rank", "count", self.train, self.valid))
@@ -85,7 +85,7 @@ class GlobalTime:
         """Return the rule's name and knobs."""
         return {"split": "global_time", **asdict(self)}
 
-    def arrange(self, rows: Rows) -> Arranged:
+    def arrange(self, rows: RowTables) -> Arranged:
         """Split the rows by their rank in time."""
         order = tie_order(self.ties, self.seed)
         _ordered(rows, order)
@@ -117,7 +117,7 @@ class LeaveLastOut:
         """Return the rule's name and knobs."""
         return {"split": "leave_last_out", **asdict(self)}
 
-    def arrange(self, rows: Rows) -> Arranged:
+    def arrange(self, rows: RowTables) -> Arranged:
         """Split each user's rows counted from the last."""
         _ordered(rows, tie_order(self.ties, self.seed))
         return _by_user(rows, named(f"count - rank > 2 OR count < {self.min_rows}", "count - rank = 2"))

@@ -11,7 +11,7 @@ import pytest
 from recsys_lora.data.engine import Engine
 from recsys_lora.data.engine import engine as open_engine
 from recsys_lora.data.numbering import final_rows, number_final, number_raw
-from recsys_lora.data.schema import RawTables, Rows
+from recsys_lora.data.schema import RawTables, RowTables
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def splitted(engine: Engine, rows: list[Row], split, titles=None, timed: bool = 
     """Number, split and number again, as `prepare` does."""
     tables = fill(engine, rows, titles)
     number_raw(engine, tables)
-    arranged = split.arrange(Rows(engine, timed=timed))
+    arranged = split.arrange(RowTables(engine, timed=timed))
     number_final(engine, arranged, tables, False)
     final_rows(engine, arranged, 4.0)
     found = engine.rows(
@@ -81,7 +81,7 @@ def tie(line: int, seed: int = 0) -> tuple[int, int]:
 
 
 def random_rows(seed: int, rows: int = 300, users: int = 12, items: int = 30, days: int = 40) -> list[Row]:
-    """Rows in random order with many ties of user and time."""
+    """RowTables in random order with many ties of user and time."""
     rng = np.random.default_rng(seed)
     columns = rng.integers(1, users + 1, rows), rng.integers(1, items + 1, rows), rng.integers(1, 6, rows)
     when = rng.integers(0, days, rows) * 86_400

@@ -11,7 +11,8 @@ from recsys_lora.data.engine import Engine, name
 from recsys_lora.data.readers import columns as raw
 from recsys_lora.data.readers.html import has_markup, visible_text
 from recsys_lora.data.readers.match import catalogue_of_interactions
-from recsys_lora.data.readers.opened import Column, RawTable, open_table
+from recsys_lora.data.readers.opened import open_table
+from recsys_lora.data.readers.raw_table import Column, RawTable
 from recsys_lora.data.readers.text_format import TextFormat
 from recsys_lora.data.schema import INTERACTIONS, ITEMS, Dropped, RawTables, Remark
 from recsys_lora.errors import UserError

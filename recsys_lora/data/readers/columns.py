@@ -11,7 +11,7 @@ from typing import Literal
 import duckdb
 
 from recsys_lora.data.engine import Engine, text
-from recsys_lora.data.readers.opened import Column, RawTable
+from recsys_lora.data.readers.raw_table import Column, RawTable
 from recsys_lora.errors import UserError
 
 Unit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds"]
