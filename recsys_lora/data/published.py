@@ -13,7 +13,7 @@ from recsys_lora.types import NonNegativeInt
 class MovieLensBenchmark:
     """The ML-1M split of CoLLM, BinLLM, CoRA and later work, by calendar months (UTC); April 2000 is month 0.
 
-    RowTables outside the months are dropped before histories and ids are made. Ties of user and second are broken as in
+    Rows outside the months are dropped before histories and ids are made. Ties of user and second are broken as in
     the published files, which come from a merge with the movies: by the movie's first appearance in the whole ratings
     file, then by line. Users are numbered by ascending raw id.
 
