@@ -7,7 +7,7 @@ ARGS ?=
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all lint format typecheck bench notebooks clean
+.PHONY: help setup demo test test-kernels test-slow test-all test-gpu lint format typecheck bench notebooks clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,11 +29,27 @@ demo: setup ## fetch MovieLens-100K and SmolLM2-135M, train CoRA, print what cam
 test: setup ## the tests, with tiny models
 	$(BIN)/python -m pytest -m 'not slow and not network and not gpu' $(ARGS)
 
+# What must hold on any processor, without what takes long and has no kernel of its own.
+CONTRACTS := tests/test_rounding.py tests/cf/test_contract.py tests/lowrank/test_layer.py tests/lowrank/test_acts_at.py \
+	tests/llm/test_attention.py tests/llm/test_backbone.py tests/llm/test_likelihood.py \
+	tests/methods/cora/test_module.py tests/methods/ckf/test_losses.py tests/methods/ckf/test_module.py \
+	-m 'not slow and not network and not gpu' -k 'not learns and not compiled and not shuffled'
+SSE := ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 ONEDNN_MAX_CPU_ISA=SSE41
+AVX2 := ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2
+
+test-kernels: setup ## the contract tests as older x86 processors compute them, on one thread and on four
+	$(SSE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(CONTRACTS)
+	$(SSE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/methods/test_contract.py -k 'batch_mates and cora-20'
+	$(AVX2) OMP_NUM_THREADS=4 $(BIN)/python -m pytest $(CONTRACTS)
+
 test-slow: setup ## what takes minutes and fetches nothing: several processes, runs that are killed, notebooks
 	$(BIN)/python -m pytest -m 'slow and not network and not gpu' $(ARGS)
 
 test-all: setup ## all tests, with the README's commands and real fetches into an empty cache
 	$(BIN)/python -m pytest $(ARGS)
+
+test-gpu: setup ## four minutes on a GPU: every row of the tables, every knob that depends on the device, one table
+	$(BIN)/python -m tests.on_device $(ARGS)
 
 lint: setup ## ruff: errors, style, docstrings, format
 	$(BIN)/ruff check .

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,6 +73,8 @@ def environment(options: argparse.Namespace, packages: Sequence[str], **shapes: 
     """
     import torch
 
+    from recsys_lora.report.environment import package_version
+
     on_cuda = options.device.startswith("cuda")
     return {
         "device": torch.cuda.get_device_name(options.device) if on_cuda else _processor(),
@@ -82,7 +83,7 @@ def environment(options: argparse.Namespace, packages: Sequence[str], **shapes: 
         **shapes,
         "rounds": options.rounds,
         "clock": options.clock,
-        **{name: version(name) for name in packages},
+        **{name: package_version(name) for name in packages},
         "python": platform.python_version(),
         "commit": _commit(),
         "date": f"{date.today():%Y-%m-%d}",

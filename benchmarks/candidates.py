@@ -68,11 +68,11 @@ def shared(name: str, backbone: Any, **knobs: Any) -> dict[str, Any]:
     return {"name": name, "prompt": template(), "score": "yes_minus_no", "backbone": backbone, **knobs}
 
 
-def lora() -> Any:
-    """Return LoRA of rank 8 on the attention's linear maps."""
+def lora() -> dict[str, Any]:
+    """Return the arguments of LoRA of rank 8 on the attention's linear maps."""
     from recsys_lora.methods.lora import LoRA
 
-    return LoRA(targets=TARGETS, dropout=0.0)
+    return dict(vars(LoRA(targets=TARGETS, dropout=0.0)))
 
 
 def zero_shot(backbone: Any, data: Any) -> tuple[Any, Any]:
@@ -86,7 +86,7 @@ def tallrec(backbone: Any, data: Any) -> tuple[Any, Any]:
     """Return TALLRec."""
     from recsys_lora.methods.tallrec import TALLRec
 
-    return TALLRec(**shared("tallrec", backbone, lora=lora())), None
+    return TALLRec(**shared("tallrec", backbone, **lora())), None
 
 
 def collm(backbone: Any, data: Any) -> tuple[Any, Any]:
@@ -94,7 +94,7 @@ def collm(backbone: Any, data: Any) -> tuple[Any, Any]:
     from recsys_lora.methods.collm import CoLLM
 
     knobs = {"factor": 10, "input_scale": "none", "output_scale": "tokens", "tune_encoder": False}
-    knobs |= {"encoder_start": "fitted", "tune_lora": False, "lora": lora()}
+    knobs |= {"encoder_start": "fitted", "tune_lora": False, **lora()}
     knobs |= {"encoder": _models.vectors(data.num_users, data.num_items, DIM)}
     return CoLLM(**shared("collm", backbone, prompt=template("<user>", "<item>", ("user", "item")), **knobs)), None
 
@@ -111,7 +111,7 @@ def binllm(backbone: Any, data: Any) -> tuple[Any, Any]:
     encoder.items = torch.where(encoder.items > 0, 1.0, -1.0)
     encoder.anchor = nn.Parameter(torch.zeros(1))
     prompt = template("{user_code}", "{item_code}")
-    return BinLLM(**shared("binllm", backbone, prompt=prompt, code="dot_decimal", lora=lora(), encoder=encoder)), None
+    return BinLLM(**shared("binllm", backbone, prompt=prompt, code="dot_decimal", **lora(), encoder=encoder)), None
 
 
 def cora_suffix(backbone: Any, data: Any) -> tuple[Any, Any]:

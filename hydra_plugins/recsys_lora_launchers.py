@@ -48,8 +48,15 @@ class _ProcessLauncher(Launcher):
         assert self.hydra_context is not None
         assert self.task_function is not None
         assert self.config is not None
-        jobs = compose_jobs(self.hydra_context, self.task_function, self.config, job_overrides, initial_job_idx)
+        seconds = self.training_seconds(len(job_overrides))
+        jobs = compose_jobs(
+            self.hydra_context, self.task_function, self.config, job_overrides, initial_job_idx, seconds
+        )
         return [returned(job, reason) for job, reason in zip(jobs, self.run(jobs), strict=True)]
+
+    def training_seconds(self, jobs: int) -> float | None:
+        """Return how long each of so many jobs trains at most; None: as long as it takes."""
+        return None
 
     @abstractmethod
     def run(self, jobs: Sequence[Any]) -> list[str | None]:
@@ -58,6 +65,14 @@ class _ProcessLauncher(Launcher):
 
 class LocalLauncher(_ProcessLauncher):
     """Several jobs at once on this machine."""
+
+    def training_seconds(self, jobs: int) -> float | None:
+        """Share out the minutes of the sweep, where there are some."""
+        from recsys_lora.launching.deadline import Deadline
+        from recsys_lora.launching.local import local_settings
+
+        deadline = Deadline.of(vars(local_settings(self.settings)), jobs)
+        return None if deadline is None else deadline.training_seconds
 
     def run(self, jobs: Sequence[Any]) -> list[str | None]:
         """Run the jobs as processes of this machine."""

@@ -86,12 +86,12 @@ run = [*table, "cf=mf", f"budget={BUDGET}", "data.train_rows=200", "data.test_ro
 # %% [markdown]
 # ## 2. What was made of them
 #
-# `model=mf` runs no language model, so it is a quick check of the data: the tables are read, split and numbered, and a
+# `row=mf` runs no language model, so it is a quick check of the data: the tables are read, split and numbered, and a
 # collaborative model is fitted. (`python -m recsys_lora.prepare data=table ...` does the first half alone.)
 
 # %%
 with quiet():
-    outcome = recsys_lora.run_config(recsys_lora.compose("model=mf", *run, folder=work / "mf"))
+    outcome = recsys_lora.run_config(recsys_lora.compose("row=mf", *run, folder=work / "mf"))
 data: PreparedData = outcome.data
 print(f"{data.num_users} users, {data.num_items} items, {len(data.interactions)} rows")
 print("dropped:", data.manifest["dropped"])
@@ -109,7 +109,7 @@ counts.sort("rows")
 SPLITS = ["user_time", "leave_last_out", "global_time"]
 figure, axes = plt.subplots(1, len(SPLITS), figsize=(10, 3.2), sharey=True, layout="constrained")
 for axis, split in zip(axes, SPLITS, strict=True):
-    config = recsys_lora.compose("model=mf", *run, f"data/split={split}", "test=false", folder=work / split)
+    config = recsys_lora.compose("row=mf", *run, f"data/split={split}", "test=false", folder=work / split)
     with quiet():
         found = recsys_lora.run_config(config).data.interactions
     days = (found["timestamp"] - found["timestamp"].min()) / 86_400
@@ -144,10 +144,10 @@ broken = orders.with_columns(stars=pl.when(seventh).then(pl.lit("five")).otherwi
 with gzip.open(work / "broken.csv.gz", "wt") as file:
     file.write(broken.write_csv(separator=";"))
 
-print(said("model=mf", *run, "data.columns.rating=points"), "\n")
-print(said("model=mf", *run, f"data.interactions={work / 'broken.csv.gz'}"), "\n")
-print(said("model=mf", *run, "data/split=user_tiem"), "\n")
-print(said("model=mf", *run, "data.train_rows=many"))
+print(said("row=mf", *run, "data.columns.rating=points"), "\n")
+print(said("row=mf", *run, f"data.interactions={work / 'broken.csv.gz'}"), "\n")
+print(said("row=mf", *run, "data/split=user_tiem"), "\n")
+print(said("row=mf", *run, "data.train_rows=many"))
 
 # %% [markdown]
 # ## 5. A backbone of your own, in a folder

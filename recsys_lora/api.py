@@ -45,7 +45,7 @@ def compose(*overrides: str, folder: str | Path | None = None) -> "Config":
         _refuse_several(cfg)
         choices = cfg.hydra.runtime.choices
         with open_dict(cfg):
-            cfg.paths.run = str(folder or _new_folder(Path(cfg.paths.runs), f"{choices.model}-{choices.data}"))
+            cfg.paths.run = str(folder or _new_folder(Path(cfg.paths.runs), f"{cfg.model.name}-{cfg.data.name}"))
             cfg.group = cfg.group or choices.get("experiment")
             del cfg["hydra"]
         refuse_missing(cfg)

@@ -21,7 +21,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as Markdown")
     made.add_argument("--latex", type=Path, metavar="FILE", help="write the tables for LaTeX (booktabs)")
     made.add_argument("--json", type=Path, metavar="FILE", help="write the record, from which --page makes tables")
-    made.add_argument("--baseline", metavar="NAME", help="compare every other row with this one, with tests over users")
+    made.add_argument(
+        "--baseline",
+        metavar="NAME",
+        help="compare every other row with this one (its label, or a run folder of it), with tests over users",
+    )
     made.add_argument("--draws", type=whole_number, default=1000, metavar="N", help="bootstrap draws over users (1000)")
     made.add_argument(
         "--warm", choices=("seen", "count", "notebook"), default="seen", help="the definition of warm rows (seen)"

@@ -2,17 +2,21 @@
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
 import re
 import shutil
+import tarfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from recsys_lora.errors import UserError
+
+LOCK, TEMPORARY = ".lock", ".tmp"
 
 
 def home() -> Path:
@@ -26,7 +30,13 @@ def home() -> Path:
 
 def temporary_name(target: Path) -> Path:
     """Return a name beside `target` that no other process uses."""
-    return target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+    return target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{TEMPORARY}")
+
+
+def sweep_temporary(target: Path) -> None:
+    """Remove what killed processes left behind while they wrote `target`; its lock must be held."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 @contextlib.contextmanager
@@ -123,6 +133,29 @@ def write_bytes(target: Path, content: bytes | memoryview) -> None:
 def write_json(target: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_archive(target: Path, folder: Path, without: str) -> int:
+    """Write a folder's files into a compressed tar archive, atomically; hidden folders are part of it, locks are not.
+
+    Args:
+        target: a .tgz file; where it lies in the folder itself it is left out.
+        folder: the name of the one folder in the archive is its name.
+        without: files whose names end in it are left out.
+
+    Returns:
+        The archive's size in bytes.
+
+    Raises:
+        UserError: the disk is full or the archive's folder cannot be written.
+    """
+    with atomic_file(target) as temporary:
+        own = {target.absolute(), temporary.absolute()}
+        with tarfile.open(temporary, "w:gz") as archive:
+            for path in sorted(folder.absolute().rglob("*")):
+                if path.is_file() and path not in own and not path.name.endswith((without, LOCK, TEMPORARY)):
+                    archive.add(path, f"{folder.name}/{path.relative_to(folder.absolute())}", recursive=False)
+        return temporary.stat().st_size
 
 
 def read_json(path: Path) -> Any:

@@ -14,5 +14,7 @@ PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 """A share, both ends allowed."""
+OpenFraction = Annotated[float, Interval(gt=0, lt=1)]
+"""A share, neither end allowed."""
 Probability = Annotated[float, Interval(ge=0, lt=1)]
 """A dropout rate: one would drop everything."""

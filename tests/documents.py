@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 
 from recsys_lora.config.location import conf_dir
 
@@ -79,12 +82,19 @@ def of_yaml(path: Path) -> Iterator[Command]:
 def single(arguments: list[str]) -> list[str]:
     """Return a command's overrides, of each sweep its first value; flags are left out."""
     chosen = []
-    for override in OverridesParser.create().parse_overrides([a for a in arguments if not a.startswith("-")]):
+    for override in parsed([argument for argument in arguments if not argument.startswith("-")]):
         if override.is_sweep_override():
             chosen.append(f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}")
         else:
             chosen.append(override.input_line or "")
     return chosen
+
+
+def parsed(overrides: list[str]) -> list[Override]:
+    """Return overrides as Hydra reads them; a glob knows the choices."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+        return parser.parse_overrides(overrides)
 
 
 def _whole_lines(body: str, start: int) -> Iterator[tuple[int, str]]:

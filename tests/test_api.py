@@ -29,7 +29,7 @@ def test_the_config_is_what_the_command_line_shows(tmp_path):
 
 
 def test_runs_that_begin_one_after_the_other_have_folders_of_their_own():
-    first, second = (recsys_lora.compose("model=mf", "paths.runs=place")["paths"]["run"] for _ in range(2))
+    first, second = (recsys_lora.compose("row=mf", "paths.runs=place")["paths"]["run"] for _ in range(2))
     assert re.fullmatch(r"place/mf-ml_100k/\d{4}-\d\d-\d\d_[\d-]+", first)
     assert first != second
 
@@ -65,7 +65,7 @@ def test_an_unknown_attribute_is_an_attribute_error():
 def test_a_run_writes_into_its_folder_and_returns_what_it_made(tmp_path, monkeypatch):
     monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
     given = write_tables(tmp_path, *own_tables())
-    config = recsys_lora.compose(*NO_METHOD, "model=mf", *given, folder=tmp_path / "runs" / "one")
+    config = recsys_lora.compose(*NO_METHOD, "row=mf", *given, folder=tmp_path / "runs" / "one")
     outcome = recsys_lora.run_config(config)
     assert outcome.metrics == read_metrics(tmp_path / "runs" / "one" / "metrics.json")
     assert outcome.data.num_users == 20

@@ -2,6 +2,7 @@
 
 import errno
 import resource
+import tarfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +13,16 @@ import torch
 from safetensors.torch import save_file
 
 from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_file, atomic_folder, content_key, home, read_json, write_bytes, write_json
+from recsys_lora.files import (
+    atomic_file,
+    atomic_folder,
+    content_key,
+    home,
+    read_json,
+    write_archive,
+    write_bytes,
+    write_json,
+)
 
 LIMIT = 8192
 NOISE = np.random.default_rng(0).random(20_000)
@@ -121,3 +131,33 @@ def test_a_raw_file_that_cannot_be_read_is_named_itself(tmp_path):
     denied = PermissionError(errno.EACCES, "Permission denied", str(raw))
     with pytest.raises(UserError, match=r"ratings\.csv: cannot be opened"), atomic_folder(tmp_path / "made" / "out"):
         raise denied
+
+
+def test_an_archive_has_all_but_what_is_left_out_and_not_itself(tmp_path):
+    folder = tmp_path / "sweep"
+    for name in ("0/.hydra/config.yaml", "0/metrics.json", "0/checkpoints/best.ckpt", "0/.lock", ".sweep.md.1-ab.tmp"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    target = folder / "all.tgz"
+    for _ in range(2):  # over an older one
+        size = write_archive(target, folder, ".ckpt")
+        assert size == target.stat().st_size
+        with tarfile.open(target) as archive:
+            assert archive.getnames() == ["sweep/0/.hydra/config.yaml", "sweep/0/metrics.json"]
+            assert archive.extractfile("sweep/0/metrics.json").read() == b"0/metrics.json"
+
+
+def test_an_archive_that_cannot_be_written_leaves_the_older_one(tmp_path, monkeypatch):
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "a").write_text("a")
+    target = tmp_path / "all.tgz"
+    target.write_text("older")
+
+    def full(*arguments, **named):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(tarfile.TarFile, "add", full)
+    with pytest.raises(UserError, match=r"all\.tgz: the disk is full"):
+        write_archive(target, tmp_path / "sweep", ".ckpt")
+    assert target.read_text() == "older"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all.tgz", "sweep"]

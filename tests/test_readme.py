@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra import compose, initialize_config_dir
 
 from recsys_lora.config.location import conf_dir, options
 from recsys_lora.report.metrics_json import read_metrics
-from tests.documents import FENCE, ROOT, Command, documents, fenced, single
+from tests.documents import FENCE, ROOT, Command, documents, fenced, parsed, single
 from tests.jobs import own_tables, write_tables
 
 pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(900)]
@@ -69,16 +69,22 @@ def shortened(command: Command) -> list[str]:
 def short_sweep(arguments: list[str]) -> list[str]:
     """Return what cuts an experiment that is a sweep down to the first and last choice of each of its parameters."""
     experiment = next((a.partition("=")[2] for a in arguments if a.startswith("experiment=")), None)
-    config = yaml.safe_load((conf_dir() / "experiment" / f"{experiment}.yaml").read_text()) if experiment else {}
-    params = config.get("hydra", {}).get("sweeper", {}).get("params", {})
+    params = sweep_of(f"experiment={experiment}") if experiment else {}
     choices = {key: choices_of(f"{key}={value}") for key, value in params.items()}
     return [f"{key}={found[0]},{found[-1]}" for key, found in choices.items()]
 
 
+def sweep_of(*overrides: str) -> dict[str, str]:
+    """Return what a command varies by itself: the parameters of Hydra's sweeper, comma-separated."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+        params = compose("config", list(overrides), return_hydra_config=True).hydra.sweeper.params
+    return {str(key): str(value) for key, value in (params or {}).items()}
+
+
 def choices_of(override: str) -> list[str]:
     """Return what a sweep over one override tries; one value where it is no sweep."""
-    [parsed] = OverridesParser.create().parse_overrides([override])
-    return list(parsed.sweep_string_iterator()) if parsed.is_sweep_override() else [override]
+    [found] = parsed([override])
+    return list(found.sweep_string_iterator()) if found.is_sweep_override() else [override]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: f"{command.place} {command.text[21:60]}")

@@ -55,6 +55,6 @@ def test_it_works_from_any_folder(installed, tmp_path):
     config = yaml.safe_load(typed(installed, tmp_path, "-m", "recsys_lora.run", "--cfg", "job", "model.rank=3"))
     assert config["model"]["rank"] == 3
     named = write_tables(tmp_path, *own_tables(users=8))
-    line = ("-m", "recsys_lora.run", "model=mf", "data=table", "budget=smoke", "llm=tiny", *named)
+    line = ("-m", "recsys_lora.run", "row=mf", "data=table", "budget=smoke", "llm=tiny", *named)
     assert "item popularity" in typed(installed, tmp_path, *line)
     assert list((tmp_path / "runs").rglob("metrics.json"))

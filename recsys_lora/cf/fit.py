@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import CSVLogger
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from recsys_lora.cf.encoder import Catalogue, CFData, CollaborativeEncoder, EncoderFactory
+from recsys_lora.cf.encoder import Catalogue, CFData, CollaborativeEncoder, EncoderFactory, device_of
 from recsys_lora.cf.module import CFModule, RowTensors
 from recsys_lora.cf.settings import FitSettings, TrainerSettings
 from recsys_lora.console import Advance, progress
@@ -107,7 +107,7 @@ def fit_encoder(
             lightning_trainer.fit(module)
             if not keep.best:  # a limit ended the fit before its first validation
                 lightning_trainer.validate(module, verbose=False)
-    encoder.cpu().load_state_dict(keep.weights)
+    encoder.load_state_dict(keep.weights)  # on the CPU, where Lightning leaves what it has trained
     return CFResult(encoder.eval().requires_grad_(False), module.curve, keep.best)
 
 
@@ -176,12 +176,12 @@ def load_encoder(factory: EncoderFactory, catalogue: Catalogue, folder: Path) ->
 
 @torch.no_grad()
 def score_rows(
-    encoder: nn.Module, rows: Rows, history: History, device: torch.device | str = "cpu", batch_rows: int = 8192
+    encoder: nn.Module, rows: Rows, history: History, batch_rows: int = 8192
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the encoder's logits (n,) of `rows`, in their order, on `device`; the encoder's mode is left as it was."""
-    model = cast(CollaborativeEncoder, encoder)
+    """Return the encoder's logits (n,) of `rows`, in their order; it stays where it is, and its mode as it was."""
+    model, device = cast(CollaborativeEncoder, encoder), device_of(encoder)
     was_training = encoder.training
-    encoder.eval().to(device)
+    encoder.eval()
     parts = []
     for start in range(0, len(rows), batch_rows):
         some = RowTensors(

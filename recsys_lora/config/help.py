@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf, open_dict
 
-from recsys_lora.config.location import conf_dir
+from recsys_lora.config.location import conf_dir, options
 
 HELP = ({"--help"}, {"-h"})
 SEARCH_PATH = "hydra.searchpath"
@@ -48,7 +48,7 @@ def _listed(root: Path) -> str:
     lines = []
     for folder in sorted(path for path in root.rglob("*") if path.is_dir()):
         group = folder.relative_to(root).as_posix()
-        names = sorted(path.stem for path in folder.glob("*.yaml"))
+        names = options(group)
         if names and group.split("/")[0] != "hydra":
             lines.append((group, f"{group}: {', '.join(names)}\n"))
     return "".join(line for _, line in sorted(lines))

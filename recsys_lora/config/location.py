@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from recsys_lora.config.variants import choices
+
 GROUPS = (
     "model",
     "data",
     "cf",
     "llm",
-    "lora",
     "trainer",
     "budget",
     "logger",
@@ -30,5 +31,5 @@ def conf_dir() -> Path:
 
 
 def options(group: str) -> list[str]:
-    """Return the names of a group's yaml files, sorted."""
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    """Return what a group offers, sorted."""
+    return choices(conf_dir(), group)

@@ -21,7 +21,7 @@ PLAIN: dict[str, Any] = {
     "evaluation.zero_shot": bool,
     "evaluation.shuffled_rows": NonNegativeInt,
     "evaluation.draws": PositiveInt,
-    "evaluation.token_budget": PositiveInt,
+    "evaluation.token_budget": PositiveInt | Literal["auto"],
     "data.name": str,
     "data.root": str | None,
     "data.reviews": str | None,

@@ -45,7 +45,7 @@ class PromptBuilder:
         if not any(data.titles):
             raise UserError(
                 f"data={data.manifest.get('name', data.folder)} has no titles, which language models read: "
-                "choose model=mf, lightgcn, sasrec or din, or give the items a title"
+                "choose model=cf, or give the items a title"
             )
         self.data, self.template, self.encoder = data, template, encoder
         self.history_length, self.more_texts = history_length, more_texts

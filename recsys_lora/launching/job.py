@@ -19,6 +19,7 @@ from recsys_lora.config.jobs import FAILED, STATUS, Status, read_status
 from recsys_lora.errors import UserError
 from recsys_lora.files import write_json
 from recsys_lora.launching import failures
+from recsys_lora.launching.deadline import limit_training
 
 OUTPUT = "output.log"
 """What a job's process printed, in the job's folder."""
@@ -50,7 +51,12 @@ class _Payload:
 
 
 def compose_jobs(
-    context: HydraContext, task: TaskFunction, config: DictConfig, overrides: Sequence[Sequence[str]], first: int
+    context: HydraContext,
+    task: TaskFunction,
+    config: DictConfig,
+    overrides: Sequence[Sequence[str]],
+    first: int,
+    training_seconds: float | None = None,
 ) -> list[SweepJob]:
     """Return the jobs of a multirun.
 
@@ -60,6 +66,7 @@ def compose_jobs(
         config: the multirun's, with Hydra's own part.
         overrides: of each job.
         first: the number of the first.
+        training_seconds: how long each trains at most, unless it says so itself; None: as long as it takes.
 
     Raises:
         UserError: the task's module cannot be imported by another process.
@@ -76,6 +83,8 @@ def compose_jobs(
             composed.hydra.job.id = str(number)
             composed.hydra.job.num = number
             composed.hydra.sweep.dir = str(sweep)  # where it lies has been chosen, by this process
+            if training_seconds is not None:
+                limit_training(composed, training_seconds)
         subdir = _subdir(composed)
         payload = pickle.dumps(_Payload(module, composed, context, tuple(sys.orig_argv)))
         jobs.append(SweepJob(number, tuple(composed.hydra.overrides.task), sweep / subdir, payload))

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from recsys_lora.config.check import check
+from recsys_lora.config.jobs import FINISHED, read_status
 from recsys_lora.console import console, duration
 from recsys_lora.errors import UserError
+from recsys_lora.launching.deadline import Deadline
 from recsys_lora.launching.job import OUTPUT, SweepJob, ended
-from recsys_lora.types import NonNegativeInt, PositiveInt
+from recsys_lora.types import NonNegativeInt, OpenFraction, PositiveFloat, PositiveInt
 
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_END = 10
@@ -29,11 +31,17 @@ class LocalSettings:
         jobs: how many run at once.
         gpus_per_job: GPUs that a job has to itself; None shares out those there are.
         threads_per_job: threads a job computes with; None shares out the cores.
+        minutes: of the whole sweep; None: as long as it takes.
+        training_share: of a job's part of these minutes that it trains at most.
+        archive: a file for all run folders without checkpoints, which the sweep's table writes at its end; None: none.
     """
 
     jobs: PositiveInt = 2
     gpus_per_job: NonNegativeInt | None = None
     threads_per_job: PositiveInt | None = None
+    minutes: PositiveFloat | None = None
+    training_share: OpenFraction = 0.6
+    archive: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,13 +66,21 @@ def run_side_by_side(jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> l
         UserError: a setting is wrong, or there are fewer GPUs than asked for.
         Stopped: a signal ends the command; the jobs' processes have ended then.
     """
-    check({"_target_": f"{__name__}.LocalSettings", **settings}, "hydra.launcher")
-    chosen = LocalSettings(**settings)
+    chosen = local_settings(settings)
+    deadline = Deadline.of(vars(chosen), len(jobs))
     places = [_variables(chosen, place) for place in gpus_of_places(chosen)]
     shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set[str]()
     waiting, running, reasons = list(jobs), list[_Running](), dict[int, str | None]()
     try:
         while waiting or running:
+            if waiting and deadline and deadline.left() < deadline.training_seconds:
+                reasons |= {job.number: _not_started(job, chosen) for job in waiting}
+                waiting.clear()
+            if deadline and deadline.left() < SECONDS_TO_END:
+                _end(running)
+                over = f"hydra.launcher.minutes={chosen.minutes:g} are over"
+                reasons |= {one.job.number: _close(one, over) for one in running}
+                running.clear()
             taken = {one.place for one in running}
             for place in range(len(places)):
                 if waiting and place not in taken:
@@ -78,6 +94,16 @@ def run_side_by_side(jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> l
     finally:
         _end(running)
     return [reasons[job.number] for job in jobs]
+
+
+def local_settings(settings: Mapping[str, Any]) -> LocalSettings:
+    """Return the checked settings.
+
+    Raises:
+        UserError: one is unknown or wrong.
+    """
+    check({"_target_": f"{__name__}.LocalSettings", **settings}, "hydra.launcher")
+    return LocalSettings(**settings)
 
 
 def _start(job: SweepJob, place: int, variables: Mapping[str, str]) -> _Running:
@@ -99,11 +125,22 @@ def _start(job: SweepJob, place: int, variables: Mapping[str, str]) -> _Running:
     return _Running(job, process, place, time.monotonic())
 
 
-def _close(one: _Running) -> str | None:
-    """Book the end of a job's process and return why the job failed."""
+def _not_started(job: SweepJob, settings: LocalSettings) -> str | None:
+    """Book that there was no time for a job and return why it failed; one that has finished before has not."""
+    before = read_status(job.folder)
+    if before is not None and (before.status, before.overrides) == (FINISHED, list(job.overrides)):
+        return None
+    minutes = f"hydra.launcher.minutes={settings.minutes:g}"
+    reason = ended(job, f"not started: too little is left of {minutes}: give more, or fewer jobs")
+    console().print(f"job {job.number}: {reason}: {' '.join(job.overrides)}", markup=False, soft_wrap=True)
+    return reason
+
+
+def _close(one: _Running, over: str | None = None) -> str | None:
+    """Book the end of a job's process, which was ended where something was `over`, and return why the job failed."""
     _let_go(one.process)
     status, log = one.process.returncode, one.job.folder / OUTPUT
-    lost = f"its process ended with {_named(status)} ({_last_line(log)}): see {log}" if status else None
+    lost = f"its process ended with {_named(status)} ({over or _last_line(log)}): see {log}" if status else None
     reason = ended(one.job, lost)
     took = duration(time.monotonic() - one.since)
     said = f"failed after {took}: {reason}" if reason else f"finished, {took}"

@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from recsys_lora.console import progress
 from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_folder, content_key, disk_errors, home
+from recsys_lora.files import atomic_folder, content_key, disk_errors, home, sweep_temporary
 
 FORMAT = 1
 """Raised when the conversion changes, so that older folders are made anew."""
@@ -36,6 +36,7 @@ def converted(sha256: str, file: Callable[[], Path]) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
             if not target.exists():  # another process may have made it meanwhile
+                sweep_temporary(target)
                 _convert(file(), target)
     return target
 

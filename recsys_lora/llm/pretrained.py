@@ -12,6 +12,8 @@ from recsys_lora.llm.gguf import converted
 from recsys_lora.llm.quantised import Quantise
 from recsys_lora.llm.source import Attention, Loading, folder_sha256, from_pretrained
 
+SECONDS_TO_ANSWER = 10.0
+
 if TYPE_CHECKING:
     import torch
 
@@ -56,13 +58,53 @@ class HubSource(Loading):
         Raises:
             UserError: there is no such model or the hub cannot be reached.
         """
-        options = {"revision": self.revision, **self.options(device)}
+        options = self.options(device)
         knob = f"llm.name={self.name}"
         try:
-            model, tokenizer = from_pretrained(self.name, knob, local_files_only=True, **options)
+            model, tokenizer = from_pretrained(self._cached(knob), knob, local_files_only=True, **options)
         except UserError:  # not in the cache, or not whole
-            model, tokenizer = from_pretrained(self.name, knob, **options)
+            self._ask_hub(knob)
+            model, tokenizer = from_pretrained(self.name, knob, revision=self.revision, **options)
         return self.backbone(model, tokenizer, device, self.identity(), self.name)
+
+    def _cached(self, knob: str) -> str:
+        """Return the folder of the local cache that holds the model; it may lack files.
+
+        Raises:
+            UserError: there is none.
+        """
+        import huggingface_hub
+        from huggingface_hub import errors
+
+        try:
+            return huggingface_hub.snapshot_download(self.name, revision=self.revision, local_files_only=True)
+        except (errors.LocalEntryNotFoundError, errors.HFValidationError) as error:
+            raise UserError(f"{knob}: not in the local cache") from error
+
+    def _ask_hub(self, knob: str) -> None:
+        """Ask once whether the hub has the model: transformers would retry every file for half a minute.
+
+        Raises:
+            UserError: it has not, it is not shown to this account, or the hub cannot be reached.
+        """
+        import huggingface_hub
+        from huggingface_hub import errors
+
+        http_error: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]  # of its HTTP client, whichever
+        try:
+            huggingface_hub.HfApi().model_info(self.name, revision=self.revision, timeout=SECONDS_TO_ANSWER)
+        except errors.RevisionNotFoundError as error:
+            raise UserError(f"{knob}: has no revision {self.revision}: set llm.revision=main or another") from error
+        except errors.GatedRepoError as error:
+            raise UserError(f"{knob}: its terms have to be accepted on the hub, then `hf auth login`") from error
+        except errors.RepositoryNotFoundError as error:
+            raise UserError(f"{knob}: no such model on the hub (or a private one): check the name") from error
+        except (OSError, http_error, errors.HFValidationError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(
+                f"{knob}: not in the local cache, and the hub cannot be asked ({reason}): check the network, or give "
+                "llm=folder llm.path=FOLDER"
+            ) from error
 
 
 class FolderSource(Loading):

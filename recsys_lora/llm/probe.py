@@ -20,8 +20,11 @@ def check_backbone(backbone: "Backbone") -> None:
     """Compare chosen logits with the whole head's, and a prompt alone with the same prompt padded on either side.
 
     Raises:
-        UserError: they differ: the family does something to its logits, or to padding, that is not known here.
+        UserError: they differ: the family does something to its logits, or to padding, that is not known here; or the
+            model has no decoder blocks.
     """
+    if backbone.model.config.get_text_config().num_hidden_layers < 1:
+        raise UserError(f"{backbone.label}: its config names no decoder blocks (num_hidden_layers): use another model")
     bound = max(TOLERANCE.get(backbone.dtype, 1e-4), QUANTISED if "quantise" in backbone.identity else 0.0)
     vocabulary = backbone.model.get_output_embeddings().weight.shape[0]
     ids = torch.arange(6, device=backbone.device) * 37 % vocabulary  # (T,)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from safetensors import SafetensorError
+
 from recsys_lora.errors import UserError
 from recsys_lora.files import file_sha256
 from recsys_lora.llm.dtype import DtypeName, resolve_dtype
@@ -119,20 +121,26 @@ def from_pretrained(place: str, knob: str, **options: Any) -> tuple[Any, Any]:
         options: for `AutoModelForCausalLM.from_pretrained`; `revision` and `local_files_only` for the tokenizer too.
 
     Raises:
-        UserError: there is no such model, it is no causal language model, or it cannot be reached.
+        UserError: there is no such model, it is no causal language model, it lacks weights, it needs code of its own,
+            or it cannot be reached.
     """
     import transformers
 
     shared = {key: options[key] for key in ("revision", "local_files_only") if key in options}
+    models: Any = transformers.AutoModelForCausalLM  # its annotation knows nothing of `output_loading_info`
     quiet = without_bars(transformers)
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(place, **options)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **shared)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+        model, found = models.from_pretrained(place, trust_remote_code=False, output_loading_info=True, **options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False, **shared)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UserError(f"{knob}: the backbone cannot be loaded: {reason}") from error
     finally:
         quiet()
+    if missing := sorted(found["missing_keys"]):  # the library would draw them at random
+        raise UserError(
+            f"{knob}: the backbone lacks {len(missing)} of its tensors, {missing[0]} among them: get its files again"
+        )
     return model, tokenizer
 
 
@@ -145,11 +153,18 @@ def without_bars(transformers: Any) -> Callable[[], None]:
     return lambda: logging.enable_progress_bar()
 
 
-def folder_sha256(folder: Path, patterns: Sequence[str] = ("*.json", "*.safetensors", "*.bin", "*.model")) -> str:
+MODEL_FILES = (
+    *("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja", "*.tiktoken"),
+    "additional_chat_templates/*.jinja",
+)
+"""What transformers reads of a model folder: configs, weights, vocabularies, chat templates."""
+
+
+def folder_sha256(folder: Path) -> str:
     """Return one SHA-256 for a model folder's files, by name and content."""
     import hashlib
 
     digest = hashlib.sha256()
-    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
-        digest.update(f"{path.name} {file_sha256(path)}\n".encode())
+    for path in sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern)}):
+        digest.update(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n".encode())
     return digest.hexdigest()

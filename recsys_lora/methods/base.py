@@ -62,6 +62,11 @@ class LLMModule(lightning.LightningModule):
         self.identity = {"method": name, "backbone": _without_dtype(backbone.identity), **(identity or {})}
 
     @property
+    def device(self) -> torch.device:
+        """Where the backbone is; whoever owns the module's parts puts all of them there."""
+        return self.backbone.device
+
+    @property
     def personal(self) -> bool:
         """Whether more than the prompt's titles tells the method who the user is: it is then tested with them mixed."""
         return self.needs_encoder

@@ -13,11 +13,10 @@ from typing import ClassVar, Unpack, cast
 import torch
 from torch import nn
 
-from recsys_lora.cf.encoder import CollaborativeEncoder
+from recsys_lora.cf.encoder import CollaborativeEncoder, device_of
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.methods.codes import CodeFormat, bits_of, check_width, written_codes
-from recsys_lora.methods.llm_module import Shared
-from recsys_lora.methods.lora import LoRA, LoRATuned
+from recsys_lora.methods.lora import LoRATuned, Tuned
 from recsys_lora.methods.vectors import encode_rows
 
 USER_CODE, ITEM_CODE = "user_code", "item_code"
@@ -27,9 +26,8 @@ class BinLLM(LoRATuned):
     """A backbone tuned by LoRA on prompts that hold the user's and the item's code as text.
 
     Args:
-        lora: the low-rank updates.
         code: how a code is written: `bits` or `dot_decimal`.
-        shared: what every recommender is made with; its encoder gives codes, entries -1 or 1.
+        tuned: what every recommender with LoRA is made with; its encoder gives codes, entries -1 or 1.
 
     Raises:
         UserError: the encoder gives no codes, or their width is none that `code` can write.
@@ -37,8 +35,8 @@ class BinLLM(LoRATuned):
 
     needs_encoder: ClassVar[bool] = True
 
-    def __init__(self, *, lora: LoRA, code: CodeFormat = "bits", **shared: Unpack[Shared]) -> None:
-        super().__init__(lora=lora, **shared)
+    def __init__(self, *, code: CodeFormat = "bits", **tuned: Unpack[Tuned]) -> None:
+        super().__init__(**tuned)
         self.code = code
         encoder = cast(CollaborativeEncoder, self.encoder)
         for width in (encoder.user_dim, encoder.item_dim):
@@ -52,7 +50,7 @@ class BinLLM(LoRATuned):
             UserError: the encoder's vectors are no codes.
         """
         encoder = cast(nn.Module, self.encoder)
-        users, items = (written_codes(v, self.code) for v in encode_rows(encoder, data, rows, self.device))
+        users, items = (written_codes(v, self.code) for v in encode_rows(encoder, data, rows))
         for user, item in zip(users, items, strict=True):
             yield {USER_CODE: user, ITEM_CODE: item}
 
@@ -63,8 +61,7 @@ def check_codes(encoder: CollaborativeEncoder) -> None:
     Raises:
         UserError: names the encoder that has some.
     """
-    device = next(cast(nn.Module, encoder).parameters()).device
-    row = torch.ones(1, dtype=torch.long, device=device)
+    row = torch.ones(1, dtype=torch.long, device=device_of(cast(nn.Module, encoder)))
     with torch.no_grad():
         for vectors in encoder.encode(row, row.new_zeros(1, encoder.history_length), row):
             bits_of(vectors.cpu())

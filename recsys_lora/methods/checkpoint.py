@@ -5,7 +5,7 @@ encoder), Lightning's plain records, and an identity: which backbone, encoder, d
 refused.
 """
 
-import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,19 +64,40 @@ def verify(checkpoint: Mapping[str, Any], identity: Mapping[str, Any], module: n
             )
 
 
+def open_checkpoint(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint file holds, all of it on the CPU; nothing in it is run.
+
+    Raises:
+        UserError: there is no such file, it is damaged or no checkpoint, or it holds weights that are not numbers.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint: give ckpt_path the path of a .ckpt file")
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums of its archive
+            if damaged := archive.testzip():
+                raise UserError(f"{path}: damaged ({damaged}): give another ckpt_path")
+        checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # what a damaged pickle raises is anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: not a checkpoint of this program ({reason}): give another ckpt_path") from error
+    state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"{path}: not a checkpoint of this program (no tensors by name): give another ckpt_path")
+    for name, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise UserError(f"{path}: {name} holds values that are not finite: give another ckpt_path")
+    return dict(checkpoint)
+
+
 def read_checkpoint(path: Path, module: nn.Module, identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return a checkpoint that belongs to `module`, all of it on the CPU.
 
     Raises:
         UserError: there is no such file, it is no checkpoint, or it belongs to something else.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint: give ckpt_path the path of a .ckpt file")
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not a checkpoint of this program ({reason})") from error
+    checkpoint = open_checkpoint(path)
     try:
         verify(checkpoint, identity, module)
     except UserError as error:

@@ -1,6 +1,6 @@
 """The collaborative encoder alone: the baseline that every method using it has to beat."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,6 @@ class CollaborativeOnly:
     def __init__(self, *, name: str, encoder: nn.Module) -> None:
         self.name, self.encoder = name, encoder
 
-    def score_rows(self, data: PreparedData, rows: Rows, device: Any = "cpu") -> NDArray[np.float64]:
+    def score_rows(self, data: PreparedData, rows: Rows) -> NDArray[np.float64]:
         """Return the encoder's logits (n,) of `rows`, in their order."""
-        return score_rows(self.encoder, rows, data.history, device)
+        return score_rows(self.encoder, rows, data.history)

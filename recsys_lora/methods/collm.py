@@ -17,14 +17,13 @@ from typing import ClassVar, Literal, Unpack, cast
 import torch
 from torch import Tensor, nn
 
-from recsys_lora.cf.encoder import CollaborativeEncoder
+from recsys_lora.cf.encoder import CollaborativeEncoder, device_of
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.errors import UserError
 from recsys_lora.llm.soft_tokens import SIDES, soft_order, token_spread
 from recsys_lora.methods.base import Vectors
-from recsys_lora.methods.llm_module import Shared
-from recsys_lora.methods.lora import LoRA, SecondStage
+from recsys_lora.methods.lora import LoRA, SecondStage, Tuned
 from recsys_lora.methods.vectors import InputScale, VectorScale
 from recsys_lora.types import PositiveInt
 
@@ -44,9 +43,9 @@ class CoLLM(SecondStage):
         encoder_start: where that copy starts: at the `fitted` weights or at `fresh` ones.
         untrained_encoder: makes an encoder like the fitted one with fresh weights, on the CPU; needed where one is
             tuned.
-        lora: see `SecondStage`.
         tune_lora: see `SecondStage`.
-        shared: what every recommender is made with; it needs an encoder.
+        lora: see `LoRATuned`.
+        tuned: what every recommender with LoRA is made with; it needs an encoder.
 
     Raises:
         UserError: e_u and e_i differ in width, or the prompt has no soft tokens or unknown ones.
@@ -62,12 +61,12 @@ class CoLLM(SecondStage):
         output_scale: OutputScale,
         tune_encoder: bool,
         encoder_start: EncoderStart,
-        lora: LoRA,
         tune_lora: bool,
         untrained_encoder: Callable[[], nn.Module] | None = None,
-        **shared: Unpack[Shared],
+        lora: Callable[..., LoRA] = LoRA,
+        **tuned: Unpack[Tuned],
     ) -> None:
-        super().__init__(lora=lora, tune_lora=tune_lora, **shared)
+        super().__init__(tune_lora=tune_lora, lora=lora, **tuned)
         if self.encoder is None:
             raise ValueError("CoLLM needs a collaborative encoder")
         self.order = soft_order(self.prompt.soft_names, SIDES)
@@ -134,8 +133,8 @@ def train_what_gives_vectors(encoder: nn.Module) -> None:
     """Set an encoder up for training through its vectors; what only scores, and gives no vector, is frozen."""
     encoder.eval().requires_grad_(True)
     model = cast(CollaborativeEncoder, encoder)
-    row = torch.ones(1, dtype=torch.long)
-    user, item = model.encode(row, torch.ones(1, model.history_length, dtype=torch.long), row)
+    row = torch.ones(1, dtype=torch.long, device=device_of(encoder))
+    user, item = model.encode(row, row.new_ones(1, model.history_length), row)
     parameters = list(encoder.parameters())
     reached = torch.autograd.grad(user.sum() + item.sum(), parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, reached, strict=True):

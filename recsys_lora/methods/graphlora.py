@@ -18,6 +18,7 @@ block's update, too.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Unpack, cast
 
 import torch
@@ -30,8 +31,7 @@ from recsys_lora.lowrank import Injection, Shift, Shifted, Site, Static, inject
 from recsys_lora.lowrank.inject import find_sites
 from recsys_lora.methods.base import Vectors
 from recsys_lora.methods.collm import CoLLM, OutputScale
-from recsys_lora.methods.llm_module import Shared
-from recsys_lora.methods.lora import LoRA
+from recsys_lora.methods.lora import LoRA, Tuned
 from recsys_lora.methods.user_item_graph import GraphNetwork
 from recsys_lora.methods.vectors import InputScale
 from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -80,13 +80,12 @@ class GraphLoRA(CoLLM):
         layer: the block that takes them; see `ShiftedLoRA`.
         graph: makes the graph network: `GraphNetwork` with its own knobs bound.
         catalogue: users, items and the positive pairs of train.
-        lora: the low-rank updates.
         factor: as CoLLM's.
         input_scale: as CoLLM's; the graph's nodes are scaled, too.
         output_scale: as CoLLM's.
         tune_encoder: train a copy of the collaborative encoder along; the fitted one stays as it is.
         untrained_encoder: as CoLLM's.
-        shared: what every recommender is made with; it needs an encoder.
+        tuned: what every recommender with LoRA is made with; it needs an encoder.
 
     Raises:
         UserError: as CoLLM; or the encoder reads histories, or the backbone has no such block.
@@ -99,16 +98,15 @@ class GraphLoRA(CoLLM):
         layer: Layer,
         graph: Callable[..., GraphNetwork],
         catalogue: Catalogue,
-        lora: LoRA,
         factor: PositiveInt,
         input_scale: InputScale,
         output_scale: OutputScale,
         tune_encoder: bool,
         untrained_encoder: Callable[[], nn.Module] | None = None,
-        **shared: Unpack[Shared],
+        **tuned: Unpack[Tuned],
     ) -> None:
         super().__init__(
-            lora=ShiftedLoRA(**vars(lora), layer=layer) if beta else lora,
+            lora=partial(ShiftedLoRA, layer=layer) if beta else LoRA,
             tune_lora=True,
             factor=factor,
             input_scale=input_scale,
@@ -116,7 +114,7 @@ class GraphLoRA(CoLLM):
             tune_encoder=tune_encoder,
             encoder_start="fitted",
             untrained_encoder=untrained_encoder,
-            **shared,
+            **tuned,
         )
         vectors = cast(CollaborativeEncoder, self.encoder)
         if vectors.history_length:
@@ -125,7 +123,7 @@ class GraphLoRA(CoLLM):
                 "its graph: choose cf=mf or cf=lightgcn"
             )
         self.beta = beta
-        self.graph = graph(catalogue, vectors.user_dim, lora.rank) if beta else None
+        self.graph = graph(catalogue, vectors.user_dim, tuned["rank"]) if beta else None
         self._kept: tuple[list[tuple[int, int]], Tensor] | None = None
 
     def condition(self, batch: PromptBatch, vectors: Vectors | None) -> None:

@@ -1,6 +1,6 @@
 """LoRA on a frozen backbone, as TALLRec, CoLLM, BinLLM and their kind tune it: the settings, and what has it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Unpack
 
@@ -45,17 +45,43 @@ class LoRA:
         )
 
 
+class Tuned(Shared):
+    """What every recommender with LoRA is made with: see `Shared` and `LoRA`."""
+
+    rank: PositiveInt
+    alpha: PositiveFloat
+    targets: Sequence[str]
+    dropout: Probability
+    dropout_per: DropoutPer
+
+
 class LoRATuned(LLMRecommender):
     """A recommender whose backbone has LoRA, in `self.lowrank`.
 
     Args:
-        lora: the low-rank updates.
+        rank: see `LoRA`, as the next four.
+        alpha: scale of the updates, times R.
+        targets: the adapted linear maps.
+        dropout: share of the input features.
+        dropout_per: a sample or a token.
+        lora: what makes the updates of these.
         shared: what every recommender is made with.
     """
 
-    def __init__(self, *, lora: LoRA, **shared: Unpack[Shared]) -> None:
+    def __init__(
+        self,
+        *,
+        rank: PositiveInt,
+        alpha: PositiveFloat,
+        targets: Sequence[str],
+        dropout: Probability,
+        dropout_per: DropoutPer,
+        lora: Callable[..., LoRA] = LoRA,
+        **shared: Unpack[Shared],
+    ) -> None:
         super().__init__(**shared)
-        self.lowrank = lora.install(self.backbone.model)
+        updates = lora(rank=rank, alpha=alpha, targets=targets, dropout=dropout, dropout_per=dropout_per)
+        self.lowrank = updates.install(self.backbone.model)
 
     def release(self) -> None:
         """Give the backbone its own linear maps back."""
@@ -66,13 +92,14 @@ class SecondStage(LoRATuned):
     """A method that adds something to a backbone whose LoRA an earlier stage has trained.
 
     Args:
-        lora: the low-rank updates; the same as the first stage's.
-        tune_lora: train them here, too; False leaves them as the first stage made them, without dropout.
-        shared: what every recommender is made with.
+        tune_lora: train the low-rank updates here, too; False leaves them as the first stage made them, without
+            dropout.
+        lora: see `LoRATuned`.
+        tuned: what every recommender with LoRA is made with; the updates are the same as the first stage's.
     """
 
-    def __init__(self, *, lora: LoRA, tune_lora: bool, **shared: Unpack[Shared]) -> None:
-        super().__init__(lora=lora, **shared)
+    def __init__(self, *, tune_lora: bool, lora: Callable[..., LoRA] = LoRA, **tuned: Unpack[Tuned]) -> None:
+        super().__init__(lora=lora, **tuned)
         self.tune_lora = tune_lora
         self.lowrank.requires_grad_(tune_lora).train(tune_lora)
 

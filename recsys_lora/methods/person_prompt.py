@@ -21,8 +21,7 @@ from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.llm.soft_tokens import SIDES, soft_order, token_spread
 from recsys_lora.methods.base import Vectors
-from recsys_lora.methods.llm_module import Shared
-from recsys_lora.methods.lora import LoRA, SecondStage
+from recsys_lora.methods.lora import SecondStage, Tuned
 
 
 class TokenTable(nn.Module):
@@ -63,18 +62,15 @@ class PersonPrompt(SecondStage):
     Args:
         catalogue: how many users and items there are.
         unseen: what stands for ids without a training row in this run: `mean` of the trained vectors, or `zero`.
-        lora: the low-rank updates; the same as the first stage's.
-        tune_lora: train them here, too.
-        shared: what every recommender is made with.
+        tune_lora: train the low-rank updates here, too.
+        tuned: what every recommender with LoRA is made with.
 
     Raises:
         UserError: the prompt has no soft tokens or unknown ones.
     """
 
-    def __init__(
-        self, *, catalogue: Catalogue, unseen: Unseen, lora: LoRA, tune_lora: bool, **shared: Unpack[Shared]
-    ) -> None:
-        super().__init__(lora=lora, tune_lora=tune_lora, **shared)
+    def __init__(self, *, catalogue: Catalogue, unseen: Unseen, tune_lora: bool, **tuned: Unpack[Tuned]) -> None:
+        super().__init__(tune_lora=tune_lora, **tuned)
         self.order = soft_order(self.prompt.soft_names, SIDES)
         hidden_size, spread = self.backbone.hidden_size, token_spread(self.backbone)
         self.users = TokenTable(catalogue.num_users, hidden_size, spread, unseen)

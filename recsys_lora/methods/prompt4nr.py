@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.llm.soft_tokens import soft_order, token_spread
 from recsys_lora.methods.base import Vectors
-from recsys_lora.methods.llm_module import Shared
-from recsys_lora.methods.lora import LoRA, LoRATuned
+from recsys_lora.methods.lora import LoRATuned, Tuned
 
 NAMES = ("u1", "u2", "u3", "i1", "i2", "i3")
 
@@ -23,15 +22,14 @@ class Prompt4NR(LoRATuned):
     """Learned prompt vectors and LoRA on one backbone.
 
     Args:
-        lora: the low-rank updates.
-        shared: what every recommender is made with.
+        tuned: what every recommender with LoRA is made with.
 
     Raises:
         UserError: the prompt has no soft tokens or unknown ones.
     """
 
-    def __init__(self, *, lora: LoRA, **shared: Unpack[Shared]) -> None:
-        super().__init__(lora=lora, **shared)
+    def __init__(self, **tuned: Unpack[Tuned]) -> None:
+        super().__init__(**tuned)
         self.order = soft_order(self.prompt.soft_names, NAMES)
         spread = token_spread(self.backbone)
         self.vectors = nn.Parameter(torch.randn(len(NAMES), self.backbone.hidden_size) * spread)  # (6, H)

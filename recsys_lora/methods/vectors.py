@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recsys_lora.cf.encoder import CollaborativeEncoder
+from recsys_lora.cf.encoder import CollaborativeEncoder, device_of
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.errors import UserError
 
@@ -34,7 +34,7 @@ class VectorScale(nn.Module):
     def measure(self, encoder: nn.Module, data: PreparedData, rows: Rows) -> None:
         """Measure the spread of an encoder's vectors over the training rows, as `vector_spread` does."""
         if self.scale == "std":
-            user, item = vector_spread(encoder, data, rows, self.user.device)
+            user, item = vector_spread(encoder, data, rows)
             self.user.fill_(user)
             self.item.fill_(item)
 
@@ -44,14 +44,11 @@ class VectorScale(nn.Module):
 
 
 @torch.no_grad()
-def encode_rows(
-    encoder: nn.Module, data: PreparedData, rows: Rows, device: torch.device | str = "cpu", batch_rows: int = 4096
-) -> tuple[Tensor, Tensor]:
-    """Return (e_u (n, D_u), e_i (n, D_i)) of rows, on the CPU."""
-    model = cast(CollaborativeEncoder, encoder)
+def encode_rows(encoder: nn.Module, data: PreparedData, rows: Rows, batch_rows: int = 4096) -> tuple[Tensor, Tensor]:
+    """Return (e_u (n, D_u), e_i (n, D_i)) of rows, on the CPU; the encoder stays where it is."""
+    model, device = cast(CollaborativeEncoder, encoder), device_of(encoder)
     history = data.history.last(rows.user, rows.position, model.history_length)
     columns = [torch.from_numpy(column) for column in (rows.user, history, rows.item)]
-    encoder.to(device)
     parts = [
         model.encode(*(column[begin : begin + batch_rows].to(device) for column in columns))
         for begin in range(0, len(rows), batch_rows)
@@ -59,9 +56,7 @@ def encode_rows(
     return torch.cat([user.float().cpu() for user, _ in parts]), torch.cat([item.float().cpu() for _, item in parts])
 
 
-def vector_spread(
-    encoder: nn.Module, data: PreparedData, rows: Rows, device: torch.device | str = "cpu"
-) -> tuple[float, float]:
+def vector_spread(encoder: nn.Module, data: PreparedData, rows: Rows) -> tuple[float, float]:
     """Return the standard deviation of all entries of e_u and of e_i over rows (evenly taken where there are many).
 
     Raises:
@@ -69,7 +64,7 @@ def vector_spread(
     """
     if len(rows) > LARGEST_SAMPLE:
         rows = rows.take(np.linspace(0, len(rows) - 1, LARGEST_SAMPLE).astype(np.int64))
-    user, item = encode_rows(encoder, data, rows, device)
+    user, item = encode_rows(encoder, data, rows)
     spread = float(user.std()), float(item.std())
     if not min(spread) > 0:
         raise UserError("cf: all vectors of the encoder are the same on the training rows: refit it (stage.force=[cf])")

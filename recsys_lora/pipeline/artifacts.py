@@ -1,12 +1,13 @@
 """Results of stages, cached under a key made of all that they depend on.
 
 Two runs that ask for one artifact at the same moment make it once: the second waits for the first. An artifact is a
-folder that appears whole or not at all, with a `artifact.json` that says what it was made of.
+folder that appears whole or not at all, with an `artifact.json` that says what it was made of and holds the checksums
+of its files: one that is damaged is made anew.
 """
 
 import datetime
+import json
 import logging
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from recsys_lora import __version__
-from recsys_lora.files import atomic_folder, content_key, disk_errors, read_json, write_json
+from recsys_lora.files import atomic_folder, content_key, disk_errors, read_json, sweep_temporary, write_json
+from recsys_lora.pipeline.integrity import checksums, damage
 from recsys_lora.pipeline.team import ALONE, Team
 
 log = logging.getLogger(__name__)
 
+RECORD = "artifact.json"
 SECONDS_BEFORE_SAYING_SO = 2.0
 
 
@@ -86,22 +89,32 @@ class ArtifactStore:
                     make(Path(scratch))
             self.team.wait()
             return Artifact(folder, key, reused=found)
-        with disk_errors(folder):
-            parent.mkdir(parents=True, exist_ok=True)
-        with self._locked(parent / f".{key}.lock", label):
-            found = self.team.told((folder / "artifact.json").exists() and stage not in self.force)
-            if found:
-                log.info("%s %s: reused (%s)", stage, label, key)
-            else:
-                for left in parent.glob(f".{folder.name}.*.tmp"):  # of a process that was killed while it held the lock
-                    shutil.rmtree(left)
-                with atomic_folder(folder) as temporary:
-                    make(temporary)
-                    made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-                    record = {"stage": stage, "key": key, "version": __version__, "made": made}
-                    write_json(temporary / "artifact.json", {**record, "depends": dict(depends)})
+        reusable = stage not in self.force
+        # What is complete is taken without the lock, which a cache that cannot be written would refuse.
+        if reusable and _intact(folder):
+            found = self.team.told(True)
+        else:
+            with disk_errors(folder):
+                parent.mkdir(parents=True, exist_ok=True)
+            with self._locked(parent / f".{key}.lock", label):
+                found = self.team.told(reusable and _intact(folder))  # another run may have made it meanwhile
+                if not found:
+                    self._make(stage, key, depends, make, folder)
+        if found:
+            log.info("%s %s: reused (%s)", stage, label, key)
         self.team.wait()
         return Artifact(folder, key, reused=found)
+
+    @staticmethod
+    def _make(stage: str, key: str, depends: Mapping[str, Any], make: Callable[[Path], object], folder: Path) -> None:
+        """Fill the folder and write its record; the lock is held."""
+        sweep_temporary(folder)
+        with atomic_folder(folder) as temporary:
+            make(temporary)
+            made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            record = {"stage": stage, "key": key, "version": __version__, "made": made}
+            files = checksums(temporary)
+            write_json(temporary / RECORD, {**record, "files": files, "depends": dict(depends)})
 
     @staticmethod
     def key(stage: str, depends: Mapping[str, Any]) -> str:
@@ -134,5 +147,19 @@ class _Held:
 
 def manifest(folder: Path) -> dict[str, Any]:
     """Return what an artifact was made of."""
-    record: dict[str, Any] = read_json(folder / "artifact.json")
+    record: dict[str, Any] = read_json(folder / RECORD)
     return record
+
+
+def _intact(folder: Path) -> bool:
+    """Say whether an artifact is there and is what was written; a damaged one is reported, to be made anew."""
+    if not folder.exists():
+        return False
+    try:
+        files = json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"]
+        wrong = damage(folder, files)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        wrong = f"{RECORD} cannot be read ({type(error).__name__})"
+    if wrong:
+        log.warning("%s: %s: it is made anew", folder, wrong)
+    return not wrong

@@ -11,7 +11,6 @@ from torch import distributed, nn
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.data.module import PromptData
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.llm.dtype import dtype_name, resolve_dtype
 from recsys_lora.llm.sharding import shard
@@ -27,8 +26,8 @@ from recsys_lora.tasks.module import TaskData
 RunData = PromptData | TaskData
 
 
-def load_backbone(config: Config, data: PreparedData) -> Backbone:
-    """Return the frozen language model on the device of the trainer, or spread over the devices of the job.
+def load_backbone(config: Config, data: PreparedData, place: torch.device) -> Backbone:
+    """Return the frozen language model on this process's device, or spread over the devices of the job.
 
     Raises:
         UserError: it cannot be loaded, or not be spread as the trainer asks.
@@ -36,39 +35,23 @@ def load_backbone(config: Config, data: PreparedData) -> Backbone:
     texts = [title for title in data.titles if title]
     backbone: Backbone
     if not wants_shards(config["trainer"]):
-        backbone = build(config["llm"], "llm").load(texts=texts, device=device(config))
+        backbone = build(config["llm"], "llm").load(texts=texts, device=place)
         return backbone
-    if config["llm"].get("quantise", "none") != "none":
-        raise UserError("trainer=fsdp cannot spread quantised weights: set llm.quantise=none, or choose trainer=ddp")
-    if config["llm"].get("compiled", False):
-        raise UserError("trainer=fsdp spreads blocks that are not compiled: set llm.compiled=false")
-    world = distributed.get_world_size() if distributed.is_initialized() else 1
-    if world == 1:
-        raise UserError("trainer=fsdp: one device has nothing to spread the backbone over: choose trainer=gpu")
-    source, place = build(config["llm"], "llm"), device(config)
+    source = build(config["llm"], "llm")
     if isinstance(source, Loading):  # it is loaded into host memory, but computes on the device
         source.dtype = dtype_name(resolve_dtype(source.dtype, place))
-    return shard(source.load(texts=texts, device="cpu"), place, world)
-
-
-def device(config: Config) -> torch.device:
-    """Return where scoring runs: the trainer's kind of device."""
-    accelerator = config["trainer"]["accelerator"]
-    if accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available():
-        return torch.device("cuda")
-    if accelerator in ("gpu", "cuda"):
-        raise UserError(f"trainer.accelerator={accelerator}: PyTorch finds no CUDA device: choose trainer=cpu")
-    return torch.device("cpu")
+    return shard(source.load(texts=texts, device="cpu"), place, distributed.get_world_size())
 
 
 def assemble(
     config: Config, data: PreparedData, collaborative: Collaborative | None, backbone: Backbone
 ) -> tuple[LLMModule, RunData]:
-    """Return the untrained method and the rows of its run."""
+    """Return the untrained method, where its backbone is, and the rows of its run."""
     kind = get_object(config["model"]["_target_"])
     if kind.multi_task:
         assert collaborative is not None
-        return assemble_tasks(config, data, collaborative, backbone)
+        several, questions = assemble_tasks(config, data, collaborative, backbone)
+        return several.to(backbone.device), questions
     factory, node = build(config["model"], "model"), config["data"]
     parts: dict[str, Any] = {"backbone": backbone, "identity": {"data": data.key}}
     if collaborative is not None:
@@ -86,7 +69,7 @@ def assemble(
         valid_rows=node["valid_rows"],
         sample_seed=node["sample_seed"],
     )
-    return module, datamodule
+    return module.to(backbone.device), datamodule
 
 
 def _offers(config: Config, data: PreparedData) -> dict[str, Callable[[], Any]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -35,13 +36,16 @@ class Collaborative:
         return score_rows(self.encoder, rows, data.history)
 
 
-def cf_stage(config: Config, store: ArtifactStore, data: PreparedData, log_dir: Path | None) -> Collaborative:
+def cf_stage(
+    config: Config, store: ArtifactStore, data: PreparedData, place: torch.device, log_dir: Path | None
+) -> Collaborative:
     """Return the encoder that `cf` describes, fitted on the train rows, from the cache where it is there.
 
     Args:
         config: the run's.
         store: the cache.
         data: all of it: the encoder is chosen on all validation rows, whatever the method's budget.
+        place: where the fitted encoder goes.
         log_dir: where the curve goes when it is fitted now.
     """
     node, seed = config["cf"], config["seed"]
@@ -53,5 +57,5 @@ def cf_stage(config: Config, store: ArtifactStore, data: PreparedData, log_dir: 
 
     depends = {"data": data.key, "cf": node, "seed": seed}
     artifact = store.get("cf", f"{node['name']}-{data.manifest['name']}", depends, make)
-    encoder = load_encoder(factory, Catalogue.from_prepared(data), artifact.folder)
+    encoder = load_encoder(factory, Catalogue.from_prepared(data), artifact.folder).to(place)
     return Collaborative(node["name"], artifact.key, encoder, read_description(artifact.folder)["best"])

@@ -17,6 +17,7 @@ from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import load_backbone
 from recsys_lora.pipeline.collaborative import Collaborative, cf_stage
 from recsys_lora.pipeline.config import Config, plain, relocated
+from recsys_lora.pipeline.devices import check_devices, device, log_choices, suited
 from recsys_lora.pipeline.method import Method, method_stage
 from recsys_lora.pipeline.preparation import prepare_stage
 from recsys_lora.pipeline.quiet import quiet_libraries, silent
@@ -79,6 +80,7 @@ def execute(config: Config, folder: Path) -> Outcome:
         UserError: the input is wrong in a way a person can mend.
     """
     quiet_libraries()
+    check_devices(config)
     if is_first():
         write_text(folder / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(config)))
         write_json(folder / "environment.json", environment())
@@ -104,16 +106,19 @@ def run_stages(config: Config, folder: Path, team: Team) -> Outcome:
     if not team.leads:
         config = relocated(config, config["paths"]["run"], str(folder))
     store = ArtifactStore(home() / "artifacts", frozenset(config["stage"]["force"]), team)
-    kind = get_object(config["model"]["_target_"])
+    kind, place = get_object(config["model"]["_target_"]), device(config["trainer"])
+    config = suited(config, place)
     clock = _Clock()
     data = prepare_stage(config, store)
     config = choose_tasks(config, data)
     clock.lap("prepare")
-    collaborative = cf_stage(config, store, data, folder) if kind.needs_encoder else None
+    collaborative = cf_stage(config, store, data, place, folder) if kind.needs_encoder else None
     clock.lap("cf")
     method = None
     if kind.needs_backbone:
-        method = method_stage(config, store, data, collaborative, load_backbone(config, data), folder)
+        backbone = load_backbone(config, data, place)
+        log_choices(config, backbone)
+        method = method_stage(config, store, data, collaborative, backbone, folder)
     clock.lap("method")
     metrics = None
     if config["test"]:

@@ -22,7 +22,7 @@ from recsys_lora.llm.backbone import Backbone
 from recsys_lora.methods.base import LLMModule
 from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_checkpoint, trained_state
 from recsys_lora.pipeline.artifacts import ArtifactStore
-from recsys_lora.pipeline.assembly import RunData, assemble, device
+from recsys_lora.pipeline.assembly import RunData, assemble
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.config import Config, build, relocated
 from recsys_lora.pipeline.own_checkpoint import own_checkpoint
@@ -38,7 +38,7 @@ class Method:
     """A method that is ready to score.
 
     Attributes:
-        module: with its trained weights, on the device that scores.
+        module: with its trained weights, where the backbone was loaded.
         datamodule: makes its prompts.
         key: of its artifact, or of what it is where nothing is trained.
         training: the record of its training; empty where there was none.
@@ -82,10 +82,10 @@ def method_stage(
         module.start_from(first.state)
     depends = {**_depends(config, module), "first": first.key if first else None}
     if not module.trains:
-        return Method(module.to(device(config)), datamodule, store.key("method", depends), {})
+        return Method(module, datamodule, store.key("method", depends), {})
     if tested:
         load_checkpoint(Path(config["ckpt_path"]), module, module.identity)
-        return Method(module.to(device(config)), datamodule, store.key("method", depends), {})
+        return Method(module, datamodule, store.key("method", depends), {})
     if config["ckpt_path"]:
         _check_training_state(Path(config["ckpt_path"]), module)
 
@@ -107,7 +107,7 @@ def method_stage(
     artifact = store.get("method", f"{module.name}-{data.manifest['name']}", depends, make, together=True)
     load_checkpoint(artifact.folder / WEIGHTS, module, module.identity)
     training = read_json(artifact.folder / RECORD) | {"reused": artifact.reused}
-    return Method(module.to(device(config)), datamodule, artifact.key, training)
+    return Method(module, datamodule, artifact.key, training)
 
 
 @dataclass(frozen=True)
@@ -188,10 +188,12 @@ def _train(
     checkpoint = trainer.checkpoint_callback
     if isinstance(checkpoint, BestLast):
         checkpoint.artifact = key
+    place = module.device
     begun, failed = time.monotonic(), True
     try:
         with requeue_waits():
             trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
+        module.to(place)  # Lightning leaves what it has trained on the CPU
         failed = False
     except SystemExit:  # Lightning's answer to an interrupt
         if trainer.interrupted:

@@ -1,12 +1,11 @@
 """The checkpoint from which a stopped run goes on: the last one in its folder, if it is of the same training."""
 
 import logging
-import pickle
 from pathlib import Path
 
-import torch
-
 from recsys_lora.callbacks.checkpoint import ARTIFACT, LAST
+from recsys_lora.errors import UserError
+from recsys_lora.methods.checkpoint import open_checkpoint
 from recsys_lora.pipeline.team import Team
 
 log = logging.getLogger(__name__)
@@ -30,9 +29,9 @@ def _found(folder: Path, key: str) -> Path | None:
     if not path.is_file():
         return None
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        log.warning("%s: cannot be read (%s): training starts anew", path, str(error).splitlines()[0])
+        checkpoint = open_checkpoint(path)
+    except UserError as error:
+        log.warning("%s; training starts anew", error)
         return None
     if checkpoint.get(ARTIFACT) != key:
         log.info("%s: of another training: this one starts anew", path)

@@ -22,6 +22,9 @@ def quiet_libraries() -> None:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     for message in (
+        # trainer=gpu warns where there is no deterministic kernel. Attention's backward has one, which PyTorch takes
+        # with trainer.deterministic=true alone, and it warns of that in every run.
+        ".*(Memory Efficient|Flash) [Aa]ttention defaults to a non-deterministic algorithm.*",
         ".*LeafSpec.*",
         ".*smaller than the logging interval.*",
         ".*module\\(s\\) in eval mode.*",

@@ -68,19 +68,31 @@ def local_processes(trainer: Mapping[str, Any]) -> int:
     """Return how many processes a trainer's config asks for on this machine: one a device.
 
     Raises:
-        UserError: it asks for several machines, which nobody has started a process on.
+        UserError: it asks for several machines, which nobody has started a process on, or for more devices than there
+            are.
     """
     if trainer["num_nodes"] != 1:
         raise UserError(
             f"trainer.num_nodes={trainer['num_nodes']}: start a process for every device of every machine with "
             "torchrun or SLURM, see docs/distributed.md"
         )
-    devices = trainer["devices"]
+    devices, there = trainer["devices"], torch.cuda.device_count()
     if isinstance(devices, list):
         return len(devices)
     if isinstance(devices, int | str) and str(devices).isdigit():
+        if trainer["accelerator"] in ("gpu", "cuda") and int(devices) > there:
+            raise UserError(f"trainer.devices={devices}: PyTorch finds {there} CUDA devices: ask for no more than that")
         return int(devices)
-    return max(1, torch.cuda.device_count()) if trainer["accelerator"] in ("gpu", "cuda", "auto") else 1
+    return max(1, there) if trainer["accelerator"] in ("gpu", "cuda", "auto") else 1
+
+
+def planned_processes(trainer: Mapping[str, Any]) -> int:
+    """Return how many processes the job will have, before they have met.
+
+    Raises:
+        UserError: as `local_processes`.
+    """
+    return int(dict(_met_elsewhere())["WORLD_SIZE"]) if _started_elsewhere() else local_processes(trainer)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,6 @@ from recsys_lora.methods.llm_module import LLMRecommender
 from recsys_lora.methods.scoring import score_rows
 from recsys_lora.methods.zero_shot import ZeroShot
 from recsys_lora.pipeline.artifacts import ArtifactStore
-from recsys_lora.pipeline.assembly import device
 from recsys_lora.pipeline.config import Config, build
 from recsys_lora.pipeline.method import Method
 
@@ -96,7 +95,7 @@ class TestRows:
             datamodule = alone.datamodule(
                 self.data, words, seed=0, token_budget=self.config["evaluation"]["token_budget"]
             )
-            return score_rows(alone.to(device(self.config)), datamodule, self.rows)
+            return score_rows(alone, datamodule, self.rows)
 
         depends = {"backbone": backbone.identity, "dtype": str(backbone.dtype), "score": module.score}
         depends |= {"prompt": node, "wording": words}

@@ -19,7 +19,8 @@ def prompt_titles(
     """Make a catalogue's titles fit for prompts.
 
     White space and control characters become single spaces, double quotes (which enclose titles in prompts) single
-    ones, the tokenizer's special tokens are broken up, and what is longer than `max_tokens` is cut.
+    ones, the tokenizer's added tokens are broken up (special or not: the turn markers of a chat model are not always
+    declared special), and what is longer than `max_tokens` is cut.
 
     Args:
         titles: by item number, [0] being the padding; None where the data has none.
@@ -31,8 +32,8 @@ def prompt_titles(
         The titles, and how many were changed for which reason.
     """
     counts: Counter[str] = Counter()
-    special = [token for token in tokenizer.all_special_tokens if token]
-    cleaned = [_clean(title, special, unknown, counts) for title in titles[1:]]
+    added = added_tokens(tokenizer)
+    cleaned = [_clean(title, added, unknown, counts) for title in titles[1:]]
     # A token is at least a character: most titles need no count.
     long = [index for index, title in enumerate(cleaned) if len(title) > max_tokens]
     if long:
@@ -50,7 +51,25 @@ def first_tokens(tokenizer: Any, tokens: Sequence[int], count: int) -> str:
     return text.rstrip("\ufffd").strip()
 
 
-def _clean(title: str | None, special: Sequence[str], unknown: str, counts: Counter[str]) -> str:
+def added_tokens(tokenizer: Any) -> re.Pattern[str] | None:
+    """Return a pattern that matches every token that a tokenizer looks for before it splits text; None for none.
+
+    Runs of white space are left out: a title has none.
+    """
+    named = {str(token) for token in tokenizer.added_tokens_decoder.values()} | set(tokenizer.all_special_tokens)
+    visible = sorted((token for token in named if token.strip()), key=len, reverse=True)  # the longest match first
+    # Lower-casing tokenizers match some of their tokens whatever the case is.
+    return re.compile("|".join(map(re.escape, visible)), re.IGNORECASE) if visible else None
+
+
+def _broken_up(text: str, added: re.Pattern[str]) -> str:
+    """Put a space behind the first character of each added token, until none is left."""
+    while (broken := added.sub(lambda found: f"{found[0][0]} {found[0][1:]}".rstrip(" "), text)) != text:
+        text = broken
+    return text
+
+
+def _clean(title: str | None, added: re.Pattern[str] | None, unknown: str, counts: Counter[str]) -> str:
     if title is None:
         counts[MISSING] += 1
         return unknown
@@ -61,9 +80,7 @@ def _clean(title: str | None, special: Sequence[str], unknown: str, counts: Coun
     if '"' in text:
         counts[QUOTES] += 1
         text = text.replace('"', "'")
-    broken = text
-    for token in special:
-        broken = broken.replace(token, f"{token[0]} {token[1:]}")
+    broken = _broken_up(text, added) if added else text
     if broken != text:
         counts[SPECIAL] += 1
     return broken

@@ -13,8 +13,9 @@ from recsys_lora.errors import UserError
 from recsys_lora.evaluation.warmth import Definition
 from recsys_lora.report.against import against
 from recsys_lora.report.comparison_schema import Comparison, Cost, Number, Part, Row
+from recsys_lora.report.labels import Named, named
 from recsys_lora.report.provenance import run_record
-from recsys_lora.report.published import published, row_name
+from recsys_lora.report.published import published
 from recsys_lora.report.runs import Run, find_runs, read_run
 from recsys_lora.report.same_rows import averaged, read_scores, refuse_other_rows
 
@@ -31,7 +32,8 @@ def compare(
     Args:
         paths: run folders, or folders that hold runs.
         command: what asks for it, for the record.
-        baseline: label of the row that the others are compared with; None leaves tests out.
+        baseline: label of the row that the others are compared with, or the folder of one of its runs; None leaves
+            tests out.
         draws: bootstrap draws over users for the intervals of these differences.
         warm: the definition of warm and cold rows.
 
@@ -44,8 +46,8 @@ def compare(
     refuse_other_rows(runs, scores)
     groups = grouped(runs)
     rows = [
-        _row(label, [runs[place] for place in group], warm)
-        for label, group in zip(labels([runs[group[0]] for group in groups]), groups, strict=True)
+        _row(name, [runs[place] for place in group], warm)
+        for name, group in zip(named([runs[group[0]] for group in groups]), groups, strict=True)
     ]
     if baseline is not None:
         base = _place(rows, baseline)
@@ -84,27 +86,6 @@ def grouped(runs: Sequence[Run]) -> list[list[int]]:
     return [sorted(group, key=lambda place: runs[place].metrics["seed"]) for group in found.values()]
 
 
-def labels(runs: Sequence[Run]) -> list[str]:
-    """Return what to call configurations, given a run each: model and encoder, and what differs between namesakes."""
-    names = [row_name(run.metrics["model"], run.metrics["cf"]) for run in runs]
-    described = [_described(run) for run in runs]
-    result = []
-    for own, name in zip(described, names, strict=True):
-        alike = [other for other, its in zip(described, names, strict=True) if its == name]
-        keys = [key for key in own if len({other.get(key) for other in alike}) > 1]
-        if len({other.get("llm") for other in alike}) == len(alike):
-            keys = [key for key in keys if not key.startswith("llm.")]  # its name says it
-        result.append(", ".join([name, *(f"{key}={own[key]}" for key in keys)]))
-    return result
-
-
-def _described(run: Run) -> dict[str, str]:
-    """Return a run's configuration with the language model's own name in place of its settings."""
-    llm = run.metrics["llm"]
-    named = {} if llm is None else {"llm": str(llm)}
-    return named | run.configuration
-
-
 def number(values: Sequence[float | None]) -> Number | None:
     """Return mean and standard deviation (ddof 1) over seeds; None where a seed has no value."""
     defined = [value for value in values if value is not None]
@@ -113,13 +94,14 @@ def number(values: Sequence[float | None]) -> Number | None:
     return Number(mean=fmean(defined), sd=stdev(defined) if len(defined) > 1 else None)
 
 
-def _row(label: str, runs: Sequence[Run], warm: Definition) -> Row:
+def _row(name: Named, runs: Sequence[Run], warm: Definition) -> Row:
     tests = [run.metrics["test"] for run in runs]
     first = runs[0].metrics
     parts = {part: [_parted(test, warm)[part] for test in tests] for part in ("warm", "cold")}
     rates = number([run.metrics["scoring"] and run.metrics["scoring"]["rows_per_second"] for run in runs])
     return Row(
-        label=label,
+        label=name.label,
+        settings=name.settings,
         model=first["model"],
         cf=first["cf"],
         llm=first["llm"],
@@ -153,11 +135,15 @@ def _cost(records: Sequence[Mapping[str, Any] | None]) -> Cost | None:
     if len(known) < len(records):
         return None
     seconds = fmean(record["seconds"] for record in known)
-    return Cost(trained_parameters=known[0]["trained_parameters"], rows=known[0]["rows"], seconds=seconds)
+    first = known[0]
+    return Cost(
+        trained_parameters=first["trained_parameters"], rows=first["rows"], steps=first["steps"], seconds=seconds
+    )
 
 
 def _place(rows: Sequence[Row], baseline: str) -> int:
     found = [place for place, row in enumerate(rows) if row.label.casefold() == baseline.casefold()]
+    found = found or [place for place, row in enumerate(rows) if baseline in [run.folder for run in row.runs]]
     if not found:
         known = "; ".join(row.label for row in rows)
         raise UserError(f"--baseline {baseline}: no such row: choose one of: {known}")

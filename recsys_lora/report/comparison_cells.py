@@ -40,6 +40,7 @@ COLUMNS = (
     Column("CoRA's re-run", "published", lambda row: quoted(row.published.get("rerun"))),
     Column("trained parameters", "cost", lambda row: f"{row.training.trained_parameters:,}" if row.training else DASH),
     Column("training rows", "cost", lambda row: f"{row.training.rows:,}" if row.training else DASH),
+    Column("steps", "cost", lambda row: _count(row.training.steps) if row.training else DASH),
     Column("training time", "cost", lambda row: duration(row.training.seconds) if row.training else DASH),
     Column("prompts/s", "cost", lambda row: DASH if row.rows_per_second is None else f"{row.rows_per_second:.1f}"),
 )
@@ -64,6 +65,10 @@ def spread(value: Number | None) -> str:
     return number(value.mean) + ("" if value.sd is None else f" ± {number(value.sd)}")
 
 
+def _count(value: int | None) -> str:
+    return DASH if value is None else f"{value:,}"
+
+
 def quoted(value: Quoted | None) -> str:
     """Write a paper's AUC and UAUC."""
     return DASH if value is None else f"{number(value.auc)}, {number(value.uauc)}"
@@ -78,8 +83,9 @@ def title(comparison: Comparison) -> str:
 
 
 def lines(comparison: Comparison, group: Group | None = None) -> tuple[list[str], list[list[str]]]:
-    """Return the heads and the rows' cells of the main table, or of one part of it."""
+    """Return the heads and the rows' cells of the main table or a part of it, without columns that no row fills."""
     columns = [column for column in COLUMNS if group in (None, column.group)]
+    columns = [column for column in columns if any(column.cell(row) != DASH for row in comparison.rows)]
     cells = [[row.label, *(column.cell(row) for column in columns)] for row in comparison.rows]
     return ["model", *(column.title for column in columns)], cells
 
@@ -127,6 +133,9 @@ def notes(comparison: Comparison) -> list[str]:
         result.append(
             f"published: {sources}; on all test rows of {comparison.data}; LLMs: theirs {theirs}, here {ours}"
         )
+    for row in comparison.rows:
+        if row.settings:
+            result.append(f"{row.label}: {', '.join(f'{key}={value}' for key, value in row.settings.items())}")
     if comparison.baseline is not None:
         result.append(
             f"compared with {comparison.baseline}: of several seeds the mean of sigmoid(score); intervals: 95 %,"

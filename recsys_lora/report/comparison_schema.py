@@ -65,11 +65,13 @@ class Cost(_Record):
     Attributes:
         trained_parameters: how many numbers were trained.
         rows: training rows.
+        steps: optimiser steps really made; null in records of before they were kept.
         seconds: wall time of training, mean over seeds.
     """
 
     trained_parameters: Count
     rows: Count
+    steps: Count | None = None
     seconds: FiniteFloat
 
 
@@ -146,6 +148,7 @@ class Row(_Record):
 
     Attributes:
         label: model and CF encoder, and what sets it apart from rows that would be called the same.
+        settings: config keys and values in which these rows differ besides.
         model: `model.name`.
         cf: `cf.name`; null without an encoder.
         llm: the backbone's name; null without.
@@ -163,6 +166,7 @@ class Row(_Record):
     """
 
     label: str
+    settings: dict[str, str] = {}
     model: str
     cf: str | None
     llm: str | None

@@ -12,6 +12,8 @@ from recsys_lora.report.table import csv_text
 
 PARTS: dict[Group, str] = {"metrics": "", "published": "published numbers", "cost": "cost"}
 WHOSE: tuple[Whose, ...] = get_args(Whose)
+LONGEST_WORD = 30
+"""Of a row's name, in characters, that a terminal does not break."""
 LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -26,6 +28,7 @@ LATEX = str.maketrans(
         "^": r"\textasciicircum{}",
         "±": r"$\pm$",
         "–": "--",
+        "…": r"\ldots{}",
         "<": r"$<$",
         ">": r"$>$",
     }
@@ -36,9 +39,9 @@ def rich_tables(comparison: Comparison) -> list[Table]:
     """Return the tables for a terminal: metrics, published numbers, cost, and the comparison with the baseline."""
     result = []
     for group, name in PARTS.items():
-        if group == "published" and not any(row.published for row in comparison.rows):
-            continue
-        result.append(_rich(name or title(comparison), *lines(comparison, group)))
+        heads, cells = lines(comparison, group)
+        if len(heads) > 1:
+            result.append(_rich(name or title(comparison), heads, cells))
     heads, cells = against_lines(comparison)
     if cells:
         result.append(_rich(f"compared with {comparison.baseline}", heads, cells))
@@ -47,8 +50,10 @@ def rich_tables(comparison: Comparison) -> list[Table]:
 
 def _rich(name: str, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
     table = Table(title=Text(name), title_justify="left")
-    for place, head in enumerate(heads):
-        table.add_column(Text(head), justify="right" if place else "left", overflow="fold")
+    words = max(len(word) for text in (heads[0], *(line[0] for line in cells)) for word in text.split())
+    table.add_column(Text(heads[0]), min_width=min(words, LONGEST_WORD), overflow="fold")
+    for head in heads[1:]:
+        table.add_column(Text(head), justify="right", overflow="fold")
     for line in cells:
         table.add_row(*(Text(cell.replace(" [", "\n[").replace(" ±", "\n±")) for cell in line))
     return table
@@ -111,7 +116,8 @@ def _flat(row: Row) -> dict[str, Any]:
         found |= {f"published_{whose}_{metric}": getattr(quoted, metric, None) for metric in ("auc", "uauc")}
     cost = row.training
     found |= {"trained_parameters": cost.trained_parameters if cost else None}
-    found |= {"training_rows": cost.rows if cost else None, "training_seconds": cost.seconds if cost else None}
+    found |= {"training_rows": cost.rows if cost else None}
+    found |= {"training_steps": cost.steps if cost else None, "training_seconds": cost.seconds if cost else None}
     found |= {"rows_per_second": row.rows_per_second}
     if row.against is None:
         return found

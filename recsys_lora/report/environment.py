@@ -1,5 +1,6 @@
 """What a result depends on besides its config: commit, versions, machine, command line."""
 
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -24,6 +25,8 @@ PACKAGES = (
     "safetensors",
     "gguf",
 )
+IMPORTED_AS = {"hydra-core": "hydra", "scikit-learn": "sklearn"}
+"""Of packages whose module has another name."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 GIT_SECONDS = 10
 
@@ -37,7 +40,7 @@ def environment() -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "packages": {name: package_version(name) for name in PACKAGES},
         "hardware": hardware(),
         "variables": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
     }
@@ -72,11 +75,13 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def package_version(package: str) -> str:
+    """Return the version that runs, by the module's own word where it has one.
+
+    The files beside a module may say less: PyPI's torch 2.13.0 is 2.13.0+cu130 on Linux.
+    """
+    module = importlib.import_module(IMPORTED_AS.get(package, package))
+    return str(getattr(module, "__version__", None) or importlib.metadata.version(package))
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

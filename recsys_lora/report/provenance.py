@@ -8,7 +8,9 @@ from typing import Any
 from recsys_lora.report.comparison_schema import RunRecord
 from recsys_lora.report.runs import Run
 
-ABSOLUTE = re.compile(r"(^|[=\[({,:'\"\s])/(?:[^/\s,\])}'\"]+/)*([^/\s,\])}'\"]+)/?(?=$|[\s,\])}'\"])")
+ELSEWHERE = re.compile(
+    r"(^|[=\[({,:'\"\s])(?:/|~/|(?:\.\./)+)(?:[^/\s,\])}'\"]+/)*([^/\s,\])}'\"]+)/?(?=$|[\s,\])}'\"])"
+)
 
 
 def run_record(run: Run) -> RunRecord:
@@ -40,8 +42,8 @@ def command_line(command: str, arguments: Sequence[str]) -> str:
 
 
 def portable(text: str) -> str:
-    """Return an argument with the last part alone of every absolute path: `data.root=.../ml-1m`."""
-    return ABSOLUTE.sub(r"\1.../\2", text)
+    """Return an argument with the last part alone of paths that leave the working folder: `data.root=.../ml-1m`."""
+    return ELSEWHERE.sub(r"\1.../\2", text)
 
 
 def _device(run: Run) -> str:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 CSV_FILE, TABLE_FILE = "sweep.csv", "sweep.md"
 UNFINISHED = "not finished"
+CHECKPOINTS = ".ckpt"
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,15 @@ class SweepTable(Callback):
     """Hydra's callback that compares the jobs of a multirun when the last of them has ended."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Write and print the table."""
-        publish(Path(config.hydra.sweep.dir))
+        """Write and print the table; then, where the launcher is to leave one, the archive of the whole folder."""
+        folder = Path(config.hydra.sweep.dir)
+        publish(folder)
+        if target := OmegaConf.select(config, "hydra.launcher.archive"):
+            from recsys_lora.console import console
+            from recsys_lora.files import write_archive
+
+            size = write_archive(Path(target), folder, CHECKPOINTS)
+            console().print(f"{target}: all but checkpoints, {size / 2**20:.1f} MiB", markup=False, soft_wrap=True)
 
 
 def publish(folder: Path) -> list[Job]:
@@ -61,12 +69,15 @@ def read_jobs(folder: Path) -> list[Job]:
     from recsys_lora.report.metrics_json import read_metrics
 
     jobs: list[Job] = []
-    for overrides in sorted(folder.glob("*/.hydra/overrides.yaml"), key=lambda path: _order(path.parents[1].name)):
-        run = overrides.parents[1]
-        given = [str(line).partition("=") for line in OmegaConf.to_container(OmegaConf.load(overrides)) or []]
-        path = run / "metrics.json"
+    started = {path.parents[1] for path in folder.glob("*/.hydra/overrides.yaml")}
+    named = {path.parent for path in folder.glob("*/status.json")}  # also where there was no time to start it
+    for run in sorted(started | named, key=lambda run: _order(run.name)):
+        status = read_status(run)
+        path, overrides = run / "metrics.json", run / ".hydra" / "overrides.yaml"
+        lines = OmegaConf.to_container(OmegaConf.load(overrides)) if run in started else status and status.overrides
+        given = [str(line).partition("=") for line in lines or []]
         metrics = read_metrics(path) if path.is_file() else None
-        error = status.error if (status := read_status(run)) else None
+        error = status.error if status else None
         overrides_given = {key.lstrip("+"): value for key, _, value in given}
         jobs.append(Job(len(jobs), overrides_given, None if error else metrics, error))
     return jobs

@@ -86,6 +86,18 @@ def test_an_interrupted_download_leaves_nothing_and_can_be_run_again(error):
     assert fetch(thing).read_bytes() == CONTENT
 
 
+def test_what_a_killed_fetch_left_is_swept_by_the_next():
+    thing = asset(MadeSource({"model.bin": CONTENT}))
+    left = thing.folder.parent / ".thing.123-abcdef01.tmp"
+    left.mkdir(parents=True)
+    (left / "archive.zip").write_bytes(b"half")
+    other = thing.folder.parent / ".other.123-abcdef01.tmp"
+    other.mkdir()
+    fetch(thing)
+    assert not left.exists()
+    assert other.exists()  # another asset's, whose lock is not held here
+
+
 def test_a_full_disk_says_so():
     thing = asset(MadeSource(error=OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(UserError, match="the disk is full"):

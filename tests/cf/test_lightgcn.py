@@ -5,6 +5,7 @@ import torch
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.lightgcn import LightGCN, normalised_adjacency
 from tests.cf.made_data import checkerboard, from_arrays, with_strangers
+from tests.rounding import SUM, assert_close
 
 NOBODY = torch.zeros(3, 0, dtype=torch.int64)
 
@@ -30,7 +31,7 @@ def catalogue(request):
 
 
 def test_adjacency_against_a_dense_one(catalogue):
-    np.testing.assert_allclose(normalised_adjacency(catalogue).to_dense().numpy(), dense(catalogue), rtol=1e-6)
+    assert_close(normalised_adjacency(catalogue).to_dense().numpy(), dense(catalogue), SUM)
 
 
 @pytest.mark.parametrize("layers", [0, 1, 2, 3])
@@ -39,11 +40,11 @@ def test_propagation_and_gradient_against_dense_powers(catalogue, layers):
     a = torch.from_numpy(dense(catalogue)).float()
     weight = encoder.weight.detach().clone().requires_grad_()
     expected = sum(torch.linalg.matrix_power(a, k) @ weight for k in range(layers + 1)) / (layers + 1)
-    torch.testing.assert_close(encoder.propagated(), expected)
+    assert_close(encoder.propagated(), expected, SUM)
     pull = torch.randn_like(expected)
     (expected * pull).sum().backward()
     (encoder.propagated() * pull).sum().backward()
-    torch.testing.assert_close(encoder.weight.grad, weight.grad)
+    assert_close(encoder.weight.grad, weight.grad, SUM)
 
 
 def test_propagation_is_kept_in_evaluation_and_renewed_when_weights_change(catalogue):
@@ -53,9 +54,9 @@ def test_propagation_is_kept_in_evaluation_and_renewed_when_weights_change(catal
         assert encoder.propagated() is kept
     with torch.no_grad():
         encoder.load_state_dict({"weight": encoder.weight * 2})
-        torch.testing.assert_close(encoder.propagated(), kept * 2)
+        assert_close(encoder.propagated(), kept * 2, SUM)
         encoder.weight.mul_(2)
-        torch.testing.assert_close(encoder.propagated(), kept * 4)
+        assert_close(encoder.propagated(), kept * 4, SUM)
     assert not kept.is_inference()  # a method may put it into a graph that has a gradient
 
 

@@ -1,6 +1,6 @@
 """The yaml files of the encoders and of what suits them on a data set."""
 
-from pathlib import Path
+from itertools import pairwise
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -8,8 +8,9 @@ from omegaconf import OmegaConf
 
 from recsys_lora.config.check import mismatches
 from recsys_lora.config.location import conf_dir, options
+from recsys_lora.config.variants import variants
 
-TUNED = sorted(path.stem for path in (conf_dir() / "tuned").glob("*.yaml"))
+TUNED = options("tuned")
 
 
 def cf_node(*overrides):
@@ -28,10 +29,12 @@ def test_a_tuned_file_changes_knobs_that_exist_and_is_taken_by_itself(name):
     data = name.removesuffix(f"_{cf}")
     assert data in options("data")
     tuned = dict(leaves(cf_node(f"data={data}", f"cf={cf}")))
-    plain = dict(leaves(OmegaConf.to_container(OmegaConf.load(conf_dir() / "cf" / f"{cf}.yaml"))))
-    wanted = dict(leaves(OmegaConf.to_container(OmegaConf.load(conf_dir() / "tuned" / f"{name}.yaml"))))
+    plain = dict(leaves(cf_node(f"data={data}", f"cf={cf}", "~tuned")))
     assert tuned.keys() == plain.keys()
-    assert {key: tuned[key] for key in wanted} == wanted
+    assert tuned != plain
+    assert cf_node(f"data={data}", f"cf={cf}", "~tuned", *variants(conf_dir() / "tuned")[name]) == cf_node(
+        f"data={data}", f"cf={cf}"
+    )
     assert not list(mismatches({"cf": cf_node(f"data={data}", f"cf={cf}")}))
 
 
@@ -39,9 +42,13 @@ def test_a_persons_override_wins_over_the_tuned_value():
     assert cf_node("data=ml_1m", "cf=sasrec", "cf.encoder.dropout=0.25")["encoder"]["dropout"] == 0.25
 
 
-@pytest.mark.parametrize("path", sorted(Path(conf_dir() / "cf").glob("*.yaml")), ids=lambda p: p.stem)
-def test_each_knob_says_what_it_does(path):
-    lines = path.read_text().splitlines()
-    for number, line in enumerate(lines):
-        if line.startswith("  ") and ":" in line and not line.lstrip().startswith(("#", "_")):
-            assert lines[number - 1].lstrip().startswith("#"), f"line {number + 1}: {line}"
+@pytest.mark.parametrize("cf", options("cf"))
+def test_each_knob_says_what_it_does_where_it_is_defined(cf):
+    said: set[str] = set()
+    for name in ("_base", cf):
+        lines = (conf_dir() / "cf" / f"{name}.yaml").read_text().splitlines()
+        for before, line in pairwise(lines):
+            if line.startswith("  ") and before.lstrip().startswith("#"):
+                said.add(line.split(":")[0].strip())
+    knobs = {key for path, _ in leaves(cf_node(f"cf={cf}", "~tuned")) for key in path[1:] if not key.startswith("_")}
+    assert knobs <= said

@@ -23,8 +23,8 @@ def test_a_wrong_override_beside_it_is_one_line(tmp_path):
     ("arguments", "own"),
     [
         (["--help"], True),
-        (["-h", "model=mf"], True),
-        (["model=mf"], False),
+        (["-h", "row=mf"], True),
+        (["row=mf"], False),
         (["--hydra-help"], False),
         (["--help", "--config-dir", "folder"], False),
         (["--help", "--config-dir=folder"], False),

@@ -70,5 +70,5 @@ def test_changed_titles_are_counted_in_the_log(tokenizer, caplog):
 
 def test_a_data_set_without_titles_is_refused_by_name(tokenizer):
     data = prepared(users=4, items=12, rows_each=12, dim=2, titles=[None] * 12)[0]
-    with pytest.raises(UserError, match=r"data=synthetic has no titles.*model=mf"):
+    with pytest.raises(UserError, match=r"data=synthetic has no titles.*model=cf"):
         builder(data, tokenizer)

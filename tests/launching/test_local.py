@@ -18,7 +18,7 @@ from recsys_lora.launching import local
 from recsys_lora.launching.job import SweepJob
 from tests.jobs import NO_METHOD, own_tables, write_tables
 
-COMMAND = (sys.executable, "-m", "recsys_lora.run", "-m", "hydra/launcher=local", *NO_METHOD, "model=mf")
+COMMAND = (sys.executable, "-m", "recsys_lora.run", "-m", "hydra/launcher=local", *NO_METHOD, "row=mf")
 
 
 @pytest.fixture(scope="module")

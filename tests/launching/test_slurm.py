@@ -65,7 +65,7 @@ def test_a_sweep_by_the_local_executor_ends_as_any_other(tmp_path):
     pytest.importorskip("submitit", reason=ABSENT)
     sweep, tables = tmp_path / "sweep", write_tables(tmp_path, *own_tables())
     own = ["hydra/launcher=slurm", "hydra.launcher.cluster=local", "hydra.launcher.gpus=0", f"hydra.sweep.dir={sweep}"]
-    line = [sys.executable, "-m", "recsys_lora.run", "-m", *own, *NO_METHOD, *tables, "model=mf", "data.positive=4,99"]
+    line = [sys.executable, "-m", "recsys_lora.run", "-m", *own, *NO_METHOD, *tables, "row=mf", "data.positive=4,99"]
     variables = {**os.environ, "RECSYS_LORA_HOME": str(tmp_path / "home")}
     run = subprocess.run(line, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
     assert run.returncode == 1, run.stderr

@@ -8,6 +8,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from recsys_lora.llm import attention
 from recsys_lora.llm.attention import LIMIT, NAME, prefer_fast_backward, short_attention
 from recsys_lora.llm.tiny import TinySource
+from tests.rounding import SUM, assert_close
 
 B, HEADS, GROUPS, T, D = 2, 6, 2, 9, 8
 
@@ -43,13 +44,13 @@ def test_values_and_gradients_are_those_of_torch(padding, scaling):
     theirs = scaled_dot_product_attention(q, *wide, attn_mask=mask, is_causal=mask is None, scale=scaling)
     assert none is None
     assert type(ours.grad_fn.next_functions[0][0].next_functions[0][0]).__name__ == "_AttentionBackward"
-    torch.testing.assert_close(ours, theirs.transpose(1, 2))
+    assert_close(ours, theirs.transpose(1, 2), SUM, dtype=torch.float64)
     seen = torch.randn_like(theirs)
     if mask is not None:
         seen *= mask.any(-1, keepdim=True)  # no loss reads the state of a token that sees nothing
     mine = torch.autograd.grad(ours, (q, k, v), seen.transpose(1, 2))
     for one, other in zip(mine, torch.autograd.grad(theirs, (q, k, v), seen), strict=True):
-        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)  # probabilities are float32
+        assert_close(one, other, SUM)  # probabilities are float32
 
 
 def test_long_prompts_scoring_and_continuations_are_the_kernel_s(monkeypatch):

@@ -11,6 +11,7 @@ from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.lowrank import Generated, inject
 from tests.lowrank.families import FAMILIES, HEADS, SMALL, TARGETS, tiny
+from tests.rounding import assert_close
 
 PROMPTS = [[5, 9, 31, 7, 80, 2, 44], [61, 3, 3], [12], [90, 91, 17, 60, 1]]
 
@@ -57,7 +58,7 @@ def test_logits_are_the_library_s(model: Any) -> None:
         with torch.no_grad():
             expected = model(torch.tensor([prompt])).logits[:, -1, [4, 50, 11]]
         got = score(backbone, torch.tensor([prompt]), torch.ones(1, len(prompt)))
-        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+        assert_close(got, expected)
         assert got.dtype == torch.float32
 
 
@@ -77,7 +78,7 @@ def test_a_score_depends_on_no_batch_mate_and_no_padding(family: str) -> None:
         alone.append(score(backbone, torch.tensor([prompt]), torch.ones(1, len(prompt))))
     injection.state.set(factors)
     for side in ("left", "right"):
-        torch.testing.assert_close(score(backbone, *padded(side, PROMPTS)), torch.cat(alone), rtol=1e-5, atol=1e-5)
+        assert_close(score(backbone, *padded(side, PROMPTS)), torch.cat(alone))
 
 
 def test_it_is_frozen_and_never_in_training_mode() -> None:
@@ -119,7 +120,7 @@ def test_gradient_checkpointing_changes_no_gradient_and_saves_memory() -> None:
         gradients.append([factor.grad, *(parameter.grad for parameter in injection.parameters())])
     assert saved[1] < 0.5 * saved[0]
     for plain, checkpointed in zip(*gradients, strict=True):
-        torch.testing.assert_close(checkpointed, plain, rtol=1e-4, atol=1e-6)
+        assert_close(checkpointed, plain)
         assert plain is not None
         assert plain.abs().max() > 0
 

@@ -11,6 +11,7 @@ from recsys_lora.llm.likelihood import answer_log_probs, continuation_log_likeli
 from recsys_lora.lowrank import Generated, Injection, Routed, inject
 from tests.llm.test_backbone import backbone_of, logit_families, padded
 from tests.lowrank.families import FAMILIES, TARGETS, tiny
+from tests.rounding import assert_close
 
 PROMPTS = [[5, 9, 31, 7, 80, 2, 44], [61, 3, 3], [12, 8], [90, 91, 17, 60, 1]]
 ANSWERS = [3, 1, 0, 4]
@@ -38,7 +39,7 @@ def test_an_answer_s_log_probability_is_the_library_s(model: Any, side: str, mon
             (prompt[: len(prompt) - n], prompt[len(prompt) - n :]) for prompt, n in zip(PROMPTS, ANSWERS, strict=True)
         ]
         expected = torch.stack([brute_force(model, *part) for part in parts])
-    torch.testing.assert_close(total, expected, rtol=1e-4, atol=1e-4)
+    assert_close(total, expected)
     assert count.tolist() == ANSWERS
     assert total.dtype == torch.float32
 
@@ -64,7 +65,7 @@ def test_gradients_are_those_of_the_whole_head(monkeypatch: pytest.MonkeyPatch) 
         (total * torch.tensor([1.0, 2.0, 3.0, 4.0])).sum().backward()
         assert embeds.grad is not None
         found.append(embeds.grad)
-    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+    assert_close(found[0], found[1])
     assert found[0].abs().max() > 0
 
 
@@ -94,7 +95,7 @@ def test_continuations_equal_brute_force(model: Any, continuations: list[list[in
         sums, lengths = continuation_log_likelihood(backbone, backbone.embed(torch.tensor([prompt])), continuations)
         with torch.no_grad():
             expected = torch.stack([brute_force(model, prompt, answer) for answer in continuations])
-        torch.testing.assert_close(sums, expected, rtol=1e-5, atol=1e-4)
+        assert_close(sums, expected)
         assert lengths.tolist() == [len(answer) for answer in continuations]
 
 
@@ -127,7 +128,7 @@ def test_continuations_pass_the_low_rank_layers_of_their_prompt(family: str) -> 
         expected = torch.stack([brute_force(backbone.model, LONG, answer) for answer in CONTINUATIONS])
     embeds = backbone.embed(torch.tensor([LONG]))
     sums = continuation_log_likelihood(backbone, embeds, CONTINUATIONS, repeat)[0]
-    torch.testing.assert_close(sums, expected, rtol=1e-5, atol=1e-4)
+    assert_close(sums, expected)
     assert (sums - plain).abs().max() > 0.01
 
 
@@ -146,7 +147,7 @@ def test_the_cache_says_that_checkpointing_in_training_has_none() -> None:
         continuation_log_likelihood(backbone, embeds, [[3, 4]])
     found = continuation_log_likelihood(backbone.train(False), embeds, [[3, 4]])[0]
     with torch.no_grad():
-        torch.testing.assert_close(found[0], brute_force(backbone.model, [3, 4], [3, 4]))
+        assert_close(found[0], brute_force(backbone.model, [3, 4], [3, 4]))
 
 
 def test_a_batch_without_answers_has_a_sum_of_zero_and_a_gradient_of_zero() -> None:

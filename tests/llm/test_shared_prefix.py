@@ -6,6 +6,7 @@ import torch
 from recsys_lora.llm.shared_prefix import SharedPrefix, shared_length
 from tests.llm.test_backbone import backbone_of
 from tests.lowrank.families import FAMILIES, tiny
+from tests.rounding import assert_close
 
 LONG = [5, 9, 31, 7, 80, 2, 44, 13, 15, 3, 77]  # longer than Gemma's window of 8
 RESTS = [[4, 50, 11, 3], [8], [50, 4], [61, 3, 3, 12, 8]]
@@ -41,7 +42,7 @@ def test_states_are_those_of_each_prompt_alone(family, prefix):
         )
     read = widths(backbone)
     got = SharedPrefix(backbone, len(RESTS)).last_states(backbone.embed(ids), lengths, ids.shape[1])
-    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+    assert_close(got, expected)
     whole = [(len(RESTS), 5)]
     assert read == ([(1, len(prefix)), *whole] if prefix else whole)
 
@@ -96,7 +97,7 @@ def test_later_batches_go_on_from_what_was_read_and_read_it_again_where_they_sha
             expected = torch.cat([SharedPrefix(backbone, 1).last_states(*alone(backbone, p)) for p in prompts])
         read.clear()
         got = prefix.last_states(backbone.embed(ids), lengths, ids.shape[1])
-        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+        assert_close(got, expected)
         sizes = {"first": [(1, 11), (2, 4)], "second": [(2, 5)], "alone": [(1, 4)]}
         sizes |= {"less": [(1, 4), (3, 4)], "kept": [(1, 12)], "other": [(1, 2)], "again": [(1, 8)]}
         assert read == list(sizes.values())[batches.index(prompts)]

@@ -9,6 +9,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 import recsys_lora.llm.gguf as conversion
@@ -108,6 +109,74 @@ def test_the_hub_s_cache_needs_no_network(folder: Path, tmp_path: Path, monkeypa
     assert HubSource("someone/small").load([], "cpu").hidden_size == 64
     with pytest.raises(UserError, match=r"llm.path=.*cannot be loaded"):
         FolderSource(str(folder_without_weights(tmp_path))).load([], "cpu")
+
+
+def test_a_hub_out_of_reach_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    def refuse(*args: object) -> None:
+        tries.append(args)
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    with pytest.raises(UserError, match=r"llm.name=someone/small: not in the local cache, and the hub cannot be asked"):
+        HubSource("someone/small").load([], "cpu")
+    assert len(tries) <= 2
+
+
+def test_a_folder_without_one_tensor_is_refused(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    lost = tensors.pop("model.layers.0.self_attn.q_proj.weight")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=r"lacks 1 of its tensors, model.layers.0.self_attn.q_proj.weight"):
+        FolderSource(str(folder), dtype="float32").load([], "cpu")
+    tensors["model.layers.0.self_attn.q_proj.weight"] = lost[:-1]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match="cannot be loaded") as caught:
+        FolderSource(str(folder), dtype="float32").load([], "cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cut_weights_file_is_one_line(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(UserError, match="cannot be loaded") as caught:
+        FolderSource(str(folder), dtype="float32").load([], "cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_of_no_layers_is_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    for layers in (0, -1):
+        (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": layers}))
+        with pytest.raises(UserError, match=r"no decoder blocks|cannot be loaded"):
+            FolderSource(str(folder), dtype="float32").load([], "cpu")
+
+
+@pytest.mark.parametrize(
+    "name", ["chat_template.jinja", "merges.txt", "vocab.txt", "additional_chat_templates/a.jinja"]
+)
+def test_every_file_that_makes_prompts_is_part_of_the_identity(folder: Path, name: str) -> None:
+    before = FolderSource(str(folder), dtype="float32").identity()
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("{{ messages }}")
+    assert FolderSource(str(folder), dtype="float32").identity() != before
+
+
+def test_code_in_a_folder_never_runs(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builtins.input", lambda *args: "y")
+    config = json.loads((folder / "config.json").read_text())
+    classes = {"AutoConfig": "evil.EvilConfig", "AutoModelForCausalLM": "evil.Evil"}
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    for family in ("llama", "evil"):
+        (folder / "config.json").write_text(json.dumps({**config, "auto_map": classes, "model_type": family}))
+        if family == "llama":  # the library knows this family: its own code is used
+            assert FolderSource(str(folder), dtype="float32").load([], "cpu").hidden_size == 64
+        else:
+            with pytest.raises(UserError, match="cannot be loaded"):
+                FolderSource(str(folder), dtype="float32").load([], "cpu")
+    assert not (tmp_path / "ran").exists()
 
 
 def folder_without_weights(tmp_path: Path) -> Path:

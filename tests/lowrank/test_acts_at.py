@@ -6,6 +6,7 @@ from torch import nn
 
 from recsys_lora.lowrank import Generated, Injection, Shift, StateSlot, Static, inject
 from tests.lowrank.families import ATTENTION, FAMILIES, TARGETS, tiny
+from tests.rounding import assert_close
 
 R, ALPHA, B, T = 3, 6.0, 4, 7
 STARTS = torch.tensor([0, 3, 7, 6])  # all tokens of sample 0, none of sample 2
@@ -57,7 +58,7 @@ def attention_mask(padding: str) -> torch.Tensor:
 
 def same(found: list[torch.Tensor], right: list[torch.Tensor]) -> None:
     for got, expected in zip(found, right, strict=True):
-        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-6 + 1e-4 * float(expected.abs().max()))
+        assert_close(got, expected)
         assert expected.abs().max() > 0
 
 
@@ -75,7 +76,7 @@ def test_equals_a_loop_over_samples_and_tokens(family: str, static: bool, paddin
         own = {name: value[b : b + 1] for name, value in more.items()}
         rows.append(looped(family, injection, factors, b)(ids[b : b + 1], **own).logits[0][mask[b]])
     expected = torch.cat(rows)
-    torch.testing.assert_close(batched, expected, rtol=1e-5, atol=1e-6)  # some families compute norms in float32
+    assert_close(batched, expected)  # in float64, but some families compute norms in float32
     wanted = [*injection.parameters(), *factors.values()]
     found = list(torch.autograd.grad(batched.square().mean(), wanted))
     same(found, list(torch.autograd.grad(expected.square().mean(), wanted)))
@@ -131,7 +132,7 @@ def test_compiled_without_a_break() -> None:
     for width in (T, T - 2):
         x = torch.randn(B, width, 32)
         injection.state.set(factors, acts_at=ACTS[:, :width])
-        torch.testing.assert_close(compiled(x), layer(x))
+        assert_close(compiled(x), layer(x))
 
 
 def gradients(reentrant: bool | None, dropout: float) -> list[torch.Tensor]:

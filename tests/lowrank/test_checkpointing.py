@@ -6,6 +6,7 @@ from torch import nn
 
 from recsys_lora.lowrank import Generated, Injection, inject
 from tests.lowrank.families import ATTENTION, tiny
+from tests.rounding import assert_close
 
 R, D, B, T = 3, 6, 4, 9
 
@@ -51,7 +52,7 @@ def weigh(hidden: torch.Tensor) -> torch.Tensor:
 
 def same(left: list[torch.Tensor], right: list[torch.Tensor]) -> None:
     for a, b in zip(left, right, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5 * float(b.abs().max()))
+        assert_close(a, b)
         assert b.abs().max() > 0
 
 

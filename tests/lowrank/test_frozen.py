@@ -6,6 +6,7 @@ from torch import nn
 
 from recsys_lora.lowrank import Generated, Injection, Routed, Static, inject
 from tests.lowrank.families import ATTENTION, tiny
+from tests.rounding import assert_close
 
 R, B, T = 3, 4, 7
 TASK = torch.tensor([1, 0, 1, 2])
@@ -57,8 +58,8 @@ def test_frozen_factors_act_and_get_no_gradient(checkpointing):
         values.append(loss.detach())
         flows.append(embeds.grad)
         assert all((gradient is None) == frozen for gradient in gradients(injection))
-    torch.testing.assert_close(*values)
-    torch.testing.assert_close(*flows, rtol=1e-4, atol=1e-5)
+    assert_close(*values)
+    assert_close(*flows)
     assert flows[0].abs().max() > 0
 
 
@@ -77,14 +78,14 @@ def test_beside_a_frozen_forward_the_other_gets_the_gradients_it_gets_alone(chec
         losses.append(forward(model, frozen_embeds if frozen else embeddings(0)))
     (losses[0] + losses[1]).backward()
     for got, expected in zip(gradients(injection), alone, strict=True):
-        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+        assert_close(got, expected)
         assert expected.abs().max() > 0
     together = frozen_embeds.grad
 
     embeds = embeddings(1)
     injection.state.set(task=TASK.flip(0))
     forward(model, embeds).backward()
-    torch.testing.assert_close(together, embeds.grad, rtol=1e-4, atol=1e-5)
+    assert_close(together, embeds.grad)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -98,5 +99,5 @@ def test_generated_factors_still_get_theirs(checkpointing):
         forward(model, embeddings(0)).backward()
         flows.append(factor.grad)
     assert all(gradient is None for gradient in gradients(injection))
-    torch.testing.assert_close(*flows, rtol=1e-4, atol=1e-5)
+    assert_close(*flows)
     assert flows[0].abs().max() > 0

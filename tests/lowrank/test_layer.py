@@ -9,6 +9,7 @@ from torch.func import functional_call
 
 from recsys_lora.lowrank import Generated, Injection, Routed, Site, Source, Static, inject
 from tests.lowrank.families import FAMILIES, TARGETS, tiny
+from tests.rounding import MODEL, assert_close
 
 R, ALPHA, TASKS, B, T = 3, 5.0, 4, 5, 7
 TASK = torch.tensor([2, 0, 2, 3, 0])
@@ -69,13 +70,13 @@ def test_equals_loop_over_samples(family: str, kind: str) -> None:
         weights = {f"{name}.weight": weight_of_sample(injection, name, b, factors) for name in injection.layers}
         rows.append(functional_call(plain, weights, (ids[b : b + 1],)).logits)
     looped = torch.cat(rows)
-    torch.testing.assert_close(batched, looped, rtol=1e-4, atol=2e-5)
+    assert_close(batched, looped)
 
     wanted = [*injection.parameters(), *factors.values()]
     gradients = torch.autograd.grad(batched.square().mean(), wanted)
     expected = torch.autograd.grad(looped.square().mean(), wanted)
     for got, right in zip(gradients, expected, strict=True):
-        torch.testing.assert_close(got, right, rtol=1e-3, atol=1e-6 + 1e-4 * float(right.abs().max()))
+        assert_close(got, right, 8 * MODEL)  # what is left of terms some ten times larger
     assert all(float(right.abs().max()) > 0 for right in expected)
 
 
@@ -98,7 +99,7 @@ def test_two_pairs_in_one_batch_get_what_each_gets_alone() -> None:
         together = model(ids).logits
         for b in range(B):
             injection.state.set({key: factor[b : b + 1] for key, factor in factors.items()})
-            torch.testing.assert_close(model(ids[b : b + 1]).logits, together[b : b + 1], rtol=1e-4, atol=1e-5)
+            assert_close(model(ids[b : b + 1]).logits, together[b : b + 1])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -162,7 +163,7 @@ def test_dropout_keeps_the_mean_and_rests_in_evaluation(per: str) -> None:
     dropped, _ = source.project(x, None)
     exact = source.eval().project(x[:1], None)[0]
     assert torch.equal(source.project(x[:1], None)[0], exact)
-    torch.testing.assert_close(dropped.mean((0, 1), keepdim=True), exact[:, :1], rtol=0.05, atol=0.02)
+    torch.testing.assert_close(dropped.mean((0, 1), keepdim=True), exact[:, :1], rtol=0.05, atol=0.02)  # 40,000 draws
     same_for_all_tokens = bool((dropped[:, 0] - dropped[:, 1]).abs().max() < 1e-5)
     assert same_for_all_tokens == (per == "sample")
     assert dropped.std() > 0.01
@@ -184,4 +185,4 @@ def test_projections_that_read_the_same_input_share_the_product() -> None:
     x.mul_(2)  # the same tensor with other values
     changed = layers[1].sources[0].project(x, state)
     assert changed is not None
-    torch.testing.assert_close(changed[0], 2 * first[0])
+    assert torch.equal(changed[0], 2 * first[0])

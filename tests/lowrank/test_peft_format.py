@@ -12,6 +12,7 @@ from recsys_lora.lowrank import Generated, Site, Source, Static, inject
 from recsys_lora.lowrank.peft_format import export
 from tests.lowrank.families import ALL, FAMILIES, tiny
 from tests.lowrank.test_layer import ALPHA, TASKS, B, R, T, injected
+from tests.rounding import assert_close
 
 
 @pytest.mark.parametrize("kind", ["static", "routed", "generated", "all"])
@@ -25,7 +26,7 @@ def test_peft_gives_the_same_outputs(family: str, kind: str, tmp_path: Path) -> 
     with torch.no_grad():
         ours = model(ids).logits
         theirs = PeftModel.from_pretrained(tiny(family), str(folder))(input_ids=ids).logits
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=2e-5)
+    assert_close(ours, theirs)
     assert sorted(path.name for path in folder.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
@@ -44,7 +45,7 @@ def test_mixed_ranks_are_written_a_layer(tmp_path: Path) -> None:
     ids = torch.randint(0, 97, (B, T))
     with torch.no_grad():
         theirs = PeftModel.from_pretrained(tiny("llama"), str(folder))(input_ids=ids).logits
-        torch.testing.assert_close(model(ids).logits, theirs, rtol=1e-4, atol=2e-5)
+        assert_close(model(ids).logits, theirs)
 
 
 def test_static_equals_peft_in_values_and_gradients() -> None:
@@ -64,12 +65,12 @@ def test_static_equals_peft_in_values_and_gradients() -> None:
         pairs.append((source, a, b))
     ids = torch.randint(0, 97, (B, T))
     ours_out, theirs_out = model(ids).logits, theirs(input_ids=ids).logits
-    torch.testing.assert_close(ours_out, theirs_out, rtol=1e-4, atol=2e-5)
+    assert_close(ours_out, theirs_out)
     ours_out.square().mean().backward()
     theirs_out.square().mean().backward()
     for source, a, b in pairs:
-        torch.testing.assert_close(source.A.grad, a.grad.T, rtol=1e-3, atol=1e-6)
-        torch.testing.assert_close(source.P.grad, b.grad, rtol=1e-3, atol=1e-6)
+        assert_close(source.A.grad, a.grad.T)
+        assert_close(source.P.grad, b.grad)
 
 
 def test_start_is_peft_s_start() -> None:

@@ -7,6 +7,7 @@ from torch import nn
 from recsys_lora.lowrank import Generated, Injection, Shift, Shifted, Static, inject
 from recsys_lora.lowrank.peft_format import export
 from tests.lowrank.families import ATTENTION, FAMILIES, TARGETS, tiny
+from tests.rounding import SUM, assert_close
 
 R, ALPHA, B, T, S = 3, 6.0, 4, 7, 3
 POSITIONS = torch.tensor([[0, 6, -1], [2, 2, 5], [-1, -1, -1], [1, -1, 3]])  # of sample 1, two vectors share a token
@@ -65,12 +66,12 @@ def test_equals_a_loop_over_tokens(family: str) -> None:
     injection.state.set(shift=Shift(given, POSITIONS))
     batched = model(ids).logits
     looped = plain_with_loop(family, injection, given)(ids).logits
-    torch.testing.assert_close(batched, looped, rtol=1e-4, atol=2e-5)
+    assert_close(batched, looped)
     wanted = [*injection.parameters(), given]
     gradients = torch.autograd.grad(batched.square().mean(), wanted)
     expected = torch.autograd.grad(looped.square().mean(), wanted)
     for got, right in zip(gradients, expected, strict=True):
-        torch.testing.assert_close(got, right, rtol=1e-3, atol=1e-6 + 1e-4 * float(right.abs().max()))
+        assert_close(got, right)
         assert right.abs().max() > 0
 
 
@@ -82,7 +83,7 @@ def test_nothing_is_added_at_other_tokens() -> None:
     difference = u - x @ source.A
     for b in range(B):
         for t in range(T):
-            torch.testing.assert_close(difference[b, t], added(b, t, given), rtol=1e-5, atol=1e-6)
+            assert_close(difference[b, t], added(b, t, given), SUM, size=u)
     assert sorted(set(map(tuple, (difference.abs().sum(-1) > 1e-4).nonzero().tolist()))) == [
         (0, 0),
         (0, 6),
@@ -165,5 +166,5 @@ def test_gradient_checkpointing_gives_the_same_gradients(reentrant: bool, frozen
         if right is None:
             assert found is None
         else:
-            torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-5 * float(right.abs().max()))
+            assert_close(found, right)
             assert right.abs().max() > 0

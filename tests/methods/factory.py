@@ -80,7 +80,7 @@ def _with_lora(data, name, lr, knobs):
         "batch_rows": 32,
         "score": "yes_minus_no",
         "optimizer": OptimizerSettings(lr=lr, weight_decay=0.0),
-        "lora": LoRA(targets=ALL, dropout=0.0),
+        **vars(LoRA(targets=ALL, dropout=0.0)),
         "backbone": backbone(data),
         "identity": {"data": data.key},
         **knobs,

@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch import nn
 from torch.nn import functional
 
-from recsys_lora.config.location import conf_dir
 from recsys_lora.errors import UserError
 from recsys_lora.methods.binllm import BinLLM
 from recsys_lora.methods.checkpoint import load_checkpoint, trained_state
@@ -26,6 +24,7 @@ from recsys_lora.prompts.template import Example, Template
 from tests.jobs import resolved
 from tests.methods import factory
 from tests.methods.synthetic import WORDS, TableEncoder, prepared
+from tests.rounding import assert_close
 
 COLLM = (
     "#Question: A user has given high ratings to the following movies: {history}. Additionally, we have information "
@@ -59,7 +58,7 @@ def shared(data, name, lr=1e-3, **knobs):
         "optimizer": OptimizerSettings(lr=lr, weight_decay=0.0),
         "backbone": factory.backbone(data),
         "identity": {"data": data.key, "encoder": "table"},
-        "lora": LoRA(targets=factory.ALL, dropout=0.0),
+        **vars(LoRA(targets=factory.ALL, dropout=0.0)),
         **knobs,
     }
 
@@ -149,7 +148,7 @@ def test_rows_of_a_batch_do_not_touch_each_other(small):
     pad = module.backbone.pad_id
     together = module(rows.batch(np.arange(len(rows)), pad, "right"))
     alone = torch.cat([module(rows.batch(np.array([index]), pad, "left")) for index in range(len(rows))])
-    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+    assert_close(together, alone)
     assert together.std() > 1e-4
 
 
@@ -160,7 +159,7 @@ def test_what_was_trained_is_saved_and_loaded(fitted, tmp_path):
     load_checkpoint(tmp_path / "last.ckpt", again, again.identity)
     rows = data.rows("test").take(np.arange(20))
     expected = score_rows(module, datamodule, rows, show=False)
-    np.testing.assert_allclose(score_rows(again, datamodule, rows, show=False), expected, rtol=1e-6)
+    assert_close(score_rows(again, datamodule, rows, show=False), expected)
 
 
 def test_it_goes_on_from_the_updates_of_a_stage_of_text(small):
@@ -174,7 +173,7 @@ def test_it_goes_on_from_the_updates_of_a_stage_of_text(small):
     assert torch.equal(module.eval()(batch), text.eval()(batch))
     step(module, batch_of(module, data))
     assert not torch.equal(module(batch), text(batch))
-    other = binllm(data, encoder, lora=LoRA(rank=4, targets=factory.ALL))
+    other = binllm(data, encoder, **vars(LoRA(rank=4, targets=factory.ALL)))
     with pytest.raises(UserError, match=r"first: .*model=binllm"):
         other.start_from(trained_state(text))
 
@@ -201,7 +200,7 @@ def test_a_width_that_dot_decimal_cannot_write_is_refused_before_any_work(small)
 
 
 def test_the_prompt_is_collms_with_codes_in_place_of_tokens():
-    chosen = instantiate(OmegaConf.load(conf_dir() / "model" / "prompt" / "binllm.yaml"))
+    chosen = instantiate(resolved("model=binllm")["model"]["prompt"])
     texts = {"title": "Heat (1995)", "user_code": "0110", "item_code": "1.2"}
     rendered = chosen.render(Example([{"title": "Alien (1979)"}], texts), WORDS)
     expected = COLLM.format(history='"Alien (1979)"', title='"Heat (1995)"')
@@ -215,7 +214,7 @@ def test_the_prompt_is_collms_with_codes_in_place_of_tokens():
 def test_the_config_has_a_stage_of_text_with_the_same_updates_before_it():
     config = resolved("model=binllm")
     assert config["first"]["_target_"] == "recsys_lora.methods.tallrec.TALLRec"
-    assert config["first"]["lora"] == config["model"]["lora"]
+    assert all(config["first"][knob] == config["model"][knob] for knob in vars(LoRA()))
     assert config["cf"]["name"] == "binary_mf"
     assert resolved("model=binllm", "ablation=binllm_one_stage")["first"] is None
 

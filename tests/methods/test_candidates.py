@@ -20,6 +20,7 @@ from recsys_lora.tasks.rating import Rating
 from tests.methods import factory, test_binllm
 from tests.methods.ckf import world as ckf
 from tests.methods.synthetic import WORDS, prepared
+from tests.rounding import assert_close
 from tests.tasks import world as tasks
 
 USER, ITEMS = 3, [7, 1, 20, 4, 11, 7]
@@ -37,7 +38,7 @@ def din():
 
 
 def tallrec(data, encoder):
-    shared = {"prompt": factory.template(), "lora": LoRA(targets=factory.ALL, dropout=0.0)}
+    shared = {"prompt": factory.template(), **vars(LoRA(targets=factory.ALL, dropout=0.0))}
     return TALLRec(**{**factory._with_lora(data, "tallrec", 1e-3, {}), **shared})
 
 
@@ -114,10 +115,10 @@ def test_scores_are_those_of_one_prompt_at_a_time(name):
     expected = one_by_one(module, datamodule, ITEMS)
     seen = forwards(module)
     got = score_candidates(module, datamodule, USER, ITEMS)
-    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+    assert_close(got, expected)
     assert np.ptp(expected) > 1e-3
     assert [rows for rows, _ in seen] == ([6] if name in IN_FULL else [1, 6])
-    np.testing.assert_allclose(score_candidates(module, datamodule, USER, ITEMS, share_prefix=False), got, atol=1e-4)
+    assert_close(score_candidates(module, datamodule, USER, ITEMS, share_prefix=False), got)
 
 
 @pytest.mark.parametrize("name", ["tallrec", "collm"])
@@ -153,7 +154,7 @@ def test_candidates_whose_histories_were_shortened_differently_share_less():
     rows = candidate_rows(datamodule.data, USER, ITEMS)
     assert 0 < sum(datamodule.build(rows, show=False).prompts.counts.values()) < len(ITEMS)
     expected = score_candidates(module, datamodule, USER, ITEMS, share_prefix=False)
-    np.testing.assert_allclose(score_candidates(module, datamodule, USER, ITEMS), expected, atol=1e-4)
+    assert_close(score_candidates(module, datamodule, USER, ITEMS), expected)
 
 
 def test_an_encoder_whose_user_vector_depends_on_the_item_shares_what_stands_before_it():
@@ -177,7 +178,7 @@ def test_ckf_answers_its_click_through_task(mapping):
         expected.append(float(logits[yes] - logits[no]))
     seen = forwards(module)
     got = score_candidates(module, datamodule, USER, ITEMS)
-    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+    assert_close(got, expected)
     assert [rows for rows, _ in seen] == [1, 6]
 
 
@@ -196,7 +197,7 @@ def test_a_budget_cuts_the_candidates_and_changes_no_score():
     expected = score_candidates(module, datamodule, USER, ITEMS)
     datamodule.token_budget = 60
     seen = forwards(module)
-    np.testing.assert_allclose(score_candidates(module, datamodule, USER, ITEMS), expected, atol=1e-4)
+    assert_close(score_candidates(module, datamodule, USER, ITEMS), expected)
     rests = [tokens for _, tokens in seen if tokens < 20]
     assert len(rests) == len(ITEMS)  # a batch each
     assert len(seen) == len(ITEMS) + 2  # the first whole, and what the others share with it

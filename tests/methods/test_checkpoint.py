@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from recsys_lora.errors import UserError
-from recsys_lora.methods.checkpoint import load_checkpoint, trained_state
+from recsys_lora.methods.checkpoint import load_checkpoint, open_checkpoint, trained_state
 from tests.methods import factory
 from tests.methods.synthetic import WORDS, prepared
 
@@ -92,3 +92,46 @@ def test_a_checkpoint_of_another_program_is_refused(world, tmp_path):
     module = factory.cora(*world)
     with pytest.raises(UserError, match="not written by recsys_lora"):
         load_checkpoint(tmp_path / "other.ckpt", module, module.identity)
+
+
+def test_a_damaged_checkpoint_is_one_line_and_never_other_numbers(saved, tmp_path):
+    content, path = saved[0].read_bytes(), tmp_path / "last.ckpt"
+    expected = open_checkpoint(saved[0])["state_dict"]
+    harmed = [content[:end] for end in range(0, len(content), len(content) // 60)]
+    for place in range(7, len(content), len(content) // 150):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << (place % 8)
+        harmed.append(bytes(flipped))
+    refused = 0
+    for harm in harmed:
+        path.write_bytes(harm)
+        try:
+            found = open_checkpoint(path)["state_dict"]
+        except UserError as error:
+            refused += 1
+            lines = str(error).splitlines()
+        else:  # a flip between the archive's members
+            lines = []
+            assert found.keys() == expected.keys()
+            assert all(torch.equal(found[name], expected[name]) for name in expected)
+        assert len(lines) <= 1
+    assert refused > len(harmed) * 0.8
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([1, 2], "no tensors by name"),
+        ("text", "no tensors by name"),
+        (torch.zeros(3), "no tensors by name"),
+        ({"epoch": 1}, "no tensors by name"),
+        ({"state_dict": {"w": 1.0}}, "no tensors by name"),
+        ({"state_dict": {"w": torch.tensor([1.0, float("nan")])}}, "w holds values that are not finite"),
+        ({"state_dict": {"w": torch.tensor([float("inf")])}}, "w holds values that are not finite"),
+    ],
+    ids=str,
+)
+def test_what_holds_no_weights_is_refused(tmp_path, content, words):
+    torch.save(content, tmp_path / "odd.ckpt")
+    with pytest.raises(UserError, match=words):
+        open_checkpoint(tmp_path / "odd.ckpt")

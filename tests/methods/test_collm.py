@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch import nn
 from torch.nn import functional
 
@@ -13,17 +12,16 @@ from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.lightgcn import LightGCN
 from recsys_lora.cf.mf import MF
 from recsys_lora.cf.sasrec import SASRec
-from recsys_lora.config.location import conf_dir
 from recsys_lora.errors import UserError
 from recsys_lora.llm.soft_tokens import soft_order, token_spread
 from recsys_lora.methods.checkpoint import load_checkpoint, trained_state
 from recsys_lora.methods.collm import mapping, start_at
-from recsys_lora.methods.lora import LoRA
 from recsys_lora.methods.scoring import score_rows
 from recsys_lora.prompts.template import SOFT, Example
 from tests import jobs
 from tests.methods import factory
 from tests.methods.synthetic import WORDS, TableEncoder, prepared
+from tests.rounding import SUM, assert_close
 
 JOB = (
     "model=collm",
@@ -82,7 +80,7 @@ def test_before_training_the_frozen_model_reads_the_mapped_vectors(world):
         for place, vector in zip(batch.soft_positions[index].tolist(), sides, strict=True):
             embeds[0, place] = last.weight @ (first.weight @ vector + first.bias).clamp_min(0) + last.bias
         logits = original.model(inputs_embeds=embeds).logits[0, -1]
-        torch.testing.assert_close(module(batch)[index], logits[yes] - logits[no], rtol=1e-4, atol=1e-5)
+        assert_close(module(batch)[index], logits[yes] - logits[no])
 
 
 def test_the_mapping_has_the_papers_shape_and_is_one_for_both_sides():
@@ -115,7 +113,7 @@ def test_the_tokens_of_the_training_rows_have_the_spread_of_the_embeddings(world
 def test_the_spread_of_a_backbone_is_that_of_its_embeddings(world):
     backbone = factory.backbone(world[0])
     expected = backbone.model.get_input_embeddings().weight.detach().numpy().std()
-    assert token_spread(backbone) == pytest.approx(float(expected), rel=1e-3)
+    assert_close(token_spread(backbone), expected)
 
 
 @pytest.mark.parametrize("knobs", STRATEGIES, ids=str)
@@ -174,12 +172,12 @@ def test_a_fresh_encoder_is_the_one_that_is_made(world):
     assert torch.equal(module.tuned_encoder.users, fresh.users)
     module.prepare_for(data, data.rows("train"))
     users = fresh.users[torch.from_numpy(data.rows("train").user)]
-    assert module.vector_scale.user.item() == pytest.approx(users.std().item(), rel=1e-5)
+    assert_close(module.vector_scale.user, users.std(), SUM)
 
 
 def test_frozen_updates_are_kept_and_left_without_dropout(world):
     data, encoder = world
-    module = with_updates(factory.collm(data, encoder, lora=LoRA(targets=factory.ALL, dropout=0.5)))
+    module = with_updates(factory.collm(data, encoder, dropout=0.5))
     kept = {name: p.clone() for name, p in module.lowrank.named_parameters()}
     batch = batch_of(module, data)
     assert torch.equal(module.train()(batch), module(batch))
@@ -195,7 +193,7 @@ def test_rows_of_a_batch_do_not_touch_each_other(world, padding):
     rows = prompts_of(module, data)
     together = module(rows.batch(np.arange(6), 0, padding))
     alone = torch.cat([module(rows.batch(np.array([index]), 0, "right")) for index in range(6)])
-    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+    assert_close(together, alone)
 
 
 def test_tokens_stand_in_the_order_of_the_prompt(world):
@@ -237,7 +235,7 @@ def test_a_prompt_without_soft_tokens_or_with_others_is_refused(world):
 
 
 def test_the_prompt_is_the_papers():
-    template = instantiate(OmegaConf.load(conf_dir() / "model" / "prompt" / "collm.yaml"))
+    template = instantiate(jobs.resolved("model=collm")["model"]["prompt"])
     assert template.soft_names == ["user", "item"]
     words = {"item": "movie", "items": "movies"}
     assert template.render(Example([{"title": "Alien"}], {"title": "Heat"}), words) == (

@@ -13,6 +13,7 @@ from recsys_lora.methods.scoring import score_rows
 from recsys_lora.metrics.ranking import auc
 from tests.methods import factory
 from tests.methods.synthetic import WORDS, prepared
+from tests.rounding import assert_close
 
 METHODS = {
     "cora": lambda data, encoder: factory.cora(data, encoder, lr=3e-3),
@@ -60,7 +61,7 @@ def test_scores_do_not_depend_on_batch_mates(fitted, budget, padding):
     with torch.inference_mode():
         for batch in ScoreLoader(prompts, budget, module.backbone.pad_id, padding):
             got[batch.place.numpy()] = module(batch).numpy()
-    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+    assert_close(got, expected)
 
 
 def test_the_fitted_methods_checkpoint_is_of_the_size_of_what_was_trained(fitted, tmp_path):

@@ -17,6 +17,7 @@ from recsys_lora.methods.lora import LoRA
 from tests import jobs
 from tests.methods import factory
 from tests.methods.synthetic import WORDS, prepared
+from tests.rounding import SUM, assert_close
 
 JOB = (
     "model=graphlora",
@@ -33,7 +34,7 @@ JOB = (
     "cf.trainer.max_epochs=1",
     "cf.encoder.dim=8",
 )
-LORA = LoRA(rank=4, alpha=12.0, targets=factory.ALL, dropout=0.0)
+LORA = vars(LoRA(rank=4, alpha=12.0, targets=factory.ALL, dropout=0.0))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_before_training_the_frozen_model_reads_the_mapped_vectors(world):
         for place, vector in zip(batch.soft_positions[index].tolist(), sides, strict=True):
             embeds[0, place] = module.mapping(vector)
         logits = original.model(inputs_embeds=embeds).logits[0, -1]
-        torch.testing.assert_close(module(batch)[index], logits[yes] - logits[no], rtol=1e-4, atol=1e-5)
+        assert_close(module(batch)[index], logits[yes] - logits[no])
 
 
 def test_the_graph_has_the_positive_pairs_of_train_alone(world):
@@ -91,7 +92,7 @@ def test_the_graph_has_the_positive_pairs_of_train_alone(world):
 @pytest.mark.parametrize("layer", [0, 1])
 def test_the_graphs_vectors_are_added_at_the_two_tokens_of_one_block_and_nowhere_else(world, layer, prompt):
     data, encoder = world
-    module = factory.graphlora(data, encoder, lora=LORA, layer=layer, beta=7.0, prompt=factory.soft_template(*prompt))
+    module = factory.graphlora(data, encoder, **LORA, layer=layer, beta=7.0, prompt=factory.soft_template(*prompt))
     with_updates(module).eval()
     module.prepare_for(data, data.rows("train"))
     batch = batch_of(module, data)
@@ -110,7 +111,7 @@ def test_the_graphs_vectors_are_added_at_the_two_tokens_of_one_block_and_nowhere
             if module.lowrank.sites[name].block == layer:
                 expected[b, places["<user>"]] = 3.0 * 7.0 * source.P @ nodes[batch.user[b]]
                 expected[b, places["<item>"]] = 3.0 * 7.0 * source.P @ nodes[21 + batch.item[b]]
-        torch.testing.assert_close(added, expected, rtol=1e-3, atol=1e-5)
+        assert_close(added, expected, SUM, size=y)
     assert nodes.abs().max() > 0.01
 
 
@@ -169,7 +170,7 @@ def test_rows_of_a_batch_do_not_touch_each_other(world, padding):
     rows = prompts_of(module, data)
     together = module(rows.batch(np.arange(6), 0, padding))
     alone = torch.cat([module(rows.batch(np.array([index]), 0, "right")) for index in range(6)])
-    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+    assert_close(together, alone)
 
 
 def test_what_is_kept_for_scoring_is_renewed_when_a_weight_changes(world):
@@ -183,7 +184,7 @@ def test_what_is_kept_for_scoring_is_renewed_when_a_weight_changes(world):
             changed.mul_(-1.5)
         with torch.inference_mode():
             kept = module.nodes(module.graph)
-        torch.testing.assert_close(kept, module.nodes(module.graph).detach())  # with gradients nothing is kept
+        assert_close(kept, module.nodes(module.graph), SUM)  # with gradients nothing is kept
         assert not torch.allclose(kept, before)
         before = kept
 

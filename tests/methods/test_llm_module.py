@@ -18,6 +18,7 @@ from recsys_lora.metrics.ranking import auc, uauc
 from recsys_lora.prompts.template import Template
 from tests.methods import factory
 from tests.methods.synthetic import WORDS, prepared
+from tests.rounding import assert_close
 
 TITLES = [f"Film {n} {'long ' * (n % 5)}" for n in range(20)]
 
@@ -62,7 +63,7 @@ def test_each_rows_soft_tokens_are_its_own(world, padding):
     rows = module.prompts(data, WORDS)(data.rows("test").take(np.arange(0, 40, 9)), show=False)
     together = module(rows.batch(np.arange(len(rows)), 0, padding))
     alone = torch.cat([module(rows.batch(np.array([index]), 0, "right")) for index in range(len(rows))])
-    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+    assert_close(together, alone)
     swapped = module(rows.with_encoder_rows(np.arange(len(rows))[::-1].copy()).batch(np.arange(len(rows)), 0, padding))
     assert not torch.allclose(swapped, together, atol=1e-4)
 
@@ -77,8 +78,8 @@ def test_the_score_is_the_full_heads_logit_of_the_answer(world):
         logits = yes.backbone.model(input_ids=ids).logits[0, -1]
         first, second = yes.choices.token_ids
         batch = prompts.batch(np.array([index]), 0, "right")
-        torch.testing.assert_close(yes(batch)[0], logits[first], rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(both(batch)[0], logits[first] - logits[second], rtol=1e-5, atol=1e-5)
+        assert_close(yes(batch)[0], logits[first])
+        assert_close(both(batch)[0], logits[first] - logits[second])
 
 
 def test_the_answers_are_the_pieces_that_follow_the_prompt(world):
@@ -106,7 +107,7 @@ def test_unequal_shares_give_the_mean_over_all_rows(world):
 
     whole = gradient(prompts.batch(index, 0, "right"), 1)
     shares = [gradient(prompts.batch(Share(rank, 2).of(index), 0, "right", global_rows=7), 2) for rank in range(2)]
-    torch.testing.assert_close((shares[0] + shares[1]) / 2, whole, rtol=1e-4, atol=1e-6)
+    assert_close((shares[0] + shares[1]) / 2, whole)
 
 
 def test_validation_metrics_are_those_of_the_scored_rows(world):
@@ -123,7 +124,7 @@ def test_validation_metrics_are_those_of_the_scored_rows(world):
     expected = functional.binary_cross_entropy_with_logits(
         torch.from_numpy(score), torch.from_numpy(rows.label).double()
     )
-    assert logged["valid/log_loss"] == pytest.approx(float(expected), abs=1e-5)
+    assert_close(logged["valid/log_loss"], expected)
 
 
 def test_a_chat_template_wraps_prompt_and_answer(world):

@@ -17,6 +17,7 @@ from tests import jobs
 from tests.methods import factory
 from tests.methods.synthetic import WORDS, prepared
 from tests.methods.test_collm import JOB
+from tests.rounding import SUM, assert_close
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_before_training_the_frozen_model_reads_the_rows_of_the_tables(data):
         embeds[0, user] = module.users.weight[batch.user[index]]
         embeds[0, item] = module.items.weight[batch.item[index]]
         logits = original.model(inputs_embeds=embeds).logits[0, -1]
-        torch.testing.assert_close(module(batch)[index], logits[yes] - logits[no], rtol=1e-4, atol=1e-5)
+        assert_close(module(batch)[index], logits[yes] - logits[no])
 
 
 def test_tokens_start_as_spread_as_the_embeddings(data):
@@ -59,7 +60,7 @@ def test_ids_without_training_rows_get_the_mean_or_zero():
             table.weight.copy_(torch.tensor([[9.0, 9.0], [1.0, 3.0], [7.0, 7.0], [3.0, 5.0], [8.0, 8.0]]))
         table.limit_to(np.array([3, 1, 3]))
         got = table(torch.tensor([0, 1, 2, 3, 4]))
-        torch.testing.assert_close(got, torch.tensor([[0.0, 0.0], [1.0, 3.0], expected, [3.0, 5.0], expected]))
+        assert_close(got, torch.tensor([[0.0, 0.0], [1.0, 3.0], expected, [3.0, 5.0], expected]), SUM)
 
 
 def test_training_moves_the_tokens_of_its_rows_alone(data):
@@ -73,7 +74,7 @@ def test_training_moves_the_tokens_of_its_rows_alone(data):
     assert bool((module.users.weight[others] == 0).all())
     assert bool((module.users.weight[trained] != start[trained]).any(1).all())
     mean = module.users.weight[trained].mean(0)
-    torch.testing.assert_close(module.users(torch.from_numpy(others[1:])), mean.expand(len(others) - 1, -1))
+    assert_close(module.users(torch.from_numpy(others[1:])), mean.expand(len(others) - 1, -1), SUM)
 
 
 @pytest.mark.parametrize("tune_lora", [False, True])
@@ -97,7 +98,7 @@ def test_rows_of_a_batch_do_not_touch_each_other(data, padding):
     rows = prompts_of(module, data)
     together = module(rows.batch(np.arange(6), 0, padding))
     alone = torch.cat([module(rows.batch(np.array([index]), 0, "right")) for index in range(6)])
-    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+    assert_close(together, alone)
 
 
 def test_a_loaded_module_scores_as_the_saved_one_for_unseen_ids_too(data, tmp_path):

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch.nn import functional
 
-from recsys_lora.config.location import conf_dir
 from recsys_lora.errors import UserError
 from recsys_lora.methods.checkpoint import load_checkpoint
 from recsys_lora.prompts.template import SOFT, Example
+from tests.jobs import resolved
 from tests.methods import factory
 from tests.methods.synthetic import WORDS, prepared
+from tests.rounding import assert_close
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_before_training_the_frozen_model_reads_the_six_vectors(data):
         for place, vector in zip(places, module.vectors, strict=True):
             embeds[0, place] = vector
         logits = original.model(inputs_embeds=embeds).logits[0, -1]
-        torch.testing.assert_close(module(batch)[index], logits[yes] - logits[no], rtol=1e-4, atol=1e-5)
+        assert_close(module(batch)[index], logits[yes] - logits[no])
 
 
 def test_the_vectors_start_as_spread_as_the_embeddings(data):
@@ -63,7 +63,7 @@ def test_rows_of_a_batch_do_not_touch_each_other(data, padding):
     rows = prompts_of(module, data)
     together = module(rows.batch(np.arange(5), 0, padding))
     alone = torch.cat([module(rows.batch(np.array([index]), 0, "right")) for index in range(5)])
-    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+    assert_close(together, alone)
 
 
 def test_a_loaded_module_scores_as_the_saved_one(data, tmp_path):
@@ -84,7 +84,7 @@ def test_another_soft_token_is_refused(data):
 
 
 def test_the_wording_has_three_vectors_before_the_history_and_three_before_the_title():
-    template = instantiate(OmegaConf.load(conf_dir() / "model" / "prompt" / "prompt4nr.yaml"))
+    template = instantiate(resolved("model=prompt4nr")["model"]["prompt"])
     assert template.soft_names == ["u1", "u2", "u3", "i1", "i2", "i3"]
     words, title = {"item": "book", "items": "books"}, {"title": "Emma"}
     with_history = template.render(Example([{"title": "Walden"}], title), words)

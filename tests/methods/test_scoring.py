@@ -7,6 +7,7 @@ from recsys_lora.methods.collaborative import CollaborativeOnly
 from recsys_lora.methods.scoring import rows_of_others, score_rows
 from tests.methods import factory
 from tests.methods.synthetic import WORDS, prepared
+from tests.rounding import SUM, assert_close
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def test_scores_come_in_the_rows_order(world):
     rows = data.rows("test")
     order = np.random.default_rng(0).permutation(len(rows))
     scores = score_rows(module, datamodule, rows, show=False)
-    np.testing.assert_allclose(score_rows(module, datamodule, rows.take(order), show=False), scores[order], atol=1e-6)
+    assert_close(score_rows(module, datamodule, rows.take(order), show=False), scores[order])
     assert scores.dtype == np.float64
     assert scores.std() > 1e-4
 
@@ -73,7 +74,7 @@ def test_shuffling_changes_the_encoders_user_and_nothing_else(world):
         same, mixed = (score_rows(module, datamodule, rows, shuffle_users=seed, show=False) for seed in (None, 5))
     finally:
         encoder.users.data = kept
-    np.testing.assert_allclose(same, mixed, atol=1e-5)
+    assert_close(same, mixed)
 
 
 def test_the_collaborative_model_alone_scores_as_its_encoder(world):
@@ -81,4 +82,4 @@ def test_the_collaborative_model_alone_scores_as_its_encoder(world):
     rows = data.rows("test")
     expected = (encoder.users[rows.user] * encoder.items[rows.item]).sum(-1)
     scores = CollaborativeOnly(name="table", encoder=encoder).score_rows(data, rows)
-    np.testing.assert_allclose(scores, expected.numpy(), rtol=1e-6)
+    assert_close(scores, expected, SUM)

@@ -7,6 +7,7 @@ from recsys_lora.methods.scoring import score_rows
 from tests import processes
 from tests.methods import factory
 from tests.methods.synthetic import WORDS, prepared
+from tests.rounding import assert_close
 
 ROWS = 7  # an odd number, and fewer rows than some shares would need
 
@@ -27,4 +28,4 @@ def work(rank, folder):
 def test_all_processes_get_all_scores(world, tmp_path):
     processes.run(work, world, tmp_path)
     for rank in range(world):
-        np.testing.assert_allclose(np.load(tmp_path / f"{rank}.npy"), scores(), atol=1e-6)
+        assert_close(np.load(tmp_path / f"{rank}.npy"), scores())

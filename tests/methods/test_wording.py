@@ -2,10 +2,9 @@
 
 import pytest
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
-from recsys_lora.config.location import conf_dir
 from recsys_lora.prompts.template import Example
+from tests.jobs import resolved
 
 PUBLISHED = (
     "#Question: A user has given high ratings to the following {items}: {history}. Leverage the information to predict "
@@ -14,8 +13,11 @@ PUBLISHED = (
 TITLES = ["Piano, The (1993)", "Alien (1979)"]
 
 
+CHOSEN = resolved("model=cora")["model"]["prompt"]
+
+
 def template(**knobs):
-    return instantiate({**OmegaConf.load(conf_dir() / "model" / "prompt" / "history.yaml"), **knobs})
+    return instantiate({**CHOSEN, **knobs})
 
 
 def render(template, words, titles=TITLES):

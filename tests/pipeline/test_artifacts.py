@@ -1,10 +1,12 @@
 """Artifacts are made once, keyed by content, whole or absent, also when two runs ask at the same moment."""
 
+import errno
 import json
 import threading
 
 import pytest
 
+from recsys_lora.files import file_sha256
 from recsys_lora.pipeline.artifacts import ArtifactStore, manifest
 
 
@@ -73,3 +75,77 @@ def test_what_it_depends_on_is_written_beside_it(tmp_path):
     record = json.loads((folder / "artifact.json").read_text())
     assert record["stage"] == "cf"
     assert record["depends"] == {"dim": 8}
+
+
+def kept(store, content="42"):
+    made = []
+
+    def make(folder):
+        made.append(1)
+        (folder / "deep").mkdir()
+        (folder / "value.txt").write_text(content)
+        (folder / "deep" / "more.bin").write_bytes(bytes(range(200)))
+
+    return lambda: (store.get("cf", "mf", {"dim": 8}, make), len(made))
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda folder: flip_a_bit(folder / "value.txt"), "value.txt has changed since it was written"),
+        (lambda folder: flip_a_bit(folder / "deep" / "more.bin"), "more.bin has changed"),
+        (lambda folder: (folder / "value.txt").write_text(""), "value.txt has changed"),
+        (lambda folder: (folder / "value.txt").unlink(), "value.txt is missing"),
+        (lambda folder: (folder / "artifact.json").unlink(), "artifact.json cannot be read"),
+        (lambda folder: (folder / "artifact.json").write_text("{}"), "artifact.json cannot be read"),
+        (lambda folder: (folder / "artifact.json").write_text("[1]"), "artifact.json cannot be read"),
+        (lambda folder: (folder / "artifact.json").write_text('{"files": [1]}'), "artifact.json cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("used_before", [False, True])
+def test_a_damaged_artifact_is_made_anew_and_says_so(tmp_path, caplog, harm, words, used_before):
+    get = kept(ArtifactStore(tmp_path))
+    artifact, _ = get()
+    if used_before:
+        assert get()[0].reused
+    harm(artifact.folder)
+    again, made = get()
+    assert (again.reused, made) == (False, 2)
+    assert words in caplog.text
+    assert (again.folder / "value.txt").read_text() == "42"
+    assert get()[0].reused
+
+
+def test_contents_are_compared_once_a_machine(tmp_path, monkeypatch):
+    get = kept(ArtifactStore(tmp_path))
+    get()
+    get()
+    monkeypatch.setattr("recsys_lora.pipeline.integrity.file_sha256", lambda path: pytest.fail("read again"))
+    assert get()[0].reused
+    monkeypatch.undo()
+    monkeypatch.setattr("platform.node", lambda: "another")
+    compared = []
+    monkeypatch.setattr(
+        "recsys_lora.pipeline.integrity.file_sha256", lambda path: (compared.append(path), file_sha256(path))[1]
+    )
+    assert get()[0].reused
+    assert len(compared) == 2
+
+
+def test_a_complete_cache_that_cannot_be_written_is_used(tmp_path, monkeypatch):
+    get = kept(ArtifactStore(tmp_path))
+    get()
+
+    def refuse(*args, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    monkeypatch.setattr("recsys_lora.pipeline.artifacts.FileLock.acquire", refuse)
+    monkeypatch.setattr("pathlib.Path.write_text", refuse)
+    assert get()[0].reused

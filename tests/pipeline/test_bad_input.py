@@ -87,7 +87,7 @@ def test_the_right_encoding_reads_the_file(tmp_path):
     interactions, _ = own_tables(users=8)
     path = tmp_path / "ratings.csv"
     path.write_bytes(interactions.write_csv().replace("u1,", "ü1,").encode("latin-1"))
-    overrides = (f"data.interactions={path}", "data.reader.encoding=latin-1", "model=mf")
+    overrides = (f"data.interactions={path}", "data.reader.encoding=latin-1", "row=mf")
     outcome = run(tmp_path / "run", *NO_METHOD, *overrides)
     assert "ü1" in outcome.data.raw_user_ids
 
@@ -96,7 +96,7 @@ def test_copies_of_rows_are_dropped_and_said(tmp_path, caplog):
     interactions, items = own_tables(users=8)
     named = write_tables(tmp_path / "tables", pl.concat([interactions, interactions.head(7)]), items)
     with caplog.at_level(logging.INFO):
-        outcome = run(tmp_path / "run", *NO_METHOD, *named, "model=mf")
+        outcome = run(tmp_path / "run", *NO_METHOD, *named, "row=mf")
     assert len(outcome.data.interactions) == len(interactions)
     assert any("dropped 7 rows" in message for message in caplog.messages)
 
@@ -118,7 +118,7 @@ def test_a_sample_of_one_class(tmp_path, tables, split):
 
 
 def test_test_rows_of_one_class_have_no_auc_and_say_why(tmp_path, tables):
-    outcome = run(tmp_path / "run", *NO_METHOD, *tables, "model=mf", "data.test_rows=1")
+    outcome = run(tmp_path / "run", *NO_METHOD, *tables, "row=mf", "data.test_rows=1")
     block = outcome.metrics["test"]
     assert block["auc"] is None
     assert "one class only" in block["undefined"]["auc"]
@@ -130,8 +130,8 @@ def test_items_without_titles_are_refused_by_name_by_what_reads_titles(tmp_path)
     for model in (SMALL, (*NO_METHOD, "model=zero_shot")):
         line = refused(tmp_path, *model, *named)
         assert line.startswith("data=table has no titles")
-        assert "choose model=mf, lightgcn, sasrec or din" in line
-    assert run(tmp_path / "mf", *NO_METHOD, *named, "model=mf").metrics["test"]["rows"] == 24
+        assert "choose model=cf, or give the items a title" in line
+    assert run(tmp_path / "mf", *NO_METHOD, *named, "row=mf").metrics["test"]["rows"] == 24
 
 
 def test_users_without_history_and_unseen_ones_are_scored(tmp_path):
@@ -224,7 +224,7 @@ def test_a_learning_rate_that_blows_up_is_said(tmp_path, tables):
 
 
 def test_an_encoder_that_blows_up_is_said(tmp_path, tables):
-    line = refused(tmp_path, *NO_METHOD, *tables, "model=mf", "cf.fit.lr=1e30", "cf.trainer.max_epochs=3")
+    line = refused(tmp_path, *NO_METHOD, *tables, "row=mf", "cf.fit.lr=1e30", "cf.trainer.max_epochs=3")
     assert "cf.fit.lr" in line
     assert artifacts(tmp_path) == {"prepare"}
 

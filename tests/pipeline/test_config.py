@@ -40,11 +40,9 @@ def test_a_block_says_where_its_mistakes_are():
 
 
 @pytest.mark.parametrize(
-    ("model", "name"), [("cora", "cora-ml_100k-din"), ("tallrec", "tallrec-ml_100k"), ("mf", "mf-ml_100k")]
+    ("row", "name"), [("cora_din", "cora-ml_100k-din"), ("tallrec", "tallrec-ml_100k"), ("mf", "mf-ml_100k")]
 )
-def test_a_run_is_called_by_the_models_it_has(model, name):
-    config = plain(
-        composed(f"model={model}", "data=ml_100k", "cf=" + ("mf" if model == "mf" else "din"), "logger=wandb")
-    )
+def test_a_run_is_called_by_the_models_it_has(row, name):
+    config = plain(composed(f"row={row}", "data=ml_100k", "logger=wandb"))
     assert config["name"] == config["logger"]["wandb"]["name"] == name
-    assert plain(composed(f"model={model}", "name=mine"))["name"] == "mine"
+    assert plain(composed(f"row={row}", "name=mine"))["name"] == "mine"

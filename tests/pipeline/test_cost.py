@@ -20,7 +20,7 @@ def runs(tmp_path_factory):
         "first": SMALL,
         "again": SMALL,
         "frozen": (*no_cf, "model=zero_shot"),
-        "cf": (*NO_METHOD, "model=mf"),
+        "cf": (*NO_METHOD, "row=mf"),
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))

@@ -8,6 +8,7 @@ from recsys_lora.errors import UserError
 from recsys_lora.pipeline.config import plain
 from recsys_lora.pipeline.job import execute
 from tests.jobs import NO_METHOD, composed, run
+from tests.rounding import SUM, assert_close
 
 TALLREC = (*NO_METHOD, "model=tallrec", "model.batch_rows=8", "evaluation.zero_shot=false")
 
@@ -32,7 +33,7 @@ def test_the_second_stage_starts_where_the_first_ended(tables, tmp_path):
     assert expected.keys() == found.keys()
     assert any(value.abs().max() > 0 for name, value in expected.items() if name.endswith("P"))
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-6)
+        assert_close(found[name], value, SUM, what=name)
     assert second.method.key != alone.method.key
     # a run of TALLRec alone had made the first stage already
     assert not (tmp_path / "second" / "first").exists()
@@ -48,4 +49,4 @@ def test_a_first_stage_made_on_the_way_serves_a_run_of_its_own(tables, tmp_path)
 
 def test_updates_of_another_shape_are_refused(tables, tmp_path):
     with pytest.raises(UserError, match=r"first: its lowrank\S+ .* meets .* in model=tallrec: give both the same"):
-        twice(tmp_path / "second", tables, first=("model.lora.rank=2",))
+        twice(tmp_path / "second", tables, first=("model.rank=2",))

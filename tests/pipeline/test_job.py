@@ -257,7 +257,7 @@ def test_an_encoder_alone_needs_no_language_model(place, name, monkeypatch):
 
 
 def test_an_encoder_alone_is_the_one_that_the_method_uses(place, first):
-    outcome, _ = place.run("model=sasrec", base=NO_METHOD)
+    outcome, _ = place.run("row=sasrec", base=NO_METHOD)
     assert outcome.collaborative.key == first[0].collaborative.key
 
 

@@ -32,7 +32,7 @@ def written(folder):
 @pytest.mark.parametrize(
     ("overrides", "shown"),
     [
-        ((*NO_METHOD, "model=mf"), {"table", "predictions"}),
+        ((*NO_METHOD, "row=mf"), {"table", "predictions"}),
         (SMALL, {"table", "predictions"}),
         ((*SMALL_TASKS, "tasks=[rating]"), {"rating", "predictions"}),
     ],
@@ -53,7 +53,7 @@ def test_the_final_numbers_and_tables_are_in_one_run(place, tmp_path, overrides,
 
 def test_tables_have_every_line_of_the_run(place, tmp_path):
     _, given = place
-    run(tmp_path / "run", *NO_METHOD, "model=mf", *given)
+    run(tmp_path / "run", *NO_METHOD, "row=mf", *given)
     metrics = read_metrics(tmp_path / "run" / "metrics.json")
     columns, lines = tables(metrics)["table"]
     assert columns == ["name", "role", "sample", "auc", "uauc", "log_loss"]

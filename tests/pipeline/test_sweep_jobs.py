@@ -16,7 +16,7 @@ def twice(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
     tables = write_tables(folder, *own_tables())
     sweep = folder / "sweep"
-    line = [sys.executable, "-m", "recsys_lora.run", "-m", *NO_METHOD, *tables, "model=mf", "data.positive=99,4"]
+    line = [sys.executable, "-m", "recsys_lora.run", "-m", *NO_METHOD, *tables, "row=mf", "data.positive=99,4"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
         done = []

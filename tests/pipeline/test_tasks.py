@@ -18,6 +18,7 @@ from recsys_lora.pipeline.tasks import resolved_cost
 from recsys_lora.report.metrics_json import read_metrics
 from tests.jobs import SMALL, SMALL_TASKS, own_tables, run, with_reviews, write_tables
 from tests.pipeline.test_job import Killed, same, weights
+from tests.rounding import TRAINING, assert_close
 
 WITHOUT_REVIEWS = ["ctr", "topk", "rating"]
 ALL = [*WITHOUT_REVIEWS, "explanation", "review_rating"]
@@ -331,4 +332,4 @@ def test_cut_batches_train_the_run_s_model_as_whole_ones_do(place, monkeypatch):
         found.append((len(widths), weights(folder / "checkpoints" / "last.ckpt")))
     assert found[0][0] < found[1][0]
     for name, value in found[0][1].items():
-        torch.testing.assert_close(found[1][1][name], value, rtol=1e-2, atol=1e-4, msg=name)
+        assert_close(found[1][1][name], value, TRAINING, what=name)

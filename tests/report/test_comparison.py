@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from recsys_lora.errors import UserError
 from recsys_lora.report.comparison import compare
+from recsys_lora.report.comparison_cells import notes
 from recsys_lora.report.comparison_schema import read_comparison
 from recsys_lora.report.provenance import portable
 from recsys_lora.report.published import everything, published, row_name
@@ -57,8 +58,52 @@ def test_what_differs_and_matters_makes_another_row_and_names_it(tmp_path):
     )
     found = compare([tmp_path], COMMAND)
     assert [(row.label, len(row.runs)) for row in found.rows] == [
-        ("cora-mf, model.rank=4", 1),
-        ("cora-mf, model.rank=8", 2),
+        ("cora-mf, rank=4", 1),
+        ("cora-mf, rank=8", 2),
+    ]
+
+
+TARGETS = (["q_proj", "k_proj", "v_proj", "o_proj"], ["q_proj", "k_proj", "v_proj", "up_proj"])
+
+
+def test_a_name_has_the_fewest_settings_that_tell_rows_apart_and_the_rest_stands_below(tmp_path):
+    for place, (rows, rank, targets, lr) in enumerate([(320, 4, 0, 1e-3), (320, 8, 1, 1e-3), (640, 8, 0, 1e-4)]):
+        changed = {"data__train_rows": rows, "model__rank": rank, "model__optimizer": {"lr": lr}}
+        run_folder(tmp_path / f"r{place}", scored=noisy(place), **changed, model__targets=TARGETS[targets])
+    run_folder(tmp_path / "s", model="mf", scored=noisy(4))
+    made = compare([tmp_path], COMMAND, baseline="r1", draws=0)
+    assert [row.label for row in made.rows] == [
+        "cora-mf, train_rows=320, rank=4",
+        "cora-mf, train_rows=320, rank=8",
+        "cora-mf, train_rows=640, rank=8",
+        "mf",
+    ]
+    assert made.baseline == made.rows[1].label
+    assert made.rows[0].settings == {"model.targets": str(TARGETS[0]), "model.optimizer.lr": "0.001"}
+    assert made.rows[3].settings == {}
+    assert f"{made.rows[2].label}: model.optimizer.lr=0.0001, model.targets={TARGETS[0]}" in notes(made)
+
+
+@pytest.mark.parametrize(
+    ("lists", "expected"),
+    [
+        (TARGETS, ["[q_proj,…,o_proj]", "[q_proj,…,up_proj]"]),
+        ((TARGETS[0], ["q_proj", "v_proj", "x_proj", "o_proj"]), ["[q_proj,k_proj,v_proj,o_proj]", "[q_proj,v_pr"]),
+        ((["q_proj", "v_proj"], ["q_proj"]), ["[q_proj,v_proj]", "[q_proj]"]),
+    ],
+)
+def test_a_long_list_is_named_by_its_ends_where_these_tell(tmp_path, lists, expected):
+    for place, targets in enumerate(lists):
+        run_folder(tmp_path / str(place), scored=noisy(place), model__targets=targets)
+    for row, value in zip(compare([tmp_path], COMMAND).rows, expected, strict=True):
+        assert row.label.startswith(f"cora-mf, targets={value}")
+
+
+def test_a_key_is_cut_to_what_names_no_other(tmp_path):
+    for rank in (4, 8):
+        run_folder(tmp_path / str(rank), scored=noisy(rank), model__rank=rank, first={"rank": 4})
+    assert [row.label for row in compare([tmp_path], COMMAND).rows] == [
+        f"cora-mf, model.rank={rank}" for rank in (4, 8)
     ]
 
 
@@ -172,6 +217,10 @@ def test_the_record_tells_how_to_make_each_run_again(tmp_path, made):
         ("llm.name=org/model", "llm.name=org/model"),
         ("url=https://host/a/b", "url=https://host/a/b"),
         ("runs/a", "runs/a"),
+        ("data.root=../data/ml-1m", "data.root=.../ml-1m"),
+        ("../../data", ".../data"),
+        ("data.root=~/data/ml-1m", "data.root=.../ml-1m"),
+        ("data.root=.../ml-1m", "data.root=.../ml-1m"),
     ],
 )
 def test_paths_of_the_machine_are_cut(text, short):

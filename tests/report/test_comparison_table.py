@@ -30,11 +30,11 @@ def test_markdown_has_every_number(made):
     own = next(line for line in lines if line.startswith("| cora-mf |"))
     row = made.rows[0]
     assert f"| 2 | {number(row.auc.mean)} ± {number(row.auc.sd)} |" in own
-    assert "| .7361, .6884 | – | 1,200 | 320 | 15s | 20.0 |" in own
+    assert "| .7361, .6884 | – | 1,200 | 320 | 40 | 15s | 20.0 |" in own
     assert next(line for line in lines if line.startswith("| mf |")).endswith("| – | – | – | – |")
     heads = [line for line in lines if line.startswith("| model |") or line.startswith("| minus mf |")]
-    assert [line.count("|") for line in heads] == [17, 11]
-    assert {line.count("|") for line in lines if line.startswith("|")} == {17, 11}
+    assert [line.count("|") for line in heads] == [18, 11]
+    assert {line.count("|") for line in lines if line.startswith("|")} == {18, 11}
     low, high = row.against.uauc.interval
     assert f"{number(row.against.uauc.value)} [{number(low)}, {number(high)}]" in markdown(made)
     assert "Vicuna-7B, here tiny" in markdown(made)
@@ -54,7 +54,7 @@ def test_latex_is_escaped_and_square(made):
     )
     assert r"a\_b \& 5\% & 2 & " in text
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert {line.replace(r"\&", "").count("&") for line in body} == {15, 9}
+    assert {line.replace(r"\&", "").count("&") for line in body} == {16, 9}
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
 
 
@@ -119,3 +119,12 @@ def test_a_page_that_cannot_be_made_is_left_as_it_is(page, text, message):
     with pytest.raises(UserError, match=message):
         rewrite(page)
     assert page.read_text() == text
+
+
+def test_a_column_that_no_row_fills_is_left_out(tmp_path):
+    run_folder(tmp_path / "a", model="sasrec", cf="sasrec")
+    alone = markdown(compare([tmp_path], "python -m recsys_lora.compare runs"))
+    assert "cold UAUC | log loss | published AUC, UAUC | CoRA's re-run |\n" in alone
+    run_folder(tmp_path / "b", cf="din")
+    both = markdown(compare([tmp_path], "python -m recsys_lora.compare runs"))
+    assert "CoRA's re-run | trained parameters | training rows | steps | training time | prompts/s |\n" in both

@@ -1,11 +1,12 @@
 import json
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
 from recsys_lora.report import environment as module
-from recsys_lora.report.environment import environment, git_state
+from recsys_lora.report.environment import environment, git_state, package_version
 
 
 def git(folder, *arguments):
@@ -50,6 +51,17 @@ def test_the_record_is_json_and_says_what_ran(monkeypatch):
     monkeypatch.setattr(module, "git_state", lambda folder: None)
     record = json.loads(json.dumps(environment(), allow_nan=False))
     assert record["command"].endswith("-m recsys_lora.run 'tags=[a b]'")
-    assert record["packages"]["torch"]
+    assert set(record["packages"]) == set(module.PACKAGES)
     assert record["hardware"]["threads"] >= 1
     assert record["git"] is None
+
+
+def test_versions_are_those_of_the_modules_that_run(monkeypatch):
+    import hydra
+    import torch
+
+    monkeypatch.setattr(torch, "__version__", "2.13.0+cu130")
+    monkeypatch.setattr(metadata, "version", lambda name: f"files of {name}")
+    assert package_version("torch") == "2.13.0+cu130"
+    assert package_version("hydra-core") == hydra.__version__
+    assert package_version("gguf") == "files of gguf"  # its module does not say

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tarfile
 
 import pytest
 from omegaconf import OmegaConf
@@ -54,6 +55,25 @@ def test_a_job_that_failed_says_why(sweep):
     rows = list(csv.DictReader((sweep / CSV_FILE).open()))
     assert [(row["status"], row["error"]) for row in rows][1] == ("failed", "no file")
     assert "| failed: no file |" in (sweep / TABLE_FILE).read_text()
+
+
+def test_a_job_that_was_not_started_is_named(sweep):
+    write_json(sweep / "13" / STATUS, vars(Status("failed", ["model=ckf", "seed=4"], "not started: no time")))
+    assert (read_jobs(sweep)[-1].overrides, read_jobs(sweep)[-1].error) == (
+        {"model": "ckf", "seed": "4"},
+        "not started: no time",
+    )
+
+
+def test_the_end_of_a_sweep_leaves_the_archive_that_is_asked_for(sweep, tmp_path_factory):
+    target = tmp_path_factory.mktemp("away") / "results.tgz"
+    (sweep / "0" / "last.ckpt").write_text("weights")
+    config = {"hydra": {"sweep": {"dir": str(sweep)}, "launcher": {"archive": str(target)}}}
+    SweepTable().on_multirun_end(OmegaConf.create(config))
+    with tarfile.open(target) as archive:
+        names = {name.removeprefix(f"{sweep.name}/") for name in archive.getnames()}
+    assert {"0/metrics.json", "0/.hydra/overrides.yaml", "12/.hydra/overrides.yaml", TABLE_FILE, CSV_FILE} <= names
+    assert not [name for name in names if name.endswith(".ckpt")]
 
 
 def test_a_sweep_in_which_every_job_failed_has_a_table(tmp_path):

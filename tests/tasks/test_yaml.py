@@ -2,12 +2,12 @@
 
 import pytest
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from recsys_lora.config.check import mismatches
-from recsys_lora.config.location import conf_dir
+from recsys_lora.config.location import options
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.tasks.prompts import TaskPrompts
+from tests.jobs import resolved
 from tests.tasks import world
 
 NAMES = ("ctr", "topk", "rating", "explanation", "review_rating")
@@ -18,24 +18,24 @@ DATA = world.data(
 )
 
 
-def config(name):
-    return OmegaConf.load(conf_dir() / "model" / "task" / f"{name}.yaml")
+CONFIGS = resolved("model=ckf")["model"]["tasks"]
 
 
 def test_every_task_has_a_yaml():
-    assert sorted(NAMES) == sorted(path.stem for path in (conf_dir() / "model" / "task").glob("*.yaml"))
+    assert sorted(NAMES) == options("model/task")
+    assert sorted(NAMES) == sorted(CONFIGS)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_tasks_yaml_fits_the_signatures_it_ends_in(name):
-    assert not list(mismatches({"task": OmegaConf.to_container(config(name), resolve=True)}))
-    wrong = OmegaConf.to_container(OmegaConf.merge(config(name), {"train_share": -1}), resolve=True)
+    assert not list(mismatches({"task": CONFIGS[name]}))
+    wrong = {**CONFIGS[name], "train_share": -1}
     assert len(list(mismatches({"task": wrong}))) == 1
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_tasks_prompts_can_be_written_in_both_versions(name):
-    task = instantiate(config(name))
+    task = instantiate(CONFIGS[name])
     assert task.name == name
     backbone = TinySource(context=2048).load(DATA.titles[1:], "cpu")
     prompts = TaskPrompts(DATA, task, 0, backbone, world.WORDS, world.SCALE, 3)

@@ -18,6 +18,7 @@ from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.rating import Rating
 from recsys_lora.tasks.topk import TopK
 from tests.methods.ckf import world as made
+from tests.rounding import assert_close
 from tests.tasks import world
 
 ROOM = 6
@@ -88,7 +89,7 @@ def test_choices_are_answered_as_one_by_one(model, name, version):
     model.module.eval()
     for place in range(len(questions)):
         whole = logits(model.module.backbone, own_embeds(model, single(model, name, questions, place, version)))
-        np.testing.assert_allclose(found[place], whole[-1, ids].numpy(), atol=1e-5)
+        assert_close(found[place], whole[-1, ids].numpy())
     assert found.std(axis=0).min() > 1e-3
 
 
@@ -113,7 +114,7 @@ def test_candidates_scores_are_those_of_a_whole_forward_a_title(model, version, 
                 == (model.datamodule.data.titles[questions.items[place, candidate]])
             )
             total = sum(float(chance[j - count - 1, token]) for j, token in enumerate(answer))
-            assert found[place, candidate] == pytest.approx(total / count if normalised else total, abs=1e-4)
+            assert_close(found[place, candidate], total / count if normalised else total)
     assert found.std() > 1e-2
 
 
@@ -133,7 +134,7 @@ def test_padded_candidates_score_minus_infinity_and_change_nothing(model):
     padded = replace(questions, items=np.pad(questions.items, ((0, 0), (0, 2))))
     found = model("topk", padded, "text", show=False)
     assert np.isneginf(found[:, 4:]).all()
-    np.testing.assert_allclose(found[:, :4], whole, atol=1e-6)
+    assert_close(found[:, :4], whole)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -162,7 +163,7 @@ def test_answers_come_in_the_questions_order(model, name):
     if name == "explanation":
         assert again == [found[place] for place in order]
     else:
-        np.testing.assert_allclose(again, found[order], atol=1e-5)
+        assert_close(again, found[order])
 
 
 def test_the_modules_mode_is_left_as_it_was(model):
@@ -227,12 +228,12 @@ def test_a_released_model_answers_as_the_bare_backbone():
             whole = logits(bare, bare.embed(batch.input_ids))
             if name in CHOICES:
                 expected = whole[-1, model.datamodule.prompts[name].choices.token_ids]
-                np.testing.assert_allclose(found[place], expected.numpy(), atol=1e-5)
+                assert_close(found[place], expected.numpy())
             elif name == "topk":
                 count = int(batch.answer_tokens)
                 chance = whole.log_softmax(-1)[-count - 1 : -1]
                 expected = chance[torch.arange(count), batch.input_ids[0, -count:]].mean()
-                assert found[place, questions.target[place]] == pytest.approx(float(expected), abs=1e-4)
+                assert_close(found[place, questions.target[place]], expected)
             elif found[place]:
                 first = bare.tokenizer.decode([int(whole[-1].argmax())]).strip()
                 assert found[place].startswith(first)

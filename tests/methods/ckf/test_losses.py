@@ -8,6 +8,7 @@ import torch
 from recsys_lora.methods.ckf.losses import AnswerLoss, TaskMeans
 from tests.methods.ckf import world as made
 from tests.methods.ckf.world import CHOICES, LIKED, RATING, TITLE
+from tests.rounding import SUM, assert_close
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_every_row_s_loss_is_what_it_is_by_itself(module, padding):
     prompts = made.pairs(18).collaborative
     rows = module.loss(made.batch(prompts, padding=padding))
     expected = torch.stack([by_hand(module, made.batch(prompts, [index])) for index in range(18)])
-    torch.testing.assert_close(rows, expected, rtol=1e-4, atol=1e-5)
+    assert_close(rows, expected)
 
 
 def test_gradients_of_a_mixed_batch_are_those_of_its_rows(module):
@@ -39,7 +40,7 @@ def test_gradients_of_a_mixed_batch_are_those_of_its_rows(module):
     together = torch.autograd.grad(module.loss(made.batch(prompts)).sum(), trained)
     alone = torch.autograd.grad(sum(by_hand(module, made.batch(prompts, [i])) for i in range(9)), trained)
     for one, other in zip(together, alone, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+        assert_close(one, other)
 
 
 def test_choice_logits_are_the_task_s_answers_in_their_order(module):
@@ -47,9 +48,9 @@ def test_choice_logits_are_the_task_s_answers_in_their_order(module):
     batch = made.batch(prompts, range(RATING, 18, 3))
     logits = module.choice_logits(batch)
     last = module.backbone.last(module.hidden(batch), batch.attention_mask)
-    torch.testing.assert_close(logits, module.backbone.logits_at(last, [30, 31, 32, 20, 33]))
+    assert_close(logits, module.backbone.logits_at(last, [30, 31, 32, 20, 33]), SUM)
     loss = torch.nn.functional.cross_entropy(logits, batch.target, reduction="none")
-    torch.testing.assert_close(loss, module.loss(batch))
+    assert_close(loss, module.loss(batch), SUM)
 
 
 @pytest.mark.parametrize("rows", [[0, 1], [2, 5]])
@@ -74,7 +75,7 @@ def test_choices_or_texts_alone_work(module, tasks):
     single = AnswerLoss(module.backbone, [CHOICES[tasks[0]]])
     hidden = module.hidden(batch)
     alone = single(dataclasses.replace(batch, task=torch.zeros_like(batch.task)), hidden)
-    torch.testing.assert_close(alone, module.answers(batch, hidden))
+    assert_close(alone, module.answers(batch, hidden), SUM)
 
 
 def test_task_means_count_rows_over_all_updates():

@@ -6,6 +6,7 @@ from torch import nn
 
 from recsys_lora.methods.ckf.mapping import CollaborativeMapping, MetaNetwork
 from recsys_lora.methods.ckf.pooling import AttentionPooling, mean_of_present
+from tests.rounding import SUM, assert_close
 
 B, C, L, D, H = 4, 3, 5, 6, 32
 PRESENT = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0], [0, 0, 0, 0, 1]], dtype=torch.bool)
@@ -78,7 +79,7 @@ def test_the_order_and_number_of_padding_do_not_matter_to_attention():
     vectors = torch.randn(1, 3, D)
     padded = torch.cat([torch.randn(1, 4, D), vectors], dim=1)
     alone = pool(vectors, torch.ones(1, 3, dtype=torch.bool))
-    torch.testing.assert_close(pool(padded, torch.arange(7)[None] >= 4), alone)
+    assert_close(pool(padded, torch.arange(7)[None] >= 4), alone, SUM)
 
 
 def test_the_mean_is_over_present_items_only():
@@ -133,7 +134,7 @@ def test_personalised_items_go_through_the_user_s_matrix():
     matrices = net.meta.matrices(history, PRESENT)
     for b in range(B):
         for c in range(C):
-            torch.testing.assert_close(tokens[b, 1 + c], net.item_token(items[b, c] @ matrices[b]))
+            assert_close(tokens[b, 1 + c], net.item_token(items[b, c] @ matrices[b]), SUM)
 
 
 def test_the_low_rank_matrix_is_the_identity_and_a_change_of_that_rank():

@@ -13,6 +13,7 @@ from recsys_lora.methods.checkpoint import trained_state
 from recsys_lora.methods.ckf.objective import Objective
 from tests.methods.ckf import world as made
 from tests.methods.synthetic import TableEncoder
+from tests.rounding import SUM, assert_close
 
 ABLATIONS = [
     {},
@@ -64,9 +65,9 @@ def test_three_rows_equal_three_batches_of_one(world):
             one = made.batch(prompts, [index], padding=padding)
             alone = module.embeds(one)
             real = whole.attention_mask[index]
-            torch.testing.assert_close(together[index, real], alone[0], rtol=1e-5, atol=1e-6)
+            assert_close(together[index, real], alone[0], SUM)
             last = module.backbone.last(module.backbone.hidden(alone, one.attention_mask), one.attention_mask)
-            torch.testing.assert_close(hidden[index], last[0], rtol=1e-5, atol=1e-5)
+            assert_close(hidden[index], last[0])
 
 
 def test_every_row_s_placeholders_carry_its_own_user_and_items(world):
@@ -81,7 +82,7 @@ def test_every_row_s_placeholders_carry_its_own_user_and_items(world):
         items = module.mapping.item_token(encoder.items[batch.items[row][batch.items[row] > 0]])
         places = batch.soft_positions[row][batch.soft_positions[row] >= 0]
         assert len(places) == 1 + len(items)
-        torch.testing.assert_close(embeds[row, places], torch.cat([user[None], items]), rtol=1e-5, atol=1e-6)
+        assert_close(embeds[row, places], torch.cat([user[None], items]), SUM)
         words = torch.ones(embeds.shape[1], dtype=torch.bool)
         words[places] = False
         assert torch.equal(embeds[row, words], text[row, words])
@@ -109,10 +110,10 @@ def test_the_meta_network_and_the_encoder_each_read_their_own_length_of_history(
     assert items.shape == (6, 3 + 4, 6)
     assert torch.equal(items[:, 3:], encoder.items[batch.history[:, -4:]] * (batch.history[:, -4:] > 0)[..., None])
     mean = encoder.items[batch.history[:, -3:]].mean(1)
-    torch.testing.assert_close(user[:, :6], encoder.users[batch.user] + mean)
+    assert_close(user[:, :6], encoder.users[batch.user] + mean, SUM)
     real = (batch.items > 0).float()
     expected = (encoder.items[batch.items] * real[..., None]).sum(1) / real.sum(1, keepdim=True)
-    torch.testing.assert_close(user[:, 6:], expected)  # the mean over the candidates
+    assert_close(user[:, 6:], expected, SUM)  # the mean over the candidates
 
 
 def test_prompts_of_text_alone_need_no_encoder_and_hold_no_vector(world):
@@ -174,7 +175,7 @@ def test_gradient_checkpointing_changes_memory_only(world):
         source = TinySource(gradient_checkpointing=checkpointing)
         gradients.append(step(made.started(made.module(world, source=source)).train(), pairs))
     for label, expected in gradients[0].items():
-        torch.testing.assert_close(gradients[1][label], expected, rtol=1e-4, atol=1e-7, msg=label)
+        assert_close(gradients[1][label], expected, what=label)
 
 
 def test_beside_a_bfloat16_backbone_float32_is_trained(world):
@@ -185,7 +186,7 @@ def test_beside_a_bfloat16_backbone_float32_is_trained(world):
     assert {p.dtype for p in half.parameters() if p.requires_grad} == {torch.float32}
     rows = half.loss(batch)
     assert rows.dtype == torch.float32
-    torch.testing.assert_close(rows, exact.loss(batch), atol=0.1, rtol=0.05)
+    assert_close(rows, exact.loss(batch), 8, dtype=torch.bfloat16)
 
 
 def test_vectors_are_divided_by_their_spread_on_the_training_rows(world):
@@ -196,7 +197,7 @@ def test_vectors_are_divided_by_their_spread_on_the_training_rows(world):
         one.prepare_for(data, data.rows("train"))
     assert raw.vector_scale.user == 1
     batch = made.batch(made.pairs(6).collaborative)
-    torch.testing.assert_close(large.embeds(batch), module.embeds(batch), rtol=1e-4, atol=1e-6)
+    assert_close(large.embeds(batch), module.embeds(batch), SUM)
     assert not torch.allclose(raw.embeds(batch), module.embeds(batch), atol=1e-4)
     with pytest.raises(UserError, match="refit"):
         made.module((data, Scaled(encoder, 0.0))).prepare_for(data, data.rows("train"))

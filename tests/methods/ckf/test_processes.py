@@ -9,6 +9,7 @@ from recsys_lora.methods.optimizer import OptimizerSettings
 from tests import processes
 from tests.methods import factory
 from tests.methods.ckf import world as made
+from tests.rounding import TRAINING, assert_close
 
 
 def trained(world, curriculum, **options):
@@ -33,4 +34,4 @@ def test_two_processes_train_what_one_trains(curriculum, tmp_path):
     processes.run(work, 2, curriculum, tmp_path / "together.pt")
     together = torch.load(tmp_path / "together.pt", weights_only=True)
     for name, value in alone.items():
-        torch.testing.assert_close(together[name], value, rtol=1e-3, atol=2e-4, msg=name)
+        assert_close(together[name], value, TRAINING, what=name)

@@ -7,6 +7,7 @@ from recsys_lora.errors import UserError
 from recsys_lora.lowrank import Site
 from recsys_lora.methods.cora.generator import WeightGenerator, fitting_query_dim
 from recsys_lora.methods.cora.sharing import shared_factor
+from tests.rounding import assert_close
 
 WIDTHS = {"narrow": 12, "wide": 20}
 VARIANTS = [
@@ -54,7 +55,7 @@ def test_a_pair_gets_the_same_alone_as_in_company(knobs):
     for index in range(5):
         alone = made(user[index : index + 1], item[index : index + 1])
         for group in WIDTHS:
-            torch.testing.assert_close(together[group][index], alone[group][0], rtol=1e-5, atol=1e-6)
+            assert_close(together[group][index], alone[group][0])
 
 
 @pytest.mark.parametrize("knobs", VARIANTS, ids=name)
@@ -95,7 +96,7 @@ def test_attention_to_one_key_is_what_full_attention_would_give():
         full.out_proj.weight.copy_(torch.eye(16))
         full.out_proj.bias.zero_()
         queries, key = torch.randn(3, 4, 16), torch.randn(3, 1, 16)
-        torch.testing.assert_close(block(queries, key), full(queries, key, key)[0])
+        assert_close(block(queries, key), full(queries, key, key)[0])
 
 
 def test_attention_to_several_keys_agrees_with_torchs_own():
@@ -107,7 +108,7 @@ def test_attention_to_several_keys_agrees_with_torchs_own():
         full.out_proj.weight.copy_(block.output.weight)
         full.out_proj.bias.copy_(block.output.bias)
         queries, keys = torch.randn(3, 4, 16), torch.randn(3, 2, 16)
-        torch.testing.assert_close(block(queries, keys), full(queries, keys, keys)[0])
+        assert_close(block(queries, keys), full(queries, keys, keys)[0])
 
 
 def test_the_rank_decides_the_queries_of_component_pooling():

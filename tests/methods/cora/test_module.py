@@ -14,6 +14,7 @@ from recsys_lora.prompts.template import Template
 from tests.jobs import resolved
 from tests.methods import factory
 from tests.methods.synthetic import WORDS, TableEncoder, prepared
+from tests.rounding import SUM, assert_close
 
 SEVERAL_WIDTHS = ("q_proj", "o_proj", "up_proj", "down_proj")
 ABLATIONS = [
@@ -129,7 +130,7 @@ def test_two_pairs_in_a_batch_get_what_each_gets_alone(world):
     pad = module.backbone.pad_id
     together = module(rows.batch(np.arange(len(rows)), pad, "right"))
     alone = torch.cat([module(rows.batch(np.array([index]), pad, "left")) for index in range(len(rows))])
-    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+    assert_close(together, alone)
     assert together.std() > 1e-3
 
 
@@ -155,13 +156,13 @@ def test_values_and_gradients_equal_the_loop_that_builds_each_samples_weights(wo
         yes, no = module.choices.token_ids
         scores.append(logits[yes] - logits[no])
     looped, batched = torch.stack(scores), module(batch)
-    torch.testing.assert_close(batched, looped, rtol=1e-4, atol=1e-5)
+    assert_close(batched, looped)
     parameters = {label: p for label, p in module.named_parameters() if p.requires_grad}
     weight = torch.linspace(-1, 1, len(batch))
     expected = torch.autograd.grad((looped * weight).sum(), list(parameters.values()))
     got = torch.autograd.grad((batched * weight).sum(), list(parameters.values()))
     for label, one, other in zip(parameters, got, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5 * float(other.abs().max() + 1), msg=label)
+        assert_close(one, other, what=label)
 
 
 def looped_suffix(module, batch, data):
@@ -207,10 +208,9 @@ def test_on_the_suffix_values_and_gradients_equal_the_loop(world, knobs, padding
         module.zero_grad()
         (scores * weight).sum().backward()
         found.append({label: p.grad for label, p in module.named_parameters() if p.requires_grad})
-    torch.testing.assert_close(scores, looped, rtol=1e-4, atol=1e-5)
+    assert_close(scores, looped)
     for label, expected in found[0].items():
-        margin = 1e-5 * float(expected.abs().max() + 1)
-        torch.testing.assert_close(found[1][label], expected, rtol=1e-3, atol=margin, msg=label)
+        assert_close(found[1][label], expected, what=label)
         assert expected.abs().max() > 0, label
 
 
@@ -273,8 +273,8 @@ def test_the_spread_of_the_vectors_is_measured_on_training_rows(world):
     module, rows = factory.cora(data, encoder), data.rows("train")
     module.prepare_for(data, rows)
     user, item = encoder.encode(torch.from_numpy(rows.user), None, torch.from_numpy(rows.item))
-    assert module.vector_scale.user.item() == pytest.approx(user.std().item(), rel=1e-5)
-    assert module.vector_scale.item.item() == pytest.approx(item.std().item(), rel=1e-5)
+    assert_close(module.vector_scale.user, user.std(), SUM)
+    assert_close(module.vector_scale.item, item.std(), SUM)
     raw = factory.cora(data, encoder, input_scale="none")
     raw.prepare_for(data, rows)
     assert raw.vector_scale.user.item() == 1
@@ -320,7 +320,7 @@ def test_gradient_checkpointing_changes_memory_only(world):
         module.train()
     expected, got = gradients(plain, batch), gradients(checkpointed, batch)
     for label, gradient in expected.items():
-        torch.testing.assert_close(got[label], gradient, rtol=1e-4, atol=1e-7, msg=label)
+        assert_close(got[label], gradient, what=label)
 
 
 def test_beside_a_bfloat16_backbone_float32_is_trained(world):
@@ -332,7 +332,7 @@ def test_beside_a_bfloat16_backbone_float32_is_trained(world):
     assert {p.dtype for p in module.parameters() if p.requires_grad} == {torch.float32}
     scores = module.eval()(batch)
     assert scores.dtype == torch.float32
-    torch.testing.assert_close(scores, exact.eval()(batch), atol=0.05, rtol=0.05)
+    assert_close(scores, exact.eval()(batch), 8, dtype=torch.bfloat16)
 
 
 def test_releasing_the_backbone_gives_the_original_back(world):

@@ -1,0 +1,69 @@
+"""How Hydra reads conf/: files whose names begin with _ are no choices, and `_variants.yaml` lists further ones.
+
+The rules are those of `recsys_lora.config.variants`. Folders that a person adds (`--config-dir`, `hydra.searchpath`)
+are read by Hydra itself, file by file.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+SCHEME = "recsys-lora"
+
+
+class ConfSource(FileConfigSource):
+    """The folder conf/."""
+
+    @staticmethod
+    def scheme() -> str:
+        """Return what its places in the search path begin with."""
+        return SCHEME
+
+    def is_config(self, config_path: str) -> bool:
+        """Tell whether there is such a file or variant."""
+        return bool(super().is_config(config_path)) or self._variant(config_path) is not None
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Read a file, or make the config of a variant.
+
+        Raises:
+            UserError: a list of variants is wrong.
+        """
+        from recsys_lora.config.variants import as_config
+
+        if super().is_config(config_path) or (overrides := self._variant(config_path)) is None:
+            return super().load_config(config_path)
+        made = as_config(Path(self.path), overrides)
+        return ConfigResult(self.provider, self.full_path(), made, {"package": "_global_"})
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """Return the choices, or the groups, at a place."""
+        from recsys_lora.config.variants import choices
+
+        groups = [] if results_filter is ObjectType.CONFIG else super().list(config_path, ObjectType.GROUP)
+        offered = [] if results_filter is ObjectType.GROUP else choices(Path(self.path), config_path)
+        return sorted({*groups, *offered})
+
+    def _variant(self, config_path: str) -> Sequence[str] | None:
+        from recsys_lora.config.variants import variants
+
+        group, name = os.path.split(config_path.removesuffix(".yaml"))
+        return variants(Path(self.path) / group).get(name)
+
+
+class ConfSearchPath(SearchPathPlugin):
+    """Lets `ConfSource` read conf/ where a command or `compose` names this folder."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Change the scheme of conf/ in the search path; other folders are left to Hydra."""
+        from recsys_lora.config.location import conf_dir
+
+        for element in search_path.get_path():
+            if element.path is not None and element.path.removeprefix("file://") == str(conf_dir()):
+                element.path = f"{SCHEME}://{conf_dir()}"

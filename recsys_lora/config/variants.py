@@ -1,0 +1,69 @@
+"""Choices of a config group that are a few overrides each, listed by name in one file.
+
+`conf/GROUP/_variants.yaml` maps each name to overrides as they are typed on the command line:
+
+    collm_joint: [first=null, model.tune_lora=true]
+
+`GROUP=collm_joint` then stands for them, wherever Hydra reads choices: single runs, multiruns, `compose`, --help.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from recsys_lora.errors import UserError
+
+FILE = "_variants.yaml"
+HIDDEN = "_"
+"""A yaml whose name begins so is a part of others, or lists variants; it is no choice itself."""
+
+
+def choices(conf: Path, group: str) -> list[str]:
+    """Return what a group offers in a folder of yaml files, sorted: its files and its variants."""
+    files = {path.stem for path in (conf / group).glob("*.yaml") if not path.stem.startswith(HIDDEN)}
+    return sorted(files | set(variants(conf / group)))
+
+
+def variants(folder: Path) -> Mapping[str, Sequence[str]]:
+    """Return the variants of a group's folder; empty where it lists none.
+
+    Raises:
+        UserError: the file is no mapping of names to lists of overrides.
+    """
+    path = folder / FILE
+    return _read(path, path.stat().st_mtime_ns) if path.is_file() else {}
+
+
+def as_config(conf: Path, overrides: Sequence[str]) -> DictConfig:
+    """Return the config that a variant is: choices of groups in its defaults list, and values.
+
+    Args:
+        conf: the folder of yaml files, which tells groups from values.
+        overrides: `key=value` each.
+
+    Raises:
+        UserError: an override is a sweep, or adds or deletes something.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    made = OmegaConf.create({"defaults": []})
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if override.is_sweep_override() or override.is_delete() or override.is_add():
+            raise UserError(f"{override.input_line}: a variant sets what is there, write key=value")
+        key, value = override.get_key_element(), override.value()
+        if (conf / key.partition("@")[0]).is_dir():
+            made.defaults.append({f"override /{key}": value})
+        else:
+            OmegaConf.update(made, key, value)
+    return made
+
+
+@functools.lru_cache
+def _read(path: Path, _changed: int) -> Mapping[str, Sequence[str]]:
+    found: Any = OmegaConf.to_container(OmegaConf.load(path))
+    if not isinstance(found, dict) or not all(isinstance(overrides, list) for overrides in found.values()):
+        raise UserError(f"{path}: write a list of overrides for each name, as `no_graph: [model.beta=0.0]`")
+    return {str(name): [str(override) for override in overrides] for name, overrides in found.items()}

@@ -1,0 +1,95 @@
+"""Which device a run computes on, whether this machine has it, and what suits it.
+
+Whoever owns a run's parts, that is the pipeline, puts them there, once: the backbone as it is loaded, the encoder as it
+is read, the method as it is made. Lightning moves what it trains, and leaves it on the CPU. All others take the device
+from the module that they are lent, and move only rows.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from hydra.utils import get_object
+
+from recsys_lora.errors import UserError
+from recsys_lora.llm.backbone import Backbone
+from recsys_lora.llm.dtype import dtype_name
+from recsys_lora.pipeline.config import Config
+from recsys_lora.pipeline.sharded import wants_shards
+from recsys_lora.pipeline.team import planned_processes
+
+CPU_TOKENS, MOST_TOKENS = 4096, 65_536
+"""Padded tokens of a scoring batch: on a CPU, and at most on a GPU, which is what runs on an H200 had."""
+TOKENS_PER_GIB = 512
+"""Of a GPU's memory."""
+CUDA = ("gpu", "cuda")
+log = logging.getLogger(__name__)
+
+
+def device(trainer: Mapping[str, Any]) -> torch.device:
+    """Return the device that a trainer's config asks for, of this process.
+
+    Raises:
+        UserError: PyTorch does not find it here.
+    """
+    accelerator = trainer["accelerator"]
+    if accelerator in (*CUDA, "auto") and torch.cuda.is_available():
+        return torch.device("cuda")
+    _refuse_missing("trainer", accelerator, "choose trainer=cpu")
+    return torch.device("cpu")
+
+
+def check_devices(config: Config) -> None:
+    """Refuse a run that this machine has not the devices for, before anything is read, fitted or started.
+
+    Raises:
+        UserError: so it is.
+    """
+    trainer = config["trainer"]
+    device(trainer)
+    if get_object(config["model"]["_target_"]).needs_encoder:
+        _refuse_missing("cf.trainer", config["cf"]["trainer"]["accelerator"], "set it to auto")
+    sharded = wants_shards(trainer)
+    if sharded and config["llm"].get("quantise", "none") != "none":
+        raise UserError("trainer=fsdp cannot spread quantised weights: set llm.quantise=none, or choose trainer=ddp")
+    if sharded and config["llm"].get("compiled", False):
+        raise UserError("trainer=fsdp spreads blocks that are not compiled: set llm.compiled=false")
+    if planned_processes(trainer) == 1 and sharded:
+        raise UserError("trainer=fsdp: one device has nothing to spread the backbone over: choose trainer=gpu")
+
+
+def _refuse_missing(key: str, accelerator: str, instead: str) -> None:
+    if accelerator in CUDA and not torch.cuda.is_available():
+        reason = "" if torch.version.cuda else f", as PyTorch {torch.__version__} is built without CUDA"
+        raise UserError(f"{key}.accelerator={accelerator}: PyTorch finds no CUDA device{reason}: {instead}")
+
+
+def suited(config: Config, place: torch.device) -> Config:
+    """Return the config with what is `auto`, and changes no result, as it suits the device."""
+    evaluation = config["evaluation"]
+    if evaluation["token_budget"] != "auto":
+        return config
+    return {**config, "evaluation": {**evaluation, "token_budget": token_budget(place)}}
+
+
+def token_budget(place: torch.device) -> int:
+    """Return how many padded tokens a scoring batch may hold on a device."""
+    if place.type != "cuda":
+        return CPU_TOKENS
+    memory: int = torch.cuda.get_device_properties(place).total_memory
+    return max(CPU_TOKENS, min(MOST_TOKENS, TOKENS_PER_GIB * memory // 2**30))
+
+
+def log_choices(config: Config, backbone: Backbone) -> None:
+    """Say in one line where the run computes, and what was chosen for that."""
+    place = backbone.device
+    name = torch.cuda.get_device_name(place) if place.type == "cuda" else place.type
+    budget, compiled = config["evaluation"]["token_budget"], config["llm"].get("compiled", False)
+    log.info(
+        "on %s: llm.dtype=%s, llm.compiled=%s, evaluation.token_budget=%d",
+        name,
+        dtype_name(backbone.dtype),
+        str(compiled).lower(),
+        budget,
+    )

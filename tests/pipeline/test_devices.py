@@ -1,0 +1,78 @@
+"""What a device suits is chosen by it, and a run that this machine has no device for is refused at once."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from recsys_lora.errors import UserError
+from recsys_lora.pipeline import devices
+from tests.jobs import NO_METHOD, SMALL, run
+
+NONE = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+
+
+@NONE
+@pytest.mark.parametrize("trainer", ["gpu", "ddp", "fsdp"])
+def test_a_gpu_trainer_without_a_gpu_is_refused_before_anything_is_read(trainer, tmp_path, monkeypatch):
+    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+    with pytest.raises(UserError, match=r"trainer\.accelerator=gpu: PyTorch finds no CUDA.*: choose trainer=cpu"):
+        run(tmp_path / "run", *SMALL, "data.interactions=missing.csv", f"trainer={trainer}", "trainer.devices=2")
+    assert not list((tmp_path / "run").iterdir())
+    assert not (tmp_path / "home").exists()
+
+
+@NONE
+def test_so_is_a_gpu_for_the_cf_model_alone(tmp_path):
+    with pytest.raises(
+        UserError, match=r"cf\.trainer\.accelerator=gpu: PyTorch finds no CUDA device.*: set it to auto"
+    ):
+        run(tmp_path / "run", *SMALL, "data.interactions=missing.csv", "cf.trainer.accelerator=gpu")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (("trainer.devices=1",), "one device has nothing to spread"),
+        (("trainer.devices=2", "llm=smollm2_135m", "llm.quantise=int8"), "cannot spread quantised weights"),
+        (("trainer.devices=2", "llm.compiled=true"), "set llm.compiled=false"),
+    ],
+)
+def test_what_cannot_be_spread_is_refused_before_anything_is_read(overrides, reason, tmp_path):
+    with pytest.raises(UserError, match=reason):
+        run(
+            tmp_path / "run",
+            *SMALL,
+            "data.interactions=missing.csv",
+            "trainer=fsdp",
+            "trainer.accelerator=cpu",
+            *overrides,
+        )
+
+
+def test_more_devices_than_there_are_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match=r"trainer\.devices=4: PyTorch finds 1 CUDA device"):
+        run(tmp_path / "run", *SMALL, "data.interactions=missing.csv", "trainer=ddp", "trainer.devices=4")
+
+
+@pytest.mark.parametrize(("gib", "tokens"), [(141, 65_536), (80, 40_960), (24, 12_288), (6, 4096)])
+def test_the_token_budget_suits_the_memory_of_a_gpu(gib, tokens, monkeypatch):
+    memory = SimpleNamespace(total_memory=gib * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: memory)
+    assert devices.token_budget(torch.device("cuda")) == tokens
+
+
+def test_on_a_cpu_it_is_small_and_one_line_tells_what_was_chosen(tables, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    outcome = run(tmp_path / "auto", *NO_METHOD, *tables, "row=zero_shot", "evaluation.draws=2")
+    assert outcome.method.datamodule.token_budget == devices.CPU_TOKENS
+    lines = [record.message for record in caplog.records if record.message.startswith("on cpu: ")]
+    assert lines == ["on cpu: llm.dtype=float32, llm.compiled=false, evaluation.token_budget=4096"]
+
+
+def test_a_token_budget_that_is_asked_for_stays(tables, tmp_path):
+    overrides = ("row=zero_shot", "evaluation.draws=2", "evaluation.token_budget=100")
+    assert run(tmp_path, *NO_METHOD, *tables, *overrides).method.datamodule.token_budget == 100
