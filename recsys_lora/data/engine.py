@@ -21,8 +21,9 @@ from recsys_lora.console import progress
 from recsys_lora.errors import UserError
 from recsys_lora.files import disk_errors, temporary_name
 
-MEMORY = "1200MB"
-"""What DuckDB may hold; buffers of files that are being read and the interpreter come on top."""
+MEMORY, THREADS = "1200MB", 8
+"""What DuckDB may hold, and how many threads may share it at most, for each needs some 125 MB. Buffers of files that
+are being read and the interpreter come on top."""
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_BEFORE_SHOWING = 2.0
 
@@ -43,6 +44,7 @@ class Engine:
         self.scratch = scratch
         self.connection = duckdb.connect(":memory:")
         self.connection.execute(f"SET memory_limit = {text(memory)}")
+        self.connection.execute(f"SET threads = {min(os.cpu_count() or 1, THREADS)}")
         self.connection.execute(f"SET temp_directory = {text(str(scratch / 'spilled'))}")
         self.connection.execute("SET TimeZone = 'UTC'")
         self.connection.execute("SET autoinstall_known_extensions = false")

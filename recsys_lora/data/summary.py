@@ -37,7 +37,7 @@ def describe_splits(engine: Engine) -> list[dict[str, Any]]:
     columns = {
         "rows": "SELECT split, count(*) FROM final GROUP BY split",
         "users": "SELECT split, count(*) FROM per_user GROUP BY split",
-        "items": "SELECT split, count(DISTINCT item) FROM final GROUP BY split",
+        "items": "SELECT split, count(*) FROM (SELECT DISTINCT split, item FROM final) GROUP BY split",
         "positives": "SELECT split, round(avg(label), 4) FROM final GROUP BY split",
         "seen": "SELECT split, count(*) FROM final SEMI JOIN train_users USING (user) "
         "SEMI JOIN train_items USING (item) GROUP BY split",

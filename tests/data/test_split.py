@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from recsys_lora.data.order import digits_first
@@ -162,6 +163,35 @@ def test_the_amazon_book_benchmark_follows_its_rule(engine):
     assert arranged.users == users
     assert arranged.items == [f"b{i}" for i in range(22, 0, -1)]
     assert arranged.dropped == [1, 2]
+
+
+def test_the_amazon_book_benchmark_equals_a_walk_over_many_rows(engine):
+    """54,043 made-up reviews of three years, with rows that repeat a user and an item and whole days for times."""
+    rng, start = np.random.default_rng(8), int(datetime(2016, 1, 1, tzinfo=UTC).timestamp())
+    n, users, items = 54_043, 1_500, 900
+    columns = (rng.zipf(1.35, n) % users, rng.zipf(1.25, n) % items, rng.integers(0, 1_000, n))
+    rows = [(f"u{u}", f"b{i}", 5.0, start + int(day) * DAY) for u, i, day in zip(*columns, strict=True)]
+    place = {f"b{i}": index for index, i in enumerate(rng.permutation(items))}
+    arranged = splitted(engine, rows, AmazonBookBenchmark(), dict.fromkeys(place))
+
+    def date(line):
+        return datetime.fromtimestamp(rows[line][3], UTC)
+
+    year = [line for line in range(n) if date(line).year == 2017]
+    of_user, of_item = (Counter(rows[line][column] for line in year) for column in (0, 1))
+    kept = [line for line in year if of_user[rows[line][0]] > 20 and of_item[rows[line][1]] > 20]
+    kept.sort(key=lambda line: (place[rows[line][1]], line))
+    users, items = (list(dict.fromkeys(rows[line][column] for line in kept)) for column in (0, 1))
+    december = sorted((line for line in kept if date(line).month == 12), key=lambda line: rows[line][3])
+    part = dict.fromkeys(kept, "train") | dict.fromkeys(december, "test")
+    part |= dict.fromkeys(december[: len(december) // 2], "valid")
+    number = {user: index for index, user in enumerate(users)}
+    walked = sorted(kept, key=lambda line: (number[rows[line][0]], rows[line][3]))
+    assert len(kept) > 5_000
+    assert Counter(part.values())["valid"] > 100
+    assert arranged.rows == [(rows[k][0], rows[k][1], rows[k][3], part[k]) for k in walked]
+    assert (arranged.users, arranged.items) == (users, items)
+    assert arranged.dropped == [n - len(year), len(year) - len(kept)]
 
 
 def test_the_amazon_book_benchmark_counts_once(engine):
