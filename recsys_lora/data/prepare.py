@@ -18,7 +18,7 @@ from recsys_lora.data.negatives import Negatives, sample_negatives
 from recsys_lora.data.prepared import FORMAT_VERSION, INTERACTIONS, ITEMS, MANIFEST, USERS, PreparedData
 from recsys_lora.data.schema import TEXT_COLUMNS, Dropped, RawTables, Reader, Remark, RowTables, Split, check_tables
 from recsys_lora.data.sources import checksums
-from recsys_lora.data.summary import OffScale, apply_scale, date_remarks, describe_splits
+from recsys_lora.data.summary import OffScale, apply_scale, date_remarks, describe_splits, tie_remarks
 from recsys_lora.errors import UserError
 from recsys_lora.files import atomic_folder, content_key, file_sha256, write_json
 from recsys_lora.types import NonNegativeInt
@@ -112,11 +112,12 @@ def prepare(
         drawn = None if tables.rated else negatives or Negatives()
         if drawn:
             remarks += sample_negatives(opened, drawn)
-        remarks += date_remarks(opened) if tables.timed else []
+        splits = describe_splits(opened)
+        remarks += [*date_remarks(opened), *tie_remarks(splits, split.identity())] if tables.timed else []
         manifest = origin | {"name": name, "version": __version__, "rows_read": read, "timed": tables.timed}
         manifest |= {"dropped": [asdict(d) for d in (*dropped, *arranged.dropped) if d.rows]}
         manifest |= {"remarks": [asdict(r) for r in remarks if r.count != 0]}
-        manifest |= {"negatives": drawn.identity() if drawn else None, "splits": describe_splits(opened)}
+        manifest |= {"negatives": drawn.identity() if drawn else None, "splits": splits}
         manifest |= {f"{column}s": opened.count(f"final_{column}s") for column in ("user", "item")}
         check_splits(manifest)
         _write(opened, tables, out, manifest)

@@ -1,6 +1,6 @@
 """What `prepare` says of what it made: counts a split, dates, ties, ratings outside of the scale."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from recsys_lora.data.engine import Engine
@@ -88,6 +88,26 @@ def apply_scale(
         engine.delete("rows", outside)
         return Dropped(f"the rating lies {where}", count), remarks
     return None, [Remark(f"ratings ({count / every:.1%}) lie {where}: {advice}", count), *remarks]
+
+
+def tie_remarks(splits: Sequence[Mapping[str, Any]], rule: Mapping[str, Any]) -> list[Remark]:
+    """Say how many rows that are measured stand where they stand by chance.
+
+    Args:
+        splits: what `describe_splits` returns.
+        rule: the split's identity.
+    """
+    valid, test = (next(record["tied"] for record in splits if record["split"] == name) for name in ("valid", "test"))
+    if not valid + test:
+        return []
+    orders = {
+        "random": "in seeded random order (data.split.ties)",
+        "file": "in the order of the file (data.split.ties)",
+    }
+    order = orders.get(str(rule.get("ties")), "in the order of the published split")
+    return [
+        Remark(f"{valid:,} valid and {test:,} test rows share user and time with another row: they stand {order}", None)
+    ]
 
 
 def date_remarks(engine: Engine) -> list[Remark]:

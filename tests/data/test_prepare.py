@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import re
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -45,6 +46,11 @@ def test_ml_1m_is_the_benchmark_row_for_row(raw_data, tmp_path):
     assert drop_records(data) == [
         {"what": "outside the benchmark's months", "count": 948_586},
         {"what": "rows are from 2001-06-01 to 2003-01-31", "count": None},
+        {
+            "what": "4,937 valid and 3,483 test rows share user and time with another row: they stand in the order of "
+            "the published split",
+            "count": None,
+        },
     ]
     assert [record["tied"] for record in data.manifest["splits"]] == [17_959, 4_937, 3_483]
 
@@ -247,7 +253,7 @@ def test_dropped_rows_are_recorded_and_empty_reasons_left_out(made_reader, tmp_p
         made_reader(random_rows(3), tables=tables), UserTime(), name="made", positive=4, out=tmp_path / "out"
     )
     assert drop_records(data)[:2] == [{"what": "broken", "count": 4}, {"what": "odd", "count": 2}]
-    assert len(drop_records(data)) == 3  # and the dates
+    assert len(drop_records(data)) == 4  # dates and ties, too
 
 
 def test_tied_rows_are_counted(made_reader, tmp_path):
@@ -258,17 +264,22 @@ def test_tied_rows_are_counted(made_reader, tmp_path):
         table = data.interactions.filter(split=record["split"])
         tied = sum(times[pair] > 1 for pair in table.select("user_id", "timestamp").rows())
         assert record["tied"] == tied > 0
+    counts = [record["tied"] for record in data.manifest["splits"][1:]]
+    assert data.manifest["remarks"][-1]["text"] == (
+        f"{counts[0]} valid and {counts[1]} test rows share user and time with another row: they stand in seeded "
+        "random order (data.split.ties)"
+    )
 
 
 def test_dates_are_said_and_doubted(made_reader, tmp_path):
     rows = random_rows(3)
     data = prepare(made_reader(rows), UserTime(), name="made", positive=4, out=tmp_path / "a")
-    assert data.manifest["remarks"][-1]["text"] == (
+    assert data.manifest["remarks"][0]["text"] == (
         "rows are from 1970-01-01 to 1970-02-09: are times in another unit? See data.reader.time"
     )
     later = [(user, item, rating, when + 1_500_000_000) for user, item, rating, when in rows]
     data = prepare(made_reader(later), UserTime(), name="made", positive=4, out=tmp_path / "b")
-    assert data.manifest["remarks"][-1]["text"] == "rows are from 2017-07-14 to 2017-08-22"
+    assert data.manifest["remarks"][0]["text"] == "rows are from 2017-07-14 to 2017-08-22"
 
 
 SCALE = {"low": 1.0, "high": 5.0, "step": 1.0}
@@ -341,3 +352,15 @@ def test_who_likes_nearly_everything_gets_what_is_left(made_reader, tmp_path):
         "text": "negatives could not be sampled: these users like nearly all items",
         "count": 2 * 16 + 3 * 4,
     }
+
+
+def test_the_reader_in_the_documents_works(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "adding_a_dataset.md").read_text()
+    block = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    names = {"Path": Path, "RawTables": RawTables}
+    exec(block.group(1), names)
+    lines = [f"c{k % 7},s{k % 5},2024-01-{k % 27 + 1:02d}" for k in range(140)]
+    (tmp_path / "orders.csv").write_text("\n".join(["customer,sku,ordered", *lines]))
+    reader = names["Shop"](str(tmp_path / "orders.csv"))
+    data = prepare(reader, UserTime(), name="shop", positive=1, catalogue="all", out=tmp_path / "out")
+    assert (data.num_users, data.num_items, int(data.rows("test").label.sum())) == (7, 5, 14)
