@@ -359,8 +359,8 @@ def test_the_reader_in_the_documents_works(tmp_path):
     block = re.search(r"```python\n(.*?)```", text, re.DOTALL)
     names = {"Path": Path, "RawTables": RawTables}
     exec(block.group(1), names)
-    lines = [f"c{k % 7},s{k % 5},2024-01-{k % 27 + 1:02d}" for k in range(140)]
+    lines = [f"c{k % 7},s{k * k % 41},2024-01-{k % 27 + 1:02d}" for k in range(140)]
     (tmp_path / "orders.csv").write_text("\n".join(["customer,sku,ordered", *lines]))
     reader = names["Shop"](str(tmp_path / "orders.csv"))
     data = prepare(reader, UserTime(), name="shop", positive=1, catalogue="all", out=tmp_path / "out")
-    assert (data.num_users, data.num_items, int(data.rows("test").label.sum())) == (7, 5, 14)
+    assert (data.num_users, data.num_items, int(data.rows("test").label.sum())) == (7, 21, 14)
