@@ -76,6 +76,18 @@ def test_scoring(capsys):
     assert "padding" in capsys.readouterr().out
 
 
+def test_prepare_tables(capsys, tmp_path):
+    (row,) = run("prepare_tables", "--rows", "3000", "--folder", str(tmp_path))
+    assert row.point == "3,030 reviews"
+    assert "reviews/s" in capsys.readouterr().out
+    assert json.loads((tmp_path / "3000" / "planted.json").read_text()) == {"lines": 3030, "copies": 30, "broken": 3}
+
+
+def test_table_engines():
+    rows = run("table_engines", "--rows", "3000")
+    assert [row.case for row in rows] == ["DuckDB", "polars"]
+
+
 def test_ckf_step(capsys):
     rows = run("ckf_step", "--llm", "tiny", "--batch", "8", "--rank", "2")
     assert [row.case for row in rows] == [OURS, "unsplit", "task by task"]
