@@ -22,9 +22,18 @@ ForcedStage = Literal["prepare", "cf", "method", "test"]
 class RatingScaleConfig(Record):
     """What ratings can be: the lowest, the highest, and the step between two."""
 
-    low: Annotated[float, result("method", "frozen")]
-    high: Annotated[float, result("method", "frozen")]
-    step: Annotated[float, result("method", "frozen")]
+    low: Annotated[float, result("prepare", "method", "frozen")]
+    high: Annotated[float, result("prepare", "method", "frozen")]
+    step: Annotated[float, result("prepare", "method", "frozen")]
+
+
+@dataclass(frozen=True)
+class NegativesConfig(Record):
+    """Items drawn for each positive row, and what decides them."""
+
+    train: Annotated[PositiveInt, result("prepare")]
+    test: Annotated[PositiveInt, result("prepare")]
+    seed: Annotated[NonNegativeInt, result("prepare")]
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,9 @@ class DataConfig(Record):
     min_user_rows: Annotated[NonNegativeInt, result("prepare")] = 0
     min_item_rows: Annotated[NonNegativeInt, result("prepare")] = 0
     duplicates: Annotated[Literal["keep", "exact", "last"], result("prepare")] = "keep"
+    off_scale: Annotated[Literal["keep", "drop", "error"], result("prepare")] = "keep"
+    catalogue: Annotated[Literal["all", "interactions"], result("prepare")] = "interactions"
+    negatives: NegativesConfig | None = None
     train_rows: Annotated[PositiveInt | None, result("method", tunable=True)] = None
     valid_rows: Annotated[PositiveInt | Literal["published"] | None, result("method")] = None
     test_rows: Annotated[PositiveInt | None, result("test", "frozen")] = None

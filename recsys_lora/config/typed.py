@@ -37,18 +37,21 @@ class Record:
         for name, (hint, _) in cls.declared().items():
             place = f"{at}.{name}" if at else name
             if name in node:
-                given[name] = hint.of(node[name], place) if _is_record(hint) else node[name]
+                given[name] = _made(hint, node[name], place)
             elif cls.needs(name):
                 raise UserError(f"{place}: missing: choose a file of its group, or give a value")
         return cls(**given, extra={str(key): value for key, value in node.items() if key not in given})
 
     def as_dict(self) -> dict[str, Any]:
         """Return the containers that it was made of."""
-        values = {name: getattr(self, name) for name in self.declared()}
-        return {
-            **{name: value.as_dict() if isinstance(value, Record) else value for name, value in values.items()},
-            **self.extra,
-        }
+        values: dict[str, Any] = {}
+        for name, (hint, _) in self.declared().items():
+            value = getattr(self, name)
+            if isinstance(value, Record):
+                values[name] = value.as_dict()
+            elif _record(hint) is None:  # a record that is None has not been there
+                values[name] = value
+        return {**values, **self.extra}
 
     def deciding(self, stage: Stage) -> dict[str, Any]:
         """Return the values that are part of a stage's key, nested as in the config."""
@@ -71,8 +74,8 @@ class Record:
         """Yield the dotted key, the type and the role of every value below."""
         for name, (hint, role) in cls.declared().items():
             key = f"{at}.{name}" if at else name
-            if _is_record(hint):
-                yield from hint.values(key)
+            if record := _record(hint):
+                yield from record.values(key)
             else:
                 yield key, hint, role
 
@@ -81,7 +84,8 @@ class Record:
         """Return the role of a dotted key."""
         name, _, rest = key.partition(".")
         hint, role = cls.declared().get(name, (None, SOURCE))
-        return hint.role_of(rest) if _is_record(hint) and rest else role.below(rest)
+        record = _record(hint)
+        return record.role_of(rest) if record and rest else role.below(rest)
 
 
 def not_settings(at: str, value: Any) -> str:
@@ -98,5 +102,14 @@ def _with_role(hint: Any) -> tuple[Any, Role]:
     return (Annotated[(kind, *ranges)] if ranges else kind), role
 
 
-def _is_record(hint: Any) -> typing.TypeGuard[type[Record]]:
-    return isinstance(hint, type) and issubclass(hint, Record)
+def _record(hint: Any) -> type[Record] | None:
+    """Return the record that a type is, or is where it is not None."""
+    for kind in (hint, *typing.get_args(hint)):
+        if isinstance(kind, type) and issubclass(kind, Record):
+            return kind
+    return None
+
+
+def _made(hint: Any, value: Any, at: str) -> Any:
+    record = _record(hint)
+    return value if record is None or (value is None and record is not hint) else record.of(value, at)

@@ -46,14 +46,15 @@ def score_rows(
         taste = replace(rows, user=others.user, position=others.position)
     prompts = datamodule.build(rows, show=show, taste=taste)
     loader = datamodule.score_loader(prompts, share)
-    places, scores = [], []
+    places, parts = [], []
     mine = sum(len(batch) for batch in loader.batches)
     label = f"scoring {module.name}"
     with evaluating(module), torch.inference_mode(), progress(label, mine, "rows", show=show) as advance:
         for batch in loader:
-            scores.append(module(batch.to(module.device)).double().cpu().numpy())
+            parts.append(module(batch.to(module.device)))
             places.append(batch.place.numpy())
             advance(len(batch), "")
+        scores = [torch.cat(parts).double().cpu().numpy()] if parts else []  # read once: nothing waits for the device
     result = np.full(len(rows), np.nan)
     for part_places, part_scores in gathered((places, scores), share):
         if part_places:

@@ -28,7 +28,10 @@ USED_BY = {
     "data.reader": NOTHING,
     "data.split": NOTHING,
     "data.root": NOTHING,
-    "data.rating_scale": {"method", "frozen"},
+    "data.rating_scale": {"prepare", "method", "frozen"},
+    "data.off_scale": {"prepare"},
+    "data.catalogue": {"prepare"},
+    "data.negatives": {"prepare"},
     "data.wording": {"method", "frozen"},
     "data.train_rows": {"method"},
     "data.valid_rows": {"method"},
@@ -117,7 +120,7 @@ def test_a_checkpoint_counts_by_its_content(tmp_path):
 
 # What counts by content: every knob changes the object's identity, or its role says why not.
 
-BY_FILES = {"reviews", "meta", "asset", "interactions", "items"}
+BY_FILES = {"reviews", "meta", "asset", "interactions", "items", "users"}
 """Knobs of readers that name files, of which checksums are taken."""
 NODES = [
     *(("llm", line) for line in (["llm=tiny"], ["llm=smollm2_135m"], ["llm=hub", "llm.name=org/model"])),
@@ -150,7 +153,7 @@ def another_of(hint: Any, value: Any) -> Any:
     if isinstance(value, list):
         return [number + 1 for number in value]
     if isinstance(value, dict):
-        return {**value, "rating": "stars"}
+        return {**value, list(value)[-1]: "x"}
     if value is None:
         return [2017] if "Sequence" in str(hint) else "x"
     if isinstance(value, float):

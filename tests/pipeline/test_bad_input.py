@@ -244,7 +244,7 @@ def full_in_rust(*_, **__):
 @pytest.mark.parametrize(
     ("place", "name", "error", "stage", "kept"),
     [
-        (pl.DataFrame, "write_parquet", full, "prepare", set()),
+        ("recsys_lora.data.numbering", "write_items", full, "prepare", set()),
         ("recsys_lora.cf.fit", "save_file", full_in_rust, "cf", {"prepare"}),
         ("recsys_lora.pipeline.method", "write_bytes", full, "method", {"prepare", "cf"}),
         ("recsys_lora.pipeline.testing", "write_predictions", full, "test", {"prepare", "cf", "method"}),
@@ -254,9 +254,7 @@ def test_a_full_disk_names_the_folder_and_the_next_run_goes_on(
     tmp_path, tables, monkeypatch, place, name, error, stage, kept
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(
-            place if isinstance(place, type) else f"{place}.{name}", *([name] if isinstance(place, type) else []), error
-        )
+        patch.setattr(f"{place}.{name}", error)
         line = refused(tmp_path, *SMALL, *tables)
     assert re.search(rf"home/artifacts/{stage}/.*: the disk is full \(\d+ MiB free\): make room and run again", line)
     assert artifacts(tmp_path) == kept
@@ -284,6 +282,7 @@ def test_an_interrupted_prepare_completes_when_run_again(tmp_path, tables, monke
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "interactions.parquet",
         "items.parquet",
+        "users.parquet",
         "manifest.json",
     }
     printed = capsys.readouterr().out
