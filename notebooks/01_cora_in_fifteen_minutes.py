@@ -88,7 +88,7 @@ if BUDGET == "smoke":
     overrides += ["model.generator.query_dim=64", "trainer.log_every_n_steps=5"]
 
 config = recsys_lora.compose(*overrides, folder=work / "run")
-{key: config["model"][key] for key in ("rank", "alpha", "targets", "sharing", "score")}
+{key: config.model[key] for key in ("rank", "alpha", "targets", "sharing", "score")}
 
 # %% [markdown]
 # ## 3. Train and test

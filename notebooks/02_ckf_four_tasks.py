@@ -87,7 +87,7 @@ if BUDGET == "smoke":
     overrides += ["trainer.log_every_n_steps=2", "task.explanation.answer_tokens=12"]
 
 config = recsys_lora.compose(*overrides, folder=work / "run")
-{key: config["model"][key] for key in ("lora", "rank", "shared_targets", "specific_targets")}
+{key: config.model[key] for key in ("lora", "rank", "shared_targets", "specific_targets")}
 
 # %% [markdown]
 # ## 3. Train and test

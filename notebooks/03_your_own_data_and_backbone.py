@@ -38,7 +38,7 @@ from helpers import film_club, quiet, work_folder
 from IPython.display import Markdown
 
 import recsys_lora
-from recsys_lora.config.location import options
+from recsys_lora.config.paths import options
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
@@ -205,7 +205,7 @@ config = recsys_lora.compose(
     "model=cora", *run, "llm=hub", "llm.name=Qwen/Qwen2.5-1.5B-Instruct", "llm.dtype=bfloat16", "llm.chat_template=true"
 )
 print("named choices:", ", ".join(options("llm")))
-config["llm"]
+config.llm
 
 # %% [markdown]
 # From a shell the same is

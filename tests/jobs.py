@@ -8,7 +8,7 @@ import polars as pl
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from recsys_lora.config.location import conf_dir
+from recsys_lora.config.paths import conf_dir
 
 SMALL = (
     "llm=tiny",
@@ -77,11 +77,11 @@ def resolved(*overrides: str, config: str = "config") -> dict[str, Any]:
 
 def run(folder: Path, *overrides: str):
     """Run one job in this process; returns its `Outcome`."""
-    from recsys_lora.pipeline.config import plain
+    from recsys_lora.config.edge import read_run
     from recsys_lora.pipeline.job import execute
 
     folder.mkdir(parents=True, exist_ok=True)
-    return execute(plain(composed(*overrides, run=folder)), folder)
+    return execute(read_run(composed(*overrides, run=folder)), folder)
 
 
 def own_tables(users: int = 20, items: int = 30, seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from recsys_lora.config.location import conf_dir, options
+from recsys_lora.config.paths import conf_dir, options
 from recsys_lora.report.metrics_json import read_metrics
 from tests.documents import FENCE, ROOT, Command, documents, fenced, parsed, single
 from tests.jobs import own_tables, write_tables

@@ -1,51 +1,45 @@
 """Which rows take part before any split: duplicates and k-core filters."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Literal
 
-import polars as pl
-
-from recsys_lora.data.schema import Dropped, RawTables
+from recsys_lora.data.engine import Engine
+from recsys_lora.data.schema import Dropped
 
 Duplicates = Literal["keep", "exact", "last"]
+ROWS = "rows"
 
 
-def drop_duplicates(tables: RawTables, policy: Duplicates) -> RawTables:
-    """Drop repeated rows; the file order of the rest stays.
+def drop_duplicates(engine: Engine, policy: Duplicates, interactions: str = "", texts: Sequence[str] = ()) -> Dropped:
+    """Drop repeated rows of the table `rows`; the file order of the rest stays.
 
     Args:
-        tables: the reader's.
+        engine: whose table it is.
         policy: `keep` all; drop `exact` copies, equal in every column; keep only the `last` row of a user and an item,
             by time, then by line.
+        interactions: the reader's table, which has the texts.
+        texts: columns of it that have to be equal, too.
     """
-    rows = tables.interactions
     if policy == "keep":
-        return tables
-    if policy == "exact":
-        kept, reason = rows.unique(keep="first", maintain_order=True), "an exact copy of another row"
-    else:
-        pair = ["user_id", "item_id"]
-        lines = rows.with_row_index("_line").sort("timestamp", maintain_order=True)
-        kept = lines.unique(pair, keep="last", maintain_order=True).sort("_line").drop("_line")
+        return Dropped("", 0)
+    every = f"{ROWS} JOIN (SELECT line, {', '.join(texts)} FROM {interactions}) USING (line)" if texts else ROWS
+    equal = ", ".join(["user", "item", "rating", "timestamp", *texts])
+    reason, chosen = "an exact copy of another row", f"min(line) FROM {every} GROUP BY {equal}"
+    if policy == "last":
         reason = "a later row has the same user and item"
-    return _with(tables, kept, reason)
+        chosen = f"max_by(line, (timestamp, line)) FROM {ROWS} GROUP BY user, item"
+    return Dropped(reason, engine.delete(ROWS, f"line NOT IN (SELECT {chosen})"))
 
 
-def k_core(tables: RawTables, min_user_rows: int, min_item_rows: int) -> RawTables:
+def k_core(engine: Engine, min_user_rows: int, min_item_rows: int) -> Dropped:
     """Drop users and items with too few rows, again and again until all left have enough."""
-    rows = tables.interactions
-    if min_user_rows <= 1 and min_item_rows <= 1:
-        return tables
-    enough = (pl.len().over("user_id") >= min_user_rows) & (pl.len().over("item_id") >= min_item_rows)
-    while True:
-        kept = rows.filter(enough)
-        if len(kept) == len(rows):
-            break
-        rows = kept
+    few = " OR ".join(
+        f"{column} IN (SELECT {column} FROM {ROWS} GROUP BY {column} HAVING count(*) < {least})"
+        for column, least in (("user", min_user_rows), ("item", min_item_rows))
+    )
+    dropped, now = 0, 1
+    while now and max(min_user_rows, min_item_rows) > 1:
+        now = engine.delete(ROWS, few)
+        dropped += now
     reason = f"outside the core of users with {min_user_rows} and items with {min_item_rows} rows at least"
-    return _with(tables, rows, reason)
-
-
-def _with(tables: RawTables, kept: pl.DataFrame, reason: str) -> RawTables:
-    dropped = Dropped(reason, len(tables.interactions) - len(kept))
-    return replace(tables, interactions=kept, dropped=[*tables.dropped, dropped])
+    return Dropped(reason, dropped)

@@ -7,24 +7,28 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import polars as pl
-
-from recsys_lora import __version__
+from recsys_lora.data import numbering
+from recsys_lora.data.code import code_checksum
+from recsys_lora.data.engine import Engine, engine
 from recsys_lora.data.filters import Duplicates, drop_duplicates, k_core
-from recsys_lora.data.prepared import FORMAT_VERSION, INTERACTIONS, ITEMS, MANIFEST, PreparedData, summary
-from recsys_lora.data.schema import TEXT_COLUMNS, Arranged, RawTables, Reader, Split, check_tables
+from recsys_lora.data.negatives import Negatives, sample_negatives
+from recsys_lora.data.prepared import FORMAT_VERSION, INTERACTIONS, ITEMS, MANIFEST, USERS, PreparedData
+from recsys_lora.data.schema import TEXT_COLUMNS, Dropped, RawTables, Reader, Remark, RowTables, Split, check_tables
 from recsys_lora.data.sources import checksums
+from recsys_lora.data.summary import OffScale, apply_scale, date_remarks, describe_splits, tie_remarks
 from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_folder, content_key, write_json
+from recsys_lora.files import atomic_folder, content_key, file_sha256, write_json
 from recsys_lora.types import NonNegativeInt
+from recsys_lora.version import __version__
 
 logger = logging.getLogger(__name__)
+Catalogue = Literal["all", "interactions"]
 
 
 def prepare_key(reader: Reader, split: Split, options: Mapping[str, Any]) -> str:
-    """Name what `prepare` would make, from the content of all it depends on.
+    """Name what `prepare` would make, from all it depends on: files, knobs and the code that reads them.
 
     Args:
         reader: its files are checksummed (and fetched, where they can be).
@@ -40,10 +44,13 @@ def prepare_key(reader: Reader, split: Split, options: Mapping[str, Any]) -> str
 def _origin(reader: Reader, split: Split, options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "format": FORMAT_VERSION,
+        "code": code_checksum([reader, split]),
         "sources": checksums(reader.files()),
         "reader": reader.identity(),
         "split": split.identity(),
-        "options": dict(options),
+        "options": {
+            name: value.identity() if isinstance(value, Negatives) else value for name, value in options.items()
+        },
     }
 
 
@@ -57,6 +64,10 @@ def prepare(
     min_user_rows: NonNegativeInt = 0,
     min_item_rows: NonNegativeInt = 0,
     duplicates: Duplicates = "keep",
+    rating_scale: Mapping[str, float] | None = None,
+    off_scale: OffScale = "keep",
+    catalogue: Catalogue = "interactions",
+    negatives: Negatives | None = None,
 ) -> PreparedData:
     """Read, filter, split, number and write a data set.
 
@@ -64,11 +75,15 @@ def prepare(
         reader: the raw format.
         split: the rule.
         name: the data set's, for messages and the manifest.
-        positive: ratings from here on count as positive.
+        positive: ratings from here on count as positive; where rows have no rating, all are.
         out: the folder to make; one that `prepare` made before is replaced.
         min_user_rows: k-core: users with fewer rows are dropped, again and again until none is left; 0 keeps all.
         min_item_rows: the same for items.
         duplicates: `keep` all rows, drop `exact` copies, or keep only each pair's `last` row.
+        rating_scale: low, high and step of ratings; None does not look whether they keep to it.
+        off_scale: what to do with ratings outside of the scale.
+        catalogue: `all` items of the items table, or those with `interactions` that were kept.
+        negatives: items drawn beside each row of a data set without ratings.
 
     Raises:
         UserError: the files or options leave nothing to learn from, or `out` is somebody's other folder.
@@ -80,31 +95,66 @@ def prepare(
         "min_user_rows": min_user_rows,
         "min_item_rows": min_item_rows,
         "duplicates": duplicates,
+        "rating_scale": None if rating_scale is None else dict(rating_scale),
+        "off_scale": off_scale,
+        "catalogue": catalogue,
+        "negatives": negatives,
     }
     origin = _origin(reader, split, options)
-    tables = reader.read()
-    check_tables(tables, name)
-    rows_read = len(tables.interactions)
-    tables = k_core(drop_duplicates(tables, duplicates), min_user_rows, min_item_rows)
-    if tables.interactions.is_empty():
-        raise UserError(f"data={name}: no row is left of {rows_read}: {_reasons(tables.dropped)}")
-    arranged = split.arrange(tables)
-    dropped = [drop for drop in (*tables.dropped, *arranged.dropped) if drop.rows]
-    interactions, items = _numbered(arranged, tables, positive)
-    manifest = origin | {"key": content_key(origin), "name": name, "version": __version__, "rows_read": rows_read}
-    manifest |= {"dropped": [asdict(d) for d in dropped], "remarks": [asdict(r) for r in tables.remarks]}
-    data = PreparedData(out, manifest, interactions, items)
-    manifest |= {"users": data.num_users, "items": data.num_items, "splits": summary(data)}
-    check_splits(manifest)
-    with atomic_folder(out) as folder:
-        interactions.write_parquet(folder / INTERACTIONS)
-        items.write_parquet(folder / ITEMS)
-        write_json(folder / MANIFEST, manifest)
-    for drop in dropped:
-        logger.info("%s: dropped %s rows: %s", name, f"{drop.rows:,}", drop.reason)
-    for remark in tables.remarks:
-        logger.info("%s: %s (%s)", name, remark.text, f"{remark.count:,}")
+    with engine(out) as opened:
+        tables = reader.read(opened)
+        check_tables(opened, tables, name)
+        read = opened.count(tables.interactions)
+        dropped, remarks = _filter(opened, tables, options, read)
+        arranged = split.arrange(RowTables(opened, catalogue=tables.items, timed=tables.timed))
+        numbering.number_final(opened, arranged, tables, catalogue == "all")
+        numbering.final_rows(opened, arranged, positive if tables.rated else None)
+        drawn = None if tables.rated else negatives or Negatives()
+        if drawn:
+            remarks += sample_negatives(opened, drawn)
+        splits = describe_splits(opened)
+        remarks += [*date_remarks(opened), *tie_remarks(splits, split.identity())] if tables.timed else []
+        manifest = origin | {"name": name, "version": __version__, "rows_read": read, "timed": tables.timed}
+        manifest |= {"dropped": [asdict(d) for d in (*dropped, *arranged.dropped) if d.rows]}
+        manifest |= {"remarks": [asdict(r) for r in remarks if r.count != 0]}
+        manifest |= {"negatives": drawn.identity() if drawn else None, "splits": splits}
+        manifest |= {f"{column}s": opened.count(f"final_{column}s") for column in ("user", "item")}
+        check_splits(manifest)
+        _write(opened, tables, out, manifest)
+    data = PreparedData.load(out)
+    for drop in data.manifest["dropped"]:
+        logger.info("%s: dropped %s rows: %s", name, f"{drop['rows']:,}", drop["reason"])
+    for remark in data.manifest["remarks"]:
+        logger.info("%s: %s%s", name, remark["text"], f" ({remark['count']:,})" if remark["count"] else "")
     return data
+
+
+def _filter(
+    opened: Engine, tables: RawTables, options: Mapping[str, Any], read: int
+) -> tuple[list[Dropped], list[Remark]]:
+    """Make the table `rows` and drop what takes no part."""
+    numbering.number_raw(opened, tables)
+    texts = [c for c in TEXT_COLUMNS if c in opened.columns(tables.interactions)]
+    outside, remarks = (
+        apply_scale(opened, options["rating_scale"], options["off_scale"]) if tables.rated else (None, [])
+    )
+    dropped = [*tables.dropped, *([outside] if outside else [])]
+    dropped.append(drop_duplicates(opened, options["duplicates"], tables.interactions, texts))
+    dropped.append(k_core(opened, options["min_user_rows"], options["min_item_rows"]))
+    if not opened.count("rows"):
+        raise UserError(f"data={options['name']}: no row is left of {read}: {_reasons(dropped)}")
+    return dropped, [*tables.remarks, *remarks]
+
+
+def _write(opened: Engine, tables: RawTables, out: Path, manifest: dict[str, Any]) -> None:
+    """Write the folder; its key is made of the tables' content, so that equal tables have equal successors."""
+    with atomic_folder(out) as folder:
+        numbering.write_interactions(opened, tables, folder / INTERACTIONS)
+        numbering.write_items(opened, tables, folder / ITEMS)
+        numbering.write_users(opened, tables, folder / USERS)
+        content = {file: file_sha256(folder / file) for file in (INTERACTIONS, ITEMS, USERS)}
+        depends = {key: manifest[key] for key in ("name", "format", "split", "options", "timed", "negatives")}
+        write_json(folder / MANIFEST, manifest | {"key": content_key({**depends, "tables": content})})
 
 
 def _reasons(dropped: Any) -> str:
@@ -121,24 +171,6 @@ def check_target(out: Path) -> None:
         raise UserError(f"{out}: the folder is not empty and holds no prepared data: name a new one (out=FOLDER)")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, not a folder: name another (out=FOLDER)")
-
-
-def _numbered(arranged: Arranged, tables: RawTables, positive: float) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Add numbers and labels to the interactions; put the items in the order of their numbers."""
-    rows = arranged.interactions
-    for column, ids in (("user", arranged.user_ids), ("item", arranged.item_ids)):
-        numbers = pl.DataFrame({f"{column}_id": ids, column: pl.int_range(1, len(ids) + 1, eager=True)})
-        rows = rows.join(numbers, on=f"{column}_id", how="left", maintain_order="left")
-    rows = rows.with_columns(
-        pl.col("user", "item").cast(pl.Int64), (pl.col("rating") >= positive).cast(pl.Int8).alias("label")
-    )
-    texts = [column for column in TEXT_COLUMNS if column in rows.columns]
-    columns = ["user_id", "item_id", "user", "item", "rating", "label", "timestamp", "split", *texts]
-    catalogue = pl.DataFrame({"item_id": arranged.item_ids}).with_row_index("item", offset=1)
-    items = catalogue.join(tables.items, on="item_id", how="left", maintain_order="left")
-    attributes = [column for column in tables.items.columns if column not in ("item_id", "title")]
-    items = items.select("item_id", pl.col("item").cast(pl.Int64), "title", *attributes)
-    return rows.select(columns), items
 
 
 def check_splits(manifest: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """A prepared data set: two Parquet tables and a manifest in a folder, numpy arrays once loaded."""
 
 import hashlib
-from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,77 +10,53 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys_lora.data.history import History, walk
-from recsys_lora.data.schema import SPLITS, SplitName
+from recsys_lora.data.rows import Rows
+from recsys_lora.data.schema import TEXT_COLUMNS, SplitName
 from recsys_lora.errors import UserError
 from recsys_lora.files import read_json
 
-FORMAT_VERSION = 1
-INTERACTIONS, ITEMS, MANIFEST = "interactions.parquet", "items.parquet", "manifest.json"
+__all__ = ["FORMAT_VERSION", "INTERACTIONS", "ITEMS", "MANIFEST", "USERS", "PreparedData", "Rows", "checksum"]
+
+FORMAT_VERSION = 2
+INTERACTIONS, ITEMS, USERS = "interactions.parquet", "items.parquet", "users.parquet"
+MANIFEST = "manifest.json"
 PUBLISHED_SEED = 2023
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Rows of one split, one entry a row in every array.
-
-    Attributes:
-        row: (n,) index in interactions.parquet.
-        user: (n,) numbers from 1.
-        item: (n,) numbers from 1.
-        label: (n,) 1 for a positive, else 0.
-        rating: (n,) as the data set gives it.
-        timestamp: (n,) seconds UTC.
-        position: (n,) count of the user's earlier positives over all splits.
-        seen: (n,) user and item both occur in train.
-    """
-
-    row: NDArray[np.int64]
-    user: NDArray[np.int64]
-    item: NDArray[np.int64]
-    label: NDArray[np.float32]
-    rating: NDArray[np.float32]
-    timestamp: NDArray[np.int64]
-    position: NDArray[np.int64]
-    seen: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-    def take(self, index: NDArray[np.integer[Any]] | NDArray[np.bool_]) -> "Rows":
-        """Return the rows at `index`, in that order; a mask works, too."""
-        return replace(self, **{field.name: getattr(self, field.name)[index] for field in fields(self)})
-
-
 class PreparedData:
-    """What every later stage reads.
+    """What every later stage reads. Columns are read when they are first asked for.
+
+    Args:
+        folder: where it lies.
+        manifest: how it was made.
+        interactions: all kept rows, in the split's order.
+        items: one row an item number, from 1.
+        users: one row a user number, from 1; None makes it of the interactions.
 
     Attributes:
         folder: where it lies.
-        manifest: how it was made: sources, parameters, counts, dropped rows, checksums.
-        key: names the content this was made from.
-        interactions: all kept rows, in the split's order.
-        items: one row an item number, from 1.
+        manifest: how it was made: sources, parameters, counts, dropped rows.
+        key: names the content.
         num_users: the largest user number U.
         num_items: the largest item number N.
-        history: users' positives.
-        titles: by item number; [0], the padding, is "".
-        raw_user_ids: by user number; [0] is "".
-        raw_item_ids: by item number; [0] is "".
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any], interactions: pl.DataFrame, items: pl.DataFrame) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        manifest: dict[str, Any],
+        interactions: pl.DataFrame | pl.LazyFrame,
+        items: pl.DataFrame | pl.LazyFrame,
+        users: pl.DataFrame | pl.LazyFrame | None = None,
+    ) -> None:
         self.folder = folder
         self.manifest = manifest
         self.key: str = manifest["key"]
-        self.interactions = interactions
-        self.items = items
-        self.num_items = len(items)
-        self.titles: list[str | None] = ["", *items["title"]]
-        self.raw_item_ids: list[str] = ["", *items["item_id"]]
-        by_number = interactions.select("user", "user_id").unique("user").sort("user")
-        self.num_users = len(by_number)
-        self.raw_user_ids: list[str] = ["", *by_number["user_id"]]
-        self.history, self._all = self._walk()
+        self._interactions, self._items = interactions.lazy(), items.lazy()
+        pairs = self._interactions.select("user", "user_id").unique("user").sort("user")
+        self._users = pairs if users is None else users.lazy()
+        self.num_users, self.num_items = self._height(self._users), self._height(self._items)
+        self._height(self._interactions)
 
     @classmethod
     def load(cls, folder: Path) -> "PreparedData":
@@ -96,27 +72,108 @@ class PreparedData:
             raise UserError(
                 f"{folder}: made by another version (format {manifest.get('format')}): delete it, run again"
             )
-        try:
-            tables = pl.read_parquet(folder / INTERACTIONS), pl.read_parquet(folder / ITEMS)
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise UserError(f"{folder}: a table cannot be read ({error}): delete the folder and run again") from error
+        tables = [pl.scan_parquet(folder / name) for name in (INTERACTIONS, ITEMS, USERS)]
         return cls(folder, manifest, *tables)
 
-    def _walk(self) -> tuple[History, Rows]:
-        table = self.interactions
+    def _collect(self, table: pl.LazyFrame) -> pl.DataFrame:
+        """Read a table.
+
+        Raises:
+            UserError: the file is not there or damaged.
+        """
+        try:
+            return table.collect()
+        except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"{self.folder}: a table cannot be read ({reason}): delete the folder and run again"
+            ) from error
+
+    def _height(self, table: pl.LazyFrame) -> int:
+        return int(self._collect(table.select(pl.len())).item())
+
+    @cached_property
+    def interactions(self) -> pl.DataFrame:
+        """All kept rows, in the split's order, texts included."""
+        return self._collect(self._interactions)
+
+    @cached_property
+    def items(self) -> pl.DataFrame:
+        """One row an item number, from 1."""
+        return self._collect(self._items)
+
+    @cached_property
+    def users(self) -> pl.DataFrame:
+        """One row a user number, from 1."""
+        return self._collect(self._users)
+
+    @cached_property
+    def titles(self) -> list[str | None]:
+        """Titles by item number; [0], the padding, is ""."""
+        return ["", *self.items["title"]]
+
+    @cached_property
+    def raw_user_ids(self) -> list[str]:
+        """Raw ids by user number; [0] is ""."""
+        return ["", *self.users["user_id"]]
+
+    @cached_property
+    def raw_item_ids(self) -> list[str]:
+        """Raw ids by item number; [0] is ""."""
+        return ["", *self.items["item_id"]]
+
+    @property
+    def text_columns(self) -> list[str]:
+        """The texts that rows have: `review`, `summary`, both or none."""
+        return [column for column in self._interactions.collect_schema().names() if column in TEXT_COLUMNS]
+
+    def texts(self, column: str) -> list[str | None]:
+        """Return a text of all rows; only this column is read."""
+        return self._collect(self._interactions.select(column))[column].to_list()
+
+    @property
+    def item_attributes(self) -> list[str]:
+        """The names of what is known of items beside their title."""
+        return [c for c in self._items.collect_schema().names() if c not in ("item_id", "item", "title")]
+
+    @property
+    def user_attributes(self) -> list[str]:
+        """The names of what is known of users."""
+        return [c for c in self._users.collect_schema().names() if c not in ("user_id", "user")]
+
+    def attribute(self, side: Literal["item", "user"], column: str) -> list[str | None]:
+        """Return an attribute as text, by item or user number; [0] is ""; whole numbers are written without a point."""
+        values = (self.items if side == "item" else self.users)[column]
+        return ["", *map(_written, values)]
+
+    @cached_property
+    def history(self) -> History:
+        """Users' positives."""
+        return self._walked[0]
+
+    @property
+    def _all(self) -> Rows:
+        return self._walked[1]
+
+    @cached_property
+    def _walked(self) -> tuple[History, Rows]:
+        columns = ("user", "item", "label", "rating", "timestamp", "split")
+        table = self._collect(self._interactions.select(columns))
         user = table["user"].to_numpy().astype(np.int64)
         item = table["item"].to_numpy().astype(np.int64)
         label = table["label"].to_numpy().astype(np.float32)
         history, position = walk(user, item, label > 0, self.num_users)
         train = (table["split"] == "train").to_numpy()
-        seen = np.isin(user, user[train]) & np.isin(item, item[train])
+        seen = _among(user, user[train], self.num_users) & _among(item, item[train], self.num_items)
         rating = table["rating"].to_numpy().astype(np.float32)
         timestamp = table["timestamp"].to_numpy().astype(np.int64)
+        self._splits = table["split"]
         return history, Rows(np.arange(len(table)), user, item, label, rating, timestamp, position, seen)
 
     def rows(self, split: SplitName) -> Rows:
         """Return all rows of a split, in their order."""
-        return self._all.take(np.flatnonzero((self.interactions["split"] == split).to_numpy()))
+        every = self._all
+        return every.take(np.flatnonzero((self._splits == split).to_numpy()))
 
     def sample(self, split: SplitName, rows: int | Literal["published"] | None, seed: int) -> Rows:
         """Return a fixed sample of a split.
@@ -167,24 +224,15 @@ def checksum(data: PreparedData, rows: Rows, history: int = 10) -> str:
     return digest.hexdigest()
 
 
-def describe(data: PreparedData, split: SplitName) -> dict[str, Any]:
-    """Return the record of one split for the table of what was made."""
-    rows = data.rows(split)
-    positives = np.bincount(rows.user, weights=rows.label, minlength=data.num_users + 1)
-    counts = np.bincount(rows.user, minlength=data.num_users + 1)
-    return {
-        "split": split,
-        "rows": len(rows),
-        "users": len(np.unique(rows.user)),
-        "items": len(np.unique(rows.item)),
-        "positives": round(float(rows.label.mean()), 4) if len(rows) else 0.0,
-        "seen": int(rows.seen.sum()),
-        "users_with_both_classes": int(((positives > 0) & (positives < counts)).sum()),
-        "no_history": int((rows.position == 0).sum()),
-        "sha256": checksum(data, rows),
-    }
+def _among(numbers: NDArray[np.int64], some: NDArray[np.int64], largest: int) -> NDArray[np.bool_]:
+    """Tell which numbers, from 1 to `largest`, are among some."""
+    occurs = np.zeros(largest + 1, dtype=np.bool_)
+    occurs[some] = True
+    return occurs[numbers]
 
 
-def summary(data: PreparedData) -> list[dict[str, Any]]:
-    """Return one record a split, for printing."""
-    return [describe(data, split) for split in SPLITS]
+def _written(value: Any) -> str | None:
+    """Write an attribute for a prompt."""
+    if value is None:
+        return None
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

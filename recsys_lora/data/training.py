@@ -41,11 +41,9 @@ class TrainBatch:
         """How many tokens its prompts have, padding not counted; a scalar on the batch's device."""
         return torch.stack([group.attention_mask.sum() for groups in self.versions.values() for group in groups]).sum()
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "TrainBatch":
+    def to(self, device: torch.device | str) -> "TrainBatch":
         """Return the batch on a device."""
-        moved = {
-            name: tuple(group.to(device, non_blocking) for group in groups) for name, groups in self.versions.items()
-        }
+        moved = {name: tuple(group.to(device) for group in groups) for name, groups in self.versions.items()}
         return TrainBatch(moved, self.global_rows)
 
 

@@ -12,6 +12,7 @@ from recsys_lora.lowrank.checkpointing import bind_state_to_blocks
 from recsys_lora.lowrank.layer import LowRankLinear, linear_shape
 from recsys_lora.lowrank.source import Generated, Source
 from recsys_lora.lowrank.state import GeneratedShape, StateSlot
+from recsys_lora.lowrank.together import Readers, reads_with
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Injection(nn.Module):
         self.layers: dict[str, LowRankLinear] = {}
         self.sites: dict[str, Site] = {}
         self.sources = nn.ModuleDict()
+        self._readers: dict[str, Readers] = {}
         self._unbind = bind_state_to_blocks(model, slot)
 
     @property
@@ -66,7 +68,8 @@ class Injection(nn.Module):
             if isinstance(source, Generated):
                 shape = GeneratedShape(site.in_features, source.rank, source.generated_scale)
                 self.state.declare(source.key, shape)
-        layer = LowRankLinear(base, sources, self.state)
+        readers = self._readers.setdefault(reads_with(site.name), Readers())
+        layer = LowRankLinear(base, sources, self.state, readers)
         self.sources[site.name.replace(".", "/")] = modules
         self.layers[site.name], self.sites[site.name] = layer, site
         self.model.set_submodule(site.name, layer)

@@ -18,22 +18,6 @@ from torch import Tensor
 from recsys_lora.lowrank.shift import Shift
 
 
-@dataclass
-class _Projection:
-    """The last `dropout(x) A` of a batch: q, k and v of one block read the same x."""
-
-    x: Tensor
-    version: int
-    key: str
-    dropped: bool
-    product: Tensor
-
-
-def _version(x: Tensor) -> int:
-    """Return how often x was written to; inference mode does not count, and nothing writes to a layer's input there."""
-    return 0 if x.is_inference() else x._version
-
-
 @dataclass(frozen=True)
 class BatchState:
     """The factors of one batch.
@@ -51,13 +35,12 @@ class BatchState:
     shift: Shift | None = None
     frozen: bool = False
     acts_at: Tensor | None = None
-    _last: list[_Projection] = field(default_factory=list, repr=False, compare=False)
 
     def untouched(self, tokens: int) -> int:
         """Return how many tokens, of `tokens`, come before the first that something made for its sample acts at."""
         acts = torch.full((tokens,), bool(self.generated) and self.acts_at is None)
         if self.generated and self.acts_at is not None:
-            acts |= self.acts_at.any(0).cpu()
+            acts |= self.acts_at[:, :tokens].any(0).cpu()
         if self.shift is not None:
             acts[self.shift.positions[self.shift.positions >= 0].cpu()] = True
         return int((~acts).long().cumprod(0).sum())
@@ -102,21 +85,6 @@ class BatchState:
             tokens, given = tuple(self.acts_at.shape), tuple(product.shape)
             raise ValueError(f"factors act at tokens {tokens}, which do not fit a product {given}")
         return torch.where(self.acts_at.unsqueeze(-1), product, 0)
-
-    def remembered(self, x: Tensor, key: str, dropped: bool) -> Tensor | None:
-        """Return the product made last for this very `x`, or None; compiled code has no use for it."""
-        if torch.compiler.is_compiling():
-            return None
-        for last in self._last:
-            if last.x is x and last.version == _version(x) and last.key == key and last.dropped == dropped:
-                return last.product
-        return None
-
-    def remember(self, x: Tensor, key: str, dropped: bool, product: Tensor) -> None:
-        """Keep `product` until another one is made; compiled code leaves nothing behind."""
-        if torch.compiler.is_compiling():
-            return
-        self._last[:] = [_Projection(x, _version(x), key, dropped, product)]
 
 
 @dataclass(frozen=True)

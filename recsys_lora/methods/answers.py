@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from recsys_lora.data.batch import PromptBatch
@@ -17,6 +17,7 @@ from recsys_lora.llm.backbone import Backbone
 from recsys_lora.llm.likelihood import answer_log_probs
 
 Score = Literal["yes", "yes_minus_no"]
+UNANSWERED = "a loss needs every row's answer: a right choice of a task with choices, or answer tokens"
 
 
 def binary_score(logits: Tensor, score: Score) -> Tensor:
@@ -24,7 +25,7 @@ def binary_score(logits: Tensor, score: Score) -> Tensor:
     return logits[:, 0] if score == "yes" else logits[:, 0] - logits[:, 1]
 
 
-class Answers:
+class Answers(nn.Module):
     """Reads the answers of several tasks off the backbone's states.
 
     Args:
@@ -34,6 +35,11 @@ class Answers:
         score: what stands for these two.
     """
 
+    allowed: Tensor
+    has_choices: Tensor
+    is_binary: Tensor
+    column: Tensor
+
     def __init__(
         self,
         backbone: Backbone,
@@ -41,18 +47,29 @@ class Answers:
         is_binary: Sequence[bool],
         score: Score = "yes_minus_no",
     ) -> None:
-        self.backbone, self.choices, self.score = backbone, list(choices), score
+        super().__init__()
+        self._backbone = (backbone,)  # a tuple, as this must not own the backbone
+        self.choices, self.score = list(choices), score
         own = [list(choice.token_ids) if choice else [] for choice in choices]
         self.token_ids = list(dict.fromkeys(token for tokens in own for token in tokens))  # (K,), of all tasks
         column = {token: index for index, token in enumerate(self.token_ids)}
         # One row a task: which of the K tokens are its answers, and which column each of its answers has among them. A
         # task without any may take all of them: its rows' loss is replaced.
-        self.allowed = torch.tensor([[not tokens or token in tokens for token in self.token_ids] for tokens in own])
-        self.has_choices = torch.tensor([bool(tokens) for tokens in own])  # (tasks,)
-        self.is_binary = torch.tensor(list(is_binary))  # (tasks,)
-        self.column = torch.zeros(len(own), max([2, *map(len, own)]), dtype=torch.long)
-        for row, tokens in zip(self.column, own, strict=True):
+        allowed = torch.tensor([[not tokens or token in tokens for token in self.token_ids] for tokens in own])
+        columns = torch.zeros(len(own), max([2, *map(len, own)]), dtype=torch.long)
+        for row, tokens in zip(columns, own, strict=True):
             row[: len(tokens)] = torch.tensor([column[token] for token in tokens], dtype=torch.long)
+        self.register_buffer("allowed", allowed, persistent=False)
+        self.register_buffer("column", columns, persistent=False)
+        self.register_buffer("has_choices", torch.tensor([bool(tokens) for tokens in own]), persistent=False)
+        self.register_buffer("is_binary", torch.tensor(list(is_binary)), persistent=False)
+        self.binary = list(is_binary)  # the same where no device has to be asked
+        self.any_binary, self.all_binary = any(is_binary), all(is_binary)
+
+    @property
+    def backbone(self) -> Backbone:
+        """What reads the answers' logits."""
+        return self._backbone[0]
 
     def loss(self, batch: PromptBatch, hidden: Tensor) -> Tensor:
         """Return each row's loss (B,), float32, from the last hidden states (B, T, H).
@@ -60,37 +77,35 @@ class Answers:
         A text answer's is its tokens' mean negative log-likelihood, so that rows of all lengths count alike.
 
         Raises:
-            ValueError: a row has neither a right choice nor a text answer.
+            RuntimeError: a row has neither a right choice nor a text answer; of a device, it comes late.
         """
-        if bool(self.is_binary.all()):  # nothing below waits for the device then
+        if self.all_binary:
             return self._of_choices(batch, hidden)
-        chosen = (batch.target >= 0) & self.has_choices.to(batch.task.device)[batch.task]
-        if bool(((batch.answer_tokens == 0) & ~chosen).any()):
-            raise ValueError("a loss needs every row's answer: a right choice of a task with choices, or answer tokens")
+        answered = (batch.answer_tokens > 0) | ((batch.target >= 0) & self.has_choices[batch.task])
+        torch._assert_async(answered.all(), UNANSWERED)
         loss = self._of_choices(batch, hidden) if self.token_ids else hidden.new_zeros(len(batch), dtype=torch.float32)
-        [text] = (batch.answer_tokens > 0).nonzero(as_tuple=True)  # (n,) rows
-        if not len(text):
+        places, answer_tokens = batch.answer_places, batch.answer_tokens
+        if places is not None and not places.shape[1]:
             return loss
         total, count = answer_log_probs(
-            self.backbone, hidden[text], batch.input_ids[text], batch.attention_mask[text], batch.answer_tokens[text]
+            self.backbone, hidden, batch.input_ids, batch.attention_mask, answer_tokens, places
         )
-        return loss.index_put((text,), -total / count)
+        return torch.where(answer_tokens > 0, -total / count.clamp_min(1), loss)
 
     def _of_choices(self, batch: PromptBatch, hidden: Tensor) -> Tensor:
-        task = batch.task
         logits = self._logits(self.backbone.last(hidden, batch.attention_mask))  # (B, K)
-        pair = self._pair(logits, task)
-        binary = functional.binary_cross_entropy_with_logits(
-            binary_score(pair, self.score), batch.label, reduction="none"
-        )
-        if bool(self.is_binary.all()):
+        if not self.any_binary:
+            return self._of_several(logits, batch)
+        score = binary_score(self._pair(logits, batch.task), self.score)
+        binary = functional.binary_cross_entropy_with_logits(score, batch.label, reduction="none")
+        if self.all_binary:
             return binary
-        logits = logits.masked_fill(~self.allowed.to(task.device)[task], -torch.inf)
-        choices = self.column.shape[1]
-        right = self.column.to(task.device)[task, batch.target.clamp(0, choices - 1)]  # (B,)
-        several = functional.cross_entropy(logits, right, reduction="none")
-        is_binary = self.is_binary.to(task.device)[task]
-        return torch.where(is_binary, binary, several) if bool(self.is_binary.any()) else several
+        return torch.where(self.is_binary[batch.task], binary, self._of_several(logits, batch))
+
+    def _of_several(self, logits: Tensor, batch: PromptBatch) -> Tensor:
+        logits = logits.masked_fill(~self.allowed[batch.task], -torch.inf)
+        right = self.column[batch.task, batch.target.clamp(0, self.column.shape[1] - 1)]  # (B,)
+        return functional.cross_entropy(logits, right, reduction="none")
 
     def read(self, task: Tensor, last: Tensor) -> Tensor:
         """Return what the states (B, H) after prompts of one task say: scores (B,) of a yes-or-no task, else logits.
@@ -105,12 +120,12 @@ class Answers:
         Raises:
             ValueError: the rows are of several tasks, or of one whose answer is text.
         """
-        tasks = sorted(set(task.tolist()))
+        tasks = sorted(set(task.tolist())) if len(self.choices) > 1 else [0]  # of one task, no device is asked
         choices = self.choices[tasks[0]] if len(tasks) == 1 else None
         if choices is None:
             raise ValueError(f"choices are read for one task that has some, not for the tasks {tasks}")
         logits = self.backbone.logits_at(last, choices.token_ids)  # (B, K)
-        return binary_score(logits, self.score) if bool(self.is_binary[tasks[0]]) else logits
+        return binary_score(logits, self.score) if self.binary[tasks[0]] else logits
 
     def scores(self, batch: PromptBatch, hidden: Tensor) -> Tensor:
         """Return the scores (B,) of a batch's yes-or-no questions; of its other rows, anything."""
@@ -122,4 +137,4 @@ class Answers:
 
     def _pair(self, logits: Tensor, task: Tensor) -> Tensor:
         """Return the logits (B, 2) of each row's first two choices."""
-        return logits.gather(1, self.column.to(task.device)[task, :2])
+        return logits if len(self.choices) == 1 else logits.gather(1, self.column[task, :2])

@@ -23,7 +23,7 @@ from recsys_lora.llm.soft_tokens import place_soft_tokens
 from recsys_lora.lowrank import Injection
 from recsys_lora.methods.answers import Answers
 from recsys_lora.methods.checkpoint import IDENTITY, trained_state, verify
-from recsys_lora.methods.optimizer import planned_steps
+from recsys_lora.methods.optimizer import may_be_fused, planned_steps
 from recsys_lora.methods.reading import columns_of, readings_of
 from recsys_lora.methods.shared import Shared, Vectors
 from recsys_lora.methods.validation import Validation
@@ -128,12 +128,7 @@ class LLMRecommender(lightning.LightningModule):
         return vectors.gather(1, columns.unsqueeze(-1).expand(-1, -1, vectors.shape[-1]))
 
     def datamodule(self, data: PreparedData, words: Mapping[str, str], **settings: Any) -> TaskData:
-        """Return the run's questions as prompts.
-
-        Args:
-            data: the data set.
-            words: its words, `data.wording`.
-            settings: the others of `TaskData`.
+        """Return the run's questions as prompts, in the data set's words; `settings` are the others of `TaskData`.
 
         Raises:
             UserError: the data set has no titles, or a template has a slot that nothing fills.
@@ -159,7 +154,7 @@ class LLMRecommender(lightning.LightningModule):
 
     def hidden(self, batch: PromptBatch) -> Tensor:
         """Return the last hidden states (B, T, H) of a batch."""
-        return self.backbone.hidden(self.embeds(batch), batch.attention_mask)
+        return self.backbone.hidden(self.embeds(batch), batch.attention_mask, right=batch.padding == "right")
 
     def collaborative(self, batch: PromptBatch) -> Vectors | None:
         """Return the vectors of the batch's users and candidates from the frozen encoder."""
@@ -183,6 +178,16 @@ class LLMRecommender(lightning.LightningModule):
         """The run's questions, while a trainer has them."""
         return self.trainer.datamodule  # type: ignore[attr-defined,no-any-return]
 
+    @property
+    def logs_now(self) -> bool:
+        """Whether loggers get the values of the present step: what only they read is computed then."""
+        return bool(self.trainer._logger_connector.should_update_logs)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Tell a backbone that records graphs where a step begins; gradients that add up are all of one step."""
+        if batch_idx % self.trainer.accumulate_grad_batches == 0:
+            self.backbone.begin_step()
+
     def setup(self, stage: str) -> None:
         """Let the method measure what it must know of the training questions."""
         if stage == "fit":
@@ -194,14 +199,14 @@ class LLMRecommender(lightning.LightningModule):
         total = torch.stack([self._version_loss(name, groups) for name, groups in batch.versions.items()]).sum()
         # Processes' gradients are averaged: with this scale, shares of unequal size give the mean over all rows.
         loss = total * (self.trainer.world_size / batch.global_rows)
-        self.log("train/loss", loss.detach(), batch_size=len(batch), prog_bar=True)
+        self.log("train/loss", loss.detach(), batch_size=len(batch))
         return loss
 
     def _version_loss(self, version: str, groups: Iterable[PromptBatch]) -> Tensor:
         """Return the sum of one version's losses, and log each task's mean where there are several."""
         losses = [(self.loss(group), group.task) for group in groups]
         rows, task = (torch.cat(parts) for parts in zip(*losses, strict=True))  # (B,)
-        if len(self.tasks) > 1 or len(self.versions) > 1:
+        if self.logs_now and (len(self.tasks) > 1 or len(self.versions) > 1):
             for number in set(task.tolist()):
                 mean = rows.detach()[task == number].mean()
                 self.log(f"train/loss_{self.task_names[number]}_{version}", mean, batch_size=len(rows))
@@ -222,7 +227,7 @@ class LLMRecommender(lightning.LightningModule):
         if settings is None:
             raise ValueError(f"{self.name} has nothing to train")
         steps = planned_steps(self.trainer, len(self.questions.train_dataloader()))
-        optimizer = settings.optimizer(self.parameters())
+        optimizer = settings.optimizer(self.parameters(), fused=may_be_fused(self.trainer))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.share(step, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"}}
 
@@ -232,8 +237,6 @@ class LLMRecommender(lightning.LightningModule):
         if self.encoder is not None:
             self.encoder.eval()
         return self
-
-    # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep only what was trained, and say what it belongs to."""

@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 
 from recsys_lora.callbacks.loggers import close, log_results
+from recsys_lora.config.edge import build as build_node
+from recsys_lora.config.record import RunConfig
 from recsys_lora.pipeline.collaborative import Collaborative
-from recsys_lora.pipeline.config import Config
-from recsys_lora.pipeline.config import build as build_node
 from recsys_lora.pipeline.method import Method
 from recsys_lora.pipeline.testing import EvaluationRows
 from recsys_lora.report.flat import flat_metrics, tables
@@ -21,7 +21,7 @@ LOGGED_PREDICTIONS = 100
 """Rows of a sample of predictions."""
 
 
-def report(config: Config, folder: Path, rows: EvaluationRows, seconds: Mapping[str, float]) -> dict[str, Any]:
+def report(config: RunConfig, folder: Path, rows: EvaluationRows, seconds: Mapping[str, float]) -> dict[str, Any]:
     """Answer the test questions with everything that the tables compare, write the results and print the tables.
 
     Args:
@@ -37,17 +37,17 @@ def report(config: Config, folder: Path, rows: EvaluationRows, seconds: Mapping[
     begun = time.monotonic()
     tasks = rows.records(folder)
     record = {
-        "name": config["name"],
-        "model": config["model"]["name"],
-        "data": config["data"]["name"],
+        "name": config.name,
+        "model": config.model["name"],
+        "data": config.data.name,
         "cf": collaborative.name if collaborative else None,
         "llm": method.module.backbone.label if method else None,
-        "seed": config["seed"],
-        "tags": config["tags"],
+        "seed": config.seed,
+        "tags": config.tags,
         "tasks": tasks,
         "valid": _valid(collaborative, method),
         "training": training_block(method),
-        "draws": config["evaluation"]["draws"],
+        "draws": config.evaluation.draws,
         "seconds": {**seconds, "test": round(time.monotonic() - begun, 2)},
     }
     return publish(record, folder)
@@ -67,9 +67,9 @@ def training_block(method: Method | None) -> dict[str, Any] | None:
     return {**nothing, "frozen_parameters": method.module.backbone.size, "seconds": 0.0, "reused": False}
 
 
-def log_report(config: Config, folder: Path, metrics: Mapping[str, Any]) -> None:
+def log_report(config: RunConfig, folder: Path, metrics: Mapping[str, Any]) -> None:
     """Log the final tables, every metric of the method and a sample of its predictions to the run's loggers."""
-    loggers = [build_node(node, f"logger.{name}") for name, node in config["logger"].items() if node]
+    loggers = [build_node(node, f"logger.{name}") for name, node in config.logger.items() if node]
     shown = dict(tables(metrics))
     for path in sorted(folder.glob("predictions*.parquet")):
         sample = pl.read_parquet(path).head(LOGGED_PREDICTIONS)
@@ -77,7 +77,7 @@ def log_report(config: Config, folder: Path, metrics: Mapping[str, Any]) -> None
     numbers = {name: float(value) for name, value in flat_metrics(metrics).items() if value is not None}
     try:
         for logger in loggers:
-            logger.log_hyperparams(config)  # also of a run that trained nothing
+            logger.log_hyperparams(config.as_dict())  # also of a run that trained nothing
         log_results(loggers, numbers, shown)
     finally:
         close(loggers)

@@ -4,12 +4,13 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from recsys_lora.config.edge import build
 from recsys_lora.config.hints import suggestion
+from recsys_lora.config.record import RunConfig
 from recsys_lora.data.groups import FORWARD_COST
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
-from recsys_lora.pipeline.config import Config, build
 from recsys_lora.tasks.module import Mixing
 from recsys_lora.tasks.scale import RatingScale
 from recsys_lora.tasks.task import Task
@@ -17,7 +18,7 @@ from recsys_lora.tasks.task import Task
 log = logging.getLogger(__name__)
 
 
-def choose_tasks(config: Config, data: PreparedData, reads_prompts: bool) -> dict[str, Task]:
+def choose_tasks(config: RunConfig, data: PreparedData, reads_prompts: bool) -> dict[str, Task]:
     """Return the tasks that a run has, by name, in the order asked for.
 
     Args:
@@ -28,17 +29,17 @@ def choose_tasks(config: Config, data: PreparedData, reads_prompts: bool) -> dic
     Raises:
         UserError: a task is unknown, or is one that the data or the model cannot be asked.
     """
-    asked, known = config["tasks"], config["task"]
+    asked, known = config.tasks, config.task
     if asked is not None and not asked:
         raise UserError(f"tasks=[]: name at least one of {', '.join(known)}, or tasks=null for all")
     for name in asked or []:
         if name not in known:
             raise UserError(f"tasks={asked}: no task {name}: {suggestion(name, list(known))}")
     chosen: dict[str, Task] = {}
-    for name, task in built_tasks(known, config["data"]["rating_scale"], asked or list(known)).items():
+    for name, task in built_tasks(known, config.data.rating_scale.as_dict(), asked or list(known)).items():
         reason = f"data={data.manifest['name']}: {missing}" if (missing := task.missing(data)) else None
         if not reads_prompts and not task.encoder_answers:
-            reason = f"model={config['model']['name']}: a CF model's scores do not answer it"
+            reason = f"model={config.model['name']}: a CF model's scores do not answer it"
         if reason is None:
             chosen[name] = task
         elif asked is not None:
@@ -66,11 +67,10 @@ def task_of(config: Mapping[str, Any], name: str) -> Task:
     return built_tasks(config["task"], config["data"]["rating_scale"], [name])[name]
 
 
-def mixing_of(config: Config, backbone: Backbone, tasks: int) -> Mixing:
+def mixing_of(config: RunConfig, backbone: Backbone, tasks: int) -> Mixing:
     """Return how batches mix tasks; the batches of one task are not cut unless a cost is given."""
-    node = config["mixing"]
-    wanted = None if node["forward_cost"] == "auto" and tasks == 1 else node["forward_cost"]
-    return Mixing(node["temperature"], resolved_cost(wanted, backbone))
+    cost = config.mixing.forward_cost
+    return Mixing(config.mixing.temperature, resolved_cost(None if cost == "auto" and tasks == 1 else cost, backbone))
 
 
 def resolved_cost(wanted: float | str | None, backbone: Backbone) -> float | None:

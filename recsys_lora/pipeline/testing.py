@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from recsys_lora.config.edge import build
+from recsys_lora.config.record import RunConfig
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.files import read_json, write_json
 from recsys_lora.methods.answering import Answering
@@ -15,8 +17,7 @@ from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.zero_shot import ZeroShot
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.collaborative import Collaborative
-from recsys_lora.pipeline.config import Config, build
-from recsys_lora.pipeline.method import Method, asked
+from recsys_lora.pipeline.method import Method
 from recsys_lora.tasks.predictions import (
     file_name,
     output_of,
@@ -48,7 +49,7 @@ class EvaluationRows:
 
     def __init__(
         self,
-        config: Config,
+        config: RunConfig,
         store: ArtifactStore,
         data: PreparedData,
         tasks: Mapping[str, Task],
@@ -57,9 +58,8 @@ class EvaluationRows:
     ) -> None:
         self.config, self.store, self.data, self.tasks = config, store, data, tasks
         self.collaborative, self.method = collaborative, method
-        node = config["data"]
-        self.sample = [node["test_rows"], node["sample_seed"]]
-        self.questions = {name: task.questions(data, "test", *self.sample) for name, task in tasks.items()}
+        rows, self.seed = config.data.test_rows, config.data.sample_seed
+        self.questions = {name: task.questions(data, "test", rows, self.seed) for name, task in tasks.items()}
         self.scoring: dict[str, dict[str, Any]] = {}  # what answering each task took, when the method really did it
 
     def records(self, folder: Path) -> dict[str, dict[str, Any]]:
@@ -68,7 +68,7 @@ class EvaluationRows:
         Returns:
             What metrics.json holds under `tasks`.
         """
-        settings = self.config["evaluation"]
+        settings = self.config.evaluation
         records = {}
         for name, questions in self.questions.items():
             if not len(questions):
@@ -77,14 +77,14 @@ class EvaluationRows:
             own = next(line for line in answered if line.role == "method")
             write_predictions(folder / file_name(name), self.data, "test", questions, own.output)
             flags = warm_flags(self.data, questions)
-            record = task_record(self.tasks[name], questions, answered, flags, settings["warm"], settings["draws"])
+            record = task_record(self.tasks[name], questions, answered, flags, settings.warm, settings.draws)
             records[name] = {**record, "scoring": self.scoring.get(name)}
         return records
 
     def _baselines(self, name: str) -> Iterator[Answered]:
         """Yield the lines of what reads no prompts: trivial predictors, and the collaborative encoder."""
         task, questions = self.tasks[name], self.questions[name]
-        train = task.questions(self.data, "train", None, self.sample[1])
+        train = task.questions(self.data, "train", None, self.seed)
         for label, output in task.baselines(self.data, questions, train).items():
             yield Answered(label, "baseline", output)
         if self.collaborative is not None and task.encoder_answers:
@@ -102,14 +102,14 @@ class EvaluationRows:
         folder = self._folder(name, questions, first)
         self.scoring[name] = read_json(folder / TIME_FILE)
         yield Answered(module.name, "method", output_of(read_table(folder / FILE)))
-        if module.trains and self.config["evaluation"]["zero_shot"]:
+        if module.trains and self.config.evaluation.zero_shot:
             yield Answered("frozen LLM", "frozen_llm", self._frozen(name, module))
         for version in others:
             folder = self._folder(name, questions, version)
             yield Answered(f"{module.name}, {version} alone", "method_text", output_of(read_table(folder / FILE)))
-        size = min(self.config["evaluation"]["shuffled_rows"], len(questions))
+        size = min(self.config.evaluation.shuffled_rows, len(questions))
         if module.is_personalised and size and self.tasks[name].kind == "choice":
-            places = np.sort(np.random.default_rng(self.sample[1]).choice(len(questions), size, replace=False))
+            places = np.sort(np.random.default_rng(self.seed).choice(len(questions), size, replace=False))
             if len(np.unique(questions.user[places])) < 2:
                 log.info("%s: users are not shuffled: evaluation.shuffled_rows=%d questions are of one", name, size)
                 return
@@ -135,18 +135,17 @@ class EvaluationRows:
         Of `ctr` it reads the method's own wording where that is text, and that of `evaluation.prompt` where only the
         method could fill it; of other tasks, the task's.
         """
-        backbone, words, prompt = module.backbone, self.config["data"]["wording"], None
+        backbone, words, prompt = module.backbone, self.config.data.wording, None
         node = None
         if name == CTR and module.prompt is not None:
             plain = module.prompt.is_text(words)
-            node = self.config["model" if plain else "evaluation"]["prompt"]
+            node = self.config.model["prompt"] if plain else self.config.evaluation.prompt
             prompt = module.prompt if plain else build(node, "evaluation.prompt")
 
         def answer() -> Output:
             tasks = {name: self.tasks[name]}
             alone = ZeroShot(name="frozen LLM", tasks=tasks, prompt=prompt, score=module.score, backbone=backbone)
-            budget = self.config["evaluation"]["token_budget"]
-            datamodule = alone.datamodule(self.data, words, seed=0, token_budget=budget)
+            datamodule = alone.datamodule(self.data, words, seed=0, token_budget=self.config.scoring_tokens)
             with module.disabled():
                 return Answering(alone, datamodule)(name, self.questions[name])
 
@@ -155,7 +154,8 @@ class EvaluationRows:
             "dtype": str(backbone.dtype),
             "score": module.score,
             "prompt": node,
-            **asked(self.config, [name]),
+            "task": self.config.task[name],
+            **self.config.deciding("frozen"),
         }
         return output_of(read_table(self._cached(name, "frozen_llm", depends, self.questions[name], answer) / FILE))
 
@@ -170,7 +170,7 @@ class EvaluationRows:
             write_json(folder / TIME_FILE, took(len(questions), time.monotonic() - begun))
             write_predictions(folder / FILE, self.data, "test", questions, output)
 
-        every = {**depends, "task": name, "data": self.data.key, "rows": self.sample}
+        every = {"task_name": name, "data_key": self.data.key, **self.config.deciding("test"), **depends}
         return self.store.get("test", f"{label}-{name}-{self.data.manifest['name']}", every, make, together=True).folder
 
 

@@ -7,9 +7,9 @@ from recsys_lora.data.prepared import PreparedData, Rows
 
 def column(data: PreparedData, name: str) -> Sequence[str | None] | None:
     """Return a text column of all interactions, None where the data set has none or it is empty throughout."""
-    if name not in data.interactions.columns:
+    if name not in data.text_columns:
         return None
-    values = data.interactions[name].to_list()
+    values = data.texts(name)
     return values if any(value and value.strip() for value in values) else None
 
 
@@ -22,5 +22,5 @@ def texts(data: PreparedData, rows: Rows, name: str, words: int) -> list[str]:
         name: `review` or `summary`.
         words: how many at most.
     """
-    values = data.interactions[name].gather(rows.row).to_list()
-    return [" ".join((value or "").split()[:words]) for value in values]
+    values = data.texts(name)
+    return [" ".join((values[row] or "").split()[:words]) for row in rows.row.tolist()]

@@ -10,13 +10,13 @@ from recsys_lora.data.prepare import prepare
 from recsys_lora.data.prepared import PreparedData, checksum
 from recsys_lora.data.split import GlobalTime, UserTime
 from recsys_lora.errors import UserError
-from tests.data.conftest import random_rows, raw_tables
+from tests.data.conftest import random_rows
 
 
 @pytest.fixture
 def data(made_reader, tmp_path):
     split = GlobalTime(0.6, 0.2, published_valid=0.5)
-    prepare(made_reader(raw_tables(random_rows(3, items=60))), split, name="made", positive=4, out=tmp_path / "out")
+    prepare(made_reader(random_rows(3, items=60)), split, name="made", positive=4, out=tmp_path / "out")
     return PreparedData.load(tmp_path / "out")
 
 
@@ -65,9 +65,21 @@ def test_only_a_published_sample_can_be_asked_for(data, made_reader, tmp_path):
     with pytest.raises(UserError, match="no published test sample"):
         data.sample("test", "published", seed=1)
     split = UserTime()
-    other = prepare(made_reader(raw_tables(random_rows(4))), split, name="made", positive=4, out=tmp_path / "other")
+    other = prepare(made_reader(random_rows(4)), split, name="made", positive=4, out=tmp_path / "other")
     with pytest.raises(UserError, match="user_time has no published valid sample"):
         other.sample("valid", "published", seed=1)
+
+
+def test_texts_and_attributes_are_read_by_column(made_reader, tmp_path):
+    spoil = (
+        "ALTER TABLE interactions ADD COLUMN review VARCHAR; UPDATE interactions SET review = item_id || '!';"
+        "ALTER TABLE items ADD COLUMN price DOUBLE; UPDATE items SET price = CASE item_id WHEN '7' THEN 2.5 ELSE 3 END"
+    )
+    reader = made_reader(random_rows(4), spoil=spoil)
+    data = prepare(reader, UserTime(), name="made", positive=4, out=tmp_path / "other")
+    assert (data.text_columns, data.item_attributes, data.user_attributes) == (["review"], ["price"], [])
+    assert data.texts("review") == [f"{item}!" for item in data.interactions["item_id"]]
+    assert data.attribute("item", "price") == ["", *("2.5" if raw == "7" else "3" for raw in data.raw_item_ids[1:])]
 
 
 def test_take_by_mask_equals_take_by_index(data):

@@ -1,80 +1,77 @@
 """Splits against loops that follow the written rule row by row."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import UTC, datetime
 
-import polars as pl
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from recsys_lora.data.order import digits_first
 from recsys_lora.data.split import (
     AmazonBookBenchmark,
     GlobalTime,
     LeaveLastOut,
     MovieLensBenchmark,
     UserTime,
-    natural_order,
 )
-from tests.data.conftest import random_rows, raw_tables
+from recsys_lora.errors import UserError
+from tests.data.conftest import random_rows, splitted, tie
 
 DAY = 86_400
 
 
-def columns(arranged):
-    return list(arranged.interactions.select("user_id", "item_id", "timestamp", "split").iter_rows())
-
-
 def by_user(rows):
-    """Walk users by number, each user's rows by time, item number, line."""
+    """Walk users by first appearance, each user's rows by time, then in the seeded random order of lines."""
     users = defaultdict(list)
-    for line, (user, item, rating, when) in enumerate(rows):
-        users[int(user)].append((when, int(item), line, rating))
-    return {user: sorted(users[user]) for user in sorted(users)}
+    for line, (user, _, _, when) in enumerate(rows):
+        users[user].append((when, *tie(line)))
+    return {user: [line for *_, line in sorted(mine)] for user, mine in users.items()}
 
 
-def test_ids_of_digits_sort_as_numbers_of_any_length_before_words():
+def test_ids_of_digits_sort_as_numbers_of_any_length_before_words(engine):
     ids = ["b", "10", "9", "A1", "123456789012345678901234567890", "007", "7"]
-    table = pl.DataFrame({"id": ids}).sort(natural_order("id"))
-    assert table["id"].to_list() == ["007", "7", "9", "10", "123456789012345678901234567890", "A1", "b"]
+    engine.fill("ids", {"id": ("VARCHAR", ids)})
+    found = [row[0] for row in engine.rows(f"SELECT id FROM ids ORDER BY {digits_first('id')}")]
+    assert found == ["007", "7", "9", "10", "123456789012345678901234567890", "A1", "b"]
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_user_time_takes_each_users_first_shares(seed):
+def test_user_time_takes_each_users_first_shares(engine, seed):
     rows = random_rows(seed)
     expected = []
-    for user, mine in by_user(rows).items():
-        for k, (when, item, _, _) in enumerate(mine):
+    for mine in by_user(rows).values():
+        for k, line in enumerate(mine):
             split = "train" if 10 * k < 8 * len(mine) else "valid" if 10 * k < 9 * len(mine) else "test"
-            expected.append((str(user), str(item), when, split))
-    assert columns(UserTime().arrange(raw_tables(rows))) == expected
+            user, item, _, when = rows[line]
+            expected.append((user, item, when, split))
+    assert splitted(engine, rows, UserTime()).rows == expected
 
 
-@given(count=st.integers(1, 400))
-def test_shares_are_exact(count):
-    rows = [("1", str(i), 5.0, i) for i in range(count)]
-    parts = UserTime(0.8, 0.1).arrange(raw_tables(rows)).interactions["split"]
-    assert (parts == "train").sum() == -(-8 * count // 10)
-    assert (parts == "test").sum() == count - -(-9 * count // 10)
+@pytest.mark.parametrize("count", [*range(1, 23), 40, 99, 100, 101, 395])
+def test_shares_are_exact(engine, count):
+    parts = Counter(
+        part for *_, part in splitted(engine, [("1", str(i), 5.0, i) for i in range(count)], UserTime()).rows
+    )
+    assert parts["train"] == -(-8 * count // 10)
+    assert parts["test"] == count - -(-9 * count // 10)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_global_time_cuts_all_rows_at_two_ranks(seed):
+def test_global_time_cuts_all_rows_at_two_ranks(engine, seed):
     rows = random_rows(seed)
-    ranked = sorted((when, user, item, line) for user, mine in by_user(rows).items() for when, item, line, _ in mine)
+    ranked = sorted(range(len(rows)), key=lambda line: (rows[line][3], tie(line)))
     part = {
         line: "train" if 10 * k < 8 * len(rows) else "valid" if 10 * k < 9 * len(rows) else "test"
-        for k, (*_, line) in enumerate(ranked)
+        for k, line in enumerate(ranked)
     }
-    expected = [
-        (str(user), str(item), when, part[line]) for user, mine in by_user(rows).items() for when, item, line, _ in mine
-    ]
-    assert columns(GlobalTime().arrange(raw_tables(rows))) == expected
+    walked = [line for mine in by_user(rows).values() for line in mine]
+    expected = [(rows[line][0], rows[line][1], rows[line][3], part[line]) for line in walked]
+    assert splitted(engine, rows, GlobalTime()).rows == expected
 
 
-def test_leave_last_out_spares_users_with_few_rows():
+def test_leave_last_out_spares_users_with_few_rows(engine):
     rows = [("1", "5", 4.0, 3), ("1", "6", 4.0, 1), ("1", "7", 4.0, 2), ("2", "5", 4.0, 1), ("2", "6", 4.0, 2)]
-    assert columns(LeaveLastOut().arrange(raw_tables(rows))) == [
+    assert splitted(engine, rows, LeaveLastOut()).rows == [
         ("1", "6", 1, "train"),
         ("1", "7", 2, "valid"),
         ("1", "5", 3, "test"),
@@ -83,18 +80,37 @@ def test_leave_last_out_spares_users_with_few_rows():
     ]
 
 
-def test_numbers_follow_ascending_users_and_first_appearing_items():
+def test_numbers_follow_first_appearances(engine):
     rows = [("10", "b", 4.0, 1), ("9", "c", 4.0, 2), ("9", "a", 4.0, 1), ("x", "a", 4.0, 0)]
-    arranged = UserTime().arrange(raw_tables(rows))
-    assert arranged.user_ids.to_list() == ["9", "10", "x"]
-    assert arranged.item_ids.to_list() == ["a", "c", "b"]
+    found = splitted(engine, rows, UserTime())
+    assert (found.users, found.items) == (["10", "9", "x"], ["b", "a", "c"])
 
 
-def test_the_order_of_the_file_changes_nothing_but_exact_ties():
-    rows = list(dict.fromkeys((u, i, 3.0, t) for u, i, _, t in random_rows(5)))
-    forward, backward = (UserTime().arrange(raw_tables(r)) for r in (rows, rows[::-1]))
-    assert forward.interactions.equals(backward.interactions)
-    assert forward.item_ids.equals(backward.item_ids)
+@pytest.mark.parametrize("ties", ["random", "file"])
+@pytest.mark.parametrize("split", [UserTime, GlobalTime, LeaveLastOut])
+def test_renaming_ids_changes_nothing(engine, split, ties):
+    rows = random_rows(6, days=5)
+    names = {name: f"{(int(name) * 7919) % 1009:x}" for name in {row[k] for row in rows for k in (0, 1)}}
+    renamed = [(names[user], names[item], rating, when) for user, item, rating, when in rows]
+    first, second = (splitted(engine, table, split(ties=ties)) for table in (rows, renamed))
+    assert second.rows == [(names[user], names[item], when, part) for user, item, when, part in first.rows]
+    assert second.users == [names[user] for user in first.users]
+    assert second.items == [names[item] for item in first.items]
+
+
+def test_ties_follow_the_file_by_choice(engine):
+    rows = [("u", str(item), 4.0, 0) for item in (5, 3, 9, 1)]
+    assert [item for _, item, *_ in splitted(engine, rows, LeaveLastOut(ties="file")).rows] == ["5", "3", "9", "1"]
+    orders = {tuple(item for _, item, *_ in splitted(engine, rows, LeaveLastOut(seed=s)).rows) for s in range(9)}
+    assert len(orders) > 3
+
+
+def test_a_file_sorted_by_item_does_not_decide_which_item_is_tested(engine):
+    """Every item is as likely as any other to be the last of a user whose rows share one time."""
+    rows = [(f"u{user}", f"i{item}", 4.0, 0) for item in range(10) for user in range(400)]
+    tested = Counter(item for _, item, _, part in splitted(engine, rows, LeaveLastOut()).rows if part == "test")
+    assert max(tested.values()) < 70  # 40 on average, standard deviation 6
+    assert min(tested.values()) > 15
 
 
 def month(when):
@@ -103,7 +119,7 @@ def month(when):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_movielens_benchmark_follows_its_rule(seed):
+def test_the_movielens_benchmark_follows_its_rule(engine, seed):
     start = int(datetime(2001, 4, 1, tzinfo=UTC).timestamp())
     rows = [(u, i, r, start + t * 20) for u, i, r, t in random_rows(seed)]
     first_line = {}
@@ -117,10 +133,10 @@ def test_the_movielens_benchmark_follows_its_rule(seed):
         user, item, _, when = rows[line]
         split = "train" if month(when) <= 23 else "valid" if month(when) <= 28 else "test"
         expected.append((user, item, when, split))
-    arranged = MovieLensBenchmark().arrange(raw_tables(rows))
-    assert columns(arranged) == expected
+    arranged = splitted(engine, rows, MovieLensBenchmark())
+    assert arranged.rows == expected
     assert {split for *_, split in expected} == {"train", "valid", "test"}
-    assert arranged.dropped[0].rows == len(rows) - len(expected) > 0
+    assert arranged.dropped[0] == len(rows) - len(expected) > 0
 
 
 def amazon_rows():
@@ -131,10 +147,10 @@ def amazon_rows():
     return [*rows, ("u1", "b1", 5.0, start - 365 * DAY)]
 
 
-def test_the_amazon_book_benchmark_follows_its_rule():
+def test_the_amazon_book_benchmark_follows_its_rule(engine):
     rows = amazon_rows()
     titles = {f"b{i}": f"Book {i}" for i in range(22, -1, -1)}  # the meta file's order is not the reviews' order
-    arranged = AmazonBookBenchmark().arrange(raw_tables(rows, titles))
+    arranged = splitted(engine, rows, AmazonBookBenchmark(), titles)
     place = {item: index for index, item in enumerate(titles)}
     ordered = sorted((line for line in range(len(rows) - 3)), key=lambda line: (place[rows[line][1]], line))
     users = list(dict.fromkeys(rows[line][0] for line in ordered))
@@ -143,19 +159,54 @@ def test_the_amazon_book_benchmark_follows_its_rule():
     valid = set(december[: len(december) // 2])
     part = {line: "train" if line not in december else "valid" if line in valid else "test" for line in ordered}
     walked = sorted(ordered, key=lambda line: (users.index(rows[line][0]), rows[line][3]))
-    assert columns(arranged) == [(rows[k][0], rows[k][1], rows[k][3], part[k]) for k in walked]
-    assert arranged.user_ids.to_list() == users
-    assert arranged.item_ids.to_list() == [f"b{i}" for i in range(22, 0, -1)]
-    assert [drop.rows for drop in arranged.dropped] == [1, 2]
+    assert arranged.rows == [(rows[k][0], rows[k][1], rows[k][3], part[k]) for k in walked]
+    assert arranged.users == users
+    assert arranged.items == [f"b{i}" for i in range(22, 0, -1)]
+    assert arranged.dropped == [1, 2]
 
 
-def test_the_amazon_book_benchmark_counts_once():
+def test_the_amazon_book_benchmark_equals_a_walk_over_many_rows(engine):
+    """54,043 made-up reviews of three years, with rows that repeat a user and an item and whole days for times."""
+    rng, start = np.random.default_rng(8), int(datetime(2016, 1, 1, tzinfo=UTC).timestamp())
+    n, users, items = 54_043, 1_500, 900
+    columns = (rng.zipf(1.35, n) % users, rng.zipf(1.25, n) % items, rng.integers(0, 1_000, n))
+    rows = [(f"u{u}", f"b{i}", 5.0, start + int(day) * DAY) for u, i, day in zip(*columns, strict=True)]
+    place = {f"b{i}": index for index, i in enumerate(rng.permutation(items))}
+    arranged = splitted(engine, rows, AmazonBookBenchmark(), dict.fromkeys(place))
+
+    def date(line):
+        return datetime.fromtimestamp(rows[line][3], UTC)
+
+    year = [line for line in range(n) if date(line).year == 2017]
+    of_user, of_item = (Counter(rows[line][column] for line in year) for column in (0, 1))
+    kept = [line for line in year if of_user[rows[line][0]] > 20 and of_item[rows[line][1]] > 20]
+    kept.sort(key=lambda line: (place[rows[line][1]], line))
+    users, items = (list(dict.fromkeys(rows[line][column] for line in kept)) for column in (0, 1))
+    december = sorted((line for line in kept if date(line).month == 12), key=lambda line: rows[line][3])
+    part = dict.fromkeys(kept, "train") | dict.fromkeys(december, "test")
+    part |= dict.fromkeys(december[: len(december) // 2], "valid")
+    number = {user: index for index, user in enumerate(users)}
+    walked = sorted(kept, key=lambda line: (number[rows[line][0]], rows[line][3]))
+    assert len(kept) > 5_000
+    assert Counter(part.values())["valid"] > 100
+    assert arranged.rows == [(rows[k][0], rows[k][1], rows[k][3], part[k]) for k in walked]
+    assert (arranged.users, arranged.items) == (users, items)
+    assert arranged.dropped == [n - len(year), len(year) - len(kept)]
+
+
+def test_the_amazon_book_benchmark_counts_once(engine):
     """A user falls below the count only after the item filter: one pass keeps the user's other rows."""
     start = int(datetime(2017, 3, 1, tzinfo=UTC).timestamp())
     rows = [(f"u{u}", f"b{i}", 5.0, start) for u in range(3) for i in range(3)]
     rows += [("v", "b0", 5.0, start), ("v", "b1", 5.0, start), ("v", "rare", 5.0, start)]
-    arranged = AmazonBookBenchmark(more_than=2).arrange(raw_tables(rows))
-    assert arranged.interactions.filter(user_id="v")["item_id"].to_list() == ["b0", "b1"]
+    arranged = splitted(engine, rows, AmazonBookBenchmark(more_than=2))
+    assert [item for user, item, *_ in arranged.rows if user == "v"] == ["b0", "b1"]
+
+
+@pytest.mark.parametrize("split", [MovieLensBenchmark(), AmazonBookBenchmark()])
+def test_the_calendar_splits_need_times(engine, split):
+    with pytest.raises(UserError, match="needs timestamps, and the data has none"):
+        splitted(engine, random_rows(0), split, timed=False)
 
 
 @pytest.mark.parametrize(

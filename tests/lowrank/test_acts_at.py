@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from recsys_lora.lowrank import Generated, Injection, Shift, StateSlot, Static, inject
+from recsys_lora.lowrank.together import project
 from tests.lowrank.families import ATTENTION, FAMILIES, TARGETS, tiny
 from tests.rounding import assert_close
 
@@ -110,7 +111,7 @@ def test_tokens_that_do_not_fit_the_input_are_refused() -> None:
     source = injection.layers["model.layers.0.self_attn.q_proj"].sources[0]
     for wrong in (ACTS[:, 1:], ACTS[1:]):
         with pytest.raises(ValueError, match="do not fit a product"):
-            source.project(torch.randn(B, T, 32), injection.state.set(factors, acts_at=wrong))
+            project([[source]], torch.randn(B, T, 32), injection.state.set(factors, acts_at=wrong))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -119,7 +120,7 @@ def test_projections_of_one_input_share_a_product_in_its_dtype(dtype: torch.dtyp
     state = injection.state.set(factors, acts_at=ACTS)
     x = torch.randn(B, T, 32, dtype=dtype)
     layers = [injection.layers[f"model.layers.0.self_attn.{name}"] for name in ("q_proj", "k_proj")]
-    first, second = (layer.sources[0].project(x, state)[0] for layer in layers)
+    (_, first, _), (_, second, _) = (layer.readers.updates(layer.number, x, state)[0] for layer in layers)
     assert first is second
     assert first.dtype == dtype
     assert torch.equal(first.abs().sum(-1) > 0, ACTS)

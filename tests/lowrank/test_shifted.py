@@ -6,6 +6,7 @@ from torch import nn
 
 from recsys_lora.lowrank import Generated, Injection, Shift, Shifted, Static, inject
 from recsys_lora.lowrank.peft_format import export
+from recsys_lora.lowrank.together import project
 from tests.lowrank.families import ATTENTION, FAMILIES, TARGETS, tiny
 from tests.rounding import SUM, assert_close
 
@@ -79,7 +80,7 @@ def test_nothing_is_added_at_other_tokens() -> None:
     source = Shifted(8, 5, R, ALPHA)
     injection = shifted(tiny("llama"), ATTENTION)
     x, given = torch.randn(B, T, 8), vectors().detach()
-    u, _ = source.project(x, injection.state.set(shift=Shift(given, POSITIONS)))
+    [[(_, u, _)]] = project([[source]], x, injection.state.set(shift=Shift(given, POSITIONS)))
     difference = u - x @ source.A
     for b in range(B):
         for t in range(T):
@@ -115,11 +116,11 @@ def test_a_shift_that_is_missing_or_does_not_fit_is_refused() -> None:
     x = torch.randn(B, T, 8)
     for without in (None, state.set()):
         with pytest.raises(ValueError, match="needs its vectors"):
-            source.project(x, without)
+            project([[source]], x, without)
     for samples, width in ((B, R + 1), (B - 1, R)):
         wrong = state.set(shift=Shift(torch.zeros(samples, S, width), POSITIONS[:samples]))
         with pytest.raises(ValueError, match="was given for a product"):
-            source.project(x, wrong)
+            project([[source]], x, wrong)
     with pytest.raises(ValueError, match="do not go together"):
         state.set(shift=Shift(torch.zeros(B, S - 1, R), POSITIONS))
 

@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 
-from recsys_lora.config.location import options
+from recsys_lora.config.paths import options
 from recsys_lora.errors import UserError
 from tests.jobs import SMALL_TASKS
 from tests.on_device.kill import Resumed

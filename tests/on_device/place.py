@@ -13,7 +13,7 @@ import torch
 from recsys_lora.errors import UserError
 from recsys_lora.files import home
 from recsys_lora.llm.tiny import TinySource
-from recsys_lora.pipeline.quiet import quiet_libraries
+from recsys_lora.pipeline.logging_setup import quiet_libraries
 from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, own_tables, run, with_reviews, write_tables
 
 TINY = "tiny"

@@ -12,11 +12,11 @@ import torch
 import yaml
 from sklearn.metrics import roc_auc_score
 
+from recsys_lora.config.edge import read_run
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.methods.answering import Answering
 from recsys_lora.methods.base import LLMRecommender
-from recsys_lora.pipeline.config import plain
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.report.table import method_line
 from tests.jobs import NO_METHOD, SMALL, composed, method_of, own_tables, run, write_tables
@@ -90,7 +90,7 @@ def test_a_run_folder_holds_all_that_the_run_was(place, first):
         "checkpoints/last.ckpt",
     }
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    assert config == plain(composed(*SMALL, *place.named, run=folder))
+    assert config == read_run(composed(*SMALL, *place.named, run=folder)).as_dict()
     assert "${" not in (folder / "config.yaml").read_text()
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["packages"]["torch"] == torch.__version__
@@ -262,7 +262,7 @@ def test_an_encoder_alone_needs_no_language_model(place, name, monkeypatch):
         raise AssertionError("the language model was loaded")
 
     monkeypatch.setattr(TinySource, "load", refused)
-    outcome, folder = place.run(f"row={name}", base=NO_METHOD)
+    outcome, folder = place.run("model=cf", f"cf={name}", base=NO_METHOD)
     assert outcome.method is None
     assert outcome.collaborative.name == name
     lines = [line["name"] for line in outcome.metrics["tasks"]["ctr"]["lines"]]

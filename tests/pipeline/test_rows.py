@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from recsys_lora.config.location import options
+from recsys_lora.config.paths import options
 from recsys_lora.report.metrics_json import read_metrics
 from tests.jobs import NO_METHOD, run
 

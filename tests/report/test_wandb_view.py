@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from recsys_lora import wandb_report
+from recsys_lora.cli import wandb_report
 from recsys_lora.report.flat import flat_metrics
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.report.wandb_view import Logged, PanelPlan, plan

@@ -4,7 +4,7 @@ import pytest
 from hydra.utils import instantiate
 
 from recsys_lora.config.check import mismatches
-from recsys_lora.config.location import options
+from recsys_lora.config.paths import options
 from recsys_lora.llm.tiny import TinySource
 from tests.jobs import resolved
 from tests.tasks import world

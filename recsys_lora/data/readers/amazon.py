@@ -1,35 +1,51 @@
-"""Amazon reviews (McAuley lab), 2018 and 2014: a file of reviews, a file of items, one record a line.
+"""Amazon reviews (McAuley lab) of 2023, 2018 and 2014: a file of reviews, a file of items, one record a line."""
 
-Files are streamed and only the columns that are needed are kept, so that memory follows the rows kept, not the files.
-"""
-
-import time
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import polars as pl
-
+from recsys_lora.data.engine import Engine, name
+from recsys_lora.data.readers import columns as raw
 from recsys_lora.data.readers.html import has_markup, visible_text
-from recsys_lora.data.readers.records import Record, records
-from recsys_lora.data.schema import INTERACTION_COLUMNS, TEXT_COLUMNS, Dropped, RawTables, Remark
+from recsys_lora.data.readers.match import catalogue_of_interactions
+from recsys_lora.data.readers.opened import open_table
+from recsys_lora.data.readers.raw_table import Column, RawTable
+from recsys_lora.data.readers.text_format import TextFormat
+from recsys_lora.data.schema import INTERACTIONS, ITEMS, Dropped, RawTables, Remark
 from recsys_lora.errors import UserError
 from recsys_lora.files import home
 
 WHERE = (
-    "https://nijianmo.github.io/amazon/ (2018) or https://cseweb.ucsd.edu/~jmcauley/datasets/amazon/links.html (2014)"
+    "https://amazon-reviews-2023.github.io (2023), https://nijianmo.github.io/amazon/ (2018) or "
+    "https://cseweb.ucsd.edu/~jmcauley/datasets/amazon/links.html (2014)"
 )
-ROWS_A_CHUNK = 200_000
-NEEDED = ("reviewerID", "asin", "overall", "unixReviewTime")
-ITEM_TITLE = {"item_id": pl.String(), "title": pl.String()}
-ITEM_COLUMNS = ITEM_TITLE | {"brand": pl.String(), "category": pl.String()}
+OLD = {
+    "user_id": "reviewerID",
+    "item_id": "asin",
+    "rating": "overall",
+    "timestamp": "unixReviewTime",
+    "review": "reviewText",
+    "summary": "summary",
+}
+NEW = {
+    "user_id": "user_id",
+    "item_id": "parent_asin",
+    "rating": "rating",
+    "timestamp": "timestamp",
+    "review": "text",
+    "summary": "title",
+}
+NEEDED = ("user_id", "item_id", "rating", "timestamp")
+META = ("asin", "parent_asin", "title", "brand", "store", "category", "categories", "price")
+ANY_ID = re.compile(rb"""["'](?:parent_)?asin["']\s*:\s*u?["']([^"']+)["']""")
 
 
 @dataclass(frozen=True)
 class AmazonReviews:
-    """One category.
+    """One category; of which year the files are, their keys tell.
 
     Attributes:
         reviews: the reviews' file, plain or gzipped; has to be given.
@@ -69,110 +85,132 @@ class AmazonReviews:
         knobs = {"text": self.text, "untitled": self.untitled, "html_titles": self.html_titles}
         return {"reader": "amazon", "years": years, **knobs}
 
-    def read(self) -> RawTables:
-        """Stream the files, items first."""
+    def read(self, engine: Engine) -> RawTables:
+        """Read the reviews, then the records of their items."""
         paths = self.files()
-        dropped: Counter[str] = Counter()
-        rows = self._interactions(paths["reviews"], dropped)
+        dropped = self._reviews(paths["reviews"], engine)
         if "meta" not in paths:
-            ids = rows["item_id"].unique(maintain_order=True)
-            return RawTables(rows, pl.DataFrame({"item_id": ids, "title": None}, ITEM_TITLE), _counted(dropped))
-        remarks: Counter[str] = Counter()
-        items = self._items(paths["meta"], set(rows["item_id"].unique()), remarks)
-        rows = _only(rows, items, "the item has no record in the meta file", dropped)
-        if self.untitled == "drop":
-            items = items.filter(pl.col("title").str.strip_chars() != "")
-            rows = _only(rows, items, "the item has no title", dropped)
-        return RawTables(rows, items, _counted(dropped), [Remark(text, n) for text, n in remarks.items()])
+            catalogue_of_interactions(engine)
+            return RawTables(dropped=dropped)
+        remarks = self._items(paths["meta"], engine)
+        return RawTables(dropped=[*dropped, *self._only_listed(engine)], remarks=remarks)
 
-    def _interactions(self, path: Path, dropped: "Counter[str]") -> pl.DataFrame:
-        schema = INTERACTION_COLUMNS | ({column: pl.String() for column in TEXT_COLUMNS} if self.text else {})
-        rows = _table(self._reviews(path, dropped), schema)
-        if rows.is_empty():
-            found = "; ".join(f"{n:,} {reason}" for reason, n in dropped.items()) or "nothing in it"
+    def _reviews(self, path: Path, engine: Engine) -> list[Dropped]:
+        """Read the reviews; those of other years are left out."""
+        table = open_table(path, engine, TextFormat(), [*OLD.values(), *NEW.values()], "data.reviews")
+        keys = NEW if "parent_asin" in table.columns else OLD
+        table = _with_keys(table, keys)
+        if lacking := [key for ours, key in keys.items() if ours in NEEDED and key not in table.columns]:
+            raise UserError(f"{path}: no column {', '.join(lacking)}: is this a file of Amazon reviews?")
+        time = "milliseconds" if keys is NEW else "seconds"
+        roles = {column: raw.identifier(table, keys[column]) for column in ("user_id", "item_id")}
+        roles["rating"] = raw.rating(table, keys["rating"])
+        roles["timestamp"], _ = raw.timestamp(table, engine, keys["timestamp"], time)
+        texts = [column for column in ("review", "summary") if self.text and keys[column] in table.columns]
+        missing = raw.load(
+            engine, table, INTERACTIONS, roles, {column: table.columns[keys[column]].sql for column in texts}
+        )
+        needed = [keys[column] for column in NEEDED]
+        dropped = [Dropped(f"without {', '.join(needed[:-1])} or {needed[-1]}", missing)]
+        if self.years is not None:
+            kept = ", ".join(map(str, self.years)) or "NULL"
+            other = f"year(make_timestamp(timestamp * 1000000)) NOT IN ({kept})"
+            dropped.append(Dropped("of another year", engine.delete(INTERACTIONS, other)))
+        if not engine.count(INTERACTIONS):
+            found = "; ".join(f"{drop.rows:,} {drop.reason}" for drop in dropped if drop.rows) or "nothing in it"
             raise UserError(f"{path}: no review could be used ({found}): is this a file of reviews?")
-        return rows
+        return dropped
 
-    def _reviews(self, path: Path, dropped: "Counter[str]") -> Iterator[tuple[Any, ...]]:
-        years = None if self.years is None else frozenset(self.years)
-        for number, record in records(path):
-            if any(record.get(key) in (None, "") for key in NEEDED):
-                dropped[f"without {', '.join(NEEDED[:-1])} or {NEEDED[-1]}"] += 1
-                continue
-            user, item, rating, when = (record[key] for key in NEEDED)
-            try:
-                rating, when = float(rating), int(when)
-            except (TypeError, ValueError) as error:
-                raise UserError(
-                    f"{path}, line {number}: overall {rating!r} and unixReviewTime {when!r} should be numbers: "
-                    "correct or remove the line"
-                ) from error
-            if years is not None and time.gmtime(when).tm_year not in years:
-                dropped["of another year"] += 1
-                continue
-            texts = (record.get("reviewText"), record.get("summary")) if self.text else ()
-            yield str(user), str(item), rating, when, *texts
+    def _items(self, path: Path, engine: Engine) -> list[Remark]:
+        """Read the records of items with reviews; the last record of an item counts, and stands where it stands."""
+        keep = _wanted_lines(engine)
+        table = open_table(path, engine, TextFormat(), META, "data.meta", keep=keep)
+        new = "parent_asin" in table.columns
+        table = _with_keys(table, {key: key for key in META})
+        if "asin" not in table.columns:
+            raise UserError(f"{path}: no column asin: is this a file of Amazon's items?")
+        key = "parent_asin" if new else "asin"
+        at = {column: table.columns[column].sql for column in META}
+        one_line = "nullif(trim(regexp_replace({}, '\\s+', ' ', 'g')), '')"
+        more = {
+            "title": f"coalesce({at['title']}, '')",
+            "brand": one_line.format(f"coalesce(nullif({at['brand']}, ''), {at['store']})"),
+            "category": f"coalesce({_joined(at['category'])}, {_joined(at['categories'])})",
+            "price": one_line.format(at["price"]),
+        }
+        raw.load(engine, table, ITEMS, {"item_id": raw.identifier(table, key)}, more)
+        engine.run(
+            f"CREATE OR REPLACE TABLE wanted AS SELECT item_id, count(*) AS n FROM {INTERACTIONS} GROUP BY item_id"
+        )
+        engine.run(f"CREATE OR REPLACE TABLE listed AS SELECT * FROM {ITEMS} SEMI JOIN wanted USING (item_id)")
+        every = engine.count("listed")
+        engine.run(
+            f"CREATE OR REPLACE TABLE {ITEMS} AS SELECT * FROM listed WHERE line IN "
+            "(SELECT max(line) FROM listed GROUP BY item_id)"
+        )
+        remarks: Counter[str] = Counter()
+        if self.html_titles == "clean":
+            _clean_titles(engine, remarks)
+        remarks["records without a title"] = engine.value(f"SELECT count(*) FROM {ITEMS} WHERE trim(title) = ''")
+        remarks["items with more than one record: the last one counts"] = every - engine.count(ITEMS)
+        return [Remark(text, count) for text, count in remarks.items() if count]
 
-    def _items(self, path: Path, wanted: set[str], remarks: "Counter[str]") -> pl.DataFrame:
-        """Read the records of wanted items; the last record of an item counts, and stands where it stands."""
-        table = _table(self._records(path, wanted, remarks), ITEM_COLUMNS)
-        items = table.unique("item_id", keep="last", maintain_order=True)
-        if len(table) > len(items):
-            remarks["items with more than one record: the last one counts"] = len(table) - len(items)
-        return items
-
-    def _records(self, path: Path, wanted: set[str], remarks: "Counter[str]") -> Iterator[tuple[Any, ...]]:
-        for _, record in records(path):
-            if (item := record.get("asin")) not in wanted:
-                continue
-            title = str(record.get("title") or "")
-            if self.html_titles == "clean":
-                title = _cleaned(title, remarks)
-            if not title.strip():
-                remarks["records without a title"] += 1
-            yield item, title, _line(record.get("brand")), _categories(record)
+    def _only_listed(self, engine: Engine) -> list[Dropped]:
+        """Drop reviews of items that have no record or, where such are to be dropped, no title."""
+        unlisted = f"SELECT coalesce(sum(n), 0) FROM wanted ANTI JOIN {ITEMS} USING (item_id)"
+        dropped = [Dropped("the item has no record in the meta file", int(engine.value(unlisted)))]
+        if self.untitled == "drop":
+            engine.delete(ITEMS, "trim(title) = ''")
+            dropped.append(Dropped("the item has no title", int(engine.value(unlisted)) - dropped[0].rows))
+        if any(drop.rows for drop in dropped):
+            engine.delete(INTERACTIONS, f"item_id NOT IN (SELECT item_id FROM {ITEMS})")
+        return dropped
 
 
-def _cleaned(title: str, remarks: "Counter[str]") -> str:
-    clean = visible_text(title)
-    if has_markup(title):
-        remarks["titles held HTML, the text was taken out of it" if clean else "titles were HTML without text"] += 1
-    return clean
+def _with_keys(table: RawTable, keys: Mapping[str, str]) -> RawTable:
+    """Add the keys that a record may have although the first records do not."""
+    if not table.open_ended:
+        return table
+    return replace(table, columns={key: Column(name(key)) for key in keys.values()} | table.columns)
+
+
+def _joined(value: str) -> str:
+    """Return SQL of categories joined by "|": a list in 2018's and 2023's files, a list of such lists in 2014's."""
+    parts = (
+        f"CASE WHEN {value} LIKE '[[%' THEN json_extract_string({value}, '$[0][*]') "
+        f"ELSE json_extract_string({value}, '$[*]') END"
+    )
+    return (
+        f"CASE WHEN {value} LIKE '[%' AND json_valid({value}) THEN nullif(array_to_string({parts}, '|'), '') "
+        f"ELSE nullif(trim({value}), '') END"
+    )
+
+
+def _wanted_lines(engine: Engine) -> Callable[[bytes], bool]:
+    """Return what tells of a line of a file of Python literals, which are slow to read, whether it may be wanted."""
+    wanted: set[bytes] = set()
+
+    def keep(line: bytes) -> bool:
+        if not wanted:
+            wanted.update(item.encode() for (item,) in engine.rows(f"SELECT DISTINCT item_id FROM {INTERACTIONS}"))
+        ids = ANY_ID.findall(line)
+        return not ids or any(item in wanted for item in ids)
+
+    return keep
+
+
+def _clean_titles(engine: Engine, remarks: "Counter[str]") -> None:
+    """Take the text out of titles of HTML, resolve entities, join lines."""
+    dirty = engine.rows(f"SELECT line, title FROM {ITEMS} WHERE regexp_matches(title, '[<&]|\\s\\s|[^\\S ]|^\\s|\\s$')")
+    clean = [visible_text(title) for _, title in dirty]
+    for (_, title), after in zip(dirty, clean, strict=True):
+        if has_markup(title):
+            remarks["titles held HTML, the text was taken out of it" if after else "titles were HTML without text"] += 1
+    engine.fill("cleaned", {"line": ("BIGINT", [line for line, _ in dirty]), "title": ("VARCHAR", clean)})
+    engine.run(f"UPDATE {ITEMS} SET title = cleaned.title FROM cleaned WHERE {ITEMS}.line = cleaned.line")
 
 
 def _either(path: Path) -> Path | None:
     """Return the file, or the same with or without .gz; None if there is neither."""
     other = path.with_suffix("") if path.suffix == ".gz" else path.with_name(f"{path.name}.gz")
-    return next((p for p in (path, other) if p.is_file()), None)
-
-
-def _table(rows: Iterator[tuple[Any, ...]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """Build a table chunk by chunk: Python objects of one chunk only are in memory."""
-    chunks, chunk = [pl.DataFrame(schema=schema)], []
-    for row in rows:
-        chunk.append(row)
-        if len(chunk) == ROWS_A_CHUNK:
-            chunks.append(pl.DataFrame(chunk, schema=schema, orient="row"))
-            chunk = []
-    chunks.append(pl.DataFrame(chunk, schema=schema, orient="row"))
-    return pl.concat(chunks)
-
-
-def _only(rows: pl.DataFrame, items: pl.DataFrame, reason: str, dropped: "Counter[str]") -> pl.DataFrame:
-    kept = rows.filter(pl.col("item_id").is_in(items["item_id"].to_list()))
-    dropped[reason] += len(rows) - len(kept)
-    return kept
-
-
-def _counted(dropped: "Counter[str]") -> list[Dropped]:
-    return [Dropped(reason, count) for reason, count in dropped.items()]
-
-
-def _line(value: Any) -> str | None:
-    return " ".join(str(value).split()) or None if value else None
-
-
-def _categories(record: Record) -> str | None:
-    """Return a record's categories joined by "|": a list in 2018's files, a list of such lists in 2014's."""
-    found: Any = record.get("category") or next(iter(record.get("categories") or []), [])
-    return "|".join(str(part) for part in found) or None if isinstance(found, list) else _line(found)
+    return next((p for p in (path, other) if p.exists()), None)

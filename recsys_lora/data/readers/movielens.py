@@ -1,4 +1,4 @@
-"""MovieLens-100K in both its formats, and MovieLens-1M."""
+"""MovieLens: 100K in both its formats, 1M, and the folders of 10M to 32M and `latest`."""
 
 import re
 from collections.abc import Sequence
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from recsys_lora.assets.fetch import fetch, locate
-from recsys_lora.assets.known import ML_1M, ML_100K
-from recsys_lora.data.readers.text import decode, numbers, read_bytes, split_lines
-from recsys_lora.data.schema import RawTables
+from recsys_lora.assets.registry import ML_1M, ML_100K
+from recsys_lora.data.engine import Engine
+from recsys_lora.data.readers import columns as raw
+from recsys_lora.data.readers.opened import open_table
+from recsys_lora.data.readers.text_format import TextFormat
+from recsys_lora.data.schema import INTERACTIONS, ITEMS, RawTables
 from recsys_lora.errors import UserError
 
 GENRES_100K = (
@@ -22,28 +23,60 @@ GENRES_100K = (
 
 YEAR = re.compile(r"\((\d{4})\)")
 LAST_BRACKET = re.compile(r"^(?P<name>.*?)\s*\((?P<inside>[^()]*)\)$")
+WHERE = "https://grouplens.org/datasets/movielens/ (10M, 20M, 25M, 32M, latest, latest-small)"
 NO_NAME = "unkonwn"  # so the package writes item 267, which the publisher calls "unknown"
 
 
-def _ratings(text: str, separator: str, path: Path, header: bool) -> pl.DataFrame:
-    columns = ("user_id", "item_id", "rating", "timestamp")
-    body = text.split("\n", 1)[1] if header else text
-    table = split_lines(body, separator, columns, path)
-    first = 2 if header else 1
+def _ratings(path: Path, engine: Engine, separator: str | None, header: bool, names: Sequence[str] = ()) -> None:
+    """Read user, item, rating and seconds, in this order or under these names."""
+    form = TextFormat(separator, header=header, quote="none")
+    table = open_table(path, engine, form, names, "data.root")
+    columns = list(names) or list(table.columns)[:4]
+    if len(columns) < 4 or not set(columns) <= set(table.columns):
+        raise UserError(f"{path}, line 1: {len(table.columns)} fields where user, item, rating and timestamp should be")
+    roles = {role: raw.identifier(table, column) for role, column in zip(("user_id", "item_id"), columns, strict=False)}
+    roles["rating"] = raw.rating(table, columns[2])
+    roles["timestamp"], _ = raw.timestamp(table, engine, columns[3], "seconds")
+    if missing := raw.load(engine, table, INTERACTIONS, roles, {}):
+        raise UserError(f"{path}: {missing} lines lack a value: download it again")
 
-    def where(row: int) -> str:
-        return f"{path}, line {first + row}"
 
-    return table.with_columns(
-        numbers(table, "rating", pl.Float32(), where), numbers(table, "timestamp", pl.Int64(), where)
-    )
+def _fields(
+    path: Path,
+    engine: Engine,
+    separator: str,
+    encoding: str,
+    header: bool,
+    columns: Sequence[str],
+    quoted: bool = False,
+) -> list[list[str]]:
+    """Return the first columns of a small file as lists; empty fields are ""."""
+    form = TextFormat(separator, encoding, header, "double" if quoted else "none")
+    table = open_table(path, engine, form, (), "data.root")
+    if len(table.columns) != len(columns):
+        raise UserError(
+            f"{path}, line 1: {len(table.columns)} fields where {len(columns)} ({', '.join(columns)}) separated by "
+            f"{separator!r} should be"
+        )
+    select = {f"f{n}": f"coalesce({column.sql}, '')" for n, column in enumerate(table.columns.values())}
+    table.load(engine, "fields", select)
+    return [
+        list(column) for column in zip(*engine.rows("SELECT * EXCLUDE (line) FROM fields ORDER BY line"), strict=True)
+    ]
 
 
-def _items(ids: Sequence[str], titles: Sequence[str], genres: Sequence[str]) -> pl.DataFrame:
-    """Build the items table; the year is the last (dddd) of a title, null where it has none."""
+def _items(engine: Engine, ids: Sequence[str], titles: Sequence[str], genres: Sequence[str]) -> RawTables:
+    """Make the items table; the year is the last (dddd) of a title, null where it has none."""
     years = [int(found[-1]) if (found := YEAR.findall(title)) else None for title in titles]
-    columns = {"item_id": ids, "title": titles, "year": years, "genres": genres}
-    return pl.DataFrame(columns, schema_overrides={"item_id": pl.String, "title": pl.String, "year": pl.Int32})
+    columns: dict[str, tuple[str, Sequence[Any]]] = {
+        "line": ("BIGINT", range(len(ids))),
+        "item_id": ("VARCHAR", ids),
+        "title": ("VARCHAR", titles),
+        "year": ("INTEGER", years),
+        "genres": ("VARCHAR", genres),
+    }
+    engine.fill(ITEMS, columns)
+    return RawTables()
 
 
 def _package_title(name: str, bracket: str) -> str:
@@ -82,28 +115,28 @@ class MovieLens100K:
         """Return what the tables depend on beside the files."""
         return {"reader": "movielens_100k"}
 
-    def read(self) -> RawTables:
+    def read(self, engine: Engine) -> RawTables:
         """Read either format."""
         paths = self.files()
         ratings, items = paths["ratings"], paths["items"]
-        if items.name.startswith("u.item"):
-            interactions = _ratings(decode(read_bytes(ratings), "utf-8", ratings), "\t", ratings, header=False)
-            return RawTables(interactions, self._publisher_items(items))
-        interactions = _ratings(decode(read_bytes(ratings), "utf-8", ratings), "\t", ratings, header=True)
-        return RawTables(interactions, self._package_items(items))
+        published = items.name.startswith("u.item")
+        _ratings(ratings, engine, "\t", header=not published)
+        return self._publisher_items(items, engine) if published else self._package_items(items, engine)
 
-    def _publisher_items(self, path: Path) -> pl.DataFrame:
+    def _publisher_items(self, path: Path, engine: Engine) -> RawTables:
         columns = ("item_id", "title", "released", "video_released", "url", *GENRES_100K)
-        table = split_lines(decode(read_bytes(path), "latin-1", path), "|", columns, path)
-        flags = table.select(GENRES_100K).rows()
-        genres = ["|".join(g for g, flag in zip(GENRES_100K, row, strict=True) if flag == "1") for row in flags]
-        return _items(table["item_id"].to_list(), list(map(_publisher_title, table["title"])), genres)
+        ids, titles, _, _, _, *flags = _fields(path, engine, "|", "latin-1", False, columns)
+        genres = [
+            "|".join(genre for genre, flag in zip(GENRES_100K, row, strict=True) if flag == "1")
+            for row in zip(*flags, strict=True)
+        ]
+        return _items(engine, ids, list(map(_publisher_title, titles)), genres)
 
-    def _package_items(self, path: Path) -> pl.DataFrame:
-        body = decode(read_bytes(path), "utf-8", path).split("\n", 1)[1]
-        table = split_lines(body, "\t", ("item_id", "name", "bracket", "genres"), path)
-        genres = table["genres"].str.replace_all(" ", "|", literal=True).to_list()
-        return _items(table["item_id"].to_list(), list(map(_package_title, table["name"], table["bracket"])), genres)
+    def _package_items(self, path: Path, engine: Engine) -> RawTables:
+        ids, names, brackets, genres = _fields(
+            path, engine, "\t", "utf-8", True, ("item_id", "name", "bracket", "genres")
+        )
+        return _items(engine, ids, list(map(_package_title, names, brackets)), [g.replace(" ", "|") for g in genres])
 
 
 @dataclass(frozen=True)
@@ -126,13 +159,53 @@ class MovieLens1M:
         """Return what the tables depend on beside the files."""
         return {"reader": "movielens_1m"}
 
-    def read(self) -> RawTables:
+    def read(self, engine: Engine) -> RawTables:
         """Read both files."""
         paths = self.files()
-        interactions = _ratings(
-            decode(read_bytes(paths["ratings"]), "utf-8", paths["ratings"]), "::", paths["ratings"], False
+        _ratings(paths["ratings"], engine, "::", header=False)
+        return _movies(paths["items"], engine, "latin-1")
+
+
+@dataclass(frozen=True)
+class MovieLens:
+    """MovieLens-10M (`ratings.dat`, `movies.dat`, UTF-8), 20M to 32M and `latest` (`ratings.csv`, `movies.csv`).
+
+    Attributes:
+        root: the folder with either pair, plain or gzipped; has to be given.
+    """
+
+    root: str | Path | None = None
+
+    def files(self) -> dict[str, Path]:
+        """Return the ratings and the movies file."""
+        if self.root is None:
+            raise UserError(f"data.root=FOLDER has to be given: the unpacked folder of one of {WHERE}")
+        folder = Path(self.root).expanduser()
+        for ratings, items in (("ratings.csv", "movies.csv"), ("ratings.dat", "movies.dat")):
+            found = {"ratings": locate(folder, ratings), "items": locate(folder, items)}
+            if all(found.values()):
+                return {role: path for role, path in found.items() if path is not None}
+        raise UserError(
+            f"{folder}: neither ratings.csv and movies.csv nor ratings.dat and movies.dat: get one of {WHERE}"
         )
-        path = paths["items"]
-        table = split_lines(decode(read_bytes(path), "latin-1", path), "::", ("item_id", "title", "genres"), path)
-        titles = table["title"].str.strip_chars().to_list()
-        return RawTables(interactions, _items(table["item_id"].to_list(), titles, table["genres"].to_list()))
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the tables depend on beside the files."""
+        return {"reader": "movielens"}
+
+    def read(self, engine: Engine) -> RawTables:
+        """Read both files."""
+        paths = self.files()
+        if paths["ratings"].name.startswith("ratings.dat"):
+            _ratings(paths["ratings"], engine, "::", header=False)
+            return _movies(paths["items"], engine, "utf-8")
+        _ratings(paths["ratings"], engine, ",", True, ("userId", "movieId", "rating", "timestamp"))
+        ids, titles, genres = _fields(
+            paths["items"], engine, ",", "utf-8", True, ("movieId", "title", "genres"), quoted=True
+        )
+        return _items(engine, ids, [title.strip() for title in titles], genres)
+
+
+def _movies(path: Path, engine: Engine, encoding: str) -> RawTables:
+    ids, titles, genres = _fields(path, engine, "::", encoding, False, ("item_id", "title", "genres"))
+    return _items(engine, ids, [title.strip() for title in titles], genres)

@@ -1,70 +1,113 @@
-"""Files of one record a line, JSON or Python literals, read as a stream: nothing but the present line is in memory."""
+"""Files of one record a line: strict JSON is DuckDB's, all else is read here and written as strict JSON.
+
+Python literals (the meta files of Amazon 2014, Steam's reviews), NaN, halves of surrogate pairs. Only literals are
+evaluated, never code.
+"""
 
 import ast
-import gzip
-import io
 import json
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from recsys_lora.console import progress
-from recsys_lora.data.readers.text import is_gzipped
+from recsys_lora.data.readers.source import Part
 from recsys_lora.errors import UserError
 
 LINES_BETWEEN_REPORTS = 2000
+LINES_LOOKED_AT = 200
 MEGABYTE = 1e6
-BUFFER = 1 << 20
 Record = dict[str, Any]
 
 
-def records(path: Path) -> Iterator[tuple[int, Record]]:
-    """Yield each record with the number of its line, under a progress display.
+def keys_of(part: Part) -> list[str]:
+    """Return the keys of a file's first records.
 
     Raises:
-        UserError: names the line that cannot be read, or says that the file is empty or cut off.
+        UserError: a line is no record.
     """
-    number = 0
-    size = path.stat().st_size / MEGABYTE
-    with path.open("rb") as raw, progress(f"reading {path.name}", size, "MB", show=size > 1) as advance:
-        lines = io.BufferedReader(gzip.GzipFile(fileobj=raw), BUFFER) if is_gzipped(path) else raw
-        reported = 0
-        try:
-            for number, line in enumerate(lines, start=1):
-                if number % LINES_BETWEEN_REPORTS == 0:
-                    advance((raw.tell() - reported) / MEGABYTE, "")
-                    reported = raw.tell()
-                if not line.isspace():
-                    yield number, _parse(line, path, number)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise UserError(
-                f"{path}: the gzipped file is damaged or cut off after line {number} ({error}): download it again"
-            ) from error
-        advance((raw.tell() - reported) / MEGABYTE, "")
-    if not number:
-        raise UserError(f"{path}: the file is empty: download it again or name another")
+    keys: dict[str, None] = {}
+    with part.lines() as stream:
+        for number, line in enumerate(islice(stream, LINES_LOOKED_AT), start=1):
+            if not line.isspace():
+                keys |= dict.fromkeys(map(str, parse(line, part.origin, number)))
+    return list(keys)
 
 
-def _parse(line: bytes, path: Path, number: int) -> Record:
+def plain_records(part: Part, target: Path, keep: Callable[[bytes], bool] | None = None) -> Path:
+    """Write a file's records as strict JSON, one a line.
+
+    Args:
+        part: the file.
+        target: the new file.
+        keep: tells of a line whether it is wanted; the others become `{}`, unread.
+
+    Raises:
+        UserError: names the line that cannot be read.
+    """
+    size = part.path.stat().st_size / MEGABYTE
+    with part.lines() as stream, target.open("wb") as out, progress(f"reading {part.origin.name}", size, "MB") as step:
+        done = 0.0
+        for number, line in enumerate(stream, start=1):
+            if number % LINES_BETWEEN_REPORTS == 0:
+                now = _position(stream) / MEGABYTE
+                step(now - done, "")
+                done = now
+            if line.isspace():
+                continue
+            record = parse(line, part.origin, number) if keep is None or keep(line) else {}
+            written = json.dumps(_strict(record), ensure_ascii=False, default=str)
+            out.write(written.encode("utf-8", errors="replace") + b"\n")
+    return target
+
+
+def record_place(part: Part, row: int) -> str:
+    """Tell the line of a record, counted from 0; blank lines are no records."""
+    with part.lines() as stream:
+        numbers = (number for number, line in enumerate(stream, start=1) if not line.isspace())
+        found = next(islice(numbers, row, None), None)
+    return f"{part.origin}, line {found}" if found else f"{part.origin}, record {row + 1}"
+
+
+def parse(line: bytes, path: Path, number: int) -> Record:
+    """Read one line.
+
+    Raises:
+        UserError: it is neither JSON nor a Python literal, or no record.
+    """
     try:
-        text = line.decode("utf-8")
+        text = line.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise UserError(f"{path}, line {number}: not UTF-8 ({error.reason}): download the file again") from error
     try:
         record = json.loads(text)
-    except ValueError:
-        record = _literal(text.strip(), path, number)
+    except (ValueError, RecursionError):
+        record = _literal(text, path, number)
     if not isinstance(record, dict):
         raise UserError(f"{path}, line {number}: a {type(record).__name__} where a record in braces should be")
     return record
 
 
 def _literal(text: str, path: Path, number: int) -> Any:
-    """Read a Python literal, as the meta files of 2014 have them; only literals are evaluated."""
+    """Read a Python literal; only literals are evaluated."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:
         raise UserError(
             f"{path}, line {number}: neither JSON nor a Python literal: {text[:60]!r}: correct or remove the line"
         ) from error
+
+
+def _strict(record: Record) -> Record:
+    """Return a record whose keys are text; numbers that JSON does not have become text."""
+    return {
+        str(key): str(value) if isinstance(value, float) and value - value != 0 else value
+        for key, value in record.items()
+    }
+
+
+def _position(stream: IO[bytes]) -> int:
+    """Return how far the file itself, packed or not, has been read."""
+    packed = getattr(getattr(stream, "raw", None), "fileobj", None)
+    return int((packed or stream).tell())

@@ -1,165 +1,223 @@
-"""A person's own tables: one of interactions, one of items, CSV or Parquet, under any column names."""
+"""A person's own tables: interactions, items, users; separated fields, JSON lines or Parquet, under any names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import polars as pl
-
-from recsys_lora.data.readers.csv_file import read_csv, row_place
-from recsys_lora.data.readers.text import numbers
-from recsys_lora.data.schema import INTERACTION_COLUMNS, TEXT_COLUMNS, Dropped, RawTables, Remark
+from recsys_lora.data.engine import Engine, name
+from recsys_lora.data.readers import columns as raw
+from recsys_lora.data.readers.match import catalogue_of_interactions, compare_ids, same_spelling
+from recsys_lora.data.readers.names import NEEDED, OPTIONAL, refuse_column
+from recsys_lora.data.readers.opened import open_table
+from recsys_lora.data.readers.raw_table import RawTable
+from recsys_lora.data.readers.source import files_of
+from recsys_lora.data.readers.text_format import Escape, Quote, TextFormat
+from recsys_lora.data.schema import INTERACTIONS, ITEMS, TEXT_COLUMNS, USERS, Dropped, RawTables, Remark
 from recsys_lora.errors import UserError
 
-Time = Literal["seconds", "milliseconds", "iso"]
-ISO_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f%z", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d")
+Names = Mapping[str, str | int | None]
+WORDS = {"user_id": "user", "item_id": "item", "rating": "rating", "timestamp": "timestamp"}
+INDEX_COLUMNS = ("", "Unnamed: 0", "__index_level_0__", "index")
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Two tables.
+    """Up to three tables. Each is a file or a folder of parts; what it is, its first bytes tell.
 
     Attributes:
-        interactions: one row a rating; .parquet, else CSV, plain or gzipped; has to be given.
+        interactions: one row an interaction; has to be given.
         items: one row an item; None: items have no titles.
-        root: the folder that both are relative to; None: the present one.
-        columns: the file's name of each of our columns, where they differ.
-        separator: of CSV fields; None: a tab for .tsv, else a comma.
-        encoding: of CSV files.
-        time: what timestamps are; a Parquet column of dates or times needs none.
+        users: one row a user, for attributes in prompts; None: users have none.
+        root: the folder that all are relative to; None: the present one.
+        columns: the files' name of each of our columns, where they differ; a number is a place, from 1; None for
+            `rating` says that every row is a positive, for `timestamp` that rows stand in the order of the file.
+        item_columns: the same for the items alone, where they call a column otherwise than the interactions.
+        user_columns: the same for the users.
+        separator: see `TextFormat`, for all files.
+        encoding: likewise.
+        header: likewise.
+        quote: likewise.
+        escape: likewise.
+        item_format: the items' format, where it differs.
+        user_format: the users', likewise.
+        time: what timestamps are: seconds, milliseconds, microseconds, nanoseconds, iso, or a format as strptime
+            takes it; None finds out from the first. A Parquet column of dates or times needs none.
     """
 
     interactions: str | None = None
     items: str | None = None
+    users: str | None = None
     root: str | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Names = field(default_factory=dict)
+    item_columns: Names = field(default_factory=dict)
+    user_columns: Names = field(default_factory=dict)
     separator: str | None = None
-    encoding: str = "utf-8"
-    time: Time = "seconds"
+    encoding: str | None = None
+    header: bool | None = None
+    quote: Quote | None = None
+    escape: Escape | None = None
+    item_format: TextFormat = field(default_factory=TextFormat)
+    user_format: TextFormat = field(default_factory=TextFormat)
+    time: str | None = None
 
     def files(self) -> dict[str, Path]:
-        """Return the tables' files."""
+        """Return the tables' files; those of a folder of parts are numbered."""
+        return {
+            f"{role}.{number}" if path.is_dir() else role: part
+            for role, path in self._paths().items()
+            for number, part in enumerate(files_of(path, f"data.{role}"))
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the tables depend on beside the files."""
+        names = {key: dict(getattr(self, key)) for key in ("columns", "item_columns", "user_columns")}
+        formats = {key: vars(getattr(self, key)) for key in ("format", "item_format", "user_format")}
+        return {"reader": "table", "time": self.time, **names, **formats}
+
+    @property
+    def format(self) -> TextFormat:
+        """The interactions' format."""
+        return TextFormat(self.separator, self.encoding, self.header, self.quote, self.escape)
+
+    def read(self, engine: Engine) -> RawTables:
+        """Read the files."""
+        paths = self._paths()
+        wanted = [str(self.columns.get(column) or column) for column in (*NEEDED, *TEXT_COLUMNS)]
+        table = open_table(paths["interactions"], engine, self.format, wanted, "data.interactions")
+        dropped, remarks, rated, timed = self._interactions(table, engine)
+        if "items" in paths:
+            remarks += self._items(paths["items"], engine)
+        else:
+            catalogue_of_interactions(engine)
+        if "users" in paths:
+            self._users(paths["users"], engine)
+        users = USERS if "users" in paths else None
+        return RawTables(INTERACTIONS, ITEMS, users, dropped, remarks, rated=rated, timed=timed)
+
+    def _paths(self) -> dict[str, Path]:
         if not self.interactions:
             raise UserError(
                 "no table is named: data.interactions=FILE data.items=FILE (columns: see conf/data/table.yaml)"
             )
         base = Path(self.root).expanduser() if self.root else Path()
-        named = {"interactions": self.interactions} | ({"items": self.items} if self.items else {})
-        found = {role: base / Path(name).expanduser() for role, name in named.items()}
-        for role, path in found.items():
-            if not path.is_file():
-                raise UserError(f"{path.absolute()}: no such file: correct data.{role}")
+        named = {"interactions": self.interactions, "items": self.items, "users": self.users}
+        return {role: base / Path(file).expanduser() for role, file in named.items() if file}
+
+    def _interactions(self, table: RawTable, engine: Engine) -> tuple[list[Dropped], list[Remark], bool, bool]:
+        columns = {c: self._column(table, c, self.columns, "columns") for c in NEEDED if not self._absent(c)}
+        if columns["user_id"] == columns["item_id"]:
+            raise UserError(
+                f"{table.path}: data.columns.user_id and data.columns.item_id are the same column, "
+                f"{columns['user_id']!r}: name another for one of them"
+            )
+        roles = {c: raw.identifier(table, columns[c]) for c in ("user_id", "item_id")}
+        remarks = []
+        if "rating" in columns:
+            roles["rating"] = raw.rating(table, columns["rating"])
+        if "timestamp" in columns:
+            roles["timestamp"], taken = raw.timestamp(table, engine, columns["timestamp"], self.time)
+            if self.time is None and taken not in ("seconds", "dates"):
+                remarks.append(Remark(f"timestamps were taken for {taken}: say otherwise with data.reader.time", None))
+        else:
+            remarks.append(Remark("no timestamps: rows are taken in the order of the file", None))
+        texts = {c: self._column(table, c, self.columns, "columns", False) for c in TEXT_COLUMNS}
+        more = {c: raw.words(table, found) for c, found in texts.items() if found}
+        missing = raw.load(engine, table, INTERACTIONS, roles, more)
+        if not engine.count(INTERACTIONS):
+            raise UserError(
+                f"{table.path}: has a header and no rows"
+                if not missing
+                else f"{table.path}: each of its {missing} rows lacks {' or '.join(map(repr, columns.values()))}"
+            )
+        for absent, value in (("rating", "CAST(1 AS FLOAT)"), ("timestamp", "line")):
+            if absent not in columns:
+                kind = "FLOAT" if absent == "rating" else "BIGINT"
+                engine.run(f"ALTER TABLE {INTERACTIONS} ADD COLUMN {absent} {kind}")
+                engine.run(f"UPDATE {INTERACTIONS} SET {absent} = {value}")
+        reason = f"{', '.join(WORDS[c] for c in columns)}: one of them is missing"
+        same_spelling(engine, INTERACTIONS, ("user_id", "item_id"))
+        return [Dropped(reason, missing)], remarks, "rating" in columns, "timestamp" in columns
+
+    def _items(self, path: Path, engine: Engine) -> list[Remark]:
+        table = self._side_table(path, engine, "item", ("item_id", "title"))
+        names = self._side_names("item_columns")
+        key, title = (self._column(table, column, names, "item_columns") for column in ("item_id", "title"))
+        more = {"title": raw.words(table, title)} | self._attributes(table, {key, title}, {"item_id", "title", "item"})
+        missing = raw.load(engine, table, ITEMS, {"item_id": raw.identifier(table, key)}, more)
+        same_spelling(engine, ITEMS, ("item_id",))
+        remarks = [Remark("rows of the items table without an id", missing), _last_of_each(engine, ITEMS, "item_id")]
+        return [*remarks, *compare_ids(engine, path)]
+
+    def _users(self, path: Path, engine: Engine) -> None:
+        table = self._side_table(path, engine, "user", ("user_id",))
+        names = self._side_names("user_columns")
+        key = self._column(table, "user_id", names, "user_columns")
+        more = self._attributes(table, {key}, {"user_id", "user"})
+        raw.load(engine, table, USERS, {"user_id": raw.identifier(table, key)}, more)
+        same_spelling(engine, USERS, ("user_id",))
+        _last_of_each(engine, USERS, "user_id")
+
+    def _side_table(self, path: Path, engine: Engine, side: str, columns: Sequence[str]) -> RawTable:
+        form = getattr(self, f"{side}_format").over(self.format)
+        names = self._side_names(f"{side}_columns")
+        wanted = [str(names.get(column) or column) for column in columns]
+        return open_table(path, engine, form, wanted, f"data.{side}s", f"data.reader.{side}_format", self.separator)
+
+    def _side_names(self, knob: str) -> Names:
+        """Return the names of a side table's columns: its own, else the interactions'."""
+        own = {column: value for column, value in getattr(self, knob).items() if value is not None}
+        return {**self.columns, **own}
+
+    def _attributes(self, table: RawTable, taken: set[str], ours: set[str]) -> dict[str, str]:
+        """Return SQL of the further columns; one that is called as a column of ours gets a line below its name."""
+        found = {}
+        used = {name.lower() for name in ours} | {"line"}
+        for column in table.columns:
+            if column in taken or column in INDEX_COLUMNS:
+                continue
+            alias = column
+            while alias.lower() in used:
+                alias += "_"
+            used.add(alias.lower())
+            found[alias] = raw.attribute(table, column)
         return found
 
-    def identity(self) -> dict[str, Any]:
-        """Return what the tables depend on beside the files."""
-        knobs = {"separator": self.separator, "encoding": self.encoding, "time": self.time}
-        return {"reader": "table", "columns": dict(self.columns), **knobs}
+    def _absent(self, column: str) -> bool:
+        """Tell whether a person says that there is no such column."""
+        return column in OPTIONAL and column in self.columns and self.columns[column] is None
 
-    def read(self) -> RawTables:
-        """Read both files."""
-        paths = self.files()
-        path = paths["interactions"]
-        table, place = self._load(path)
-        table = self._renamed(table, path, tuple(INTERACTION_COLUMNS), TEXT_COLUMNS)
-        table = table.select([*INTERACTION_COLUMNS, *(c for c in TEXT_COLUMNS if c in table.columns)])
-        table = table.with_columns(_ids(table["user_id"], path), _ids(table["item_id"], path)).with_row_index("_row")
-        whole = table.drop_nulls(list(INTERACTION_COLUMNS))
-        dropped = [Dropped("a user, an item, a rating or a timestamp is missing", len(table) - len(whole))]
-
-        def where(row: int) -> str:
-            return place(whole["_row"][row])
-
-        rating, timestamp = _numbers(whole, "rating", pl.Float32(), where), self._seconds(whole, where)
-        rows = whole.with_columns(rating, timestamp).drop("_row")
-        if "items" not in paths:
-            ids = rows["item_id"].unique(maintain_order=True)
-            return RawTables(rows, pl.DataFrame({"item_id": ids}).with_columns(title=pl.lit(None, pl.String)), dropped)
-        items, remarks = self._items(paths["items"], rows)
-        return RawTables(rows, items, dropped, remarks)
-
-    def _items(self, path: Path, rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Remark]]:
-        table, _ = self._load(path)
-        table = self._renamed(table, path, ("item_id", "title"), ())
-        table = table.with_columns(_ids(table["item_id"], path), pl.col("title").cast(pl.String))
-        named = table.drop_nulls("item_id")
-        items = named.unique("item_id", keep="last", maintain_order=True)
-        unknown = len(rows.select(pl.col("item_id").unique()).join(items, on="item_id", how="anti"))
-        remarks = [
-            Remark("rows of the items table without an id", len(table) - len(named)),
-            Remark("rows of the items table that a later one of the same item replaces", len(named) - len(items)),
-            Remark("items of the interactions that the items table does not have: no title", unknown),
-            Remark("items whose title is empty", items["title"].null_count()),
-        ]
-        return items.select("item_id", "title", pl.exclude("item_id", "title")), [r for r in remarks if r.count]
-
-    def _load(self, path: Path) -> tuple[pl.DataFrame, Callable[[int], str]]:
-        """Return a table and what tells the place of its row."""
-        if path.suffix != ".parquet":
-            separator = self.separator or ("\t" if ".tsv" in path.suffixes else ",")
-            table = read_csv(path, separator, self.encoding)
-            return table, lambda row: row_place(path, separator, self.encoding, row)
-        try:
-            return pl.read_parquet(path), lambda row: f"{path}, row {row + 1}"
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise UserError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
-
-    def _renamed(
-        self, table: pl.DataFrame, path: Path, needed: tuple[str, ...], optional: tuple[str, ...]
-    ) -> pl.DataFrame:
-        """Give the file's columns our names.
+    def _column(self, table: RawTable, ours: str, names: Names, knob: str, needed: bool = True) -> Any:
+        """Return the file's name of a column of ours; None where an optional one is not there.
 
         Raises:
             UserError: a needed column is not there.
         """
-        renamed = {}
-        for ours in (*needed, *optional):
-            theirs = self.columns.get(ours, ours)
-            if theirs in table.columns:
-                renamed[theirs] = ours
-            elif ours in needed:
-                near = get_close_matches(theirs, table.columns, n=1, cutoff=0.4)
-                name = near[0] if near else "NAME"
+        given = names.get(ours, ours)
+        places = list(table.columns)
+        if table.headless and given == ours and knob == "columns" and ours in NEEDED:
+            given = NEEDED.index(ours) + 1
+        elif table.headless and given == ours:
+            given = {"item_id": 1, "user_id": 1, "title": 2}.get(ours)
+        if isinstance(given, int) or (table.headless and str(given).isdigit()):
+            given = int(str(given))
+            if not 1 <= given <= len(places):
+                raise UserError(f"{table.path}: has {len(places)} columns: data.{knob}.{ours}={given} is none of them")
+            return places[given - 1]
+        for candidate in (given, ours):
+            if candidate in table.repeated:
                 raise UserError(
-                    f"{path}: no column {theirs!r} (the file has: {', '.join(table.columns)}): say which it is, "
-                    f"data.columns.{ours}={name}"
+                    f"{table.path}, line 1: the header has {candidate!r} more than once: rename one of them"
                 )
-        others = [column for column in table.columns if column not in renamed and column not in renamed.values()]
-        return table.select(*renamed, *others).rename(renamed)
-
-    def _seconds(self, table: pl.DataFrame, where: Callable[[int], str]) -> pl.Series:
-        """Return timestamps in seconds UTC."""
-        column = table["timestamp"]
-        if column.dtype.is_temporal():
-            return column.cast(pl.Datetime("ms")).dt.epoch("s").alias("timestamp")
-        if self.time != "iso":
-            values = _numbers(table, "timestamp", pl.Int64(), where)
-            return values // 1000 if self.time == "milliseconds" else values
-        text = column.cast(pl.String).str.strip_chars().str.replace(r"Z$", "+00:00")
-        parsed = pl.Series("timestamp", [None] * len(text), pl.Int64)
-        for form in ISO_FORMATS:
-            when = text.str.to_datetime(form, strict=False, time_unit="ms", time_zone="UTC" if "%z" in form else None)
-            parsed = parsed.fill_null(when.dt.epoch("s"))
-        if parsed.null_count():
-            row = int(parsed.is_null().to_numpy().argmax())
-            raise UserError(
-                f"{where(row)}: timestamp is {column[row]!r}, not a date as 2024-05-31T18:00:00: correct it"
-            )
-        return parsed
+            if candidate in table.columns:
+                return candidate
+        if needed:
+            refuse_column(table, ours, str(given), knob)
+        return None
 
 
-def _ids(column: pl.Series, path: Path) -> pl.Series:
-    """Return raw ids as text; whole numbers that a null has turned into floats lose their ".0"."""
-    if column.dtype.is_float():
-        if not (column.drop_nulls().floor() == column.drop_nulls()).all():
-            raise UserError(f"{path}: {column.name} has numbers with decimals: ids are whole numbers or text")
-        column = column.cast(pl.Int64)
-    return column.cast(pl.String)
-
-
-def _numbers(table: pl.DataFrame, column: str, dtype: pl.DataType, where: Callable[[int], str]) -> pl.Series:
-    if table[column].dtype.is_integer():
-        return table[column].cast(dtype)
-    return numbers(table.select(pl.col(column).cast(pl.String)), column, dtype, where)
+def _last_of_each(engine: Engine, table: str, key: str) -> Remark:
+    replaced = engine.delete(table, f"line NOT IN (SELECT max(line) FROM {table} GROUP BY {name(key)})")
+    return Remark(
+        f"rows of the {table} table that a later one of the same {key.removesuffix('_id')} replaces", replaced
+    )

@@ -28,7 +28,7 @@ from recsys_lora.methods.ckf.mapping import CollaborativeMapping
 from recsys_lora.methods.ckf.multi_lora import Lora, multi_lora
 from recsys_lora.methods.ckf.objective import Objective
 from recsys_lora.methods.ckf.training import gradient_norm, nothing_of, optimizer_and_schedule
-from recsys_lora.methods.optimizer import planned_steps
+from recsys_lora.methods.optimizer import may_be_fused, planned_steps
 from recsys_lora.methods.shared import Shared, Vectors
 from recsys_lora.methods.vectors import InputScale, VectorScale, encode_candidates, last
 from recsys_lora.tasks.task import Version
@@ -148,7 +148,8 @@ class CKFMultiTaskModule(LLMRecommender):
         computed = self.objective.computed(self.progress)
         versions = {name: groups for name, groups in batch.versions.items() if computed[name]}
         loss = super().training_step(replace(batch, versions=versions), batch_idx)
-        self.log("train/lambda", self.objective.weight(self.progress), batch_size=len(batch))
+        if self.logs_now:
+            self.log("train/lambda", self.objective.weight(self.progress), batch_size=len(batch))
         return loss + nothing_of(self._resting()) if self.trainer.world_size > 1 else loss
 
     def _resting(self) -> list[nn.Parameter]:
@@ -161,8 +162,9 @@ class CKFMultiTaskModule(LLMRecommender):
         """Leave resting parameters and their averages alone, and log what moves the others."""
         for parameter in self._resting():
             parameter.grad = None
-        self.log("train/grad_norm_lowrank", gradient_norm(self.lowrank.parameters()))
-        self.log("train/grad_norm_mapping", gradient_norm(self.mapping.parameters()))
+        if self.logs_now:
+            self.log("train/grad_norm_lowrank", gradient_norm(self.lowrank.parameters()))
+            self.log("train/grad_norm_mapping", gradient_norm(self.mapping.parameters()))
 
     def configure_optimizers(self) -> Any:
         """Return AdamW over the two groups and their schedules, which end with the trainer's budget."""
@@ -170,4 +172,5 @@ class CKFMultiTaskModule(LLMRecommender):
             raise ValueError("CKF needs an optimizer")
         self.steps = planned_steps(self.trainer, len(self.questions.train_dataloader()))
         groups = self.lowrank.parameters(), self.mapping.parameters()
-        return optimizer_and_schedule(self.optimizer_settings, self.objective, *groups, self.steps)
+        settings, fused = self.optimizer_settings, may_be_fused(self.trainer)
+        return optimizer_and_schedule(settings, self.objective, *groups, self.steps, fused)

@@ -7,6 +7,7 @@ import pytest
 
 from recsys_lora.data.prepare import prepare
 from recsys_lora.data.readers.amazon import AmazonReviews
+from recsys_lora.data.readers.records import LINES_LOOKED_AT
 from recsys_lora.data.split import AmazonBookBenchmark, LeaveLastOut
 from recsys_lora.errors import UserError
 
@@ -15,6 +16,13 @@ T2016, T2017 = 1_480_000_000, 1_490_000_000
 
 def review(user, item, rating=5.0, when=T2017, **more):
     return {"reviewerID": user, "asin": item, "overall": rating, "unixReviewTime": when} | more
+
+
+def read(reader, engine):
+    """Return what a reader says, its interactions and its items (item_id, title, brand, category, price)."""
+    tables = reader.read(engine)
+    found = [engine.rows(f"SELECT * EXCLUDE (line) FROM {table} ORDER BY line") for table in ("interactions", "items")]
+    return tables, *found
 
 
 @pytest.fixture
@@ -35,38 +43,63 @@ def test_gift_cards(raw_data, tmp_path):
     assert [record["rows"] for record in data.manifest["splits"]] == [2_056, 458, 458]
 
 
-def test_columns_texts_and_attributes(write, tmp_path):
+def test_columns_texts_and_attributes(write, tmp_path, engine):
     write("r.json", [review("A", "1", 4.0, T2016, reviewText="good", summary="yes"), review("B", "1")])
-    write("m.json", [{"asin": "1", "title": "One", "brand": "Me", "category": ["Toys", "Games"]}])
-    tables = AmazonReviews("r.json", "m.json", str(tmp_path)).read()
-    assert tables.interactions.rows() == [("A", "1", 4.0, T2016, "good", "yes"), ("B", "1", 5.0, T2017, None, None)]
-    assert tables.items.rows() == [("1", "One", "Me", "Toys|Games")]
+    write("m.json", [{"asin": "1", "title": "One", "brand": "Me", "category": ["Toys", "Games"], "price": "$3"}])
+    _, interactions, items = read(AmazonReviews("r.json", "m.json", str(tmp_path)), engine)
+    assert interactions == [("A", "1", 4.0, T2016, "good", "yes"), ("B", "1", 5.0, T2017, None, None)]
+    assert items == [("1", "One", "Me", "Toys|Games", "$3")]
 
 
-def test_meta_of_2014_are_python_literals(write, tmp_path):
+def test_2023_has_other_keys_and_milliseconds(write, tmp_path, engine):
+    reviews = [
+        {"rating": 4.0, "title": "yes", "text": "good", "asin": "1b", "parent_asin": "1", "user_id": "A"}
+        | {"timestamp": T2016 * 1000 + 999},
+    ]
+    write("r.jsonl", reviews)
+    write(
+        "m.jsonl",
+        [
+            {"main_category": "X", "title": "One", "parent_asin": "1", "store": "Me", "price": 3.5}
+            | {"categories": ["Toys", "Games"]}
+        ],
+    )
+    _, interactions, items = read(AmazonReviews("r.jsonl", "m.jsonl", str(tmp_path)), engine)
+    assert interactions == [("A", "1", 4.0, T2016, "good", "yes")]
+    assert items == [("1", "One", "Me", "Toys|Games", "3.5")]
+
+
+def test_ratings_only_of_2023_are_a_table(tmp_path, engine):
+    (tmp_path / "r.csv").write_text(f"user_id,parent_asin,rating,timestamp\nA,1,4.0,{T2016}000\n")
+    _, interactions, _ = read(AmazonReviews("r.csv", root=str(tmp_path)), engine)
+    assert interactions == [("A", "1", 4.0, T2016)]
+
+
+def test_meta_of_2014_are_python_literals(write, tmp_path, engine):
     write("r.json.gz", [review("A", "1"), review("A", "2")])
     meta = [{"asin": "1", "title": "It's", "categories": [["Books", "Fiction"]]}, {"asin": "2", "price": None}]
+    meta += [{"asin": f"x{number}"} for number in range(LINES_LOOKED_AT)]
+    meta.append({"asin": "unwanted", "title": object})  # what nobody wants is not even read
     write("m.json.gz", meta, dump=repr)
-    tables = AmazonReviews("r.json.gz", "m.json.gz", str(tmp_path), untitled="keep").read()
-    assert tables.items.rows() == [("1", "It's", None, "Books|Fiction"), ("2", "", None, None)]
+    _, _, items = read(AmazonReviews("r.json.gz", "m.json.gz", str(tmp_path), untitled="keep"), engine)
+    assert items == [("1", "It's", None, "Books|Fiction", None), ("2", "", None, None, None)]
 
 
-def test_without_meta_items_have_no_titles(write, tmp_path):
+def test_without_meta_items_have_no_titles(write, tmp_path, engine):
     write("r.json", [review("A", "2"), review("A", "1")])
-    assert AmazonReviews("r.json", root=str(tmp_path)).read().items.rows() == [("2", None), ("1", None)]
+    assert read(AmazonReviews("r.json", root=str(tmp_path)), engine)[2] == [("2", None), ("1", None)]
 
 
-def test_what_is_dropped_or_repaired_is_counted(write, tmp_path):
+def test_what_is_dropped_or_repaired_is_counted(write, tmp_path, engine):
     reviews = [review("A", item) for item in ("1", "2", "3", "4", "none")] + [{"asin": "1"}, review("", "1")]
     write("r.json", [*reviews, review("A", "1", when=T2016)])
     titles = {"1": "Old", "2": "<b>Bold</b> &amp; big", "3": "<script>x", "4": " ", "unwanted": "Unwanted"}
     write(
         "m.json", [{"asin": item, "title": title} for item, title in titles.items()] + [{"asin": "1", "title": "New"}]
     )
-    tables = AmazonReviews("r.json", "m.json", str(tmp_path), years=[2017]).read()
-    assert tables.interactions["item_id"].to_list() == ["1", "2"]
-    assert dict(tables.items.select("item_id", "title").rows()) == {"2": "Bold & big", "1": "New"}
-    assert tables.items["item_id"].to_list() == ["2", "1"]  # the last record stands where it stands
+    tables, interactions, items = read(AmazonReviews("r.json", "m.json", str(tmp_path), years=[2017]), engine)
+    assert [item for _, item, *_ in interactions] == ["1", "2"]
+    assert [item[:2] for item in items] == [("2", "Bold & big"), ("1", "New")]  # the last record stands where it stands
     assert {drop.reason: drop.rows for drop in tables.dropped} == {
         "without reviewerID, asin, overall or unixReviewTime": 2,
         "of another year": 1,
@@ -81,11 +114,11 @@ def test_what_is_dropped_or_repaired_is_counted(write, tmp_path):
     }
 
 
-def test_the_benchmark_keeps_titles_as_they_are(write, tmp_path):
+def test_the_benchmark_keeps_titles_as_they_are(write, tmp_path, engine):
     write("r.json", [review("A", "1"), review("A", "2")])
     write("m.json", [{"asin": "1", "title": "<i>Dune</i> &amp;"}, {"asin": "2", "title": ""}])
-    tables = AmazonReviews("r.json", "m.json", str(tmp_path), untitled="keep", html_titles="keep").read()
-    assert tables.items["title"].to_list() == ["<i>Dune</i> &amp;", ""]
+    reader = AmazonReviews("r.json", "m.json", str(tmp_path), untitled="keep", html_titles="keep")
+    assert [title for _, title, *_ in read(reader, engine)[2]] == ["<i>Dune</i> &amp;", ""]
 
 
 def test_files_are_found_packed_or_not(write, tmp_path):
@@ -108,15 +141,15 @@ def test_missing_files_are_named_with_source_and_folder(tmp_path):
 @pytest.mark.parametrize(
     ("records", "words"),
     [
-        ([review("A", "1", "great")], "line 1: overall 'great'"),
-        ([review("A", "1"), review("A", "1", when="noon")], "line 2: .*unixReviewTime 'noon'"),
+        ([review("A", "1", "great")], "line 1: rating is 'great', not a number"),
+        ([review("A", "1"), review("A", "1", when="noon")], "line 2: timestamp is 'noon', not a number"),
         ([{"asin": "1", "title": "a meta file"}], "no review could be used .* is this a file of reviews"),
     ],
 )
-def test_what_cannot_be_used_is_refused(write, tmp_path, records, words):
+def test_what_cannot_be_used_is_refused(write, tmp_path, engine, records, words):
     write("r.json", records)
     with pytest.raises(UserError, match=words):
-        AmazonReviews("r.json", root=str(tmp_path)).read()
+        AmazonReviews("r.json", root=str(tmp_path)).read(engine)
 
 
 def test_amazon_book_from_raw_files(write, tmp_path):

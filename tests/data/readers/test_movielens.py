@@ -7,7 +7,7 @@ import pytest
 from recsys_lora.assets.fetch import Asset
 from recsys_lora.data.prepare import prepare
 from recsys_lora.data.readers import movielens
-from recsys_lora.data.readers.movielens import MovieLens1M, MovieLens100K
+from recsys_lora.data.readers.movielens import MovieLens, MovieLens1M, MovieLens100K
 from recsys_lora.data.split import GlobalTime, UserTime
 from recsys_lora.errors import UserError
 
@@ -44,32 +44,39 @@ def folders(tmp_path, monkeypatch):
     return publisher, package
 
 
-def test_both_formats_of_100k_give_the_same_tables(folders):
-    publisher, package = (MovieLens100K(folder).read() for folder in folders)
-    assert publisher.interactions.equals(package.interactions)
-    assert publisher.items.equals(package.items)
-    assert publisher.interactions.rows()[0] == ("196", "242", 3.0, 881250949)
-    assert publisher.items.rows() == [
+def read(reader, engine):
+    reader.read(engine)
+    interactions, items = (
+        engine.rows(f"SELECT * EXCLUDE (line) FROM {table} ORDER BY line") for table in ("interactions", "items")
+    )
+    return interactions, items
+
+
+def test_both_formats_of_100k_give_the_same_tables(folders, engine):
+    publisher, package = (read(MovieLens100K(folder), engine) for folder in folders)
+    assert publisher == package
+    assert publisher[0][0] == ("196", "242", 3.0, 881250949)
+    assert publisher[1] == [
         ("242", "Misérables, Les (1995)", 1995, "Comedy|Drama"),
         ("267", "unknown", None, "unknown"),
         ("7", "Land Before Time III (1995) (V)", 1995, "Comedy|Drama"),
     ]
 
 
-def test_a_broken_rating_names_file_and_line(folders):
+def test_a_broken_rating_names_file_and_line(folders, engine):
     (folders[0] / "u.data").write_text("1\t2\t3\t4\n1\t2\tfive\t4\n")
     with pytest.raises(UserError, match=r"u\.data, line 2: rating is 'five'"):
-        MovieLens100K(folders[0]).read()
+        MovieLens100K(folders[0]).read(engine)
     (folders[1] / "ml-100k.inter").write_text(f"{HEADER}\n1\t2\t3\tnoon\n")
     with pytest.raises(UserError, match=r"ml-100k\.inter, line 2: timestamp is 'noon'"):
-        MovieLens100K(folders[1]).read()
+        MovieLens100K(folders[1]).read(engine)
 
 
-def test_somebody_elses_100k_is_refused_by_checksum(tmp_path):
+def test_somebody_elses_100k_is_refused_by_checksum(tmp_path, engine):
     (tmp_path / "u.data").write_text("1\t2\t3\t4\n")
     (tmp_path / "u.item").write_text("1|x\n")
     with pytest.raises(UserError, match=r"u\.data: wrong checksum: SHA-256 06416e59\S+ was expected, \S+ came"):
-        MovieLens100K(tmp_path).read()
+        MovieLens100K(tmp_path).read(engine)
 
 
 def test_1m_without_its_files_says_what_to_put_where(tmp_path):
@@ -79,12 +86,41 @@ def test_1m_without_its_files_says_what_to_put_where(tmp_path):
         MovieLens1M().files()
 
 
-def test_1m_reads_latin_1_titles_and_gzipped_ratings(tmp_path):
+def test_1m_reads_latin_1_titles_and_gzipped_ratings(tmp_path, engine):
     (tmp_path / "ratings.dat.gz").write_bytes(gzip.compress(b"1::2::5::978300760\n"))
     (tmp_path / "movies.dat").write_bytes("2::Cité (1995)::Drama|War\n".encode("latin-1"))
-    tables = MovieLens1M(tmp_path).read()
-    assert tables.interactions.rows() == [("1", "2", 5.0, 978300760)]
-    assert tables.items.rows() == [("2", "Cité (1995)", 1995, "Drama|War")]
+    assert read(MovieLens1M(tmp_path), engine) == (
+        [("1", "2", 5.0, 978300760)],
+        [("2", "Cité (1995)", 1995, "Drama|War")],
+    )
+
+
+def test_10m_has_two_colons_half_stars_and_quotes_in_titles(tmp_path, engine):
+    (tmp_path / "ratings.dat").write_text("1::2::3.5::978300760\n1::7::5::838985046\n")
+    (tmp_path / "movies.dat").write_text('2::"Great Performances" Cats (1998)::Musical\n7::Cité: a "b" (1995)::Drama\n')
+    interactions, items = read(MovieLens(tmp_path), engine)
+    assert interactions == [("1", "2", 3.5, 978300760), ("1", "7", 5.0, 838985046)]
+    assert items == [
+        ("2", '"Great Performances" Cats (1998)', 1998, "Musical"),
+        ("7", 'Cité: a "b" (1995)', 1995, "Drama"),
+    ]
+
+
+def test_20m_to_32m_and_latest_are_csv_with_quotes(tmp_path, engine):
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,11,4.0,964982703\n")
+    (tmp_path / "movies.csv").write_text(
+        'movieId,title,genres\n11,"American President, The (1995)",Comedy|Drama\n12,"""Hi"" (2001)",(none)\n'
+    )
+    interactions, items = read(MovieLens(tmp_path), engine)
+    assert interactions == [("1", "11", 4.0, 964982703)]
+    assert items == [
+        ("11", "American President, The (1995)", 1995, "Comedy|Drama"),
+        ("12", '"Hi" (2001)', 2001, "(none)"),
+    ]
+    with pytest.raises(UserError, match=r"neither ratings\.csv and movies\.csv nor"):
+        MovieLens(tmp_path / "none").files()
+    with pytest.raises(UserError, match=r"data\.root=FOLDER has to be given"):
+        MovieLens().files()
 
 
 @pytest.mark.network

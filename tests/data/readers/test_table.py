@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from recsys_lora.data.readers.table import Tables
+from recsys_lora.data.readers.text_format import TextFormat
 from recsys_lora.errors import UserError
 
 COLUMNS = {"user_id": "customer", "item_id": "sku", "rating": "stars", "timestamp": "at", "title": "name"}
@@ -20,58 +21,93 @@ def folder(tmp_path):
     return tmp_path
 
 
-def tables(folder, **knobs):
-    return Tables(**({"interactions": "r.csv", "items": "i.csv", "root": str(folder), "columns": COLUMNS} | knobs))
+@pytest.fixture
+def read(folder, engine):
+    """Read tables; returns what the reader says, the interactions and the items, without their lines."""
+
+    def tables(**knobs):
+        options = {"interactions": "r.csv", "items": "i.csv", "root": str(folder), "columns": COLUMNS} | knobs
+        said = Tables(**options).read(engine)
+        names = ("interactions", "items")
+        return said, *(engine.rows(f"SELECT * EXCLUDE (line) FROM {name} ORDER BY line") for name in names)
+
+    return tables
 
 
-def test_columns_are_mapped_and_attributes_kept(folder):
-    read = tables(folder).read()
-    assert read.interactions.columns == ["user_id", "item_id", "rating", "timestamp", "review"]
-    assert read.interactions.rows() == [
-        ("ann", "007", 4.5, 1_700_000_000, "fine"),
-        ("bob", "b7", 2.0, 1_700_000_001, None),
-    ]
-    assert read.items.rows() == [("007", 'Ring, "gold"', "red"), ("b7", "Book", None)]
+def test_columns_are_mapped_and_attributes_kept(read, engine):
+    _, interactions, items = read()
+    assert list(engine.columns("interactions")) == ["line", "user_id", "item_id", "rating", "timestamp", "review"]
+    assert interactions == [("ann", "007", 4.5, 1_700_000_000, "fine"), ("bob", "b7", 2.0, 1_700_000_001, None)]
+    assert list(engine.columns("items")) == ["line", "item_id", "title", "colour"]
+    assert items == [("007", 'Ring, "gold"', "red"), ("b7", "Book", None)]
 
 
-def test_parquet_gives_what_csv_gives(folder):
-    frame = pl.DataFrame(
-        {
-            "customer": [1.0, 2.0],
-            "sku": [7, 8],
-            "stars": [4, 2],
-            "at": [datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)] * 2,
-        }
-    )
+def test_parquet_gives_what_csv_gives(folder, read):
+    when = [datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)] * 2
+    frame = pl.DataFrame({"customer": [1.0, 2.0], "sku": [7, 8], "stars": [4, 2], "at": when})
     frame.write_parquet(folder / "r.parquet")
-    read = tables(folder, interactions="r.parquet", items=None).read()
-    assert read.interactions.rows() == [("1", "7", 4.0, 1_700_000_000), ("2", "8", 2.0, 1_700_000_000)]
-    assert read.items.rows() == [("7", None), ("8", None)]
+    _, interactions, items = read(interactions="r.parquet", items=None)
+    assert interactions == [("1", "7", 4.0, 1_700_000_000), ("2", "8", 2.0, 1_700_000_000)]
+    assert items == [("7", None), ("8", None)]
+
+
+NOON = 1_700_000_000
 
 
 @pytest.mark.parametrize(
     ("time", "texts"),
     [
-        ("seconds", ["1700000000", "1700000000.0"]),
+        ("seconds", ["1700000000", "1700000000.9"]),
         ("milliseconds", ["1700000000000", "1700000000999"]),
+        ("microseconds", ["1700000000000000", "1700000000999999"]),
+        ("nanoseconds", ["1700000000000000000", "1700000000999999999"]),
         ("iso", ["2023-11-14T22:13:20", "2023-11-14T23:13:20+01:00"]),
         ("iso", ["2023-11-14 22:13:20", "2023-11-14T22:13:20Z"]),
+        ("iso", ["2023-11-14 22:13:20+00:00", "2023-11-14 22:13:20 UTC", "2023-11-14 22:13:20 Z"]),
+        ("iso", ["2023/11/14 22:13:20", "20231114T221320Z", "20231114T221320", "2023-11-14T22:13:20,5"]),
+        ("iso", ["2023-11-14T22:13:20.123456789Z", "2023-11-15T03:43:20+0530"]),
+        ("%a %b %d %H:%M:%S %z %Y", ["Tue Nov 14 14:13:20 -0800 2023"]),
+        ("%d.%m.%Y %H:%M:%S", ["14.11.2023 22:13:20"]),
+        (None, ["1700000000", "1700000000.0"]),
+        (None, ["1700000000000"]),
+        (None, ["1700000000000000"]),
+        (None, ["1700000000000000000"]),
+        (None, ["2023-11-14T22:13:20Z"]),
+        (None, ["20231114T221320"]),
     ],
 )
-def test_times(folder, time, texts):
-    lines = [f"{text},5,1,u" for text in texts]
+def test_times(folder, read, time, texts):
+    lines = [f'"{text}",5,007,u' for text in texts]
     (folder / "r.csv").write_text("\n".join(["at,stars,sku,customer", *lines]))
-    assert tables(folder, time=time).read().interactions["timestamp"].to_list() == [1_700_000_000] * 2
+    _, interactions, _ = read(time=time)
+    assert [when for *_, when in interactions] == [NOON] * len(texts)
 
 
-def test_rows_with_missing_values_are_dropped_and_counted(folder):
-    (folder / "r.csv").write_text("customer,sku,stars,at\na,1,5,1\n,1,5,1\nb,,5,1\nc,1,,1\nd,1,5,\n")
-    (folder / "i.csv").write_text("sku,name\n2,Two\n3,Old\n3,New\n,Nobody\n4,\n")
-    read = tables(folder).read()
-    assert read.interactions["user_id"].to_list() == ["a"]
-    assert [drop.rows for drop in read.dropped] == [4]
-    assert read.items.rows() == [("2", "Two"), ("3", "New"), ("4", None)]
-    assert [remark.count for remark in read.remarks] == [1, 1, 1, 1]
+@pytest.mark.parametrize(("text", "seconds"), [("2023-11-14", 1_699_920_000), ("20231114", 1_699_920_000)])
+def test_days_and_minutes(folder, read, text, seconds):
+    (folder / "r.csv").write_text(f"at,stars,sku,customer\n{text},5,007,u\n")
+    assert read()[1][0][3] == read(time="iso")[1][0][3] == seconds
+
+
+def test_negative_times_are_before_1970(folder, read):
+    (folder / "r.csv").write_text("at,stars,sku,customer\n-1500,5,007,u\n")
+    assert [read(time=unit)[1][0][3] for unit in ("seconds", "milliseconds")] == [-1500, -2]
+
+
+def test_rows_with_missing_values_are_dropped_and_counted(folder, read):
+    (folder / "r.csv").write_text("customer,sku,stars,at\na,1,5,1\n,1,5,1\nb, ,5,1\nc,1,,1\nd,1,5,\nd,2,5,1\n")
+    (folder / "i.csv").write_text("sku,name\n2,Two\n3,Old\n3,New\n,Nobody\n4, \n")
+    said, interactions, items = read()
+    assert [user for user, *_ in interactions] == ["a", "d"]
+    assert [drop.rows for drop in said.dropped] == [4]
+    assert items == [("2", "Two"), ("3", "New"), ("4", None)]
+    assert {remark.text.split(" (")[0]: remark.count for remark in said.remarks} == {
+        "rows of the items table without an id": 1,
+        "rows of the items table that a later one of the same item replaces": 1,
+        "items of the interactions that the items table does not have": 1,
+        "items whose title is empty": 1,
+    }
+    assert any("such as '1'; it has '3', which has no interaction" in remark.text for remark in said.remarks)
 
 
 @pytest.mark.parametrize(
@@ -80,29 +116,152 @@ def test_rows_with_missing_values_are_dropped_and_counted(folder):
         ("customer,sku,star,at\na,1,5,1\n", r"no column 'stars' .*customer, sku, star, at.*data\.columns\.rating=star"),
         ("customer,sku,stars,at\na,1,5,1\n\nb,1,five,1\n", "line 4: rating is 'five', not a number"),
         ("customer,sku,stars,at\n,1,5,1\nb,1,4,noon\n", "line 3: timestamp is 'noon', not a number"),
+        ("customer,sku,stars,at\nb,1,4,99999999999999999\nb,1,4,1\n", "line 3: timestamp is '1'|up to the year 9999"),
+        ("customer,sku,stars,at\na,1,5,1\na,1,1e300,1\n", "line 3: rating is '1e300', not a number"),
         ("", "is empty"),
+        ("customer,sku,stars,at\n", "has a header and no rows"),
+        ("customer,sku,stars,at\na,1,5,1\na,1,5\n", "line 3: 3 fields where the header has 4"),
+        ("customer,sku,stars,at\na,1,5,1\n\na,1,5,1,2\n", "line 4: 5 fields where the header has 4"),
+        ('customer,sku,stars,at\na,1,5,1\na,"1,5,1\n', "after line 2: quotes are not closed"),
     ],
 )
-def test_what_cannot_be_used_is_named(folder, content, words):
+def test_what_cannot_be_used_is_named(folder, read, content, words):
     (folder / "r.csv").write_text(content)
-    with pytest.raises(UserError, match=f"r.csv.*{words}"):
-        tables(folder).read()
+    with pytest.raises(UserError, match=f"r.csv.*({words})"):
+        read(items=None, time="seconds")
 
 
-def test_a_date_that_is_none_is_named(folder):
+def test_a_date_that_is_none_is_named_with_what_to_say(folder, read):
     (folder / "r.csv").write_text("customer,sku,stars,at\na,1,5,2024-01-01\na,1,5,31.5.2024\n")
-    with pytest.raises(UserError, match=r"line 3: timestamp is '31.5.2024', not a date"):
-        tables(folder, time="iso").read()
+    with pytest.raises(UserError, match=r"line 3: timestamp is '31.5.2024', not a date.*data\.reader\.time=%d/%m/%Y"):
+        read(time="iso")
 
 
-def test_files_that_are_not_there_or_not_parquet(folder):
+def test_files_that_are_not_there_or_not_parquet(folder, read):
     with pytest.raises(UserError, match=r"none.csv: no such file: correct data\.items"):
-        tables(folder, items="none.csv").files()
+        Tables("r.csv", "none.csv", root=str(folder)).files()
     with pytest.raises(UserError, match=r"no table is named: data\.interactions=FILE"):
         Tables().files()
     (folder / "r.parquet").write_text("no")
     with pytest.raises(UserError, match="not a readable Parquet file"):
-        tables(folder, interactions="r.parquet").read()
+        read(interactions="r.parquet")
+    (folder / "r.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(UserError, match="not a readable Parquet file"):
+        read(interactions="r.parquet")
     pl.DataFrame({"customer": [1.5], "sku": [1], "stars": [1], "at": [1]}).write_parquet(folder / "r.parquet")
-    with pytest.raises(UserError, match="user_id has numbers with decimals"):
-        tables(folder, interactions="r.parquet").read()
+    with pytest.raises(UserError, match=r"row 1: user_id is '1\.5', not a whole number"):
+        read(interactions="r.parquet")
+
+
+# Columns
+
+
+def test_one_column_may_fill_two_roles(folder, read):
+    (folder / "r.csv").write_text("customer,sku,stars,at,text\na,One,5,1,word\n")
+    (folder / "i.csv").write_text("sku,colour\nOne,red\n")
+    columns = COLUMNS | {"title": "sku", "review": "text", "summary": "text"}
+    _, interactions, items = read(columns=columns)
+    assert interactions == [("a", "One", 5.0, 1, "word", "word")]
+    assert items == [("One", "One", "red")]
+    with pytest.raises(UserError, match=r"user_id and data\.columns\.item_id are the same column, 'sku'"):
+        read(columns=COLUMNS | {"user_id": "sku"})
+
+
+def test_the_items_may_call_a_column_otherwise(folder, read):
+    (folder / "i.csv").write_text("id,name\n007,Ring\nb7,Book\n")
+    with pytest.raises(UserError, match=r"i\.csv: no column 'sku' .*data\.item_columns\.item_id=NAME"):
+        read()
+    assert read(item_columns={"item_id": "id"})[2] == [("007", "Ring"), ("b7", "Book")]
+    (folder / "i.csv").write_text("item_id,name\n007,Ring\nb7,Book\n")  # our own name is found, too
+    assert read()[2] == [("007", "Ring"), ("b7", "Book")]
+
+
+@pytest.mark.parametrize("taken", ["item", "Item", "line", "user"])
+def test_an_attribute_called_as_a_column_of_ours_is_kept(folder, read, engine, taken):
+    (folder / "i.csv").write_text(f"sku,name,{taken}\n007,Ring,x\nb7,Book,y\n")
+    assert read()[2] == [("007", "Ring", "x"), ("b7", "Book", "y")]
+    assert list(engine.columns("items"))[3] == (taken if taken == "user" else f"{taken}_")
+
+
+def test_columns_of_an_index_are_no_attributes(folder, read, engine):
+    (folder / "i.csv").write_text(",Unnamed: 0,sku,name\n0,0,007,Ring\n1,1,b7,Book\n")
+    assert read()[2] == [("007", "Ring"), ("b7", "Book")]
+
+
+def test_lists_are_attributes_and_no_titles(folder, read):
+    frame = pl.DataFrame({"sku": ["007", "b7"], "name": ["Ring", "Book"], "tags": [["a", "b"], []], "n": [1.5, None]})
+    frame.write_parquet(folder / "i.parquet")
+    assert read(items="i.parquet")[2] == [("007", "Ring", "a|b", 1.5), ("b7", "Book", None, None)]
+    with pytest.raises(UserError, match=r"i\.parquet: the column 'tags' is a VARCHAR\[\]: a text is wanted"):
+        read(items="i.parquet", columns=COLUMNS | {"title": "tags"})
+
+
+def test_users_have_attributes(folder, read, engine):
+    (folder / "u.csv").write_text("customer,age\nann,30\nann,31\nzoe,7\n")
+    said, *_ = read(users="u.csv")
+    assert said.users == "users"
+    assert engine.rows("SELECT user_id, age FROM users ORDER BY line") == [("ann", "31"), ("zoe", "7")]
+
+
+# What is not there
+
+
+def test_without_ratings_and_times(folder, read, engine):
+    (folder / "r.csv").write_text("sku,customer\n007,ann\nb7,bob\n")
+    with pytest.raises(
+        UserError, match=r"that there is none \(then every row is a positive\), data\.columns\.rating=null"
+    ):
+        read()
+    with pytest.raises(UserError, match=r"that there is none .* order of the file\), data\.columns\.timestamp=null"):
+        read(columns=COLUMNS | {"rating": None})
+    said, *_ = read(columns=COLUMNS | {"rating": None, "timestamp": None})
+    columns = "user_id, item_id, rating, timestamp"
+    assert engine.rows(f"SELECT {columns} FROM interactions ORDER BY line") == [
+        ("ann", "007", 1.0, 0),
+        ("bob", "b7", 1.0, 1),
+    ]
+    assert (said.rated, said.timed) == (False, False)
+    assert said.remarks[0].text == "no timestamps: rows are taken in the order of the file"
+
+
+def test_headless_files(folder, read):
+    (folder / "r.csv").write_text("ann\t007\t4\t5\nbob\tb7\t2\t6\n")
+    (folder / "i.csv").write_text("Ring,007\nBook,b7\n")
+    with pytest.raises(UserError, match=r"line 1: looks like data, not like a header.*data\.reader\.header=false"):
+        read(columns={})
+    form = TextFormat(header=False)
+    names = {"item_id": 2, "title": 1}
+    _, interactions, items = read(columns={}, header=False, item_format=form, item_columns=names)
+    assert interactions == [("ann", "007", 4.0, 5), ("bob", "b7", 2.0, 6)]
+    assert items == [("007", "Ring"), ("b7", "Book")]
+    columns = {"user_id": 2, "item_id": 1, "rating": 3, "timestamp": 4}
+    assert read(columns=columns, header=False, items=None)[1][0] == ("007", "ann", 4.0, 5)
+    with pytest.raises(UserError, match=r"has 4 columns: data\.columns\.rating=7 is none"):
+        read(columns={"rating": 7}, header=False, items=None)
+
+
+# Spelling of ids
+
+
+def test_floats_of_pandas_and_blanks_are_taken_off(folder, read):
+    (folder / "r.csv").write_text("customer,sku,stars,at\n 1.0 , 7.0 ,4,5\n2.0,8.0,4,5\n")
+    (folder / "i.csv").write_text("sku,name\n7,Seven\n 8 ,Eight\n")
+    _, interactions, items = read()
+    assert [row[:2] for row in interactions] == [("1", "7"), ("2", "8")]
+    assert items == [("7", "Seven"), ("8", "Eight")]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("007", "7"), ("B7", "b7"), ("12.0", "12")])
+def test_two_spellings_of_an_id_are_refused(folder, read, ours, theirs):
+    (folder / "r.csv").write_text(f"customer,sku,stars,at\nann,{ours},4,5\nann,other,4,5\n")
+    (folder / "i.csv").write_text(f"sku,name\n{theirs},Seven\nother,Other\n")
+    with pytest.raises(
+        UserError, match=rf"1 of 2 items have another spelling .*{ours!r} where the items have {theirs!r}"
+    ):
+        read()
+
+
+def test_tables_that_have_no_item_in_common_are_refused(folder, read):
+    (folder / "i.csv").write_text("sku,name\nx,Ex\n")
+    with pytest.raises(UserError, match=r"has none of the 2 items of the interactions \(such as '007'; it has 'x'"):
+        read()

@@ -1,0 +1,111 @@
+"""How fast a raw file becomes prepared tables, and in how much memory.
+
+    python benchmarks/prepare_tables.py --rows 1000000 4000000
+    python benchmarks/prepare_tables.py --rows 16000000 --folder FOLDER
+
+For each number of rows a category of Amazon reviews is made up (`make_amazon_like.py`) and prepared in a process of
+its own: gzipped JSON lines and Python literals, exact duplicates dropped, 5-core to its fixed point, leave-last-out
+with ties in seeded order. First it is checked that as many rows were dropped as were planted. Times are of the whole
+process; the processor's seconds do not depend on what else the machine does. Peak memory is the process's resident
+set; the ratio is to the aim, 150,000 reviews a second on two cores. Files of `--folder` stay and are used again.
+"""
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import _table
+import _timing
+import make_amazon_like
+from _table import Aim, Row
+
+AIM = 150_000
+"""Reviews a second on two cores."""
+SCRIPT = """
+import resource, sys, json
+from pathlib import Path
+from recsys_lora.data.prepare import prepare
+from recsys_lora.data.readers.amazon import AmazonReviews
+from recsys_lora.data.split import LeaveLastOut
+
+folder = Path(sys.argv[1])
+reader = AmazonReviews("reviews.json.gz", "meta.json.gz", str(folder), text=False)
+data = prepare(reader, LeaveLastOut(), name="made_up", positive=5, min_user_rows=5, min_item_rows=5,
+               duplicates="exact", out=Path(sys.argv[2]))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"peak_mib": peak, "rows": data.manifest["rows_read"], "dropped": data.manifest["dropped"],
+                  "splits": data.manifest["splits"]}))
+"""
+
+
+def measured(folder: Path, out: Path) -> dict[str, Any]:
+    """Prepare the files of a folder once; returns what was made, and what it took."""
+    before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    command = [sys.executable, "-c", SCRIPT, str(folder), str(out)]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    seconds, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {**json.loads(answer.stdout.splitlines()[-1]), "seconds": seconds, "processor_seconds": processor}
+
+
+def check(found: dict[str, Any], planted: dict[str, int]) -> None:
+    """End the run if other rows were read or dropped than were planted."""
+    dropped = {drop["reason"]: drop["rows"] for drop in found["dropped"]}
+    broken = sum(rows for reason, rows in dropped.items() if reason.startswith("without"))
+    copies = dropped.get("an exact copy of another row", 0)
+    if broken != planted["broken"] or copies < planted["copies"] * 0.99:
+        sys.exit(f"dropped {dropped}, planted {planted}")
+
+
+def main(argv: Sequence[str] | None = None) -> list[Row]:
+    """Measure and print."""
+    parser = _timing.parser(__doc__, rounds=1)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
+    parser.add_argument("--folder", type=Path, help="where the made-up files are kept")
+    options = parser.parse_args(argv)
+    rows = []
+    for count in options.rows:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = (options.folder or Path(scratch)) / str(count)
+            if not (folder / "planted.json").is_file():
+                make_amazon_like.make(folder, count)
+            planted = json.loads((folder / "planted.json").read_text())
+            found = [measured(folder, Path(scratch) / "out") for _ in range(options.rounds)]
+            for once in found:
+                check(once, planted)
+            size = sum(file.stat().st_size for file in folder.glob("*.gz")) / 1e6
+            rows.append(row(found, planted["lines"], size))
+    _table.report(rows, _table.environment(options, ("duckdb",)), options)
+    return rows
+
+
+def row(found: list[dict[str, Any]], lines: int, megabytes: float) -> Row:
+    """Return the line of one size."""
+    seconds = sorted(once["seconds"] for once in found)
+    middle = statistics.median(seconds)
+    processor = statistics.median(once["processor_seconds"] for once in found)
+    rate = lines / middle
+    return Row(
+        case="prepare",
+        point=f"{lines:,} reviews",
+        median_ms=middle * 1e3,
+        low_ms=seconds[0] * 1e3,
+        high_ms=seconds[-1] * 1e3,
+        ratio=rate / AIM,
+        ratio_low=lines / seconds[-1] / AIM,
+        ratio_high=lines / seconds[0] / AIM,
+        aim=Aim(1.0, "at least"),
+        peak_mib=max(once["peak_mib"] for once in found),
+        note=f"{rate:,.0f} reviews/s, {processor:.1f} s of processor, {megabytes:,.0f} MB packed",
+    )
+
+
+if __name__ == "__main__":
+    main()

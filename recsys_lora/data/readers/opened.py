@@ -1,0 +1,115 @@
+"""Raw tables of any kind: which one a file is, its first bytes tell."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+
+from recsys_lora.data.engine import Engine, first_line, name, text
+from recsys_lora.data.readers.delimited import delimited_table
+from recsys_lora.data.readers.raw_table import LONGEST_LINE, Column, Piece, RawTable
+from recsys_lora.data.readers.records import keys_of, plain_records, record_place
+from recsys_lora.data.readers.source import Part, files_of, open_part, scratch_file
+from recsys_lora.data.readers.text_format import TextFormat, dialect
+from recsys_lora.errors import UserError
+
+Keep = Callable[[bytes], bool] | None
+
+
+def open_table(
+    path: Path,
+    engine: Engine,
+    form: TextFormat,
+    wanted: Sequence[str],
+    role: str,
+    knob: str = "data.reader",
+    usual: str | None = None,
+    keep: Keep = None,
+) -> RawTable:
+    """Open a table of any kind: Parquet, separated fields, or one record a line.
+
+    Args:
+        path: a file or a folder of parts.
+        engine: reads it.
+        form: the format of texts.
+        wanted: names of columns that will be asked for.
+        role: the config key that names the file, for messages.
+        knob: the config key of its format.
+        usual: a separator to try first.
+        keep: tells which lines of a file of Python literals are wanted.
+
+    Raises:
+        UserError: it cannot be read at all, or its parts differ.
+    """
+    parts = [open_part(file, engine, form.encoding, f"{knob}.encoding") for file in files_of(path, role)]
+    tables = [_open(part, engine, form, wanted, knob, usual, keep) for part in parts]
+    first = tables[0]
+    for part, table in zip(parts, tables, strict=True):
+        if list(table.columns) != list(first.columns):
+            raise UserError(
+                f"{part.origin}: has the columns {', '.join(table.columns)} where {parts[0].origin.name} has "
+                f"{', '.join(first.columns)}: the parts of one table need the same"
+            )
+    return replace(first, path=path, pieces=[piece for table in tables for piece in table.pieces], starts=[])
+
+
+def _open(
+    part: Part, engine: Engine, form: TextFormat, wanted: Sequence[str], knob: str, usual: str | None, keep: Keep
+) -> RawTable:
+    if part.parquet:
+        return _parquet(part, engine)
+    if part.sample.lstrip().startswith(b"{"):
+        return _records(part, engine, wanted, keep)
+    return delimited_table(part, engine, dialect(part, form, wanted, knob, usual), knob)
+
+
+def _parquet(part: Part, engine: Engine) -> RawTable:
+    relation = f"read_parquet({text(str(part.path))})"
+
+    def explain(error: duckdb.Error) -> str:
+        raise UserError(f"{part.origin}: not a readable Parquet file ({first_line(error)})") from error
+
+    try:
+        kinds = engine.columns(relation)
+    except duckdb.Error as error:
+        explain(error)
+    kinds |= _durations(part, engine)
+    columns = {column: _typed(name(column), kind) for column, kind in kinds.items()}
+    return RawTable(part.origin, columns, [Piece(part, relation, lambda row: f"{part.origin}, row {row + 1}", explain)])
+
+
+def _typed(sql: str, kind: str) -> Column:
+    """Return a Parquet column; one in which nothing was ever written is empty text."""
+    return Column(f"CAST({sql} AS VARCHAR)") if kind == '"NULL"' else Column(sql, kind)
+
+
+def _durations(part: Part, engine: Engine) -> dict[str, str]:
+    """Return the columns that pandas wrote as durations, which Parquet itself takes for integers."""
+    query = f"SELECT decode(value) FROM parquet_kv_metadata({text(str(part.path))}) WHERE decode(key) = 'pandas'"
+    columns = json.loads(engine.value(query) or "{}").get("columns", [])
+    return {c["name"]: "DURATION" for c in columns if str(c.get("numpy_type")).startswith("timedelta")}
+
+
+def _records(part: Part, engine: Engine, wanted: Sequence[str], keep: Keep) -> RawTable:
+    keys = keys_of(part)
+    asked = {key.lower(): key for key in [*reversed(keys), *wanted]}  # SQL does not tell A from a
+    columns = [key for key in [*keys, *wanted] if asked[key.lower()] == key]
+    listed = ", ".join(f"{text(key)}: 'VARCHAR'" for key in dict.fromkeys(columns))
+
+    def relation(path: Path, compression: str) -> str:
+        options = f"format = 'newline_delimited', compression = '{compression}', maximum_object_size = {LONGEST_LINE}"
+        return f"read_json({text(str(path))}, {options}, columns = {{{listed}}})"
+
+    def explain(error: duckdb.Error) -> str:
+        """Read what is no strict JSON line by line: Python literals, NaN, halves of characters."""
+        return relation(plain_records(part, scratch_file(engine, part.origin)), "none")
+
+    present = {key: Column(name(key)) for key in keys if key in columns}
+    if not part.sample.lstrip().startswith((b'{"', b"{}", b'{ "')):
+        path, compression = plain_records(part, scratch_file(engine, part.origin), keep), "none"
+    else:
+        path, compression = part.path, part.compression
+    piece = Piece(part, relation(path, compression), lambda row: record_place(part, row), explain)
+    return RawTable(part.origin, present, [piece], open_ended=True)

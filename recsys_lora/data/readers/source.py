@@ -1,0 +1,244 @@
+"""Raw files as they come: packed or not, in one file or in parts, in an encoding somebody chose.
+
+What a file is, its first bytes tell, whatever it is called. DuckDB reads UTF-8 and Parquet, plain or gzipped, as they
+lie; everything else is unpacked or rewritten into the engine's scratch folder first, as a stream.
+"""
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import shutil
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal, cast
+
+from recsys_lora.data.engine import Engine
+from recsys_lora.errors import UserError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+Packing = Literal["none", "gzip", "zip", "bz2", "xz", "zst"]
+MAGIC: dict[bytes, Packing] = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"BZh": "bz2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zst",
+}
+PARQUET = b"PAR1"
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+SAMPLE = 1 << 16
+DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile, zstd.ZstdError)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file that DuckDB can read.
+
+    Attributes:
+        origin: the person's file, for messages.
+        path: the same, or its unpacked or rewritten copy.
+        gzipped: how the latter is packed.
+        parquet: Parquet, else text in UTF-8.
+        sample: its first bytes, unpacked.
+    """
+
+    origin: Path
+    path: Path
+    gzipped: bool
+    parquet: bool
+    sample: bytes
+
+    @property
+    def compression(self) -> str:
+        """DuckDB's word for the packing."""
+        return "gzip" if self.gzipped else "none"
+
+    @contextmanager
+    def lines(self) -> Iterator[IO[bytes]]:
+        """Open the text to be read again, line by line, when something is wrong with it.
+
+        Raises:
+            UserError: the file is cut off or damaged.
+        """
+        with readable(self.origin), _opened(self.path, "gzip" if self.gzipped else "none") as stream:
+            yield stream
+
+
+def files_of(path: Path, knob: str) -> list[Path]:
+    """Return a file, or the files of a folder of parts in the order of their names.
+
+    Raises:
+        UserError: there is no such file, or the folder holds none.
+    """
+    try:
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(("_", ".")))
+            if not found:
+                raise UserError(f"{path.absolute()}: a folder without files: correct {knob}")
+            return found
+        if path.is_file():
+            return [path]
+    except OSError as error:  # a link that leads to itself
+        raise UserError(f"{path.absolute()}: {error.strerror}: correct {knob}") from error
+    raise UserError(f"{path.absolute()}: no such file: correct {knob}")
+
+
+def open_part(path: Path, engine: Engine, encoding: str | None, knob: str) -> Part:
+    """Make a file readable for DuckDB.
+
+    Args:
+        path: the file.
+        engine: whose scratch folder takes what has to be rewritten.
+        encoding: of text; None is UTF-8, or what a byte order mark says.
+        knob: sets the encoding, for messages.
+
+    Raises:
+        UserError: the file is empty, damaged, packed in a way that cannot be read, or not in the encoding.
+    """
+    with readable(path):
+        packing = _packing(path)
+        sample = _head(path, packing)
+        if not sample.strip(b" \r\n\t\x00"):
+            raise UserError(f"{path}: the file is empty: download it again or name another")
+        _refuse_nested(path, sample)
+        parquet = sample.startswith(PARQUET)
+        if not parquet and path.suffix.lower() == ".parquet":
+            raise UserError(f"{path}: not a readable Parquet file (it does not begin with PAR1): name another")
+        if packing == "none" or (packing == "gzip" and not parquet):
+            part = Part(path, path, packing == "gzip", parquet, sample)
+        else:
+            part = Part(path, _copy(path, packing, engine), False, parquet, sample)
+    return part if parquet else _text(part, engine, encoding, knob)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with a file while it is unpacked into one line.
+
+    Raises:
+        UserError: it is cut off, damaged, or may not be read.
+    """
+    try:
+        yield
+    except DAMAGE as error:
+        raise UserError(f"{path}: the packed file is damaged or cut off ({error}): download it again") from error
+    except (PermissionError, IsADirectoryError) as error:
+        raise UserError(f"{path}: cannot be opened ({error.strerror}): mend its permissions") from error
+
+
+def scratch_file(engine: Engine, origin: Path) -> Path:
+    """Return a new name in the scratch folder."""
+    return engine.scratch / f"{len(list(engine.scratch.iterdir()))}-{origin.name}"
+
+
+def check_encoding(part: Part, encoding: str, knob: str) -> None:
+    """Look for the first line that is not in an encoding.
+
+    Raises:
+        UserError: names it.
+    """
+    with part.lines() as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                line.decode(encoding)
+            except UnicodeDecodeError as error:
+                found = line[error.start : error.start + 1].hex()
+                other = "latin-1" if encoding.replace("-", "").startswith("utf8") else "utf-8"
+                raise UserError(
+                    f"{part.origin}, line {number}: byte 0x{found} is not {encoding}: say the file's encoding, "
+                    f"such as {knob}={other}"
+                ) from error
+
+
+def _packing(path: Path) -> Packing:
+    with path.open("rb") as file:
+        begin = file.read(6)
+    return next((packing for magic, packing in MAGIC.items() if begin.startswith(magic)), "none")
+
+
+@contextmanager
+def _opened(path: Path, packing: Packing) -> Iterator[IO[bytes]]:
+    if packing == "zip":
+        with zipfile.ZipFile(path) as archive, archive.open(_member(path, archive)) as stream:
+            yield stream
+        return
+    if packing == "gzip":
+        with gzip.open(path, "rb") as unpacked, io.BufferedReader(unpacked, 1 << 20) as stream:
+            yield cast(IO[bytes], stream)
+        return
+    openers: dict[str, Any] = {"none": open, "bz2": bz2.open, "xz": lzma.open, "zst": zstd.open}
+    with cast(IO[bytes], openers[packing](path, "rb")) as stream:
+        yield stream
+
+
+def _member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX")]
+    if len(members) != 1:
+        listed = ", ".join(m.filename for m in members[:5])
+        raise UserError(f"{path}: a zip archive of {len(members)} files ({listed}): unpack it and name one")
+    if members[0].flag_bits & 1:
+        raise UserError(f"{path}: an encrypted zip archive: unpack it first")
+    return members[0]
+
+
+def _head(path: Path, packing: Packing) -> bytes:
+    with _opened(path, packing) as stream:
+        return stream.read(SAMPLE)
+
+
+def _refuse_nested(path: Path, sample: bytes) -> None:
+    if sample[257:262] == b"ustar":
+        raise UserError(f"{path}: a tar archive: unpack it first and name the file in it")
+    inner = next((packing for magic, packing in MAGIC.items() if sample.startswith(magic)), None)
+    if inner and _packing(path) != "none":
+        raise UserError(f"{path}: packed twice ({inner} inside): unpack it first")
+
+
+def _copy(path: Path, packing: Packing, engine: Engine) -> Path:
+    target = scratch_file(engine, path)
+    with _opened(path, packing) as stream, target.open("wb") as out:
+        shutil.copyfileobj(stream, out, 1 << 20)
+    return target
+
+
+def _text(part: Part, engine: Engine, encoding: str | None, knob: str) -> Part:
+    """Rewrite a text that is not in UTF-8, or whose lines end in CR alone."""
+    marked = next((name for mark, name in BYTE_ORDER_MARKS.items() if part.sample.startswith(mark)), None)
+    source = encoding or marked or "utf-8"
+    try:
+        kind = codecs.lookup(source)
+        if not kind._is_text_encoding:
+            raise LookupError
+    except LookupError as error:
+        raise UserError(f"{knob}={source}: no such encoding: try utf-8, latin-1 or cp1252") from error
+    if kind.name == "utf-8" and marked == "utf-8-sig":
+        source = marked
+    carriage = b"\r" in part.sample and b"\n" not in part.sample
+    if kind.name == "utf-8" and source != "utf-8-sig" and not carriage:
+        return part
+    target = scratch_file(engine, part.origin)
+    try:
+        with readable(part.origin), part.lines() as stream, target.open("w", encoding="utf-8", newline="\n") as out:
+            shutil.copyfileobj(io.TextIOWrapper(stream, encoding=source), out, 1 << 20)
+    except UnicodeError as error:
+        if not source.startswith(("utf-16", "utf-32")):
+            check_encoding(part, source, knob)
+        raise UserError(f"{part.origin}: not {source} ({error}): say the file's encoding, {knob}=NAME") from error
+    with target.open("rb") as file:
+        return Part(part.origin, target, False, False, file.read(SAMPLE))

@@ -1,0 +1,137 @@
+"""How a text file separates its fields: what a person says, and what the file's first lines show."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from recsys_lora.data.readers.source import Part
+from recsys_lora.errors import UserError
+
+Quote = Literal["auto", "double", "none"]
+Escape = Literal["double", "backslash"]
+SEPARATORS = (",", "\t", ";", "|", "::")
+WRITTEN = {"\\t": "\t", "tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
+LONGEST = 4
+LONGEST_FIELD = 1 << 24
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    r"""What a person says of a text file; None is found out from its first lines.
+
+    Attributes:
+        separator: between two fields, one to four bytes; `tab` and `\t` are a tab.
+        encoding: of the text; None is UTF-8, or what a byte order mark says.
+        header: whether the first line names the columns; None is True.
+        quote: `double` where fields may stand in double quotes, `none` where quotes are text; `auto` is `none` for
+            tabs and separators of several characters, whose files have no quoting, and `double` for others.
+        escape: how a quote in a quoted field is written: `double` as two, `backslash` behind a backslash.
+    """
+
+    separator: str | None = None
+    encoding: str | None = None
+    header: bool | None = None
+    quote: Quote | None = None
+    escape: Escape | None = None
+
+    def over(self, other: "TextFormat") -> "TextFormat":
+        """Return this format with what it leaves open taken from another file's, but for separator and header."""
+        own = {knob: value for knob, value in vars(self).items() if value is not None}
+        return replace(other, **{"separator": None, "header": None, **own})
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What a file's format turned out to be.
+
+    Attributes:
+        separator: between two fields.
+        quote: '"' or "".
+        escape: what stands before a quote in a quoted field: '"', a backslash, or "".
+        header: whether the first line names the columns.
+        columns: the names, stripped; those of a headless file are "1", "2", ...
+    """
+
+    separator: str
+    quote: str
+    escape: str
+    header: bool
+    columns: list[str]
+
+    def rows(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+        """Yield each row of a text that has any field, with the line on which it starts; the header, too."""
+        if not self.quote:
+            for number, line in enumerate(lines, start=1):
+                if line.rstrip("\r\n"):
+                    yield number, line.rstrip("\r\n").split(self.separator)
+            return
+        csv.field_size_limit(max(csv.field_size_limit(), LONGEST_FIELD))
+        escaped = {"doublequote": False, "escapechar": "\\"} if self.escape == "\\" else {"strict": True}
+        reader = csv.reader(lines, delimiter=self.separator, **escaped)
+        start = 1
+        for fields in reader:
+            if fields:
+                yield start, fields
+            start = reader.line_num + 1
+
+
+def dialect(part: Part, given: TextFormat, wanted: Sequence[str], knob: str, usual: str | None = None) -> Dialect:
+    """Find out a file's format.
+
+    Args:
+        part: the file.
+        given: what the person says.
+        wanted: names of columns that are looked for: they tell the separator.
+        knob: the config key of the format, for messages.
+        usual: a separator to try first.
+
+    Raises:
+        UserError: no separator fits, or it cannot be one.
+    """
+    sample = part.sample.decode("utf-8", errors="replace")
+    first = next((line for line in sample.splitlines() if line.strip()), "")
+    separator = _separator(part.origin, first, given.separator, usual, wanted, knob)
+    quoted = {"double": True, "none": False}.get(given.quote or "auto", len(separator) == 1 and separator != "\t")
+    if quoted and len(separator) > 1:
+        raise UserError(f"{knob}.quote=double: only with a separator of one character, not {separator!r}")
+    escape = ("\\" if given.escape == "backslash" else '"') if quoted else ""
+    headless = Dialect(separator, '"' if quoted else "", escape, False, [])
+    _, fields = next(headless.rows(iter(io.StringIO(first))), (1, [first]))
+    if given.header is False:
+        return replace(headless, columns=[str(number + 1) for number in range(len(fields))])
+    return replace(headless, header=True, columns=[field.strip() for field in fields])
+
+
+def looks_like_data(columns: Sequence[str]) -> bool:
+    """Tell whether a header's names are values: one of them is a number."""
+    return any(column.lstrip("-").replace(".", "", 1).isdigit() for column in columns)
+
+
+def _separator(path: Path, line: str, given: str | None, usual: str | None, wanted: Sequence[str], knob: str) -> str:
+    if given is not None:
+        separator = WRITTEN.get(given, given)
+        if not separator or len(separator.encode()) > LONGEST or set(separator) & set('"\r\n\\'):
+            raise UserError(f"{knob}.separator={given!r}: one to {LONGEST} bytes, no quote, line break or backslash")
+        if separator not in line:
+            raise UserError(
+                f"{path}, line 1: no {separator!r} in {line[:60]!r}: say what separates fields, {knob}.separator"
+            )
+        return separator
+    usual = WRITTEN.get(usual, usual) if usual else "\t" if ".tsv" in path.suffixes else ","
+    if usual not in SEPARATORS and usual in line:
+        return usual
+    order = sorted(SEPARATORS, key=lambda separator: separator != usual)
+
+    def fit(separator: str) -> tuple[int, int]:
+        fields = [field.strip().strip('"') for field in line.split(separator)]
+        return len(set(fields) & set(wanted)), len(fields)
+
+    best = max(order, key=fit)  # the usual one where several fit alike
+    if best not in line:
+        raise UserError(
+            f"{path}, line 1: none of , tab ; | :: in {line[:60]!r}: say what separates fields, {knob}.separator"
+        )
+    return best

@@ -1,0 +1,62 @@
+"""Attributes of items and users as slots of prompts: `{category}` where the items table has a column of that name."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from recsys_lora.data.prepared import PreparedData
+from recsys_lora.errors import UserError
+from recsys_lora.prompts.titles import prompt_titles
+
+UNKNOWN = "unknown"
+Side = Literal["item", "user"]
+
+
+@dataclass(frozen=True)
+class AttributeSlots:
+    """What fills the slots of attributes.
+
+    Attributes:
+        item: one mapping of slots an item number; [0] is the padding's.
+        user: one a user number.
+        counts: how many texts were changed for which reason.
+    """
+
+    item: list[dict[str, str]]
+    user: list[dict[str, str]]
+    counts: Counter[str]
+
+
+def attribute_slots(data: PreparedData, names: Iterable[str], tokenizer: Any, max_tokens: int) -> AttributeSlots:
+    """Make the attributes that a prompt asks for fit for it, as titles are; a missing one is "unknown".
+
+    Args:
+        data: the data set.
+        names: the prompt's slots; those that are no attribute are left to others.
+        tokenizer: a transformers tokenizer.
+        max_tokens: tokens of an attribute at most.
+
+    Raises:
+        UserError: items and users both have an attribute of a slot's name.
+    """
+    asked, counts = set(names), Counter[str]()
+    if both := asked & set(data.item_attributes) & set(data.user_attributes):
+        raise UserError(f"the slot {{{min(both)}}} is an attribute of items and of users: rename one of the columns")
+    item = _filled(data, "item", data.num_items, asked, tokenizer, max_tokens, counts)
+    user = _filled(data, "user", data.num_users, asked, tokenizer, max_tokens, counts)
+    return AttributeSlots(item, user, counts)
+
+
+def _filled(
+    data: PreparedData, side: Side, size: int, asked: set[str], tokenizer: Any, max_tokens: int, counts: Counter[str]
+) -> list[dict[str, str]]:
+    slots: list[dict[str, str]] = [{} for _ in range(size + 1)]
+    attributes = data.item_attributes if side == "item" else data.user_attributes
+    for attribute in (name for name in attributes if name in asked):
+        values = [value and value.replace("|", ", ") for value in data.attribute(side, attribute)]
+        texts, changed = prompt_titles(values, tokenizer, max_tokens, UNKNOWN)
+        counts.update({reason.replace("titles", f"{attribute}:"): n for reason, n in changed.items()})
+        for entry, text in zip(slots, texts, strict=True):
+            entry[attribute] = text
+    return slots

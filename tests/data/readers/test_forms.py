@@ -1,0 +1,188 @@
+"""Rows in the form of public data sets, with the knobs that docs/adding_a_dataset.md names for each."""
+
+import json
+
+import pytest
+
+from recsys_lora.data.readers.table import Tables
+from recsys_lora.data.readers.text_format import TextFormat
+from recsys_lora.errors import UserError
+
+
+@pytest.fixture
+def read(tmp_path, engine):
+    """Write files, read them with knobs; returns interactions and items as SQL rows of the columns asked for."""
+
+    def of(files: dict[str, str | bytes], shown: str = "user_id, item_id, rating, timestamp", **knobs):
+        for name, content in files.items():
+            (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        Tables(root=str(tmp_path), **knobs).read(engine)
+        return (
+            engine.rows(f"SELECT {shown} FROM interactions ORDER BY line"),
+            engine.rows("SELECT * EXCLUDE (line) FROM items ORDER BY line"),
+        )
+
+    return of
+
+
+def dumped(*records, dump=json.dumps):
+    return "".join(dump(record) + "\n" for record in records)
+
+
+def test_recbole_atomic_files(read):
+    interactions, items = read(
+        {
+            "x.inter": "user_id:token\titem_id:token\trating:float\ttimestamp:float\n1\t7\t4\t978300760\n",
+            "x.item": 'item_id:token\tmovie_title:token_seq\tclass:token_seq\n7\t"Burbs", The\tComedy Crime\n',
+        },
+        interactions="x.inter",
+        items="x.item",
+        columns={
+            "user_id": "user_id:token",
+            "item_id": "item_id:token",
+            "rating": "rating:float",
+            "timestamp": "timestamp:float",
+            "title": "movie_title:token_seq",
+        },
+    )
+    assert interactions == [("1", "7", 4.0, 978300760)]
+    assert items == [("7", '"Burbs", The', "Comedy Crime")]
+
+
+def test_amazon_ratings_without_a_header(read):
+    knobs = {"interactions": "ratings_Books.csv", "header": False}
+    content = "AH2L9G3DQHHAJ,0000000116,4.0,1019865600\n"
+    assert read({"ratings_Books.csv": content}, **knobs)[0] == [("AH2L9G3DQHHAJ", "0000000116", 4.0, 1019865600)]
+    swapped = "0000000116,AH2L9G3DQHHAJ,4.0,1019865600\n"  # so are those of 2018
+    columns = {"user_id": 2, "item_id": 1}
+    interactions, _ = read({"ratings_Books.csv": swapped}, columns=columns, **knobs)
+    assert interactions == [("AH2L9G3DQHHAJ", "0000000116", 4.0, 1019865600)]
+
+
+def test_yelp(read):
+    review = {"review_id": "r", "user_id": "u", "business_id": "b", "stars": 3.0, "useful": 0, "text": "Fine."}
+    interactions, items = read(
+        {
+            "review.json": dumped(review | {"date": "2018-07-07 22:09:11"}),
+            "business.json": dumped(
+                {"business_id": "b", "name": "Pizza", "categories": "Food, Pizza", "hours": {"Monday": "0:0-0:0"}}
+            ),
+        },
+        "user_id, item_id, rating, timestamp, review",
+        interactions="review.json",
+        items="business.json",
+        columns={"item_id": "business_id", "rating": "stars", "timestamp": "date", "review": "text", "title": "name"},
+    )
+    assert interactions == [("u", "b", 3.0, 1531001351, "Fine.")]
+    assert items == [("b", "Pizza", "Food, Pizza", '{"Monday":"0:0-0:0"}')]
+
+
+def test_steam_has_python_literals_and_no_ratings(read):
+    interactions, items = read(
+        {
+            "steam_reviews.json": "{u'username': u'Chaos Syren', u'hours': 0.1, u'product_id': u'725280', "
+            "u'date': u'2017-12-17', u'text': u'It\\'s \"ok\"', u'early_access': False}\n",
+            "steam_games.json": "{u'id': u'725280', u'app_name': u\"Lost Summoner's Kitty\", u'genres': [u'Action', "
+            "u'Indie'], u'price': 4.99}\n",
+        },
+        "user_id, item_id, rating, timestamp, review",
+        interactions="steam_reviews.json",
+        items="steam_games.json",
+        columns={"user_id": "username", "item_id": "product_id", "rating": None, "timestamp": "date", "review": "text"},
+        item_columns={"item_id": "id", "title": "app_name"},
+    )
+    assert interactions == [("Chaos Syren", "725280", 1.0, 1513468800, 'It\'s "ok"')]
+    assert items == [("725280", "Lost Summoner's Kitty", "Action|Indie", "4.99")]
+
+
+def test_goodreads_writes_dates_as_c_does(read):
+    interactions, items = read(
+        {
+            "interactions.json": dumped(
+                {"user_id": "u", "book_id": "7", "rating": 5, "date_added": "Wed Aug 30 00:00:26 -0700 2017"}
+            ),
+            "books.json": dumped({"book_id": "7", "title": "Dune", "authors": [{"author_id": "1"}]}),
+        },
+        interactions="interactions.json",
+        items="books.json",
+        columns={"item_id": "book_id", "timestamp": "date_added"},
+        time="%a %b %d %H:%M:%S %z %Y",
+    )
+    assert interactions == [("u", "7", 5.0, 1504076426)]
+    assert [row[:2] for row in items] == [("7", "Dune")]
+
+
+BOOKS = (
+    '"ISBN";"Book-Title";"Book-Author";"Image"\r\n"034545104X";"Caf\xe9; Cr\xe8me";"A. B.";"http"\r\n'
+    '"0155061224";"Rites \\"of\\" Passage";"C. D.";"http"\r\n'
+)
+
+
+def test_book_crossing_has_semicolons_latin_1_backslashes_zeros_and_no_times(read):
+    knobs = {
+        "interactions": "BX-Book-Ratings.csv",
+        "items": "BX-Books.csv",
+        "encoding": "latin-1",
+        "columns": {
+            "user_id": "User-ID",
+            "item_id": "ISBN",
+            "rating": "Book-Rating",
+            "timestamp": None,
+            "title": "Book-Title",
+        },
+    }
+    ratings = '"User-ID";"ISBN";"Book-Rating"\r\n"276725";"034545104X";"0"\r\n"276726";"0155061224";"5"\r\n'
+    files = {"BX-Book-Ratings.csv": ratings, "BX-Books.csv": BOOKS.encode("latin-1")}
+    with pytest.raises(UserError, match=r"data\.reader\.item_format\.escape=backslash"):
+        read(files, **knobs)
+    interactions, items = read(files, escape="backslash", **knobs)
+    assert interactions == [("276725", "034545104X", 0.0, 0), ("276726", "0155061224", 5.0, 1)]
+    assert [row[1] for row in items] == ["Café; Crème", 'Rites "of" Passage']
+
+
+def test_lastfm_hetrec_has_play_counts_and_no_times(read):
+    interactions, items = read(
+        {
+            "user_artists.dat": "userID\tartistID\tweight\r\n2\t51\t13883\r\n",
+            "artists.dat": "id\tname\turl\tpictureURL\r\n51\tDuran Duran\thttp\t\r\n",
+        },
+        interactions="user_artists.dat",
+        items="artists.dat",
+        columns={"user_id": "userID", "item_id": "artistID", "rating": None, "timestamp": None},
+        item_columns={"item_id": "id", "title": "name"},
+    )
+    assert interactions == [("2", "51", 1.0, 0)]
+    assert items == [("51", "Duran Duran", "http", None)]
+
+
+def test_lastfm_1k_is_headless_with_iso_times(read):
+    row = "user_1\t2009-05-04T23:08:57Z\tf1b1\tDeep Dish\t\tFuck Me Im Famous\n"
+    interactions, _ = read(
+        {"plays.tsv": row},
+        interactions="plays.tsv",
+        header=False,
+        columns={"user_id": 1, "timestamp": 2, "item_id": 4, "rating": None},
+    )
+    assert interactions == [("user_1", "Deep Dish", 1.0, 1241478537)]
+
+
+def test_movielens_users_beside_items_in_other_formats(read, engine):
+    read(
+        {
+            "ratings.dat": "1::7::5::978300760\n",
+            "movies.dat": "7::Cité (1995)::Drama|War\n".encode("latin-1"),
+            "users.csv": "user_id,age\n1,25\n",
+        },
+        interactions="ratings.dat",
+        items="movies.dat",
+        users="users.csv",
+        header=False,
+        item_format=TextFormat(encoding="latin-1", header=False),
+    )
+    assert engine.rows('SELECT item_id, title, "3" FROM items') == [("7", "Cité (1995)", "Drama|War")]
+    assert engine.rows("SELECT user_id, age FROM users") == [("1", "25")]
+
+
+def test_likes_are_ratings(read):
+    content = "user_id,item_id,rating,timestamp\na,1,True,5\na,2,false,6\n"
+    assert [row[2] for row in read({"r.csv": content}, interactions="r.csv")[0]] == [1.0, 0.0]
