@@ -32,6 +32,7 @@ NO_METHOD = tuple(override for override in SMALL if not override.startswith("mod
 
 SMALL_TASKS = (
     "model=ckf",
+    "tasks=null",
     "llm=tiny",
     "llm.layers=1",
     "budget=smoke",
@@ -116,3 +117,15 @@ def with_reviews(interactions: pl.DataFrame) -> pl.DataFrame:
     reviews = [f"This {item} is {'just what I like' if rating > 3 else 'a waste of money'}." for item, rating in told]
     summaries = ["" if place % 5 == 0 else review.split(" is ")[1] for place, review in enumerate(reviews)]
     return interactions.with_columns(review=pl.Series(reviews), summary=pl.Series(summaries))
+
+
+def method_of(metrics, task: str = "ctr") -> dict[str, Any]:
+    """Return the method's numbers in a task: rows, each metric, and those of warm and cold questions by name."""
+    from recsys_lora.report.table import method_line
+
+    block = metrics["tasks"][task]
+    line = method_line(block)
+    parts = line["parts"][block["warm_definition"]]
+    whole = {name: found["value"] for name, found in line["metrics"].items()}
+    named = {part: {name: found["value"] for name, found in parts[part].items()} for part in parts}
+    return {"rows": block["rows"], **whole, **named}

@@ -11,7 +11,7 @@ import recsys_lora
 from recsys_lora.errors import UserError
 from recsys_lora.report.metrics_json import read_metrics
 from tests.documents import FENCE, ROOT
-from tests.jobs import NO_METHOD, own_tables, write_tables
+from tests.jobs import NO_METHOD, method_of, own_tables, write_tables
 
 
 def test_importing_the_package_is_light():
@@ -85,4 +85,4 @@ def test_the_code_of_its_page_runs(tmp_path, monkeypatch):
     space: dict = {}
     for block in blocks:  # as a reader would, one after the other
         exec(compile(block, "docs/python.md", "exec"), space)
-    assert len(space["scores"]) == space["outcome"].metrics["test"]["rows"]
+    assert len(space["scores"]) == method_of(space["outcome"].metrics)["rows"]

@@ -101,7 +101,7 @@ def test_a_command_does_what_it_says(place, command):
         assert len(new) == jobs
         for path in new:
             metrics = read_metrics(path)
-            tables = [metrics["test"]] if metrics["test"] else list(metrics["tasks"].values())
+            tables = list(metrics["tasks"].values())
             assert tables
             assert all(table["rows"] > 0 for table in tables)
             assert yaml.safe_load((path.parent / "config.yaml").read_text())["paths"]["run"] == str(path.parent)

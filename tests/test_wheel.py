@@ -56,5 +56,5 @@ def test_it_works_from_any_folder(installed, tmp_path):
     assert config["model"]["rank"] == 3
     named = write_tables(tmp_path, *own_tables(users=8))
     line = ("-m", "recsys_lora.run", "row=mf", "data=table", "budget=smoke", "llm=tiny", *named)
-    assert "item popularity" in typed(installed, tmp_path, *line)
+    assert "item_mean" in typed(installed, tmp_path, *line)
     assert list((tmp_path / "runs").rglob("metrics.json"))

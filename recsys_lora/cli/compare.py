@@ -59,6 +59,7 @@ def _do(asked: argparse.Namespace, given: Sequence[str]) -> None:
     """Compare, write and print; heavy imports happen here, after the command line has been understood."""
     from recsys_lora.console import console
     from recsys_lora.files import write_json, write_text
+    from recsys_lora.pipeline.tasks import task_of
     from recsys_lora.report import comparison_cells, comparison_table
     from recsys_lora.report.comparison import compare
     from recsys_lora.report.page import rewrite
@@ -66,7 +67,8 @@ def _do(asked: argparse.Namespace, given: Sequence[str]) -> None:
 
     screen = console()
     if asked.runs:
-        made = compare(asked.runs, command_line("compare", given), asked.baseline, asked.draws, asked.warm)
+        command = command_line("compare", given)
+        made = compare(asked.runs, command, task_of, asked.baseline, asked.draws, asked.warm)
         for table in comparison_table.rich_tables(made):
             screen.print(table)
         for note in comparison_cells.notes(made):

@@ -88,8 +88,7 @@ def read_jobs(folder: Path) -> list[Job]:
 
 def table(jobs: Sequence[Job]) -> tuple[list[str], list[list[str]]]:
     """Return columns and lines: what differs between the jobs, and each one's main metrics with their intervals."""
-    from recsys_lora.report.table import DASH
-    from recsys_lora.report.task_table import cell
+    from recsys_lora.report.table import DASH, cell
 
     varied = varied_overrides(jobs)
     main = [main_metrics(job) for job in jobs]
@@ -112,18 +111,14 @@ def varied_overrides(jobs: Sequence[Job]) -> list[str]:
 
 def main_metrics(job: Job) -> dict[str, Mapping[str, Any]]:
     """Return a job's metrics for the table, `{name: {"value", "interval"}}`: the first two of each task."""
-    from recsys_lora.report.flat import method_line
+    from recsys_lora.report.table import MAIN, method_line
 
     if job.metrics is None:
         return {}
     found: dict[str, Mapping[str, Any]] = {}
-    test = job.metrics["test"]
-    if test is not None:
-        intervals = test["intervals"]
-        found |= {name: {"value": test[name], "interval": intervals.get(name)} for name in ("auc", "uauc")}
     for name, block in job.metrics["tasks"].items():
         own = method_line(block)
-        found |= {f"{name} {metric}": own["metrics"][metric] for metric in list(own["metrics"])[:2]}
+        found |= {f"{name} {metric}": own["metrics"][metric] for metric in list(own["metrics"])[:MAIN]}
     return found
 
 
@@ -145,7 +140,7 @@ def _every_metric(job: Job) -> dict[str, Any]:
 def _rich(columns: Sequence[str], lines: Sequence[Sequence[str]], title: str) -> Any:
     from rich.table import Table
 
-    from recsys_lora.report.task_table import stacked
+    from recsys_lora.report.table import stacked
 
     made = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from recsys_lora.config.roles import CONTROL, DISPLAY, LABEL, PLACE, SOURCE, Kind, cost, result
 from recsys_lora.config.typed import Record
-from recsys_lora.types import NonNegativeInt, PositiveInt
+from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 Node = Mapping[str, Any]
 WRITTEN = (Kind.PLACE, Kind.DISPLAY)
@@ -66,6 +66,14 @@ class CFConfig(Record):
     encoder: Annotated[Node, result("cf", tunable=True)]
     fit: Annotated[Node, result("cf", tunable=True).but({"scoring_rows": cost("cf")})]
     trainer: Annotated[Node, result("cf", tunable=True)]
+
+
+@dataclass(frozen=True)
+class MixingConfig(Record):
+    """How a training batch mixes the tasks of a run, and where it is cut."""
+
+    temperature: Annotated[PositiveFloat | None, result("method", tunable=True)]
+    forward_cost: Annotated[NonNegativeFloat | Literal["auto"] | None, result("method")]
 
 
 @dataclass(frozen=True)
@@ -131,11 +139,13 @@ class RunConfig(Record):
         ),
     ]
     logger: Annotated[Mapping[str, Node | None], DISPLAY.but({"*.save_dir": PLACE})]
+    task: Annotated[Mapping[str, Node], result("method", "frozen", by_content=True)]
+    mixing: MixingConfig
     evaluation: EvaluationConfig
     paths: PathsConfig
     seed: Annotated[NonNegativeInt, result("cf", "method")]
     first: Annotated[Node | None, result("method", by_content=True, tunable=True)] = None
-    tasks: Annotated[list[str] | None, result("method")] = None
+    tasks: Annotated[list[str] | None, result("method", by_content=True)] = None
     ckpt_path: Annotated[str | None, result("method", by_content=True)] = None
     name: Annotated[str | None, LABEL] = None
     group: Annotated[str | None, LABEL] = None

@@ -1,30 +1,27 @@
 """A run's parts, built from its config: the backbone, the untrained method, and the rows it sees."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from hydra.utils import get_object
-from torch import distributed, nn
+from torch import distributed
 
-from recsys_lora.cf.encoder import Catalogue
+from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
 from recsys_lora.config.edge import build
 from recsys_lora.config.record import RunConfig
-from recsys_lora.data.module import PromptData
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.llm.dtype import dtype_name, resolve_dtype
 from recsys_lora.llm.sharding import shard
 from recsys_lora.llm.source import Loading
-from recsys_lora.methods.base import LLMModule
-from recsys_lora.methods.llm_module import LLMRecommender
+from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.sharded import wants_shards
-from recsys_lora.pipeline.tasks import assemble_tasks
+from recsys_lora.pipeline.tasks import mixing_of
 from recsys_lora.tasks.module import TaskData
-
-RunData = PromptData | TaskData
+from recsys_lora.tasks.task import Task
 
 
 def load_backbone(config: RunConfig, data: PreparedData, place: torch.device) -> Backbone:
@@ -45,16 +42,16 @@ def load_backbone(config: RunConfig, data: PreparedData, place: torch.device) ->
 
 
 def assemble(
-    config: RunConfig, data: PreparedData, collaborative: Collaborative | None, backbone: Backbone
-) -> tuple[LLMModule, RunData]:
-    """Return the untrained method, where its backbone is, and the rows of its run."""
+    config: RunConfig,
+    data: PreparedData,
+    tasks: Mapping[str, Task],
+    collaborative: Collaborative | None,
+    backbone: Backbone,
+) -> tuple[LLMRecommender, TaskData]:
+    """Return the untrained method, where its backbone is, and the questions of its run."""
     kind = get_object(config.model["_target_"])
-    if kind.multi_task:
-        assert collaborative is not None
-        several, questions = assemble_tasks(config, data, collaborative, backbone)
-        return several.to(backbone.device), questions
     factory, node = build(config.model, "model"), config.data
-    parts: dict[str, Any] = {"backbone": backbone, "identity": {"data": data.key}}
+    parts: dict[str, Any] = {"tasks": tasks, "backbone": backbone, "identity": {"data": data.key}}
     if collaborative is not None:
         parts["encoder"] = collaborative.encoder
         parts["identity"] |= {"encoder": collaborative.key}
@@ -69,6 +66,7 @@ def assemble(
         train_rows=node.train_rows,
         valid_rows=node.valid_rows,
         sample_seed=node.sample_seed,
+        mixing=mixing_of(config, backbone, len(tasks)),
     )
     return module.to(backbone.device), datamodule
 
@@ -76,8 +74,8 @@ def assemble(
 def _offers(config: RunConfig, data: PreparedData) -> dict[str, Callable[[], Any]]:
     """Return what a method gets if its constructor has an argument of that name, each made when asked for."""
 
-    def untrained() -> nn.Module:
-        encoder: nn.Module = build(config.cf.encoder, "cf.encoder")(Catalogue.from_prepared(data))
+    def untrained() -> CollaborativeEncoder:
+        encoder: CollaborativeEncoder = build(config.cf.encoder, "cf.encoder")(Catalogue.from_prepared(data))
         return encoder
 
     return {"catalogue": lambda: Catalogue.from_prepared(data), "untrained_encoder": lambda: untrained}

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from recsys_lora.cf.encoder import Catalogue
+from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
 from recsys_lora.cf.fit import fit_encoder, load_encoder, read_description, save_encoder, score_rows
 from recsys_lora.config.edge import build
 from recsys_lora.config.record import RunConfig
-from recsys_lora.data.prepared import PreparedData, Rows
+from recsys_lora.data.history import UserItems
+from recsys_lora.data.prepared import PreparedData
 from recsys_lora.pipeline.artifacts import ArtifactStore
 
 
@@ -30,11 +30,11 @@ class Collaborative:
 
     name: str
     key: str
-    encoder: nn.Module
+    encoder: CollaborativeEncoder
     best: dict[str, float]
 
-    def score(self, data: PreparedData, rows: Rows) -> NDArray[np.float64]:
-        """Return the encoder's own logits (n,) of rows."""
+    def score(self, data: PreparedData, rows: UserItems) -> NDArray[np.float64]:
+        """Return the encoder's own logits (n,) of users and items."""
         return score_rows(self.encoder, rows, data.history)
 
 

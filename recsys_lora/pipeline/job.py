@@ -3,7 +3,6 @@
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,9 @@ from recsys_lora.pipeline.devices import check_devices, device, log_choices, sui
 from recsys_lora.pipeline.logging_setup import quiet_libraries, silent
 from recsys_lora.pipeline.method import Method, method_stage
 from recsys_lora.pipeline.preparation import prepare_stage
-from recsys_lora.pipeline.reporting import log_report, report, report_tasks
-from recsys_lora.pipeline.task_testing import TaskTests
+from recsys_lora.pipeline.reporting import log_report, report
 from recsys_lora.pipeline.tasks import choose_tasks
-from recsys_lora.pipeline.testing import TestRows
+from recsys_lora.pipeline.testing import EvaluationRows
 from recsys_lora.processes.group import ProcessGroup, process_group
 from recsys_lora.processes.launched import is_rank_zero
 from recsys_lora.report.environment import environment
@@ -92,7 +90,7 @@ def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outc
     config = suited(config, place)
     clock = _Clock()
     data = prepare_stage(config, store)
-    config = choose_tasks(config, data)
+    tasks = choose_tasks(config, data, reads_prompts=kind.needs_backbone)
     clock.lap("prepare")
     collaborative = cf_stage(config, store, data, place, folder) if kind.needs_encoder else None
     clock.lap("cf")
@@ -100,30 +98,16 @@ def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outc
     if kind.needs_backbone:
         backbone = load_backbone(config, data, place)
         log_choices(config, backbone)
-        method = method_stage(config, store, data, collaborative, backbone, folder)
+        method = method_stage(config, store, data, tasks, collaborative, backbone, folder)
     clock.lap("method")
     metrics = None
     if config.test:
-        metrics = _tested(config, folder, store, data, collaborative, method, clock.seconds)
+        rows = EvaluationRows(config, store, data, tasks, collaborative, method)
+        metrics = report(config, folder, rows, clock.seconds)
         if processes.is_rank_zero:
             log_report(config, folder, metrics)
         log.info("results are in %s", folder)
     return Outcome(data, collaborative, method, metrics)
-
-
-def _tested(
-    config: RunConfig,
-    folder: Path,
-    store: ArtifactStore,
-    data: PreparedData,
-    collaborative: Collaborative | None,
-    method: Method | None,
-    seconds: Mapping[str, float],
-) -> dict[str, Any]:
-    if method is not None and collaborative is not None and method.module.multi_task:
-        questions = TaskTests(config, store, data, collaborative, method)
-        return report_tasks(config, folder, questions, collaborative, method, seconds)
-    return report(config, folder, TestRows(config, store, data), collaborative, method, seconds)
 
 
 class _Clock:

@@ -3,7 +3,7 @@
 import io
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,15 @@ from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.files import file_sha256, read_json, write_bytes, write_json
 from recsys_lora.llm.backbone import Backbone
-from recsys_lora.methods.base import LLMModule
-from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_checkpoint, trained_state
+from recsys_lora.methods.base import LLMRecommender
+from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_checkpoint, start_from, trained_state
 from recsys_lora.pipeline.artifacts import ArtifactStore
-from recsys_lora.pipeline.assembly import RunData, assemble
+from recsys_lora.pipeline.assembly import assemble
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.resume_checkpoint import resume_checkpoint
 from recsys_lora.processes.signals import requeue_waits
+from recsys_lora.tasks.module import TaskData
+from recsys_lora.tasks.task import Task
 
 WEIGHTS, RECORD = "trained.ckpt", "training.json"
 log = logging.getLogger(__name__)
@@ -44,8 +46,8 @@ class Method:
         training: the record of its training; empty where there was none.
     """
 
-    module: LLMModule
-    datamodule: RunData
+    module: LLMRecommender
+    datamodule: TaskData
     key: str
     training: dict[str, Any]
 
@@ -54,6 +56,7 @@ def method_stage(
     config: RunConfig,
     store: ArtifactStore,
     data: PreparedData,
+    tasks: Mapping[str, Task],
     collaborative: Collaborative | None,
     backbone: Backbone,
     run_folder: Path,
@@ -64,6 +67,7 @@ def method_stage(
         config: the run's.
         store: the cache.
         data: the prepared data set.
+        tasks: what the run asks.
         collaborative: the fitted encoder, where the method needs one.
         backbone: the language model; the method may put its layers into it.
         run_folder: checkpoints and curves go there.
@@ -74,13 +78,16 @@ def method_stage(
     tested = bool(config.ckpt_path) and not config.train
     first = None
     if config.first and not tested:  # a checkpoint holds the first stage's part, too
-        assemble(config, data, collaborative, backbone)[0].release()  # a mistake in it is told before the first trains
-        first = _first_stage(config, store, data, collaborative, backbone, run_folder)
+        untrained, _ = assemble(config, data, tasks, collaborative, backbone)  # a mistake in it is told before that
+        untrained.release()
+        first = _first_stage(config, store, data, tasks, collaborative, backbone, run_folder)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    module, datamodule = assemble(config, data, collaborative, backbone)
+    module, datamodule = assemble(config, data, tasks, collaborative, backbone)
     if first:
-        module.start_from(first.state)
-    depends = method_depends(config, module.identity, str(module.backbone.dtype), first.key if first else None)
+        start_from(module, first.state, module.name)
+    depends = method_depends(
+        config, module.task_names, module.identity, str(module.backbone.dtype), first.key if first else None
+    )
     if not module.trains:
         return Method(module, datamodule, store.key("method", depends), {})
     if tested:
@@ -123,6 +130,7 @@ def _first_stage(
     config: RunConfig,
     store: ArtifactStore,
     data: PreparedData,
+    tasks: Mapping[str, Task],
     collaborative: Collaborative | None,
     backbone: Backbone,
     run_folder: Path,
@@ -135,37 +143,50 @@ def _first_stage(
     kind = get_object(config.first["_target_"])
     folder = run_folder / "first"
     own = replace(config, model=config.first, first=None, ckpt_path=None).at(str(folder))
-    method = method_stage(own, store, data, collaborative if kind.needs_encoder else None, backbone, folder)
+    encoder = collaborative if kind.needs_encoder else None
+    method = method_stage(own, store, data, tasks, encoder, backbone, folder)
     trained = {name for name, _ in method.module.named_parameters()}
     state = {name: value.cpu().clone() for name, value in trained_state(method.module).items() if name in trained}
     method.module.release()
     return _FirstStage(method.key, state)
 
 
-def _check_training_state(path: Path, module: LLMModule) -> None:
+def _check_training_state(path: Path, module: LLMRecommender) -> None:
     """Refuse to go on from a checkpoint of something else, or from one that holds weights alone."""
     if "optimizer_states" not in read_checkpoint(path, module, module.identity):
         raise UserError(f"{path}: holds weights alone: go on from a run's last.ckpt, or test these with train=false")
 
 
 def method_depends(
-    config: RunConfig, identity: Mapping[str, Any], dtype: str, first: str | None = None
+    config: RunConfig, tasks: Sequence[str], identity: Mapping[str, Any], dtype: str, first: str | None = None
 ) -> dict[str, Any]:
     """Return all that a trained method depends on.
 
     Args:
         config: the run's.
+        tasks: what it is trained on.
         identity: what its checkpoints belong to: data, encoder, backbone.
         dtype: of the backbone's weights.
         first: key of the stage before.
     """
     path = Path(config.ckpt_path) if config.ckpt_path else None
     checkpoint = file_sha256(path) if path and path.is_file() else None
-    return {**config.deciding("method"), "identity": identity, "dtype": dtype, "first": first, "checkpoint": checkpoint}
+    depends = {"identity": identity, "dtype": dtype, "first": first, "checkpoint": checkpoint}
+    return {**config.deciding("method"), **asked(config, tasks), **depends}
+
+
+def asked(config: RunConfig, tasks: Sequence[str]) -> dict[str, Any]:
+    """Return the part of the config that says what these tasks ask."""
+    return {"tasks": {name: config.task[name] for name in tasks}}
 
 
 def _train(
-    config: RunConfig, module: LLMModule, datamodule: RunData, run_folder: Path, key: str, start: Path | str | None
+    config: RunConfig,
+    module: LLMRecommender,
+    datamodule: TaskData,
+    run_folder: Path,
+    key: str,
+    start: Path | str | None,
 ) -> dict[str, Any]:
     """Fit the module, from the checkpoint `start` on if there is one; returns the record of the training."""
     callbacks = [build(node) for node in config.callbacks.values() if node]

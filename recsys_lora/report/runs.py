@@ -12,8 +12,9 @@ from recsys_lora.config.roles import Kind, leaves
 from recsys_lora.errors import UserError
 from recsys_lora.files import read_json
 from recsys_lora.report.metrics_json import read_metrics
+from recsys_lora.tasks.predictions import file_name
 
-PREDICTIONS, ENVIRONMENT, CONFIG = "predictions.parquet", "environment.json", "config.yaml"
+ENVIRONMENT, CONFIG = "environment.json", "config.yaml"
 OVERRIDES = Path(".hydra") / "overrides.yaml"
 COMPARED = (Kind.RESULT, Kind.COST)
 """Kinds of values that make a configuration."""
@@ -37,10 +38,9 @@ class Run:
     environment: Mapping[str, Any]
     overrides: Sequence[str]
 
-    @property
-    def predictions(self) -> Path:
-        """Where its scored test rows are."""
-        return self.folder / PREDICTIONS
+    def predictions(self, task: str) -> Path:
+        """Return where its predictions of a task are."""
+        return self.folder / file_name(task)
 
     @property
     def configuration(self) -> dict[str, str]:
@@ -70,12 +70,11 @@ def read_run(folder: Path) -> Run:
     """Read a run's folder, all but its predictions.
 
     Raises:
-        UserError: something of it is missing, or it answers several tasks.
+        UserError: something of it is missing.
     """
     metrics = read_metrics(folder / "metrics.json")
-    if metrics["test"] is None:
-        raise UserError(f"{folder}: a run of several tasks, which has no test metrics of its own: leave it out")
-    for name in (PREDICTIONS, ENVIRONMENT, CONFIG, OVERRIDES):
+    files: list[str | Path] = [*map(file_name, metrics["tasks"]), ENVIRONMENT, CONFIG, OVERRIDES]
+    for name in files:
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: not there: run it again, or leave this run out")
     overrides = [str(line) for line in OmegaConf.to_container(OmegaConf.load(folder / OVERRIDES)) or []]

@@ -10,9 +10,8 @@ from omegaconf import OmegaConf
 from recsys_lora.cli.status import STATUS, Status
 from recsys_lora.cli.sweep_table import CSV_FILE, TABLE_FILE, SweepTable, publish, read_jobs
 from recsys_lora.files import write_json
-from recsys_lora.report.task_table import cell
-from tests.report.examples import record as single
-from tests.report.test_task_table import record as several
+from recsys_lora.report.table import cell
+from tests.report.examples import record
 
 
 def job(folder, number, overrides, metrics=None):
@@ -26,8 +25,8 @@ def job(folder, number, overrides, metrics=None):
 @pytest.fixture
 def sweep(tmp_path):
     """Three jobs, of which the last did not finish; twelve would sort wrongly as text."""
-    job(tmp_path, 0, ["model=ckf", "seed=1", "tasks=[ctr,rating]"], several())
-    job(tmp_path, 2, ["model=ckf", "seed=2", "tasks=[ctr]"], several())
+    job(tmp_path, 0, ["model=ckf", "seed=1", "tasks=[ctr,rating]"], record())
+    job(tmp_path, 2, ["model=ckf", "seed=2", "tasks=[ctr]"], record())
     job(tmp_path, 12, ["model=ckf", "+seed=3"])
     return tmp_path
 
@@ -37,7 +36,7 @@ def test_the_table_shows_what_differs_and_what_came_out(sweep):
     lines = [line.strip("| ").split(" | ") for line in (sweep / TABLE_FILE).read_text().splitlines()]
     assert lines[0][:3] == ["job", "seed", "tasks"]
     assert "model" not in lines[0]
-    own = next(line for line in several()["tasks"]["rating"]["lines"] if line["role"] == "method")
+    own = next(line for line in record()["tasks"]["rating"]["lines"] if line["role"] == "method")
     assert lines[2][lines[0].index("rating mae")] == cell(own["metrics"]["mae"])
     assert [line[1] for line in lines[2:]] == ["1", "2", "3"]
 
@@ -89,20 +88,22 @@ def test_a_sweep_in_which_every_job_failed_has_a_table(tmp_path):
 def test_the_file_has_every_metric_of_every_part(sweep):
     publish(sweep)
     row = next(iter(csv.DictReader((sweep / CSV_FILE).open())))
-    for name, block in several()["tasks"].items():
+    for name, block in record()["tasks"].items():
         own = next(line for line in block["lines"] if line["role"] == "method" and not line["sample"])
-        for part, prefix in (("metrics", ""), ("warm", "warm_"), ("cold", "cold_")):
-            for metric, value in own[part].items():
+        parts = {"": own["metrics"], **{f"{part}_": own["parts"]["seen"][part] for part in ("warm", "cold")}}
+        for prefix, metrics in parts.items():
+            for metric, value in metrics.items():
                 found = row[f"{name}/{prefix}{metric}"]
                 assert (float(found) if found else None) == value["value"]
 
 
 def test_runs_of_one_question_have_their_auc(tmp_path):
-    metrics = single()
+    metrics = record("ctr")
     job(tmp_path, 0, ["model.rank=4"], metrics)
     job(tmp_path, 1, ["model.rank=8"], metrics)
     SweepTable().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
     rows = list(csv.DictReader((tmp_path / CSV_FILE).open()))
     assert [row["model.rank"] for row in rows] == ["4", "8"]
-    assert {float(row["auc"]) for row in rows} == {metrics["test"]["auc"]}
+    own = next(line for line in metrics["tasks"]["ctr"]["lines"] if line["role"] == "method")
+    assert {float(row["ctr/auc"]) for row in rows} == {own["metrics"]["auc"]["value"]}
     assert [found.number for found in read_jobs(tmp_path)] == [0, 1]

@@ -18,7 +18,7 @@ def test_a_mistake_in_a_nested_node_names_the_whole_way_to_it():
     prompt = {"_target_": TEMPLATE, "text": "a", "no_history": "{history}"}
     node = {"_target_": "builtins.dict", "text": prompt}
     with pytest.raises(UserError, match=r"^model\.tasks\.ctr\.text: no_history has the slot \{history\}"):
-        build(node, "model.tasks.ctr")
+        build(node, "task.ctr")
 
 
 def test_a_group_given_as_a_value_is_told_how_to_be_chosen():

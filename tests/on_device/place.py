@@ -108,7 +108,7 @@ class Place:
         Raises:
             CheckError: one is not finite.
         """
-        rows = pl.read_parquet(self.folder / name / "predictions.parquet").sort("user_id", "item_id")
+        rows = pl.read_parquet(self.folder / name / "predictions_ctr.parquet").sort("user_id", "item_id")
         scores = torch.tensor(rows["score"].to_list(), dtype=torch.float64)
         if not bool(scores.isfinite().all()):
             raise CheckError(f"{int((~scores.isfinite()).sum())} of {len(scores)} scores are not finite")

@@ -13,9 +13,10 @@ import torch
 from recsys_lora.config.edge import read_preparation
 from recsys_lora.data import prepare
 from recsys_lora.errors import UserError
-from recsys_lora.methods.llm_module import LLMRecommender
+from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.pipeline.preparation import run_preparation
-from tests.jobs import NO_METHOD, SMALL, composed, own_tables, run, write_tables
+from recsys_lora.report.table import method_line
+from tests.jobs import NO_METHOD, SMALL, composed, method_of, own_tables, run, write_tables
 
 
 @pytest.fixture(autouse=True)
@@ -120,9 +121,9 @@ def test_a_sample_of_one_class(tmp_path, tables, split):
 
 def test_test_rows_of_one_class_have_no_auc_and_say_why(tmp_path, tables):
     outcome = run(tmp_path / "run", *NO_METHOD, *tables, "row=mf", "data.test_rows=1")
-    block = outcome.metrics["test"]
-    assert block["auc"] is None
-    assert "one class only" in block["undefined"]["auc"]
+    auc = method_line(outcome.metrics["tasks"]["ctr"])["metrics"]["auc"]
+    assert auc["value"] is None
+    assert "one class only" in auc["reason"]
 
 
 def test_items_without_titles_are_refused_by_name_by_what_reads_titles(tmp_path):
@@ -132,7 +133,7 @@ def test_items_without_titles_are_refused_by_name_by_what_reads_titles(tmp_path)
         line = refused(tmp_path, *model, *named)
         assert line.startswith("data=table has no titles")
         assert "choose model=cf, or give the items a title" in line
-    assert run(tmp_path / "mf", *NO_METHOD, *named, "row=mf").metrics["test"]["rows"] == 24
+    assert method_of(run(tmp_path / "mf", *NO_METHOD, *named, "row=mf").metrics)["rows"] == 24
 
 
 def test_users_without_history_and_unseen_ones_are_scored(tmp_path):
@@ -144,7 +145,7 @@ def test_users_without_history_and_unseen_ones_are_scored(tmp_path):
     rest = interactions.filter(~pl.col("user_id").is_in(["u3", "u4"]))
     named = write_tables(tmp_path / "tables", pl.concat([rest, dull, late]), items)
     outcome = run(tmp_path / "run", *SMALL, *named, "data/split=global_time", "data.test_rows=null")
-    scored = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
+    scored = pl.read_parquet(tmp_path / "run" / "predictions_ctr.parquet")
     assert scored.filter(pl.col("user_id") == "u4").height == 1
     assert scored["score"].is_finite().all()
     positions = {
@@ -166,7 +167,7 @@ def test_ugly_titles_go_through(tmp_path):
     named = write_tables(tmp_path / "tables", interactions, items.with_columns(title=pl.Series(titles)))
     outcome = run(tmp_path / "run", *SMALL, *named)
     assert outcome.data.titles[1:8].count(None) >= 1
-    assert outcome.metrics["test"]["rows"] == 24
+    assert method_of(outcome.metrics)["rows"] == 24
     datamodule = outcome.method.datamodule
     prompts = datamodule.train.prompts
     tokenizer = outcome.method.module.backbone.tokenizer
@@ -258,7 +259,7 @@ def test_a_full_disk_names_the_folder_and_the_next_run_goes_on(
         line = refused(tmp_path, *SMALL, *tables)
     assert re.search(rf"home/artifacts/{stage}/.*: the disk is full \(\d+ MiB free\): make room and run again", line)
     assert artifacts(tmp_path) == kept
-    assert run(tmp_path / "again", *SMALL, *tables).metrics["test"]["rows"] == 24
+    assert method_of(run(tmp_path / "again", *SMALL, *tables).metrics)["rows"] == 24
     assert not half_made(tmp_path)
 
 

@@ -1,95 +1,106 @@
-"""Training data of several tasks: every question twice, as text alone and with soft tokens, in batches that mix tasks.
+"""Training data: the questions of one or several tasks, each in one or two versions, in batches that mix tasks.
 
-The two versions of a question stand in the same batch: the authors' code draws them independently, so that one step's
-two losses are about different questions.
+Where a question has two versions (text alone, and with soft tokens), both stand in the same batch: the code of CKF's
+authors draws them independently, so that one step's two losses are about different questions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from recsys_lora.data.batch import Padding, PromptBatch, PromptSet
 from recsys_lora.data.groups import alike
-from recsys_lora.data.loader import POOL_BATCHES
 from recsys_lora.errors import UserError
+
+POOL_BATCHES = 16
+"""Batches whose rows are drawn at random and then sorted by length: little padding, and still random company."""
 
 
 @dataclass(frozen=True)
-class PairBatch:
-    """The same questions in two versions, each in one or more groups of like lengths.
+class TrainBatch:
+    """The same questions in each version, in one or more groups of like lengths.
 
     Attributes:
-        text: as text alone.
-        collaborative: with soft tokens.
-        global_rows: questions of this batch on all processes together.
+        versions: the groups of each version, by its name.
+        global_rows: questions of this batch on all processes together, by which losses are averaged.
     """
 
-    text: tuple[PromptBatch, ...]
-    collaborative: tuple[PromptBatch, ...]
+    versions: Mapping[str, tuple[PromptBatch, ...]]
     global_rows: int
 
     def __len__(self) -> int:
-        return sum(map(len, self.text))
+        return sum(map(len, next(iter(self.versions.values()))))
 
-    def to(self, device: torch.device | str) -> "PairBatch":
+    @property
+    def tokens(self) -> Tensor:
+        """How many tokens its prompts have, padding not counted; a scalar on the batch's device."""
+        return torch.stack([group.attention_mask.sum() for groups in self.versions.values() for group in groups]).sum()
+
+    def to(self, device: torch.device | str) -> "TrainBatch":
         """Return the batch on a device."""
-        text, collaborative = (tuple(part.to(device) for part in parts) for parts in (self.text, self.collaborative))
-        return PairBatch(text, collaborative, self.global_rows)
+        moved = {name: tuple(group.to(device) for group in groups) for name, groups in self.versions.items()}
+        return TrainBatch(moved, self.global_rows)
 
 
 @dataclass(frozen=True)
-class PairSet:
-    """Questions of all tasks in two versions, in the same order.
+class TrainSet:
+    """Questions of all tasks in each version, in the same order.
 
     Attributes:
-        text: as text alone.
-        collaborative: with soft tokens.
+        versions: the prompts by version; the first is the one that is answered.
         forward_cost: batches are cut into groups of like lengths: see `alike`.
     """
 
-    text: PromptSet
-    collaborative: PromptSet
+    versions: Mapping[str, PromptSet]
     forward_cost: float | None = None
 
     def __post_init__(self) -> None:
         same = ("user", "items", "label", "target", "task", "row")
-        if not all(np.array_equal(getattr(self.text, name), getattr(self.collaborative, name)) for name in same):
-            raise ValueError("the two versions are not about the same questions in the same order")
+        first, *others = self.versions.values()
+        if not all(np.array_equal(getattr(first, name), getattr(other, name)) for other in others for name in same):
+            raise ValueError("the versions are not about the same questions in the same order")
 
     def __len__(self) -> int:
-        return len(self.text)
+        return len(next(iter(self.versions.values())))
+
+    @property
+    def task(self) -> NDArray[np.int64]:
+        """Each question's task (n,)."""
+        return next(iter(self.versions.values())).task
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each question's longer version (n,)."""
-        return np.maximum(self.text.prompts.lengths, self.collaborative.prompts.lengths)
+        """Tokens of each question's longest version (n,)."""
+        lengths = np.stack([prompts.prompts.lengths for prompts in self.versions.values()])
+        return np.asarray(lengths.max(axis=0), dtype=np.int64)
 
     def batch(
         self, index: NDArray[np.integer[Any]], pad_id: int, padding: Padding, global_rows: int | None = None
-    ) -> PairBatch:
+    ) -> TrainBatch:
         """Collect questions into a batch; see `PromptSet.batch`."""
         rows = len(index) if global_rows is None else global_rows
-        text, collaborative = (
-            tuple(
+        versions = {
+            name: tuple(
                 prompts.batch(index[group], pad_id, padding, rows)
                 for group in alike(prompts.prompts.lengths[index], self.forward_cost)
             )
-            for prompts in (self.text, self.collaborative)
-        )
-        return PairBatch(text, collaborative, rows)
+            for name, prompts in self.versions.items()
+        }
+        return TrainBatch(versions, rows)
 
 
 class TaskOrder:
     """The composition and order of an epoch's batches, each with its share of every task.
 
     A batch of B questions holds B · share of a task's, rounded down or up at random so that shares hold exactly on
-    average. A task's questions come in random order, all of them before any comes again. As in `BatchOrder`, the
-    questions of `POOL_BATCHES` batches are handed out by length, within each task, and the batches are shuffled. An
-    epoch has as many questions as there are, rounded down to whole batches.
+    average. A task's questions come in random order, all of them before any comes again. The questions of
+    `POOL_BATCHES` batches are handed out by length, within each task, and the batches are shuffled. An epoch has as
+    many questions as there are, rounded down to whole batches: those left out are others in each epoch.
 
     Args:
         task: (n,) each question's task.
@@ -130,9 +141,7 @@ class TaskOrder:
     def batches(self) -> NDArray[np.int64]:
         """Return the epoch's batches (batches, batch_rows), of indices."""
         generator = np.random.default_rng([self.seed, 0 if self.repeat else self.epoch])
-        # Evenly spaced points on the line of shares, shifted a batch: each share gets its whole part, or one more.
-        points = (np.arange(self.batch_rows) + generator.random((len(self), 1))) / self.batch_rows
-        tasks = np.minimum(np.searchsorted(self.limits, points, side="right"), len(self.limits) - 1)  # (batches, B)
+        tasks = self._tasks(generator)  # (batches, B)
         rows = np.empty_like(tasks)
         for number, members in enumerate(self.members):
             mine = tasks == number
@@ -144,6 +153,14 @@ class TaskOrder:
             rows[mine] = stream
         batches: NDArray[np.int64] = generator.permutation(rows)
         return batches
+
+    def _tasks(self, generator: np.random.Generator) -> NDArray[np.int64]:
+        """Return the task of each place of each batch (batches, B); nothing is drawn where there is one task."""
+        if len(self.limits) == 1:
+            return np.zeros((len(self), self.batch_rows), dtype=np.int64)
+        # Evenly spaced points on the line of shares, shifted a batch: each share gets its whole part, or one more.
+        points = (np.arange(self.batch_rows) + generator.random((len(self), 1))) / self.batch_rows
+        return np.minimum(np.searchsorted(self.limits, points, side="right"), len(self.limits) - 1)
 
 
 def _cycled(members: NDArray[np.int64], count: int, generator: np.random.Generator) -> NDArray[np.int64]:

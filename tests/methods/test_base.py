@@ -1,5 +1,6 @@
 """What all language-model methods share, seen through the smallest ones."""
 
+import dataclasses
 from typing import ClassVar
 
 import numpy as np
@@ -11,12 +12,12 @@ from torch.nn import functional
 from recsys_lora.data.loader import Share
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
-from recsys_lora.methods.llm_module import LLMRecommender
+from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.optimizer import OptimizerSettings
-from recsys_lora.methods.scoring import score_rows
 from recsys_lora.metrics.ranking import auc, uauc
 from recsys_lora.prompts.template import Template
 from tests.methods import factory
+from tests.methods.asking import prompts_for, score_rows
 from tests.methods.synthetic import WORDS, prepared
 from tests.rounding import assert_close
 
@@ -32,13 +33,16 @@ class SoftTokens(LLMRecommender):
     """Two soft tokens from linear maps of e_u and e_i: the least that CoLLM and CKF share."""
 
     needs_encoder: ClassVar[bool] = True
+    versions: ClassVar[tuple[str, ...]] = ("collaborative",)
+    soft_names: ClassVar[tuple[str, ...]] = ("user", "item")
 
     def __init__(self, **settings):
         super().__init__(**settings)
         self.maps = nn.ModuleList(nn.Linear(4, self.backbone.hidden_size) for _ in range(2))
 
     def soft_tokens(self, batch, vectors):
-        return torch.stack([mapping(side) for mapping, side in zip(self.maps, vectors, strict=True)], dim=1)
+        user, items = vectors
+        return self.arranged(torch.cat([self.maps[0](user).unsqueeze(1), self.maps[1](items)], dim=1), batch)
 
 
 def soft(data, encoder):
@@ -47,6 +51,7 @@ def soft(data, encoder):
     none = "A user <user>: would the user enjoy {title} <item>? #Answer:"
     return SoftTokens(
         name="soft",
+        tasks=factory.asked(),
         prompt=Template(text, none, soft_tokens=["user", "item"]),
         batch_rows=16,
         score="yes_minus_no",
@@ -60,11 +65,12 @@ def soft(data, encoder):
 def test_each_rows_soft_tokens_are_its_own(world, padding):
     data, encoder = world
     module = soft(data, encoder).eval()
-    rows = module.prompts(data, WORDS)(data.rows("test").take(np.arange(0, 40, 9)), show=False)
+    rows = prompts_for(module, data, data.rows("test").take(np.arange(0, 40, 9)))
     together = module(rows.batch(np.arange(len(rows)), 0, padding))
     alone = torch.cat([module(rows.batch(np.array([index]), 0, "right")) for index in range(len(rows))])
     assert_close(together, alone)
-    swapped = module(rows.with_encoder_rows(np.arange(len(rows))[::-1].copy()).batch(np.arange(len(rows)), 0, padding))
+    swapped = dataclasses.replace(rows, user=rows.user[::-1].copy(), history=rows.history[::-1].copy())
+    swapped = module(swapped.batch(np.arange(len(rows)), 0, padding))
     assert not torch.allclose(swapped, together, atol=1e-4)
 
 
@@ -72,11 +78,11 @@ def test_the_score_is_the_full_heads_logit_of_the_answer(world):
     data, _ = world
     [yes, both] = [factory.zero_shot(data, score=score) for score in ("yes", "yes_minus_no")]
     rows = data.rows("test").take(np.arange(4))
-    prompts = yes.prompts(data, WORDS)(rows, show=False)
+    prompts = prompts_for(yes, data, rows)
     for index in range(4):
         ids = torch.from_numpy(prompts.prompts[index].astype(np.int64))[None]
         logits = yes.backbone.model(input_ids=ids).logits[0, -1]
-        first, second = yes.choices.token_ids
+        first, second = yes.answers.choices[0].token_ids
         batch = prompts.batch(np.array([index]), 0, "right")
         assert_close(yes(batch)[0], logits[first])
         assert_close(both(batch)[0], logits[first] - logits[second])
@@ -84,9 +90,9 @@ def test_the_score_is_the_full_heads_logit_of_the_answer(world):
 
 def test_the_answers_are_the_pieces_that_follow_the_prompt(world):
     module = factory.zero_shot(world[0])
-    assert [piece.lstrip("Ġ") for piece in module.choices.pieces] == ["Yes", "No"]
-    text = module.prompt.ending + " Yes"
-    assert module.backbone.tokenizer(text)["input_ids"][-1] == module.choices.token_ids[0]
+    assert [piece.lstrip("Ġ") for piece in module.answers.choices[0].pieces] == ["Yes", "No"]
+    text = module.readings["ctr"].ending + " Yes"
+    assert module.backbone.tokenizer(text)["input_ids"][-1] == module.answers.choices[0].token_ids[0]
 
 
 def test_unequal_shares_give_the_mean_over_all_rows(world):
@@ -95,7 +101,7 @@ def test_unequal_shares_give_the_mean_over_all_rows(world):
     with torch.no_grad():
         for p in module.lowrank.parameters():
             p.normal_(std=0.1)
-    prompts = module.prompts(data, WORDS)(data.rows("train").take(np.arange(0, 35, 5)), show=False)
+    prompts = prompts_for(module, data, data.rows("train").take(np.arange(0, 35, 5)))
     index = np.arange(7)
 
     def gradient(batch, world_size):
@@ -124,7 +130,7 @@ def test_validation_metrics_are_those_of_the_scored_rows(world):
     expected = functional.binary_cross_entropy_with_logits(
         torch.from_numpy(score), torch.from_numpy(rows.label).double()
     )
-    assert_close(logged["valid/log_loss"], expected)
+    assert_close(logged["valid/loss"], expected)
 
 
 def test_a_chat_template_wraps_prompt_and_answer(world):
@@ -134,7 +140,7 @@ def test_a_chat_template_wraps_prompt_and_answer(world):
     plain.tokenizer.chat_template = "{% for m in messages %}<s>{{ m.content }}</s>{% endfor %}Answer:"
     wrapped = type(plain)(plain.model, plain.tokenizer, plain.identity, "tiny", chat_template=source.chat_template)
     module = factory.zero_shot(data, backbone=wrapped)
-    ids = module.prompts(data, WORDS)(data.rows("test").take(np.arange(1)), show=False).prompts[0]
+    ids = prompts_for(module, data, data.rows("test").take(np.arange(1))).prompts[0]
     assert ids[0] == plain.tokenizer.bos_token_id
     assert plain.tokenizer.decode(ids.tolist()).endswith("#Answer:</s>Answer:")
 
@@ -149,10 +155,10 @@ def test_prompts_keep_to_the_context_of_the_backbone(world):
     data, _ = world
     small = TinySource(context=30).load(data.titles[1:], "cpu")
     module = factory.zero_shot(data, backbone=small)
-    prompts = module.prompts(data, WORDS)(data.rows("test"), show=False).prompts
+    prompts = prompts_for(module, data, data.rows("test")).prompts
     assert prompts.lengths.max() <= 30
     assert prompts.counts
-    ending = module.prompt.ending
+    ending = module.readings["ctr"].ending
     assert all(small.tokenizer.decode(prompts[index].tolist()).endswith(ending) for index in range(len(prompts)))
 
 

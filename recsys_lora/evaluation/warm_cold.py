@@ -21,7 +21,7 @@ ENOUGH = 3
 """The count that CoLLM's text and notebook compare with."""
 
 
-def warmth(
+def warm_cold(
     definition: Definition,
     user: NDArray[np.int64],
     item: NDArray[np.int64],
@@ -52,6 +52,6 @@ def warmth(
     return result
 
 
-def all_warmth(user: Any, item: Any, user_counts: Any, item_counts: Any) -> dict[Definition, NDArray[np.int8]]:
-    """Return `warmth` under each definition."""
-    return {name: warmth(name, user, item, user_counts, item_counts) for name in DEFINITIONS}
+def all_warm_cold(user: Any, item: Any, user_counts: Any, item_counts: Any) -> dict[Definition, NDArray[np.int8]]:
+    """Return `warm_cold` under each definition."""
+    return {name: warm_cold(name, user, item, user_counts, item_counts) for name in DEFINITIONS}

@@ -1,4 +1,4 @@
-"""Two versions of every question, and batches that mix tasks in fixed shares."""
+"""Versions of every question, and batches that mix tasks in fixed shares."""
 
 from collections import Counter
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 
 from recsys_lora.data.batch import join
 from recsys_lora.data.loader import Share, TrainLoader
-from recsys_lora.data.pairs import PairSet, TaskOrder, temperature_shares
+from recsys_lora.data.training import TaskOrder, TrainSet, temperature_shares
 from recsys_lora.errors import UserError
 from tests.data.test_batch import prompt_set
 
@@ -20,9 +20,9 @@ def order(shares=(1, 1, 1), batch_rows=6, **knobs) -> TaskOrder:
     return TaskOrder(TASK, LENGTHS, shares, batch_rows, seed=3, **knobs)
 
 
-def pairs() -> PairSet:
+def pairs() -> TrainSet:
     text = replace(prompt_set([3, 4, 5, 6]), task=np.array([0, 0, 1, 1]))
-    return PairSet(text, replace(prompt_set([5, 4, 7, 9]), task=np.array([0, 0, 1, 1])))
+    return TrainSet({"text": text, "soft": replace(prompt_set([5, 4, 7, 9]), task=np.array([0, 0, 1, 1]))})
 
 
 def test_every_batch_has_every_tasks_whole_share():
@@ -86,30 +86,32 @@ def test_the_parts_of_all_processes_make_the_whole_batch():
         for r in (0, 1)
     ]
     for batch, *shares in zip(whole, *parts, strict=True):
-        rows = [row for share in shares for part in share.text for row in part.row.tolist()]
-        assert sorted(rows) == sorted(batch.text[0].row.tolist())
+        rows = [row for share in shares for part in share.versions["text"] for row in part.row.tolist()]
+        assert sorted(rows) == sorted(batch.versions["text"][0].row.tolist())
         assert all(share.global_rows == 4 and len(share) == 2 for share in shares)
 
 
 def test_both_versions_are_about_the_same_questions():
     batch = pairs().batch(np.array([2, 0]), 0, "left")
-    [text], [collaborative] = batch.text, batch.collaborative
-    assert text.row.tolist() == collaborative.row.tolist() == [52, 50]
+    [text], [soft] = batch.versions["text"], batch.versions["soft"]
+    assert text.row.tolist() == soft.row.tolist() == [52, 50]
     assert text.input_ids.shape == (2, 5)
-    assert collaborative.input_ids.shape == (2, 7)
-    assert batch.to("meta").collaborative[0].user.device.type == "meta"
+    assert soft.input_ids.shape == (2, 7)
+    assert batch.to("meta").versions["soft"][0].user.device.type == "meta"
     assert pairs().lengths.tolist() == [5, 4, 7, 9]
     with pytest.raises(ValueError, match="same questions"):
-        PairSet(prompt_set([1, 2]), replace(prompt_set([1, 2]), user=np.array([5, 5])))
+        TrainSet({"text": prompt_set([1, 2]), "soft": replace(prompt_set([1, 2]), user=np.array([5, 5]))})
 
 
 def test_each_version_is_cut_into_groups_by_its_own_lengths():
     batch = replace(pairs(), forward_cost=1.5).batch(np.arange(4), 0, "right", 8)
-    assert [part.row.tolist() for part in batch.text] == [[52, 53], [50, 51]]
-    assert [part.row.tolist() for part in batch.collaborative] == [[53], [52], [50, 51]]
-    assert [part.input_ids.shape[1] for part in batch.collaborative] == [9, 7, 5]
+    text, soft = batch.versions["text"], batch.versions["soft"]
+    assert [part.row.tolist() for part in text] == [[52, 53], [50, 51]]
+    assert [part.row.tolist() for part in soft] == [[53], [52], [50, 51]]
+    assert [part.input_ids.shape[1] for part in soft] == [9, 7, 5]
     assert len(batch) == 4
-    assert {part.global_rows for part in (*batch.text, *batch.collaborative)} == {batch.global_rows} == {8}
+    assert int(batch.tokens) == 18 + 25
+    assert {part.global_rows for part in (*text, *soft)} == {batch.global_rows} == {8}
 
 
 def test_joined_sets_keep_each_rows_own():

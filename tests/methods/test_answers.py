@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from recsys_lora.methods.ckf.losses import AnswerLoss, TaskMeans
+from recsys_lora.methods.answers import Answers
+from recsys_lora.methods.validation import TaskMeans
 from tests.methods.ckf import world as made
 from tests.methods.ckf.world import CHOICES, LIKED, RATING, TITLE
 from tests.rounding import SUM, assert_close
@@ -28,14 +29,14 @@ def by_hand(module, one):
 
 @pytest.mark.parametrize("padding", ["left", "right"])
 def test_every_row_s_loss_is_what_it_is_by_itself(module, padding):
-    prompts = made.pairs(18).collaborative
+    prompts = made.pairs(18).versions["collaborative"]
     rows = module.loss(made.batch(prompts, padding=padding))
     expected = torch.stack([by_hand(module, made.batch(prompts, [index])) for index in range(18)])
     assert_close(rows, expected)
 
 
 def test_gradients_of_a_mixed_batch_are_those_of_its_rows(module):
-    prompts = made.pairs(9).text
+    prompts = made.pairs(9).versions["text"]
     trained = list(module.lowrank.parameters())
     together = torch.autograd.grad(module.loss(made.batch(prompts)).sum(), trained)
     alone = torch.autograd.grad(sum(by_hand(module, made.batch(prompts, [i])) for i in range(9)), trained)
@@ -44,9 +45,9 @@ def test_gradients_of_a_mixed_batch_are_those_of_its_rows(module):
 
 
 def test_choice_logits_are_the_task_s_answers_in_their_order(module):
-    prompts = made.pairs(18).collaborative
+    prompts = made.pairs(18).versions["collaborative"]
     batch = made.batch(prompts, range(RATING, 18, 3))
-    logits = module.choice_logits(batch)
+    logits = module(batch)
     last = module.backbone.last(module.hidden(batch), batch.attention_mask)
     assert_close(logits, module.backbone.logits_at(last, [30, 31, 32, 20, 33]), SUM)
     loss = torch.nn.functional.cross_entropy(logits, batch.target, reduction="none")
@@ -56,26 +57,26 @@ def test_choice_logits_are_the_task_s_answers_in_their_order(module):
 @pytest.mark.parametrize("rows", [[0, 1], [2, 5]])
 def test_choices_are_read_for_one_task_that_has_some(module, rows):
     with pytest.raises(ValueError, match="one task"):
-        module.choice_logits(made.batch(made.pairs(9).collaborative, rows))
+        module(made.batch(made.pairs(9).versions["collaborative"], rows))
 
 
 def test_a_row_without_an_answer_is_refused(module):
-    batch = made.batch(made.pairs(9).collaborative)
+    batch = made.batch(made.pairs(9).versions["collaborative"])
     hidden = module.hidden(batch)
     unknown = dataclasses.replace(batch, target=torch.full_like(batch.target, -1))
     silent = dataclasses.replace(batch, answer_tokens=torch.zeros_like(batch.answer_tokens))
     for wrong in (unknown, silent):
         with pytest.raises(RuntimeError, match="every row's answer"):
-            module.answers(wrong, hidden)
+            module.answers.loss(wrong, hidden)
 
 
 @pytest.mark.parametrize("tasks", [(LIKED,), (TITLE,)])
 def test_choices_or_texts_alone_work(module, tasks):
-    batch = made.batch(made.pairs(6, tasks=tasks).collaborative)
-    single = AnswerLoss(module.backbone, [CHOICES[tasks[0]]])
+    batch = made.batch(made.pairs(6, tasks=tasks).versions["collaborative"])
+    single = Answers(module.backbone, [CHOICES[tasks[0]]], [tasks[0] == LIKED])
     hidden = module.hidden(batch)
-    alone = single(dataclasses.replace(batch, task=torch.zeros_like(batch.task)), hidden)
-    assert_close(alone, module.answers(batch, hidden), SUM)
+    alone = single.loss(dataclasses.replace(batch, task=torch.zeros_like(batch.task)), hidden)
+    assert_close(alone, module.answers.loss(batch, hidden), SUM)
 
 
 def test_task_means_count_rows_over_all_updates():
