@@ -17,7 +17,7 @@ def test_a_mistake_names_the_node_it_is_in():
 def test_a_mistake_in_a_nested_node_names_the_whole_way_to_it():
     prompt = {"_target_": TEMPLATE, "text": "a", "no_history": "{history}"}
     node = {"_target_": "builtins.dict", "text": prompt}
-    with pytest.raises(UserError, match=r"^model\.tasks\.ctr\.text: no_history has the slot \{history\}"):
+    with pytest.raises(UserError, match=r"^task\.ctr\.text: no_history has the slot \{history\}"):
         build(node, "task.ctr")
 
 

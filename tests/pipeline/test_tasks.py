@@ -1,6 +1,7 @@
 """Whole jobs of a model of several tasks: what is made, what is reused, what is left out and what is refused."""
 
 import logging
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,8 @@ from recsys_lora.llm.backbone import Backbone
 from recsys_lora.methods.ckf.module import CKFMultiTaskModule
 from recsys_lora.pipeline.tasks import resolved_cost
 from recsys_lora.report.metrics_json import read_metrics
-from tests.jobs import SMALL_TASKS, own_tables, run, with_reviews, write_tables
+from tests.documents import ROOT
+from tests.jobs import SMALL_TASKS, method_of, own_tables, run, with_reviews, write_tables
 from tests.pipeline.test_job import Killed, same, weights
 from tests.rounding import TRAINING, assert_close
 
@@ -386,3 +388,21 @@ def test_cut_batches_train_the_run_s_model_as_whole_ones_do(place, monkeypatch):
     assert found[0][0] < found[1][0]
     for name, value in found[0][1].items():
         assert_close(found[1][1][name], value, TRAINING, what=name)
+
+
+# The documentation's own example
+
+
+def test_the_task_of_the_documentation_is_asked_of_a_method(place, tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "adding_a_task.md").read_text(encoding="utf-8")
+    package, group = tmp_path / "my_package", tmp_path / "my_conf" / "task"
+    for folder, fence, name in ((package, "python", "full_marks.py"), (group, "yaml", "full_marks.yaml")):
+        folder.mkdir(parents=True)
+        [block] = re.findall(rf"^```{fence}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        (folder / name).write_text(block, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    named = ("+task@task.full_marks=full_marks", f"hydra.searchpath=[file://{group.parent}]")
+    outcome, folder = place.run(*named, "model=cora", "tasks=[full_marks]", base=EVERY)
+    assert list(outcome.metrics["tasks"]) == ["full_marks"]
+    assert method_of(outcome.metrics, "full_marks")["auc"] is not None
+    assert (folder / "predictions_full_marks.parquet").exists()
