@@ -73,7 +73,7 @@ class MixingConfig(Record):
     """How a training batch mixes the tasks of a run, and where it is cut."""
 
     temperature: Annotated[PositiveFloat | None, result("method", tunable=True)]
-    forward_cost: Annotated[NonNegativeFloat | Literal["auto"] | None, result("method")]
+    forward_overhead_tokens: Annotated[NonNegativeFloat | Literal["auto"] | None, result("method")]
 
 
 @dataclass(frozen=True)

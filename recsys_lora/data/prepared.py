@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys_lora.data.history import History, walk
+from recsys_lora.data.history import History, build_histories
 from recsys_lora.data.rows import Rows
 from recsys_lora.data.schema import TEXT_COLUMNS, SplitName
 from recsys_lora.errors import UserError
@@ -162,7 +162,7 @@ class PreparedData:
         user = table["user"].to_numpy().astype(np.int64)
         item = table["item"].to_numpy().astype(np.int64)
         label = table["label"].to_numpy().astype(np.float32)
-        history, position = walk(user, item, label > 0, self.num_users)
+        history, position = build_histories(user, item, label > 0, self.num_users)
         train = (table["split"] == "train").to_numpy()
         seen = _among(user, user[train], self.num_users) & _among(item, item[train], self.num_items)
         rating = table["rating"].to_numpy().astype(np.float32)

@@ -82,7 +82,7 @@ class EvaluationRows:
         return records
 
     def _baselines(self, name: str) -> Iterator[Answered]:
-        """Yield the lines of what reads no prompts: trivial predictors, and the collaborative encoder."""
+        """Yield the lines of what reads no prompts: simple baselines, and the collaborative encoder."""
         task, questions = self.tasks[name], self.questions[name]
         train = task.questions(self.data, "train", None, self.sample[1])
         for label, output in task.baselines(self.data, questions, train).items():

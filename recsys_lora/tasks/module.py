@@ -8,7 +8,7 @@ import lightning
 
 from recsys_lora.data.batch import Padding, PromptSet, join
 from recsys_lora.data.history import Pairs
-from recsys_lora.data.loader import ScoreLoader, Share, TrainLoader
+from recsys_lora.data.loader import ScoreLoader, Shard, TrainLoader
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
 from recsys_lora.data.training import TaskOrder, TrainSet, temperature_shares
@@ -29,20 +29,20 @@ class Mixing:
     Attributes:
         temperature: by n^(1/temperature) of their numbers of questions, times each task's own `train_share`; None: by
             `train_share` alone.
-        forward_cost: in tokens: see `recsys_lora.data.groups.alike`; None leaves batches whole.
+        forward_overhead_tokens: in tokens: see `recsys_lora.data.length_buckets.alike`; None leaves batches whole.
     """
 
     temperature: float | None = None
-    forward_cost: float | None = None
+    forward_overhead_tokens: float | None = None
 
 
-def valid_share(trainer: lightning.Trainer | None, share: Share) -> Share:
-    """Return what a process validates on: its share, or all rows where processes have to run the same forwards.
+def valid_shard(trainer: lightning.Trainer | None, shard: Shard) -> Shard:
+    """Return what a process validates on: its shard, or all rows where processes have to run the same forwards.
 
     Then every row counts once for each process, which leaves means and areas under curves what they are.
     """
     backbone = getattr(trainer.lightning_module, "backbone", None) if trainer else None
-    return Share() if getattr(backbone, "sharded", False) else share
+    return Shard() if getattr(backbone, "sharded", False) else shard
 
 
 class TaskData(lightning.LightningDataModule):
@@ -53,12 +53,12 @@ class TaskData(lightning.LightningDataModule):
         tasks: the tasks in the order of their numbers.
         prompts: what makes each one's prompts.
         versions: the versions of its prompts that the method trains on; the first is what it answers.
-        batch_rows: questions of a training batch over all processes together.
+        batch_size: questions of a training batch over all processes together.
         seed: decides the order of training batches.
         pad_id: token that fills up shorter prompts.
         padding: on which side.
         token_budget: padded tokens of a scoring batch at most.
-        train_rows: training questions of the task with the largest share, of others in proportion to theirs: a task
+        train_rows: training questions of the task with the largest shard, of others in proportion to theirs: a task
             alone has as many as it has among others. None for all.
         valid_rows: questions of each task to validate on; None for all, "published" for those of the rows that
             published work uses.
@@ -73,7 +73,7 @@ class TaskData(lightning.LightningDataModule):
         prompts: Mapping[str, TaskPrompts],
         *,
         versions: Sequence[Version],
-        batch_rows: int,
+        batch_size: int,
         seed: int,
         pad_id: int,
         padding: Padding = "right",
@@ -86,13 +86,13 @@ class TaskData(lightning.LightningDataModule):
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer rows to validate on than processes
         self.data, self.tasks, self.prompts, self.versions = data, tasks, prompts, tuple(versions)
-        self.batch_rows, self.seed, self.token_budget = batch_rows, seed, token_budget
+        self.batch_size, self.seed, self.token_budget = batch_size, seed, token_budget
         self.pad_id, self.padding, self.mixing = pad_id, padding, mixing or Mixing()
         self.train_rows, self.valid_rows, self.sample_seed = train_rows, valid_rows, sample_seed
         self.train: TrainSet | None = None
         self.valid: PromptSet | None = None
         self.train_pairs: Pairs | None = None
-        self.shares: list[float] = []
+        self.shards: list[float] = []
 
     def setup(self, stage: str) -> None:
         """Tokenise the questions that `stage` needs, once.
@@ -113,25 +113,25 @@ class TaskData(lightning.LightningDataModule):
     def _train_set(self) -> TrainSet:
         """Return the training questions in every version, and decide the shares of tasks."""
         made = {name: self.questions(name, "train", None) for name in self.tasks}
-        self.shares = self._shares([len(questions) for questions in made.values()])
+        self.shards = self._shares([len(questions) for questions in made.values()])
         if self.train_rows is not None:
-            limits = [max(1, round(self.train_rows * share / max(self.shares))) for share in self.shares]
+            limits = [max(1, round(self.train_rows * shard / max(self.shards))) for shard in self.shards]
             made = {name: self.questions(name, "train", limit) for name, limit in zip(made, limits, strict=True)}
         asked = self._asked(made, "train")
         if len(self.tasks) > 1:
             for name, questions in asked.items():
-                share = self.shares[list(self.tasks).index(name)]
-                log.info("%s: %d training questions, %.0f %% of every batch", name, len(questions), 100 * share)
+                shard = self.shards[list(self.tasks).index(name)]
+                log.info("%s: %d training questions, %.0f %% of every batch", name, len(questions), 100 * shard)
         self.train_pairs = Pairs.concatenated([questions.pairs() for questions in asked.values()])
         versions: dict[str, PromptSet] = {version: self._joined(asked, version) for version in self.versions}
-        return TrainSet(versions, self.mixing.forward_cost)
+        return TrainSet(versions, self.mixing.forward_overhead_tokens)
 
     def _shares(self, sizes: list[int]) -> list[float]:
         own = [float(task.train_share) for task in self.tasks.values()]
         if self.mixing.temperature is not None and max(sizes, default=0) > 0:
             mixed = temperature_shares(sizes, self.mixing.temperature)
             own = [a * b for a, b in zip(own, mixed, strict=True)]
-        weights = [share if size else 0.0 for share, size in zip(own, sizes, strict=True)]
+        weights = [shard if size else 0.0 for shard, size in zip(own, sizes, strict=True)]
         if not sum(weights) > 0:
             raise UserError("train: no task has both questions and a share: raise a task's train_share")
         return [weight / sum(weights) for weight in weights]
@@ -150,30 +150,30 @@ class TaskData(lightning.LightningDataModule):
         return asked
 
     def _joined(self, asked: Mapping[str, Questions], version: Version) -> PromptSet:
-        show = self.share.rank == 0
+        show = self.shard.rank == 0
         return join(
             [self.prompts[name].set(some, version, with_answers=True, show=show) for name, some in asked.items()]
         )
 
     @property
-    def share(self) -> Share:
+    def shard(self) -> Shard:
         """This process's part of the work."""
-        return Share(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Share()
+        return Shard(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Shard()
 
     def train_dataloader(self) -> TrainLoader:
         """Return the training batches, an endless run's order included."""
         assert self.train is not None
         repeat = bool(getattr(self.trainer, "overfit_batches", 0))
-        order = TaskOrder(self.train.task, self.train.lengths, self.shares, self.batch_rows, self.seed, repeat)
-        return TrainLoader(self.train, order, self.pad_id, self.padding, self.share)
+        order = TaskOrder(self.train.task, self.train.lengths, self.shards, self.batch_size, self.seed, repeat)
+        return TrainLoader(self.train, order, self.pad_id, self.padding, self.shard)
 
     def val_dataloader(self) -> ScoreLoader:
         """Return the questions to validate on, of all tasks, as they are answered."""
         assert self.valid is not None
-        return self.score_loader(self.valid, valid_share(self.trainer, self.share))
+        return self.score_loader(self.valid, valid_shard(self.trainer, self.shard))
 
     def score_loader(
-        self, prompts: PromptSet, share: Share | None = None, padding: Padding | None = None
+        self, prompts: PromptSet, shard: Shard | None = None, padding: Padding | None = None
     ) -> ScoreLoader:
         """Return batches that score every question once, on all processes of `share` together."""
-        return ScoreLoader(prompts, self.token_budget, self.pad_id, padding or self.padding, share)
+        return ScoreLoader(prompts, self.token_budget, self.pad_id, padding or self.padding, shard)

@@ -70,7 +70,7 @@ class AmazonReviews:
     def files(self) -> dict[str, Path]:
         """Return the reviews' and the items' file."""
         if not self.reviews:
-            raise UserError(f"no file of reviews is named: data.reviews=FILE data.meta=FILE, to be had from {WHERE}")
+            raise UserError(f"no file of reviews is named: data.reviews=FILE data.meta=FILE, from {WHERE}")
         base = Path(self.root).expanduser() if self.root else home() / "assets" / self.asset if self.asset else Path()
         wanted = {"reviews": self.reviews} | ({"meta": self.meta} if self.meta else {})
         found = {role: _either(base / Path(name).expanduser()) for role, name in wanted.items()}

@@ -139,7 +139,7 @@ def readable(path: Path) -> Iterator[None]:
     except DAMAGE as error:
         raise UserError(f"{path}: the packed file is damaged or cut off ({error}): download it again") from error
     except (PermissionError, IsADirectoryError) as error:
-        raise UserError(f"{path}: cannot be opened ({error.strerror}): mend its permissions") from error
+        raise UserError(f"{path}: cannot be opened ({error.strerror}): change its permissions") from error
 
 
 def scratch_file(engine: Engine, origin: Path) -> Path:
