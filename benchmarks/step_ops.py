@@ -10,7 +10,7 @@ an operation, and as a wait, says `_ops.py`.
 A training step is one of Lightning's: a batch to the device, forward, backward, clipping, AdamW, the callbacks and the
 logging of `conf/callbacks/default.yaml` (but for the line of progress, which reads the loss twice a second). As on
 a GPU, attention is torch's kernel, batches are not cut, and losses are looked at when loggers write. Steps at which
-these do are left out: they read what they write. Scoring is one batch of `score_rows`, or of CKF's choices.
+these do are left out: they read what they write. Scoring is one batch of `Answering`, or of CKF's choices.
 
 `--before` names a record of an earlier version, whose counts then stand beside: this same script makes it, with that
 version on `PYTHONPATH`.
@@ -51,7 +51,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def batches_of(data: Any, rows: Any, made: Sequence[Any]) -> Any:
+def batches_of(data: Any, pairs: Any, made: Sequence[Any]) -> Any:
     """Return a data module that hands out these training batches, and what methods ask of one beside."""
     import lightning
 
@@ -69,11 +69,7 @@ def batches_of(data: Any, rows: Any, made: Sequence[Any]) -> Any:
 
         def __init__(self) -> None:
             super().__init__()
-            self.data, self.train_rows = data, None
-
-        def sample(self, split: str, limit: None) -> Any:
-            """Return the rows to measure vectors on."""
-            return rows
+            self.data, self.train_pairs = data, pairs  # to measure vectors on
 
         def train_dataloader(self) -> Any:
             """Return the batches; Lightning would take a list for several loaders."""
@@ -134,27 +130,31 @@ def question(name: str, options: argparse.Namespace) -> tuple[int, int, int, int
     from _ops import Count
     from recsys_lora.methods.scoring import score_rows
 
+    from recsys_lora.data.training import TrainSet
+    from recsys_lora.methods.answering import Answering
     from recsys_lora.methods.optimizer import OptimizerSettings
+    from recsys_lora.tasks.ctr import of_rows
 
     data = scoring.make_data(2 * options.batch)
     backbone = _models.load(options, data.titles[1:])
-    module, _ = candidates.METHODS[name](backbone, data)
-    module.optimizer_settings, module.batch_size = OptimizerSettings(), options.batch
+    module = candidates.METHODS[name](backbone, data)
+    module.optimizer_settings, module.batch_rows = OptimizerSettings(), options.batch
     for source in module.lowrank.modules():
         if hasattr(source, "dropout_per"):
             source.dropout = options.dropout
     datamodule = module.datamodule(data, scoring.WORDS, seed=0)
-    rows = data.rows("test")
-    prompts = datamodule.build(rows, show=False)
-    batches = [prompts.batch(np.arange(options.batch), backbone.pad_id, "right") for _ in range(STEPS)]
-    step = trained(module, batches_of(data, rows, batches))
+    questions = of_rows(data.rows("test"))
+    prompts = datamodule.prompts["ctr"].set(questions, show=False)
+    train = TrainSet({module.versions[0]: prompts})
+    batches = [train.batch(np.arange(options.batch), backbone.pad_id, "right") for _ in range(STEPS)]
+    step = trained(module, batches_of(data, questions.pairs(), batches))
 
     one = int(prompts.prompts.lengths.argmax())
     datamodule.token_budget = options.batch * int(prompts.prompts.lengths[one])
     counts = []
     for batches in (2, 3):  # what is done once for all is in both
         with Count([*module.parameters(), *module.buffers()]) as count:
-            score_rows(module, datamodule, rows.take(np.full(batches * options.batch, one)), show=False)
+            Answering(module, datamodule)("ctr", questions.take(np.full(batches * options.batch, one)), show=False)
         counts.append(count.totals())
     (fewer, waited), (more, waits) = counts
     module.release()
@@ -177,13 +177,13 @@ def ckf(options: argparse.Namespace) -> tuple[int, int, int, int]:
     pad = module.backbone.pad_id
     batches = [questions.batch(np.arange(options.batch), pad, "right") for _ in range(STEPS)]
     data = scoring.make_data(16)
-    module.prepare_for = lambda *_: None  # vectors of made-up questions are of no made-up data set
-    step = trained(module, batches_of(data, None, batches))
-    alike = np.flatnonzero(questions.collaborative.task == 0)
+    module.calibrate = lambda *_: None  # vectors of made-up questions are of no made-up data set
+    step = trained(module, batches_of(data, (), batches))
+    alike = np.flatnonzero(questions.task == 0)
     module.eval()
     with Count([*module.parameters(), *module.buffers()]) as count, torch.inference_mode():
-        own = questions.collaborative.batch(alike, pad, "right")
-        module.choice_logits(own.to(module.device)).double().cpu()
+        own = questions.versions["collaborative"].batch(alike, pad, "right")
+        module(own.to(module.device)).double().cpu()
     return *step, *count.totals()
 
 

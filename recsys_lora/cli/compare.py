@@ -59,7 +59,7 @@ def _do(asked: argparse.Namespace, given: Sequence[str]) -> None:
     """Compare, write and print; heavy imports happen here, after the command line has been understood."""
     from recsys_lora.console import console
     from recsys_lora.files import write_json, write_text
-    from recsys_lora.pipeline.tasks import task_of
+    from recsys_lora.pipeline.built_tasks import task_of
     from recsys_lora.report import comparison_cells, comparison_table
     from recsys_lora.report.comparison import compare
     from recsys_lora.report.page import rewrite

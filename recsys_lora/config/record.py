@@ -70,10 +70,10 @@ class CFConfig(Record):
 
 @dataclass(frozen=True)
 class MixingConfig(Record):
-    """How a training batch mixes the tasks of a run, and where it is cut."""
+    """How training batches mix tasks."""
 
-    temperature: Annotated[PositiveFloat | None, result("method", tunable=True)]
-    forward_overhead_tokens: Annotated[NonNegativeFloat | Literal["auto"] | None, result("method")]
+    temperature: Annotated[PositiveFloat | None, result("method", tunable=True)] = None
+    forward_cost: Annotated[NonNegativeFloat | Literal["auto"] | None, result("method")] = "auto"
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,9 @@ class RunConfig(Record):
     paths: PathsConfig
     seed: Annotated[NonNegativeInt, result("cf", "method")]
     first: Annotated[Node | None, result("method", by_content=True, tunable=True)] = None
-    tasks: Annotated[list[str] | None, result("method", by_content=True)] = None
+    tasks: Annotated[list[str] | None, result("method")] = None
+    task: Annotated[Mapping[str, Node], result("method", tunable=True)] = field(default_factory=dict)
+    mixing: MixingConfig = field(default_factory=MixingConfig)
     ckpt_path: Annotated[str | None, result("method", by_content=True)] = None
     name: Annotated[str | None, LABEL] = None
     group: Annotated[str | None, LABEL] = None

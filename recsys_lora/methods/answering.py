@@ -21,7 +21,8 @@ from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Output, Raw, Task, Version
 
-Part = tuple[NDArray[np.int64], list[Any]]
+Part = tuple[NDArray[np.int64], Any]
+"""The places of some questions, and their answers: a list, or a tensor where the answers are choices."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,14 @@ class Answering:
                 places.append(where)
                 results.append(answers)
                 advance(len(where), "")
-        raw = in_order(gathered((places, results), shard), len(questions))
+        if task.kind == "choice" and results:  # read once: nothing waits for the device before
+            places, results = [np.concatenate(places)], [list(torch.cat(results).double().cpu().numpy())]
+        raw = in_order(gathered((places, results), share), len(questions))
         return task.predict(raw if task.kind == "text" else np.array(raw, dtype=np.float64), questions)
 
-    def _choices(self, prompts: PromptSet, shard: Shard) -> Iterator[Part]:
-        for batch in self.datamodule.score_loader(prompts, shard):
-            answers = self.module(batch.to(self.module.device))  # (B,) or (B, K)
-            yield batch.index.numpy(), list(answers.double().cpu().numpy())
+    def _choices(self, prompts: PromptSet, share: Share) -> Iterator[Part]:
+        for batch in self.datamodule.score_loader(prompts, share):
+            yield batch.index.numpy(), self.module(batch.to(self.module.device))  # (B,) or (B, K)
 
     def _candidates(self, task: Task, prompts: PromptSet, questions: Questions, shard: Shard) -> Iterator[Part]:
         width = questions.items.shape[1]

@@ -50,20 +50,21 @@ class Answers(nn.Module):
         super().__init__()
         self._backbone = (backbone,)  # a tuple, as this must not own the backbone
         self.choices, self.score = list(choices), score
-        self.binary = list(is_binary)
         own = [list(choice.token_ids) if choice else [] for choice in choices]
         self.token_ids = list(dict.fromkeys(token for tokens in own for token in tokens))  # (K,), of all tasks
         place = {token: index for index, token in enumerate(self.token_ids)}
         # One row a task: which of the K tokens are its answers, and which column each of its answers has among them. A
         # task without any may take all of them: its rows' loss is replaced.
         allowed = torch.tensor([[not tokens or token in tokens for token in self.token_ids] for tokens in own])
-        column = torch.zeros(len(own), max([2, *map(len, own)]), dtype=torch.long)
-        for row, tokens in zip(column, own, strict=True):
-            row[: len(tokens)] = torch.tensor([place[token] for token in tokens], dtype=torch.long)
+        columns = torch.zeros(len(own), max([2, *map(len, own)]), dtype=torch.long)
+        for row, tokens in zip(columns, own, strict=True):
+            row[: len(tokens)] = torch.tensor([column[token] for token in tokens], dtype=torch.long)
         self.register_buffer("allowed", allowed, persistent=False)
-        self.register_buffer("column", column, persistent=False)
+        self.register_buffer("column", columns, persistent=False)
         self.register_buffer("has_choices", torch.tensor([bool(tokens) for tokens in own]), persistent=False)
-        self.register_buffer("is_binary", torch.tensor(self.binary), persistent=False)
+        self.register_buffer("is_binary", torch.tensor(list(is_binary)), persistent=False)
+        self.binary = list(is_binary)  # the same where no device has to be asked
+        self.any_binary, self.all_binary = any(is_binary), all(is_binary)
 
     @property
     def backbone(self) -> Backbone:
@@ -78,12 +79,12 @@ class Answers(nn.Module):
         Raises:
             RuntimeError: a row has neither a right choice nor a text answer; of a device, it comes late.
         """
-        if all(self.binary):
+        if self.all_binary:
             return self._of_choices(batch, hidden)
-        answer_tokens, places = batch.answer_tokens, batch.answer_places
-        answered = (answer_tokens > 0) | ((batch.target >= 0) & self.has_choices[batch.task])
+        answered = (batch.answer_tokens > 0) | ((batch.target >= 0) & self.has_choices[batch.task])
         torch._assert_async(answered.all(), UNANSWERED)
         loss = self._of_choices(batch, hidden) if self.token_ids else hidden.new_zeros(len(batch), dtype=torch.float32)
+        places, answer_tokens = batch.answer_places, batch.answer_tokens
         if places is not None and not places.shape[1]:
             return loss
         total, count = answer_log_probs(
@@ -92,17 +93,19 @@ class Answers(nn.Module):
         return torch.where(answer_tokens > 0, -total / count.clamp_min(1), loss)
 
     def _of_choices(self, batch: PromptBatch, hidden: Tensor) -> Tensor:
-        task = batch.task
         logits = self._logits(self.backbone.last(hidden, batch.attention_mask))  # (B, K)
-        score = binary_score(self._pair(logits, task), self.score)
+        if not self.any_binary:
+            return self._of_several(logits, batch)
+        score = binary_score(self._pair(logits, batch.task), self.score)
         binary = functional.binary_cross_entropy_with_logits(score, batch.label, reduction="none")
-        if all(self.binary):
+        if self.all_binary:
             return binary
-        logits = logits.masked_fill(~self.allowed[task], -torch.inf)
-        choices = self.column.shape[1]
-        right = self.column[task, batch.target.clamp(0, choices - 1)]  # (B,)
-        several = functional.cross_entropy(logits, right, reduction="none")
-        return torch.where(self.is_binary[task], binary, several) if any(self.binary) else several
+        return torch.where(self.is_binary[batch.task], binary, self._of_several(logits, batch))
+
+    def _of_several(self, logits: Tensor, batch: PromptBatch) -> Tensor:
+        logits = logits.masked_fill(~self.allowed[batch.task], -torch.inf)
+        right = self.column[batch.task, batch.target.clamp(0, self.column.shape[1] - 1)]  # (B,)
+        return functional.cross_entropy(logits, right, reduction="none")
 
     def read(self, task: Tensor, last: Tensor) -> Tensor:
         """Return what the states (B, H) after prompts of one task say: scores (B,) of a yes-or-no task, else logits.
@@ -117,7 +120,7 @@ class Answers(nn.Module):
         Raises:
             ValueError: the rows are of several tasks, or of one whose answer is text.
         """
-        tasks = sorted(set(task.tolist())) if len(self.choices) > 1 else [0]  # one task: nothing waits for the device
+        tasks = sorted(set(task.tolist())) if len(self.choices) > 1 else [0]  # of one task, no device is asked
         choices = self.choices[tasks[0]] if len(tasks) == 1 else None
         if choices is None:
             raise ValueError(f"choices are read for one task that has some, not for the tasks {tasks}")
@@ -134,4 +137,4 @@ class Answers(nn.Module):
 
     def _pair(self, logits: Tensor, task: Tensor) -> Tensor:
         """Return the logits (B, 2) of each row's first two choices."""
-        return logits.gather(1, self.column[task, :2])
+        return logits if len(self.choices) == 1 else logits.gather(1, self.column[task, :2])

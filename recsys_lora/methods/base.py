@@ -128,12 +128,7 @@ class LLMRecommender(lightning.LightningModule):
         return vectors.gather(1, columns.unsqueeze(-1).expand(-1, -1, vectors.shape[-1]))
 
     def datamodule(self, data: PreparedData, words: Mapping[str, str], **settings: Any) -> TaskData:
-        """Return the run's questions as prompts.
-
-        Args:
-            data: the data set.
-            words: its words, `data.wording`.
-            settings: the others of `TaskData`.
+        """Return the run's questions as prompts, in the data set's words; `settings` are the others of `TaskData`.
 
         Raises:
             UserError: the data set has no titles, or a template has a slot that nothing fills.
@@ -178,20 +173,20 @@ class LLMRecommender(lightning.LightningModule):
 
     # Lightning's steps
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Tell a backbone that records graphs where a step begins; gradients that add up are all of one step."""
-        if batch_idx % self.trainer.accumulate_grad_batches == 0:
-            self.backbone.begin_step()
+    @property
+    def questions(self) -> TaskData:
+        """The run's questions, while a trainer has them."""
+        return self.trainer.datamodule  # type: ignore[attr-defined,no-any-return]
 
     @property
     def logs_now(self) -> bool:
         """Whether loggers get the values of the present step: what only they read is computed then."""
         return bool(self.trainer._logger_connector.should_update_logs)
 
-    @property
-    def questions(self) -> TaskData:
-        """The run's questions, while a trainer has them."""
-        return self.trainer.datamodule  # type: ignore[attr-defined,no-any-return]
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Tell a backbone that records graphs where a step begins; gradients that add up are all of one step."""
+        if batch_idx % self.trainer.accumulate_grad_batches == 0:
+            self.backbone.begin_step()
 
     def setup(self, stage: str) -> None:
         """Let the method measure what it must know of the training questions."""
@@ -233,7 +228,7 @@ class LLMRecommender(lightning.LightningModule):
             raise ValueError(f"{self.name} has nothing to train")
         steps = planned_steps(self.trainer, len(self.questions.train_dataloader()))
         optimizer = settings.optimizer(self.parameters(), fused=may_be_fused(self.trainer))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.lr_factor(step, steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.share(step, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"}}
 
     def train(self, mode: bool = True) -> "LLMRecommender":
@@ -242,8 +237,6 @@ class LLMRecommender(lightning.LightningModule):
         if self.encoder is not None:
             self.encoder.eval()
         return self
-
-    # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep only what was trained, and say what it belongs to."""

@@ -53,11 +53,13 @@ class Validation(nn.Module):
     def update(self, batch: PromptBatch, hidden: Tensor) -> None:
         """Add a batch, from its last hidden states (B, T, H)."""
         self.loss.update(self.answers.loss(batch, hidden), batch.task)
-        asked = self.answers.is_binary.to(batch.task.device)[batch.task]  # (B,)
-        if bool(asked.any()):
-            score = self.answers.scores(batch, hidden)[asked]
-            self.auc.update(score, batch.label[asked])
-            self.uauc.update(batch.user[asked], score, batch.label[asked])
+        if self.answers.any_binary:
+            score, user, label = self.answers.scores(batch, hidden), batch.user, batch.label
+            if not self.answers.all_binary:  # to choose rows, the host waits for the device
+                asked = self.answers.is_binary[batch.task]  # (B,)
+                score, user, label = score[asked], user[asked], label[asked]
+            self.auc.update(score, label)
+            self.uauc.update(user, score, label)
 
     def results(self) -> Iterator[tuple[str, Tensor]]:
         """Yield names and values, and begin anew: `loss` is the mean over tasks, `loss_NAME` a task's own."""
@@ -66,7 +68,7 @@ class Validation(nn.Module):
         yield "loss", means[asked].mean().float()
         if len(self.names) > 1:
             yield from ((f"loss_{self.names[number]}", means[number].float()) for number in asked)
-        if bool(self.answers.is_binary[asked].any()):
+        if any(self.answers.binary[number] for number in asked):
             yield from (("auc", self.auc.compute().float()), ("uauc", self.uauc.compute().float()))
         for metric in (self.loss, self.auc, self.uauc):
             metric.reset()

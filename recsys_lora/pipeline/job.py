@@ -3,7 +3,7 @@
 import logging
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,7 @@ def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outc
     clock = _Clock()
     data = prepare_stage(config, store)
     tasks = choose_tasks(config, data, reads_prompts=kind.needs_backbone)
+    config = replace(config, tasks=list(tasks), task={name: config.task[name] for name in tasks})
     clock.lap("prepare")
     collaborative = cf_stage(config, store, data, place, folder) if kind.needs_encoder else None
     clock.lap("cf")

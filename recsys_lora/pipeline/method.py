@@ -3,7 +3,7 @@
 import io
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,16 +78,14 @@ def method_stage(
     tested = bool(config.ckpt_path) and not config.train
     first = None
     if config.first and not tested:  # a checkpoint holds the first stage's part, too
-        untrained, _ = assemble(config, data, tasks, collaborative, backbone)  # a mistake in it is told before that
+        untrained, _ = assemble(config, data, tasks, collaborative, backbone)  # tells mistakes before it trains
         untrained.release()
         first = _first_stage(config, store, data, tasks, collaborative, backbone, run_folder)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     module, datamodule = assemble(config, data, tasks, collaborative, backbone)
     if first:
         start_from(module, first.state, module.name)
-    depends = method_depends(
-        config, module.task_names, module.identity, str(module.backbone.dtype), first.key if first else None
-    )
+    depends = method_depends(config, module.identity, str(module.backbone.dtype), first.key if first else None)
     if not module.trains:
         return Method(module, datamodule, store.key("method", depends), {})
     if tested:
@@ -171,13 +169,7 @@ def method_depends(
     """
     path = Path(config.ckpt_path) if config.ckpt_path else None
     checkpoint = file_sha256(path) if path and path.is_file() else None
-    depends = {"identity": identity, "dtype": dtype, "first": first, "checkpoint": checkpoint}
-    return {**config.deciding("method"), **asked(config, tasks), **depends}
-
-
-def asked(config: RunConfig, tasks: Sequence[str]) -> dict[str, Any]:
-    """Return the part of the config that says what these tasks ask."""
-    return {"tasks": {name: config.task[name] for name in tasks}}
+    return {**config.deciding("method"), "identity": identity, "dtype": dtype, "first": first, "checkpoint": checkpoint}
 
 
 def _train(

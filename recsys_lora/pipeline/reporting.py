@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from recsys_lora.callbacks.loggers import close, log_results
-from recsys_lora.config.edge import build
+from recsys_lora.config.edge import build as build_node
 from recsys_lora.config.record import RunConfig
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.method import Method

@@ -1,18 +1,15 @@
 """What a run asks: the tasks of its config, built, and those that the data can be asked."""
 
 import logging
-from collections.abc import Mapping
-from typing import Any
 
-from recsys_lora.config.edge import build
 from recsys_lora.config.hints import suggestion
 from recsys_lora.config.record import RunConfig
 from recsys_lora.data.length_buckets import FORWARD_OVERHEAD_TOKENS
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
+from recsys_lora.pipeline.built_tasks import built_tasks
 from recsys_lora.tasks.module import Mixing
-from recsys_lora.tasks.scale import RatingScale
 from recsys_lora.tasks.task import Task
 
 log = logging.getLogger(__name__)
@@ -51,27 +48,10 @@ def choose_tasks(config: RunConfig, data: PreparedData, reads_prompts: bool) -> 
     return chosen
 
 
-def built_tasks(known: Mapping[str, Any], scale: Mapping[str, float], names: list[str]) -> dict[str, Task]:
-    """Return tasks by name.
-
-    Args:
-        known: their config nodes, `task`.
-        scale: `data.rating_scale`.
-        names: which of them.
-    """
-    return {name: build(known[name], f"task.{name}")(scale=RatingScale(**scale)) for name in dict.fromkeys(names)}
-
-
-def task_of(config: Mapping[str, Any], name: str) -> Task:
-    """Return a task of a finished run, given the run's config."""
-    return built_tasks(config["task"], config["data"]["rating_scale"], [name])[name]
-
-
 def mixing_of(config: RunConfig, backbone: Backbone, tasks: int) -> Mixing:
     """Return how batches mix tasks; the batches of one task are not cut unless a cost is given."""
-    cost = config.mixing.forward_overhead_tokens
-    wanted = None if cost == "auto" and tasks == 1 else cost
-    return Mixing(config.mixing.temperature, resolved_cost(wanted, backbone))
+    cost = config.mixing.forward_cost
+    return Mixing(config.mixing.temperature, resolved_cost(None if cost == "auto" and tasks == 1 else cost, backbone))
 
 
 def resolved_cost(wanted: float | str | None, backbone: Backbone) -> float | None:

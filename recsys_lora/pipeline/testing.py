@@ -17,7 +17,7 @@ from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.zero_shot import ZeroShot
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.collaborative import Collaborative
-from recsys_lora.pipeline.method import Method, asked
+from recsys_lora.pipeline.method import Method
 from recsys_lora.tasks.predictions import (
     file_name,
     output_of,
@@ -58,8 +58,8 @@ class EvaluationRows:
     ) -> None:
         self.config, self.store, self.data, self.tasks = config, store, data, tasks
         self.collaborative, self.method = collaborative, method
-        self.sample = (config.data.test_rows, config.data.sample_seed)
-        self.questions = {name: task.questions(data, "test", *self.sample) for name, task in tasks.items()}
+        rows, self.seed = config.data.test_rows, config.data.sample_seed
+        self.questions = {name: task.questions(data, "test", rows, self.seed) for name, task in tasks.items()}
         self.scoring: dict[str, dict[str, Any]] = {}  # what answering each task took, when the method really did it
 
     def records(self, folder: Path) -> dict[str, dict[str, Any]]:
@@ -84,7 +84,7 @@ class EvaluationRows:
     def _baselines(self, name: str) -> Iterator[Answered]:
         """Yield the lines of what reads no prompts: simple baselines, and the collaborative encoder."""
         task, questions = self.tasks[name], self.questions[name]
-        train = task.questions(self.data, "train", None, self.sample[1])
+        train = task.questions(self.data, "train", None, self.seed)
         for label, output in task.baselines(self.data, questions, train).items():
             yield Answered(label, "baseline", output)
         if self.collaborative is not None and task.encoder_answers:
@@ -109,7 +109,7 @@ class EvaluationRows:
             yield Answered(f"{module.name}, {version} alone", "method_text", output_of(read_table(folder / FILE)))
         size = min(self.config.evaluation.shuffled_rows, len(questions))
         if module.is_personalised and size and self.tasks[name].kind == "choice":
-            places = np.sort(np.random.default_rng(self.sample[1]).choice(len(questions), size, replace=False))
+            places = np.sort(np.random.default_rng(self.seed).choice(len(questions), size, replace=False))
             if len(np.unique(questions.user[places])) < 2:
                 log.info("%s: users are not shuffled: evaluation.shuffled_rows=%d questions are of one", name, size)
                 return
@@ -145,8 +145,7 @@ class EvaluationRows:
         def answer() -> Output:
             tasks = {name: self.tasks[name]}
             alone = ZeroShot(name="frozen LLM", tasks=tasks, prompt=prompt, score=module.score, backbone=backbone)
-            budget = self.config.scoring_tokens
-            datamodule = alone.datamodule(self.data, words, seed=0, token_budget=budget)
+            datamodule = alone.datamodule(self.data, words, seed=0, token_budget=self.config.scoring_tokens)
             with module.disabled():
                 return Answering(alone, datamodule)(name, self.questions[name])
 
@@ -155,8 +154,8 @@ class EvaluationRows:
             "dtype": str(backbone.dtype),
             "score": module.score,
             "prompt": node,
+            "task": self.config.task[name],
             **self.config.deciding("frozen"),
-            **asked(self.config, [name]),
         }
         return output_of(read_table(self._cached(name, "frozen_llm", depends, self.questions[name], answer) / FILE))
 
@@ -171,7 +170,7 @@ class EvaluationRows:
             write_json(folder / TIME_FILE, took(len(questions), time.monotonic() - begun))
             write_predictions(folder / FILE, self.data, "test", questions, output)
 
-        every = {"data_key": self.data.key, **self.config.deciding("test"), **depends, "task": name}
+        every = {"task_name": name, "data_key": self.data.key, **self.config.deciding("test"), **depends}
         return self.store.get("test", f"{label}-{name}-{self.data.manifest['name']}", every, make, together=True).folder
 
 

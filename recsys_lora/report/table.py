@@ -149,7 +149,8 @@ def rich_tables(tasks: Mapping[str, Block], title: str) -> list[Table]:
         table = Table(title=grid.title, title_justify="left")
         for index, column in enumerate(grid.columns):
             first = index == 0
-            head = Text(column.replace(" (", "\n(").replace(", ", "\n"))
+            names, bracket, rest = column.partition(" (")
+            head = Text(names.replace(", ", "\n") + (f"\n({rest}" if bracket else ""))
             table.add_column(head, justify="left" if first else "right", no_wrap=first, overflow="fold")
         for line, bold in zip(grid.cells, grid.own, strict=True):
             table.add_row(line[0], *map(stacked, line[1:]), style="bold" if bold else "")

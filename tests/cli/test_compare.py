@@ -35,7 +35,9 @@ def test_all_forms_at_once_are_of_one_comparison(runs, tmp_path, capsys):
     assert "compared with mf" in printed
     assert "tables rewritten: 1" in printed
     assert (record.baseline, record.draws, [row.label for row in record.rows]) == ("mf", 20, ["cora-mf", "mf"])
-    assert float(next(csv.DictReader(files["csv"].open()))["auc_mean"]) == record.rows[0].auc.mean
+    assert (
+        float(next(csv.DictReader(files["csv"].open()))["auc_mean"]) == record.rows[0].tasks["ctr"].metrics["auc"].mean
+    )
     assert files["markdown"].read_text() in page.read_text()
     assert r"\toprule" in files["latex"].read_text()
     assert str(tmp_path) not in files["json"].read_text()

@@ -3,7 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from recsys_lora.pipeline.tasks import task_of
+from recsys_lora.pipeline.built_tasks import task_of
 from recsys_lora.report.comparison import compare
 from recsys_lora.report.metrics_json import read_metrics
 from tests.jobs import NO_METHOD, SMALL, method_of, own_tables, run, write_tables

@@ -10,6 +10,7 @@ from recsys_lora.files import write_json, write_text
 from recsys_lora.report.metrics_json import write_metrics
 from recsys_lora.tasks.predictions import file_name, warm_flags, write_predictions
 from recsys_lora.tasks.record import Answered, task_record
+from tests.jobs import resolved
 from tests.report.examples import SCORING, TRAINING
 from tests.tasks import examples, world
 
@@ -18,12 +19,14 @@ QUESTIONS = examples.questions_of(DATA, 600)
 """What every run is tested on, by task."""
 
 
+SCALE = {"low": 1.0, "high": 5.0, "step": 1.0}
 CONFIG = {
     "name": "a run",
     "tags": [],
     "seed": 1,
     "paths": {"runs": "runs", "run": "somewhere"},
-    "data": {"name": "ml_1m", "root": "/data/ml-1m", "train_rows": 320},
+    "data": {"name": "ml_1m", "root": "/data/ml-1m", "train_rows": 320, "rating_scale": SCALE},
+    "task": {name: node for name, node in resolved()["task"].items() if name != "review_rating"},
     "cf": {"name": "mf", "encoder": {"dim": 8}, "trainer": {"accelerator": "auto"}},
     "llm": {"name": "tiny", "dtype": "float32"},
     "model": {"name": "cora", "rank": 4},
