@@ -128,7 +128,6 @@ def question(name: str, options: argparse.Namespace) -> tuple[int, int, int, int
     """Return the counts of a method that answers one question."""
     import numpy as np
     from _ops import Count
-    from recsys_lora.methods.scoring import score_rows
 
     from recsys_lora.data.training import TrainSet
     from recsys_lora.methods.answering import Answering
@@ -138,7 +137,7 @@ def question(name: str, options: argparse.Namespace) -> tuple[int, int, int, int
     data = scoring.make_data(2 * options.batch)
     backbone = _models.load(options, data.titles[1:])
     module = candidates.METHODS[name](backbone, data)
-    module.optimizer_settings, module.batch_rows = OptimizerSettings(), options.batch
+    module.optimizer_settings, module.batch_size = OptimizerSettings(), options.batch
     for source in module.lowrank.modules():
         if hasattr(source, "dropout_per"):
             source.dropout = options.dropout

@@ -73,7 +73,7 @@ class MixingConfig(Record):
     """How training batches mix tasks."""
 
     temperature: Annotated[PositiveFloat | None, result("method", tunable=True)] = None
-    forward_cost: Annotated[NonNegativeFloat | Literal["auto"] | None, result("method")] = "auto"
+    forward_overhead_tokens: Annotated[NonNegativeFloat | Literal["auto"] | None, result("method")] = "auto"
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,6 @@ class RunConfig(Record):
         ),
     ]
     logger: Annotated[Mapping[str, Node | None], DISPLAY.but({"*.save_dir": PLACE})]
-    task: Annotated[Mapping[str, Node], result("method", "frozen", by_content=True)]
-    mixing: MixingConfig
     evaluation: EvaluationConfig
     paths: PathsConfig
     seed: Annotated[NonNegativeInt, result("cf", "method")]

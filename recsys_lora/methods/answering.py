@@ -81,11 +81,11 @@ class Answering:
                 advance(len(where), "")
         if task.kind == "choice" and results:  # read once: nothing waits for the device before
             places, results = [np.concatenate(places)], [list(torch.cat(results).double().cpu().numpy())]
-        raw = in_order(gathered((places, results), share), len(questions))
+        raw = in_order(gathered((places, results), shard), len(questions))
         return task.predict(raw if task.kind == "text" else np.array(raw, dtype=np.float64), questions)
 
-    def _choices(self, prompts: PromptSet, share: Share) -> Iterator[Part]:
-        for batch in self.datamodule.score_loader(prompts, share):
+    def _choices(self, prompts: PromptSet, shard: Shard) -> Iterator[Part]:
+        for batch in self.datamodule.score_loader(prompts, shard):
             yield batch.index.numpy(), self.module(batch.to(self.module.device))  # (B,) or (B, K)
 
     def _candidates(self, task: Task, prompts: PromptSet, questions: Questions, shard: Shard) -> Iterator[Part]:

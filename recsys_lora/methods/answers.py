@@ -52,7 +52,7 @@ class Answers(nn.Module):
         self.choices, self.score = list(choices), score
         own = [list(choice.token_ids) if choice else [] for choice in choices]
         self.token_ids = list(dict.fromkeys(token for tokens in own for token in tokens))  # (K,), of all tasks
-        place = {token: index for index, token in enumerate(self.token_ids)}
+        column = {token: index for index, token in enumerate(self.token_ids)}
         # One row a task: which of the K tokens are its answers, and which column each of its answers has among them. A
         # task without any may take all of them: its rows' loss is replaced.
         allowed = torch.tensor([[not tokens or token in tokens for token in self.token_ids] for tokens in own])

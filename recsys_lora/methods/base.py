@@ -228,7 +228,7 @@ class LLMRecommender(lightning.LightningModule):
             raise ValueError(f"{self.name} has nothing to train")
         steps = planned_steps(self.trainer, len(self.questions.train_dataloader()))
         optimizer = settings.optimizer(self.parameters(), fused=may_be_fused(self.trainer))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.share(step, steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.lr_factor(step, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"}}
 
     def train(self, mode: bool = True) -> "LLMRecommender":

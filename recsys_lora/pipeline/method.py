@@ -156,13 +156,12 @@ def _check_training_state(path: Path, module: LLMRecommender) -> None:
 
 
 def method_depends(
-    config: RunConfig, tasks: Sequence[str], identity: Mapping[str, Any], dtype: str, first: str | None = None
+    config: RunConfig, identity: Mapping[str, Any], dtype: str, first: str | None = None
 ) -> dict[str, Any]:
     """Return all that a trained method depends on.
 
     Args:
         config: the run's.
-        tasks: what it is trained on.
         identity: what its checkpoints belong to: data, encoder, backbone.
         dtype: of the backbone's weights.
         first: key of the stage before.

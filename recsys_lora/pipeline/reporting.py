@@ -69,7 +69,7 @@ def training_block(method: Method | None) -> dict[str, Any] | None:
 
 def log_report(config: RunConfig, folder: Path, metrics: Mapping[str, Any]) -> None:
     """Log the final tables, every metric of the method and a sample of its predictions to the run's loggers."""
-    loggers = [build(node, f"logger.{name}") for name, node in config.logger.items() if node]
+    loggers = [build_node(node, f"logger.{name}") for name, node in config.logger.items() if node]
     shown = dict(tables(metrics))
     for path in sorted(folder.glob("predictions*.parquet")):
         sample = pl.read_parquet(path).head(LOGGED_PREDICTIONS)

@@ -50,7 +50,7 @@ def choose_tasks(config: RunConfig, data: PreparedData, reads_prompts: bool) -> 
 
 def mixing_of(config: RunConfig, backbone: Backbone, tasks: int) -> Mixing:
     """Return how batches mix tasks; the batches of one task are not cut unless a cost is given."""
-    cost = config.mixing.forward_cost
+    cost = config.mixing.forward_overhead_tokens
     return Mixing(config.mixing.temperature, resolved_cost(None if cost == "auto" and tasks == 1 else cost, backbone))
 
 

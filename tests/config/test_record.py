@@ -14,7 +14,7 @@ from recsys_lora.config.roles import Kind, leaves
 from recsys_lora.errors import UserError
 from recsys_lora.files import content_key
 from recsys_lora.pipeline.collaborative import cf_depends
-from recsys_lora.pipeline.method import asked, method_depends
+from recsys_lora.pipeline.method import method_depends
 from tests.jobs import composed, resolved
 
 NOTHING: set[str] = set()
@@ -48,9 +48,6 @@ USED_BY = {
     "model": {"method"},
     "first": NOTHING,
     "tasks": {"method"},
-    "task.ctr": {"method", "frozen"},
-    "task": NOTHING,  # what is not asked
-    "mixing": {"method"},
     "seed": {"cf", "method"},
     "callbacks.checkpoint.folder": NOTHING,
     "callbacks.checkpoint.every_n_steps": NOTHING,
@@ -71,9 +68,9 @@ def keys(config: RunConfig) -> dict[str, str]:
     depends = {
         "prepare": config.data.deciding("prepare"),
         "cf": cf_depends(config, "data"),
-        "method": method_depends(config, config.tasks or [], {}, "float32"),
+        "method": method_depends(config, {}, "float32"),
         "test": config.deciding("test"),
-        "frozen": {**config.deciding("frozen"), **asked(config, ["ctr"])},
+        "frozen": config.deciding("frozen"),
     }
     return {stage: content_key(what) for stage, what in depends.items()}
 
@@ -88,8 +85,7 @@ def other(value: Any) -> Any:
 
 def changed(config: RunConfig, key: str) -> RunConfig:
     made = OmegaConf.create(config.as_dict())
-    value = ["rating"] if key == "tasks" else other(OmegaConf.select(made, key))
-    OmegaConf.update(made, key, value, force_add=True)
+    OmegaConf.update(made, key, other(OmegaConf.select(made, key)), force_add=True)
     return RunConfig.of(OmegaConf.to_container(made))
 
 
@@ -110,7 +106,7 @@ def test_every_value_of_the_record_is_in_the_table():
 
 def test_the_stage_before_counts_by_its_key():
     config = read_run(composed("model=collm", "cf=mf"))
-    made = [content_key(method_depends(config, ["ctr"], {}, "float32", first)) for first in ("a", "a", "b")]
+    made = [content_key(method_depends(config, {}, "float32", first)) for first in ("a", "a", "b")]
     assert made[0] == made[1] != made[2]
 
 

@@ -27,7 +27,7 @@ from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.ckf.mapping import CollaborativeMapping
 from recsys_lora.methods.ckf.multi_lora import Lora, multi_lora
 from recsys_lora.methods.ckf.objective import Objective
-from recsys_lora.methods.ckf.training import gradient_norm, nothing_of, optimizer_and_schedule
+from recsys_lora.methods.ckf.training import gradient_norm, optimizer_and_schedule, zero_dependency
 from recsys_lora.methods.optimizer import may_be_fused, planned_steps
 from recsys_lora.methods.shared import Shared, Vectors
 from recsys_lora.methods.vectors import InputScale, VectorScale, encode_candidates, last
@@ -150,7 +150,7 @@ class CKFMultiTaskModule(LLMRecommender):
         loss = super().training_step(replace(batch, versions=versions), batch_idx)
         if self.logs_now:
             self.log("train/lambda", self.objective.weight(self.progress), batch_size=len(batch))
-        return loss + nothing_of(self._resting()) if self.trainer.world_size > 1 else loss
+        return loss + zero_dependency(self._resting()) if self.trainer.world_size > 1 else loss
 
     def _resting(self) -> list[nn.Parameter]:
         """Return the parameters that no version of the present step trains."""
