@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from recsys_lora.llm.source import Attention
+
 SIZES: dict[str, dict[str, int]] = {
     "llama_30m": {
         "vocab_size": 32_000,
@@ -12,6 +14,22 @@ SIZES: dict[str, dict[str, int]] = {
         "num_attention_heads": 6,
         "num_key_value_heads": 3,
         "intermediate_size": 1_152,
+    },
+    "llama_1b": {
+        "vocab_size": 128_256,
+        "hidden_size": 2_048,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "intermediate_size": 8_192,
+    },
+    "llama_7b": {
+        "vocab_size": 32_000,
+        "hidden_size": 4_096,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 32,
+        "intermediate_size": 11_008,
     },
     "tiny": {
         "vocab_size": 2_048,
@@ -22,38 +40,41 @@ SIZES: dict[str, dict[str, int]] = {
         "intermediate_size": 128,
     },
 }
-"""Llamas with random weights. A vocabulary of 32,000 is the original Llama's."""
+"""Llamas with random weights; `llama_1b` has the shape of Llama 3.2 1B, `llama_7b` that of Llama 7B."""
 FETCHED = ("smollm2_135m", "gemma3_270m")
 
 
-def add_backbone(parser: argparse.ArgumentParser, default: str = "llama_30m") -> None:
+def add_backbone(parser: argparse.ArgumentParser, default: str = "llama_30m", dtype: str = "float32") -> None:
     """Give a parser `--llm` and `--dtype`."""
     parser.add_argument(
         "--llm", default=default, choices=(*SIZES, *FETCHED), help="with random weights, or one fetched to the cache"
     )
-    parser.add_argument("--dtype", default="float32", choices=("auto", "float32", "bfloat16", "float16"))
+    parser.add_argument("--dtype", default=dtype, choices=("auto", "float32", "bfloat16", "float16"))
 
 
-def load(options: argparse.Namespace, texts: list[str]) -> Any:
+def load(options: argparse.Namespace, texts: list[str], attention: Attention = "auto") -> Any:
     """Return the `Backbone` asked for.
 
     Args:
         options: the command line, with `llm`, `dtype` and `device`.
         texts: a random model's tokenizer learns their words.
+        attention: its kind.
     """
     from recsys_lora.llm.fetched import FetchedSource
 
     if options.llm in FETCHED:
-        return FetchedSource(options.llm, dtype=options.dtype).load([], options.device)
+        return FetchedSource(options.llm, dtype=options.dtype, attention=attention).load([], options.device)
 
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from recsys_lora.llm.backbone import Backbone
     from recsys_lora.llm.dtype import resolve_dtype
+    from recsys_lora.llm.source import Loading
     from recsys_lora.llm.tiny import SPECIAL, train_tokenizer
 
-    size = SIZES[options.llm]
+    size = dict(SIZES[options.llm])
+    if getattr(options, "blocks", None):
+        size["num_hidden_layers"] = options.blocks
     tokenizer = train_tokenizer(texts, min(4_096, size["vocab_size"]))
     pad, begin, end = tokenizer.convert_tokens_to_ids(list(SPECIAL))
     config = LlamaConfig(
@@ -65,11 +86,16 @@ def load(options: argparse.Namespace, texts: list[str]) -> Any:
         tie_word_embeddings=True,
         initializer_range=0.05,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = LlamaForCausalLM(config)
-    model = model.to(device=options.device, dtype=resolve_dtype(options.dtype, options.device))
-    return Backbone(model, tokenizer, {"benchmark": options.llm}, options.llm)
+    dtype, usual = resolve_dtype(options.dtype, options.device), torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:  # on the device and in its format from the start: 7 B in float32 fit few machines
+        with torch.random.fork_rng(), torch.device(options.device):
+            torch.manual_seed(0)
+            model = LlamaForCausalLM(config)
+    finally:
+        torch.set_default_dtype(usual)
+    loading = Loading(options.dtype, attention, False, False)
+    return loading.backbone(model, tokenizer, options.device, {"benchmark": options.llm}, options.llm)
 
 
 def about(backbone: Any, options: argparse.Namespace) -> dict[str, Any]:

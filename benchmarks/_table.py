@@ -121,6 +121,20 @@ def report(rows: Sequence[Row], about: Mapping[str, Any], options: argparse.Name
         options.json.write_text(json.dumps(record, indent=2, default=str) + "\n")
 
 
+def report_counts(
+    columns: Sequence[str], lines: Sequence[Sequence[str]], about: Mapping[str, Any], options: argparse.Namespace
+) -> None:
+    """Print a table of counts, in which the first column names what was counted; write it as JSON where asked for."""
+    print(said(about))
+    widths = [max(map(len, cells)) for cells in zip(columns, *lines, strict=True)]
+    for line in (columns, *lines):
+        cells = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
+        print("  ".join([line[0].ljust(widths[0]), *cells[1:]]))
+    if options.json:
+        record = {"about": dict(about), "columns": list(columns), "lines": [list(line) for line in lines]}
+        options.json.write_text(json.dumps(record, indent=2, default=str) + "\n")
+
+
 def said(about: Mapping[str, Any]) -> str:
     """Return what was measured where, as one line."""
     return ", ".join(f"{key} {' '.join(value) if isinstance(value, list) else value}" for key, value in about.items())
@@ -129,6 +143,10 @@ def said(about: Mapping[str, Any]) -> str:
 def page_table(record: Path) -> str:
     """Return a record's table as Markdown, and under it what was measured where."""
     kept = json.loads(record.read_text())
+    if "columns" in kept:
+        aligned = ["---", *("---:" for _ in kept["columns"][1:])]
+        table = [kept["columns"], aligned, *kept["lines"]]
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in table) + f"\n\n{said(kept['about'])}\n"
     rows = [Row(**{**row, "aim": row["aim"] and Aim(**row["aim"])}) for row in kept["results"]]
     lines, names = _lines(rows)
     left = ("point", "case", "note")

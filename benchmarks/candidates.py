@@ -47,7 +47,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = _timing.parser(__doc__, rounds=5)
     _models.add_backbone(parser)
     parser.add_argument("--candidates", type=int, default=20)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--methods", nargs="+", default=list(COMPARED), choices=list(METHODS))
     parser.add_argument("--token-budget", type=int, default=4096, help="padded tokens of a batch")
     return parser.parse_args(argv)
 
@@ -116,13 +116,18 @@ def binllm(backbone: Any, data: Any) -> tuple[Any, Any]:
 
 def cora_suffix(backbone: Any, data: Any) -> tuple[Any, Any]:
     """Return CoRA of rank 16 with scope=suffix."""
+    return cora(backbone, data, "suffix")
+
+
+def cora(backbone: Any, data: Any, scope: str = "all") -> tuple[Any, Any]:
+    """Return CoRA of rank 16."""
     from recsys_lora.methods.cora.generator import WeightGenerator
     from recsys_lora.methods.cora.module import CoRAModule
 
     knobs: dict[str, Any] = {"generator": WeightGenerator, "rank": 16, "alpha": 32.0, "targets": TARGETS}
-    knobs |= {"sharing": "all", "scope": "suffix", "dropout": 0.0, "dropout_per": "sample", "input_scale": "none"}
+    knobs |= {"sharing": "all", "scope": scope, "dropout": 0.0, "dropout_per": "sample", "input_scale": "none"}
     encoder = _models.vectors(data.num_users, data.num_items, DIM)
-    return CoRAModule(**shared("cora_suffix", backbone, encoder=encoder, **knobs)), None
+    return CoRAModule(**shared("cora" if scope == "all" else "cora_suffix", backbone, encoder=encoder, **knobs)), None
 
 
 def ckf(backbone: Any, data: Any) -> tuple[Any, Any]:
@@ -171,7 +176,11 @@ METHODS: dict[str, Callable[[Any, Any], tuple[Any, Any]]] = {
     "binllm": binllm,
     "ckf": ckf,
     "cora_suffix": cora_suffix,
+    "cora": cora,
 }
+
+
+COMPARED = [name for name in METHODS if name != "cora"]  # whose weights all act from the first token on
 
 
 def steps(name: str, backbone: Any, data: Any, options: argparse.Namespace) -> tuple[Any, dict[str, Step]]:

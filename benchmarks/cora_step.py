@@ -29,6 +29,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import _models
 import _resident
 import _table
 import _timing
@@ -59,8 +60,7 @@ ROUNDING = 0.05
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = _timing.parser(__doc__, rounds=5)
-    parser.add_argument("--backbone", default="smollm2_135m", choices=("smollm2_135m", "gemma3_270m", "tiny"))
-    parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+    _models.add_backbone(parser, "smollm2_135m", dtype="auto")
     parser.add_argument("--batch", type=int, default=8, help="B")
     parser.add_argument("--tokens", type=int, default=144, help="T")
     parser.add_argument("--rank", type=int, default=16, help="R")
@@ -122,7 +122,7 @@ def products_of(model: Any, tokens: int) -> Step:
 
     weights = [model.get_submodule(site.name).weight for site in find_sites(model)]
     widths = {width for weight in weights for width in weight.shape}
-    rows = {width: torch.randn(tokens, width).to(weights[0]) for width in widths}
+    rows = {width: torch.randn(tokens, width, device=weights[0].device).to(weights[0]) for width in widths}
 
     @torch.no_grad()
     def multiply() -> None:
@@ -136,12 +136,8 @@ def products_of(model: Any, tokens: int) -> Step:
 
 def backbone_of(options: argparse.Namespace, attention: Attention) -> "Backbone":
     """Load the backbone with one kind of attention."""
-    from recsys_lora.llm.fetched import FetchedSource
-    from recsys_lora.llm.tiny import TinySource
-
-    if options.backbone == "tiny":
-        return TinySource(dtype=options.dtype, attention=attention).load([], options.device)
-    return FetchedSource(options.backbone, dtype=options.dtype, attention=attention).load([], options.device)
+    made: Backbone = _models.load(options, [], attention)
+    return made
 
 
 def copied(model: Any) -> Any:
@@ -270,7 +266,7 @@ def shapes(options: argparse.Namespace) -> dict[str, Any]:
 
     return {
         "dtype": str(resolve_dtype(options.dtype, options.device)).removeprefix("torch."),
-        "backbone": options.backbone,
+        "llm": options.llm,
         "B": options.batch,
         "T": options.tokens,
         "R": options.rank,

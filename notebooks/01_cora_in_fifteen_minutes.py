@@ -120,8 +120,8 @@ plt.show()
 # %% [markdown]
 # ## 4. Open the trained method
 #
-# Testing ended with the frozen language model, for which CoRA's layers were taken out. A second run without tests
-# gives a method that is ready to score; its weights come from the cache.
+# A second run, without tests and in another folder, takes the method from the cache. (That of the first run would do as
+# well: testing leaves it as it was.)
 
 # %%
 with quiet():

@@ -124,7 +124,7 @@ def test_metrics(capsys):
 
 
 def test_cora_step(capsys):
-    rows = run("cora_step", "--backbone", "tiny", "--batch", "2", "--tokens", "6", "--rank", "2", "--no-memory")
+    rows = run("cora_step", "--llm", "tiny", "--batch", "2", "--tokens", "6", "--rank", "2", "--no-memory")
     cases = ["products", "frozen", "frozen, attention=auto", "low-rank", "generator", "optimiser"]
     assert [row.case for row in rows] == cases
     assert "<= 1.06" in capsys.readouterr().out
@@ -242,6 +242,41 @@ def test_peak_memory_is_that_of_the_tensors_held_at_once():
 
 
 # What makes it fast
+
+PER_BLOCK = {"cora": (144, 48), "ckf": (307, 56), "collm": (132, 53), "tallrec": (160, 53)}
+"""Operations that a decoder block adds to a training step in bfloat16 and to a scored batch, at most."""
+BESIDE = {"cora": (281, 86), "ckf": (321, 74), "collm": (135, 51), "tallrec": (82, 35)}
+"""What there is beside the blocks, at most: most of it is CoRA's generator, CKF's mapping and its full head."""
+
+
+@pytest.mark.parametrize("method", PER_BLOCK)
+def test_step_ops_stay_what_they_are_and_no_step_waits(method, capsys):
+    counted = [script("step_ops").main(["--blocks", str(n), "--methods", method])[method] for n in (1, 2)]
+    (step, waits, score, score_waits), (more, more_waits, more_score, _) = counted
+    assert waits == more_waits == 0
+    assert score_waits <= (3 if method == "ckf" else 0)  # CKF's choices are asked for one task, whose rows it reads
+    assert (more - step) <= PER_BLOCK[method][0]
+    assert (more_score - score) <= PER_BLOCK[method][1]
+    assert (2 * step - more) <= BESIDE[method][0]
+    assert (2 * score - more_score) <= BESIDE[method][1]
+
+
+def test_operations_and_waits_are_noticed():
+    _ops = script("_ops")
+    weight, made = torch.nn.Parameter(torch.ones(3, 3)), torch.from_numpy(np.ones((2, 3), dtype=np.float32))
+    with _ops.Count([weight]) as count:
+        (made.to("cpu") @ weight).sum().backward()  # a product and a sum; backward: a product and an expansion's view
+    assert dict(count.waits) == {"to": 1}
+    assert count.operations["mm"] == 2
+    with _ops.Count([weight]) as count, torch.inference_mode():
+        x = torch.nn.functional.linear(made.to("cpu", non_blocking=True), weight)
+        x[x > 2].tolist()
+        float(x.sum())
+        torch.nonzero(x)
+        torch.tensor([1], device=weight.device)
+        float(torch.tensor(1.0))  # on the host
+    assert dict(count.waits) == {"index": 1, "tolist": 1, "_local_scalar_dense": 1, "nonzero": 1, "tensor": 1}
+    assert count.operations["mm"] == 1
 
 
 class Logits(TorchDispatchMode):

@@ -12,22 +12,20 @@ from torch.optim import Optimizer
 
 
 def gradient_norm(module: torch.nn.Module) -> Tensor:
-    """Return the 2-norm of all gradients together, before clipping, as a float32 scalar; 0 where there are none.
+    """Return the 2-norm of a module's gradients together, as they are now, a float32 scalar; 0 where there are none.
 
     With sharded parameters it is this process's share.
     """
-    gradients = [p.grad.detach() for p in module.parameters() if p.grad is not None]
-    if not gradients:
-        return torch.zeros(())
-    norms = torch.stack([norm.float() for norm in torch._foreach_norm(gradients)])
-    return torch.linalg.vector_norm(norms)  # type: ignore[no-any-return]
+    return torch.nn.utils.get_total_norm([p.grad.detach() for p in module.parameters() if p.grad is not None])
 
 
 class LearningRateAndGradient(Callback):
     """Logs `train/lr`, the rate of this step's update, and `train/grad_norm`, before clipping."""
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Log both; nothing waits for the device here."""
+        """Log both where loggers read them; nothing waits for the device here."""
+        if not trainer._logger_connector.should_update_logs:
+            return
         rate = torch.tensor(float(optimizer.param_groups[0]["lr"]), dtype=torch.float64)
         pl_module.log("train/lr", rate)
         pl_module.log("train/grad_norm", gradient_norm(pl_module))

@@ -111,10 +111,5 @@ class CatalogueScorer(Protocol):
         """Return the logits (B, N+1) of every item; column 0 is padding and means nothing."""
 
 
-def device_of(module: torch.nn.Module) -> torch.device:
-    """Return where a module's parameters are; whoever scores with a module that was lent puts the rows there."""
-    return next(module.parameters()).device
-
-
 EncoderFactory = Callable[[Catalogue], "torch.nn.Module"]
 """Makes an untrained encoder for a data set: a class with its knobs bound, as a `_partial_` config node gives it."""

@@ -14,7 +14,8 @@ from lightning.pytorch.loggers import CSVLogger
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from recsys_lora.cf.encoder import Catalogue, CFData, CollaborativeEncoder, EncoderFactory, device_of
+from recsys_lora.cf.encoder import Catalogue, CFData, CollaborativeEncoder, EncoderFactory
+from recsys_lora.cf.inference import device_of, evaluating
 from recsys_lora.cf.module import CFModule, RowTensors
 from recsys_lora.cf.settings import FitSettings, TrainerSettings
 from recsys_lora.console import Advance, progress
@@ -180,14 +181,12 @@ def score_rows(
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return the encoder's logits (n,) of `rows`, in their order; it stays where it is, and its mode as it was."""
     model, device = cast(CollaborativeEncoder, encoder), device_of(encoder)
-    was_training = encoder.training
-    encoder.eval()
     parts = []
-    for start in range(0, len(rows), batch_rows):
-        some = RowTensors(
-            rows.take(np.arange(start, min(start + batch_rows, len(rows)))), history, model.history_length
-        )
-        user, read, item, _ = some.to(device).pick(torch.arange(len(some), device=device))
-        parts.append(model.score(user, read, item).double().cpu().numpy())
-    encoder.train(was_training)
+    with evaluating(encoder):
+        for start in range(0, len(rows), batch_rows):
+            some = RowTensors(
+                rows.take(np.arange(start, min(start + batch_rows, len(rows)))), history, model.history_length
+            )
+            user, read, item, _ = some.to(device).pick(torch.arange(len(some), device=device))
+            parts.append(model.score(user, read, item).double().cpu().numpy())
     return np.concatenate(parts) if parts else np.zeros(0)

@@ -82,11 +82,11 @@ class LightGCN(DotProductEncoder):
         """Return the smoothed vectors (n, D) of all users, then all items."""
         if self.training or (torch.is_grad_enabled() and self.weight.requires_grad):
             return self._propagate()
-        state = (self.weight.data_ptr(), self.weight._version)
-        if self._kept is None or self._kept[0] != state:
+        state, kept = (self.weight.data_ptr(), self.weight._version), self._kept  # another thread may forget them
+        if kept is None or kept[0] != state:
             with torch.inference_mode(False), torch.no_grad():
-                self._kept = (state, self._propagate())
-        return self._kept[1]
+                self._kept = kept = (state, self._propagate())
+        return kept[1]
 
     def _propagate(self) -> Tensor:
         layer = total = self.weight

@@ -34,6 +34,8 @@ class PromptBatch:
         global_rows: rows of this batch on all processes together, by which losses are averaged.
         title_start: (B,) int64, the token in the padded prompt at which the candidate's title begins; None where the
             method did not ask for it.
+        answer_places: (2, n) int64, row and column of each answer's tokens in the padded prompts; None: to be found.
+        padding: the side on which shorter prompts are filled up; None: unknown.
     """
 
     input_ids: Tensor
@@ -50,6 +52,8 @@ class PromptBatch:
     place: Tensor
     global_rows: int
     title_start: Tensor | None = None
+    answer_places: Tensor | None = None
+    padding: Padding | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -59,14 +63,20 @@ class PromptBatch:
         """The first candidate (B,): the only one where a score is asked for."""
         return self.items[:, 0]
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "PromptBatch":
-        """Return the batch on a device."""
+    def to(self, device: torch.device | str) -> "PromptBatch":
+        """Return the batch on a device; a CUDA device is not waited for."""
         tensors: dict[str, Any] = {
-            field.name: value.to(device, non_blocking=non_blocking)
+            field.name: _moved(value, torch.device(device))
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), Tensor)
         }
         return replace(self, **tensors)
+
+
+def _moved(value: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device, by way of pinned memory, from which a copy needs nobody to wait for it."""
+    pinned = value.pin_memory() if device.type == "cuda" and value.device.type == "cpu" else value
+    return pinned.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)
@@ -112,12 +122,16 @@ class PromptSet:
             pad_id: token that fills up shorter prompts.
             padding: on which side.
             global_rows: rows of the batch on all processes; B by default.
+
+        Raises:
+            ValueError: an answer has no token before it.
         """
         lengths = self.prompts.lengths[index]
         ids, mask, start = pad([self.prompts[i] for i in index], lengths, pad_id, padding)
         soft = self.prompts.soft_positions[index].astype(np.int64)  # (B, S)
         titles = self.prompts.title_starts
         columns = {name: torch.from_numpy(getattr(self, name)[index]) for name in _COLUMNS}
+        places = answer_places(start + lengths, self.answer_tokens[index], lengths)
         return PromptBatch(
             input_ids=torch.from_numpy(ids),
             attention_mask=torch.from_numpy(mask),
@@ -125,6 +139,8 @@ class PromptSet:
             place=torch.from_numpy(np.asarray(index, dtype=np.int64)),
             global_rows=len(index) if global_rows is None else global_rows,
             title_start=None if titles is None else torch.from_numpy(titles[index].astype(np.int64) + start),
+            answer_places=torch.from_numpy(places),
+            padding=padding,
             **columns,
         )
 
@@ -155,3 +171,23 @@ def pad(
     mask = (column >= start[:, None]) & (column < (start + lengths)[:, None])  # (B, T)
     ids[mask] = np.concatenate(prompts)
     return ids, mask, start
+
+
+def answer_places(
+    ends: NDArray[np.int64], answer_tokens: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return row and column (2, n) of every token of an answer; found here, no device has to be asked for their number.
+
+    Args:
+        ends: where each prompt ends in the padded batch (B,).
+        answer_tokens: how many tokens at its end are its answer (B,).
+        lengths: how many tokens it has (B,).
+
+    Raises:
+        ValueError: an answer has no token before it.
+    """
+    if (answer_tokens >= np.maximum(lengths, 1)).any():
+        raise ValueError("an answer needs at least one token of a prompt before it")
+    row = np.repeat(np.arange(len(ends)), answer_tokens)  # (n,)
+    within = np.arange(len(row)) - np.repeat(answer_tokens.cumsum() - answer_tokens, answer_tokens)
+    return np.stack([row, np.repeat(ends - answer_tokens, answer_tokens) + within])

@@ -35,11 +35,9 @@ class PairBatch:
     def __len__(self) -> int:
         return sum(map(len, self.text))
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "PairBatch":
+    def to(self, device: torch.device | str) -> "PairBatch":
         """Return the batch on a device."""
-        text, collaborative = (
-            tuple(part.to(device, non_blocking) for part in parts) for parts in (self.text, self.collaborative)
-        )
+        text, collaborative = (tuple(part.to(device) for part in parts) for parts in (self.text, self.collaborative))
         return PairBatch(text, collaborative, self.global_rows)
 
 

@@ -1,14 +1,21 @@
-"""Attention with a backward pass that is fast for short prompts in bfloat16 on a CPU.
+"""Attention for prompts: no mask where none is needed, and a backward pass that is fast for short ones on a CPU.
 
-There torch's fused kernel (torch 2.13) is good in its forward and poor in its backward: below some 190 tokens, the
-backward takes longer than plain matrix products do. Here the forward is the kernel's, and the backward computes the
-probabilities again (FlashAttention, Dao et al., 2022, arXiv 2205.14135, section 3.1):
+Padding on the right stands behind every token that is read, so causal attention never sees it: such a batch needs no
+mask. transformers would look into the mask to find out, which makes the host wait for the device, and a mask keeps
+torch from its fastest kernels.
+
+In bfloat16 on a CPU torch's fused kernel (torch 2.13) is good in its forward and poor in its backward: below some 190
+tokens, the backward takes longer than plain matrix products do. Here the forward is the kernel's, and the backward
+computes the probabilities again (FlashAttention, Dao et al., 2022, arXiv 2205.14135, section 3.1):
 
     P = softmax(s Q K^T),  dV = P^T dO,  dS = P * (dO V^T - rowsum(dO * O)),  dQ = s dS K,  dK = s dS^T Q
 
 Nothing but q, k, v, the output and the mask is kept for it, as by the kernel.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -18,23 +25,53 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-NAME = "short_prompts"
+NAME = "prompts"
 """What transformers knows this attention by."""
 LIMIT = 192
 """Tokens from which on the kernel's own backward is the faster one."""
 
 
-def prefer_fast_backward(model: Any) -> None:
-    """Let a model that attends by torch's kernel, on a CPU in bfloat16, take the other backward for short prompts.
+_padded_right: ContextVar[bool] = ContextVar("padded_right", default=False)
+
+
+def attend_to_prompts(model: Any) -> None:
+    """Let a model that attends by torch's kernel do so as this module's text says.
 
     Args:
-        model: as transformers loads it; models of other devices, formats and attentions are left alone.
+        model: as transformers loads it; models of other attentions are left alone.
     """
-    attends = model.config.get_text_config()._attn_implementation
-    if attends == "sdpa" and model.device.type == "cpu" and model.dtype == torch.bfloat16:
-        AttentionInterface.register(NAME, short_attention)
-        AttentionMaskInterface.register(NAME, sdpa_mask)
+    if model.config.get_text_config()._attn_implementation == "sdpa":
+        AttentionInterface.register(NAME, prompt_attention)
+        AttentionMaskInterface.register(NAME, prompt_mask)
         model.set_attn_implementation(NAME)
+
+
+@contextmanager
+def padded_right(known: bool) -> Iterator[None]:
+    """Say of the forwards run inside whether all padding is known to stand on the right."""
+    token = _padded_right.set(known)
+    try:
+        yield
+    finally:
+        _padded_right.reset(token)
+
+
+def prompt_mask(*, attention_mask: Tensor | None = None, device: torch.device | str = "cpu", **more: Any) -> Any:
+    """Return the mask of one forward as `sdpa_mask` of transformers makes it, without looking into a device's memory.
+
+    Args:
+        attention_mask: (B, S), true at real tokens.
+        device: where the mask is needed.
+        more: what else transformers says of the forward.
+
+    Returns:
+        (B, 1, T, S), true where a query sees a key; None for the earlier ones.
+    """
+    if _padded_right.get():
+        attention_mask = None
+    elif torch.device(device).type != "cpu":
+        more["allow_is_causal_skip"] = False
+    return sdpa_mask(attention_mask=attention_mask, device=device, **more)
 
 
 def short_attention(
@@ -70,6 +107,13 @@ def short_attention(
         attended = _Attention.apply(query, key, value, attention_mask, scale)  # type: ignore[no-untyped-call]
         return attended.transpose(1, 2).contiguous(), None
     return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **more)
+
+
+def prompt_attention(module: torch.nn.Module, query: Tensor, *args: Any, **more: Any) -> tuple[Tensor, None]:
+    """Attend by the kernel, and by `short_attention` where the kernel's own backward is slow; same arguments."""
+    slow = query.device.type == "cpu" and query.dtype == torch.bfloat16
+    attend = short_attention if slow else sdpa_attention_forward
+    return attend(module, query, *args, **more)
 
 
 class _Attention(torch.autograd.Function):

@@ -2,12 +2,16 @@
 
 import inspect
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from recsys_lora.errors import UserError
+from recsys_lora.llm.attention import padded_right
+from recsys_lora.llm.compiling import LENGTH_BUCKET
 from recsys_lora.llm.head import Head
 from recsys_lora.llm.probe import check_backbone
 
@@ -24,6 +28,7 @@ class Backbone(nn.Module):
         context_length: tokens it can read.
         pad_id: fills up short prompts.
         wrap: puts a prompt into the chat template; None where prompts stay as they are.
+        graphs: its blocks are recorded as CUDA graphs, on prompts of a few lengths: see `compiling.py`.
         sharded: its blocks are spread over the processes of the job, which then all have to run the same forwards.
     """
 
@@ -45,7 +50,7 @@ class Backbone(nn.Module):
                 behaves in a way that this class does not know.
         """
         super().__init__()
-        self.sharded = False
+        self.sharded, self.graphs = False, False
         self.model = model.requires_grad_(False)
         self.tokenizer = tokenizer
         self.identity, self.label = identity, label
@@ -82,7 +87,7 @@ class Backbone(nn.Module):
         """Return the input embeddings (B, T, H) of token ids (B, T)."""
         return cast("Tensor", self.model.get_input_embeddings()(ids))
 
-    def hidden(self, embeds: Tensor, mask: Tensor) -> Tensor:
+    def hidden(self, embeds: Tensor, mask: Tensor, right: bool = False) -> Tensor:
         """Return the last hidden state, after the final norm and before the head.
 
         Positions count real tokens only, so a prompt gets the same from either padding side and beside any others.
@@ -90,11 +95,28 @@ class Backbone(nn.Module):
         Args:
             embeds: (B, T, H).
             mask: (B, T), true or 1 at real tokens, which stand together at the right or at the left.
+            right: all padding is known to stand on the right, where causal attention needs no mask.
 
         Returns:
             (B, T, H); at padding, anything.
         """
-        return cast("Tensor", self._body(embeds, mask, use_cache=False).last_hidden_state)
+        if self.graphs and not torch.is_grad_enabled():
+            self.begin_step()
+        tokens = embeds.shape[1]
+        if more := self.read_tokens(tokens) - tokens:
+            embeds, mask = functional.pad(embeds, (0, 0, 0, more)), functional.pad(mask, (0, more))
+        with padded_right(right):
+            states = self._body(embeds, mask, use_cache=False).last_hidden_state
+        return cast("Tensor", states[:, :tokens])
+
+    def read_tokens(self, tokens: int) -> int:
+        """Return how many tokens `hidden` reads of prompts padded to `tokens`: the next multiple, for graphs."""
+        return -(-tokens // LENGTH_BUCKET) * LENGTH_BUCKET if self.graphs else tokens
+
+    def begin_step(self) -> None:
+        """Let graphs use the memory of earlier steps again; nothing of these may be read after it."""
+        if self.graphs:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
 
     def continued(self, embeds: Tensor, mask: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
         """Return the states of what follows tokens that were read before, and the cache of both.
@@ -112,7 +134,9 @@ class Backbone(nn.Module):
         """
         if any(block.training for block in self._checkpointed):
             raise ValueError("with gradient checkpointing there is no cache in training mode: call eval() before")
-        output = self._body(embeds, mask, use_cache=True, past_key_values=cache)
+        # A cache outlives the step that graphs were recorded in.
+        with torch.compiler.set_stance("force_eager") if self.graphs else nullcontext():
+            output = self._body(embeds, mask, use_cache=True, past_key_values=cache)
         return output.last_hidden_state, output.past_key_values
 
     def check_room(self, tokens: int) -> None:

@@ -3,6 +3,10 @@
 The blocks have the same code, so one compilation serves all of them; low-rank layers that are put in later are part
 of it, for a block is compiled when it first runs. Sizes are symbols: batches of other shapes run the same code. Each
 of training, scoring and the model without low-rank layers is compiled once, for some ten seconds each.
+
+`reduce-overhead` is torch's mode that records what a block launches as CUDA graphs and replays them: the host then
+launches one graph a block instead of every kernel. A graph is of one shape, so prompts are filled up to multiples of
+`LENGTH_BUCKET` tokens. Memory of one step's graphs is used again by the next, which therefore has to be announced.
 """
 
 import os
@@ -13,6 +17,10 @@ import torch
 from torch import nn
 
 from recsys_lora.errors import UserError
+from recsys_lora.llm.source import Compiled
+
+LENGTH_BUCKET = 32
+"""Tokens to whose multiples prompts are filled up where graphs are recorded: few shapes for prompts of any length."""
 
 
 def decoder_blocks(model: Any) -> list[nn.Module]:
@@ -21,12 +29,13 @@ def decoder_blocks(model: Any) -> list[nn.Module]:
     return [block for part in body.children() if isinstance(part, nn.ModuleList) for block in part]
 
 
-def compile_blocks(model: Any, device: torch.device | str) -> None:
+def compile_blocks(model: Any, device: torch.device | str, kind: Compiled = True) -> None:
     """Compile a model's decoder blocks, in place, each when it first runs.
 
     Args:
         model: a causal language model as transformers loads it.
         device: where it is to run.
+        kind: `reduce-overhead` records CUDA graphs, too; on other devices it is the same as true.
 
     Raises:
         UserError: it keeps no list of blocks, or a CPU's C++ compiler is missing.
@@ -38,4 +47,4 @@ def compile_blocks(model: Any, device: torch.device | str) -> None:
     if not blocks:
         raise UserError(f"llm.compiled=true: {type(model).__name__} keeps no list of blocks: set it to false")
     for block in blocks:
-        block.compile(dynamic=True)
+        block.compile(dynamic=True, mode=kind if isinstance(kind, str) else None)

@@ -8,7 +8,7 @@ from recsys_lora.assets.known import GEMMA3_270M, SMOLLM2_135M
 from recsys_lora.llm.dtype import DtypeName
 from recsys_lora.llm.gguf import converted
 from recsys_lora.llm.quantised import Quantise
-from recsys_lora.llm.source import Attention, Loading, from_pretrained
+from recsys_lora.llm.source import Attention, Compiled, Loading, from_pretrained
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,7 @@ class FetchedSource(Loading):
         chat_template: bool = False,
         gradient_checkpointing: bool = False,
         quantise: Quantise = "none",
-        compiled: bool = False,
+        compiled: Compiled = False,
     ) -> None:
         super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise, compiled)
         self.name = name

@@ -29,6 +29,7 @@ class Head:
             raise UserError(f"{type(model).__name__} has no head of plain weights: choose a causal language model")
         config = model.config.get_text_config()
         self._head = [head]  # in a list, as this is no module and must not own the model's head
+        self._ids: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
         self.factor = float(getattr(config, "logit_scale", None) or 1) / float(
             getattr(config, "logits_scaling", None) or 1
         )
@@ -37,11 +38,19 @@ class Head:
     def __call__(self, hidden: Tensor, token_ids: Tensor | list[int]) -> Tensor:
         """Return float32 logits (n, K) of K tokens from hidden states (n, H)."""
         head: Any = self._head[0]
-        ids = torch.as_tensor(token_ids, device=head.weight.device)
+        ids = token_ids if isinstance(token_ids, Tensor) else self._kept(token_ids, head.weight.device)
         logits = hidden.float() @ head.weight[ids].float().T  # (n, K)
         if getattr(head, "bias", None) is not None:
             logits = logits + head.bias[ids].float()
         return self._adjusted(logits)
+
+    def _kept(self, token_ids: list[int], device: torch.device) -> Tensor:
+        """Return token ids on the head's device; each list is copied there once."""
+        key = tuple(token_ids), device
+        if key not in self._ids:
+            with torch.inference_mode(False):
+                self._ids[key] = torch.tensor(token_ids, device=device)
+        return self._ids[key]
 
     def all(self, hidden: Tensor) -> Tensor:
         """Return float32 logits (n, V) of all tokens from hidden states (n, H).

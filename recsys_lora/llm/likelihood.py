@@ -20,7 +20,12 @@ ELEMENTS_AT_ONCE = 2**24
 
 
 def answer_log_probs(
-    backbone: Backbone, hidden: Tensor, input_ids: Tensor, mask: Tensor, answer_tokens: Tensor
+    backbone: Backbone,
+    hidden: Tensor,
+    input_ids: Tensor,
+    mask: Tensor,
+    answer_tokens: Tensor,
+    places: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the log-probability of the answer at the end of each prompt.
 
@@ -30,6 +35,7 @@ def answer_log_probs(
         input_ids: the tokens, padded on either side (B, T).
         mask: (B, T), true or 1 at real tokens.
         answer_tokens: how many of each prompt's last real tokens are its answer (B,); 0 for none.
+        places: row and column (2, n) of every token of an answer; None has them found, which waits for a device.
 
     Returns:
         The sum over the answer's tokens (B,), float32, in nats, 0 where there is none, through which gradients reach
@@ -38,14 +44,19 @@ def answer_log_probs(
     Raises:
         ValueError: an answer has no token before it.
     """
+    row, column = _found(mask, answer_tokens) if places is None else places  # (n,)
+    each = token_log_probs(backbone, hidden[row, column - 1], input_ids[row, column])  # (n,)
+    return each.new_zeros(len(hidden)).index_add(0, row, each), answer_tokens
+
+
+def _found(mask: Tensor, answer_tokens: Tensor) -> tuple[Tensor, ...]:
+    """Return row and column, each (n,), of the answers' tokens."""
     place = mask.long().cumsum(1)  # (B, T): 1 at the first real token
     length = place[:, -1]
     if bool((answer_tokens >= length.clamp_min(1)).any()):
         raise ValueError("an answer needs at least one token of a prompt before it")
     answer = mask.bool() & (place > (length - answer_tokens)[:, None])  # (B, T)
-    row, column = answer.nonzero(as_tuple=True)  # (n,)
-    each = token_log_probs(backbone, hidden[row, column - 1], input_ids[row, column])  # (n,)
-    return each.new_zeros(len(hidden)).index_add(0, row, each), answer_tokens
+    return answer.nonzero(as_tuple=True)
 
 
 def token_log_probs(backbone: Backbone, hidden: Tensor, token_ids: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from recsys_lora.files import file_sha256
 from recsys_lora.llm.dtype import DtypeName
 from recsys_lora.llm.gguf import converted
 from recsys_lora.llm.quantised import Quantise
-from recsys_lora.llm.source import Attention, Loading, folder_sha256, from_pretrained
+from recsys_lora.llm.source import Attention, Compiled, Loading, folder_sha256, from_pretrained
 
 SECONDS_TO_ANSWER = 10.0
 
@@ -43,7 +43,7 @@ class HubSource(Loading):
         chat_template: bool = False,
         gradient_checkpointing: bool = False,
         quantise: Quantise = "none",
-        compiled: bool = False,
+        compiled: Compiled = False,
     ) -> None:
         super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise, compiled)
         self.name, self.revision = name, revision
@@ -128,7 +128,7 @@ class FolderSource(Loading):
         chat_template: bool = False,
         gradient_checkpointing: bool = False,
         quantise: Quantise = "none",
-        compiled: bool = False,
+        compiled: Compiled = False,
     ) -> None:
         super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise, compiled)
         self.path = Path(path).expanduser().absolute()
@@ -181,7 +181,7 @@ class GGUFSource(Loading):
         chat_template: bool = False,
         gradient_checkpointing: bool = False,
         quantise: Quantise = "none",
-        compiled: bool = False,
+        compiled: Compiled = False,
     ) -> None:
         super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise, compiled)
         self.path = Path(path).expanduser().absolute()

@@ -74,7 +74,7 @@ class SharedPrefix:
         first = embeds[:1] if self.embeds is None else self.embeds
         shared = min(alike, shared_length(embeds, lengths, first)) if self.prompts > 1 else 0
         if not shared:
-            return self.backbone.last(self.backbone.hidden(embeds, mask), mask)
+            return self.backbone.last(self.backbone.hidden(embeds, mask, right=True), mask)
         if self.embeds is None or shared < self.embeds.shape[1]:
             if window is not None:
                 window(1, 0, shared)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
+from recsys_lora.lowrank.shift import one_hot
 
 SIDES = ("user", "item")
 """The soft tokens of a prompt about one user and one item."""
@@ -18,13 +19,14 @@ def place_soft_tokens(embeds: Tensor, positions: Tensor, vectors: Tensor) -> Ten
     Args:
         embeds: input embeddings (B, T, H).
         positions: places of each row's soft tokens (B, S), -1 where a row has fewer.
-        vectors: what stands there (B, S, H); where the position is -1, anything.
+        vectors: what stands there (B, S, H); where the position is -1, any numbers.
 
     Returns:
         New embeddings (B, T, H), through which gradients reach `vectors`.
     """
-    row, column = (positions >= 0).nonzero(as_tuple=True)
-    return embeds.index_put((row, positions[row, column]), vectors[row, column].to(embeds.dtype))
+    places = one_hot(positions, embeds.shape[1])  # (B, T, S)
+    placed = torch.bmm(places.to(embeds.dtype), vectors.to(embeds.dtype))  # (B, T, H), exact: one term is not zero
+    return torch.where(places.any(-1, keepdim=True), placed, embeds)
 
 
 def soft_order(names: Sequence[str], known: Sequence[str]) -> list[int]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from recsys_lora.llm.backbone import Backbone
 
 Attention = Literal["auto", "sdpa", "eager", "flash_attention_2"]
+Compiled = bool | Literal["reduce-overhead"]
+"""Whether decoder blocks are compiled, and whether CUDA graphs are recorded, too."""
 
 
 class BackboneSource(Protocol):
@@ -43,12 +45,12 @@ class Loading:
 
     Args:
         dtype: what the frozen weights are kept and computed in; `auto`: bfloat16 where the device is fast at it.
-        attention: the attention implementation of transformers; `auto` lets it choose, but for the backward pass of
-            short prompts in bfloat16 on a CPU (see `recsys_lora.llm.attention`).
+        attention: the attention implementation of transformers; `auto` lets it choose, and makes torch's own
+            suit prompts (see `recsys_lora.llm.attention`).
         chat_template: wrap prompts in the model's chat template.
         gradient_checkpointing: keep one state a block and compute the rest again in the backward pass.
         quantise: keep the blocks' linear maps in 8 or 4 bits; `dtype` is then that of all else.
-        compiled: compile the decoder blocks (see `recsys_lora.llm.compiling`).
+        compiled: compile the decoder blocks, and record CUDA graphs (see `recsys_lora.llm.compiling`).
 
     Raises:
         UserError: compiled blocks are to be checkpointed, too.
@@ -61,7 +63,7 @@ class Loading:
         chat_template: bool,
         gradient_checkpointing: bool,
         quantise: Quantise = "none",
-        compiled: bool = False,
+        compiled: Compiled = False,
     ) -> None:
         if compiled and gradient_checkpointing:
             raise UserError("compiled and gradient_checkpointing exclude each other: set one of them to false")
@@ -95,7 +97,7 @@ class Loading:
         Raises:
             UserError: it cannot be scored, or not be compiled here.
         """
-        from recsys_lora.llm.attention import prefer_fast_backward
+        from recsys_lora.llm.attention import attend_to_prompts
         from recsys_lora.llm.backbone import Backbone
         from recsys_lora.llm.compiling import compile_blocks
 
@@ -105,10 +107,11 @@ class Loading:
         else:
             label = f"{label}, {self.quantise}"
         if self.attention == "auto":
-            prefer_fast_backward(placed)
+            attend_to_prompts(placed)
         made = Backbone(placed, tokenizer, identity, label, self.chat_template, self.gradient_checkpointing)
         if self.compiled:
-            compile_blocks(placed, device)
+            compile_blocks(placed, device, self.compiled)
+            made.graphs = self.compiled == "reduce-overhead"
         return made
 
 

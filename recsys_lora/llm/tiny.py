@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recsys_lora.llm.dtype import DtypeName
-from recsys_lora.llm.source import Attention, Loading
+from recsys_lora.llm.source import Attention, Compiled, Loading
 from recsys_lora.types import NonNegativeInt, PositiveFloat, PositiveInt
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class TinySource(Loading):
         attention: Attention = "auto",
         chat_template: bool = False,
         gradient_checkpointing: bool = False,
-        compiled: bool = False,
+        compiled: Compiled = False,
     ) -> None:
         super().__init__(dtype, attention, chat_template, gradient_checkpointing, compiled=compiled)
         self.shape: dict[str, Any] = {

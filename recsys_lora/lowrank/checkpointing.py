@@ -1,78 +1,70 @@
-"""Tie the batch's state to one forward and its backward, also under gradient checkpointing.
+"""Bind the batch's state to the blocks that gradient checkpointing runs again.
 
-Checkpointing runs a block again in the backward pass, when another forward may have replaced the state, and its
-reentrant kind runs a backward of its own for every block, which must not run on into the network that made the
-factors. Two hooks on the decoder's body, active only where checkpointing is on, see to both:
-
-* before the body: the layers get leaf copies of the factors, where the blocks' gradients add up, and the input
-  embeddings pass through `_Tie`, whose backward comes after every block's and hands the sums to the network;
-* after the body: when the gradient arrives at the last hidden state, the state of *that* forward is put back.
+The second run comes in the backward pass: on another thread where the device is a GPU, and when another forward may
+have replaced the state. It therefore takes the state of its first run along. Checkpointing that is not reentrant keeps
+the first run's graph, so that gradients reach the network that made the factors as they do without it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch import nn
 
 from recsys_lora.lowrank.state import StateSlot
 
-
-class _Tie(torch.autograd.Function):
-    """The identity on the embeddings; in backward, hands on what has been added up in the leaves."""
-
-    @staticmethod
-    def forward(ctx: Any, embeds: Tensor, leaves: list[Tensor], *factors: Tensor) -> Tensor:
-        ctx.leaves = leaves
-        return embeds.view_as(embeds)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        sums = [leaf.grad for leaf in ctx.leaves]
-        if all(total is None for total in sums):
-            raise RuntimeError("with gradient checkpointing, generated factors get gradients from .backward() only")
-        for leaf in ctx.leaves:
-            leaf.grad = None  # a second backward starts from nothing
-        return grad, None, *sums
+FUNCTION = "_gradient_checkpointing_func"
+"""What transformers calls a module's `torch.utils.checkpoint.checkpoint`."""
 
 
-def tie_state_to_forward(model: nn.Module, slot: StateSlot) -> list[RemovableHandle]:
-    """Register the two hooks on `model`'s body; they do nothing unless checkpointing is on.
+class _Bound:
+    """A module's checkpointing function, whose functions run with the state of their first run."""
+
+    def __init__(self, checkpoint: Callable[..., Any], slot: StateSlot) -> None:
+        self.checkpoint = checkpoint
+        self.slot = slot
+
+    def __call__(self, function: Callable[..., Any], *args: Any) -> Any:
+        return self.checkpoint(self.slot.bound(function), *args)
+
+
+def bind_state_to_blocks(model: nn.Module, slot: StateSlot) -> Callable[[], None]:
+    """See to it that `model`'s checkpointed blocks find the state of their forward again; nothing changes without.
 
     Args:
-        model: a causal language model; its body is `model.base_model`.
+        model: a causal language model; its body is `model.base_model`. Checkpointing may be switched on later.
         slot: where the layers find the state.
 
     Returns:
-        The handles that take the hooks away.
+        What undoes it.
     """
     body = getattr(model, "base_model", model)
 
-    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
-        state, embeds = slot.current, kwargs.get("inputs_embeds")
-        if state is None or embeds is None or not _checkpoints(module):
-            return None
-        state = state.untied or state  # a second forward on the same factors gets leaves of its own
-        made = state.made()
-        wanted = [factor for factor in made if factor.requires_grad]
-        if not wanted:
-            return None
-        copies = [factor.detach().requires_grad_(factor.requires_grad) for factor in made]
-        slot.current = state.with_made(copies)
-        leaves = [copy for copy in copies if copy.requires_grad]
-        tied = _Tie.apply(embeds, leaves, *wanted)  # type: ignore[no-untyped-call]
-        return args, {**kwargs, "inputs_embeds": tied}
+    def before(module: nn.Module, args: tuple[Any, ...]) -> None:
+        if torch.is_grad_enabled():
+            _bind(module, slot)
 
-    def after(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        state, hidden = slot.current, output[0]
-        if state is not None and hidden.requires_grad and _checkpoints(module):
-            hidden.register_hook(lambda grad: setattr(slot, "current", state))
+    hook = body.register_forward_pre_hook(before)
 
-    return [
-        body.register_forward_pre_hook(before, with_kwargs=True),
-        body.register_forward_hook(after, with_kwargs=True),
-    ]
+    def undo() -> None:
+        hook.remove()
+        for part in body.modules():
+            if isinstance(bound := part.__dict__.get(FUNCTION), _Bound):
+                setattr(part, FUNCTION, bound.checkpoint)
+
+    return undo
 
 
-def _checkpoints(body: nn.Module) -> bool:
-    return torch.is_grad_enabled() and any(getattr(part, "gradient_checkpointing", False) for part in body.modules())
+def _bind(body: nn.Module, slot: StateSlot) -> None:
+    """Bind what is not bound yet.
+
+    Raises:
+        ValueError: checkpointing is of the reentrant kind, whose second run would go on into the factors' network.
+    """
+    for part in body.modules():
+        function = part.__dict__.get(FUNCTION)
+        if function is None or isinstance(function, _Bound):
+            continue
+        if getattr(function, "keywords", {}).get("use_reentrant"):
+            raise ValueError("low-rank layers need gradient checkpointing with use_reentrant=False")
+        setattr(part, FUNCTION, _Bound(function, slot))

@@ -1,17 +1,18 @@
 """Put low-rank layers into a decoder, and take them out again."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from recsys_lora.errors import UserError
-from recsys_lora.lowrank.checkpointing import tie_state_to_forward
+from recsys_lora.lowrank.checkpointing import bind_state_to_blocks
 from recsys_lora.lowrank.layer import LowRankLinear, linear_shape
 from recsys_lora.lowrank.source import Generated, Source
 from recsys_lora.lowrank.state import GeneratedShape, StateSlot
+from recsys_lora.lowrank.together import Readers, reads_with
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Injection(nn.Module):
         self.layers: dict[str, LowRankLinear] = {}
         self.sites: dict[str, Site] = {}
         self.sources = nn.ModuleDict()
-        self._hooks = tie_state_to_forward(model, slot)
+        self._readers: dict[str, Readers] = {}
+        self._unbind = bind_state_to_blocks(model, slot)
 
     @property
     def model(self) -> nn.Module:
@@ -66,7 +68,8 @@ class Injection(nn.Module):
             if isinstance(source, Generated):
                 shape = GeneratedShape(site.in_features, source.rank, source.generated_scale)
                 self.state.declare(source.key, shape)
-        layer = LowRankLinear(base, sources, self.state)
+        readers = self._readers.setdefault(reads_with(site.name), Readers())
+        layer = LowRankLinear(base, sources, self.state, readers)
         self.sources[site.name.replace(".", "/")] = modules
         self.layers[site.name], self.sites[site.name] = layer, site
         self.model.set_submodule(site.name, layer)
@@ -75,9 +78,12 @@ class Injection(nn.Module):
         """Give the model its own linear maps back: it is bit for bit what it was."""
         for name, layer in self.layers.items():
             self.model.set_submodule(name, layer.base)
-        for hook in self._hooks:
-            hook.remove()
+        self._unbind()
         self.state.clear()
+
+    def disabled(self) -> AbstractContextManager[None]:
+        """Switch the layers off for this thread: the model is then bit for bit what it was, and the layers stay."""
+        return self.state.disabled()
 
     @contextmanager
     def without_pair(self) -> Iterator[None]:

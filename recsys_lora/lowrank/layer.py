@@ -9,6 +9,7 @@ from transformers.pytorch_utils import Conv1D
 
 from recsys_lora.lowrank.source import Source
 from recsys_lora.lowrank.state import StateSlot
+from recsys_lora.lowrank.together import Readers
 
 
 def linear_shape(module: nn.Module) -> tuple[int, int] | None:
@@ -35,38 +36,37 @@ class LowRankLinear(nn.Module):
         base: the frozen map, `nn.Linear` or GPT-2's `Conv1D` or a quantised linear layer.
         sources: where the factors come from; their updates add up.
         slot: where the batch's factors are found.
+        readers: the layers that may read the same input; None: this one alone.
     """
 
-    def __init__(self, base: nn.Module, sources: Sequence[Source], slot: StateSlot) -> None:
+    def __init__(
+        self, base: nn.Module, sources: Sequence[Source], slot: StateSlot, readers: Readers | None = None
+    ) -> None:
         super().__init__()
         self.base = base
         self.sources = tuple(sources)
         self.slot = slot
+        self.readers = readers or Readers()
+        self.number = self.readers.join(self.sources)
         # These two give a fresh tensor that nothing keeps, so the update can be added in place. A quantised layer
         # may keep its output.
         self._in_place = type(base) in (nn.Linear, Conv1D)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (B, T, in) to (B, T, out)."""
-        state = self.slot.current
-        updates = []  # filled by a loop, which torch.compile reads; it does not read `:=` in a comprehension
-        for source in self.sources:
-            update = source.project(x, state)
-            if update is not None:
-                updates.append((source.scale, *update))
+        here = self.slot.here
+        updates = self.readers.updates(self.number, x, here.state) if here.enabled else []
         if not updates:
             return cast("Tensor", self.base(x))
         y: Tensor = self.base(x.flatten(0, 1))  # (B·T, out), no view: an in-place sum on a view is slow in autograd
-        for scale, u, P in updates:
-            y = self._add(y, scale, u.to(y.dtype), P.to(y.dtype))
+        for scale, u, rows in updates:
+            y = self._add(y, scale, u.to(y.dtype), rows.to(y.dtype))
         return y.view(*x.shape[:-1], -1)
 
-    def _add(self, y: Tensor, scale: float, u: Tensor, P: Tensor) -> Tensor:
-        """Return y (B·T, out) + scale · u P^T for u (B, T, R) and P (out, R) or (B, out, R)."""
-        if P.dim() == 3:
-            return torch.baddbmm(y.view(*u.shape[:-1], -1), u, P.mT, alpha=scale).flatten(0, 1)
-        # Copying the small P^T makes autograd form its gradient as u^T dy, which is faster than (dy^T u)^T.
-        rows = P.T.contiguous()  # (R, out)
+    def _add(self, y: Tensor, scale: float, u: Tensor, rows: Tensor) -> Tensor:
+        """Return y (B·T, out) + scale · u P^T for u (B, T, R) and P^T, (R, out) or (B, R, out)."""
+        if rows.dim() == 3:
+            return torch.baddbmm(y.view(*u.shape[:-1], -1), u, rows, alpha=scale).flatten(0, 1)
         if self._in_place:
             return y.addmm_(u.flatten(0, 1), rows, alpha=scale)
         return torch.addmm(y, u.flatten(0, 1), rows, alpha=scale)

@@ -27,12 +27,26 @@ class Shift:
         expected = product.shape[0], product.shape[-1]
         if (self.vectors.shape[0], self.vectors.shape[-1]) != expected:
             raise ValueError(f"a shift {tuple(self.vectors.shape)} was given for a product {tuple(product.shape)}")
-        row, column = (self.positions >= 0).nonzero(as_tuple=True)
-        places = row, self.positions[row, column]
-        return product.index_put(places, self.vectors[row, column].to(product.dtype), accumulate=True)
+        places = one_hot(self.positions, product.shape[1]).to(product.dtype)  # (B, T, S)
+        return torch.baddbmm(product, places, self.vectors.to(product.dtype))
 
     def window(self, rows: int, begin: int, end: int) -> "Shift":
         """Return what is added to tokens `begin` to `end` of the first samples."""
         places = self.positions[:rows]
         inside = (places >= begin) & (places < end)
         return Shift(self.vectors[:rows], torch.where(inside, places - begin, -1))
+
+
+def one_hot(positions: Tensor, tokens: int) -> Tensor:
+    """Return which of a sample's tokens each of its vectors belongs to.
+
+    A product with it puts vectors in their places in a fixed order, and the host need not know how many there are.
+
+    Args:
+        positions: (B, S) int64, -1 for none.
+        tokens: T.
+
+    Returns:
+        (B, T, S) bool.
+    """
+    return positions.unsqueeze(1) == torch.arange(tokens, device=positions.device).unsqueeze(-1)

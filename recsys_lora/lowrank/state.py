@@ -1,33 +1,21 @@
 """What the layers need to know about the batch at hand: the generated factors and the tokens they act at, each sample's
 task, what is added where.
 
-One object, never changed and *replaced* as a whole by the next forward, so that gradient checkpointing recomputes a
-layer with the factors its forward used. See `checkpointing.py` for how it is tied to one forward and its backward.
+One object, never changed and *replaced* as a whole by the next forward of the same thread, so that gradient
+checkpointing recomputes a layer with the factors its forward used (`checkpointing.py`). Each thread has its own:
+several can score with one model.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from recsys_lora.lowrank.shift import Shift
-
-
-@dataclass
-class _Projection:
-    """The last `dropout(x) A` of a batch: q, k and v of one block read the same x."""
-
-    x: Tensor
-    version: int
-    key: str
-    dropped: bool
-    product: Tensor
-
-
-def _version(x: Tensor) -> int:
-    """Return how often x was written to; inference mode does not count, and nothing writes to a layer's input there."""
-    return 0 if x.is_inference() else x._version
 
 
 @dataclass(frozen=True)
@@ -40,7 +28,6 @@ class BatchState:
         shift: what `Shifted` sources add.
         frozen: the forward uses the layers' learned factors as they are: no gradient reaches them.
         acts_at: the tokens (B, T) bool of the padded input at which generated factors act; None: at all.
-        untied: the state as it was set, where this one holds leaf copies of `made` for one checkpointed forward.
     """
 
     generated: Mapping[str, Tensor] = field(default_factory=dict)
@@ -48,24 +35,12 @@ class BatchState:
     shift: Shift | None = None
     frozen: bool = False
     acts_at: Tensor | None = None
-    untied: "BatchState | None" = field(default=None, repr=False, compare=False)
-    _last: list[_Projection] = field(default_factory=list, repr=False, compare=False)
-
-    def made(self) -> list[Tensor]:
-        """Return the tensors that a network may have made for this batch, and to which gradients then flow."""
-        return [*self.generated.values(), *([] if self.shift is None else [self.shift.vectors])]
-
-    def with_made(self, tensors: Sequence[Tensor]) -> "BatchState":
-        """Return this state with other tensors in the places of `made`, `untied` being this one."""
-        generated = dict(zip(self.generated, tensors, strict=False))
-        shift = self.shift and replace(self.shift, vectors=tensors[-1])
-        return BatchState(generated, self.task, shift, self.frozen, self.acts_at, untied=self)
 
     def untouched(self, tokens: int) -> int:
         """Return how many tokens, of `tokens`, come before the first that something made for its sample acts at."""
         acts = torch.full((tokens,), bool(self.generated) and self.acts_at is None)
         if self.generated and self.acts_at is not None:
-            acts |= self.acts_at.any(0).cpu()
+            acts |= self.acts_at[:, :tokens].any(0).cpu()
         if self.shift is not None:
             acts[self.shift.positions[self.shift.positions >= 0].cpu()] = True
         return int((~acts).long().cumprod(0).sum())
@@ -93,21 +68,6 @@ class BatchState:
             raise ValueError(f"factors act at tokens {tokens}, which do not fit a product {given}")
         return torch.where(self.acts_at.unsqueeze(-1), product, 0)
 
-    def remembered(self, x: Tensor, key: str, dropped: bool) -> Tensor | None:
-        """Return the product made last for this very `x`, or None; compiled code has no use for it."""
-        if torch.compiler.is_compiling():
-            return None
-        for last in self._last:
-            if last.x is x and last.version == _version(x) and last.key == key and last.dropped == dropped:
-                return last.product
-        return None
-
-    def remember(self, x: Tensor, key: str, dropped: bool, product: Tensor) -> None:
-        """Keep `product` until another one is made; compiled code leaves nothing behind."""
-        if torch.compiler.is_compiling():
-            return
-        self._last[:] = [_Projection(x, _version(x), key, dropped, product)]
-
 
 @dataclass(frozen=True)
 class GeneratedShape:
@@ -118,14 +78,64 @@ class GeneratedShape:
     scale: float
 
 
+class Here(threading.local):
+    """What the forwards of one thread find; a new thread, and a copy, begins as this says.
+
+    `torch.compile` reads a `threading.local`, and no `ContextVar`.
+
+    Attributes:
+        state: of the batch; None: no pair, the original model.
+        enabled: whether the layers add anything at all.
+    """
+
+    state: BatchState | None = None
+    enabled: bool = True
+
+    def __reduce__(self) -> tuple[type["Here"], tuple[()]]:
+        return Here, ()
+
+
 class StateSlot:
-    """The one place where layers find the present `BatchState`; None means: no pair, the original model."""
+    """The one place where layers find the `BatchState` of the thread that calls them."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         """Args: dtype: what the backbone computes in; the factors are cast to it once a batch, not once a layer."""
         self.dtype = dtype
         self.shapes: dict[str, GeneratedShape] = {}
-        self.current: BatchState | None = None
+        self.here = Here()
+
+    @property
+    def current(self) -> BatchState | None:
+        """This thread's state."""
+        return self.here.state
+
+    @current.setter
+    def current(self, state: BatchState | None) -> None:
+        self.here.state = state
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """Let this thread's forwards pass the frozen maps alone."""
+        before, self.here.enabled = self.here.enabled, False
+        try:
+            yield
+        finally:
+            self.here.enabled = before
+
+    def bound(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that finds, on whatever thread it runs, what this thread's forwards find now."""
+        state, enabled = self.here.state, self.here.enabled
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            here = self.here
+            before = here.state, here.enabled
+            here.state, here.enabled = state, enabled
+            try:
+                return function(*args, **kwargs)
+            finally:
+                here.state, here.enabled = before
+
+        return run
 
     def declare(self, key: str, shape: GeneratedShape) -> None:
         """Register a layer that reads the generated factors `key`.

@@ -6,6 +6,7 @@ user likes an item, and CKF for several tasks at once.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, cast
 
 import lightning
@@ -18,8 +19,9 @@ from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.llm.soft_tokens import place_soft_tokens
+from recsys_lora.lowrank import Injection
 from recsys_lora.methods.checkpoint import IDENTITY, trained_state, verify
-from recsys_lora.methods.optimizer import OptimizerSettings, planned_steps
+from recsys_lora.methods.optimizer import OptimizerSettings, may_be_fused, planned_steps
 
 Vectors = tuple[Tensor, Tensor]
 
@@ -86,6 +88,11 @@ class LLMModule(lightning.LightningModule):
     def release(self) -> None:
         """Take whatever the method put into the backbone out of it again; the method cannot score any more."""
 
+    def disabled(self) -> AbstractContextManager[None]:
+        """Switch off whatever the method put into the backbone, for this thread: the backbone alone answers."""
+        lowrank: Injection | None = getattr(self, "lowrank", None)
+        return nullcontext() if lowrank is None else lowrank.disabled()
+
     def start_from(self, state: Mapping[str, Tensor]) -> None:
         """Take over what an earlier stage trained.
 
@@ -119,7 +126,7 @@ class LLMModule(lightning.LightningModule):
 
     def hidden(self, batch: PromptBatch) -> Tensor:
         """Return the last hidden states (B, T, H) of a batch."""
-        return self.backbone.hidden(self.embeds(batch), batch.attention_mask)
+        return self.backbone.hidden(self.embeds(batch), batch.attention_mask, right=batch.padding == "right")
 
     def collaborative(self, batch: PromptBatch) -> Vectors | None:
         """Return (e_u (B, D_u), e_i (B, D_i)) of the batch's users and first candidates from the frozen encoder."""
@@ -132,6 +139,16 @@ class LLMModule(lightning.LightningModule):
 
     # Lightning's steps
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Tell a backbone that records graphs where a step begins; gradients that add up are all of one step."""
+        if batch_idx % self.trainer.accumulate_grad_batches == 0:
+            self.backbone.begin_step()
+
+    @property
+    def logs_now(self) -> bool:
+        """Whether loggers get the values of the present step: what only they read is computed then."""
+        return bool(self.trainer._logger_connector.should_update_logs)
+
     def optimizer_and_schedule(self, parameters: Iterable[nn.Parameter], batches: int) -> dict[str, Any]:
         """Return AdamW over `parameters` and its schedule, which ends with the trainer's budget.
 
@@ -143,7 +160,7 @@ class LLMModule(lightning.LightningModule):
         if settings is None:
             raise ValueError(f"{self.name} has nothing to train")
         steps = planned_steps(self.trainer, batches)
-        optimizer = settings.optimizer(parameters)
+        optimizer = settings.optimizer(parameters, fused=may_be_fused(self.trainer))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.share(step, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"}}
 

@@ -13,7 +13,8 @@ from typing import ClassVar, Unpack, cast
 import torch
 from torch import nn
 
-from recsys_lora.cf.encoder import CollaborativeEncoder, device_of
+from recsys_lora.cf.encoder import CollaborativeEncoder
+from recsys_lora.cf.inference import device_of
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.methods.codes import CodeFormat, bits_of, check_width, written_codes
 from recsys_lora.methods.lora import LoRATuned, Tuned

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsys_lora.cf.inference import evaluating
 from recsys_lora.data.batch import PromptBatch, PromptSet
 from recsys_lora.data.loader import budgeted
 from recsys_lora.data.module import PromptData
@@ -59,14 +60,12 @@ def score_candidates(
     rows = candidate_rows(datamodule.data, user, items, position)
     prompts = _prompts(module, datamodule, rows)
     lengths = prompts.prompts.lengths
-    scores, was_training = np.zeros(len(rows)), module.training
-    module.eval()
+    scores = np.zeros(len(rows))
     prefix = SharedPrefix(module.backbone, len(rows))
-    with torch.inference_mode():
+    with evaluating(module), torch.inference_mode():
         for index in budgeted(np.argsort(-lengths, kind="stable"), lengths, datamodule.token_budget):
             batch = prompts.batch(index, datamodule.pad_id, "right").to(module.device)
             scores[index] = _scores(module, batch, prefix if share_prefix else None).double().cpu().numpy()
-    module.train(was_training)
     return scores
 
 

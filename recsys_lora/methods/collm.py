@@ -17,7 +17,8 @@ from typing import ClassVar, Literal, Unpack, cast
 import torch
 from torch import Tensor, nn
 
-from recsys_lora.cf.encoder import CollaborativeEncoder, device_of
+from recsys_lora.cf.encoder import CollaborativeEncoder
+from recsys_lora.cf.inference import device_of
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.errors import UserError

@@ -141,10 +141,11 @@ class GraphLoRA(CoLLM):
             return self._nodes(graph, encoder)
         read = (*graph.parameters(), *encoder.parameters(), *self.vector_scale.buffers())
         present = [(tensor.data_ptr(), tensor._version) for tensor in read]
-        if self._kept is None or self._kept[0] != present:
+        kept = self._kept  # another thread may replace them
+        if kept is None or kept[0] != present:
             with torch.inference_mode(False), torch.no_grad():
-                self._kept = present, self._nodes(graph, encoder)
-        return self._kept[1]
+                self._kept = kept = present, self._nodes(graph, encoder)
+        return kept[1]
 
     def _nodes(self, graph: GraphNetwork, encoder: nn.Module) -> Tensor:
         encode = cast(CollaborativeEncoder, encoder).encode

@@ -145,7 +145,7 @@ class LLMRecommender(LLMModule):
         rows = functional.binary_cross_entropy_with_logits(self(batch), batch.label, reduction="sum")
         # Processes' gradients are averaged: with this scale, shares of unequal size give the mean over all rows.
         loss = rows * (self.trainer.world_size / batch.global_rows)
-        self.log("train/loss", loss.detach(), batch_size=len(batch), prog_bar=True)
+        self.log("train/loss", loss.detach(), batch_size=len(batch))
         return loss
 
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:

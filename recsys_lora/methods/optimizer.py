@@ -40,9 +40,9 @@ class OptimizerSettings:
     beta2: Probability = 0.999
     eps: PositiveFloat = 1e-8
 
-    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.AdamW:
-        """Return AdamW over the parameters that have gradients."""
-        return self.over(self.groups(parameters))
+    def optimizer(self, parameters: Iterable[nn.Parameter], fused: bool = True) -> torch.optim.AdamW:
+        """Return AdamW over the parameters that have gradients; see `over`."""
+        return self.over(self.groups(parameters), fused)
 
     def groups(self, parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
         """Return AdamW's groups of the parameters that have gradients: with weight decay, and without."""
@@ -53,9 +53,14 @@ class OptimizerSettings:
         ]
         return [group for group in groups if group["params"]]
 
-    def over(self, groups: list[dict[str, Any]]) -> torch.optim.AdamW:
-        """Return AdamW over `groups`."""
-        return torch.optim.AdamW(groups, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps)
+    def over(self, groups: list[dict[str, Any]], fused: bool = True) -> torch.optim.AdamW:
+        """Return AdamW over `groups`.
+
+        Args:
+            groups: its groups.
+            fused: update all parameters of a group in one operation: see `may_be_fused`.
+        """
+        return torch.optim.AdamW(groups, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, fused=fused)
 
     def share(self, step: int, steps: float) -> float:
         """Return the learning rate of a step over the full one.
@@ -90,3 +95,12 @@ def planned_steps(trainer: Any, batches: int) -> float:
     by_epochs = math.inf if trainer.max_epochs in (None, -1) else steps * trainer.max_epochs
     by_steps = math.inf if trainer.max_steps == -1 else trainer.max_steps
     return float(min(by_epochs, by_steps))
+
+
+def may_be_fused(trainer: Any) -> bool:
+    """Tell whether AdamW may update all parameters in one operation under a trainer.
+
+    With a loss scaler (16-mixed precision) it may not: a fused optimiser undoes the scaling itself, and gradients could
+    not be clipped before (Lightning refuses it).
+    """
+    return getattr(trainer.precision_plugin, "scaler", None) is None

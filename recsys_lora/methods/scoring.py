@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import distributed
 
+from recsys_lora.cf.inference import evaluating
 from recsys_lora.console import progress
 from recsys_lora.data.loader import Share
 from recsys_lora.data.module import PromptData
@@ -45,15 +46,15 @@ def score_rows(
         taste = replace(rows, user=others.user, position=others.position)
     prompts = datamodule.build(rows, show=show, taste=taste)
     loader = datamodule.score_loader(prompts, share)
-    was_training, places, scores = module.training, [], []
-    module.eval()
+    places, parts = [], []
     mine = sum(len(batch) for batch in loader.batches)
-    with torch.inference_mode(), progress(f"scoring {module.name}", mine, "rows", show=show) as advance:
+    label = f"scoring {module.name}"
+    with evaluating(module), torch.inference_mode(), progress(label, mine, "rows", show=show) as advance:
         for batch in loader:
-            scores.append(module(batch.to(module.device)).double().cpu().numpy())
+            parts.append(module(batch.to(module.device)))
             places.append(batch.place.numpy())
             advance(len(batch), "")
-    module.train(was_training)
+        scores = [torch.cat(parts).double().cpu().numpy()] if parts else []  # read once: nothing waits for the device
     result = np.full(len(rows), np.nan)
     for part_places, part_scores in gathered((places, scores), share):
         if part_places:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recsys_lora.cf.encoder import CollaborativeEncoder, device_of
+from recsys_lora.cf.encoder import CollaborativeEncoder
+from recsys_lora.cf.inference import device_of
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.errors import UserError
 
@@ -89,13 +90,15 @@ def encode_candidates(
         the candidates and of the earlier items behind them; float32, zero at padding.
     """
     every = torch.cat([items, last(history, history_length)], dim=1)  # (B, C + L)
-    row, column = every.nonzero(as_tuple=True)  # (n,) real items of all rows
-    seen = last(history, encoder.history_length)[row]
-    encoded = encoder.encode(user[row], seen, every[row, column])  # (n, D_u), (n, D_i)
-    users, vectors = (part.new_zeros(*every.shape, part.shape[1]) for part in encoded)
-    users[row, column], vectors[row, column] = encoded
+    width = every.shape[1]
+    seen = last(history, encoder.history_length)
+    # Padding is encoded, too, and taken out: to count the real items, the host would have to wait for the device.
+    repeated, seen = (part.repeat_interleave(width, 0) for part in (user, seen))
+    encoded = encoder.encode(repeated, seen, every.flatten())
+    real = (every > 0).unsqueeze(-1)  # (B, C + L, 1)
+    users, vectors = (part.float().view(*every.shape, -1).where(real, 0.0) for part in encoded)
     count = (items > 0).sum(1, keepdim=True)  # (B, 1)
-    return users[:, : items.shape[1]].float().sum(1) / count, vectors.float()
+    return users[:, : items.shape[1]].sum(1) / count, vectors
 
 
 def last(history: Tensor, length: int) -> Tensor:

@@ -45,7 +45,7 @@ def report(
     Returns:
         What metrics.json holds.
     """
-    training = training_block(method)  # before the frozen model takes the method out of the backbone
+    training = training_block(method)
     begun = time.monotonic()
     scored = list(_lines(config, tests, collaborative, method))
     seconds = {**seconds, "test": round(time.monotonic() - begun, 2)}
@@ -133,7 +133,7 @@ def _run(config: Config, collaborative: Collaborative | None, method: Method | N
 def _lines(
     config: Config, tests: TestRows, collaborative: Collaborative | None, method: Method | None
 ) -> Iterator[Scored]:
-    """Yield the table's lines; the frozen language model comes last, for it takes the method out of the backbone."""
+    """Yield the table's lines."""
     yield Scored("item popularity", "popularity", tests.popularity())
     if collaborative is not None:
         role: Role = "cf" if method is not None else "method"

@@ -57,7 +57,7 @@ class TaskTests:
         settings = self.config["evaluation"]
         lines = {name: list(self._own_lines(name, folder)) for name in self.questions if len(self.questions[name])}
         if settings["zero_shot"]:
-            for name in lines:  # last, for it takes the low-rank updates out of the backbone
+            for name in lines:
                 lines[name].append(Answered("frozen LLM", "frozen_llm", self._frozen(name)))
         return {
             name: task_record(
@@ -136,8 +136,8 @@ class TaskTests:
         }
 
         def answer() -> Raw:
-            self.module.release()
-            return replace(self.answering, name="frozen LLM")(name, questions, "text")
+            with self.module.disabled():
+                return replace(self.answering, name="frozen LLM")(name, questions, "text")
 
         return self._output(name, questions, self._cached(name, "frozen_llm", depends, questions, answer))
 

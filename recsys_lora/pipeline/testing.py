@@ -79,7 +79,7 @@ class TestRows:
         )
 
     def frozen(self, module: LLMRecommender) -> Predictions:
-        """Score with the language model alone; the method is of no use afterwards.
+        """Score with the language model alone, the method's layers switched off.
 
         It reads the method's own prompts where they are text, and those of `evaluation.prompt` where only the method
         could fill them.
@@ -90,12 +90,12 @@ class TestRows:
         prompt = module.prompt if plain else build(node, "evaluation.prompt")
 
         def score() -> Scores:
-            module.release()
             alone = ZeroShot(name="frozen LLM", prompt=prompt, score=module.score, backbone=backbone)
             datamodule = alone.datamodule(
                 self.data, words, seed=0, token_budget=self.config["evaluation"]["token_budget"]
             )
-            return score_rows(alone, datamodule, self.rows)
+            with module.disabled():
+                return score_rows(alone, datamodule, self.rows)
 
         depends = {"backbone": backbone.identity, "dtype": str(backbone.dtype), "score": module.score}
         depends |= {"prompt": node, "wording": words}

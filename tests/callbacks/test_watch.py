@@ -51,6 +51,58 @@ def test_a_gradient_that_is_not_a_number_stops_the_run_before_the_update(tmp_pat
     assert not all(torch.isfinite(weight).all() for weight in unguarded.parameters())
 
 
+class Fused(Tiny):
+    def configure_optimizers(self):
+        return torch.optim.AdamW(self.parameters(), lr=self.lr, fused=True)
+
+
+def weights(module):
+    return [weight.detach().clone() for weight in module.parameters()]
+
+
+def trained(folder, callbacks=(), nan_at=None, **options):
+    torch.manual_seed(1)
+    np.random.seed(1)
+    module, error = Fused(nan_at=nan_at), None
+    try:
+        trainer(folder, callbacks, max_epochs=1, **options).fit(module)
+    except UserError as raised:
+        error = str(raised)
+    return weights(module), error
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_what_is_looked_at_late_keeps_the_weights_of_before(tmp_path, gradients):
+    guard = StopOnNaN(tmp_path, gradients, every_n_steps=4)
+    found, error = trained(tmp_path / "a", [guard], nan_at=5)
+    assert "the loss is nan at step 5" in error
+    batch = torch.load(tmp_path / "nan_batch_step5.pt", weights_only=True)["batch"]
+    assert torch.equal(batch[0], list(Loader())[5][0])
+    sound, nothing = trained(tmp_path / "b", [StopOnNaN(tmp_path, gradients, every_n_steps=4)], max_steps=5)
+    assert nothing is None
+    assert all(map(torch.equal, found, sound))
+
+
+@pytest.mark.parametrize("options", [{"val_check_interval": 7}, {"max_steps": 7, "limit_val_batches": 0}])
+def test_nothing_is_validated_or_kept_before_it_is_looked_at(tmp_path, options):
+    _, error = trained(tmp_path, [StopOnNaN(tmp_path, every_n_steps=1000)], nan_at=5, **options)
+    assert "the loss is nan at step 5" in error
+    assert not list((tmp_path / "checkpoints").glob("*.ckpt"))
+
+
+def test_a_sound_run_is_the_same_however_rarely_it_is_looked_at(tmp_path):
+    runs = [trained(tmp_path / str(every), [StopOnNaN(tmp_path, every_n_steps=every)]) for every in (1, 3)]
+    assert all(map(torch.equal, runs[0][0], runs[1][0]))
+    assert all(map(torch.equal, runs[0][0], trained(tmp_path / "none")[0]))
+
+
+def test_an_optimiser_that_cannot_leave_out_a_step_is_looked_at_every_time(tmp_path):
+    module = Tiny(nan_at=3)
+    with pytest.raises(UserError, match="the loss is nan at step 3"):
+        trainer(tmp_path, [StopOnNaN(tmp_path, every_n_steps=5)]).fit(module)
+    assert len(module.losses) == 4
+
+
 def test_a_sound_run_is_left_alone(tmp_path):
     one, other = Tiny(), Tiny()
     torch.manual_seed(1)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from recsys_lora.cf.encoder import device_of
 from recsys_lora.cf.fit import fit_encoder, score_rows
+from recsys_lora.cf.inference import device_of
 from recsys_lora.cf.module import RowTensors
 from recsys_lora.cf.settings import FitSettings, TrainerSettings
 from recsys_lora.methods.vectors import encode_rows

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,7 @@ def prompt_set(lengths, soft=None, titles=None) -> PromptSet:
         history=history,
         label=(number % 2).astype(np.float32),
         target=number % 3,
-        answer_tokens=number + 70,
+        answer_tokens=np.minimum(number, np.array(lengths) - 1),
         task=number * 0,
         row=number + 50,
     )
@@ -66,7 +68,8 @@ def test_everything_of_a_row_stays_together():
     assert batch.item.tolist() == [14, 12]
     assert batch.items.tolist() == [[14, 34], [12, 32]]
     assert batch.target.tolist() == [0, 1]
-    assert batch.answer_tokens.tolist() == [73, 71]
+    assert batch.answer_tokens.tolist() == [1, 1]
+    assert batch.answer_places.tolist() == [[0, 1], [1, 1]]
     assert batch.history.tolist() == [[3, 3], [1, 1]]
     assert batch.label.tolist() == [1.0, 1.0]
     assert batch.row.tolist() == [53, 51]
@@ -85,3 +88,18 @@ def test_the_encoder_may_be_shown_other_rows():
     assert rows.user.tolist() == [3, 1, 2]
     assert rows.history.tolist() == [[2, 2], [0, 0], [1, 1]]
     assert rows.items[:, 0].tolist() == [11, 12, 13]
+
+
+def test_the_tokens_of_answers_are_those_at_the_end_under_either_padding():
+    rows = replace(prompt_set([4, 2, 5]), answer_tokens=np.array([2, 0, 4]))
+    for padding in ("left", "right"):
+        batch = rows.batch(np.array([2, 1, 0]), 0, padding)
+        row, column = batch.answer_places
+        assert row.tolist() == [0, 0, 0, 0, 2, 2]
+        assert batch.input_ids[row, column].tolist() == [202, 203, 204, 205, 3, 4]
+        assert batch.padding == padding
+
+
+def test_an_answer_without_a_prompt_is_refused():
+    with pytest.raises(ValueError, match="at least one token of a prompt"):
+        replace(prompt_set([4, 2]), answer_tokens=np.array([1, 2])).batch(np.array([0, 1]), 0, "right")

@@ -4,10 +4,13 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.masking_utils import sdpa_mask
 
 from recsys_lora.llm import attention
-from recsys_lora.llm.attention import LIMIT, NAME, prefer_fast_backward, short_attention
+from recsys_lora.llm.attention import LIMIT, NAME, attend_to_prompts, prompt_attention, short_attention
 from recsys_lora.llm.tiny import TinySource
+from tests.llm.test_backbone import backbone_of
+from tests.lowrank.families import FAMILIES, tiny
 from tests.rounding import SUM, assert_close
 
 B, HEADS, GROUPS, T, D = 2, 6, 2, 9, 8
@@ -68,19 +71,47 @@ def test_long_prompts_scoring_and_continuations_are_the_kernel_s(monkeypatch):
         short_attention(Layer(), q, k, v, None)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "knob", "taken"), [("bfloat16", "auto", NAME), ("bfloat16", "sdpa", "sdpa"), ("float32", "auto", "sdpa")]
-)
-def test_it_is_chosen_for_bfloat16_on_a_cpu_unless_another_is_asked_for(dtype, knob, taken):
-    backbone = TinySource(dtype=dtype, attention=knob).load(["a title"], "cpu")
+@pytest.mark.parametrize(("knob", "taken"), [("auto", NAME), ("sdpa", "sdpa"), ("eager", "eager")])
+def test_it_is_chosen_unless_another_is_asked_for(knob, taken):
+    backbone = TinySource(attention=knob).load(["a title"], "cpu")
     assert backbone.model.config._attn_implementation == taken
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_the_backward_for_short_prompts_is_for_bfloat16_on_a_cpu(monkeypatch, dtype):
+    taken = []
+    monkeypatch.setattr(attention, "short_attention", lambda *_, **__: taken.append("short") or (None, None))
+    monkeypatch.setattr(attention, "sdpa_attention_forward", lambda *_, **__: taken.append("kernel") or (None, None))
+    prompt_attention(Layer(), *inputs(dtype=dtype), None)
+    assert taken == ["short" if dtype == torch.bfloat16 else "kernel"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_padding_on_the_right_needs_no_mask(family, monkeypatch):
+    """The states of real tokens are the same without one; in Gemma beyond its window too."""
+    model = tiny(family)
+    attend_to_prompts(model)
+    backbone = backbone_of(model)
+    torch.manual_seed(0)
+    embeds = torch.randn(3, 14, 32)
+    mask = torch.arange(14) < torch.tensor([[14], [3], [9]])
+    masks = []
+    monkeypatch.setattr(
+        attention, "sdpa_mask", lambda **more: masks.append(more["attention_mask"]) or sdpa_mask(**more)
+    )
+    with torch.no_grad():
+        states = [backbone.hidden(embeds, mask, right)[mask] for right in (False, True)]
+    assert masks
+    assert masks[len(masks) // 2 :] == [None] * (len(masks) // 2)
+    assert all(given is not None for given in masks[: len(masks) // 2])
+    assert_close(states[1], states[0])
 
 
 def test_a_model_that_does_not_use_the_kernel_keeps_its_own():
     config = LlamaConfig(vocab_size=9, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2)
     config._attn_implementation = "eager"
     model = LlamaForCausalLM(config).bfloat16()
-    prefer_fast_backward(model)
+    attend_to_prompts(model)
     assert model.config._attn_implementation == "eager"
 
 

@@ -1,5 +1,7 @@
 """Gradient checkpointing gives the gradients of the plain backward, whatever happens in between."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -14,11 +16,11 @@ R, D, B, T = 3, 6, 4, 9
 class Setting:
     """A tiny decoder whose factors a linear map makes of vectors."""
 
-    def __init__(self, reentrant: bool | None, dropout: float = 0.0) -> None:
+    def __init__(self, checkpointed: bool, dropout: float = 0.0) -> None:
         self.model = tiny("llama")
-        if reentrant is not None:
+        if checkpointed:
             enable = getattr(self.model, "activation_checkpointing_enable", self.model.gradient_checkpointing_enable)
-            enable({"use_reentrant": reentrant})
+            enable({"use_reentrant": False})
             for module in self.model.modules():
                 module.training = getattr(module, "gradient_checkpointing", False)
         self.injection: Injection = inject(
@@ -57,18 +59,16 @@ def same(left: list[torch.Tensor], right: list[torch.Tensor]) -> None:
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-@pytest.mark.parametrize("reentrant", [False, True])
-def test_same_gradients_as_without(reentrant: bool, dropout: float) -> None:
-    plain, checkpointed = Setting(None, dropout), Setting(reentrant, dropout)
+def test_same_gradients_as_without(dropout: float) -> None:
+    plain, checkpointed = Setting(False, dropout), Setting(True, dropout)
     for setting in (plain, checkpointed):
         torch.manual_seed(11)
         setting.forward(0).backward()
     same(checkpointed.gradients(), plain.gradients())
 
 
-@pytest.mark.parametrize("reentrant", [False, True])
-def test_a_later_forward_does_not_disturb_an_earlier_backward(reentrant: bool) -> None:
-    plain, checkpointed = Setting(None), Setting(reentrant)
+def test_a_later_forward_does_not_disturb_an_earlier_backward() -> None:
+    plain, checkpointed = Setting(False), Setting(True)
     (plain.forward(0) + 2 * plain.forward(1)).backward()
     first, second = checkpointed.forward(0), checkpointed.forward(1)
     first.backward()
@@ -83,9 +83,8 @@ def test_a_later_forward_does_not_disturb_an_earlier_backward(reentrant: bool) -
     same(checkpointed.gradients(), plain.gradients())
 
 
-@pytest.mark.parametrize("reentrant", [False, True])
-def test_a_pair_cleared_before_the_backward_is_still_the_forward_s(reentrant: bool) -> None:
-    plain, checkpointed = Setting(None), Setting(reentrant)
+def test_a_pair_cleared_before_the_backward_is_still_the_forward_s() -> None:
+    plain, checkpointed = Setting(False), Setting(True)
     plain.forward(0).backward()
     loss = checkpointed.forward(0)
     checkpointed.injection.state.clear()
@@ -94,7 +93,7 @@ def test_a_pair_cleared_before_the_backward_is_still_the_forward_s(reentrant: bo
 
 
 def test_two_forwards_on_the_same_factors() -> None:
-    plain, checkpointed = Setting(None), Setting(True)
+    plain, checkpointed = Setting(False), Setting(True)
     for setting in (plain, checkpointed):
         ids = torch.arange(B * T).view(B, T) % 97
         setting.injection.state.set({"32": setting.generator(torch.ones(B, D)).view(B, 32, R)})
@@ -106,7 +105,34 @@ def test_two_forwards_on_the_same_factors() -> None:
     same(checkpointed.gradients(), plain.gradients())
 
 
-def test_autograd_grad_is_refused_rather_than_wrong() -> None:
-    checkpointed = Setting(True)
-    with pytest.raises(RuntimeError, match="backward"):
-        torch.autograd.grad(checkpointed.forward(0), list(checkpointed.generator.parameters()))
+def test_gradients_of_chosen_tensors() -> None:
+    plain, checkpointed = Setting(False), Setting(True)
+    found = [torch.autograd.grad(s.forward(0), list(s.generator.parameters())) for s in (plain, checkpointed)]
+    same(list(found[1]), list(found[0]))
+
+
+def test_the_backward_may_run_on_another_thread() -> None:
+    plain, checkpointed = Setting(False), Setting(True)
+    plain.forward(0).backward()
+    loss = checkpointed.forward(0)
+    checkpointed.forward(1)  # this thread's state is now another one, the other thread has none
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(loss.backward).result()
+    same(checkpointed.gradients(), plain.gradients())
+
+
+def test_a_reentrant_checkpoint_is_refused_rather_than_wrong() -> None:
+    setting = Setting(True)
+    setting.model.gradient_checkpointing_enable({"use_reentrant": True})
+    with pytest.raises(ValueError, match="use_reentrant=False"):
+        setting.forward(0)
+
+
+def test_taking_the_layers_out_gives_the_model_its_checkpointing_back() -> None:
+    setting = Setting(True)
+    block = setting.model.base_model.layers[0]
+    before = block._gradient_checkpointing_func
+    setting.forward(0)
+    assert block._gradient_checkpointing_func is not before
+    setting.injection.remove()
+    assert block._gradient_checkpointing_func is before

@@ -1,15 +1,19 @@
 """Values and gradients of every source against a loop that builds each sample's W0 + scale · P A^T."""
 
 import copy
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from recsys_lora.lowrank import Generated, Injection, Routed, Site, Source, Static, inject
+from recsys_lora.lowrank import BatchState, Generated, Injection, Routed, Site, Source, StateSlot, Static, inject
+from recsys_lora.lowrank.state import GeneratedShape
+from recsys_lora.lowrank.together import Readers, project
 from tests.lowrank.families import FAMILIES, TARGETS, tiny
-from tests.rounding import MODEL, assert_close
+from tests.rounding import MODEL, SUM, assert_close
 
 R, ALPHA, TASKS, B, T = 3, 5.0, 4, 5, 7
 TASK = torch.tensor([2, 0, 2, 3, 0])
@@ -160,29 +164,114 @@ def test_dropout_keeps_the_mean_and_rests_in_evaluation(per: str) -> None:
     torch.manual_seed(0)
     source = Static(40, 8, R, ALPHA, dropout=0.25, dropout_per=per)  # type: ignore[arg-type]
     x = torch.randn(1, 1, 40).expand(20000, 2, 40)
-    dropped, _ = source.project(x, None)
-    exact = source.eval().project(x[:1], None)[0]
-    assert torch.equal(source.project(x[:1], None)[0], exact)
-    torch.testing.assert_close(dropped.mean((0, 1), keepdim=True), exact[:, :1], rtol=0.05, atol=0.02)  # 40,000 draws
+    dropped = narrow(source, x)
+    exact = narrow(source.eval(), x[:1])
+    assert torch.equal(narrow(source, x[:1]), exact)
+    torch.testing.assert_close(dropped.mean((0, 1), keepdim=True), exact[:, :1], rtol=0.05, atol=0.02)
     same_for_all_tokens = bool((dropped[:, 0] - dropped[:, 1]).abs().max() < 1e-5)
     assert same_for_all_tokens == (per == "sample")
     assert dropped.std() > 0.01
 
 
-def test_projections_that_read_the_same_input_share_the_product() -> None:
-    _, injection, factors = injected("llama", "generated")
-    state = injection.state.set(factors)
+class Products(TorchDispatchMode):
+    """Counts matrix products."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func.overloadpacket.__name__ in ("mm", "bmm", "addmm", "baddbmm")
+        return func(*args, **(kwargs or {}))
+
+
+def narrow(source: Source, x: torch.Tensor, state: BatchState | None = None) -> torch.Tensor:
+    [[(_, u, _)]] = project([[source]], x, state)
+    return u
+
+
+def reading(kind: str, count: int = 3, **knobs: Any) -> tuple[Readers, list[Source]]:
+    """Layers of one source each that read the same input; random factors."""
+    torch.manual_seed(2)
+    readers, shape = Readers(), (32, 8, R, ALPHA)
+    made: list[Source] = []
+    for _ in range(count):
+        if kind == "generated":
+            made.append(Generated("a", *shape, **knobs))
+        else:
+            made.append(Routed(*shape, tasks=TASKS, **knobs) if kind == "routed" else Static(*shape, **knobs))
+        readers.join(made[-1:])
+    for source in made:
+        for parameter in cast("nn.Module", source).parameters():
+            nn.init.normal_(parameter, std=0.3)
+    return readers, made
+
+
+def batch_state() -> BatchState:
+    slot = StateSlot(torch.float32)
+    slot.declare("a", GeneratedShape(32, R, ALPHA / R))
+    return slot.set({"a": torch.randn(B, 32, R)}, TASK)
+
+
+@pytest.mark.parametrize("kind", ["static", "routed", "generated"])
+def test_layers_that_read_one_input_get_one_product_of_what_each_gets_alone(kind: str) -> None:
+    readers, sources = reading(kind)
+    x, state = torch.randn(B, T, 32), batch_state()
+    alone = [narrow(source, x, state) for source in sources]
+    with Products() as products:
+        together = [readers.updates(number, x, state)[0][1] for number in range(3)]
+    assert products.count == 1
+    for got, expected in zip(together, alone, strict=True):
+        assert_close(got, expected, SUM)
+    assert (together[0] is together[1]) == (kind == "generated")
+
+
+def test_sources_of_several_kinds_get_what_they_get_alone() -> None:
+    readers, sources = Readers(), []
+    for kind in ("static", "routed", "generated"):
+        _, [source] = reading(kind, 1)
+        readers.join([source])
+        sources.append(source)
+    x, state = torch.randn(B, T, 32), batch_state()
+    for training in (False, True):
+        for number, source in enumerate(sources):
+            got = readers.updates(number, x, state)[0][1]
+            assert_close(got, narrow(source, x, state), SUM)
+            cast("nn.Module", source).train(training)
+
+
+def test_what_was_made_is_for_that_very_input_and_for_one_forward() -> None:
+    readers, sources = reading("static", 2)
     x = torch.randn(B, T, 32)
-    layers = [injection.layers[f"model.layers.0.self_attn.{name}"] for name in ("q_proj", "k_proj")]
-    first = layers[0].sources[0].project(x, state)
-    second = layers[1].sources[0].project(x, state)
-    assert first is not None
-    assert second is not None
-    assert first[0] is second[0]
-    other = layers[1].sources[0].project(x.clone(), state)
-    assert other is not None
-    assert other[0] is not first[0]
+    first = readers.updates(0, x, None)[0][1]
+    other = readers.updates(1, x.clone(), None)[0][1]
+    assert_close(other, narrow(sources[1], x), SUM)
+    readers.updates(0, x, None)
     x.mul_(2)  # the same tensor with other values
-    changed = layers[1].sources[0].project(x, state)
-    assert changed is not None
-    assert torch.equal(changed[0], 2 * first[0])
+    assert_close(readers.updates(1, x, None)[0][1], narrow(sources[1], x), SUM)
+    assert_close(readers.updates(0, x, None)[0][1], 2 * first, SUM)
+    readers, sources = reading("static", 2, dropout=0.5)
+    twice = [[readers.updates(number, x, None)[0][1] for number in range(2)] for _ in range(2)]
+    assert not torch.equal(twice[0][0], twice[1][0])  # every forward draws anew
+
+
+@pytest.mark.parametrize("per", ["sample", "token"])
+def test_every_factor_draws_features_of_its_own(per: str) -> None:
+    readers, sources = reading("static", 2, dropout=0.5, dropout_per=per)
+    with torch.no_grad():
+        for source in sources:
+            cast("Static", source).A.fill_(1.0)
+    x = torch.ones(4, 2, 32)
+    one, other = (readers.updates(number, x, None)[0][1] for number in range(2))
+    assert not torch.equal(one, other)
+    assert bool((one[:, 0] == one[:, 1]).all()) == (per == "sample")
+    assert torch.equal(one[..., :1].expand_as(one), one)  # one mask for all of a factor's columns
+    assert set(one.unique().tolist()) <= {2.0 * kept for kept in range(33)}
+
+
+def test_query_key_and_value_read_together_and_the_output_does_not() -> None:
+    _, injection, _ = injected("llama", "static")
+    numbers = {name.rpartition(".")[2]: layer.number for name, layer in injection.layers.items() if ".0." in name}
+    readers = {name.rpartition(".")[2]: layer.readers for name, layer in injection.layers.items() if ".0." in name}
+    assert readers["q_proj"] is readers["k_proj"] is readers["v_proj"]
+    assert readers["gate_proj"] is readers["up_proj"]
+    assert len({id(each) for each in readers.values()}) == 4
+    assert (numbers["q_proj"], numbers["k_proj"], numbers["v_proj"], numbers["o_proj"]) == (0, 1, 2, 0)

@@ -1,12 +1,15 @@
+import copy
 import math
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from recsys_lora.methods.optimizer import OptimizerSettings, planned_steps
+from recsys_lora.methods.optimizer import OptimizerSettings, may_be_fused, planned_steps
 from tests.methods.factory import trainer
+from tests.rounding import SUM, assert_close
 
 
 def rates(steps, **knobs):
@@ -68,3 +71,42 @@ def test_only_matrices_decay_and_frozen_parameters_are_left_out():
 )
 def test_planned_steps_are_those_that_the_trainers_limits_leave(options, steps):
     assert planned_steps(trainer(**options), 10) == steps
+
+
+def stepped(fused, steps, start=None, seed=0):
+    """Return weights and the optimiser's state after some steps, from the beginning or from another's end."""
+    torch.manual_seed(seed)
+    layer = nn.Linear(5, 4)
+    optimizer = OptimizerSettings(lr=0.01, weight_decay=0.1).optimizer(layer.parameters(), fused)
+    first = 0
+    if start is not None:
+        first = start[2]
+        layer.load_state_dict(start[0])
+        optimizer.load_state_dict(start[1])
+    for step in range(first, first + steps):
+        generator = torch.Generator().manual_seed(step)
+        for parameter in layer.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        optimizer.step()
+    return copy.deepcopy(layer.state_dict()), copy.deepcopy(optimizer.state_dict()), first + steps
+
+
+def test_the_fused_update_is_the_common_one_and_the_same_each_time():
+    fused, again, single = (stepped(kind, 30)[0] for kind in (True, True, False))
+    for name, value in fused.items():
+        assert torch.equal(value, again[name])
+        assert_close(value, single[name], SUM)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_resumed_fused_update_goes_on_as_if_it_had_not_stopped(before):
+    """A checkpoint of the update by single parameters, as earlier versions wrote, can be gone on from, too."""
+    whole = stepped(before, 10)
+    resumed = stepped(True, 4, stepped(before, 6))
+    assert all(torch.equal(resumed[0][name], value) for name, value in whole[0].items())
+
+
+def test_with_a_loss_scaler_it_is_not_fused():
+    scaler = SimpleNamespace(precision_plugin=SimpleNamespace(scaler=object()))
+    assert not may_be_fused(scaler)
+    assert may_be_fused(trainer())

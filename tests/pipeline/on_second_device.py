@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys_lora.cf.encoder import device_of
+from recsys_lora.cf.inference import device_of
 from recsys_lora.methods.candidates import score_candidates
 from recsys_lora.pipeline import job
 from tests.jobs import run

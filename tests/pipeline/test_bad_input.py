@@ -304,4 +304,5 @@ def test_prepare_never_replaces_a_folder_of_somebody_else(tmp_path, tables):
 def test_a_gpu_that_is_not_there(tmp_path, tables, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     line = refused(tmp_path, *SMALL, *tables, "trainer=gpu")
-    assert "trainer.accelerator=gpu: PyTorch finds no CUDA device: choose trainer=cpu" in line
+    assert "trainer.accelerator=gpu: PyTorch finds no CUDA device" in line
+    assert line.endswith("choose trainer=cpu")

@@ -5,6 +5,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -14,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.methods.llm_module import LLMRecommender
+from recsys_lora.methods.scoring import score_rows
 from recsys_lora.pipeline.config import plain
 from recsys_lora.report.metrics_json import read_metrics
 from tests.jobs import NO_METHOD, SMALL, composed, own_tables, run, write_tables
@@ -112,6 +114,13 @@ def test_the_numbers_are_those_of_the_predictions(place, first):
             own = [roc_auc_score(user["label"], user["score"]) for user in users]
             assert block["uauc"] == pytest.approx(sum(own) / len(own), abs=1e-9)
     assert written["test"]["uauc_users"] > 3
+
+
+def test_the_method_of_a_finished_run_scores_as_it_did(place, first):
+    outcome, folder = first
+    module, datamodule = outcome.method.module, outcome.method.datamodule
+    scores = score_rows(module, datamodule, outcome.data.sample("test", 40, 0), show=False)
+    assert np.array_equal(scores, pl.read_parquet(folder / "predictions.parquet")["score"].to_numpy())
 
 
 def test_predictions_carry_raw_ids_and_labels(place, first):
@@ -247,7 +256,7 @@ def test_an_encoder_alone_needs_no_language_model(place, name, monkeypatch):
         raise AssertionError("the language model was loaded")
 
     monkeypatch.setattr(TinySource, "load", refused)
-    outcome, folder = place.run(f"model={name}", base=NO_METHOD)
+    outcome, folder = place.run("model=cf", f"cf={name}", base=NO_METHOD)
     assert outcome.method is None
     assert outcome.collaborative.name == name
     assert [line["name"] for line in outcome.metrics["lines"]] == ["item popularity", name]

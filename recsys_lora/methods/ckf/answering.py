@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from recsys_lora.cf.inference import evaluating
 from recsys_lora.console import progress
 from recsys_lora.data.batch import PromptSet
 from recsys_lora.data.loader import ScoreLoader, Share
@@ -28,8 +29,8 @@ class Answering:
     """One model and the tasks it answers.
 
     Attributes:
-        module: the model, on the device where it is to run; after `module.release()` it is the frozen backbone, which
-            answers prompts of text alone.
+        module: the model, on the device where it is to run; within `module.disabled()` it is the frozen backbone,
+            which answers prompts of text alone.
         datamodule: makes its prompts.
         name: what the progress display calls it; None is the module's own name.
     """
@@ -69,16 +70,14 @@ class Answering:
             "candidates": lambda: self._candidates(name, prompts, questions, share),
             "text": lambda: self._texts(prompts, share, task.answer_room),
         }
-        was_training, places, results = self.module.training, [], []
-        self.module.eval()
+        places, results = [], []
         mine = len(share.of(np.arange(len(questions))))
         label = f"{name}: {self.name or self.module.name}, {version}"
-        with torch.inference_mode(), progress(label, mine, "questions", show=show) as advance:
+        with evaluating(self.module), torch.inference_mode(), progress(label, mine, "questions", show=show) as advance:
             for where, answers in kinds[task.kind]():
                 places.append(where)
                 results.append(answers)
                 advance(len(where), "")
-        self.module.train(was_training)
         ordered: list[Any] = [None] * len(questions)
         for all_places, all_results in gathered((places, results), share):
             for where, answers in zip(all_places, all_results, strict=True):

@@ -30,7 +30,7 @@ from recsys_lora.methods.ckf.mapping import CollaborativeMapping
 from recsys_lora.methods.ckf.multi_lora import Lora, multi_lora
 from recsys_lora.methods.ckf.objective import Objective
 from recsys_lora.methods.ckf.training import gradient_norm, nothing_of, optimizer_and_schedule
-from recsys_lora.methods.optimizer import OptimizerSettings, planned_steps
+from recsys_lora.methods.optimizer import OptimizerSettings, may_be_fused, planned_steps
 from recsys_lora.methods.vectors import InputScale, VectorScale, encode_candidates, last
 from recsys_lora.tasks.task import Task
 from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
@@ -174,7 +174,8 @@ class CKFMultiTaskModule(LLMModule):
 
     def loss(self, batch: PromptBatch) -> Tensor:
         """Return each row's loss (B,), float32."""
-        return self.answers(batch, self.hidden(batch))
+        rows: Tensor = self.answers(batch, self.hidden(batch))
+        return rows
 
     def choice_logits(self, batch: PromptBatch) -> Tensor:
         """Return the logits (B, K) of the answers of the one task that all rows have."""
@@ -203,17 +204,19 @@ class CKFMultiTaskModule(LLMModule):
         loss = torch.stack(halves).sum()
         if self.trainer.world_size > 1:
             loss = loss + nothing_of(self._resting())
-        self.log("train/loss", loss.detach(), batch_size=len(batch), prog_bar=True)
-        self.log("train/lambda", self.objective.weight(self.progress), batch_size=len(batch))
+        self.log("train/loss", loss.detach(), batch_size=len(batch))
+        if self.logs_now:
+            self.log("train/lambda", self.objective.weight(self.progress), batch_size=len(batch))
         return loss
 
     def _half(self, version: str, groups: Sequence[PromptBatch]) -> Tensor:
-        """Return the sum of one version's losses, and log each task's mean."""
+        """Return the sum of one version's losses, and log each task's mean where loggers read it."""
         rows = torch.cat([self.loss(group) for group in groups])  # (B,)
-        task = torch.cat([group.task for group in groups])  # (B,)
-        for number in set(task.tolist()):
-            mean = rows.detach()[task == number].mean()
-            self.log(f"train/loss_{self.task_names[number]}_{version}", mean, batch_size=len(rows))
+        if self.logs_now:
+            task = torch.cat([group.task for group in groups])  # (B,)
+            for number in set(task.tolist()):
+                mean = rows.detach()[task == number].mean()
+                self.log(f"train/loss_{self.task_names[number]}_{version}", mean, batch_size=len(rows))
         return rows.sum()
 
     def _resting(self) -> list[nn.Parameter]:
@@ -226,8 +229,9 @@ class CKFMultiTaskModule(LLMModule):
         """Leave resting parameters and their averages alone, and log what moves the others."""
         for parameter in self._resting():
             parameter.grad = None
-        self.log("train/grad_norm_lowrank", gradient_norm(self.lowrank.parameters()))
-        self.log("train/grad_norm_mapping", gradient_norm(self.mapping.parameters()))
+        if self.logs_now:
+            self.log("train/grad_norm_lowrank", gradient_norm(self.lowrank.parameters()))
+            self.log("train/grad_norm_mapping", gradient_norm(self.mapping.parameters()))
 
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """Collect losses."""
@@ -247,4 +251,4 @@ class CKFMultiTaskModule(LLMModule):
         batches = len(self.trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
         self.steps = planned_steps(self.trainer, batches)
         groups = self.lowrank.parameters(), self.mapping.parameters()
-        return optimizer_and_schedule(self.settings, self.objective, *groups, self.steps)
+        return optimizer_and_schedule(self.settings, self.objective, *groups, self.steps, may_be_fused(self.trainer))

@@ -18,6 +18,7 @@ def optimizer_and_schedule(
     lowrank: Iterable[nn.Parameter],
     mapping: Iterable[nn.Parameter],
     steps: float,
+    fused: bool = True,
 ) -> dict[str, Any]:
     """Return the optimiser and its schedule, which multiplies warm-up and decay with each group's share.
 
@@ -27,6 +28,7 @@ def optimizer_and_schedule(
         lowrank: the low-rank updates' parameters.
         mapping: the mapping's.
         steps: of the whole budget.
+        fused: see `may_be_fused`.
 
     Raises:
         UserError: the budget has no end, which a curriculum needs.
@@ -47,15 +49,14 @@ def optimizer_and_schedule(
 
         groups += own
         rates += [rate] * len(own)
-    optimizer = settings.over(groups)
+    optimizer = settings.over(groups, fused)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"}}
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     """Return the 2-norm of these parameters' gradients together, as a float32 scalar; 0 where there are none."""
-    norms = [p.grad.detach().float().norm() for p in parameters if p.grad is not None]
-    return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
+    return torch.nn.utils.get_total_norm([p.grad.detach() for p in parameters if p.grad is not None])
 
 
 def nothing_of(parameters: Iterable[nn.Parameter]) -> Tensor:

@@ -98,12 +98,13 @@ class CoRAModule(LLMRecommender):
         return self.scope == "suffix"
 
     def acts_at(self, batch: PromptBatch) -> Tensor | None:
-        """Return the tokens (B, T) bool that the weights act on; None for all."""
+        """Return the tokens (B, T) bool that the weights act on, of all that are read; None for all."""
         if self.scope == "all":
             return None
         if batch.title_start is None:
             raise ValueError("scope=suffix needs batches that say where the title begins: make them by self.prompts")
-        places = torch.arange(batch.input_ids.shape[1], device=batch.input_ids.device)
+        tokens = self.backbone.read_tokens(batch.input_ids.shape[1])
+        places = torch.arange(tokens, device=batch.input_ids.device)
         return places >= batch.title_start[:, None]
 
     def release(self) -> None:

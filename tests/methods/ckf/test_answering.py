@@ -211,16 +211,17 @@ def test_text_alone_does_not_ask_the_encoder(model, monkeypatch):
         model("ctr", questions, "collaborative", show=False)
 
 
-def test_a_released_model_answers_as_the_bare_backbone():
+def test_with_its_layers_off_it_answers_as_the_bare_backbone_and_as_before_afterwards():
     data, encoder = made.data()
     model = answering(with_summaries(data), encoder)
     bare = SOURCE.load(model.datamodule.data.titles[1:], "cpu")
     names = list(model.datamodule.tasks)
     before = {name: model(name, asked(model, name, 4), "text", show=False) for name in names}
-    model.module.release()
     for name in names:
         questions = asked(model, name, 4)
-        found = model(name, questions, "text", show=False)
+        with model.module.disabled():
+            found = model(name, questions, "text", show=False)
+        assert np.array_equal(model(name, questions, "text", show=False), before[name])
         assert np.shape(found) == np.shape(before[name])
         assert not np.array_equal(found, before[name])
         for place in range(4):

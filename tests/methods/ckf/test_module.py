@@ -128,7 +128,8 @@ def test_before_training_text_gets_the_frozen_model_s_states(world):
     batch = made.batch(made.pairs(6).text)
     hidden = module.hidden(batch)
     module.release()
-    assert torch.equal(module.backbone.hidden(module.backbone.embed(batch.input_ids), batch.attention_mask), hidden)
+    embeds = module.backbone.embed(batch.input_ids)
+    assert torch.equal(module.backbone.hidden(embeds, batch.attention_mask, right=True), hidden)
 
 
 @pytest.mark.parametrize("knobs", ABLATIONS, ids=str)

@@ -49,7 +49,7 @@ class Watch(Callback):
 def fit(module, world, *, rows=48, callbacks=(), **options):
     watch = Watch()
     questions = made.Questions(world, module.backbone.pad_id, rows=rows)
-    trainer = factory.trainer(callbacks=[watch, *callbacks], limit_val_batches=0, **options)
+    trainer = factory.trainer(callbacks=[watch, *callbacks], limit_val_batches=0, **{"log_every_n_steps": 1, **options})
     trainer.fit(module, questions)
     return watch
 

@@ -1,0 +1,31 @@
+"""A factor turned, cast and copied in one operation, and so its gradient."""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+
+def turned(factor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return P^T (R, out) of P (out, R) in a dtype, contiguous.
+
+    With a copy of P^T autograd forms its gradient as u^T dy, which is faster than (dy^T u)^T.
+    """
+    return cast("Tensor", _Turned.apply(factor, dtype))  # type: ignore[no-untyped-call]
+
+
+class _Turned(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, factor: Tensor, dtype: torch.dtype) -> Tensor:
+        ctx.dtype = factor.dtype
+        return _turned(factor, dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return _turned(grad, ctx.dtype), None
+
+
+def _turned(factor: Tensor, dtype: torch.dtype) -> Tensor:
+    if factor.dtype == dtype:
+        return factor.T.contiguous()
+    return factor.T.to(dtype, memory_format=torch.contiguous_format)
