@@ -64,8 +64,8 @@ def template(user: str = "", item: str = "", names: Sequence[str] = ()) -> Any:
 
 
 def shared(name: str, backbone: Any, **knobs: Any) -> dict[str, Any]:
-    """Return the arguments that all methods but CKF have."""
-    return {"name": name, "prompt": template(), "score": "yes_minus_no", "backbone": backbone, **knobs}
+    """Return the arguments that all methods have; what is asked is the method's own wording of click-through."""
+    return {"name": name, "tasks": scoring.asked(template()), "prompt": template(), "backbone": backbone, **knobs}
 
 
 def lora() -> dict[str, Any]:
@@ -75,31 +75,31 @@ def lora() -> dict[str, Any]:
     return dict(vars(LoRA(targets=TARGETS, dropout=0.0)))
 
 
-def zero_shot(backbone: Any, data: Any) -> tuple[Any, Any]:
-    """Return the frozen model (and None: the method makes its own prompts)."""
+def zero_shot(backbone: Any, data: Any) -> Any:
+    """Return the frozen model."""
     from recsys_lora.methods.zero_shot import ZeroShot
 
-    return ZeroShot(**shared("zero_shot", backbone)), None
+    return ZeroShot(**shared("zero_shot", backbone))
 
 
-def tallrec(backbone: Any, data: Any) -> tuple[Any, Any]:
+def tallrec(backbone: Any, data: Any) -> Any:
     """Return TALLRec."""
     from recsys_lora.methods.tallrec import TALLRec
 
-    return TALLRec(**shared("tallrec", backbone, **lora())), None
+    return TALLRec(**shared("tallrec", backbone, **lora()))
 
 
-def collm(backbone: Any, data: Any) -> tuple[Any, Any]:
+def collm(backbone: Any, data: Any) -> Any:
     """Return CoLLM."""
     from recsys_lora.methods.collm import CoLLM
 
     knobs = {"factor": 10, "input_scale": "none", "output_scale": "tokens", "tune_encoder": False}
     knobs |= {"encoder_start": "fitted", "tune_lora": False, **lora()}
     knobs |= {"encoder": _models.vectors(data.num_users, data.num_items, DIM)}
-    return CoLLM(**shared("collm", backbone, prompt=template("<user>", "<item>", ("user", "item")), **knobs)), None
+    return CoLLM(**shared("collm", backbone, prompt=template("<user>", "<item>", ("user", "item")), **knobs))
 
 
-def binllm(backbone: Any, data: Any) -> tuple[Any, Any]:
+def binllm(backbone: Any, data: Any) -> Any:
     """Return BinLLM with codes of 32 bits."""
     import torch
     from torch import nn
@@ -111,15 +111,15 @@ def binllm(backbone: Any, data: Any) -> tuple[Any, Any]:
     encoder.items = torch.where(encoder.items > 0, 1.0, -1.0)
     encoder.anchor = nn.Parameter(torch.zeros(1))
     prompt = template("{user_code}", "{item_code}")
-    return BinLLM(**shared("binllm", backbone, prompt=prompt, code="dot_decimal", **lora(), encoder=encoder)), None
+    return BinLLM(**shared("binllm", backbone, prompt=prompt, code="dot_decimal", **lora(), encoder=encoder))
 
 
-def cora_suffix(backbone: Any, data: Any) -> tuple[Any, Any]:
+def cora_suffix(backbone: Any, data: Any) -> Any:
     """Return CoRA of rank 16 with scope=suffix."""
     return cora(backbone, data, "suffix")
 
 
-def cora(backbone: Any, data: Any, scope: str = "all") -> tuple[Any, Any]:
+def cora(backbone: Any, data: Any, scope: str = "all") -> Any:
     """Return CoRA of rank 16."""
     from recsys_lora.methods.cora.generator import WeightGenerator
     from recsys_lora.methods.cora.module import CoRAModule
@@ -127,29 +127,20 @@ def cora(backbone: Any, data: Any, scope: str = "all") -> tuple[Any, Any]:
     knobs: dict[str, Any] = {"generator": WeightGenerator, "rank": 16, "alpha": 32.0, "targets": TARGETS}
     knobs |= {"sharing": "all", "scope": scope, "dropout": 0.0, "dropout_per": "sample", "input_scale": "none"}
     encoder = _models.vectors(data.num_users, data.num_items, DIM)
-    return CoRAModule(**shared("cora" if scope == "all" else "cora_suffix", backbone, encoder=encoder, **knobs)), None
+    return CoRAModule(**shared("cora" if scope == "all" else "cora_suffix", backbone, encoder=encoder, **knobs))
 
 
-def ckf(backbone: Any, data: Any) -> tuple[Any, Any]:
-    """Return CKF with its click-through task, and its questions."""
+def ckf(backbone: Any, data: Any) -> Any:
+    """Return CKF."""
     from recsys_lora.methods.ckf.mapping import CollaborativeMapping
     from recsys_lora.methods.ckf.module import CKFMultiTaskModule
     from recsys_lora.methods.ckf.objective import Objective
     from recsys_lora.methods.optimizer import OptimizerSettings
-    from recsys_lora.tasks.ctr import ClickThrough
-    from recsys_lora.tasks.module import TaskData
-    from recsys_lora.tasks.prompts import TaskPrompts
-    from recsys_lora.tasks.scale import RatingScale
 
-    scale = RatingScale(1.0, 5.0, 1.0)
-    tasks = {"ctr": ClickThrough(template(), template("<user>", "<item>", ("user", "item")))}
-    prompts = {"ctr": TaskPrompts(data, tasks["ctr"], 0, backbone, scoring.WORDS, scale, HISTORY)}
-    module = CKFMultiTaskModule(
+    return CKFMultiTaskModule(
         name="ckf",
         batch_rows=1,
-        forward_cost=None,
-        temperature=None,
-        tasks=tasks,
+        tasks=scoring.asked(template(), template("<user>", "<item>", ("user", "item"))),
         optimizer=OptimizerSettings(),
         objective=Objective(),
         mapping=functools.partial(CollaborativeMapping),
@@ -164,12 +155,10 @@ def ckf(backbone: Any, data: Any) -> tuple[Any, Any]:
         specific_targets=TARGETS[:1],
         backbone=backbone,
         encoder=_models.vectors(data.num_users, data.num_items, DIM),
-        choices=[prompts["ctr"].choices],
     )
-    return module, TaskData(data, scale, tasks, prompts, batch_rows=1, seed=0, pad_id=backbone.pad_id)
 
 
-METHODS: dict[str, Callable[[Any, Any], tuple[Any, Any]]] = {
+METHODS: dict[str, Callable[[Any, Any], Any]] = {
     "zero_shot": zero_shot,
     "tallrec": tallrec,
     "collm": collm,
@@ -190,12 +179,11 @@ def steps(name: str, backbone: Any, data: Any, options: argparse.Namespace) -> t
     from recsys_lora.methods.candidates import score_candidates
 
     torch.manual_seed(0)
-    module, datamodule = METHODS[name](backbone, data)
+    module = METHODS[name](backbone, data)
     for parameter in module.lowrank.parameters() if hasattr(module, "lowrank") else ():
         torch.nn.init.normal_(parameter, std=0.02)
     module.to(options.device).eval()
-    datamodule = datamodule or module.datamodule(data, scoring.WORDS, seed=0)
-    datamodule.token_budget = options.token_budget
+    datamodule = module.datamodule(data, scoring.WORDS, seed=0, token_budget=options.token_budget)
     items = list(range(1, options.candidates + 1))
     score = functools.partial(score_candidates, module, datamodule, USER, items)
     return module, {OURS: score, FULL: functools.partial(score, share_prefix=False)}

@@ -55,12 +55,12 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def make_questions(options: argparse.Namespace, vocabulary: int) -> Any:
-    """Return random questions of the four tasks in turn, in both versions, as a `PairSet`."""
+    """Return random questions of the four tasks in turn, in both versions, as a `TrainSet`."""
     import numpy as np
 
     from recsys_lora.data.batch import PromptSet
     from recsys_lora.data.groups import FORWARD_COST
-    from recsys_lora.data.pairs import PairSet
+    from recsys_lora.data.training import TrainSet
 
     random = np.random.default_rng(0)
     rows = options.batch
@@ -71,12 +71,13 @@ def make_questions(options: argparse.Namespace, vocabulary: int) -> Any:
     history = random.integers(1, ITEMS + 1, (rows, HISTORY))
     history[np.arange(HISTORY) < random.integers(0, HISTORY, rows)[:, None]] = 0
     history[0] = 0  # a user without history trains the mapping's default
+    target = np.where(choices > 0, random.integers(0, np.maximum(choices, 1)), -1)
     columns = {
         "user": random.integers(1, USERS + 1, rows),
         "items": items,
         "history": history,
-        "label": np.ones(rows, dtype=np.float32),
-        "target": np.where(choices > 0, random.integers(0, np.maximum(choices, 1)), -1),
+        "label": (target == 0).astype(np.float32),
+        "target": target,
         "answer_tokens": np.where(choices > 0, 0, random.integers(3, 9, rows)),
         "task": task,
         "row": np.arange(rows),
@@ -86,7 +87,8 @@ def make_questions(options: argparse.Namespace, vocabulary: int) -> Any:
     texts = [random.integers(3, vocabulary, length) for length in lengths]
     places = [[2, *range(4, 4 + int(count))] for count in (items > 0).sum(1)]
     text, collaborative = (PromptSet(_encoded(texts, own), **columns) for own in ([[]] * rows, places))
-    return PairSet(text, collaborative, FORWARD_COST if options.device == "cpu" else None)
+    forward_cost = FORWARD_COST if options.device == "cpu" else None
+    return TrainSet({"collaborative": collaborative, "text": text}, forward_cost)
 
 
 def _encoded(texts: Sequence[Any], places: Sequence[Sequence[int]]) -> Any:
@@ -105,29 +107,49 @@ def _encoded(texts: Sequence[Any], places: Sequence[Sequence[int]]) -> Any:
     return EncodedPrompts(np.concatenate(whole), np.cumsum([0, *map(len, whole)]), positions)
 
 
+def make_tasks() -> dict[str, Any]:
+    """Return the four tasks, with short prompts of both kinds."""
+    from recsys_lora.prompts.template import Template
+    from recsys_lora.tasks.ctr import ClickThrough
+    from recsys_lora.tasks.explanation import Explanation
+    from recsys_lora.tasks.rating import Rating
+    from recsys_lora.tasks.scale import RatingScale
+    from recsys_lora.tasks.topk import TopK
+
+    scale, soft = RatingScale(1.0, 5.0, 1.0), {"soft_tokens": ("user", "item")}
+    one = [
+        Template("{title}?\n#Answer:", "{title}?\n#Answer:"),
+        Template("<user> {title} <item>?\n#Answer:", "<user> {title} <item>?\n#Answer:", **soft),
+    ]
+    several = [
+        Template("{candidates}?\n#Answer:", "{candidates}?\n#Answer:", candidate="{title}"),
+        Template(
+            "<user> {candidates}?\n#Answer:", "<user> {candidates}?\n#Answer:", candidate="{title} <item>", **soft
+        ),
+    ]
+    return {
+        "ctr": ClickThrough(*one, scale=scale),
+        "rating": Rating(*one, scale=scale),
+        "topk": TopK(*several, scale=scale, candidates=CANDIDATES, cutoffs=[1]),
+        "explanation": Explanation(*one, scale=scale),
+    }
+
+
 def make_module(options: argparse.Namespace) -> Any:
     """Return CKF's module as its default config makes it, without dropout, in the middle of its training."""
     import torch
 
-    from recsys_lora.llm.answer import ResolvedChoices
     from recsys_lora.methods.ckf.mapping import CollaborativeMapping
     from recsys_lora.methods.ckf.module import CKFMultiTaskModule
     from recsys_lora.methods.ckf.objective import Objective
     from recsys_lora.methods.optimizer import OptimizerSettings
 
     backbone = _models.load(options, ["a film of words"])
-    tokens = iter(range(300, 400))
-    choices = [
-        ResolvedChoices([], [next(tokens) for _ in range(CHOICES[name])], []) if name in CHOICES else None
-        for name in TASKS
-    ]
     torch.manual_seed(0)
     module = CKFMultiTaskModule(
         name="ckf",
         batch_rows=options.batch,
-        forward_cost=None,
-        temperature=None,
-        tasks=dict.fromkeys(TASKS),  # the module asks for their names only
+        tasks=make_tasks(),
         optimizer=OptimizerSettings(),
         objective=Objective(),
         mapping=functools.partial(CollaborativeMapping),
@@ -142,7 +164,6 @@ def make_module(options: argparse.Namespace) -> Any:
         specific_targets=["q_proj"],
         backbone=backbone,
         encoder=_models.vectors(USERS, ITEMS, ENCODER_DIM),
-        choices=choices,
     )
     for parameter in module.lowrank.parameters():
         torch.nn.init.normal_(parameter, std=0.02)  # P = 0 would leave A without a gradient
@@ -171,12 +192,12 @@ class Steps:
         self.mixed = questions.batch(np.arange(len(questions)), pad, "right").to(options.device)
         unsplit = replace(questions, forward_cost=None)
         self.whole = unsplit.batch(np.arange(len(questions)), pad, "right").to(options.device)
-        tasks = [np.flatnonzero(questions.text.task == number) for number in range(len(TASKS))]
+        tasks = [np.flatnonzero(questions.task == number) for number in range(len(TASKS))]
         self.separate = [unsplit.batch(rows, pad, "right").to(options.device) for rows in tasks if len(rows)]
 
     def ours(self, batch: Any) -> Any:
         """Run this package's step on a batch of all tasks; returns the summed loss."""
-        loss = sum(self.module.loss(part).sum() for part in (*batch.text, *batch.collaborative))
+        loss = sum(self.module.loss(part).sum() for part in parts(batch))
         loss.backward()
         return loss.detach()
 
@@ -186,7 +207,7 @@ class Steps:
 
         total = torch.zeros((), device=self.module.device)
         for batch in self.separate:
-            for part in (*batch.text, *batch.collaborative):
+            for part in parts(batch):
                 loss = torch.stack(list(self._losses(part))).sum()
                 loss.backward()
                 total += loss.detach()
@@ -240,6 +261,11 @@ class Steps:
         self.module.zero_grad(set_to_none=True)
 
 
+def parts(batch: Any) -> list[Any]:
+    """Return the groups of both versions."""
+    return [group for groups in batch.versions.values() for group in groups]
+
+
 def joined(tensors: Sequence[Any]) -> Any:
     """Return all entries as one vector."""
     import torch
@@ -249,7 +275,7 @@ def joined(tensors: Sequence[Any]) -> Any:
 
 def padding(batches: Sequence[Any]) -> str:
     """Say how many tokens of batches go through the body, and how many are padding."""
-    masks = [part.attention_mask for batch in batches for part in (*batch.text, *batch.collaborative)]
+    masks = [part.attention_mask for batch in batches for part in parts(batch)]
     tokens, real = sum(mask.numel() for mask in masks), sum(int(mask.sum()) for mask in masks)
     return f"{tokens} tokens, {1 - real / tokens:.0%} padding"
 

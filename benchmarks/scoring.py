@@ -5,7 +5,7 @@
 
 Compared in turn, in one process, on the same rows; tokenising is part of all:
 
-    this package          `recsys_lora.methods.scoring.score_rows`: batches of like lengths and a budget of tokens, and
+    this package          `recsys_lora.methods.answering.Answering`: batches of like lengths and a budget of tokens, and
                           the head for two tokens at the last position of each prompt only
     padded, full logits   transformers: batches of a fixed number of rows in the rows' order, and all logits (B, T, V)
     generate, one by one  transformers: `.generate()` of one token, a prompt at a time
@@ -85,6 +85,17 @@ def make_data(rows: int) -> Any:
     return PreparedData(Path("nowhere"), {"key": "made up", "name": "made up"}, interactions, table)
 
 
+def asked(text: Any, collaborative: Any = None) -> dict[str, Any]:
+    """Return click-through, asked with these prompts, as the tasks of a run."""
+    from recsys_lora.prompts.template import Template
+    from recsys_lora.tasks.ctr import ClickThrough
+    from recsys_lora.tasks.scale import RatingScale
+
+    marked = [f"<user> <item> {wording}" for wording in (text.text, text.no_history)]
+    soft = collaborative or Template(*marked, soft_tokens=("user", "item"))
+    return {"ctr": ClickThrough(text, soft, scale=RatingScale(1.0, 5.0, 1.0))}
+
+
 class Scoring:
     """The three ways to score the same rows.
 
@@ -95,38 +106,39 @@ class Scoring:
     def __init__(self, options: argparse.Namespace) -> None:
         import numpy as np
 
+        from recsys_lora.methods.answering import Answering
         from recsys_lora.methods.zero_shot import ZeroShot
         from recsys_lora.prompts.template import Template
+        from recsys_lora.tasks.ctr import of_rows
 
         data = make_data(options.rows)
         question, liked, nothing = QUESTION
         template = Template(liked + question, nothing + question, item='"{title}"', history_items=10)
         self.options = options
         self.backbone = _models.load(options, data.titles[1:])
-        self.module = ZeroShot(name="zero_shot", prompt=template, score="yes_minus_no", backbone=self.backbone).eval()
+        self.module = ZeroShot(name="zero_shot", tasks=asked(template), backbone=self.backbone).eval()
         self.datamodule = self.module.datamodule(data, WORDS, seed=0, token_budget=options.token_budget)
+        self.answering, self.prompts = Answering(self.module, self.datamodule), self.datamodule.prompts["ctr"]
         rows = data.rows("test")
         # Rows as a split has them: in no order of length.
-        self.rows = rows.take(np.random.default_rng(1).permutation(len(rows))[: options.rows])
-        examples = self.datamodule.build.examples(self.rows, self.rows)
+        self.questions = of_rows(rows.take(np.random.default_rng(1).permutation(len(rows))[: options.rows]))
+        examples = self.prompts.examples(self.questions, template, [{}] * options.rows)
         self.texts = [template.render(example, WORDS) for example in examples]
         self.tokenizer = self.backbone.tokenizer
         self.tokenizer.padding_side = "left"  # as `generate` and the last column ask for
 
     def ours(self) -> Any:
         """Score all rows with this package; (n,)."""
-        from recsys_lora.methods.scoring import score_rows
-
-        return score_rows(self.module, self.datamodule, self.rows, show=False)
+        return self.answering("ctr", self.questions, show=False)
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokenise; what both answers begin with joins the prompt, or the next token could not be either."""
         ids = self.tokenizer(list(texts))["input_ids"]
-        return [[*each, *self.module.choices.common_ids] for each in ids]
+        return [[*each, *self.prompts.encoder.suffix] for each in ids]
 
     def _difference(self, logits: Any) -> Any:
         """Return "Yes" minus "No" (n,) of logits (n, V)."""
-        yes, no = self.module.choices.token_ids
+        yes, no = self.module.answers.choices[0].token_ids
         return (logits[:, yes].float() - logits[:, no].float()).cpu()
 
     def full(self) -> Any:
@@ -162,7 +174,7 @@ class Scoring:
         """Return the share of padding among all tokens read, of this package and of the fixed batches."""
         import numpy as np
 
-        loader = self.datamodule.score_loader(self.datamodule.build(self.rows, show=False))
+        loader = self.datamodule.score_loader(self.prompts.set(self.questions, show=False))
         masks = [batch.attention_mask.numpy() for batch in loader]
         read = sum(mask.size for mask in masks)
         real = sum(int(mask.sum()) for mask in masks)

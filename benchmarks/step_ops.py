@@ -132,9 +132,9 @@ def question(name: str, options: argparse.Namespace) -> tuple[int, int, int, int
     """Return the counts of a method that answers one question."""
     import numpy as np
     from _ops import Count
+    from recsys_lora.methods.scoring import score_rows
 
     from recsys_lora.methods.optimizer import OptimizerSettings
-    from recsys_lora.methods.scoring import score_rows
 
     data = scoring.make_data(2 * options.batch)
     backbone = _models.load(options, data.titles[1:])

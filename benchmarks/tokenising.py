@@ -5,7 +5,7 @@
 
 Prompts, in turn, in one process, of the same rows:
 
-    this package           `PromptBuilder`: all prompts once a run, in bulk, kept in flat arrays
+    this package           `TaskPrompts`: all prompts once a run, in bulk, kept in flat arrays
     in a collate function  a DataLoader that renders, tokenises and pads each batch anew, in every epoch
 
 `--epochs` says how often the second is done; an epoch is timed and multiplied. First it is checked that both give the
@@ -54,23 +54,25 @@ class Prompts:
     def __init__(self, options: argparse.Namespace) -> None:
         import numpy as np
 
+        from recsys_lora.tasks.ctr import of_rows
+
         data = scoring.make_data(options.prompts)
         self.batch, self.backbone = options.batch, _models.load(options, data.titles[1:])
-        self.module, _ = tallrec(self.backbone, data)
+        self.module = tallrec(self.backbone, data)
         self.module.to(options.device)
-        self.build = self.module.datamodule(data, scoring.WORDS, seed=0).build
-        self.rows = data.rows("test").take(np.arange(options.prompts))
+        self.prompts = self.module.datamodule(data, scoring.WORDS, seed=0).prompts["ctr"]
+        self.questions = of_rows(data.rows("test").take(np.arange(options.prompts)))
 
     def once(self) -> Any:
         """Return all prompts as the package makes them."""
-        return self.build(self.rows, show=False)
+        return self.prompts.set(self.questions, show=False)
 
     def collated(self) -> Iterator[Any]:
         """Yield the batches of one epoch, tokenised as they are asked for."""
         from torch.utils.data import DataLoader
 
-        examples = list(self.build.examples(self.rows, self.rows))
-        encoder, tokenizer = self.build.encoder, self.backbone.tokenizer
+        examples = list(self.prompts.examples(self.questions, self.module.prompt, [{}] * len(self.questions)))
+        encoder, tokenizer = self.prompts.encoder, self.backbone.tokenizer
         tokenizer.padding_side = "right"
 
         def collate(some: list[Any]) -> Any:
@@ -97,12 +99,12 @@ class Prompts:
 def waits(prompts: Prompts, options: argparse.Namespace) -> dict[str, list[float]]:
     """Return the milliseconds of training steps, and of what each waited for its batch."""
     import torch
-    from torch.nn.functional import binary_cross_entropy_with_logits
 
-    from recsys_lora.data.loader import BatchOrder, TrainLoader
+    from recsys_lora.data.loader import TrainLoader
+    from recsys_lora.data.training import TaskOrder, TrainSet
 
-    made, module = prompts.once(), prompts.module.train()
-    order = BatchOrder(made.prompts.lengths, options.batch, seed=0)
+    made, module = TrainSet({"text": prompts.once()}), prompts.module.train()
+    order = TaskOrder(made.task, made.lengths, [1.0], options.batch, seed=0)
     batches = iter(TrainLoader(made, order, prompts.backbone.pad_id, "right"))
     optimizer = torch.optim.AdamW([weight for weight in module.parameters() if weight.requires_grad], lr=1e-4)
     times: dict[str, list[float]] = {STEP: [], WAITING: []}
@@ -113,7 +115,8 @@ def waits(prompts: Prompts, options: argparse.Namespace) -> dict[str, list[float
         begun = time.perf_counter()
         batch = next(batches).to(options.device)
         waited = time.perf_counter() - begun
-        binary_cross_entropy_with_logits(module(batch), batch.label).backward()
+        [group] = batch.versions["text"]
+        module.loss(group).mean().backward()
         optimizer.step()
         optimizer.zero_grad()
 

@@ -62,7 +62,7 @@ class ConfSearchPath(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Change the scheme of conf/ in the search path; other folders are left to Hydra."""
-        from recsys_lora.config.location import conf_dir
+        from recsys_lora.config.paths import conf_dir
 
         for element in search_path.get_path():
             if element.path is not None and element.path.removeprefix("file://") == str(conf_dir()):

@@ -1,4 +1,4 @@
-"""Where Hydra looks for launchers, which start the jobs of a multirun; what they do is in `recsys_lora.launching`."""
+"""Where Hydra looks for launchers, which start the jobs of a multirun; what they do is in `recsys_lora.cli`."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ class _ProcessLauncher(Launcher):
         Raises:
             UserError: a knob of the launcher has a wrong value.
         """
-        from recsys_lora.launching.job import compose_jobs, returned
+        from recsys_lora.cli.sweep_job import compose_jobs, returned
 
         assert self.hydra_context is not None
         assert self.task_function is not None
@@ -68,15 +68,15 @@ class LocalLauncher(_ProcessLauncher):
 
     def training_seconds(self, jobs: int) -> float | None:
         """Share out the minutes of the sweep, where there are some."""
-        from recsys_lora.launching.deadline import Deadline
-        from recsys_lora.launching.local import local_settings
+        from recsys_lora.cli.deadline import Deadline
+        from recsys_lora.cli.local import local_settings
 
         deadline = Deadline.of(vars(local_settings(self.settings)), jobs)
         return None if deadline is None else deadline.training_seconds
 
     def run(self, jobs: Sequence[Any]) -> list[str | None]:
         """Run the jobs as processes of this machine."""
-        from recsys_lora.launching.local import run_side_by_side
+        from recsys_lora.cli.local import run_side_by_side
 
         return run_side_by_side(jobs, self.settings)
 
@@ -86,6 +86,6 @@ class SlurmLauncher(_ProcessLauncher):
 
     def run(self, jobs: Sequence[Any]) -> list[str | None]:
         """Submit the jobs and wait for them."""
-        from recsys_lora.launching.slurm import run_as_array
+        from recsys_lora.cli.slurm import run_as_array
 
         return run_as_array(jobs, self.settings)

@@ -43,8 +43,10 @@ from helpers import film_club, quiet, work_folder
 from IPython.display import Markdown
 
 import recsys_lora
-from recsys_lora.methods.scoring import score_rows
+from recsys_lora.methods.answering import Answering
+from recsys_lora.methods.vectors import mean_of_present
 from recsys_lora.metrics.ranking import auc
+from recsys_lora.tasks.ctr import of_rows
 
 work = work_folder()
 
@@ -86,7 +88,7 @@ if BUDGET == "smoke":
     overrides += ["model.generator.query_dim=64", "trainer.log_every_n_steps=5"]
 
 config = recsys_lora.compose(*overrides, folder=work / "run")
-{key: config["model"][key] for key in ("rank", "alpha", "targets", "sharing", "score")}
+{key: config.model[key] for key in ("rank", "alpha", "targets", "sharing", "score")}
 
 # %% [markdown]
 # ## 3. Train and test
@@ -126,7 +128,7 @@ plt.show()
 # %%
 with quiet():
     outcome = recsys_lora.run_config(recsys_lora.compose(*overrides, "test=false", folder=work / "explore"))
-module, rows_to_prompts, data = outcome.method.module.eval(), outcome.method.datamodule, outcome.data
+module, datamodule, data = outcome.method.module.eval(), outcome.method.datamodule, outcome.data
 {"reused": outcome.method.training["reused"], "trained parameters": outcome.method.training["trained_parameters"]}
 
 # %% [markdown]
@@ -134,8 +136,9 @@ module, rows_to_prompts, data = outcome.method.module.eval(), outcome.method.dat
 
 # %%
 rows = data.sample("test", 200, seed=0)
-prompts = rows_to_prompts.build(rows, show=False)
-batch_of = lambda index: prompts.batch(np.asarray(index), rows_to_prompts.pad_id, rows_to_prompts.padding)  # noqa: E731
+questions = of_rows(rows)  # would this user like this item?
+prompts = datamodule.prompts["ctr"].set(questions, show=False)
+batch_of = lambda index: prompts.batch(np.asarray(index), datamodule.pad_id, datamodule.padding)  # noqa: E731
 print(module.backbone.tokenizer.decode(prompts.prompts[0]))
 
 # %% [markdown]
@@ -144,11 +147,17 @@ print(module.backbone.tokenizer.decode(prompts.prompts[0]))
 # The frozen collaborative model gives e_u and e_i, the generator makes A(u, i) of them: one matrix for all adapted
 # maps of one input width (`sharing: all`).
 
+
 # %%
+def pair_of(batch):
+    user, items = module.collaborative(batch)  # (B, D), and (B, candidates, D): here one candidate
+    return module.vector_scale(user, mean_of_present(items, batch.items > 0))
+
+
 batch = batch_of(range(8))
 with torch.no_grad():
-    user, item = module.collaborative(batch)
-    factors = module.generator(*module.vector_scale(user, item))
+    user, item = pair_of(batch)
+    factors = module.generator(user, item)
 {"e_u": tuple(user.shape), "e_i": tuple(item.shape)} | {f"A, {k}": tuple(v.shape) for k, v in factors.items()}
 
 # %% [markdown]
@@ -159,12 +168,11 @@ with torch.no_grad():
 # %%
 @torch.no_grad()
 def scores(batch, strength=1.0):
-    vectors = module.collaborative(batch)
-    factors = module.generator(*module.vector_scale(*vectors))
+    factors = module.generator(*pair_of(batch))
     module.lowrank.state.set({name: strength * A for name, A in factors.items()})
     hidden = module.backbone.hidden(module.backbone.embed(batch.input_ids), batch.attention_mask)
     last = module.backbone.last(hidden, batch.attention_mask)
-    yes, no = module.backbone.logits_at(last, module.choices.token_ids).T
+    yes, no = module.backbone.logits_at(last, module.answers.choices[0].token_ids).T
     return (yes - no).numpy()
 
 
@@ -225,7 +233,7 @@ print(f"AUC over users: {auc(fond.astype(float), values):.2f}")
 # %%
 with torch.no_grad():
     many = batch_of(range(len(rows)))
-    A = next(iter(module.generator(*module.vector_scale(*module.collaborative(many))).values()))  # (n, width, R)
+    A = next(iter(module.generator(*pair_of(many)).values()))  # (n, width, R)
 values = torch.linalg.svdvals(A).numpy()  # (n, R)
 flat = A.flatten(1).numpy()
 cosine = flat @ flat.T
@@ -254,8 +262,9 @@ plt.show()
 # through the vector.
 
 # %%
-own = score_rows(module, rows_to_prompts, rows, show=False)
-exchanged = score_rows(module, rows_to_prompts, rows, shuffle_users=0, show=False)
+answer = Answering(module, datamodule)
+own = answer("ctr", questions, show=False)
+exchanged = answer("ctr", questions, shuffle_users=0, show=False)
 figure, axes = plt.subplots(1, 2, figsize=(9, 3), sharex=True, sharey=True, layout="constrained")
 bins = np.linspace(min(own.min(), exchanged.min()), max(own.max(), exchanged.max()), 25)
 for axis, values, name in zip(axes, (own, exchanged), ("own vectors", "another user's vectors"), strict=True):

@@ -40,7 +40,7 @@ from helpers import film_club, quiet, work_folder
 from IPython.display import display
 
 import recsys_lora
-from recsys_lora.methods.ckf.answering import Answering
+from recsys_lora.methods.answering import Answering
 from recsys_lora.methods.vectors import last
 from recsys_lora.report.flat import tables
 
@@ -84,10 +84,10 @@ overrides = [
 if BUDGET == "smoke":
     overrides += ["data.train_rows=200", "data.valid_rows=16", "data.test_rows=60", "evaluation.shuffled_rows=60"]
     overrides += ["cf.encoder.dim=16", "cf.trainer.max_epochs=30", "model.optimizer.lr=0.005"]
-    overrides += ["trainer.log_every_n_steps=2", "model.tasks.explanation.answer_tokens=12"]
+    overrides += ["trainer.log_every_n_steps=2", "task.explanation.answer_tokens=12"]
 
 config = recsys_lora.compose(*overrides, folder=work / "run")
-{key: config["model"][key] for key in ("lora", "rank", "shared_targets", "specific_targets")}
+{key: config.model[key] for key in ("lora", "rank", "shared_targets", "specific_targets")}
 
 # %% [markdown]
 # ## 3. Train and test
@@ -158,7 +158,7 @@ questions = {task: tasks.questions(task, "test", 60) for task in TASKS}
 
 # %%
 def written(task, version, number=0):
-    prompts = tasks.prompts[task].set(questions[task], version, with_answers=False, show=False)
+    prompts = tasks.prompts[task].set(questions[task], version, show=False)
     ids, places = prompts.prompts[number].tolist(), prompts.prompts.soft_positions[number]
     parts, begin = [], 0
     for which, place in enumerate(place for place in places.tolist() if place >= 0):
@@ -179,8 +179,7 @@ for task in TASKS:
 
 # %%
 answer = Answering(module, tasks)
-both = {version: answer("ctr", questions["ctr"], version, show=False) for version in ("text", "collaborative")}
-score = {version: logits[:, 0] - logits[:, 1] for version, logits in both.items()}  # logit(Yes) - logit(No)
+score = {version: answer("ctr", questions["ctr"], version, show=False) for version in ("text", "collaborative")}
 label = questions["ctr"].label
 figure, axis = plt.subplots(figsize=(4.6, 4.2), layout="constrained")
 for value, colour, name in ((1, "tab:green", "liked"), (0, "tab:red", "not liked")):
@@ -199,7 +198,7 @@ plt.show()
 
 # %%
 rows = np.unique(questions["ctr"].user, return_index=True)[1]  # one question for each user
-prompts = tasks.prompts["ctr"].set(questions["ctr"], "collaborative", with_answers=False, show=False)
+prompts = tasks.prompts["ctr"].set(questions["ctr"], "collaborative", show=False)
 batch = prompts.batch(rows, tasks.pad_id, tasks.padding)
 with torch.no_grad():
     user, items = module.vector_scale(*module.collaborative(batch))

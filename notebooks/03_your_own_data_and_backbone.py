@@ -38,7 +38,7 @@ from helpers import film_club, quiet, work_folder
 from IPython.display import Markdown
 
 import recsys_lora
-from recsys_lora.config.location import options
+from recsys_lora.config.paths import options
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
@@ -174,14 +174,15 @@ Markdown((work / "cora" / "table.md").read_text())
 # chance are what an honest picture looks like.
 
 # %%
-lines = [line for line in outcome.metrics["lines"] if not line["sample"]]
-values = np.array([line["metrics"]["auc"] for line in lines])
-low, high = np.array([line["metrics"]["intervals"]["auc"] for line in lines]).T
+task = outcome.metrics["tasks"]["ctr"]
+lines = [line for line in task["lines"] if not line["sample"]]
+values = np.array([line["metrics"]["auc"]["value"] for line in lines])
+low, high = np.array([line["metrics"]["auc"]["interval"] for line in lines]).T
 figure, axis = plt.subplots(figsize=(6.5, 2.6), layout="constrained")
 axis.errorbar(values, range(len(lines)), xerr=[values - low, high - values], fmt="o", capsize=3)
 axis.axvline(0.5, color="grey", linestyle=":", label="chance")
 axis.set_yticks(range(len(lines)), [line["name"] for line in lines])
-axis.set(xlabel=f"AUC on {lines[0]['metrics']['rows']} test rows, 95 % interval")
+axis.set(xlabel=f"AUC on {task['rows']} test rows, 95 % interval")
 axis.invert_yaxis()
 axis.legend()
 plt.show()
@@ -204,7 +205,7 @@ config = recsys_lora.compose(
     "model=cora", *run, "llm=hub", "llm.name=Qwen/Qwen2.5-1.5B-Instruct", "llm.dtype=bfloat16", "llm.chat_template=true"
 )
 print("named choices:", ", ".join(options("llm")))
-config["llm"]
+config.llm
 
 # %% [markdown]
 # From a shell the same is

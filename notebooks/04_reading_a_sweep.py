@@ -88,7 +88,7 @@ sorted(path.name for path in sweep.iterdir() if not path.name.startswith("."))
 jobs = pl.read_csv(sweep / "sweep.csv")
 varied = ["model.generator.kind", "seed"]
 print("status:", dict(jobs["status"].value_counts().iter_rows()))
-jobs.select(*varied, "rows", "auc", "uauc", "uauc_users", "log_loss", "seconds/method")
+jobs.select(*varied, "ctr/rows", "ctr/auc", "ctr/uauc", "ctr/log_loss", "seconds/method")
 
 # %% [markdown]
 # ## 3. A table
@@ -97,17 +97,17 @@ jobs.select(*varied, "rows", "auc", "uauc", "uauc_users", "log_loss", "seconds/m
 # split and one set of test rows, of which this spread knows nothing.
 
 # %%
-settings = ["model.generator.kind"]
+settings, METRICS = ["model.generator.kind"], ("ctr/auc", "ctr/uauc", "ctr/log_loss")
 summary = (
     jobs.group_by(settings)
     .agg(
         pl.len().alias("seeds"),
-        *(pl.col(name).mean().round(4).alias(f"{name} mean") for name in ("auc", "uauc", "log_loss")),
-        *(pl.col(name).std().round(4).alias(f"{name} sd") for name in ("auc", "uauc", "log_loss")),
+        *(pl.col(name).mean().round(4).alias(f"{name} mean") for name in METRICS),
+        *(pl.col(name).std().round(4).alias(f"{name} sd") for name in METRICS),
     )
     .sort(settings)
 )
-summary.select(*settings, "seeds", "auc mean", "auc sd", "uauc mean", "uauc sd", "log_loss mean", "log_loss sd")
+summary.select(*settings, "seeds", *(f"{name} {what}" for name in METRICS for what in ("mean", "sd")))
 
 # %% [markdown]
 # ## 4. Plots
@@ -120,13 +120,13 @@ summary.select(*settings, "seeds", "auc mean", "auc sd", "uauc mean", "uauc sd",
 KINDS = {"queries": "tab:blue", "direct": "tab:orange"}
 by_kind = {kind: jobs.filter(pl.col("model.generator.kind") == kind).sort("seed") for kind in KINDS}
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
-left.bar(list(by_kind), [own["auc"].mean() for own in by_kind.values()], color="lightgrey", label="mean over seeds")
+left.bar(list(by_kind), [own["ctr/auc"].mean() for own in by_kind.values()], color="lightgrey", label="mean over seeds")
 for place, (kind, own) in enumerate(by_kind.items()):
-    left.scatter([place] * len(own), own["auc"], color=KINDS[kind], zorder=3, label=f"a seed of {kind}")
+    left.scatter([place] * len(own), own["ctr/auc"], color=KINDS[kind], zorder=3, label=f"a seed of {kind}")
 left.axhline(0.5, color="grey", linestyle=":", label="chance")
-left.set(xlabel="model.generator.kind", ylabel="test AUC", ylim=(0.4, jobs["auc"].max() + 0.08))
+left.set(xlabel="model.generator.kind", ylabel="test AUC", ylim=(0.4, jobs["ctr/auc"].max() + 0.08))
 left.legend(fontsize=8)
-difference = (by_kind["queries"]["auc"] - by_kind["direct"]["auc"]).to_list()
+difference = (by_kind["queries"]["ctr/auc"] - by_kind["direct"]["ctr/auc"]).to_list()
 right.axhline(0, color="grey", linestyle=":")
 right.bar([str(seed) for seed in by_kind["queries"]["seed"]], difference, color="tab:green")
 right.set(xlabel="seed", ylabel="test AUC, queries minus direct")
@@ -195,9 +195,9 @@ print("logged:", ", ".join(sorted(logged)))
 
 # %%
 runs = [read_offline(sweep / str(job))[1] for job in jobs["job"]]
-from_wandb = [run["test/auc"][-1][1] for run in runs]
-assert np.allclose(from_wandb, jobs["auc"])
-jobs.select("job", *varied, "auc").with_columns(pl.Series("auc in W&B's file", from_wandb)).head(4)
+from_wandb = [run["test/ctr/auc"][-1][1] for run in runs]
+assert np.allclose(from_wandb, jobs["ctr/auc"])
+jobs.select("job", *varied, "ctr/auc").with_columns(pl.Series("auc in W&B's file", from_wandb)).head(4)
 
 # %%
 figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")

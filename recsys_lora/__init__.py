@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+from recsys_lora.version import __version__
+
 if TYPE_CHECKING:
     from recsys_lora.api import compose, run_config
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "compose", "run_config"]
 
 

@@ -4,19 +4,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsys_lora.config.location import conf_dir
+from recsys_lora.config.paths import conf_dir
 from recsys_lora.errors import UserError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from recsys_lora.pipeline.config import Config
+    from recsys_lora.config.record import RunConfig
     from recsys_lora.pipeline.job import Outcome
 
 __all__ = ["compose", "run_config"]
 
 
-def compose(*overrides: str, folder: str | Path | None = None) -> "Config":
+def compose(*overrides: str, folder: str | Path | None = None) -> "RunConfig":
     """Return the resolved and checked config of one run, as `python -m recsys_lora.run OVERRIDES` composes it.
 
     Args:
@@ -24,7 +24,7 @@ def compose(*overrides: str, folder: str | Path | None = None) -> "Config":
         folder: the run's; None: a new one, `MODEL-DATA/DATE` in `paths.runs`. It is made when the run begins.
 
     Returns:
-        Plain nested dicts; the run's folder is `config["paths"]["run"]`.
+        A typed record; its nodes with `_target_` are plain dicts, as `config.model["rank"]`.
 
     Raises:
         UserError: a name is unknown, a value has the wrong type or range, one is missing, or the overrides describe
@@ -36,8 +36,8 @@ def compose(*overrides: str, folder: str | Path | None = None) -> "Config":
     from omegaconf import open_dict
     from omegaconf.errors import OmegaConfBaseException
 
+    from recsys_lora.config.edge import read_run
     from recsys_lora.config.hints import explain, refuse_missing
-    from recsys_lora.pipeline.config import plain
 
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
@@ -49,12 +49,12 @@ def compose(*overrides: str, folder: str | Path | None = None) -> "Config":
             cfg.group = cfg.group or choices.get("experiment")
             del cfg["hydra"]
         refuse_missing(cfg)
-        return plain(cfg)
+        return read_run(cfg)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error)) from error
 
 
-def run_config(config: "Config") -> "Outcome":
+def run_config(config: "RunConfig") -> "Outcome":
     """Run all stages of a config in this process; what is cached is not made again.
 
     Args:
@@ -64,11 +64,11 @@ def run_config(config: "Config") -> "Outcome":
         The prepared data, the fitted encoder, the trained method and what metrics.json holds.
 
     Raises:
-        UserError: the input is wrong in a way a person can mend.
+        UserError: the input is wrong; the line says what to do.
     """
     from recsys_lora.pipeline.job import execute
 
-    folder = Path(config["paths"]["run"])
+    folder = Path(config.paths.run)
     folder.mkdir(parents=True, exist_ok=True)
     return execute(config, folder)
 

@@ -1,21 +1,6 @@
-"""`python -m recsys_lora.prepare`: prepare a data set alone and print what was made and dropped."""
+"""`python -m recsys_lora.prepare`: the same as `recsys-lora prepare`."""
 
-from omegaconf import DictConfig
-
-from recsys_lora.config.face import launch
-
-
-def task(cfg: DictConfig) -> None:
-    """Prepare one data set; heavy imports happen here, after the command line has been understood."""
-    from recsys_lora.pipeline.preparation import run_preparation
-
-    run_preparation(cfg)
-
-
-def main() -> None:
-    """Run the command line."""
-    launch(task, config_name="prepare")
-
+from recsys_lora.cli.prepare import main
 
 if __name__ == "__main__":
     main()

@@ -11,13 +11,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
-from recsys_lora.config.location import conf_dir
+from recsys_lora.config.paths import conf_dir
 
 ROOT = Path(__file__).resolve().parents[1]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 OVERRIDES = re.compile(r"[+~]*[a-z_]+[a-z_0-9./]*=[^\s=]+( [+~]*[a-z_]+[a-z_0-9./]*=[^\s=]+)*")
-OURS = re.compile(r"(?:python -m recsys_lora\.(run|prepare)|recsys-lora)(?: (.*))?")
+OURS = re.compile(r"(?:python -m recsys_lora\.|recsys-lora )(run|prepare)(?: (.*))?")
 
 
 @dataclass(frozen=True)

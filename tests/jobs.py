@@ -8,7 +8,7 @@ import polars as pl
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from recsys_lora.config.location import conf_dir
+from recsys_lora.config.paths import conf_dir
 
 SMALL = (
     "llm=tiny",
@@ -32,6 +32,7 @@ NO_METHOD = tuple(override for override in SMALL if not override.startswith("mod
 
 SMALL_TASKS = (
     "model=ckf",
+    "tasks=null",
     "llm=tiny",
     "llm.layers=1",
     "budget=smoke",
@@ -76,11 +77,11 @@ def resolved(*overrides: str, config: str = "config") -> dict[str, Any]:
 
 def run(folder: Path, *overrides: str):
     """Run one job in this process; returns its `Outcome`."""
-    from recsys_lora.pipeline.config import plain
+    from recsys_lora.config.edge import read_run
     from recsys_lora.pipeline.job import execute
 
     folder.mkdir(parents=True, exist_ok=True)
-    return execute(plain(composed(*overrides, run=folder)), folder)
+    return execute(read_run(composed(*overrides, run=folder)), folder)
 
 
 def own_tables(users: int = 20, items: int = 30, seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -116,3 +117,15 @@ def with_reviews(interactions: pl.DataFrame) -> pl.DataFrame:
     reviews = [f"This {item} is {'just what I like' if rating > 3 else 'a waste of money'}." for item, rating in told]
     summaries = ["" if place % 5 == 0 else review.split(" is ")[1] for place, review in enumerate(reviews)]
     return interactions.with_columns(review=pl.Series(reviews), summary=pl.Series(summaries))
+
+
+def method_of(metrics, task: str = "ctr") -> dict[str, Any]:
+    """Return the method's numbers in a task: rows, each metric, and those of warm and cold questions by name."""
+    from recsys_lora.report.table import method_line
+
+    block = metrics["tasks"][task]
+    line = method_line(block)
+    parts = line["parts"][block["warm_definition"]]
+    whole = {name: found["value"] for name, found in line["metrics"].items()}
+    named = {part: {name: found["value"] for name, found in parts[part].items()} for part in parts}
+    return {"rows": block["rows"], **whole, **named}

@@ -11,7 +11,7 @@ import recsys_lora
 from recsys_lora.errors import UserError
 from recsys_lora.report.metrics_json import read_metrics
 from tests.documents import FENCE, ROOT
-from tests.jobs import NO_METHOD, own_tables, write_tables
+from tests.jobs import NO_METHOD, method_of, own_tables, write_tables
 
 
 def test_importing_the_package_is_light():
@@ -25,18 +25,18 @@ def test_the_config_is_what_the_command_line_shows(tmp_path):
     line = [sys.executable, "-m", "recsys_lora.run", *overrides, "paths.run=here", "--cfg", "job", "--resolve"]
     shown = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     named = {**yaml.safe_load(shown), "name": "ckf-ml_1m-sasrec"}  # the default is filled in when a run begins
-    assert recsys_lora.compose(*overrides, folder="here") == named
+    assert recsys_lora.compose(*overrides, folder="here").as_dict() == named
 
 
 def test_runs_that_begin_one_after_the_other_have_folders_of_their_own():
-    first, second = (recsys_lora.compose("row=mf", "paths.runs=place")["paths"]["run"] for _ in range(2))
+    first, second = (recsys_lora.compose("row=mf", "paths.runs=place").paths.run for _ in range(2))
     assert re.fullmatch(r"place/mf-ml_100k/\d{4}-\d\d-\d\d_[\d-]+", first)
     assert first != second
 
 
 def test_an_experiment_is_the_group_of_its_runs():
-    assert recsys_lora.compose("experiment=demo")["group"] == "demo"
-    assert recsys_lora.compose("experiment=demo", "group=mine")["group"] == "mine"
+    assert recsys_lora.compose("experiment=demo").group == "demo"
+    assert recsys_lora.compose("experiment=demo", "group=mine").group == "mine"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_run_writes_into_its_folder_and_returns_what_it_made(tmp_path, monkeyp
     assert outcome.metrics == read_metrics(tmp_path / "runs" / "one" / "metrics.json")
     assert outcome.data.num_users == 20
     assert outcome.method is None
-    assert yaml.safe_load((tmp_path / "runs" / "one" / "config.yaml").read_text()) == config
+    assert yaml.safe_load((tmp_path / "runs" / "one" / "config.yaml").read_text()) == config.as_dict()
 
 
 @pytest.mark.slow
@@ -85,4 +85,4 @@ def test_the_code_of_its_page_runs(tmp_path, monkeypatch):
     space: dict = {}
     for block in blocks:  # as a reader would, one after the other
         exec(compile(block, "docs/python.md", "exec"), space)
-    assert len(space["scores"]) == space["outcome"].metrics["test"]["rows"]
+    assert len(space["scores"]) == method_of(space["outcome"].metrics)["rows"]

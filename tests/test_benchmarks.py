@@ -14,9 +14,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from recsys_lora.methods.scoring import score_rows
+from recsys_lora.tasks.ctr import of_rows
 from tests.marks import needs_compiler
 from tests.methods import factory
+from tests.methods.asking import prompts_for, score_rows
 from tests.methods.ckf import world as ckf
 from tests.methods.synthetic import WORDS, prepared
 
@@ -145,7 +146,7 @@ def test_every_method_of_the_candidates_has_its_prompts():
     candidates, options = script("candidates"), argparse.Namespace(llm="tiny", dtype="float32", device="cpu")
     data = script("scoring").make_data(16)
     for name in ("tallrec", "collm", "binllm", "cora_suffix"):
-        module, _ = candidates.METHODS[name](script("_models").load(options, data.titles[1:]), data)
+        module = candidates.METHODS[name](script("_models").load(options, data.titles[1:]), data)
         assert module.name == name
         assert bool(module.prompt.soft_names) == (name == "collm")
 
@@ -315,7 +316,7 @@ def calls(backbone):
 
 
 def cora_batch(module, data, rows):
-    prompts = module.datamodule(data, WORDS, seed=0).build(data.rows("test").take(np.arange(rows)), show=False)
+    prompts = prompts_for(module, data, data.rows("test").take(np.arange(rows)))
     return prompts.batch(np.arange(rows), module.backbone.pad_id, "right")
 
 
@@ -342,7 +343,7 @@ def test_a_step_of_ckf_is_one_forward_a_version_whatever_the_number_of_tasks():
     module = ckf.started(ckf.module(world))
     pair = ckf.pairs(rows=9).batch(np.arange(9), 0, "right")
     bodies = calls(module.backbone)
-    [text], [collaborative] = pair.text, pair.collaborative
+    [text], [collaborative] = pair.versions["text"], pair.versions["collaborative"]
     answers = int(text.answer_tokens.sum())
     with Logits(module.backbone) as seen:
         sum(module.loss(part).sum() for part in (text, collaborative)).backward()
@@ -353,9 +354,9 @@ def test_a_step_of_ckf_is_one_forward_a_version_whatever_the_number_of_tasks():
 
 def test_prompts_of_other_lengths_are_forwards_of_their_own_where_that_saves_more():
     pairs = ckf.pairs(rows=30)
-    lengths = pairs.text.prompts.lengths
+    lengths = pairs.versions["text"].prompts.lengths
     whole, cut, none = (
-        replace(pairs, forward_cost=cost).batch(np.arange(30), 0, "right").text for cost in (1e6, 10.0, 0.0)
+        replace(pairs, forward_cost=cost).batch(np.arange(30), 0, "right").versions["text"] for cost in (1e6, 10.0, 0.0)
     )
     assert [len(groups) for groups in (whole, cut, none)] == [1, 3, len(set(lengths.tolist()))]
     tokens = [sum(group.input_ids.numel() for group in groups) for groups in (whole, cut, none)]
@@ -367,7 +368,7 @@ def test_scoring_makes_no_row_of_logits_and_reads_little_padding(world):
     module = factory.zero_shot(data)
     datamodule = module.datamodule(data, WORDS, seed=0, token_budget=300)
     rows = data.rows("test")
-    lengths = datamodule.build(rows, show=False).prompts.lengths
+    lengths = datamodule.prompts["ctr"].set(of_rows(rows), show=False).prompts.lengths
     bodies = calls(module.backbone)
     with Logits(module.backbone) as seen:
         score_rows(module, datamodule, rows, show=False)

@@ -6,7 +6,7 @@ import pytest
 
 from recsys_lora.config.check import mismatches
 from recsys_lora.config.hints import explain
-from recsys_lora.config.location import GROUPS, conf_dir, options
+from recsys_lora.config.paths import GROUPS, conf_dir, options
 from tests.documents import ROOT, Command, documents, fenced, inline, of_yaml, single
 from tests.jobs import resolved
 

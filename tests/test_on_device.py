@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from recsys_lora.config.location import options
+from recsys_lora.config.paths import options
 from recsys_lora.errors import UserError
 from tests.documents import documents
 from tests.on_device.__main__ import FAILED, OK, SKIPPED, late, main, one, parser

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from recsys_lora.config.location import conf_dir, options
+from recsys_lora.config.paths import conf_dir, options
 from recsys_lora.report.metrics_json import read_metrics
 from tests.documents import FENCE, ROOT, Command, documents, fenced, parsed, single
 from tests.jobs import own_tables, write_tables
@@ -101,7 +101,7 @@ def test_a_command_does_what_it_says(place, command):
         assert len(new) == jobs
         for path in new:
             metrics = read_metrics(path)
-            tables = [metrics["test"]] if metrics["test"] else list(metrics["tasks"].values())
+            tables = list(metrics["tasks"].values())
             assert tables
             assert all(table["rows"] > 0 for table in tables)
             assert yaml.safe_load((path.parent / "config.yaml").read_text())["paths"]["run"] == str(path.parent)

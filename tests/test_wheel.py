@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from recsys_lora.config.location import conf_dir
+from recsys_lora.config.paths import conf_dir
 from tests.documents import ROOT
 from tests.jobs import own_tables, write_tables
 
@@ -42,7 +42,7 @@ def test_the_wheel_holds_every_yaml_and_nothing_that_is_not_the_package(installe
     assert shipped == {str(path.relative_to(conf_dir())) for path in conf_dir().rglob("*.yaml")}
     assert {path.name.split("-")[0] for path in installed.iterdir()} == {"recsys_lora", "hydra_plugins"}
     (entry_points,) = installed.glob("*.dist-info/entry_points.txt")
-    assert "recsys-lora = recsys_lora.run:main" in entry_points.read_text()
+    assert "recsys-lora = recsys_lora.cli.main:main" in entry_points.read_text()
 
 
 def test_it_is_the_copy_that_runs(installed, tmp_path):
@@ -56,5 +56,5 @@ def test_it_works_from_any_folder(installed, tmp_path):
     assert config["model"]["rank"] == 3
     named = write_tables(tmp_path, *own_tables(users=8))
     line = ("-m", "recsys_lora.run", "row=mf", "data=table", "budget=smoke", "llm=tiny", *named)
-    assert "item popularity" in typed(installed, tmp_path, *line)
+    assert "item_mean" in typed(installed, tmp_path, *line)
     assert list((tmp_path / "runs").rglob("metrics.json"))

@@ -16,9 +16,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
-from recsys_lora.config.signals import REQUEUE, Stopped, rearm, requeue_asked, requeues
 from recsys_lora.errors import UserError
 from recsys_lora.files import atomic_file, disk_errors, temporary_name
+from recsys_lora.processes.signals import REQUEUE, Stopped, rearm, requeue_asked, requeues
 from recsys_lora.types import PositiveInt
 
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -40,7 +40,7 @@ class BestLast(Checkpoint):
         artifact: key of the artifact that the training makes; every checkpoint holds it, so that a run goes on only
             from one of its own. None where there is none.
 
-    Where SLURM has asked for the job's place (see `recsys_lora.config.signals`), `last.ckpt` is written after the
+    Where SLURM has asked for the job's place (see `recsys_lora.processes.signals`), `last.ckpt` is written after the
     optimiser step at hand and the training ends with `Stopped`.
     """
 

@@ -10,6 +10,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
+from recsys_lora.data.training import TrainBatch
+
 
 def gradient_norm(module: torch.nn.Module) -> Tensor:
     """Return the 2-norm of a module's gradients together, as they are now, a float32 scalar; 0 where there are none.
@@ -85,7 +87,9 @@ class Throughput(Callback):
 
 
 def size(batch: Any) -> tuple[int, Tensor | None]:
-    """Return a batch's rows and, as a tensor on its device, its tokens (None where it has no attention mask)."""
+    """Return a batch's rows and, as a tensor on its device, its tokens (None where it cannot say)."""
+    if isinstance(batch, TrainBatch):
+        return len(batch), batch.tokens
     mask = batch.get("attention_mask") if isinstance(batch, Mapping) else getattr(batch, "attention_mask", None)
     if isinstance(mask, Tensor):
         return len(mask), mask.sum()

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from recsys_lora.cf.encoder import Catalogue
+from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
 from recsys_lora.cf.table import IdTable, Unseen
 from recsys_lora.types import PositiveFloat, PositiveInt, Probability
 
@@ -39,7 +39,7 @@ def _mlp(sizes: Sequence[int], dropout: float) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
 
 
-class DIN(nn.Module):
+class DIN(CollaborativeEncoder):
     """User id, target item and history through target attention."""
 
     def __init__(

@@ -3,7 +3,9 @@
 from abc import ABC, abstractmethod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from recsys_lora.cf.encoder import CollaborativeEncoder
 
 
 def distinct(user: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
@@ -23,7 +25,7 @@ def distinct(user: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
     return begins.nonzero().squeeze(1), begins.cumsum(0) - 1
 
 
-class DotProductEncoder(nn.Module, ABC):
+class DotProductEncoder(CollaborativeEncoder, ABC):
     """Base of MF, LightGCN and SASRec; a subclass says where the vectors come from."""
 
     def __init__(self, dim: int, history_length: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recsys_lora.data.history import History
 from recsys_lora.data.prepared import Rows
@@ -79,9 +79,8 @@ def _occurring(ids: np.ndarray[Any, np.dtype[np.int64]], largest: int) -> Tensor
     return torch.from_numpy(seen)
 
 
-@runtime_checkable
-class CollaborativeEncoder(Protocol):
-    """A collaborative filtering model, an `nn.Module`, as everything above this floor sees it.
+class CollaborativeEncoder(nn.Module):
+    """A collaborative filtering model, as everything above this floor sees it.
 
     Attributes:
         user_dim: width of e_u.
@@ -95,12 +94,15 @@ class CollaborativeEncoder(Protocol):
 
     def encode(self, user: Tensor, history: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
         """Return (e_u (B, user_dim), e_i (B, item_dim)) of the rows; e_u may depend on the item."""
+        raise NotImplementedError
 
     def score(self, user: Tensor, history: Tensor, item: Tensor) -> Tensor:
         """Return the rows' logits (B,)."""
+        raise NotImplementedError
 
     def score_candidates(self, user: Tensor, history: Tensor, items: Tensor) -> Tensor:
         """Return the logits (B, C) of several items a user, `items` (B, C)."""
+        raise NotImplementedError
 
 
 @runtime_checkable
@@ -111,5 +113,5 @@ class CatalogueScorer(Protocol):
         """Return the logits (B, N+1) of every item; column 0 is padding and means nothing."""
 
 
-EncoderFactory = Callable[[Catalogue], "torch.nn.Module"]
+EncoderFactory = Callable[[Catalogue], CollaborativeEncoder]
 """Makes an untrained encoder for a data set: a class with its knobs bound, as a `_partial_` config node gives it."""

@@ -12,14 +12,14 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import CSVLogger
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from recsys_lora.cf.encoder import Catalogue, CFData, CollaborativeEncoder, EncoderFactory
 from recsys_lora.cf.inference import device_of, evaluating
 from recsys_lora.cf.module import CFModule, RowTensors
 from recsys_lora.cf.settings import FitSettings, TrainerSettings
 from recsys_lora.console import Advance, progress
-from recsys_lora.data.history import History
+from recsys_lora.data.history import History, UserItems
 from recsys_lora.data.prepared import Rows
 from recsys_lora.errors import UserError
 from recsys_lora.files import read_json, write_json
@@ -38,7 +38,7 @@ class CFResult:
         best: the record of the chosen weights.
     """
 
-    encoder: nn.Module
+    encoder: CollaborativeEncoder
     curve: list[dict[str, float]]
     best: dict[str, float]
 
@@ -99,7 +99,7 @@ def fit_encoder(
     with _random_state(seed):
         catalogue = Catalogue.from_prepared(data)
         encoder = factory(catalogue)
-        length = cast(CollaborativeEncoder, encoder).history_length
+        length = encoder.history_length
         train, valid = (RowTensors(data.rows(split), data.history, length) for split in ("train", "valid"))
         module = CFModule(encoder, catalogue, train, valid, fit, seed)
         with progress(f"fit {name}", trainer.max_epochs, "epochs") as advance:
@@ -142,7 +142,7 @@ def _lightning_trainer(settings: TrainerSettings, keep: _KeepBest, log_dir: Path
     )
 
 
-def save_encoder(folder: Path, encoder: nn.Module, description: dict[str, Any]) -> None:
+def save_encoder(folder: Path, encoder: CollaborativeEncoder, description: dict[str, Any]) -> None:
     """Write an encoder's weights and a JSON description (its key, settings, metrics) into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: value.contiguous() for name, value in encoder.state_dict().items()}, folder / WEIGHTS)
@@ -154,7 +154,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     return cast(dict[str, Any], read_json(folder / DESCRIPTION))
 
 
-def load_encoder(factory: EncoderFactory, catalogue: Catalogue, folder: Path) -> nn.Module:
+def load_encoder(factory: EncoderFactory, catalogue: Catalogue, folder: Path) -> CollaborativeEncoder:
     """Return a saved encoder, frozen and in evaluation mode, on the CPU.
 
     Raises:
@@ -177,16 +177,15 @@ def load_encoder(factory: EncoderFactory, catalogue: Catalogue, folder: Path) ->
 
 @torch.no_grad()
 def score_rows(
-    encoder: nn.Module, rows: Rows, history: History, batch_rows: int = 8192
+    encoder: CollaborativeEncoder, rows: UserItems, history: History, batch_rows: int = 8192
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return the encoder's logits (n,) of `rows`, in their order; it stays where it is, and its mode as it was."""
-    model, device = cast(CollaborativeEncoder, encoder), device_of(encoder)
-    parts = []
+    device, parts = device_of(encoder), []
     with evaluating(encoder):
-        for start in range(0, len(rows), batch_rows):
-            some = RowTensors(
-                rows.take(np.arange(start, min(start + batch_rows, len(rows)))), history, model.history_length
-            )
-            user, read, item, _ = some.to(device).pick(torch.arange(len(some), device=device))
-            parts.append(model.score(user, read, item).double().cpu().numpy())
+        for start in range(0, len(rows.user), batch_rows):
+            part = slice(start, start + batch_rows)
+            read = history.last(rows.user[part], rows.position[part], encoder.history_length)  # (b, L)
+            columns = (rows.user[part], read, rows.item[part])
+            user, earlier, item = (torch.from_numpy(np.ascontiguousarray(one)).to(device).long() for one in columns)
+            parts.append(encoder.score(user, earlier, item).double().cpu().numpy())
     return np.concatenate(parts) if parts else np.zeros(0)

@@ -1,7 +1,7 @@
 """One LightningModule fits every encoder: rows live as tensors on the device, a step picks some by index."""
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import lightning
 import numpy as np
@@ -96,7 +96,7 @@ class CFModule(lightning.LightningModule):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: CollaborativeEncoder,
         catalogue: Catalogue,
         train: RowTensors,
         valid: RowTensors,
@@ -134,7 +134,7 @@ class CFModule(lightning.LightningModule):
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """Return the objective's loss on the rows numbered `batch` (B,)."""
         user, history, item, label = self.train_rows.pick(batch)
-        encoder = cast(CollaborativeEncoder, self.encoder)
+        encoder = self.encoder
         if self.fit_settings.objective == "bce":
             loss = objectives.pointwise(encoder, user, history, item, label)
         else:
@@ -148,7 +148,7 @@ class CFModule(lightning.LightningModule):
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Score the rows numbered `batch` (B,)."""
         user, history, item, _ = self.valid_rows.pick(batch)
-        self._scores.append(cast(CollaborativeEncoder, self.encoder).score(user, history, item))
+        self._scores.append(self.encoder.score(user, history, item))
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics.

@@ -2,7 +2,7 @@
 
 A config node with `_target_` is a call. Its keys are bound to the callable's arguments and each value is checked
 against that argument's annotation, so that a knob is declared once, where it is used. Nodes without `_target_` are
-checked against the records in `schema.py`. All mismatches are reported at once.
+checked against the records in `record.py`. All mismatches are reported at once.
 """
 
 import inspect
@@ -14,9 +14,12 @@ from hydra.utils import get_object
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from recsys_lora.config.hints import suggestion
-from recsys_lora.config.schema import PLAIN
+from recsys_lora.config.record import PreparationConfig, RunConfig
+from recsys_lora.config.typed import not_settings
 from recsys_lora.errors import UserError
 
+VALUES = {key: hint for record in (PreparationConfig, RunConfig) for key, hint, _ in record.values()}
+"""Types of the values that belong to no object, by dotted keys."""
 RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
 
@@ -78,7 +81,11 @@ def _call(node: Mapping[str, Any], at: str) -> Iterator[str]:
 def _plain(node: Mapping[str, Any], at: str) -> Iterator[str]:
     for key, value in node.items():
         path = f"{at}.{key}" if at else str(key)
-        if path in PLAIN and (line := _misfit(value, PLAIN[path], path)):
+        if path not in VALUES:
+            continue
+        if typing.get_origin(VALUES[path]) is Mapping and not isinstance(value, Mapping):
+            yield not_settings(path, value)
+        elif line := _misfit(value, VALUES[path], path):
             yield line
 
 

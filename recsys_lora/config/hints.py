@@ -14,7 +14,7 @@ from hydra.errors import (
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recsys_lora.config.location import GROUPS, options
+from recsys_lora.config.paths import GROUPS, options
 from recsys_lora.errors import UserError
 
 

@@ -30,7 +30,7 @@ class PromptBatch:
         answer_tokens: (B,) int64, how many tokens at the end of the prompt are its answer; 0 where it is a choice.
         task: (B,) number of the row's task.
         row: (B,) index in interactions.parquet.
-        place: (B,) index in the prompt set.
+        index: (B,) of each row in the prompt set.
         global_rows: rows of this batch on all processes together, by which losses are averaged.
         title_start: (B,) int64, the token in the padded prompt at which the candidate's title begins; None where the
             method did not ask for it.
@@ -49,7 +49,7 @@ class PromptBatch:
     answer_tokens: Tensor
     task: Tensor
     row: Tensor
-    place: Tensor
+    index: Tensor
     global_rows: int
     title_start: Tensor | None = None
     answer_places: Tensor | None = None
@@ -60,7 +60,7 @@ class PromptBatch:
 
     @property
     def item(self) -> Tensor:
-        """The first candidate (B,): the only one where a score is asked for."""
+        """The first candidate (B,): the only one where the question is about one."""
         return self.items[:, 0]
 
     def to(self, device: torch.device | str) -> "PromptBatch":
@@ -108,17 +108,13 @@ class PromptSet:
     def __len__(self) -> int:
         return len(self.user)
 
-    def with_encoder_rows(self, index: NDArray[np.integer[Any]]) -> "PromptSet":
-        """Return the same prompts and items with the user and history of other rows: (n,) whose."""
-        return replace(self, user=self.user[index], history=self.history[index])
-
     def batch(
         self, index: NDArray[np.integer[Any]], pad_id: int, padding: Padding, global_rows: int | None = None
     ) -> PromptBatch:
         """Collect rows into a batch.
 
         Args:
-            index: (B,) places in this set.
+            index: (B,) of the rows in this set.
             pad_id: token that fills up shorter prompts.
             padding: on which side.
             global_rows: rows of the batch on all processes; B by default.
@@ -136,7 +132,7 @@ class PromptSet:
             input_ids=torch.from_numpy(ids),
             attention_mask=torch.from_numpy(mask),
             soft_positions=torch.from_numpy(np.where(soft < 0, -1, soft + start[:, None])),
-            place=torch.from_numpy(np.asarray(index, dtype=np.int64)),
+            index=torch.from_numpy(np.asarray(index, dtype=np.int64)),
             global_rows=len(index) if global_rows is None else global_rows,
             title_start=None if titles is None else torch.from_numpy(titles[index].astype(np.int64) + start),
             answer_places=torch.from_numpy(places),

@@ -1,9 +1,44 @@
 """Users' positives as one CSR pair of arrays, and every row's place in them. Never a Python list a row."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+class UserItems(Protocol):
+    """Users and items, each pair at a point of its user's history: `Rows`, the questions of a task, `Pairs`."""
+
+    @property
+    def user(self) -> Ints:
+        """(n,) numbers from 1."""
+
+    @property
+    def item(self) -> Ints:
+        """(n,) numbers from 1."""
+
+    @property
+    def position(self) -> Ints:
+        """(n,) count of the user's earlier positives."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The least that is a `UserItems`; its attributes are those."""
+
+    user: Ints
+    item: Ints
+    position: Ints
+
+    @classmethod
+    def concatenated(cls, parts: Sequence[UserItems]) -> "Pairs":
+        """Return the pairs of several, one behind the other."""
+        names = ("user", "item", "position")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,13 @@ Scoring: batches of a fixed number of padded tokens, longest prompts first, so t
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys_lora.data.batch import Padding, PromptBatch, PromptSet
+from recsys_lora.data.training import TaskOrder, TrainBatch, TrainSet
 from recsys_lora.errors import UserError
-
-Batch = TypeVar("Batch", covariant=True)
-
-POOL_BATCHES = 16
-"""Batches whose rows are drawn at random and then sorted by length: little padding, and still random company."""
 
 
 @dataclass(frozen=True)
@@ -33,69 +28,7 @@ class Share:
         return index[self.rank :: self.world]
 
 
-class BatchOrder:
-    """The composition and order of an epoch's batches.
-
-    Rows are shuffled; as many as do not fill a batch are left out of this epoch (others in each); pools of
-    `POOL_BATCHES` batches are sorted by length and cut; the batches of the epoch are shuffled.
-
-    Args:
-        lengths: (n,) tokens of each prompt.
-        batch_rows: rows of a batch; all rows make one batch where there are fewer.
-        seed: decides the order, together with the epoch.
-        repeat: give every epoch the order of the first (to overfit on a few batches).
-    """
-
-    def __init__(self, lengths: NDArray[np.int64], batch_rows: int, seed: int, repeat: bool = False) -> None:
-        self.lengths, self.seed, self.epoch, self.repeat = lengths, seed, 0, repeat
-        self.batch_rows = min(batch_rows, len(lengths))
-
-    def __len__(self) -> int:
-        return len(self.lengths) // self.batch_rows
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; Lightning calls this before each, on what a loader has as `sampler`."""
-        self.epoch = epoch
-
-    def batches(self) -> NDArray[np.int64]:
-        """Return the epoch's batches (batches, batch_rows), of indices."""
-        generator = np.random.default_rng([self.seed, 0 if self.repeat else self.epoch])
-        rows = generator.permutation(len(self.lengths))[: len(self) * self.batch_rows]
-        pool = POOL_BATCHES * self.batch_rows
-        for begin in range(0, len(rows), pool):
-            part = rows[begin : begin + pool]
-            rows[begin : begin + pool] = part[np.argsort(self.lengths[part], kind="stable")]
-        batches: NDArray[np.int64] = generator.permutation(rows.reshape(len(self), self.batch_rows))
-        return batches
-
-
-class Order(Protocol):
-    """The composition and order of an epoch's batches: `BatchOrder`, or `TaskOrder` of several tasks."""
-
-    batch_rows: int
-    epoch: int
-
-    def __len__(self) -> int: ...
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch."""
-
-    def batches(self) -> NDArray[np.int64]:
-        """Return the epoch's batches (batches, batch_rows), of indices."""
-        ...
-
-
-class Batches(Protocol[Batch]):
-    """What batches are cut from: `PromptSet`, or `PairSet`."""
-
-    def batch(
-        self, index: NDArray[np.integer[Any]], pad_id: int, padding: Padding, global_rows: int | None = None
-    ) -> Batch:
-        """Collect rows into a batch."""
-        ...
-
-
-class TrainLoader(Generic[Batch]):
+class TrainLoader:
     """Batches to train on; goes on in the middle of an epoch from `load_state_dict`.
 
     Args:
@@ -110,7 +43,7 @@ class TrainLoader(Generic[Batch]):
     """
 
     def __init__(
-        self, rows: Batches[Batch], sampler: Order, pad_id: int, padding: Padding, share: Share | None = None
+        self, rows: TrainSet, sampler: TaskOrder, pad_id: int, padding: Padding, share: Share | None = None
     ) -> None:
         self.share = share or Share()
         if sampler.batch_rows < self.share.world:
@@ -125,7 +58,7 @@ class TrainLoader(Generic[Batch]):
     def __len__(self) -> int:
         return len(self.sampler)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[TrainBatch]:
         # A generator: nothing here runs before the first batch is asked for, when the epoch is known.
         epoch, resume, self._resume = self.sampler.epoch, self._resume, None
         first = resume["batches"] if resume and resume["epoch"] == epoch else 0

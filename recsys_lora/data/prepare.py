@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from recsys_lora import __version__
 from recsys_lora.data import numbering
 from recsys_lora.data.code import code_checksum
 from recsys_lora.data.engine import Engine, engine
@@ -22,6 +21,7 @@ from recsys_lora.data.summary import OffScale, apply_scale, date_remarks, descri
 from recsys_lora.errors import UserError
 from recsys_lora.files import atomic_folder, content_key, file_sha256, write_json
 from recsys_lora.types import NonNegativeInt
+from recsys_lora.version import __version__
 
 logger = logging.getLogger(__name__)
 Catalogue = Literal["all", "interactions"]

@@ -6,8 +6,9 @@ so their difference is paired.
 Source of the method: Efron and Tibshirani, An Introduction to the Bootstrap, 1993 (percentile intervals).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,84 +20,52 @@ ELEMENTS_AT_ONCE = 4_000_000
 """Weights held at once (32 MB); more draws are done in parts."""
 
 
-class Interval(NamedTuple):
-    """A value and its percentile interval; NaN where undefined."""
-
-    value: float
-    low: float
-    high: float
-
-
-class Statistic(Protocol):
+class Statistic(ABC):
     """A metric of scored rows that can be computed again under weights of users.
 
     Attributes:
         name: what tables call it.
         higher_is_better: which direction is an improvement.
         users: the users behind its rows, ascending, each once (U,); empty where it cannot be split by users.
+        counted: over how many users the value goes, where not all count; None where all do.
     """
 
     name: str
     higher_is_better: bool
     users: Array
+    counted: int | None = None
 
     @property
+    @abstractmethod
     def reason(self) -> str | None:
         """Why there is no value (or no interval); None where there is."""
-        ...
 
+    @abstractmethod
     def value(self) -> float | None:
         """Return the metric of all rows, None where it is undefined."""
-        ...
 
+    @abstractmethod
     def under(self, weights: Floats) -> Floats:
         """Return the metric under each row of weights (d, U), as (d,); NaN where a draw leaves it undefined."""
-        ...
+
+    def by_user(self) -> tuple[Array, Floats] | None:
+        """Return users (m,) and each one's own value (m,), for tests over users; None where it is no mean of such."""
+        return None
 
 
-def summarise(statistics: Sequence[Statistic], user: Array, draws: int, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """Return each statistic's value, its 95 % bootstrap interval over users, and why one of them is missing.
-
-    Args:
-        statistics: of rows whose users are all among `user`.
-        user: the users to draw from, repeated or not: those of all rows asked.
-        draws: how many; 0 leaves intervals out.
-        seed: decides the draws.
-
-    Returns:
-        name -> {"value": float or None, "interval": [low, high] or None, "reason": str or None}.
-    """
-    drawn = draws_of(statistics, user, draws, seed)
-    result: dict[str, dict[str, Any]] = {}
-    for statistic, values in zip(statistics, drawn, strict=True):
-        value = statistic.value()
-        ends = percentiles(values)
-        interval = list(ends) if value is not None and np.isfinite(ends).all() else None
-        result[statistic.name] = {"value": value, "interval": interval, "reason": statistic.reason}
-    return result
-
-
-def paired(first: Statistic, second: Statistic, users: Array, draws: int, seed: int = 0) -> Interval:
-    """Return first - second with its 95 % bootstrap interval over users, both from the same draws.
+def summary_of(statistic: Statistic, drawn: Floats) -> dict[str, Any]:
+    """Return a statistic's value, its 95 % bootstrap interval over users, and why one of them is missing.
 
     Args:
-        first: a statistic of one model's predictions.
-        second: the same of the other's, on the same rows.
-        users: the users to draw from, repeated or not.
-        draws: how many.
-        seed: decides the draws.
+        statistic: what is summed up.
+        drawn: its values under draws of users, as `draws_of` gives them; none without an interval.
 
     Returns:
-        The difference and its interval; NaN where undefined.
-
-    Raises:
-        ValueError: the two are not about the same users.
+        {"value": float or None, "interval": [low, high] or None, "reason": str or None, "users": int or None}.
     """
-    if not np.array_equal(first.users, second.users):
-        raise ValueError(f"a paired difference of {first.name} and {second.name} needs rows of the same users")
-    one, other = draws_of([first, second], users, draws, seed)
-    values = [float("nan") if (value := s.value()) is None else value for s in (first, second)]
-    return Interval(values[0] - values[1], *percentiles(one - other))
+    value, ends = statistic.value(), percentiles(drawn)
+    interval = list(ends) if value is not None and np.isfinite(ends).all() else None
+    return {"value": value, "interval": interval, "reason": statistic.reason, "users": statistic.counted}
 
 
 def draws_of(statistics: Sequence[Statistic], users: Array, draws: int, seed: int) -> list[Floats]:

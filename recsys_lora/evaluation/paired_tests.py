@@ -1,8 +1,9 @@
 """Are two models different: paired tests over users, and the correction for asking often.
 
-A user's rows depend on each other, so the sample is the users: each one's AUC under one model less that under the
-other. Sources of the methods: Student, The probable error of a mean, Biometrika 1908; Wilcoxon, Individual comparisons
-by ranking methods, Biometrics 1945; Holm, A simple sequentially rejective multiple test procedure, 1979.
+A user's rows depend on each other, so the sample is the users: each one's own value of a metric (AUC, mean error) under
+one model less that under the other. Sources of the methods: Student, The probable error of a mean, Biometrika 1908;
+Wilcoxon, Individual comparisons by ranking methods, Biometrics 1945; Holm, A simple sequentially rejective multiple
+test procedure, 1979.
 """
 
 from collections.abc import Sequence
@@ -10,13 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys_lora.evaluation.bootstrap import Floats
-from recsys_lora.metrics.ranking import Array, user_auc
+from recsys_lora.evaluation.bootstrap import Floats, Statistic
 
-TOO_FEW = "fewer than two users have rows of both classes"
+TOO_FEW = "fewer than two users have a value of their own"
 ALL_ALIKE = "the difference is the same for every user"
 DIGITS = 12
-ALL_ZERO = "no user's AUC differs"
+ALL_ZERO = "no user's value differs"
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,23 @@ class TestResult:
     reason: str | None = None
 
 
-def user_differences(user: Array, label: Array, first: Array, second: Array) -> Floats:
-    """Return each user's AUC by the first scores less that by the second, for users with rows of both classes.
+def user_differences(first: Statistic, second: Statistic) -> Floats:
+    """Return each user's own value of the first less that of the second.
 
     Args:
-        user: (n,) ids.
-        label: (n,) 0 or 1.
-        first: (n,) one model's scores.
-        second: (n,) the other's.
+        first: a mean over users, of one model.
+        second: the same of another, on the same rows.
 
     Returns:
         (m,), by ascending user, rounded so that what is equal or zero in fractions is so in floats.
+
+    Raises:
+        ValueError: they are no means over the same users.
     """
-    difference = user_auc(user, label, first)[1] - user_auc(user, label, second)[1]
-    return np.round(difference, DIGITS)
+    ours, theirs = first.by_user(), second.by_user()
+    if ours is None or theirs is None or not np.array_equal(ours[0], theirs[0]):
+        raise ValueError(f"{first.name} and {second.name} are no means over the same users")
+    return np.round(ours[1] - theirs[1], DIGITS)
 
 
 def paired_t(differences: Floats) -> TestResult:

@@ -9,14 +9,14 @@ are sums over arrays: the rows are sorted by score once, and nothing is copied o
 
 import numpy as np
 
-from recsys_lora.evaluation.bootstrap import ELEMENTS_AT_ONCE, Floats, Interval, Statistic, paired, summarise
+from recsys_lora.evaluation.bootstrap import ELEMENTS_AT_ONCE, Floats, Statistic
 from recsys_lora.metrics.ranking import Array, auc, checked, user_auc
 
-__all__ = ["AUC", "UAUC", "Interval", "Mean", "Plain", "RootMean", "Statistic", "paired", "summarise"]
+__all__ = ["AUC", "UAUC", "Mean", "RootMean", "ScalarMetric", "Statistic"]
 NO_ROWS = "no rows"
 
 
-class Mean:
+class Mean(Statistic):
     """The mean of one number a row.
 
     Args:
@@ -58,8 +58,12 @@ class Mean:
             return np.full(len(weights), np.nan)
         return _ratio(weights @ self._sums, weights @ self._rows)
 
+    def by_user(self) -> tuple[Array, Floats] | None:
+        """Return each user's own mean."""
+        return self.users, self._sums / self._rows
 
-class RootMean:
+
+class RootMean(Statistic):
     """The root of the mean of one number a row: the RMSE of squared errors. Arguments and errors as for `Mean`."""
 
     def __init__(self, name: str, user: Array, squares: Array, higher_is_better: bool = False) -> None:
@@ -81,7 +85,7 @@ class RootMean:
         return np.sqrt(self._mean.under(weights))
 
 
-class AUC:
+class AUC(Statistic):
     """The area under the ROC curve over all rows.
 
     Args:
@@ -135,7 +139,7 @@ class AUC:
         return _ratio(wins, pos.sum(axis=1) * neg.sum(axis=1))
 
 
-class UAUC:
+class UAUC(Statistic):
     """The unweighted mean of the users' own AUC, over users with rows of both classes. Arguments as for `AUC`."""
 
     higher_is_better = True
@@ -144,6 +148,7 @@ class UAUC:
         self.name = name
         self.users = np.unique(user)
         valid, values = user_auc(user, label, score)
+        self.counted = len(valid)
         has = np.isin(self.users, valid)
         self._has = has.astype(np.float64)  # (U,)
         self._own: Floats = np.zeros(len(self.users))
@@ -165,8 +170,13 @@ class UAUC:
         """Return the mean of the drawn users' AUC under each row of weights (d, U)."""
         return _ratio(weights @ self._own, weights @ self._has)
 
+    def by_user(self) -> tuple[Array, Floats] | None:
+        """Return the users with rows of both classes, and each one's AUC."""
+        has = self._has > 0
+        return self.users[has], self._own[has]
 
-class Plain:
+
+class ScalarMetric(Statistic):
     """A number that is no sum over users, as BLEU of a corpus: it has no interval.
 
     Args:

@@ -13,7 +13,6 @@ from recsys_lora.errors import UserError
 from recsys_lora.llm.attention import padded_right
 from recsys_lora.llm.compiling import LENGTH_BUCKET
 from recsys_lora.llm.head import Head
-from recsys_lora.llm.probe import check_backbone
 
 
 class Backbone(nn.Module):
@@ -43,11 +42,10 @@ class Backbone(nn.Module):
         chat_template: bool = False,
         gradient_checkpointing: bool = False,
     ) -> None:
-        """Freeze the model and check that it can be scored.
+        """Freeze the model; `probe.check_backbone` tells whether its scores can be trusted.
 
         Raises:
-            UserError: the tokenizer has no chat template though one is asked for, or the model's head or padding
-                behaves in a way that this class does not know.
+            UserError: the tokenizer has no chat template though one is asked for.
         """
         super().__init__()
         self.sharded, self.graphs = False, False
@@ -66,7 +64,6 @@ class Backbone(nn.Module):
         self._head = Head(self.model)
         self._checkpointed = _checkpointed_blocks(self.model) if gradient_checkpointing else []
         self.train()
-        check_backbone(self)
 
     @property
     def device(self) -> torch.device:

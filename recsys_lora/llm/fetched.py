@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from recsys_lora.assets.fetch import Asset, fetch
-from recsys_lora.assets.known import GEMMA3_270M, SMOLLM2_135M
+from recsys_lora.assets.registry import GEMMA3_270M, SMOLLM2_135M
 from recsys_lora.llm.dtype import DtypeName
 from recsys_lora.llm.gguf import converted
 from recsys_lora.llm.quantised import Quantise

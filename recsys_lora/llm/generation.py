@@ -5,7 +5,7 @@ own generation config: a repetition penalty or suppressed tokens, which many cha
 is measured.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor
@@ -15,7 +15,12 @@ from recsys_lora.llm.backbone import Backbone
 
 @torch.no_grad()
 def greedy(
-    backbone: Backbone, embeds: Tensor, mask: Tensor, max_new_tokens: int, stop: Collection[int]
+    backbone: Backbone,
+    embeds: Tensor,
+    mask: Tensor,
+    max_new_tokens: int,
+    stop: Collection[int],
+    after_prompt: Callable[[], None] | None = None,
 ) -> list[list[int]]:
     """Return what the model writes after each prompt.
 
@@ -27,6 +32,8 @@ def greedy(
         mask: (B, T), true or 1 at real tokens.
         max_new_tokens: how many tokens at most.
         stop: tokens that end an answer, as the end of text; they are not part of it.
+        after_prompt: called once the prompts are read: whoever conditions low-rank layers on the batch gives them what
+            they need for the tokens that follow.
 
     Returns:
         B lists of token ids, without the stop token; empty where it came first.
@@ -45,6 +52,8 @@ def greedy(
     cache = None
     while len(written) < max_new_tokens:
         hidden, cache = backbone.continued(embeds, mask, cache)
+        if not written and after_prompt is not None:
+            after_prompt()
         token = backbone.all_logits(hidden[:, -1]).argmax(1)  # (B,)
         done = done | torch.isin(token, ends)
         written.append(token.masked_fill(done, -1))

@@ -82,7 +82,7 @@ def continuation_log_likelihood(
     backbone: Backbone,
     embeds: Tensor,
     continuations: Sequence[Sequence[int]],
-    repeat: Callable[[int], None] | None = None,
+    after_prompt: Callable[[int], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return how likely each of several continuations of one prompt is; the prompt is read once.
 
@@ -90,8 +90,8 @@ def continuation_log_likelihood(
         backbone: the language model, in evaluation mode.
         embeds: the prompt's input embeddings, without padding (1, T, H).
         continuations: the tokens of each of C continuations.
-        repeat: called with C after the prompt and before the continuations: whoever conditions low-rank layers on the
-            batch gives them the prompt's factors C times.
+        after_prompt: called with C after the prompt and before the continuations: whoever conditions low-rank layers on
+            the batch gives them the prompt's factors C times.
 
     Returns:
         The sum over each continuation's tokens (C,), float32, in nats, and their numbers (C,), int64.
@@ -114,8 +114,8 @@ def continuation_log_likelihood(
     prompt, cache = backbone.continued(embeds, read)
     states = prompt[:, -1:].expand(C, -1, -1)  # (C, 1, H): each first token
     if len(columns) > 1:
-        if repeat is not None:
-            repeat(C)
+        if after_prompt is not None:
+            after_prompt(C)
         cache.batch_repeat_interleave(C)
         mask = torch.cat([read.expand(C, -1), real[:, :-1]], 1)  # (C, T + L - 1): no token follows the last
         states = torch.cat([states, backbone.continued(backbone.embed(ids[:, :-1]), mask, cache)[0]], 1)  # (C, L, H)

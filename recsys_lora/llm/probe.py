@@ -1,13 +1,9 @@
 """Two small forwards after loading: is this a model whose scores can be trusted?"""
 
-from typing import TYPE_CHECKING
-
 import torch
 
 from recsys_lora.errors import UserError
-
-if TYPE_CHECKING:
-    from recsys_lora.llm.backbone import Backbone
+from recsys_lora.llm.backbone import Backbone
 
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 6e-2}
 """Of the largest absolute value compared."""
@@ -16,7 +12,7 @@ QUANTISED = 6e-2
 
 
 @torch.no_grad()
-def check_backbone(backbone: "Backbone") -> None:
+def check_backbone(backbone: Backbone) -> None:
     """Compare chosen logits with the whole head's, and a prompt alone with the same prompt padded on either side.
 
     Raises:
@@ -52,5 +48,5 @@ def _close(given: torch.Tensor, expected: torch.Tensor, share: float) -> bool:
     return bool((given.float() - expected.float()).abs().max() <= bound)
 
 
-def _family(backbone: "Backbone") -> str:
+def _family(backbone: Backbone) -> str:
     return type(backbone.model).__name__

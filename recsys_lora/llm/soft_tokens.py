@@ -29,22 +29,26 @@ def place_soft_tokens(embeds: Tensor, positions: Tensor, vectors: Tensor) -> Ten
     return torch.where(places.any(-1, keepdim=True), placed, embeds)
 
 
-def soft_order(names: Sequence[str], known: Sequence[str]) -> list[int]:
-    """Return which of the vectors `known` each of a prompt's soft tokens is.
+def soft_columns(sequence: Sequence[tuple[str, int]], known: Sequence[str]) -> list[int]:
+    """Return which vector stands at each soft token of a prompt.
 
     Args:
-        names: the prompt's soft tokens, in their order.
-        known: names of the vectors, in theirs.
+        sequence: the prompt's soft tokens in their order, each with the number of the candidate that it belongs to.
+        known: names of the vectors, in their order. Of a user's and an item's there is one user's and then one for
+            each candidate; others are the same for all candidates.
 
     Raises:
         UserError: the prompt has no soft tokens, or one of another name.
     """
     marks = ", ".join(f"<{name}>" for name in known)
-    if not names:
+    if not sequence:
         raise UserError(f"model.prompt has no soft tokens: put {marks} into its texts and their names in soft_tokens")
-    if unknown := [name for name in names if name not in known]:
+    if unknown := [name for name, _ in sequence if name not in known]:
         raise UserError(f"model.prompt: nothing fills the soft token <{unknown[0]}>: choose from {marks}")
-    return [list(known).index(name) for name in names]
+    of_each = tuple(known) == SIDES
+    return [
+        list(known).index(name) + (candidate if of_each and name == SIDES[1] else 0) for name, candidate in sequence
+    ]
 
 
 def token_spread(backbone: Backbone, tokens: int = 2048) -> float:

@@ -92,7 +92,7 @@ class Loading:
     def backbone(
         self, model: Any, tokenizer: Any, device: "torch.device | str", identity: dict[str, Any], label: str
     ) -> "Backbone":
-        """Wrap a loaded model.
+        """Wrap a loaded model and check that it can be scored.
 
         Raises:
             UserError: it cannot be scored, or not be compiled here.
@@ -100,6 +100,7 @@ class Loading:
         from recsys_lora.llm.attention import attend_to_prompts
         from recsys_lora.llm.backbone import Backbone
         from recsys_lora.llm.compiling import compile_blocks
+        from recsys_lora.llm.probe import check_backbone
 
         placed = model
         if self.quantise == "none":
@@ -109,6 +110,7 @@ class Loading:
         if self.attention == "auto":
             attend_to_prompts(placed)
         made = Backbone(placed, tokenizer, identity, label, self.chat_template, self.gradient_checkpointing)
+        check_backbone(made)
         if self.compiled:
             compile_blocks(placed, device, self.compiled)
             made.graphs = self.compiled == "reduce-overhead"

@@ -55,6 +55,24 @@ class BatchState:
             None if self.acts_at is None else self.acts_at[:rows, begin:end],
         )
 
+    def after_prompt(self, copies: int = 1) -> "BatchState":
+        """Return the state of a forward that reads what follows the prompts, each sample's `copies` times.
+
+        Generated factors act at all of these tokens, and nothing is added at any.
+        """
+
+        def repeated(tensor: Tensor) -> Tensor:
+            return tensor if copies == 1 else tensor.repeat_interleave(copies, dim=0)
+
+        return BatchState(
+            {key: repeated(factor) for key, factor in self.generated.items()},
+            None if self.task is None else repeated(self.task),
+            None
+            if self.shift is None
+            else Shift(*map(repeated, (self.shift.vectors[:, :0], self.shift.positions[:, :0]))),
+            self.frozen,
+        )
+
     def confined(self, product: Tensor) -> Tensor:
         """Return a generated narrow product (B, T, R), zero at tokens where generated factors do not act.
 

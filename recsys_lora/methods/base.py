@@ -1,89 +1,116 @@
-"""What all language models of this project share: a frozen backbone and encoder, soft tokens, low-rank weights for each
-batch, AdamW with a schedule, and checkpoints of what was trained.
+"""What all recommenders of this project share: a frozen language model, and something trained in it or before it.
 
-What is asked of it and how an answer becomes a loss or a score, `LLMRecommender` says for the one question whether a
-user likes an item, and CKF for several tasks at once.
+Prompts -> soft tokens and weights -> states -> answers of the run's tasks -> losses, validation, predictions. A method
+says only what differs: which version of the prompts it reads and how it writes them (`versions`, `worded`), which
+low-rank weights a batch gets (`condition`), which vectors fill the soft tokens (`soft_tokens`), which further slots its
+prompts have (`extra_slots`) and what it measures before training (`calibrate`).
 """
 
+import itertools
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Unpack
 
 import lightning
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.batch import Padding, PromptBatch
-from recsys_lora.data.prepared import PreparedData, Rows
-from recsys_lora.errors import UserError
-from recsys_lora.llm.backbone import Backbone
+from recsys_lora.data.history import UserItems
+from recsys_lora.data.prepared import PreparedData
+from recsys_lora.data.training import TrainBatch
 from recsys_lora.llm.soft_tokens import place_soft_tokens
 from recsys_lora.lowrank import Injection
+from recsys_lora.methods.answers import Answers
 from recsys_lora.methods.checkpoint import IDENTITY, trained_state, verify
-from recsys_lora.methods.optimizer import OptimizerSettings, may_be_fused, planned_steps
+from recsys_lora.methods.optimizer import may_be_fused, planned_steps
+from recsys_lora.methods.reading import columns_of, readings_of
+from recsys_lora.methods.shared import Shared, Vectors
+from recsys_lora.methods.validation import Validation
+from recsys_lora.methods.vectors import encode_candidates
+from recsys_lora.prompts.template import Template
+from recsys_lora.tasks.module import TaskData
+from recsys_lora.tasks.prompts import ExtraSlots, TaskPrompts
+from recsys_lora.tasks.question import Questions
+from recsys_lora.tasks.task import Version
 
-Vectors = tuple[Tensor, Tensor]
 
+class LLMRecommender(lightning.LightningModule):
+    """A recommender that answers tasks with a frozen language model; its arguments are those of `Shared`.
 
-class LLMModule(lightning.LightningModule):
-    """A frozen language model with something trained in it or before it.
-
-    Args:
-        name: what tables call it.
-        batch_rows: rows of a training batch, over all processes together.
-        optimizer: how it is trained; None for what is not.
-        backbone: the language model.
-        encoder: the fitted collaborative encoder, frozen; None for what needs none.
-        identity: what the run's checkpoints belong to besides the backbone: `data` and `encoder` keys.
+    Attributes:
+        versions: the versions of the tasks' prompts that it trains on; the first is what it answers.
+        soft_names: the soft tokens that it can fill; none for prompts of text alone.
     """
 
     needs_backbone: ClassVar[bool] = True
     needs_encoder: ClassVar[bool] = False
     trains: ClassVar[bool] = True
-    multi_task: ClassVar[bool] = False
     padding: ClassVar[Padding] = "right"
+    versions: ClassVar[tuple[Version, ...]] = ("text",)
+    soft_names: ClassVar[tuple[str, ...]] = ()
+    columns: Tensor
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        batch_rows: int,
-        optimizer: OptimizerSettings | None,
-        backbone: Backbone,
-        encoder: nn.Module | None = None,
-        identity: Mapping[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, **shared: Unpack[Shared]) -> None:
         super().__init__()
         self.strict_loading = False  # checkpoints hold what was trained; `verify` sees to the rest
-        self.name, self.batch_rows, self.optimizer_settings = name, batch_rows, optimizer
-        self.backbone, self.encoder = backbone, encoder
-        backbone.requires_grad_(False)
-        if encoder is not None:
-            encoder.requires_grad_(False)
-        self.identity = {"method": name, "backbone": _without_dtype(backbone.identity), **(identity or {})}
+        self.name, self.tasks, self.prompt = shared["name"], shared["tasks"], shared.get("prompt")
+        self.backbone, self.encoder = shared["backbone"], shared.get("encoder")
+        self.batch_rows, self.score = shared.get("batch_rows", 1), shared.get("score", "yes_minus_no")
+        self.optimizer_settings = shared.get("optimizer")
+        self.backbone.requires_grad_(False)
+        if self.encoder is not None:
+            self.encoder.requires_grad_(False)
+        backbone = {key: value for key, value in self.backbone.identity.items() if key != "dtype"}
+        self.identity = {"method": self.name, "backbone": backbone, **(shared.get("identity") or {})}
+        self.task_names = list(self.tasks)
+        self.readings = readings_of(
+            self.tasks, self.versions, self.backbone, self.prompt, self.worded, self.needs_title_start
+        )
+        choices = [reading.choices for reading in self.readings.values()]
+        self.answers = Answers(self.backbone, choices, [task.is_binary for task in self.tasks.values()], self.score)
+        self.register_buffer("columns", columns_of(self.tasks, self.readings, self.soft_names), persistent=False)
+        self.validation = Validation(self.answers, self.task_names)
 
     @property
     def device(self) -> torch.device:
         """Where the backbone is; whoever owns the module's parts puts all of them there."""
         return self.backbone.device
 
+    # What a method overrides
+
     @property
-    def personal(self) -> bool:
+    def is_personalised(self) -> bool:
         """Whether more than the prompt's titles tells the method who the user is: it is then tested with them mixed."""
         return self.needs_encoder
 
-    # What a method overrides
+    @property
+    def needs_title_start(self) -> bool:
+        """Whether the method's batches must say at which token of a prompt the candidate's title begins."""
+        return False
+
+    @property
+    def history_length(self) -> int:
+        """Earlier items that a batch must bring."""
+        return 0 if self.encoder is None else self.encoder.history_length
+
+    def worded(self, template: Template) -> Template:
+        """Return a task's own wording as this method writes it."""
+        return template
+
+    def extra_slots(self, prompts: TaskPrompts, questions: Questions) -> Iterable[ExtraSlots]:
+        """Return further slots of each question's prompt; they may not tell the question's own answer."""
+        return itertools.repeat({}, len(questions))
 
     def condition(self, batch: PromptBatch, vectors: Vectors | None) -> None:
-        """Give the low-rank layers what they need for this batch; `vectors` are (e_u, e_i), each (B, D)."""
+        """Give the low-rank layers what they need for this batch."""
 
     def soft_tokens(self, batch: PromptBatch, vectors: Vectors | None) -> Tensor | None:
         """Return the vectors (B, S, H) of the prompt's soft tokens, None for a prompt of text alone."""
         return None
 
-    def prepare_for(self, data: PreparedData, train: Rows) -> None:
-        """Measure on the training rows what the method must know before its first step."""
+    def calibrate(self, data: PreparedData, train: UserItems) -> None:
+        """Measure on the users and items of the training questions what the method must know before its first step."""
 
     def release(self) -> None:
         """Take whatever the method put into the backbone out of it again; the method cannot score any more."""
@@ -93,28 +120,34 @@ class LLMModule(lightning.LightningModule):
         lowrank: Injection | None = getattr(self, "lowrank", None)
         return nullcontext() if lowrank is None else lowrank.disabled()
 
-    def start_from(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what an earlier stage trained.
+    # From questions to prompts
+
+    def arranged(self, vectors: Tensor, batch: PromptBatch) -> Tensor:
+        """Return vectors (B, V, H) of `soft_names`, the last one's for every candidate, as the soft tokens stand."""
+        columns = self.columns[batch.task, : batch.soft_positions.shape[1]]  # (B, S)
+        return vectors.gather(1, columns.unsqueeze(-1).expand(-1, -1, vectors.shape[-1]))
+
+    def datamodule(self, data: PreparedData, words: Mapping[str, str], **settings: Any) -> TaskData:
+        """Return the run's questions as prompts.
 
         Args:
-            state: its trained parameters, by name.
+            data: the data set.
+            words: its words, `data.wording`.
+            settings: the others of `TaskData`.
 
         Raises:
-            UserError: this method has no parameter of such a name and shape.
+            UserError: the data set has no titles, or a template has a slot that nothing fills.
         """
-        own = dict(self.named_parameters())
-        for name, value in state.items():
-            if name not in own or own[name].shape != value.shape:
-                theirs = tuple(own[name].shape) if name in own else "nothing of that name"
-                raise UserError(
-                    f"first: its {name} {tuple(value.shape)} meets {theirs} in model={self.name}: give both the same "
-                    "low-rank updates (rank, targets), or first=null"
-                )
-        with torch.no_grad():
-            for name, value in state.items():
-                own[name].copy_(value)
+        prompts = {
+            name: TaskPrompts(
+                data, task, number, self.readings[name], self.backbone, words, self.history_length, self.extra_slots
+            )
+            for number, (name, task) in enumerate(self.tasks.items())
+        }
+        settings |= {"batch_rows": self.batch_rows, "pad_id": self.backbone.pad_id, "padding": self.padding}
+        return TaskData(data, self.tasks, prompts, versions=self.versions, **settings)
 
-    # From prompts to states
+    # From prompts to answers
 
     def embeds(self, batch: PromptBatch) -> Tensor:
         """Condition the backbone on a batch and return its input embeddings (B, T, H), soft tokens in their places."""
@@ -129,13 +162,19 @@ class LLMModule(lightning.LightningModule):
         return self.backbone.hidden(self.embeds(batch), batch.attention_mask, right=batch.padding == "right")
 
     def collaborative(self, batch: PromptBatch) -> Vectors | None:
-        """Return (e_u (B, D_u), e_i (B, D_i)) of the batch's users and first candidates from the frozen encoder."""
+        """Return the vectors of the batch's users and candidates from the frozen encoder."""
         if self.encoder is None:
             return None
-        encoder = cast(CollaborativeEncoder, self.encoder)
         with torch.no_grad():
-            user, item = encoder.encode(batch.user, batch.history, batch.item)
-        return user.float(), item.float()
+            return encode_candidates(self.encoder, batch.user, batch.history, batch.items)
+
+    def forward(self, batch: PromptBatch) -> Tensor:
+        """Answer a batch of one task whose answer is a choice: scores (B,) of yes-or-no questions, else logits."""
+        return self.answers.read(batch.task, self.backbone.last(self.hidden(batch), batch.attention_mask))
+
+    def loss(self, batch: PromptBatch) -> Tensor:
+        """Return each row's loss (B,), float32."""
+        return self.answers.loss(batch, self.hidden(batch))
 
     # Lightning's steps
 
@@ -149,22 +188,55 @@ class LLMModule(lightning.LightningModule):
         """Whether loggers get the values of the present step: what only they read is computed then."""
         return bool(self.trainer._logger_connector.should_update_logs)
 
-    def optimizer_and_schedule(self, parameters: Iterable[nn.Parameter], batches: int) -> dict[str, Any]:
-        """Return AdamW over `parameters` and its schedule, which ends with the trainer's budget.
+    @property
+    def questions(self) -> TaskData:
+        """The run's questions, while a trainer has them."""
+        return self.trainer.datamodule  # type: ignore[attr-defined,no-any-return]
 
-        Args:
-            parameters: those without a gradient are left out.
-            batches: what an epoch has, before the trainer limits it.
-        """
+    def setup(self, stage: str) -> None:
+        """Let the method measure what it must know of the training questions."""
+        if stage == "fit":
+            assert self.questions.train_pairs is not None
+            self.calibrate(self.questions.data, self.questions.train_pairs)
+
+    def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
+        """Return this process's share of the mean loss over the whole batch, of all versions together."""
+        total = torch.stack([self._version_loss(name, groups) for name, groups in batch.versions.items()]).sum()
+        # Processes' gradients are averaged: with this scale, shares of unequal size give the mean over all rows.
+        loss = total * (self.trainer.world_size / batch.global_rows)
+        self.log("train/loss", loss.detach(), batch_size=len(batch))
+        return loss
+
+    def _version_loss(self, version: str, groups: Iterable[PromptBatch]) -> Tensor:
+        """Return the sum of one version's losses, and log each task's mean where there are several."""
+        losses = [(self.loss(group), group.task) for group in groups]
+        rows, task = (torch.cat(parts) for parts in zip(*losses, strict=True))  # (B,)
+        if self.logs_now and (len(self.tasks) > 1 or len(self.versions) > 1):
+            for number in set(task.tolist()):
+                mean = rows.detach()[task == number].mean()
+                self.log(f"train/loss_{self.task_names[number]}_{version}", mean, batch_size=len(rows))
+        return rows.sum()
+
+    def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
+        """Collect losses and scores."""
+        self.validation.update(batch, self.hidden(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what was collected."""
+        for name, value in self.validation.results():
+            self.log(f"valid/{name}", value, prog_bar=name in ("loss", "auc", "uauc"), rank_zero_only=False)
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW and the schedule, which ends with the trainer's budget."""
         settings = self.optimizer_settings
         if settings is None:
             raise ValueError(f"{self.name} has nothing to train")
-        steps = planned_steps(self.trainer, batches)
-        optimizer = settings.optimizer(parameters, fused=may_be_fused(self.trainer))
+        steps = planned_steps(self.trainer, len(self.questions.train_dataloader()))
+        optimizer = settings.optimizer(self.parameters(), fused=may_be_fused(self.trainer))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.share(step, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"}}
 
-    def train(self, mode: bool = True) -> "LLMModule":
+    def train(self, mode: bool = True) -> "LLMRecommender":
         """Set the mode of what is trained; a frozen encoder stays in evaluation mode."""
         super().train(mode)
         if self.encoder is not None:
@@ -181,8 +253,3 @@ class LLMModule(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another backbone, encoder, data set or method."""
         verify(checkpoint, self.identity, self)
-
-
-def _without_dtype(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """A checkpoint may be tested in another precision than it was trained in."""
-    return {key: value for key, value in identity.items() if key != "dtype"}

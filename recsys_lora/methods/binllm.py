@@ -7,18 +7,20 @@ prompts with codes.
 Source: BinLLM, ACL 2024, arXiv 2406.03210 (the codes, the prompt, tuning in two steps), with CoLLM's wording.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import ClassVar, Unpack, cast
+from collections.abc import Iterator
+from typing import ClassVar, Unpack
 
 import torch
-from torch import nn
 
 from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.cf.inference import device_of
-from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.methods.codes import CodeFormat, bits_of, check_width, written_codes
 from recsys_lora.methods.lora import LoRATuned, Tuned
 from recsys_lora.methods.vectors import encode_rows
+from recsys_lora.prompts.template import Template
+from recsys_lora.tasks.prompts import ExtraSlots, TaskPrompts
+from recsys_lora.tasks.question import Questions
+from recsys_lora.tasks.task import ITEM, USER, Version
 
 USER_CODE, ITEM_CODE = "user_code", "item_code"
 
@@ -35,25 +37,38 @@ class BinLLM(LoRATuned):
     """
 
     needs_encoder: ClassVar[bool] = True
+    versions: ClassVar[tuple[Version, ...]] = ("collaborative",)
 
     def __init__(self, *, code: CodeFormat = "bits", **tuned: Unpack[Tuned]) -> None:
         super().__init__(**tuned)
         self.code = code
-        encoder = cast(CollaborativeEncoder, self.encoder)
-        for width in (encoder.user_dim, encoder.item_dim):
+        for width in (self.codes.user_dim, self.codes.item_dim):
             check_width(width, code)
-        check_codes(encoder)
+        check_codes(self.codes)
 
-    def more_texts(self, data: PreparedData, rows: Rows) -> Iterator[Mapping[str, str]]:
-        """Yield each row's user code and item code.
+    @property
+    def codes(self) -> CollaborativeEncoder:
+        """The encoder that gives the codes."""
+        if self.encoder is None:
+            raise ValueError("BinLLM needs a collaborative encoder")
+        return self.encoder
+
+    def worded(self, template: Template) -> Template:
+        """Return a task's wording with codes as text in the places of its soft tokens."""
+        return template.remarked({USER: f"{{{USER_CODE}}}", ITEM: f"{{{ITEM_CODE}}}"})
+
+    def extra_slots(self, prompts: TaskPrompts, questions: Questions) -> Iterator[ExtraSlots]:
+        """Yield each question's user code, and the code of each of its candidates.
 
         Raises:
             UserError: the encoder's vectors are no codes.
         """
-        encoder = cast(nn.Module, self.encoder)
-        users, items = (written_codes(v, self.code) for v in encode_rows(encoder, data, rows))
-        for user, item in zip(users, items, strict=True):
-            yield {USER_CODE: user, ITEM_CODE: item}
+        vectors = encode_rows(self.codes, prompts.data, questions.pairs())
+        users, items = (written_codes(side, self.code) for side in vectors)
+        end = 0
+        for count in (questions.items > 0).sum(axis=1).tolist():
+            begin, end = end, end + count
+            yield {USER_CODE: users[begin], ITEM_CODE: items[begin:end]}
 
 
 def check_codes(encoder: CollaborativeEncoder) -> None:
@@ -62,7 +77,7 @@ def check_codes(encoder: CollaborativeEncoder) -> None:
     Raises:
         UserError: names the encoder that has some.
     """
-    row = torch.ones(1, dtype=torch.long, device=device_of(cast(nn.Module, encoder)))
+    row = torch.ones(1, dtype=torch.long, device=device_of(encoder))
     with torch.no_grad():
         for vectors in encoder.encode(row, row.new_zeros(1, encoder.history_length), row):
             bits_of(vectors.cpu())

@@ -14,36 +14,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recsys_lora.cf.inference import evaluating
-from recsys_lora.data.batch import PromptBatch, PromptSet
+from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.loader import budgeted
-from recsys_lora.data.module import PromptData
-from recsys_lora.data.prepared import PreparedData, Rows
+from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.llm.shared_prefix import SharedPrefix
-from recsys_lora.lowrank import StateSlot
-from recsys_lora.methods.base import LLMModule
-from recsys_lora.methods.ckf.module import CKFMultiTaskModule
-from recsys_lora.methods.llm_module import LLMRecommender
+from recsys_lora.methods.answering import state_slot
+from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.question import Questions
+from recsys_lora.tasks.task import CTR
 
-CTR = "ctr"
 LATEST = np.iinfo(np.int64).max
 
 
 def score_candidates(
-    module: LLMModule,
-    datamodule: PromptData | TaskData,
+    module: LLMRecommender,
+    datamodule: TaskData,
     user: int,
     items: Sequence[int],
     position: int | None = None,
     share_prefix: bool = True,
 ) -> NDArray[np.float64]:
-    """Score candidates for one user.
+    """Score candidates for one user by the task `ctr`.
 
     Args:
-        module: a trained method, on the device where it is to run; its mode is left as it was. CKF answers its task
-            `ctr`: the logit of "Yes" minus that of "No".
+        module: a trained method, on the device where it is to run; its mode is left as it was.
         datamodule: the run's, which makes the prompts.
         user: the user's number, from 1 (`data.raw_user_ids` has the ids that belong to the numbers).
         items: the candidates' numbers, from 1.
@@ -54,14 +50,17 @@ def score_candidates(
         Scores (N,), the higher the better, in the order of `items`.
 
     Raises:
-        UserError: the user or an item is unknown, `position` is no number of positives of this user, or a CKF model was
-            trained without its task ctr.
+        UserError: the user or an item is unknown, `position` is no number of positives of this user, or the method was
+            trained without the task ctr.
     """
-    rows = candidate_rows(datamodule.data, user, items, position)
-    prompts = _prompts(module, datamodule, rows)
+    if CTR not in datamodule.prompts:
+        tasks = ", ".join(datamodule.prompts)
+        raise UserError(f"model={module.name} answers {tasks}: candidates are scored by ctr: train it with tasks=[ctr]")
+    questions = candidate_questions(datamodule.data, user, items, position)
+    prompts = datamodule.prompts[CTR].set(questions, show=False)
     lengths = prompts.prompts.lengths
-    scores = np.zeros(len(rows))
-    prefix = SharedPrefix(module.backbone, len(rows))
+    scores = np.zeros(len(questions))
+    prefix = SharedPrefix(module.backbone, len(questions))
     with evaluating(module), torch.inference_mode():
         for index in budgeted(np.argsort(-lengths, kind="stable"), lengths, datamodule.token_budget):
             batch = prompts.batch(index, datamodule.pad_id, "right").to(module.device)
@@ -69,8 +68,8 @@ def score_candidates(
     return scores
 
 
-def candidate_rows(data: PreparedData, user: int, items: Sequence[int], position: int | None = None) -> Rows:
-    """Return a row a candidate, as if it stood behind all rows of the data set; the arguments are `score_candidates`'.
+def candidate_questions(data: PreparedData, user: int, items: Sequence[int], position: int | None = None) -> Questions:
+    """Return a question a candidate, as if it stood behind all rows of the data set; arguments as `score_candidates`.
 
     Raises:
         UserError: as `score_candidates`.
@@ -85,36 +84,25 @@ def candidate_rows(data: PreparedData, user: int, items: Sequence[int], position
     known = int(data.history.offsets[user + 1] - data.history.offsets[user])
     if position is not None and not 0 <= position <= known:
         raise UserError(f"position={position}: user {user} has {known} positives: give 0 to {known}")
-    n, train = len(item), data.rows("train")
-    seen = np.isin(item, train.item) & bool((train.user == user).any())
-    return Rows(
+    n = len(item)
+    return Questions(
         row=len(data.interactions) + np.arange(n),
         user=np.full(n, user, dtype=np.int64),
         item=item,
-        label=np.zeros(n, dtype=np.float32),
-        rating=np.zeros(n, dtype=np.float32),
-        timestamp=np.full(n, LATEST, dtype=np.int64),
         position=np.full(n, known if position is None else position, dtype=np.int64),
-        seen=seen,
+        timestamp=np.full(n, LATEST, dtype=np.int64),
+        items=item[:, None],
+        target=np.zeros(n, dtype=np.int64),
+        label=np.zeros(n, dtype=np.float32),
+        texts=({},) * n,
     )
 
 
-def _prompts(module: LLMModule, datamodule: PromptData | TaskData, rows: Rows) -> PromptSet:
-    if isinstance(datamodule, PromptData):
-        return datamodule.build(rows, show=False)
-    if CTR not in datamodule.prompts:
-        tasks = ", ".join(datamodule.prompts)
-        raise UserError(f"model={module.name} answers {tasks}: candidates are scored by ctr: train it with tasks=[ctr]")
-    questions = Questions.of(rows, np.zeros(len(rows)), rows.label)
-    return datamodule.prompts[CTR].set(questions, "collaborative", with_answers=False, show=False)
-
-
-def _scores(module: LLMModule, batch: PromptBatch, prefix: SharedPrefix | None) -> Tensor:
+def _scores(module: LLMRecommender, batch: PromptBatch, prefix: SharedPrefix | None) -> Tensor:
     """Return the scores (B,) of prompts that are padded on the right; without a prefix they are read in full."""
     if prefix is None:
-        return _answer(module, module.backbone.last(module.hidden(batch), batch.attention_mask))
-    embeds = module.embeds(batch)
-    slot: StateSlot | None = getattr(getattr(module, "lowrank", None), "state", None)
+        return module(batch)  # type: ignore[no-any-return]
+    embeds, slot = module.embeds(batch), state_slot(module)
     state = slot.current if slot is not None else None
     tokens = embeds.shape[1]
     alike = tokens if state is None else state.untouched(tokens)
@@ -123,16 +111,5 @@ def _scores(module: LLMModule, batch: PromptBatch, prefix: SharedPrefix | None) 
         if slot is not None and state is not None:
             slot.current = state.window(rows, begin, end)
 
-    return _answer(module, prefix.last_states(embeds, batch.attention_mask.sum(1), alike, window))
-
-
-def _answer(module: LLMModule, last: Tensor) -> Tensor:
-    """Return the scores (B,) that the states (B, H) after the prompts give."""
-    if isinstance(module, CKFMultiTaskModule):
-        choices, score = module.answers.choices[module.task_names.index(CTR)], "yes_minus_no"
-    else:
-        assert isinstance(module, LLMRecommender)
-        choices, score = module.choices, module.score
-    assert choices is not None
-    logits = module.backbone.logits_at(last, choices.token_ids)  # (B, 2)
-    return logits[:, 0] if score == "yes" else logits[:, 0] - logits[:, 1]
+    last = prefix.last_states(embeds, batch.attention_mask.sum(1), alike, window)
+    return module.answers.read(batch.task, last)

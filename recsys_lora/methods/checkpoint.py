@@ -114,6 +114,30 @@ def load_checkpoint(path: Path, module: nn.Module, identity: Mapping[str, Any]) 
     module.load_state_dict(read_checkpoint(path, module, identity)["state_dict"], strict=False)
 
 
+def start_from(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+    """Take over what an earlier stage trained.
+
+    Args:
+        module: gets it.
+        state: the trained parameters, by name.
+        name: what the module is called, for the message.
+
+    Raises:
+        UserError: the module has no parameter of such a name and shape.
+    """
+    own = dict(module.named_parameters())
+    for key, value in state.items():
+        if key not in own or own[key].shape != value.shape:
+            theirs = tuple(own[key].shape) if key in own else "nothing of that name"
+            raise UserError(
+                f"first: its {key} {tuple(value.shape)} meets {theirs} in model={name}: give both the same low-rank "
+                "updates (rank, targets), or first=null"
+            )
+    with torch.no_grad():
+        for key, value in state.items():
+            own[key].copy_(value)
+
+
 def _short(identity: Any) -> str:
     if isinstance(identity, Mapping):
         return ", ".join(f"{key} {value}" for key, value in identity.items()) or "none"

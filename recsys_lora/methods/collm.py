@@ -20,12 +20,14 @@ from torch import Tensor, nn
 from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.cf.inference import device_of
 from recsys_lora.data.batch import PromptBatch
-from recsys_lora.data.prepared import PreparedData, Rows
+from recsys_lora.data.history import UserItems
+from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
-from recsys_lora.llm.soft_tokens import SIDES, soft_order, token_spread
-from recsys_lora.methods.base import Vectors
+from recsys_lora.llm.soft_tokens import SIDES, token_spread
 from recsys_lora.methods.lora import LoRA, SecondStage, Tuned
-from recsys_lora.methods.vectors import InputScale, VectorScale
+from recsys_lora.methods.shared import Vectors
+from recsys_lora.methods.vectors import InputScale, VectorScale, encode_candidates
+from recsys_lora.tasks.task import Version
 from recsys_lora.types import PositiveInt
 
 OutputScale = Literal["none", "tokens"]
@@ -44,8 +46,8 @@ class CoLLM(SecondStage):
         encoder_start: where that copy starts: at the `fitted` weights or at `fresh` ones.
         untrained_encoder: makes an encoder like the fitted one with fresh weights, on the CPU; needed where one is
             tuned.
-        tune_lora: see `SecondStage`.
         lora: see `LoRATuned`.
+        tune_lora: see `SecondStage`.
         tuned: what every recommender with LoRA is made with; it needs an encoder.
 
     Raises:
@@ -53,6 +55,8 @@ class CoLLM(SecondStage):
     """
 
     needs_encoder: ClassVar[bool] = True
+    versions: ClassVar[tuple[Version, ...]] = ("collaborative",)
+    soft_names: ClassVar[tuple[str, ...]] = SIDES
 
     def __init__(
         self,
@@ -63,15 +67,14 @@ class CoLLM(SecondStage):
         tune_encoder: bool,
         encoder_start: EncoderStart,
         tune_lora: bool,
-        untrained_encoder: Callable[[], nn.Module] | None = None,
+        untrained_encoder: Callable[[], CollaborativeEncoder] | None = None,
         lora: Callable[..., LoRA] = LoRA,
         **tuned: Unpack[Tuned],
     ) -> None:
         super().__init__(tune_lora=tune_lora, lora=lora, **tuned)
         if self.encoder is None:
             raise ValueError("CoLLM needs a collaborative encoder")
-        self.order = soft_order(self.prompt.soft_names, SIDES)
-        vectors = cast(CollaborativeEncoder, self.encoder)
+        vectors = self.encoder
         if vectors.user_dim != vectors.item_dim:
             raise UserError(
                 f"cf: e_u is {vectors.user_dim} wide and e_i {vectors.item_dim}, but model={self.name} maps both with "
@@ -80,7 +83,7 @@ class CoLLM(SecondStage):
         self.mapping = mapping(vectors.user_dim, factor, self.backbone.hidden_size)
         if output_scale == "tokens":
             start_at(self.mapping, token_spread(self.backbone))
-        self.tuned_encoder: nn.Module | None = None
+        self.tuned_encoder: CollaborativeEncoder | None = None
         if tune_encoder:
             if untrained_encoder is None:
                 raise ValueError("tune_encoder needs untrained_encoder")
@@ -91,23 +94,21 @@ class CoLLM(SecondStage):
         self.vector_scale = VectorScale(input_scale)
 
     def collaborative(self, batch: PromptBatch) -> Vectors | None:
-        """Return (e_u (B, D), e_i (B, D)); gradients reach the encoder that is tuned, if one is."""
+        """Return (e_u (B, D), e_i (B, C, D)); gradients reach the encoder that is tuned, if one is."""
         if self.tuned_encoder is None:
             return super().collaborative(batch)
-        encoder = cast(CollaborativeEncoder, self.tuned_encoder)
-        user, item = encoder.encode(batch.user, batch.history, batch.item)
-        return user.float(), item.float()
+        return encode_candidates(self.tuned_encoder, batch.user, batch.history, batch.items)
 
     def soft_tokens(self, batch: PromptBatch, vectors: Vectors | None) -> Tensor:
-        """Return the tokens (B, S, H) of the batch's users and items, in the order of the prompt."""
+        """Return the tokens (B, S, H) of the batch's users and candidates, in the order of the prompt."""
         if vectors is None:
             raise ValueError("CoLLM needs a collaborative encoder")
-        sides = torch.stack(self.vector_scale(*vectors), dim=1)  # (B, 2, D)
-        tokens: Tensor = self.mapping(sides)  # (B, 2, H)
-        return tokens[:, self.order]
+        user, items = self.vector_scale(*vectors)
+        sides = torch.cat([user.unsqueeze(1), items], dim=1)  # (B, 1 + C, D)
+        return self.arranged(self.mapping(sides), batch)
 
-    def prepare_for(self, data: PreparedData, train: Rows) -> None:
-        """Measure the spread of the collaborative vectors over the training rows, as they are at the start."""
+    def calibrate(self, data: PreparedData, train: UserItems) -> None:
+        """Measure the spread of the collaborative vectors over the training questions, as they are at the start."""
         encoder = self.tuned_encoder or self.encoder
         if encoder is None:
             return
@@ -130,12 +131,11 @@ def start_at(network: nn.Sequential, spread: float) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def train_what_gives_vectors(encoder: nn.Module) -> None:
+def train_what_gives_vectors(encoder: CollaborativeEncoder) -> None:
     """Set an encoder up for training through its vectors; what only scores, and gives no vector, is frozen."""
     encoder.eval().requires_grad_(True)
-    model = cast(CollaborativeEncoder, encoder)
     row = torch.ones(1, dtype=torch.long, device=device_of(encoder))
-    user, item = model.encode(row, row.new_ones(1, model.history_length), row)
+    user, item = encoder.encode(row, row.new_ones(1, encoder.history_length), row)
     parameters = list(encoder.parameters())
     reached = torch.autograd.grad(user.sum() + item.sum(), parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, reached, strict=True):

@@ -19,7 +19,7 @@ block's update, too.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Unpack, cast
+from typing import Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +29,9 @@ from recsys_lora.data.batch import PromptBatch
 from recsys_lora.errors import UserError
 from recsys_lora.lowrank import Injection, Shift, Shifted, Site, Static, inject
 from recsys_lora.lowrank.inject import find_sites
-from recsys_lora.methods.base import Vectors
 from recsys_lora.methods.collm import CoLLM, OutputScale
 from recsys_lora.methods.lora import LoRA, Tuned
+from recsys_lora.methods.shared import Vectors
 from recsys_lora.methods.user_item_graph import GraphNetwork
 from recsys_lora.methods.vectors import InputScale
 from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -102,7 +102,7 @@ class GraphLoRA(CoLLM):
         input_scale: InputScale,
         output_scale: OutputScale,
         tune_encoder: bool,
-        untrained_encoder: Callable[[], nn.Module] | None = None,
+        untrained_encoder: Callable[[], CollaborativeEncoder] | None = None,
         **tuned: Unpack[Tuned],
     ) -> None:
         super().__init__(
@@ -116,7 +116,8 @@ class GraphLoRA(CoLLM):
             untrained_encoder=untrained_encoder,
             **tuned,
         )
-        vectors = cast(CollaborativeEncoder, self.encoder)
+        vectors = self.encoder
+        assert vectors is not None, "CoLLM needs one"
         if vectors.history_length:
             raise UserError(
                 f"cf: e_u changes with the user's history there, but model={self.name} needs one vector a user for "
@@ -127,16 +128,18 @@ class GraphLoRA(CoLLM):
         self._kept: tuple[list[tuple[int, int]], Tensor] | None = None
 
     def condition(self, batch: PromptBatch, vectors: Vectors | None) -> None:
-        """Hand the graph's vectors of the batch's users and items to the chosen blocks, each for its soft token."""
+        """Hand the graph's vectors of users and candidates to the chosen blocks, each for its soft token."""
         if self.graph is None:
             return
         nodes = self.nodes(self.graph)  # (n, R)
-        sides = torch.stack([nodes[batch.user], nodes[self.graph.first_item + batch.item]], dim=1)  # (B, 2, R)
-        self.lowrank.state.set(shift=Shift(self.beta * sides[:, self.order], batch.soft_positions))
+        every = torch.cat([batch.user.unsqueeze(1), self.graph.first_item + batch.items], dim=1)  # (B, 1 + C)
+        sides = self.arranged(nodes[every], batch)  # (B, S, R)
+        self.lowrank.state.set(shift=Shift(self.beta * sides, batch.soft_positions))
 
     def nodes(self, graph: GraphNetwork) -> Tensor:
         """Return the graph network's vectors (n, R); without gradients they are kept while the weights stand."""
-        encoder = cast(nn.Module, self.tuned_encoder or self.encoder)
+        encoder = self.tuned_encoder or self.encoder
+        assert encoder is not None, "CoLLM needs one"
         if graph.training or torch.is_grad_enabled():
             return self._nodes(graph, encoder)
         read = (*graph.parameters(), *encoder.parameters(), *self.vector_scale.buffers())
@@ -147,12 +150,11 @@ class GraphLoRA(CoLLM):
                 self._kept = kept = present, self._nodes(graph, encoder)
         return kept[1]
 
-    def _nodes(self, graph: GraphNetwork, encoder: nn.Module) -> Tensor:
-        encode = cast(CollaborativeEncoder, encoder).encode
+    def _nodes(self, graph: GraphNetwork, encoder: CollaborativeEncoder) -> Tensor:
         every = torch.arange(graph.nodes, device=self.device)
         user, item = every[: graph.first_item], every[: graph.nodes - graph.first_item]
         nothing = every.new_zeros(graph.nodes, 0)
-        users, _ = encode(user, nothing[: len(user)], torch.zeros_like(user))  # (U+1, D)
-        _, items = encode(torch.zeros_like(item), nothing[: len(item)], item)  # (N+1, D)
+        users, _ = encoder.encode(user, nothing[: len(user)], torch.zeros_like(user))  # (U+1, D)
+        _, items = encoder.encode(torch.zeros_like(item), nothing[: len(item)], item)  # (N+1, D)
         vectors: Tensor = graph(*self.vector_scale(users, items))
         return vectors

@@ -8,7 +8,8 @@ from torch import nn
 
 from recsys_lora.lowrank import Injection, Static, inject
 from recsys_lora.lowrank.source import DropoutPer
-from recsys_lora.methods.llm_module import LLMRecommender, Shared
+from recsys_lora.methods.base import LLMRecommender
+from recsys_lora.methods.shared import Shared
 from recsys_lora.types import PositiveFloat, PositiveInt, Probability
 
 

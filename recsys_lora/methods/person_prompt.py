@@ -7,7 +7,7 @@ Source: the baseline of that name in CoLLM, arXiv 2310.19488, after personalised
 2023, arXiv 2202.07371.
 """
 
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 import numpy as np
 import torch
@@ -18,10 +18,12 @@ from torch.nn import functional
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.table import Unseen, fill_unseen
 from recsys_lora.data.batch import PromptBatch
-from recsys_lora.data.prepared import PreparedData, Rows
-from recsys_lora.llm.soft_tokens import SIDES, soft_order, token_spread
-from recsys_lora.methods.base import Vectors
+from recsys_lora.data.history import UserItems
+from recsys_lora.data.prepared import PreparedData
+from recsys_lora.llm.soft_tokens import SIDES, token_spread
 from recsys_lora.methods.lora import SecondStage, Tuned
+from recsys_lora.methods.shared import Vectors
+from recsys_lora.tasks.task import Version
 
 
 class TokenTable(nn.Module):
@@ -51,7 +53,7 @@ class TokenTable(nn.Module):
             self.weight.mul_(self.seen.unsqueeze(1))
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Return the tokens (B, H) of ids (B,)."""
+        """Return the tokens (..., H) of ids (...)."""
         vectors = functional.embedding(ids, self.weight, padding_idx=0)
         return fill_unseen(vectors, self.weight, self.seen, ids, self.unseen)
 
@@ -69,23 +71,26 @@ class PersonPrompt(SecondStage):
         UserError: the prompt has no soft tokens or unknown ones.
     """
 
+    versions: ClassVar[tuple[Version, ...]] = ("collaborative",)
+    soft_names: ClassVar[tuple[str, ...]] = SIDES
+
     def __init__(self, *, catalogue: Catalogue, unseen: Unseen, tune_lora: bool, **tuned: Unpack[Tuned]) -> None:
         super().__init__(tune_lora=tune_lora, **tuned)
-        self.order = soft_order(self.prompt.soft_names, SIDES)
         hidden_size, spread = self.backbone.hidden_size, token_spread(self.backbone)
         self.users = TokenTable(catalogue.num_users, hidden_size, spread, unseen)
         self.items = TokenTable(catalogue.num_items, hidden_size, spread, unseen)
 
     @property
-    def personal(self) -> bool:
+    def is_personalised(self) -> bool:
         """Whether the method knows its users: each has a token."""
         return True
 
     def soft_tokens(self, batch: PromptBatch, vectors: Vectors | None) -> Tensor:
-        """Return the tokens (B, S, H) of the batch's users and items, in the order of the prompt."""
-        return torch.stack([self.users(batch.user), self.items(batch.item)], dim=1)[:, self.order]
+        """Return the tokens (B, S, H) of the batch's users and candidates, in the order of the prompt."""
+        tokens = torch.cat([self.users(batch.user).unsqueeze(1), self.items(batch.items)], dim=1)  # (B, 1 + C, H)
+        return self.arranged(tokens, batch)
 
-    def prepare_for(self, data: PreparedData, train: Rows) -> None:
-        """Learn which users and items the training rows of this run have."""
+    def calibrate(self, data: PreparedData, train: UserItems) -> None:
+        """Learn which users and items the training questions of this run have."""
         self.users.limit_to(train.user)
         self.items.limit_to(train.item)

@@ -5,15 +5,17 @@ fills a mask; this is the form in which CoLLM's authors run it on a causal langu
 Source: Prompt4NR, SIGIR 2023, arXiv 2304.05263; CoLLM, arXiv 2310.19488.
 """
 
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from recsys_lora.data.batch import PromptBatch
-from recsys_lora.llm.soft_tokens import soft_order, token_spread
-from recsys_lora.methods.base import Vectors
+from recsys_lora.llm.soft_tokens import token_spread
 from recsys_lora.methods.lora import LoRATuned, Tuned
+from recsys_lora.methods.shared import Vectors
+from recsys_lora.prompts.template import Template
+from recsys_lora.tasks.task import ITEM, USER, Version
 
 NAMES = ("u1", "u2", "u3", "i1", "i2", "i3")
 
@@ -28,12 +30,18 @@ class Prompt4NR(LoRATuned):
         UserError: the prompt has no soft tokens or unknown ones.
     """
 
+    versions: ClassVar[tuple[Version, ...]] = ("collaborative",)
+    soft_names: ClassVar[tuple[str, ...]] = NAMES
+
     def __init__(self, **tuned: Unpack[Tuned]) -> None:
         super().__init__(**tuned)
-        self.order = soft_order(self.prompt.soft_names, NAMES)
         spread = token_spread(self.backbone)
         self.vectors = nn.Parameter(torch.randn(len(NAMES), self.backbone.hidden_size) * spread)  # (6, H)
 
     def soft_tokens(self, batch: PromptBatch, vectors: Vectors | None) -> Tensor:
         """Return the learned vectors (B, S, H), the same for every row, in the order of the prompt."""
-        return self.vectors[self.order].expand(len(batch), -1, -1)
+        return self.arranged(self.vectors.expand(len(batch), -1, -1), batch)
+
+    def worded(self, template: Template) -> Template:
+        """Return a task's wording with three vectors for the user, and three for each candidate."""
+        return template.remarked({USER: "<u1><u2><u3>", ITEM: "<i1><i2><i3>"}, soft_tokens=NAMES)

@@ -1,6 +1,6 @@
 """How a fitted encoder's vectors lie, measured on rows."""
 
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import torch
@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.cf.inference import device_of
-from recsys_lora.data.prepared import PreparedData, Rows
+from recsys_lora.data.history import Pairs, UserItems
+from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 
 InputScale = Literal["none", "std"]
@@ -32,8 +33,8 @@ class VectorScale(nn.Module):
         self.register_buffer("user", torch.ones(()))
         self.register_buffer("item", torch.ones(()))
 
-    def measure(self, encoder: nn.Module, data: PreparedData, rows: Rows) -> None:
-        """Measure the spread of an encoder's vectors over the training rows, as `vector_spread` does."""
+    def measure(self, encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems) -> None:
+        """Measure the spread of an encoder's vectors over training rows, as `vector_spread` does."""
         if self.scale == "std":
             user, item = vector_spread(encoder, data, rows)
             self.user.fill_(user)
@@ -45,26 +46,29 @@ class VectorScale(nn.Module):
 
 
 @torch.no_grad()
-def encode_rows(encoder: nn.Module, data: PreparedData, rows: Rows, batch_rows: int = 4096) -> tuple[Tensor, Tensor]:
+def encode_rows(
+    encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems, batch_rows: int = 4096
+) -> tuple[Tensor, Tensor]:
     """Return (e_u (n, D_u), e_i (n, D_i)) of rows, on the CPU; the encoder stays where it is."""
-    model, device = cast(CollaborativeEncoder, encoder), device_of(encoder)
-    history = data.history.last(rows.user, rows.position, model.history_length)
+    device = device_of(encoder)
+    history = data.history.last(rows.user, rows.position, encoder.history_length)
     columns = [torch.from_numpy(column) for column in (rows.user, history, rows.item)]
     parts = [
-        model.encode(*(column[begin : begin + batch_rows].to(device) for column in columns))
-        for begin in range(0, len(rows), batch_rows)
+        encoder.encode(*(column[begin : begin + batch_rows].to(device) for column in columns))
+        for begin in range(0, len(rows.user), batch_rows)
     ]
     return torch.cat([user.float().cpu() for user, _ in parts]), torch.cat([item.float().cpu() for _, item in parts])
 
 
-def vector_spread(encoder: nn.Module, data: PreparedData, rows: Rows) -> tuple[float, float]:
+def vector_spread(encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems) -> tuple[float, float]:
     """Return the standard deviation of all entries of e_u and of e_i over rows (evenly taken where there are many).
 
     Raises:
         UserError: one of them is zero, so that nothing can be divided by it.
     """
-    if len(rows) > LARGEST_SAMPLE:
-        rows = rows.take(np.linspace(0, len(rows) - 1, LARGEST_SAMPLE).astype(np.int64))
+    if len(rows.user) > LARGEST_SAMPLE:
+        chosen = np.linspace(0, len(rows.user) - 1, LARGEST_SAMPLE).astype(np.int64)
+        rows = Pairs(rows.user[chosen], rows.item[chosen], rows.position[chosen])
     user, item = encode_rows(encoder, data, rows)
     spread = float(user.std()), float(item.std())
     if not min(spread) > 0:
@@ -72,9 +76,8 @@ def vector_spread(encoder: nn.Module, data: PreparedData, rows: Rows) -> tuple[f
     return spread
 
 
-@torch.no_grad()
 def encode_candidates(
-    encoder: CollaborativeEncoder, user: Tensor, history: Tensor, items: Tensor, history_length: int
+    encoder: CollaborativeEncoder, user: Tensor, history: Tensor, items: Tensor, history_length: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Encode several candidates a row, and its earlier items.
 
@@ -89,6 +92,9 @@ def encode_candidates(
         e_u (B, D_u), the mean over the candidates where it depends on them, and e_i (B, C + history_length, D_i) of
         the candidates and of the earlier items behind them; float32, zero at padding.
     """
+    if items.shape[1] == 1 and not history_length:
+        e_u, e_i = encoder.encode(user, last(history, encoder.history_length), items[:, 0])
+        return e_u.float(), e_i.unsqueeze(1).float()
     every = torch.cat([items, last(history, history_length)], dim=1)  # (B, C + L)
     width = every.shape[1]
     seen = last(history, encoder.history_length)
@@ -99,6 +105,12 @@ def encode_candidates(
     users, vectors = (part.float().view(*every.shape, -1).where(real, 0.0) for part in encoded)
     count = (items > 0).sum(1, keepdim=True)  # (B, 1)
     return users[:, : items.shape[1]].sum(1) / count, vectors
+
+
+def mean_of_present(vectors: Tensor, present: Tensor) -> Tensor:
+    """Return the mean (B, D) of those of the vectors (B, L, D) that are `present` (B, L); 0 where none is."""
+    kept = vectors * present.unsqueeze(-1)  # (B, L, D)
+    return kept.sum(1) / present.sum(1, keepdim=True).clamp(min=1)
 
 
 def last(history: Tensor, length: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from recsys_lora.methods.llm_module import LLMRecommender
+from recsys_lora.methods.base import LLMRecommender
 
 
 class ZeroShot(LLMRecommender):

@@ -16,10 +16,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from recsys_lora import __version__
 from recsys_lora.files import atomic_folder, content_key, disk_errors, read_json, sweep_temporary, write_json
 from recsys_lora.pipeline.integrity import checksums, damage
-from recsys_lora.pipeline.team import ALONE, Team
+from recsys_lora.processes.group import SINGLE, ProcessGroup
+from recsys_lora.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +49,12 @@ class ArtifactStore:
     Attributes:
         root: the folder of all artifacts.
         force: stages whose artifacts are made anew even where they exist.
-        team: this process's place among those of the job.
+        processes: those of the job, this one among them.
     """
 
     root: Path
     force: frozenset[str] = frozenset()
-    team: Team = ALONE
+    processes: ProcessGroup = SINGLE
 
     def get(
         self,
@@ -82,27 +82,27 @@ class ArtifactStore:
         key = self.key(stage, depends)
         parent = self.root / (group or stage)
         folder = parent / f"{label}-{key}"
-        if not self.team.leads:
-            found = self.team.told(False)
+        if not self.processes.is_rank_zero:
+            found = self.processes.broadcast(False)
             if not found and together:
                 with tempfile.TemporaryDirectory() as scratch:
                     make(Path(scratch))
-            self.team.wait()
+            self.processes.barrier()
             return Artifact(folder, key, reused=found)
         reusable = stage not in self.force
         # What is complete is taken without the lock, which a cache that cannot be written would refuse.
         if reusable and _intact(folder):
-            found = self.team.told(True)
+            found = self.processes.broadcast(True)
         else:
             with disk_errors(folder):
                 parent.mkdir(parents=True, exist_ok=True)
             with self._locked(parent / f".{key}.lock", label):
-                found = self.team.told(reusable and _intact(folder))  # another run may have made it meanwhile
+                found = self.processes.broadcast(reusable and _intact(folder))  # another run may have made it meanwhile
                 if not found:
                     self._make(stage, key, depends, make, folder)
         if found:
             log.info("%s %s: reused (%s)", stage, label, key)
-        self.team.wait()
+        self.processes.barrier()
         return Artifact(folder, key, reused=found)
 
     @staticmethod

@@ -7,17 +7,18 @@ from the module that they are lent, and move only rows.
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from hydra.utils import get_object
 
+from recsys_lora.config.record import RunConfig
 from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.llm.dtype import dtype_name
-from recsys_lora.pipeline.config import Config
 from recsys_lora.pipeline.sharded import wants_shards
-from recsys_lora.pipeline.team import planned_processes
+from recsys_lora.processes.group import planned_processes
 
 CPU_TOKENS, MOST_TOKENS = 4096, 65_536
 """Padded tokens of a scoring batch: on a CPU, and at most on a GPU, which is what runs on an H200 had."""
@@ -40,20 +41,20 @@ def device(trainer: Mapping[str, Any]) -> torch.device:
     return torch.device("cpu")
 
 
-def check_devices(config: Config) -> None:
+def check_devices(config: RunConfig) -> None:
     """Refuse a run that this machine has not the devices for, before anything is read, fitted or started.
 
     Raises:
         UserError: so it is.
     """
-    trainer = config["trainer"]
+    trainer = config.trainer
     device(trainer)
-    if get_object(config["model"]["_target_"]).needs_encoder:
-        _refuse_missing("cf.trainer", config["cf"]["trainer"]["accelerator"], "set it to auto")
+    if get_object(config.model["_target_"]).needs_encoder:
+        _refuse_missing("cf.trainer", config.cf.trainer["accelerator"], "set it to auto")
     sharded = wants_shards(trainer)
-    if sharded and config["llm"].get("quantise", "none") != "none":
+    if sharded and config.llm.get("quantise", "none") != "none":
         raise UserError("trainer=fsdp cannot spread quantised weights: set llm.quantise=none, or choose trainer=ddp")
-    if sharded and config["llm"].get("compiled", False):
+    if sharded and config.llm.get("compiled", False):
         raise UserError("trainer=fsdp spreads blocks that are not compiled: set llm.compiled=false")
     if planned_processes(trainer) == 1 and sharded:
         raise UserError("trainer=fsdp: one device has nothing to spread the backbone over: choose trainer=gpu")
@@ -65,12 +66,11 @@ def _refuse_missing(key: str, accelerator: str, instead: str) -> None:
         raise UserError(f"{key}.accelerator={accelerator}: PyTorch finds no CUDA device{reason}: {instead}")
 
 
-def suited(config: Config, place: torch.device) -> Config:
+def suited(config: RunConfig, place: torch.device) -> RunConfig:
     """Return the config with what is `auto`, and changes no result, as it suits the device."""
-    evaluation = config["evaluation"]
-    if evaluation["token_budget"] != "auto":
+    if config.evaluation.token_budget != "auto":
         return config
-    return {**config, "evaluation": {**evaluation, "token_budget": token_budget(place)}}
+    return replace(config, evaluation=replace(config.evaluation, token_budget=token_budget(place)))
 
 
 def token_budget(place: torch.device) -> int:
@@ -81,11 +81,11 @@ def token_budget(place: torch.device) -> int:
     return max(CPU_TOKENS, min(MOST_TOKENS, TOKENS_PER_GIB * memory // 2**30))
 
 
-def log_choices(config: Config, backbone: Backbone) -> None:
+def log_choices(config: RunConfig, backbone: Backbone) -> None:
     """Say in one line where the run computes, and what was chosen for that."""
     place = backbone.device
     name = torch.cuda.get_device_name(place) if place.type == "cuda" else place.type
-    budget, compiled = config["evaluation"]["token_budget"], config["llm"].get("compiled", False)
+    budget, compiled = config.scoring_tokens, config.llm.get("compiled", False)
     log.info(
         "on %s: llm.dtype=%s, llm.compiled=%s, evaluation.token_budget=%d",
         name,

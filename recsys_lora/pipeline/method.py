@@ -3,7 +3,8 @@
 import io
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,23 @@ from torch import Tensor
 
 from recsys_lora.callbacks.checkpoint import BEST, LAST, BestLast
 from recsys_lora.callbacks.loggers import close
-from recsys_lora.config.signals import requeue_waits
+from recsys_lora.config.edge import build
+from recsys_lora.config.record import RunConfig
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.files import file_sha256, read_json, write_bytes, write_json
 from recsys_lora.llm.backbone import Backbone
-from recsys_lora.methods.base import LLMModule
-from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_checkpoint, trained_state
+from recsys_lora.methods.base import LLMRecommender
+from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_checkpoint, start_from, trained_state
 from recsys_lora.pipeline.artifacts import ArtifactStore
-from recsys_lora.pipeline.assembly import RunData, assemble
+from recsys_lora.pipeline.assembly import assemble
 from recsys_lora.pipeline.collaborative import Collaborative
-from recsys_lora.pipeline.config import Config, build, relocated
-from recsys_lora.pipeline.own_checkpoint import own_checkpoint
+from recsys_lora.pipeline.resume_checkpoint import resume_checkpoint
+from recsys_lora.processes.signals import requeue_waits
+from recsys_lora.tasks.module import TaskData
+from recsys_lora.tasks.task import Task
 
 WEIGHTS, RECORD = "trained.ckpt", "training.json"
-DECIDING_CALLBACKS = {"checkpoint", "stop_early"}  # the others watch and write
-IGNORED_TRAINER = {"enable_progress_bar", "enable_model_summary", "log_every_n_steps", "profiler"}
 log = logging.getLogger(__name__)
 
 
@@ -44,16 +46,17 @@ class Method:
         training: the record of its training; empty where there was none.
     """
 
-    module: LLMModule
-    datamodule: RunData
+    module: LLMRecommender
+    datamodule: TaskData
     key: str
     training: dict[str, Any]
 
 
 def method_stage(
-    config: Config,
+    config: RunConfig,
     store: ArtifactStore,
     data: PreparedData,
+    tasks: Mapping[str, Task],
     collaborative: Collaborative | None,
     backbone: Backbone,
     run_folder: Path,
@@ -64,6 +67,7 @@ def method_stage(
         config: the run's.
         store: the cache.
         data: the prepared data set.
+        tasks: what the run asks.
         collaborative: the fitted encoder, where the method needs one.
         backbone: the language model; the method may put its layers into it.
         run_folder: checkpoints and curves go there.
@@ -71,36 +75,40 @@ def method_stage(
     Raises:
         UserError: a checkpoint belongs to something else, or there is none to take where `train=false`.
     """
-    tested = bool(config["ckpt_path"]) and not config["train"]
+    tested = bool(config.ckpt_path) and not config.train
     first = None
-    if config["first"] and not tested:  # a checkpoint holds the first stage's part, too
-        assemble(config, data, collaborative, backbone)[0].release()  # a mistake in it is told before the first trains
-        first = _first_stage(config, store, data, collaborative, backbone, run_folder)
-    lightning.seed_everything(config["seed"], workers=True, verbose=False)
-    module, datamodule = assemble(config, data, collaborative, backbone)
+    if config.first and not tested:  # a checkpoint holds the first stage's part, too
+        untrained, _ = assemble(config, data, tasks, collaborative, backbone)  # a mistake in it is told before that
+        untrained.release()
+        first = _first_stage(config, store, data, tasks, collaborative, backbone, run_folder)
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    module, datamodule = assemble(config, data, tasks, collaborative, backbone)
     if first:
-        module.start_from(first.state)
-    depends = {**_depends(config, module), "first": first.key if first else None}
+        start_from(module, first.state, module.name)
+    depends = method_depends(
+        config, module.task_names, module.identity, str(module.backbone.dtype), first.key if first else None
+    )
     if not module.trains:
         return Method(module, datamodule, store.key("method", depends), {})
     if tested:
-        load_checkpoint(Path(config["ckpt_path"]), module, module.identity)
+        assert config.ckpt_path is not None
+        load_checkpoint(Path(config.ckpt_path), module, module.identity)
         return Method(module, datamodule, store.key("method", depends), {})
-    if config["ckpt_path"]:
-        _check_training_state(Path(config["ckpt_path"]), module)
+    if config.ckpt_path:
+        _check_training_state(Path(config.ckpt_path), module)
 
     def make(folder: Path) -> None:
-        if not config["train"]:
+        if not config.train:
             raise UserError(
                 "train=false: this method has not been trained yet: give ckpt_path=FILE or leave train=true"
             )
-        if "checkpoint" not in config["callbacks"]:
+        if "checkpoint" not in config.callbacks:
             raise UserError("callbacks.checkpoint is left out: nothing would keep what is trained: leave it in")
         key = store.key("method", depends)
-        start = own_checkpoint(run_folder / "checkpoints", key, store.team) or config["ckpt_path"]
+        start = resume_checkpoint(run_folder / "checkpoints", key, store.processes) or config.ckpt_path
         record = _train(config, module, datamodule, run_folder, key, start)
         kept = LAST if record["best_step"] is None else BEST
-        if store.team.leads:
+        if store.processes.is_rank_zero:
             _keep(run_folder / "checkpoints" / kept, folder / WEIGHTS)
             write_json(folder / RECORD, record)
 
@@ -119,9 +127,10 @@ class _FirstStage:
 
 
 def _first_stage(
-    config: Config,
+    config: RunConfig,
     store: ArtifactStore,
     data: PreparedData,
+    tasks: Mapping[str, Task],
     collaborative: Collaborative | None,
     backbone: Backbone,
     run_folder: Path,
@@ -130,58 +139,61 @@ def _first_stage(
 
     It is trained and kept as by a run of its own, so that such a run and this one share the result.
     """
-    kind = get_object(config["first"]["_target_"])
+    assert config.first is not None
+    kind = get_object(config.first["_target_"])
     folder = run_folder / "first"
-    own = {**config, "model": config["first"], "first": None, "ckpt_path": None}
-    own = relocated(own, str(run_folder), str(folder))
-    method = method_stage(own, store, data, collaborative if kind.needs_encoder else None, backbone, folder)
+    own = replace(config, model=config.first, first=None, ckpt_path=None).at(str(folder))
+    encoder = collaborative if kind.needs_encoder else None
+    method = method_stage(own, store, data, tasks, encoder, backbone, folder)
     trained = {name for name, _ in method.module.named_parameters()}
     state = {name: value.cpu().clone() for name, value in trained_state(method.module).items() if name in trained}
     method.module.release()
     return _FirstStage(method.key, state)
 
 
-def _check_training_state(path: Path, module: LLMModule) -> None:
+def _check_training_state(path: Path, module: LLMRecommender) -> None:
     """Refuse to go on from a checkpoint of something else, or from one that holds weights alone."""
     if "optimizer_states" not in read_checkpoint(path, module, module.identity):
         raise UserError(f"{path}: holds weights alone: go on from a run's last.ckpt, or test these with train=false")
 
 
-def _depends(config: Config, module: LLMModule) -> dict[str, Any]:
-    """Return all that a trained method depends on; paths of this machine and what is only shown are left out.
+def method_depends(
+    config: RunConfig, tasks: Sequence[str], identity: Mapping[str, Any], dtype: str, first: str | None = None
+) -> dict[str, Any]:
+    """Return all that a trained method depends on.
 
-    A checkpoint counts by its content: what went on from elsewhere is not what the settings alone would give.
+    Args:
+        config: the run's.
+        tasks: what it is trained on.
+        identity: what its checkpoints belong to: data, encoder, backbone.
+        dtype: of the backbone's weights.
+        first: key of the stage before.
     """
-    node = config["data"]
-    trainer = {key: value for key, value in config["trainer"].items() if key not in IGNORED_TRAINER}
-    callbacks = {
-        name: {key: value for key, value in knobs.items() if key != "folder"}
-        for name, knobs in config["callbacks"].items()
-        if knobs and name in DECIDING_CALLBACKS
-    }
-    path = config["ckpt_path"]
-    return {
-        "model": config["model"],
-        "identity": module.identity,
-        "dtype": str(module.backbone.dtype),
-        "wording": node["wording"],
-        "rows": [node["train_rows"], node["valid_rows"], node["sample_seed"]],
-        "trainer": trainer,
-        "callbacks": callbacks,
-        "checkpoint": file_sha256(Path(path)) if path and Path(path).is_file() else None,
-        "seed": config["seed"],
-    }
+    path = Path(config.ckpt_path) if config.ckpt_path else None
+    checkpoint = file_sha256(path) if path and path.is_file() else None
+    depends = {"identity": identity, "dtype": dtype, "first": first, "checkpoint": checkpoint}
+    return {**config.deciding("method"), **asked(config, tasks), **depends}
+
+
+def asked(config: RunConfig, tasks: Sequence[str]) -> dict[str, Any]:
+    """Return the part of the config that says what these tasks ask."""
+    return {"tasks": {name: config.task[name] for name in tasks}}
 
 
 def _train(
-    config: Config, module: LLMModule, datamodule: RunData, run_folder: Path, key: str, start: Path | str | None
+    config: RunConfig,
+    module: LLMRecommender,
+    datamodule: TaskData,
+    run_folder: Path,
+    key: str,
+    start: Path | str | None,
 ) -> dict[str, Any]:
     """Fit the module, from the checkpoint `start` on if there is one; returns the record of the training."""
-    callbacks = [build(node) for node in config["callbacks"].values() if node]
-    loggers = [build(node) for node in config["logger"].values() if node]
+    callbacks = [build(node) for node in config.callbacks.values() if node]
+    loggers = [build(node) for node in config.logger.values() if node]
     for logger in loggers:
-        logger.log_hyperparams(config)
-    trainer = build(config["trainer"], "trainer")(callbacks=callbacks, logger=loggers, default_root_dir=run_folder)
+        logger.log_hyperparams(config.as_dict())
+    trainer = build(config.trainer, "trainer")(callbacks=callbacks, logger=loggers, default_root_dir=run_folder)
     trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
     frozen = module.backbone.size
     log.info("%s: %s trained parameters beside %s frozen", module.name, f"{trained:,}", f"{frozen:,}")
@@ -201,7 +213,7 @@ def _train(
         raise
     finally:
         close(loggers, failed)
-    own = isinstance(checkpoint, BestLast) and start != config["ckpt_path"]
+    own = isinstance(checkpoint, BestLast) and start != config.ckpt_path
     return {
         "seconds": round(checkpoint.seconds if own else time.monotonic() - begun, 1),
         "steps": trainer.global_step,

@@ -4,9 +4,10 @@ import logging
 import shutil
 from pathlib import Path
 
-from omegaconf import DictConfig
 from rich.table import Table
 
+from recsys_lora.config.edge import build
+from recsys_lora.config.record import PreparationConfig, RunConfig
 from recsys_lora.console import console
 from recsys_lora.data.negatives import Negatives
 from recsys_lora.data.prepare import check_target, drop_records, prepare, prepare_key
@@ -14,46 +15,35 @@ from recsys_lora.data.prepared import INTERACTIONS, ITEMS, MANIFEST, USERS, Prep
 from recsys_lora.data.schema import SPLITS
 from recsys_lora.files import atomic_folder, home
 from recsys_lora.pipeline.artifacts import ArtifactStore
-from recsys_lora.pipeline.config import Config, build, plain
 
-OPTIONS = (
-    "name",
-    "positive",
-    "min_user_rows",
-    "min_item_rows",
-    "duplicates",
-    "rating_scale",
-    "off_scale",
-    "catalogue",
-)
 log = logging.getLogger(__name__)
 
 
-def prepare_stage(config: Config, store: ArtifactStore) -> PreparedData:
+def prepare_stage(config: RunConfig | PreparationConfig, store: ArtifactStore) -> PreparedData:
     """Return the prepared data set that `data` describes, from the cache where it is there.
 
     Raises:
         UserError: raw files are missing or cannot be read.
     """
-    node = config["data"]
-    reader, split = build(node["reader"], "data.reader"), build(node["split"], "data.split")
-    options = {name: node[name] for name in OPTIONS if name in node}
-    if "negatives" in node:
-        options["negatives"] = Negatives(**node["negatives"])
+    reader, split = build(config.data.reader, "data.reader"), build(config.data.split, "data.split")
+    options = config.data.deciding("prepare")
+    if config.data.negatives is not None:
+        options["negatives"] = Negatives(**options["negatives"])
     depends = {"content": prepare_key(reader, split, options)}
-    artifact = store.get("prepare", node["name"], depends, lambda folder: prepare(reader, split, out=folder, **options))
+    artifact = store.get(
+        "prepare", config.data.name, depends, lambda folder: prepare(reader, split, out=folder, **options)
+    )
     return PreparedData.load(artifact.folder)
 
 
-def run_preparation(cfg: DictConfig) -> None:
+def run_preparation(config: PreparationConfig) -> None:
     """Prepare, print the tables, copy them to `out` where it is named."""
-    config = plain(cfg)
-    out = Path(config["out"]) if config["out"] else None
+    out = Path(config.out) if config.out else None
     if out is not None:
         check_target(out)
-    store = ArtifactStore(home() / "artifacts", frozenset(config["stage"]["force"]))
+    store = ArtifactStore(home() / "artifacts", frozenset(config.stage.force))
     data = prepare_stage(config, store)
-    print_summary(data, config["checksums"])
+    print_summary(data, config.checksums)
     if out is not None:
         with atomic_folder(out) as folder:
             for name in (INTERACTIONS, ITEMS, USERS, MANIFEST):

@@ -1,129 +1,181 @@
-"""Stage 4: every line of the final table is a set of scores of the same rows, cached like any other result."""
+"""Stage 4: every line of a task's table answers the same questions; answers are cached like any other result."""
 
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from recsys_lora.data.module import PromptData
-from recsys_lora.data.prepared import PreparedData, Rows
-from recsys_lora.evaluation.predictions import Predictions, read_predictions, write_predictions
-from recsys_lora.evaluation.trivial import ItemMean
+from recsys_lora.config.edge import build
+from recsys_lora.config.record import RunConfig
+from recsys_lora.data.prepared import PreparedData
 from recsys_lora.files import read_json, write_json
-from recsys_lora.methods.llm_module import LLMRecommender
-from recsys_lora.methods.scoring import score_rows
+from recsys_lora.methods.answering import Answering
+from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.zero_shot import ZeroShot
 from recsys_lora.pipeline.artifacts import ArtifactStore
-from recsys_lora.pipeline.config import Config, build
-from recsys_lora.pipeline.method import Method
+from recsys_lora.pipeline.collaborative import Collaborative
+from recsys_lora.pipeline.method import Method, asked
+from recsys_lora.tasks.predictions import (
+    file_name,
+    output_of,
+    read_table,
+    warm_flags,
+    write_predictions,
+)
+from recsys_lora.tasks.question import Questions
+from recsys_lora.tasks.record import Answered, Role, task_record
+from recsys_lora.tasks.task import CTR, Output, Task, Version
 
-Scores = NDArray[np.float64]
+log = logging.getLogger(__name__)
+
 FILE, TIME_FILE = "predictions.parquet", "scoring.json"
 SHUFFLE_SEED = 0
 
 
-class TestRows:
-    """The test rows of a run, and what scores them.
+class EvaluationRows:
+    """The test questions of a run, and what answers them.
 
     Args:
         config: the run's.
         store: the cache.
         data: the prepared data set.
-
-    Attributes:
-        rows: the test rows.
-        scoring: what `method` took when it really scored: rows, seconds, rows_per_second; None before it is called,
-            and where a cached result of an earlier version does not tell it.
+        tasks: what is asked, by name.
+        collaborative: the fitted encoder, where the run has one.
+        method: the trained method; None where the encoder is what the run is about.
     """
 
-    __test__ = False  # no pytest class
+    def __init__(
+        self,
+        config: RunConfig,
+        store: ArtifactStore,
+        data: PreparedData,
+        tasks: Mapping[str, Task],
+        collaborative: Collaborative | None,
+        method: Method | None,
+    ) -> None:
+        self.config, self.store, self.data, self.tasks = config, store, data, tasks
+        self.collaborative, self.method = collaborative, method
+        self.sample = (config.data.test_rows, config.data.sample_seed)
+        self.questions = {name: task.questions(data, "test", *self.sample) for name, task in tasks.items()}
+        self.scoring: dict[str, dict[str, Any]] = {}  # what answering each task took, when the method really did it
 
-    def __init__(self, config: Config, store: ArtifactStore, data: PreparedData) -> None:
-        node = config["data"]
-        self.config, self.store, self.data = config, store, data
-        self.sample = [node["test_rows"], node["sample_seed"]]
-        self.rows = data.sample("test", *self.sample)
-        self.scoring: dict[str, Any] | None = None
+    def records(self, folder: Path) -> dict[str, dict[str, Any]]:
+        """Answer and measure every task; each one's predictions go into the run's folder.
 
-    def shuffled_sample(self) -> Rows:
-        """Return the fixed part of the test rows on which users' vectors are shuffled."""
-        size = min(self.config["evaluation"]["shuffled_rows"], len(self.rows))
-        drawn = np.random.default_rng(self.sample[1]).choice(len(self.rows), size, replace=False)
-        return self.rows.take(np.sort(drawn))
+        Returns:
+            What metrics.json holds under `tasks`.
+        """
+        settings = self.config.evaluation
+        records = {}
+        for name, questions in self.questions.items():
+            if not len(questions):
+                continue
+            answered = [*self._baselines(name), *self._own_lines(name)]
+            own = next(line for line in answered if line.role == "method")
+            write_predictions(folder / file_name(name), self.data, "test", questions, own.output)
+            flags = warm_flags(self.data, questions)
+            record = task_record(self.tasks[name], questions, answered, flags, settings.warm, settings.draws)
+            records[name] = {**record, "scoring": self.scoring.get(name)}
+        return records
 
-    def popularity(self) -> Predictions:
-        """Score by item-mean popularity over all train rows."""
-        train = self.data.rows("train")
-        scores = ItemMean.fit(train.item, train.label, self.data.num_items).score(self.rows.item)
-        return self.of(self.rows, scores)
+    def _baselines(self, name: str) -> Iterator[Answered]:
+        """Yield the lines of what reads no prompts: trivial predictors, and the collaborative encoder."""
+        task, questions = self.tasks[name], self.questions[name]
+        train = task.questions(self.data, "train", None, self.sample[1])
+        for label, output in task.baselines(self.data, questions, train).items():
+            yield Answered(label, "baseline", output)
+        if self.collaborative is not None and task.encoder_answers:
+            scores = np.full(questions.items.shape, -np.inf)
+            scores[questions.items > 0] = self.collaborative.score(self.data, questions.pairs())
+            own: Role = "cf" if self.method is not None else "method"
+            yield Answered(self.collaborative.name, own, task.from_encoder(scores))
 
-    def of(self, rows: Rows, scores: Scores) -> Predictions:
-        """Pair rows with their scores."""
-        return Predictions.of(rows, scores, self.data, "test")
+    def _own_lines(self, name: str) -> Iterator[Answered]:
+        """Yield the method's lines: in each version that it reads, and on a sample with users exchanged."""
+        if self.method is None:
+            return
+        module, questions = self.method.module, self.questions[name]
+        first, *others = self.method.datamodule.prompts[name].reading.wordings
+        folder = self._folder(name, questions, first)
+        self.scoring[name] = read_json(folder / TIME_FILE)
+        yield Answered(module.name, "method", output_of(read_table(folder / FILE)))
+        if module.trains and self.config.evaluation.zero_shot:
+            yield Answered("frozen LLM", "frozen_llm", self._frozen(name, module))
+        for version in others:
+            folder = self._folder(name, questions, version)
+            yield Answered(f"{module.name}, {version} alone", "method_text", output_of(read_table(folder / FILE)))
+        size = min(self.config.evaluation.shuffled_rows, len(questions))
+        if module.is_personalised and size and self.tasks[name].kind == "choice":
+            places = np.sort(np.random.default_rng(self.sample[1]).choice(len(questions), size, replace=False))
+            if len(np.unique(questions.user[places])) < 2:
+                log.info("%s: users are not shuffled: evaluation.shuffled_rows=%d questions are of one", name, size)
+                return
+            folder = self._folder(name, questions.take(places), first, SHUFFLE_SEED)
+            output = output_of(read_table(folder / FILE))
+            yield Answered(f"{module.name}, users shuffled", "method_shuffled", output, places)
 
-    def method(self, method: Method) -> Predictions:
-        """Score with the method of the run."""
-        depends = {"method": method.key}
-        folder = self._folder(method.module.name, depends, self.rows, lambda: self._score(method, self.rows, None))
-        self.scoring = read_json(folder / TIME_FILE) if (folder / TIME_FILE).is_file() else None
-        return read_predictions(folder / FILE)
-
-    def shuffled(self, method: Method, rows: Rows) -> Predictions:
-        """Score with every user's vectors exchanged for another's, the prompt left as it is."""
-        depends = {"method": method.key, "shuffled": [len(rows), SHUFFLE_SEED]}
+    def _folder(self, name: str, questions: Questions, version: Version, shuffle: int | None = None) -> Path:
+        """Return the artifact of the method's answers."""
+        assert self.method is not None
+        method = self.method
+        depends = {"method": method.key, "version": version, "shuffled": shuffle, "questions": len(questions)}
+        label = method.module.name if version == method.module.versions[0] else f"{method.module.name}-{version}"
+        label += "" if shuffle is None else "-shuffled"
+        answering = Answering(method.module, method.datamodule)
         return self._cached(
-            f"{method.module.name}-shuffled", depends, rows, lambda: self._score(method, rows, SHUFFLE_SEED)
+            name, label, depends, questions, lambda: answering(name, questions, version, shuffle_users=shuffle)
         )
 
-    def frozen(self, module: LLMRecommender) -> Predictions:
-        """Score with the language model alone, the method's layers switched off.
+    def _frozen(self, name: str, module: LLMRecommender) -> Output:
+        """Answer with the language model alone, the method's layers switched off, on prompts of text alone.
 
-        It reads the method's own prompts where they are text, and those of `evaluation.prompt` where only the method
-        could fill them.
+        Of `ctr` it reads the method's own wording where that is text, and that of `evaluation.prompt` where only the
+        method could fill it; of other tasks, the task's.
         """
-        backbone, words = module.backbone, self.config["data"]["wording"]
-        plain = module.prompt.is_text(words)
-        node = self.config["model" if plain else "evaluation"]["prompt"]
-        prompt = module.prompt if plain else build(node, "evaluation.prompt")
+        backbone, words, prompt = module.backbone, self.config.data.wording, None
+        node = None
+        if name == CTR and module.prompt is not None:
+            plain = module.prompt.is_text(words)
+            node = self.config.model["prompt"] if plain else self.config.evaluation.prompt
+            prompt = module.prompt if plain else build(node, "evaluation.prompt")
 
-        def score() -> Scores:
-            alone = ZeroShot(name="frozen LLM", prompt=prompt, score=module.score, backbone=backbone)
-            datamodule = alone.datamodule(
-                self.data, words, seed=0, token_budget=self.config["evaluation"]["token_budget"]
-            )
+        def answer() -> Output:
+            tasks = {name: self.tasks[name]}
+            alone = ZeroShot(name="frozen LLM", tasks=tasks, prompt=prompt, score=module.score, backbone=backbone)
+            budget = self.config.scoring_tokens
+            datamodule = alone.datamodule(self.data, words, seed=0, token_budget=budget)
             with module.disabled():
-                return score_rows(alone, datamodule, self.rows)
+                return Answering(alone, datamodule)(name, self.questions[name])
 
-        depends = {"backbone": backbone.identity, "dtype": str(backbone.dtype), "score": module.score}
-        depends |= {"prompt": node, "wording": words}
-        return self._cached("frozen_llm", depends, self.rows, score)
+        depends = {
+            "backbone": backbone.identity,
+            "dtype": str(backbone.dtype),
+            "score": module.score,
+            "prompt": node,
+            **self.config.deciding("frozen"),
+            **asked(self.config, [name]),
+        }
+        return output_of(read_table(self._cached(name, "frozen_llm", depends, self.questions[name], answer) / FILE))
 
-    def _score(self, method: Method, rows: Rows, shuffle: int | None) -> Scores:
-        module, datamodule = cast(LLMRecommender, method.module), cast(PromptData, method.datamodule)
-        return score_rows(module, datamodule, rows, shuffle_users=shuffle)
-
-    def _cached(self, name: str, depends: Mapping[str, Any], rows: Rows, score: Callable[[], Scores]) -> Predictions:
-        """Return the predictions of `rows`, from the cache where the same scorer has scored the same rows."""
-        return read_predictions(self._folder(name, depends, rows, score) / FILE)
-
-    def _folder(self, name: str, depends: Mapping[str, Any], rows: Rows, score: Callable[[], Scores]) -> Path:
-        """Return the artifact that holds the predictions of `rows` and what scoring them took."""
+    def _cached(
+        self, name: str, label: str, depends: Mapping[str, Any], questions: Questions, answer: Callable[[], Output]
+    ) -> Path:
+        """Return the artifact of the answers to `questions`: made, or found where the same model has answered them."""
 
         def make(folder: Path) -> None:
             begun = time.monotonic()
-            scores = score()
-            write_json(folder / TIME_FILE, took(len(rows), time.monotonic() - begun))
-            predictions = self.of(rows, scores)
-            write_predictions(folder / FILE, predictions, self.data.raw_user_ids, self.data.raw_item_ids)
+            output = answer()
+            write_json(folder / TIME_FILE, took(len(questions), time.monotonic() - begun))
+            write_predictions(folder / FILE, self.data, "test", questions, output)
 
-        every = {**depends, "data": self.data.key, "rows": self.sample}
-        return self.store.get("test", f"{name}-{self.data.manifest['name']}", every, make, together=True).folder
+        every = {"data_key": self.data.key, **self.config.deciding("test"), **depends, "task": name}
+        return self.store.get("test", f"{label}-{name}-{self.data.manifest['name']}", every, make, together=True).folder
 
 
 def took(rows: int, seconds: float) -> dict[str, Any]:
-    """Return the record of a scoring that took so many seconds, as metrics.json has it."""
+    """Return the record of answers that took so many seconds, as metrics.json has it."""
     rate = rows / seconds if seconds > 0 else 0.0
     return {"rows": rows, "seconds": round(seconds, 3), "rows_per_second": round(rate, 3)}

@@ -9,7 +9,7 @@ one character `SOFT`, which titles cannot hold. Another such character, `TITLE_M
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
-from typing import Literal
+from typing import Any, Literal
 
 from recsys_lora.errors import UserError
 from recsys_lora.types import NonNegativeInt, PositiveInt
@@ -55,6 +55,7 @@ class Template:
         candidate_separator: what joins the candidates.
 
     Attributes:
+        given: the arguments that it was made with, by name.
         soft_names: the soft tokens in their order; those of a candidate once, though each candidate has its own.
 
     Raises:
@@ -75,6 +76,7 @@ class Template:
         candidate: str | None = None,
         candidate_separator: str = "; ",
     ) -> None:
+        self.given: dict[str, Any] = {name: value for name, value in locals().items() if name != "self"}
         self.item, self.separator = item, separator
         self.history_items, self.title_tokens, self.max_tokens = history_items, title_tokens, max_tokens
         broken = "\n" if line_break == "newline" else "\\n"
@@ -104,18 +106,46 @@ class Template:
         return not self.soft_names and {*slots(self.text), *slots(self.no_history)} <= known
 
     @property
-    def ending(self) -> str:
-        """The last part of every prompt: what follows its last slot or soft token."""
-        return _ending(self.text)
-
-    @property
     def endings(self) -> tuple[str, str]:
         """The last part of the prompts with history and of those without."""
         return _ending(self.text), _ending(self.no_history)
 
     def shows_title(self) -> bool:
-        """Return whether the prompts with history and those without have the slot `{title}`."""
-        return TITLE in slots(self.text) and TITLE in slots(self.no_history)
+        """Return whether the prompts with history and those without show a candidate's title, or a list of them."""
+        return all({TITLE, CANDIDATES} & {*slots(text)} for text in (self.text, self.no_history))
+
+    def soft_sequence(self, candidates: int) -> list[tuple[str, int]]:
+        """Return a prompt's soft tokens in their order, each with the number of the candidate that it belongs to.
+
+        Args:
+            candidates: how many a prompt shows; those outside of its list belong to the first.
+        """
+        given, names = self.given["text"], self.given["soft_tokens"]
+        before, listed, after = given.partition(f"{{{CANDIDATES}}}")
+        of_each = soft_names(self.given["candidate"] or "", names) if listed else []
+        inside = [(name, number) for number in range(candidates) for name in of_each]
+        outside = [[(name, 0) for name in soft_names(part, names)] for part in (before, after)]
+        return [*outside[0], *inside, *outside[1]]
+
+    def changed(self, **arguments: Any) -> "Template":
+        """Return the template made with some arguments changed."""
+        return Template(**{**self.given, **arguments})
+
+    def remarked(self, marks: Mapping[str, str], soft_tokens: Sequence[str] = ()) -> "Template":
+        """Return the template with something else in the places of its soft tokens.
+
+        Args:
+            marks: what stands where `<name>` stood, by name: slots, or other soft tokens in angle brackets.
+            soft_tokens: the names of the new soft tokens.
+        """
+
+        def written(text: str | None) -> str | None:
+            for name, mark in marks.items():
+                text = text and text.replace(f"<{name}>", mark)
+            return text
+
+        texts = {part: written(self.given[part]) for part in ("text", "no_history", "candidate")}
+        return self.changed(**texts, soft_tokens=soft_tokens)
 
     def render(
         self, example: Example, words: Mapping[str, str], items: int | None = None, mark_title: bool = False
@@ -126,7 +156,7 @@ class Template:
             example: what fills them.
             words: the data set's own (`item`, `items`).
             items: items of history shown at most; None is `history_items`.
-            mark_title: put `TITLE_MARK` before the title.
+            mark_title: put `TITLE_MARK` before the title, and before a list of candidates.
 
         Raises:
             UserError: a slot that nothing fills.
@@ -139,7 +169,7 @@ class Template:
             texts[TITLE] = TITLE_MARK + texts[TITLE]
         if self.candidate is not None:
             listed = [fill(self.candidate, {**words, **entry}) for entry in example.candidates]
-            texts[CANDIDATES] = self.candidate_separator.join(listed)
+            texts[CANDIDATES] = (TITLE_MARK if mark_title else "") + self.candidate_separator.join(listed)
         if not shown:
             return fill(self.no_history, texts)
         return fill(self.text, {**texts, HISTORY: self.separator.join(shown)})

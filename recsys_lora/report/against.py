@@ -1,60 +1,64 @@
 """Every row of a comparison less its baseline: paired differences, their intervals, and tests over users."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from recsys_lora.evaluation.bootstrap import Floats, draws_of, percentiles
+from recsys_lora.evaluation.bootstrap import Array, Statistic, draws_of, percentiles
 from recsys_lora.evaluation.paired_tests import TestResult, holm, paired_t, user_differences, wilcoxon
-from recsys_lora.evaluation.statistics import AUC, UAUC
-from recsys_lora.metrics.ranking import Array
 from recsys_lora.report.comparison_schema import Against, Gap, Tested
 
 BOOTSTRAP_SEED = 0
 
 
-def against(user: Array, label: Array, baseline: Floats, others: Sequence[Floats], draws: int) -> list[Against]:
-    """Compare each set of scores with the baseline's, on the same rows.
+def against(
+    user: Array, baseline: Sequence[Statistic], others: Mapping[str, Sequence[Statistic]], draws: int
+) -> dict[str, Against]:
+    """Compare each row's metrics with the baseline's, on the same questions.
 
     Args:
-        user: (n,) ids.
-        label: (n,) 0 or 1.
-        baseline: (n,) its scores.
-        others: (n,) each.
+        user: (n,) who was asked.
+        baseline: its metrics.
+        others: each row's, the same metrics in the same order.
         draws: bootstrap draws over users, the same for all; 0 leaves intervals out.
 
     Returns:
-        One a set, in their order: other minus baseline. Holm's correction goes over all of them, for each of the two
-        tests by itself.
+        One a row: other minus baseline. The tests are of the first metric that is a mean over users, and Holm's
+        correction goes over all rows, for each of the two tests by itself.
     """
-    differences = [user_differences(user, label, scores, baseline) for scores in others]
+    tested = next(place for place, one in enumerate(baseline) if one.by_user() is not None)
+    differences = [user_differences(own[tested], baseline[tested]) for own in others.values()]
     t = _corrected([paired_t(found) for found in differences])
     signed_rank = _corrected([wilcoxon(found) for found in differences])
-    gaps = {kind: _gaps(kind, user, label, baseline, others, draws) for kind in (AUC, UAUC)}
-    return [
-        Against(
+    gaps = _gaps(user, [baseline, *others.values()], draws)
+    return {
+        label: Against(
+            gaps=gaps[place],
+            tested=baseline[tested].name,
             users=len(differences[place]),
-            auc=gaps[AUC][place],
-            uauc=gaps[UAUC][place],
             t=t[place],
             wilcoxon=signed_rank[place],
         )
-        for place in range(len(others))
-    ]
+        for place, label in enumerate(others)
+    }
 
 
-def _gaps(
-    kind: type[AUC] | type[UAUC], user: Array, label: Array, baseline: Floats, others: Sequence[Floats], draws: int
-) -> list[Gap]:
-    statistics = [kind("", user, label, scores) for scores in (baseline, *others)]
-    base, *drawn = draws_of(statistics, user, draws, BOOTSTRAP_SEED)
+def _gaps(user: Array, rows: Sequence[Sequence[Statistic]], draws: int) -> list[dict[str, Gap]]:
+    """Return each row's metrics minus the first row's, by name; those that cannot be split by users are left out."""
+    drawn = iter(draws_of([one for own in rows for one in own], user, draws, BOOTSTRAP_SEED))
+    base, *others = [[(one, next(drawn)) for one in own] for own in rows]
     result = []
-    for statistic, values in zip(statistics[1:], drawn, strict=True):
-        own, of_base = statistic.value(), statistics[0].value()
-        value = None if own is None or of_base is None else own - of_base
-        low, high = percentiles(values - base)
-        defined = value is not None and bool(np.isfinite([low, high]).all())
-        result.append(Gap(value=value, interval=(low, high) if defined else None))
+    for own in others:
+        found = {}
+        for (statistic, values), (of_base, base_values) in zip(own, base, strict=True):
+            if not len(statistic.users):
+                continue
+            ours, theirs = statistic.value(), of_base.value()
+            value = None if ours is None or theirs is None else ours - theirs
+            low, high = percentiles(values - base_values)
+            defined = value is not None and bool(np.isfinite([low, high]).all())
+            found[statistic.name] = Gap(value=value, interval=(low, high) if defined else None)
+        result.append(found)
     return result
 
 

@@ -1,28 +1,35 @@
 """Runs become the rows of one table: one a configuration, over its seeds, all tested on the same rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from recsys_lora.errors import UserError
-from recsys_lora.evaluation.warmth import Definition
+from recsys_lora.evaluation.bootstrap import Statistic
+from recsys_lora.evaluation.warm_cold import Definition
 from recsys_lora.report.against import against
-from recsys_lora.report.comparison_schema import Comparison, Cost, Number, Part, Row
+from recsys_lora.report.comparison_schema import Comparison, Cost, Number, Row, TaskRow, TestSet
 from recsys_lora.report.labels import Named, named
 from recsys_lora.report.provenance import run_record
 from recsys_lora.report.published import published
 from recsys_lora.report.runs import Run, find_runs, read_run
-from recsys_lora.report.same_rows import averaged, read_scores, refuse_other_rows
+from recsys_lora.report.same_rows import read_sorted, refuse_other_rows
+from recsys_lora.report.table import method_line
+from recsys_lora.tasks.predictions import output_of, questions_of
+from recsys_lora.tasks.task import CTR, Task
+
+TaskOf = Callable[[Mapping[str, Any], str], Task]
+"""Makes a run's task, given the run's config and the task's name."""
 
 
 def compare(
     paths: Sequence[Path],
     command: str,
+    task_of: TaskOf,
     baseline: str | None = None,
     draws: int = 1000,
     warm: Definition = "seen",
@@ -32,37 +39,40 @@ def compare(
     Args:
         paths: run folders, or folders that hold runs.
         command: what asks for it, for the record.
+        task_of: makes the tasks, which compute metrics anew for the differences.
         baseline: label of the row that the others are compared with, or the folder of one of its runs; None leaves
             tests out.
         draws: bootstrap draws over users for the intervals of these differences.
-        warm: the definition of warm and cold rows.
+        warm: the definition of warm and cold questions.
 
     Raises:
-        UserError: a folder holds no finished run, two runs were not tested on the same rows, or no row is the
+        UserError: a folder holds no finished run, two runs were not tested on the same questions, or no row is the
             baseline.
     """
     runs = [read_run(folder) for folder in find_runs(paths)]
-    scores = [read_scores(run.predictions) for run in runs]
-    refuse_other_rows(runs, scores)
     groups = grouped(runs)
     rows = [
         _row(name, [runs[place] for place in group], warm)
         for name, group in zip(named([runs[group[0]] for group in groups]), groups, strict=True)
     ]
-    if baseline is not None:
-        base = _place(rows, baseline)
-        baseline = rows[base].label
-        rows = _with_tests(rows, base, [[scores[place] for place in group] for group in groups], draws)
-    test = runs[0].metrics["test"]
+    base = None if baseline is None else _place(rows, baseline)
+    tasks = {}
+    for task in dict.fromkeys(name for run in runs for name in run.metrics["tasks"]):
+        asked = [place for place, run in enumerate(runs) if task in run.metrics["tasks"]]
+        tables = dict(zip(asked, [read_sorted(runs[place].predictions(task)) for place in asked], strict=True))
+        refuse_other_rows(task, [runs[place] for place in asked], list(tables.values()))
+        tasks[task] = _test_set(runs[asked[0]].metrics["tasks"][task], warm)
+        if base is not None and groups[base][0] in tables:
+            of_groups = [[tables[place] for place in group if place in tables] for group in groups]
+            rows = _with_tests(rows, base, task, of_groups, task_of(runs[asked[0]].config, task), draws)
     return Comparison(
         command=command,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         data=runs[0].metrics["data"],
-        test_rows=test["rows"],
-        positives=test["positives"],
         warm_definition=warm,
-        baseline=baseline,
+        baseline=None if base is None else rows[base].label,
         draws=draws,
+        tasks=tasks,
         rows=rows,
     )
 
@@ -95,38 +105,41 @@ def number(values: Sequence[float | None]) -> Number | None:
 
 
 def _row(name: Named, runs: Sequence[Run], warm: Definition) -> Row:
-    tests = [run.metrics["test"] for run in runs]
     first = runs[0].metrics
-    parts = {part: [_parted(test, warm)[part] for test in tests] for part in ("warm", "cold")}
-    rates = number([run.metrics["scoring"] and run.metrics["scoring"]["rows_per_second"] for run in runs])
     return Row(
         label=name.label,
         settings=name.settings,
         model=first["model"],
         cf=first["cf"],
         llm=first["llm"],
-        auc=number([test["auc"] for test in tests]),
-        uauc=number([test["uauc"] for test in tests]),
-        uauc_users=tests[0]["uauc_users"],
-        log_loss=number([test["log_loss"] for test in tests]),
-        warm=_part(parts["warm"]),
-        cold=_part(parts["cold"]),
-        published=published(first["data"], first["model"], first["cf"]),
+        tasks={name: _task_row(name, runs, warm) for name in first["tasks"]},
         training=_cost([run.metrics["training"] for run in runs]),
-        rows_per_second=None if rates is None else rates.mean,
         runs=[run_record(run) for run in runs],
     )
 
 
-def _parted(test: Mapping[str, Any], warm: Definition) -> Mapping[str, Any]:
-    """Return a test block's warm and cold metrics by a definition."""
-    found: Mapping[str, Any] = test if test["warm_definition"] == warm else test[warm]
-    return found
+def _task_row(name: str, runs: Sequence[Run], warm: Definition) -> TaskRow:
+    blocks = [run.metrics["tasks"][name] for run in runs]
+    lines, first = [method_line(block) for block in blocks], runs[0].metrics
+    metrics = lines[0]["metrics"]
+    rates = number([block["scoring"] and block["scoring"]["rows_per_second"] for block in blocks])
+
+    def means(values: Sequence[Mapping[str, Any]]) -> dict[str, Number | None]:
+        return {metric: number([found[metric]["value"] for found in values]) for metric in metrics}
+
+    return TaskRow(
+        metrics=means([line["metrics"] for line in lines]),
+        users={metric: found["users"] for metric, found in metrics.items() if found["users"] is not None},
+        warm=means([line["parts"][warm]["warm"] for line in lines]),
+        cold=means([line["parts"][warm]["cold"] for line in lines]),
+        published=published(first["data"], first["model"], first["cf"]) if name == CTR else {},
+        rows_per_second=None if rates is None else rates.mean,
+    )
 
 
-def _part(blocks: Sequence[Mapping[str, Any]]) -> Part:
-    metrics = {metric: number([block[metric] for block in blocks]) for metric in ("auc", "uauc")}
-    return Part(rows=blocks[0]["rows"], **metrics)
+def _test_set(block: Mapping[str, Any], warm: Definition) -> TestSet:
+    sizes = block["parts"][warm]
+    return TestSet(rows=block["rows"], positives=block["positives"], warm_rows=sizes["warm"], cold_rows=sizes["cold"])
 
 
 def _cost(records: Sequence[Mapping[str, Any] | None]) -> Cost | None:
@@ -150,10 +163,26 @@ def _place(rows: Sequence[Row], baseline: str) -> int:
     return found[0]
 
 
-def _with_tests(rows: Sequence[Row], base: int, scores: Sequence[Sequence[pl.DataFrame]], draws: int) -> list[Row]:
-    first = scores[0][0]
-    user, label = np.unique(first["user_id"].to_numpy(), return_inverse=True)[1], first["label"].to_numpy()
-    others = [place for place in range(len(rows)) if place != base]
-    found = against(user, label, averaged(scores[base]), [averaged(scores[place]) for place in others], draws)
-    tested = dict(zip(others, found, strict=True))
-    return [row.model_copy(update={"against": tested.get(place)}) for place, row in enumerate(rows)]
+def _with_tests(
+    rows: Sequence[Row], base: int, name: str, tables: Sequence[Sequence[pl.DataFrame]], task: Task, draws: int
+) -> list[Row]:
+    """Return the rows with one task's comparisons with the baseline; `tables` are each row's, a seed each."""
+    asked = questions_of(tables[base][0])
+    found: dict[int, list[Statistic]] = {}
+    for place, own in enumerate(tables):
+        outputs = [output_of(table) for table in own]
+        mean = outputs[0] if len(outputs) == 1 else task.averaged(outputs) if outputs else None
+        if mean is not None:
+            found[place] = task.metrics(asked, mean)
+    if base not in found:
+        return list(rows)
+    others = {rows[place].label: own for place, own in found.items() if place != base}
+    tested = against(asked.user, found[base], others, draws)
+    return [
+        row.model_copy(
+            update={"tasks": {**row.tasks, name: row.tasks[name].model_copy(update={"against": tested[row.label]})}}
+        )
+        if row.label in tested
+        else row
+        for row in rows
+    ]

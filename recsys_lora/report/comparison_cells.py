@@ -1,19 +1,19 @@
 """A comparison as text: columns and cells, from which every form of the table is made."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from recsys_lora.console import duration
-from recsys_lora.report.comparison_schema import Comparison, Gap, Number, Quoted, Row, Tested
-from recsys_lora.report.table import DASH, number
+from recsys_lora.report.comparison_schema import Comparison, Gap, Number, Quoted, Row, TaskRow, Tested
+from recsys_lora.report.table import DASH, MAIN, number, shown
 
 Group = Literal["metrics", "published", "cost"]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the main table.
+    """A column of a task's table.
 
     Attributes:
         title: its head.
@@ -23,39 +23,49 @@ class Column:
 
     title: str
     group: Group
-    cell: Callable[[Row], str]
+    cell: Callable[[Row, TaskRow], str]
 
 
-COLUMNS = (
-    Column("seeds", "metrics", lambda row: str(len(row.runs))),
-    Column("AUC", "metrics", lambda row: spread(row.auc)),
-    Column("UAUC", "metrics", lambda row: spread(row.uauc)),
-    Column("UAUC users", "metrics", lambda row: f"{row.uauc_users:,}"),
-    Column("warm AUC", "metrics", lambda row: spread(row.warm.auc)),
-    Column("warm UAUC", "metrics", lambda row: spread(row.warm.uauc)),
-    Column("cold AUC", "metrics", lambda row: spread(row.cold.auc)),
-    Column("cold UAUC", "metrics", lambda row: spread(row.cold.uauc)),
-    Column("log loss", "metrics", lambda row: spread(row.log_loss)),
-    Column("published AUC, UAUC", "published", lambda row: quoted(row.published.get("own"))),
-    Column("CoRA's re-run", "published", lambda row: quoted(row.published.get("rerun"))),
-    Column("trained parameters", "cost", lambda row: f"{row.training.trained_parameters:,}" if row.training else DASH),
-    Column("training rows", "cost", lambda row: f"{row.training.rows:,}" if row.training else DASH),
-    Column("steps", "cost", lambda row: _count(row.training.steps) if row.training else DASH),
-    Column("training time", "cost", lambda row: duration(row.training.seconds) if row.training else DASH),
-    Column("prompts/s", "cost", lambda row: DASH if row.rows_per_second is None else f"{row.rows_per_second:.1f}"),
+FIXED = (
+    Column("published AUC, UAUC", "published", lambda row, task: quoted(task.published.get("own"))),
+    Column("CoRA's re-run", "published", lambda row, task: quoted(task.published.get("rerun"))),
+    Column(
+        "trained parameters", "cost", lambda row, task: f"{row.training.trained_parameters:,}" if row.training else DASH
+    ),
+    Column("training rows", "cost", lambda row, task: f"{row.training.rows:,}" if row.training else DASH),
+    Column("steps", "cost", lambda row, task: _count(row.training.steps) if row.training else DASH),
+    Column("training time", "cost", lambda row, task: duration(row.training.seconds) if row.training else DASH),
+    Column(
+        "prompts/s", "cost", lambda row, task: DASH if task.rows_per_second is None else f"{task.rows_per_second:.1f}"
+    ),
 )
-AGAINST = (
-    "AUC difference [95 %]",
-    "UAUC difference [95 %]",
-    "users",
-    "t",
-    "p",
-    "p, Holm",
-    "W",
-    "p (W)",
-    "p (W), Holm",
-)
-"""The columns of the comparison with a baseline, behind the row's name."""
+TESTS = ("users", "t", "p", "p, Holm", "W", "p (W)", "p (W), Holm")
+"""The last columns of the comparison with a baseline."""
+
+
+def asked(comparison: Comparison, task: str) -> list[tuple[Row, TaskRow]]:
+    """Return the rows that answer a task."""
+    return [(row, row.tasks[task]) for row in comparison.rows if task in row.tasks]
+
+
+def columns(comparison: Comparison, task: str) -> Iterator[Column]:
+    """Yield the columns of a task's table, behind the row's name."""
+    rows = asked(comparison, task)
+    metrics = list(rows[0][1].metrics)
+    yield Column("seeds", "metrics", lambda row, _: str(len(row.runs)))
+    for name in metrics:
+        yield Column(shown(name), "metrics", lambda _, task, name=name: spread(task.metrics.get(name)))  # type: ignore[misc]
+        if name in rows[0][1].users:
+            users = f"{shown(name)} users"
+            yield Column(users, "metrics", lambda _, task, name=name: f"{task.users[name]:,}")  # type: ignore[misc]
+    for part in ("warm", "cold"):
+        for name in metrics[:MAIN]:
+
+            def cell(_: Row, task: TaskRow, part: str = part, name: str = name) -> str:
+                return spread(getattr(task, part).get(name))
+
+            yield Column(f"{part} {shown(name)}", "metrics", cell)
+    yield from FIXED
 
 
 def spread(value: Number | None) -> str:
@@ -74,30 +84,41 @@ def quoted(value: Quoted | None) -> str:
     return DASH if value is None else f"{number(value.auc)}, {number(value.uauc)}"
 
 
-def title(comparison: Comparison) -> str:
-    """Return what the table is about."""
+def title(comparison: Comparison, task: str) -> str:
+    """Return what a task's table is about."""
+    found = comparison.tasks[task]
+    positives = "" if found.positives is None else f", {found.positives:,} positive"
     return (
-        f"{comparison.data}: {comparison.test_rows:,} test rows, {comparison.positives:,} positive;"
-        f" warm by {comparison.warm_definition}"
+        f"{comparison.data}, {task}: {found.rows:,} test rows{positives}; by {comparison.warm_definition}"
+        f" {found.warm_rows:,} warm, {found.cold_rows:,} cold"
     )
 
 
-def lines(comparison: Comparison, group: Group | None = None) -> tuple[list[str], list[list[str]]]:
-    """Return the heads and the rows' cells of the main table or a part of it, without columns that no row fills."""
-    columns = [column for column in COLUMNS if group in (None, column.group)]
-    columns = [column for column in columns if any(column.cell(row) != DASH for row in comparison.rows)]
-    cells = [[row.label, *(column.cell(row) for column in columns)] for row in comparison.rows]
-    return ["model", *(column.title for column in columns)], cells
+def lines(comparison: Comparison, task: str, group: Group | None = None) -> tuple[list[str], list[list[str]]]:
+    """Return the heads and the rows' cells of a task's table or a part of it, without columns that no row fills."""
+    rows = asked(comparison, task)
+    chosen = [column for column in columns(comparison, task) if group in (None, column.group)]
+    chosen = [column for column in chosen if any(column.cell(row, own) != DASH for row, own in rows)]
+    cells = [[row.label, *(column.cell(row, own) for column in chosen)] for row, own in rows]
+    return ["model", *(column.title for column in chosen)], cells
 
 
-def against_lines(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Return heads and cells of the comparison with the baseline; no lines without one."""
-    cells = []
-    for row in comparison.rows:
-        if (found := row.against) is not None:
-            tests = [*tested(found.t, 2), *tested(found.wilcoxon, 1)]
-            cells.append([row.label, gap(found.auc), gap(found.uauc), f"{found.users:,}", *tests])
-    return [f"minus {comparison.baseline}", *AGAINST], cells
+def against_lines(comparison: Comparison, task: str) -> tuple[list[str], list[list[str]]]:
+    """Return heads and cells of a task's comparison with the baseline; no lines without one."""
+    found = [(row.label, own.against) for row, own in asked(comparison, task) if own.against is not None]
+    metrics = list(dict.fromkeys(name for _, one in found for name in one.gaps))
+    cells = [
+        [
+            label,
+            *(gap(one.gaps[name]) if name in one.gaps else DASH for name in metrics),
+            f"{one.users:,}",
+            *tested(one.t, 2),
+            *tested(one.wilcoxon, 1),
+        ]
+        for label, one in found
+    ]
+    heads = [f"{shown(name)} difference [95 %]" for name in metrics]
+    return [f"minus {comparison.baseline}", *heads, *TESTS], cells
 
 
 def gap(found: Gap) -> str:
@@ -126,7 +147,7 @@ def notes(comparison: Comparison) -> list[str]:
     result = []
     if any(len(row.runs) > 1 for row in comparison.rows):
         result.append("mean ± standard deviation over seeds")
-    quotes = [found for row in comparison.rows for found in row.published.values()]
+    quotes = [quote for row in comparison.rows for own in row.tasks.values() for quote in own.published.values()]
     if quotes:
         sources, theirs = _listed(found.source for found in quotes), _listed(found.llm for found in quotes)
         ours = _listed(row.llm for row in comparison.rows)
@@ -137,16 +158,18 @@ def notes(comparison: Comparison) -> list[str]:
         if row.settings:
             result.append(f"{row.label}: {', '.join(f'{key}={value}' for key, value in row.settings.items())}")
     if comparison.baseline is not None:
+        compared = [(task, row, own) for task in comparison.tasks for row, own in asked(comparison, task)]
+        of = _listed(f"{shown(own.against.tested)} ({task})" for task, _, own in compared if own.against)
         result.append(
-            f"compared with {comparison.baseline}: of several seeds the mean of sigmoid(score); intervals: 95 %,"
-            f" {comparison.draws:,} paired bootstrap draws over users; t and W (Wilcoxon): two-sided, over users' AUC;"
-            " Holm: over the rows of the table"
+            f"compared with {comparison.baseline}: predictions of several seeds are averaged first; intervals: 95 %,"
+            f" {comparison.draws:,} paired bootstrap draws over users; t and W (Wilcoxon): two-sided, over users' own"
+            f" {of}; Holm: over the rows of a task's table"
         )
-        for row in comparison.rows:
-            if row.against is not None:
-                found = (row.against.t.reason, row.against.wilcoxon.reason)
+        for _, row, own in compared:
+            if own.against is not None:
+                found = (own.against.t.reason, own.against.wilcoxon.reason)
                 result += [f"{row.label}: {reason}" for reason in dict.fromkeys(found) if reason]
-    return result
+    return list(dict.fromkeys(result))
 
 
 def _listed(names: Iterable[str | None]) -> str:

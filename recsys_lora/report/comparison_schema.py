@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from recsys_lora.errors import UserError
-from recsys_lora.evaluation.warmth import Definition
+from recsys_lora.evaluation.warm_cold import Definition
 from recsys_lora.files import read_json
 
-VERSION = 1
+VERSION = 2
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 Whose = Literal["own", "rerun"]
@@ -33,14 +33,6 @@ class Number(_Record):
 
     mean: FiniteFloat
     sd: FiniteFloat | None
-
-
-class Part(_Record):
-    """Metrics of some of the rows; null where a seed has none."""
-
-    rows: Count
-    auc: Number | None
-    uauc: Number | None
 
 
 class Quoted(_Record):
@@ -83,9 +75,7 @@ class RunRecord(_Record):
         seed: its seed.
         command: what makes it again; of a path of the machine only the last part is kept.
         overrides: the command's overrides.
-        auc: of this seed.
-        uauc: of this seed.
-        log_loss: of this seed.
+        metrics: of this seed, by task and name.
         started: when, UTC.
         commit: of git; null outside a checkout.
         dirty: whether files differed from that commit; null outside a checkout.
@@ -98,9 +88,7 @@ class RunRecord(_Record):
     seed: int
     command: str
     overrides: list[str]
-    auc: Share | None
-    uauc: Share | None
-    log_loss: FiniteFloat | None
+    metrics: dict[str, dict[str, FiniteFloat | None]]
     started: str
     commit: str | None
     dirty: bool | None
@@ -129,18 +117,41 @@ class Against(_Record):
     """A row less the baseline, each by its seeds' averaged predictions.
 
     Attributes:
+        gaps: by metric.
+        tested: the metric whose users' own values are tested.
         users: over how many users the tests go.
-        auc: of all rows.
-        uauc: mean over these users.
-        t: paired t-test of the users' AUC.
+        t: paired t-test of these values.
         wilcoxon: signed-rank test of the same.
     """
 
+    gaps: dict[str, Gap]
+    tested: str
     users: Count
-    auc: Gap
-    uauc: Gap
     t: Tested
     wilcoxon: Tested
+
+
+class TaskRow(_Record):
+    """One configuration's results in one task; a metric is null where a seed has none.
+
+    Attributes:
+        metrics: of all test questions, by name.
+        users: over how many users a metric goes, where not all count.
+        warm: metrics of warm questions.
+        cold: of cold ones.
+        published: of `ctr`, what papers printed, by `own` (the method's) and `rerun` (CoRA's authors').
+        rows_per_second: test questions answered a second, mean over seeds; null where a run does not know.
+        against: compared with the baseline; null for itself, without one, and where predictions of several seeds have
+            no mean, as texts.
+    """
+
+    metrics: dict[str, Number | None]
+    users: dict[str, Count] = {}
+    warm: dict[str, Number | None]
+    cold: dict[str, Number | None]
+    published: dict[Whose, Quoted] = {}
+    rows_per_second: FiniteFloat | None = None
+    against: Against | None = None
 
 
 class Row(_Record):
@@ -152,17 +163,9 @@ class Row(_Record):
         model: `model.name`.
         cf: `cf.name`; null without an encoder.
         llm: the backbone's name; null without.
-        auc: of all test rows.
-        uauc: mean of the users' AUC.
-        uauc_users: over how many users.
-        log_loss: in nats.
-        warm: metrics of warm rows.
-        cold: of cold ones.
-        published: what papers printed, by `own` (the method's) and `rerun` (CoRA's authors').
+        tasks: its results, by task.
         training: null for a CF model alone, and where a run does not know.
-        rows_per_second: test prompts scored a second, mean over seeds; null where a run does not know.
         runs: one a seed, ascending.
-        against: compared with the baseline; null for itself, and without one.
     """
 
     label: str
@@ -170,44 +173,52 @@ class Row(_Record):
     model: str
     cf: str | None
     llm: str | None
-    auc: Number | None
-    uauc: Number | None
-    uauc_users: Count
-    log_loss: Number | None
-    warm: Part
-    cold: Part
-    published: dict[Whose, Quoted] = {}
+    tasks: dict[str, TaskRow]
     training: Cost | None
-    rows_per_second: FiniteFloat | None
     runs: Annotated[list[RunRecord], Field(min_length=1)]
-    against: Against | None = None
+
+
+class TestSet(_Record):
+    """The questions of one task that all rows were tested on.
+
+    Attributes:
+        rows: how many.
+        positives: of a yes-or-no task, how many are to be answered Yes; else null.
+        warm_rows: how many are warm.
+        cold_rows: how many are cold.
+    """
+
+    __test__ = False  # no pytest class
+
+    rows: Count
+    positives: Count | None
+    warm_rows: Count
+    cold_rows: Count
 
 
 class Comparison(_Record):
     """The whole file.
 
     Attributes:
-        schema_version: 1.
+        schema_version: 2.
         command: what made this file.
         made: when, UTC.
         data: `data.name` of all runs.
-        test_rows: how many rows all were tested on.
-        positives: how many of them have label 1.
         warm_definition: of warm and cold.
         baseline: label of the row that the others are compared with; null without.
         draws: bootstrap draws behind the intervals.
+        tasks: what was asked.
         rows: in the order of the runs given.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     command: str
     made: str
     data: str
-    test_rows: Count
-    positives: Count
     warm_definition: Definition
     baseline: str | None
     draws: Count
+    tasks: dict[str, TestSet]
     rows: Annotated[list[Row], Field(min_length=1)]
 
     def as_json(self) -> dict[str, Any]:

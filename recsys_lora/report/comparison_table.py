@@ -6,8 +6,8 @@ from typing import Any, get_args
 from rich.table import Table
 from rich.text import Text
 
-from recsys_lora.report.comparison_cells import Group, against_lines, lines, notes, title
-from recsys_lora.report.comparison_schema import Comparison, Number, Row, Whose
+from recsys_lora.report.comparison_cells import Group, against_lines, asked, lines, notes, title
+from recsys_lora.report.comparison_schema import Comparison, Number, Row, TaskRow, Whose
 from recsys_lora.report.table import csv_text
 
 PARTS: dict[Group, str] = {"metrics": "", "published": "published numbers", "cost": "cost"}
@@ -36,15 +36,16 @@ LATEX = str.maketrans(
 
 
 def rich_tables(comparison: Comparison) -> list[Table]:
-    """Return the tables for a terminal: metrics, published numbers, cost, and the comparison with the baseline."""
+    """Return the tables for a terminal, of each task: metrics, published numbers, cost, comparison with a baseline."""
     result = []
-    for group, name in PARTS.items():
-        heads, cells = lines(comparison, group)
-        if len(heads) > 1:
-            result.append(_rich(name or title(comparison), heads, cells))
-    heads, cells = against_lines(comparison)
-    if cells:
-        result.append(_rich(f"compared with {comparison.baseline}", heads, cells))
+    for task in comparison.tasks:
+        for group, name in PARTS.items():
+            heads, cells = lines(comparison, task, group)
+            if len(heads) > 1:
+                result.append(_rich(f"{task}: {name}" if name else title(comparison, task), heads, cells))
+        heads, cells = against_lines(comparison, task)
+        if cells:
+            result.append(_rich(f"{task}: compared with {comparison.baseline}", heads, cells))
     return result
 
 
@@ -60,11 +61,13 @@ def _rich(name: str, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> Ta
 
 
 def markdown(comparison: Comparison) -> str:
-    """Return all as Markdown: one wide table, the comparison with the baseline, and the notes."""
-    text = [f"**{_cell(title(comparison))}**", "", *_markdown(*lines(comparison)), ""]
-    heads, cells = against_lines(comparison)
-    if cells:
-        text += [*_markdown(heads, cells), ""]
+    """Return all as Markdown: of each task one wide table and the comparison with the baseline, and the notes."""
+    text = []
+    for task in comparison.tasks:
+        text += [f"**{_cell(title(comparison, task))}**", "", *_markdown(*lines(comparison, task)), ""]
+        heads, cells = against_lines(comparison, task)
+        if cells:
+            text += [*_markdown(heads, cells), ""]
     text += [f"- {note}" for note in notes(comparison)]
     text += [f"- made by `{comparison.command}`"]
     return "\n".join(text) + "\n"
@@ -80,12 +83,13 @@ def _cell(text: str) -> str:
 
 
 def latex(comparison: Comparison) -> str:
-    """Return the tables for LaTeX with the package booktabs; notes and command as comments."""
-    text = [f"% {note}" for note in (title(comparison), *notes(comparison), comparison.command)]
-    text += _latex(*lines(comparison))
-    heads, cells = against_lines(comparison)
-    if cells:
-        text += ["", *_latex(heads, cells)]
+    """Return the tables for LaTeX with the package booktabs; titles, notes and command as comments."""
+    text = [f"% {note}" for note in (*notes(comparison), comparison.command)]
+    for task in comparison.tasks:
+        text += ["", f"% {title(comparison, task)}", *_latex(*lines(comparison, task))]
+        heads, cells = against_lines(comparison, task)
+        if cells:
+            text += ["", *_latex(heads, cells)]
     return "\n".join(text) + "\n"
 
 
@@ -99,34 +103,37 @@ def _latex(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
 
 
 def as_csv(comparison: Comparison) -> str:
-    """Return one line a row with every number in full; what does not exist is empty."""
-    return csv_text([_flat(row) for row in comparison.rows])
+    """Return one line a row and task with every number in full; what does not exist is empty."""
+    return csv_text([_flat(row, task, own) for task in comparison.tasks for row, own in asked(comparison, task)])
 
 
-def _flat(row: Row) -> dict[str, Any]:
+def _flat(row: Row, task: str, own: TaskRow) -> dict[str, Any]:
     seeds = " ".join(str(run.seed) for run in row.runs)
-    found: dict[str, Any] = {"label": row.label, "model": row.model, "cf": row.cf, "llm": row.llm, "seeds": seeds}
-    found |= _mean_and_sd("auc", row.auc) | _mean_and_sd("uauc", row.uauc) | {"uauc_users": row.uauc_users}
-    found |= _mean_and_sd("log_loss", row.log_loss)
-    for name, part in (("warm", row.warm), ("cold", row.cold)):
-        found |= {f"{name}_rows": part.rows}
-        found |= _mean_and_sd(f"{name}_auc", part.auc) | _mean_and_sd(f"{name}_uauc", part.uauc)
+    found: dict[str, Any] = {"task": task, "label": row.label, "model": row.model, "cf": row.cf, "llm": row.llm}
+    found |= {"seeds": seeds}
+    for name, value in own.metrics.items():
+        found |= _mean_and_sd(name, value)
+        if name in own.users:
+            found |= {f"{name}_users": own.users[name]}
+    for part in ("warm", "cold"):
+        for name, value in getattr(own, part).items():
+            found |= _mean_and_sd(f"{part}_{name}", value)
     for whose in WHOSE:
-        quoted = row.published.get(whose)
+        quoted = own.published.get(whose)
         found |= {f"published_{whose}_{metric}": getattr(quoted, metric, None) for metric in ("auc", "uauc")}
     cost = row.training
     found |= {"trained_parameters": cost.trained_parameters if cost else None}
     found |= {"training_rows": cost.rows if cost else None}
     found |= {"training_steps": cost.steps if cost else None, "training_seconds": cost.seconds if cost else None}
-    found |= {"rows_per_second": row.rows_per_second}
-    if row.against is None:
+    found |= {"rows_per_second": own.rows_per_second}
+    if own.against is None:
         return found
-    for metric, gap in (("auc", row.against.auc), ("uauc", row.against.uauc)):
+    for name, gap in own.against.gaps.items():
         low, high = gap.interval or (None, None)
-        found |= {f"minus_{metric}": gap.value, f"minus_{metric}_low": low, f"minus_{metric}_high": high}
-    for name, test in (("t", row.against.t), ("wilcoxon", row.against.wilcoxon)):
+        found |= {f"minus_{name}": gap.value, f"minus_{name}_low": low, f"minus_{name}_high": high}
+    for name, test in (("t", own.against.t), ("wilcoxon", own.against.wilcoxon)):
         found |= {f"{name}_statistic": test.statistic, f"{name}_p": test.p, f"{name}_p_holm": test.p_holm}
-    return found | {"test_users": row.against.users}
+    return found | {"tested": own.against.tested, "test_users": own.against.users}
 
 
 def _mean_and_sd(name: str, value: Number | None) -> dict[str, float | None]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import recsys_lora
+from recsys_lora.version import __version__
 
 PACKAGES = (
     "torch",
@@ -34,8 +34,8 @@ GIT_SECONDS = 10
 def environment() -> dict[str, Any]:
     """Return the record that a run keeps as environment.json."""
     return {
-        "recsys_lora": recsys_lora.__version__,
-        "git": git_state(Path(recsys_lora.__file__).parent),
+        "recsys_lora": __version__,
+        "git": git_state(Path(__file__).parents[1]),
         "command": shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),

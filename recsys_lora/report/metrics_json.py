@@ -1,6 +1,6 @@
 """metrics.json: every number of a run, in a form that programs may rely on (docs/metrics_json.md).
 
-The classes below are the schema. A number that cannot be computed is null and `undefined` says why; nothing is NaN.
+The classes below are the schema. A number that cannot be computed is null and has a reason; nothing is NaN.
 """
 
 from collections.abc import Mapping
@@ -10,132 +10,183 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from recsys_lora.errors import UserError
+from recsys_lora.evaluation.warm_cold import Definition
 from recsys_lora.files import read_json, write_json
-from recsys_lora.report.cost_schema import Scoring, Training
-from recsys_lora.report.task_schema import TaskBlock
+from recsys_lora.tasks.record import Role
 
-VERSION = 2
+VERSION = 3
 Count = Annotated[int, Field(ge=0)]
-Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
+Amount = Annotated[FiniteFloat, Field(ge=0)]
 Range = tuple[FiniteFloat, FiniteFloat]
-MetricName = Literal["auc", "uauc", "log_loss"]
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Block(_Record):
-    """Metrics of some rows.
+class Training(_Record):
+    """What training a method took; all zero but `frozen_parameters` where it trains nothing.
 
     Attributes:
-        rows: how many.
-        positives: how many of them have label 1.
-        auc: over all rows.
-        uauc: unweighted mean of the users' own AUC.
-        uauc_users: over how many users that goes: those with rows of both classes.
-        log_loss: mean binary cross-entropy in nats, scores taken as logits.
-        undefined: for each metric that is null, why.
-        intervals: 95 % bootstrap intervals over users, [low, high].
+        trained_parameters: how many numbers were trained.
+        frozen_parameters: how many numbers of the backbone were not.
+        rows: training questions.
+        valid_rows: questions to validate on, answered at every validation.
+        steps: optimiser steps.
+        seconds: wall time of the fit, validations included, when it was really done.
+        reused: the trained method was found in the cache.
+    """
+
+    trained_parameters: Count
+    frozen_parameters: Count
+    rows: Count
+    valid_rows: Count
+    steps: Count
+    seconds: Amount
+    reused: bool
+
+
+class Scoring(_Record):
+    """What answering the test questions with the method took, when it was really done.
+
+    Attributes:
+        rows: how many questions.
+        seconds: wall time, from questions to predictions: prompts are built and tokenised within it.
+        rows_per_second: one by the other.
     """
 
     rows: Count
-    positives: Count
-    auc: Share | None
-    uauc: Share | None
-    uauc_users: Count
-    log_loss: Annotated[FiniteFloat, Field(ge=0)] | None
-    undefined: dict[MetricName, str] = {}
-    intervals: dict[MetricName, Range] = {}
+    seconds: Amount
+    rows_per_second: Amount
+
+
+class Value(_Record):
+    """A metric.
+
+    Attributes:
+        value: null where it is undefined.
+        interval: 95 % bootstrap interval over users, null where there is none.
+        reason: why there is no value, or no interval.
+        users: over how many users the value goes, where not all count; null where all do.
+    """
+
+    value: FiniteFloat | None
+    interval: Range | None = None
+    reason: str | None = None
+    users: Count | None = None
 
     @model_validator(mode="after")
     def _null_has_a_reason(self) -> Self:
-        values = {"auc": self.auc, "uauc": self.uauc, "log_loss": self.log_loss}
-        null = {name for name, value in values.items() if value is None}
-        if null != set(self.undefined):
-            raise ValueError(f"null are {sorted(null)}, but reasons are given for {sorted(self.undefined)}")
-        if self.positives > self.rows:
-            raise ValueError(f"{self.positives} positives of {self.rows} rows")
-        if self.intervals.keys() & null:
+        if self.value is None and not self.reason:
+            raise ValueError("a metric without a value needs a reason")
+        if self.value is None and self.interval:
             raise ValueError("an undefined metric has an interval")
-        for name, (low, high) in self.intervals.items():
-            if low > high:
-                raise ValueError(f"the interval of {name} is upside down")
+        if self.interval and self.interval[0] > self.interval[1]:
+            raise ValueError("an interval is upside down")
         return self
 
 
-class WarmCold(_Record):
-    """Metrics of warm and of cold rows under one definition."""
+class Parts(_Record):
+    """Metrics by name, of the warm and of the cold questions."""
 
-    warm: Block
-    cold: Block
+    warm: dict[str, Value]
+    cold: dict[str, Value]
 
 
-class SplitBlock(Block):
-    """Metrics of all rows of a split, and of its warm and cold ones.
+class Sizes(_Record):
+    """How many questions are warm, and how many cold."""
 
-    Attributes:
-        warm_definition: the definition behind `warm` and `cold`.
-        warm: user and item known from train, by that definition.
-        cold: the others (with `notebook`: neither known).
-        seen: the same two under this definition, where it is not the chosen one.
-        count: the same.
-        notebook: the same.
-    """
-
-    warm_definition: Literal["seen", "count", "notebook"]
-    warm: Block
-    cold: Block
-    seen: WarmCold | None = None
-    count: WarmCold | None = None
-    notebook: WarmCold | None = None
-
-    @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
-        parts = self.warm.rows + self.cold.rows
-        if parts > self.rows or (self.warm_definition != "notebook" and parts != self.rows):
-            raise ValueError(f"{self.warm.rows} warm and {self.cold.rows} cold rows of {self.rows}")
-        return self
+    warm: Count
+    cold: Count
 
 
 class Line(_Record):
-    """One line of the table.
+    """One line of a task's table.
 
     Attributes:
         name: as printed.
         role: what it is to the run.
-        sample: on the sample of rows instead of all of them.
-        metrics: its numbers.
+        sample: on the sample of questions instead of all of them.
+        metrics: by name, on all questions of the line.
+        parts: the same on warm and on cold questions, by each definition.
     """
 
     name: str
-    role: Literal["popularity", "cf", "frozen_llm", "method", "method_shuffled"]
+    role: Role
     sample: bool = False
-    metrics: SplitBlock
+    metrics: dict[str, Value]
+    parts: dict[Definition, Parts]
 
 
 class Difference(_Record):
-    """A paired difference of two lines on the same rows, with its 95 % bootstrap interval over users."""
+    """The method minus another line on the same questions, with its 95 % bootstrap interval over users.
+
+    Attributes:
+        first: the method.
+        second: the other line.
+        metric: which.
+        sample: on the sample of questions.
+        value: first - second.
+        interval: of the value.
+        better: whether the method is better; for errors that is a value below zero.
+    """
 
     first: str
     second: str
-    metric: MetricName
+    metric: str
+    sample: bool = False
     value: FiniteFloat
     interval: Range
+    better: bool
 
 
-class Sample(_Record):
-    """The fixed rows on which users' vectors are shuffled."""
+class TaskBlock(_Record):
+    """One task's results.
+
+    Attributes:
+        rows: questions.
+        users: of whom.
+        positives: of a yes-or-no task, how many are to be answered Yes; else null.
+        warm_definition: the one of `parts` that tables show.
+        parts: how many questions are warm and cold, by each definition.
+        sample_rows: questions of the lines with `sample`, null without such lines.
+        lines: the table, in its order.
+        differences: paired comparisons.
+        remarks: what must stand beside a metric to be understood, by its name: BLEU's signature.
+        scoring: what answering with the method took; null for a CF model alone, and where nothing tells it.
+    """
 
     rows: Count
-    seed: Count
+    users: Count
+    positives: Count | None = None
+    warm_definition: Definition
+    parts: dict[Definition, Sizes]
+    sample_rows: Count | None = None
+    lines: list[Line]
+    differences: list[Difference] = []
+    remarks: dict[str, str] = {}
+    scoring: Scoring | None = None
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.warm_definition not in self.parts:
+            raise ValueError(f"there are no parts by {self.warm_definition}")
+        for name, sizes in self.parts.items():
+            parts = sizes.warm + sizes.cold
+            if parts > self.rows or (name != "notebook" and parts != self.rows):
+                raise ValueError(f"{sizes.warm} warm and {sizes.cold} cold rows of {self.rows} by {name}")
+        if self.positives is not None and self.positives > self.rows:
+            raise ValueError(f"{self.positives} positives of {self.rows} rows")
+        if not any(line.role == "method" and not line.sample for line in self.lines):
+            raise ValueError("no line is the method on all rows")
+        return self
 
 
 class Metrics(_Record):
     """The whole file.
 
     Attributes:
-        schema_version: 2; another form has another number.
+        schema_version: 3; another form has another number.
         name: of the run.
         model: `model.name`.
         data: `data.name`.
@@ -143,19 +194,14 @@ class Metrics(_Record):
         llm: the backbone's name, null where there is none.
         seed: of the run.
         tags: of the run.
-        test: the run's own model on the test rows; null where it answers several tasks.
+        tasks: the results of each task, by name.
         valid: the best validation, null where there was none.
         training: what training the method took; null for a CF model alone and where a checkpoint was tested.
-        scoring: what scoring the test rows with the method took; null where nothing tells it.
-        lines: the table, in its order.
-        sample: rows of the lines with `sample`.
-        differences: paired comparisons.
-        tasks: for a model of several tasks, the results of each.
         draws: bootstrap draws behind the intervals.
         seconds: wall time of each stage.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     name: str
     model: str
     data: str
@@ -163,14 +209,9 @@ class Metrics(_Record):
     llm: str | None = None
     seed: int
     tags: list[str] = []
-    test: SplitBlock | None
+    tasks: dict[str, TaskBlock]
     valid: dict[str, FiniteFloat | int] | None = None
     training: Training | None = None
-    scoring: Scoring | None = None
-    lines: list[Line] = []
-    sample: Sample | None = None
-    differences: list[Difference] = []
-    tasks: dict[str, TaskBlock] = {}
     draws: Count = 0
     seconds: dict[str, FiniteFloat] = {}
 

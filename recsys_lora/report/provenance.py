@@ -7,6 +7,7 @@ from typing import Any
 
 from recsys_lora.report.comparison_schema import RunRecord
 from recsys_lora.report.runs import Run
+from recsys_lora.report.table import method_line
 
 ELSEWHERE = re.compile(
     r"(^|[=\[({,:'\"\s])(?:/|~/|(?:\.\./)+)(?:[^/\s,\])}'\"]+/)*([^/\s,\])}'\"]+)/?(?=$|[\s,\])}'\"])"
@@ -15,7 +16,7 @@ ELSEWHERE = re.compile(
 
 def run_record(run: Run) -> RunRecord:
     """Return what makes a run again, and what came out."""
-    test, environment = run.metrics["test"], run.environment
+    environment = run.environment
     git: Mapping[str, Any] = environment["git"] or {}
     overrides = [portable(override) for override in run.overrides]
     name = run.folder.resolve()
@@ -24,9 +25,10 @@ def run_record(run: Run) -> RunRecord:
         seed=run.metrics["seed"],
         command=command_line("run", overrides),
         overrides=overrides,
-        auc=test["auc"],
-        uauc=test["uauc"],
-        log_loss=test["log_loss"],
+        metrics={
+            name: {metric: found["value"] for metric, found in method_line(block)["metrics"].items()}
+            for name, block in run.metrics["tasks"].items()
+        },
         started=environment["started"],
         commit=git.get("commit"),
         dirty=git.get("dirty"),

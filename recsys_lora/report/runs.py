@@ -7,19 +7,17 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from recsys_lora.config.record import RunConfig
+from recsys_lora.config.roles import Kind, leaves
 from recsys_lora.errors import UserError
 from recsys_lora.files import read_json
 from recsys_lora.report.metrics_json import read_metrics
+from recsys_lora.tasks.predictions import file_name
 
-PREDICTIONS, ENVIRONMENT, CONFIG = "predictions.parquet", "environment.json", "config.yaml"
+ENVIRONMENT, CONFIG = "environment.json", "config.yaml"
 OVERRIDES = Path(".hydra") / "overrides.yaml"
-LABELS = ("seed", "name", "group", "tags")
-NO_PART_OF_THE_CONFIGURATION = (*LABELS, "paths", "logger", "stage", "train", "test", "evaluation")
-OF_THE_LANGUAGE_MODEL = ("llm", "lora", "first", "trainer", "callbacks", "data.train_rows", "data.valid_rows")
-DECIDING_CALLBACKS = {"checkpoint", "stop_early"}
-"""The others watch and write."""
-NO_MATTER = {"root", "folder", "enable_progress_bar", "enable_model_summary", "log_every_n_steps", "profiler"}
-"""Last parts of keys whose values are places of the machine, or only change what is shown."""
+COMPARED = (Kind.RESULT, Kind.COST)
+"""Kinds of values that make a configuration."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,9 @@ class Run:
     environment: Mapping[str, Any]
     overrides: Sequence[str]
 
-    @property
-    def predictions(self) -> Path:
-        """Where its scored test rows are."""
-        return self.folder / PREDICTIONS
+    def predictions(self, task: str) -> Path:
+        """Return where its predictions of a task are."""
+        return self.folder / file_name(task)
 
     @property
     def configuration(self) -> dict[str, str]:
@@ -73,12 +70,11 @@ def read_run(folder: Path) -> Run:
     """Read a run's folder, all but its predictions.
 
     Raises:
-        UserError: something of it is missing, or it answers several tasks.
+        UserError: something of it is missing.
     """
     metrics = read_metrics(folder / "metrics.json")
-    if metrics["test"] is None:
-        raise UserError(f"{folder}: a run of several tasks, which has no test metrics of its own: leave it out")
-    for name in (PREDICTIONS, ENVIRONMENT, CONFIG, OVERRIDES):
+    files: list[str | Path] = [*map(file_name, metrics["tasks"]), ENVIRONMENT, CONFIG, OVERRIDES]
+    for name in files:
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: not there: run it again, or leave this run out")
     overrides = [str(line) for line in OmegaConf.to_container(OmegaConf.load(folder / OVERRIDES)) or []]
@@ -90,31 +86,22 @@ def read_run(folder: Path) -> Run:
 
 
 def configuration(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, str]:
-    """Return a run's config as dotted keys and values, without its seed, its labels, and what cannot matter.
+    """Return what makes a run the configuration that it is, whatever its seed: dotted config keys and their values.
 
-    Left out are places of the machine, how it was watched and evaluated, for a CF model alone all that is the language
-    model's, and for a model without an encoder the encoder.
+    These are the values that a stage uses which the run has: a CF model alone has no method, a frozen language model
+    no encoder.
     """
-    left_out = [*NO_PART_OF_THE_CONFIGURATION]
-    if metrics["llm"] is None:
-        left_out += OF_THE_LANGUAGE_MODEL
-    if metrics["cf"] is None:
-        left_out.append("cf")
-    return {
-        key: value
-        for key, value in _flat(config)
-        if not any(key == part or key.startswith(f"{part}.") for part in left_out)
-        and key.rpartition(".")[2] not in NO_MATTER
-        and (not key.startswith("callbacks.") or key.split(".")[1] in DECIDING_CALLBACKS)
-    }
+    stages = {"prepare", "test"}
+    if metrics["llm"] is not None:
+        stages.add("method")
+    if metrics["cf"] is not None:
+        stages.add("cf")
 
+    def matters(key: str) -> bool:
+        role = RunConfig.role_of(key)
+        return key != "seed" and role.kind in COMPARED and bool(stages & set(role.stages))
 
-def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping) and (value or not key):
-        for name, part in value.items():
-            yield from _flat(part, f"{key}.{name}" if key else str(name))
-    else:
-        yield key, "null" if value is None else str(value)
+    return {key: "null" if value is None else str(value) for key, value in leaves(config) if matters(key)}
 
 
 def _is_run(folder: Path) -> bool:

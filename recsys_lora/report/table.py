@@ -1,23 +1,58 @@
-"""The table at the end of a run: every line scored on the same rows, for the terminal and for the run folder."""
+"""The tables at the end of a run, one a task, every line on the same questions: for the terminal and the run folder."""
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 DASH = "–"
+MAIN = 2
+"""Of so many metrics, the first, the table shows warm and cold questions beside all."""
+ACRONYMS = ("auc", "uauc", "mae", "rmse", "mrr", "bleu")
 Block = Mapping[str, Any]
 
 
-def cell(block: Block, metric: str) -> str:
+@dataclass(frozen=True)
+class Grid:
+    """A table as text.
+
+    Attributes:
+        title: above it.
+        columns: their heads.
+        cells: the lines.
+        own: which lines are the method's.
+    """
+
+    title: str
+    columns: list[str]
+    cells: list[list[str]]
+    own: list[bool]
+
+
+def cell(metric: Block) -> str:
     """Write a metric as `.7012 [.690, .712]`, with its interval where there is one; a dash where it is undefined."""
-    value = block[metric]
-    if value is None:
+    if metric["value"] is None:
         return DASH
-    interval = block.get("intervals", {}).get(metric)
-    return number(value) + (f" [{number(interval[0], 3)}, {number(interval[1], 3)}]" if interval else "")
+    interval = metric["interval"]
+    return number(metric["value"]) + (f" [{number(interval[0], 3)}, {number(interval[1], 3)}]" if interval else "")
+
+
+def number(value: float, digits: int = 4) -> str:
+    """Write a number with so many digits behind the point and no zero before it."""
+    text = f"{value:.{digits}f}"
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def shown(metric: str) -> str:
+    """Return what tables call a metric: `AUC` for auc, `log loss` for log_loss, `AUC_neg4` for auc_neg4."""
+    if metric.startswith("log_loss"):
+        return metric.replace("_", " ", 1)
+    name, joint, rest = metric.partition("_")
+    return f"{name.upper()}{joint}{rest}" if name in ACRONYMS else metric
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -30,88 +65,154 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def number(value: float, digits: int = 4) -> str:
-    """Write a number with so many digits behind the point and no zero before it."""
-    text = f"{value:.{digits}f}"
-    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+def stacked(text: str) -> Text:
+    """Return a cell for the terminal: two values, or a value and its interval, one below the other."""
+    value, bracket, rest = text.partition(" [")
+    return Text(f"{value}\n[{rest}" if bracket else text.replace(", ", "\n"))
 
 
-def header(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return the columns, what they show and over how many rows or users, which all lines share."""
-    block = lines[0]["metrics"]
-    definition, warm, cold = block["warm_definition"], block["warm"]["rows"], block["cold"]["rows"]
-    return [
-        (f"{block['rows']:,} rows", ""),
-        ("AUC [95 %]", ""),
-        ("UAUC [95 %]", f"{block['uauc_users']:,} users"),
-        ("log loss", ""),
-        ("warm AUC, UAUC", f"{definition}, {warm:,} rows"),
-        ("cold AUC, UAUC", f"{cold:,} rows"),
+def method_line(block: Block) -> Block:
+    """Return the line of a task's table that is the method on all questions."""
+    line: Block = next(line for line in block["lines"] if line["role"] == "method" and not line["sample"])
+    return line
+
+
+def grids(tasks: Mapping[str, Block], title: str) -> Iterator[Grid]:
+    """Yield each task's table: on all questions, and on the sample."""
+    for name, block in tasks.items():
+        for sample in (False, True):
+            lines = [line for line in block["lines"] if line["sample"] == sample]
+            if not lines:
+                continue
+            rows = block["sample_rows"] if sample else block["rows"]
+            of = "a sample of these" if sample else f"{block['users']:,} users"
+            cells = [[line["name"], *_cells(line, block)] for line in lines]
+            own = [line["role"] == "method" for line in lines]
+            yield Grid(f"{title}: {name}, {rows:,} questions ({of})", [name, *_heads(lines[0], block)], cells, own)
+
+
+def _heads(line: Block, block: Block) -> list[str]:
+    metrics = line["metrics"]
+    over = {name: f" ({found['users']:,} users)" for name, found in metrics.items() if found["users"] is not None}
+    main = ", ".join(map(shown, list(metrics)[:MAIN]))
+    sizes = block["parts"][block["warm_definition"]]
+    parts = [f"{part} {main}" for part in ("warm", "cold")]
+    if not line["sample"]:
+        definition = block["warm_definition"]
+        parts = [f"warm {main} ({definition}, {sizes['warm']:,})", f"cold {main} ({sizes['cold']:,})"]
+    return [*(f"{shown(name)}{over.get(name, '')}" for name in metrics), *parts]
+
+
+def _cells(line: Block, block: Block) -> list[str]:
+    metrics, parts = line["metrics"], line["parts"][block["warm_definition"]]
+    whole = [cell(found) for found in metrics.values()]
+    main = [
+        ", ".join(cell({**parts[part][name], "interval": None}) for name in list(metrics)[:MAIN])
+        for part in ("warm", "cold")
     ]
+    return [*whole, *main]
 
 
-def cells(line: Mapping[str, Any]) -> list[str]:
-    """Return a line as text."""
-    block = line["metrics"]
-    whole, warm, cold = ({**part, "intervals": {}} for part in (block, block["warm"], block["cold"]))
-    pairs = [f"{cell(part, 'auc')}, {cell(part, 'uauc')}" for part in (warm, cold)]
-    return [line["name"], cell(block, "auc"), cell(block, "uauc"), cell(whole, "log_loss"), *pairs]
+def warm_and_cold(name: str, block: Block) -> Grid:
+    """Return one task's table of every metric of warm and cold questions."""
+    lines = [line for line in block["lines"] if not line["sample"]]
+    metrics, definition = list(lines[0]["metrics"]), block["warm_definition"]
+    sizes = block["parts"][definition]
+    columns = [name, *(f"{shown(metric)} {part}" for part in ("warm", "cold") for metric in metrics)]
+    cells = [
+        [
+            line["name"],
+            *(cell(line["parts"][definition][part][metric]) for part in ("warm", "cold") for metric in metrics),
+        ]
+        for line in lines
+    ]
+    title = f"{name}: {sizes['warm']:,} warm ({definition}) and {sizes['cold']:,} cold questions"
+    return Grid(title, columns, cells, [line["role"] == "method" for line in lines])
 
 
-def sections(metrics: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """Return the title and lines of each part of the table: on all rows, and on the sample."""
-    lines = metrics["lines"]
-    parts = [(f"{metrics['name']}: test of {metrics['data']}", [line for line in lines if not line["sample"]])]
-    if sample := metrics["sample"]:
-        title = f"on a sample of {sample['rows']:,} of these rows (seed {sample['seed']})"
-        parts.append((title, [line for line in lines if line["sample"]]))
-    for title, part in parts:
-        if len({(line["metrics"]["rows"], line["metrics"]["positives"]) for line in part}) > 1:
-            raise ValueError(f"{title}: the lines are not about the same rows")
-    return [(title, part) for title, part in parts if part]
+def compared(name: str, block: Block) -> Grid:
+    """Return one task's table of the method minus each other line."""
+    metrics = list(block["lines"][0]["metrics"])
+    found = {(d["first"], d["second"], d["sample"], d["metric"]): d for d in block["differences"]}
+    pairs = list(dict.fromkeys(key[:3] for key in found))
+    cells = [
+        [f"{first} minus {second}", *(_difference(found.get((first, second, sample, metric))) for metric in metrics)]
+        for first, second, sample in pairs
+    ]
+    return Grid(f"{name}: paired differences", [name, *map(shown, metrics)], cells, [False] * len(pairs))
 
 
-def rich_tables(metrics: Mapping[str, Any]) -> list[Table]:
-    """Return the table as Rich renders it, a part each."""
+def rich_tables(tasks: Mapping[str, Block], title: str) -> list[Table]:
+    """Return the tables as Rich renders them."""
     result = []
-    for title, lines in sections(metrics):
-        table = Table(title=title, title_justify="left")
-        for index, parts in enumerate(header(lines)):
+    for grid in grids(tasks, title):
+        table = Table(title=grid.title, title_justify="left")
+        for index, column in enumerate(grid.columns):
             first = index == 0
-            table.add_column("\n".join(parts), justify="left" if first else "right", no_wrap=not first, overflow="fold")
-        for line in lines:
-            table.add_row(*cells(line), style="bold" if line["role"] == "method" else "")
+            head = Text(column.replace(" (", "\n(").replace(", ", "\n"))
+            table.add_column(head, justify="left" if first else "right", no_wrap=first, overflow="fold")
+        for line, bold in zip(grid.cells, grid.own, strict=True):
+            table.add_row(line[0], *map(stacked, line[1:]), style="bold" if bold else "")
         result.append(table)
     return result
 
 
-def markdown(metrics: Mapping[str, Any]) -> str:
-    """Return the table as Markdown, with paired differences and what is undefined below it."""
+def markdown(tasks: Mapping[str, Block], draws: int, title: str) -> str:
+    """Return all tables as Markdown, those of warm and cold questions and the paired differences included."""
     text = []
-    for title, lines in sections(metrics):
-        columns = [f"{what} ({over})" if over else what for what, over in header(lines)]
-        text += [f"**{title}**", "", _row(columns), _row(["---", *["---:"] * (len(columns) - 1)])]
-        text += [_row(cells(line)) for line in lines] + [""]
-    text += [f"- {line}" for line in notes(metrics)]
+    more = (made(name, block) for name, block in tasks.items() for made in (compared, warm_and_cold))
+    for grid in [*grids(tasks, title), *more]:
+        text += [f"**{grid.title}**", "", _row(grid.columns), _row(["---", *["---:"] * (len(grid.columns) - 1)])]
+        text += [_row(line) for line in grid.cells] + [""]
+    text += [f"- {note}" for note in notes(tasks, draws, all_parts=True)]
     return "\n".join(text).rstrip() + "\n"
 
 
-def notes(metrics: Mapping[str, Any]) -> list[str]:
-    """Return the sentences below the table: paired differences, and why a metric has a dash."""
+def notes(tasks: Mapping[str, Block], draws: int, all_parts: bool = False) -> list[str]:
+    """Return the sentences below the tables: how the method compares by its main metrics, and why one has a dash.
+
+    Args:
+        tasks: each task's block.
+        draws: bootstrap draws behind the intervals.
+        all_parts: give the reasons of warm and cold questions, too.
+    """
     result = []
-    for difference in metrics["differences"]:
-        low, high = difference["interval"]
-        result.append(
-            f"{difference['first']} minus {difference['second']}, {difference['metric'].upper().replace('_', ' ')}:"
-            f" {number(difference['value'])} [{number(low)}, {number(high)}], paired over users"
-        )
-    if metrics["draws"]:
-        result.append(f"intervals: 95 %, {metrics['draws']:,} bootstrap draws over users")
-    for _, lines in sections(metrics):
-        block = lines[0]["metrics"]
-        for part, values in (("all", block), ("warm", block["warm"]), ("cold", block["cold"])):
-            result += [f"{name} of {part} rows: {reason}" for name, reason in values["undefined"].items()]
+    for name, block in tasks.items():
+        main = list(method_line(block)["metrics"])[:MAIN]
+        for d in block["differences"]:
+            if d["metric"] in main:
+                told_apart = not d["interval"][0] <= 0 <= d["interval"][1]
+                verdict = ("better" if d["better"] else "worse") if told_apart else "not told apart"
+                what = f"{d['first']} minus {d['second']}, {shown(d['metric'])}"
+                result.append(f"{name}: {what}: {_difference(d)}: {verdict}")
+        result += [f"{name}: {metric}: {remark}" for metric, remark in block["remarks"].items()]
+        result += _reasons(name, block, all_parts)
+    if draws:
+        result.append(f"intervals: 95 %, {draws:,} bootstrap draws over users; differences are paired over users")
     return list(dict.fromkeys(result))
+
+
+def _difference(difference: Block | None) -> str:
+    if difference is None:
+        return DASH
+    low, high = (number(end) for end in difference["interval"])
+    return f"{number(difference['value'])} [{low}, {high}]"
+
+
+def _reasons(name: str, block: Block, all_parts: bool) -> Iterator[str]:
+    """Yield why metrics have no value; a reason of all lines is given once."""
+    found: dict[tuple[str, str], list[str]] = {}
+    lines = [line for line in block["lines"] if not line["sample"]]
+    for line in lines:
+        parts = line["parts"][block["warm_definition"]]
+        named = {"": line["metrics"], **({f" of {part} questions": parts[part] for part in parts} if all_parts else {})}
+        for words, metrics in named.items():
+            for metric, value in metrics.items():
+                if value["value"] is None:
+                    found.setdefault((f"{shown(metric)}{words}", value["reason"]), []).append(line["name"])
+    for (what, reason), whose in found.items():
+        of = "" if len(whose) == len(lines) else f" ({', '.join(whose)})"
+        yield f"{name}: {what}{of}: {reason}"
 
 
 def _row(values: Sequence[str]) -> str:

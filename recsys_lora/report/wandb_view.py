@@ -16,8 +16,9 @@ from recsys_lora.report.runs import find_runs
 
 METHOD = "model.name"
 """The config key by which runs are grouped."""
-COUNTS = ("rows", "uauc_users")
-PINNED = ("auc", "uauc", "warm_auc", "cold_auc")
+COUNTS = ("rows",)
+PINNED = 2
+"""Of so many metrics of each task, the first, the runs' table shows a column."""
 
 
 @dataclass(frozen=True)
@@ -69,20 +70,19 @@ def read_logged(paths: Sequence[Path]) -> Logged:
 
 def plan(logged: Logged) -> dict[str, list[PanelPlan]]:
     """Return the panels of each section: final numbers on all, warm and cold rows, curves, cost."""
-    measures = [name for name in logged.numbers if _leaf(name) not in COUNTS and not _seconds(name)]
+    metrics = _metrics(logged)
     parts: dict[str, Callable[[str], bool]] = {
-        "Test": lambda name: not _leaf(name, whole=True).startswith(("warm_", "cold_")),
-        "Warm rows": lambda name: _leaf(name, whole=True).startswith("warm_"),
-        "Cold rows": lambda name: _leaf(name, whole=True).startswith("cold_"),
+        "Test": lambda name: not _leaf(name).startswith(("warm_", "cold_")),
+        "Warm rows": lambda name: _leaf(name).startswith("warm_"),
+        "Cold rows": lambda name: _leaf(name).startswith("cold_"),
     }
     sections = {
-        title: [PanelPlan("bar", (name,)) for name in measures if belongs(name)] for title, belongs in parts.items()
+        title: [PanelPlan("bar", (name,)) for name in metrics if belongs(name)] for title, belongs in parts.items()
     }
     for title, prefix in (("Validation", "valid/"), ("Training", "train/")):
         sections[title] = [PanelPlan("line", (name,)) for name in sorted(logged.curves) if name.startswith(prefix)]
     seconds = [name for name in logged.numbers if _seconds(name)]
-    best = next((name for name in measures if _leaf(name) == "auc"), measures[0])
-    against = [PanelPlan("scatter", (name, best)) for name in seconds if name == "test/seconds/method"]
+    against = [PanelPlan("scatter", (name, metrics[0])) for name in seconds if name == "test/seconds/method"]
     sections["Cost"] = [*(PanelPlan("bar", (name,)) for name in seconds), *against]
     return {title: panels for title, panels in sections.items() if panels}
 
@@ -103,7 +103,10 @@ def build_workspace(logged: Logged, entity: str, project: str, name: str, group:
         workspaces.Section(name=title, panels=[_panel(panel) for panel in panels], is_open=title != "Training")
         for title, panels in plan(logged).items()
     ]
-    pinned = [f"summary:test/{metric}" for metric in PINNED if f"test/{metric}" in logged.numbers]
+    tasks: dict[str, list[str]] = {}
+    for metric in _metrics(logged):
+        tasks.setdefault(metric.split("/")[1], []).append(f"summary:{metric}")
+    pinned = [metric for own in tasks.values() for metric in own[:PINNED]]
     runs = workspaces.RunsetSettings(
         filters=[expr.Metric("Group") == group] if group else [],
         groupby=[expr.Config(METHOD)],
@@ -129,10 +132,18 @@ def _panel(panel: PanelPlan) -> Any:
     return v2.BarPlot(title=panel.metrics[0], metrics=list(panel.metrics), groupby=v2.Config(METHOD))
 
 
-def _leaf(name: str, whole: bool = False) -> str:
-    """Return a metric's own name: of test/ctr/warm_auc it is auc, or as a whole warm_auc."""
-    leaf = name.rpartition("/")[2]
-    return leaf if whole else leaf.removeprefix("warm_").removeprefix("cold_")
+def _metrics(logged: Logged) -> list[str]:
+    """Return the names of final metrics: `test/ctr/auc`, `test/ctr/warm_auc`."""
+    return [
+        name
+        for name in logged.numbers
+        if not (_leaf(name) in COUNTS or _leaf(name).endswith("_users") or _seconds(name))
+    ]
+
+
+def _leaf(name: str) -> str:
+    """Return a metric's own name: of test/ctr/warm_auc it is warm_auc."""
+    return name.rpartition("/")[2]
 
 
 def _seconds(name: str) -> bool:

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 MOST_KEYS = 12
 FEWEST_TRIALS = 3
-"""With fewer finished trials nothing can be said of what mattered."""
+"""Finished trials below which importances are not computed."""
 
 
 def importances(study: optuna.Study) -> dict[str, float]:

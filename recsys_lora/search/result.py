@@ -10,7 +10,10 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import TrialState
 
-from recsys_lora.config.location import GROUPS
+from recsys_lora.config.edge import containers
+from recsys_lora.config.paths import GROUPS
+from recsys_lora.config.record import RunConfig
+from recsys_lora.config.roles import Kind, selected
 from recsys_lora.files import write_bytes, write_text
 from recsys_lora.report.table import csv_text
 from recsys_lora.search.plot import png
@@ -21,8 +24,8 @@ from recsys_lora.search.study import ERROR, state_of
 TABLE_FILE, PLOT_FILE, CONF = "trials.csv", "search.png", "conf"
 COMBINING = ("row", "experiment", "ablation", "hparams_search", "debug", "paths")
 """Groups whose choice is a set of other choices and values, which the experiment names instead."""
-OF_A_RUN = ("paths", "search", "test", "group", "resume")
-"""Parts of the config that the experiment leaves to whoever runs it."""
+OF_A_RUN = (Kind.PLACE, Kind.CONTROL)
+"""Kinds of values that the experiment leaves to whoever runs it."""
 log = logging.getLogger(__name__)
 
 
@@ -39,7 +42,7 @@ def publish(
     Args:
         study: with its trials.
         settings: of the search.
-        base: the config that the trials share.
+        base: the config as composed.
         space: what varies.
         choices: what was chosen of each config group.
         folder: the study's.
@@ -118,9 +121,8 @@ def _origin(study: optuna.Study, settings: SearchSettings) -> str:
 
 
 def _container(cfg: DictConfig) -> dict[str, Any]:
-    made = OmegaConf.to_container(cfg, resolve=False)
-    assert isinstance(made, dict)
-    return {str(key): value for key, value in made.items() if key not in (*OF_A_RUN, "hydra")}
+    made = {key: value for key, value in containers(cfg, resolve=False).items() if key not in ("search", "hydra")}
+    return selected(made, lambda key: RunConfig.role_of(key).kind not in OF_A_RUN)
 
 
 def _written(choice: Any) -> str:

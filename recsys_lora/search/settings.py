@@ -1,4 +1,4 @@
-"""What a search is told: how many trials, by which number, and who proposes and ends them."""
+"""The settings of a search: how many trials, which metric, which sampler and pruner."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -9,11 +9,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recsys_lora.config.check import mismatches
 from recsys_lora.config.hints import suggestion
+from recsys_lora.config.record import RunConfig
 from recsys_lora.errors import UserError
 
 NODE = "search.space"
 RANGE_KEYS = ("low", "high", "log", "step")
-SEARCHABLE = ("model", "first", "cf", "llm", "trainer", "data.train_rows")
+SEARCHABLE = [key for key, _, role in RunConfig.values() if role.tunable]
 """What may vary: anything else would change what is measured, or nothing."""
 
 Scalar = bool | int | float | str | None
@@ -96,7 +97,7 @@ def read_space(node: Mapping[str, Any]) -> Space:
     space: dict[str, Choices | Range] = {}
     for key, entry in _entries(node):
         if key in space:
-            raise UserError(f"{NODE}.{key}: stands there twice: keep one")
+            raise UserError(f"{NODE}.{key}: listed twice: keep one")
         space[key] = _read(entry, f"{NODE}.{key}")
     if not space:
         raise UserError(f"{NODE}: empty: name at least one config key, as model.rank: [4, 8]")
@@ -147,7 +148,7 @@ def _entries(node: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]
 def _read(entry: Any, place: str) -> Choices | Range:
     if isinstance(entry, Sequence) and not isinstance(entry, str) and entry:
         if len({_storable(value) for value in entry}) < len(entry):
-            raise UserError(f"{place}: a choice stands there twice: keep one")
+            raise UserError(f"{place}: a choice is listed twice: keep one")
         return Choices(tuple(entry))
     if not isinstance(entry, Mapping) or not {"low", "high"} <= set(entry):
         raise UserError(f"{place}={entry}: neither choices nor a range: write [4, 8] or {{low: 4, high: 8}}")

@@ -2,18 +2,20 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 from optuna.trial import TrialState
 
 from recsys_lora.callbacks.trial import reporting
+from recsys_lora.config.edge import build, containers, read_run
+from recsys_lora.config.record import RunConfig
+from recsys_lora.config.roles import Kind, leaves
 from recsys_lora.errors import UserError
-from recsys_lora.pipeline.config import Config, build, plain
 from recsys_lora.pipeline.job import Outcome, execute
 from recsys_lora.search.result import publish
 from recsys_lora.search.settings import SearchSettings
@@ -21,17 +23,9 @@ from recsys_lora.search.space import Space, check_space, chosen, read_space
 from recsys_lora.search.study import ERROR, ended, open_study, state_of, trial_folder, write_record
 
 CF_METRIC = "valid/auc"
-WITHOUT_EFFECT = ("search", "paths", "test", "group", "name", "tags", "stage", "logger", "evaluation", "resume")
-"""Parts of the config that no trial's value depends on."""
+WITH_EFFECT = (Kind.RESULT, Kind.COST, Kind.SOURCE)
+"""Kinds of values that a trial's value may depend on, but for those of the test and the report alone."""
 log = logging.getLogger(__name__)
-
-
-def run_search(cfg: DictConfig) -> None:
-    """Search as one composed config says, in the folder that Hydra made for it."""
-    from hydra.core.hydra_config import HydraConfig
-
-    runtime = HydraConfig.get().runtime
-    search(cfg, Path(runtime.output_dir), {str(key): choice for key, choice in runtime.choices.items()})
 
 
 def search(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> optuna.Study:
@@ -45,8 +39,8 @@ def search(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> optuna.
     Raises:
         UserError: the search makes no sense, its folder holds another, or too many trials in a row failed.
     """
-    config = plain(cfg)
-    settings: SearchSettings = build(config["search"], "search")
+    config = read_run(cfg)
+    settings: SearchSettings = build(config.extra["search"], "search")
     space = read_space(settings.space)
     base = cfg.copy()
     with open_dict(base):
@@ -60,7 +54,7 @@ def search(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> optuna.
     try:
         trials.run()
     finally:
-        publish(study, settings, base, space, choices, folder)
+        publish(study, settings, cfg, space, choices, folder)
     return study
 
 
@@ -111,21 +105,19 @@ class _Trials:
         self._say(trial.number)
         return reason
 
-    def _config(self, trial: optuna.Trial, folder: Path) -> Config:
+    def _config(self, trial: optuna.Trial, folder: Path) -> RunConfig:
         """Return the config of a trial's run."""
         values = {key: entry.suggest(trial, key) for key, entry in self.space.items()}
         log.info("trial-%d: %s", trial.number, " ".join(f"{key}={_shown(value)}" for key, value in values.items()))
-        made = chosen(self.base, values)
-        with open_dict(made):
-            made.paths.run = str(folder)
-        config = plain(made)
-        if _is_method(config):
-            config["callbacks"]["trial"] = {
-                "_target_": "recsys_lora.callbacks.trial.ReportTrial",
-                "monitor": self.settings.metric,
-                "method": config["model"]["name"],
-            }
-        return config
+        config = read_run(chosen(self.base, values)).at(str(folder))
+        if not _is_method(config):
+            return config
+        reporter = {
+            "_target_": "recsys_lora.callbacks.trial.ReportTrial",
+            "monitor": self.settings.metric,
+            "method": config.model["name"],
+        }
+        return replace(config, callbacks={**config.callbacks, "trial": reporter})
 
     def _say(self, number: int) -> None:
         trial = self.study.trials[number]
@@ -153,13 +145,13 @@ def _objective(outcome: Outcome) -> float:
     return float(best)
 
 
-def _check(config: Config, settings: SearchSettings) -> None:
+def _check(config: RunConfig, settings: SearchSettings) -> None:
     """Refuse a search whose number would not be that of the weights which a run tests.
 
     Raises:
-        UserError: names the key to mend.
+        UserError: names the key to change.
     """
-    if not config["train"] or config["ckpt_path"]:
+    if not config.train or config.ckpt_path:
         raise UserError("train=false and ckpt_path: a search trains each trial from its start: leave them out")
     if not _is_method(config):
         if settings.pruner != "none":
@@ -167,10 +159,9 @@ def _check(config: Config, settings: SearchSettings) -> None:
                 f"search.pruner={settings.pruner}: fits of CF models are not pruned: set search.pruner=none"
             )
         monitor, mode, place = CF_METRIC, "max", "a CF model"
-    elif "checkpoint" not in config["callbacks"]:
+    elif not (node := config.callbacks.get("checkpoint")):
         raise UserError("callbacks.checkpoint is left out: it chooses by validation: leave it in")
     else:
-        node = config["callbacks"]["checkpoint"]
         monitor, mode, place = node["monitor"], node.get("mode", "max"), "callbacks.checkpoint.monitor"
     if settings.metric != monitor:
         raise UserError(f"search.metric={settings.metric}: weights are chosen by {monitor} ({place}): search by it")
@@ -178,8 +169,8 @@ def _check(config: Config, settings: SearchSettings) -> None:
         raise UserError(f"search.direction={settings.direction}: of {monitor} the {mode}imum is the best: set that")
 
 
-def _is_method(config: Config) -> bool:
-    return bool(get_object(config["model"]["_target_"]).needs_backbone)
+def _is_method(config: RunConfig) -> bool:
+    return bool(get_object(config.model["_target_"]).needs_backbone)
 
 
 def _shared(base: DictConfig, settings: SearchSettings, space: Space) -> Iterator[tuple[str, str]]:
@@ -187,21 +178,10 @@ def _shared(base: DictConfig, settings: SearchSettings, space: Space) -> Iterato
     yield "search.metric", settings.metric
     for key, entry in space.items():
         yield f"search.space.{key}", str(entry)
-    container = OmegaConf.to_container(base, resolve=False)
-    assert isinstance(container, dict)
-    parts = {key: node for key, node in container.items() if key not in WITHOUT_EFFECT}
-    for key, value in _leaves(parts):
-        if key not in space:
+    for key, value in leaves(containers(base, resolve=False)):
+        role = RunConfig.role_of(key)
+        if key not in space and role.kind in WITH_EFFECT and not set(role.stages) & {"test", "report"}:
             yield key, str(value)
-
-
-def _leaves(node: Any, at: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in node.items():
-        key = f"{at}.{name}" if at else str(name)
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, key)
-        else:
-            yield key, value
 
 
 def _shown(value: Any) -> str:

@@ -1,26 +1,44 @@
-"""Would this user like this item? Yes or No; the score is logit(Yes) - logit(No)."""
+"""Would this user like this item? Yes or No."""
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_lora.data.examples import NO, YES
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.data.schema import SplitName
 from recsys_lora.errors import UserError
-from recsys_lora.evaluation.statistics import AUC, UAUC, Statistic
-from recsys_lora.evaluation.trivial import ItemMean, global_mean
+from recsys_lora.evaluation.baselines import ItemMean, global_mean
+from recsys_lora.evaluation.statistics import AUC, UAUC, Mean, Statistic
+from recsys_lora.metrics.ranking import row_log_loss
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.negatives import NegativeSampler
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.scale import RatingScale
-from recsys_lora.tasks.task import Floats, Kind, Output, Task, generator, report_left_out, sample
+from recsys_lora.tasks.task import (
+    CTR,
+    Floats,
+    Kind,
+    Limit,
+    Output,
+    Task,
+    asked_rows,
+    generator,
+    report_left_out,
+    sample,
+)
 from recsys_lora.types import NonNegativeFloat, PositiveInt
 
 Negatives = Literal["auto", "rated", "sampled"]
+YES, NO = 0, 1
+"""The places of the two answers among the choices."""
+
+
+def of_rows(rows: Rows) -> Questions:
+    """Return the question whether the user likes the item, for each row."""
+    return Questions.of(rows, np.where(rows.label > 0, YES, NO), rows.label)
 
 
 class ClickThrough(Task):
@@ -29,6 +47,7 @@ class ClickThrough(Task):
     Args:
         text: see `Task`.
         collaborative: see `Task`.
+        scale: see `Task`.
         train_share: see `Task`.
         negatives: `rated` asks every labelled row; `sampled` asks every positive of the split and sampled items
             beside it; `auto` is `rated` unless the split leaves one test row a user, where no user has both.
@@ -37,7 +56,8 @@ class ClickThrough(Task):
         authors_negatives: sample from all items, a user's other positives included, as the authors' code does.
     """
 
-    name: ClassVar[str] = "ctr"
+    name: ClassVar[str] = CTR
+    is_binary: ClassVar[bool] = True
     encoder_answers: ClassVar[bool] = True
     kind: Kind = "choice"
 
@@ -45,41 +65,53 @@ class ClickThrough(Task):
         self,
         text: Template,
         collaborative: Template,
+        *,
+        scale: RatingScale,
         train_share: NonNegativeFloat = 1.0,
         negatives: Negatives = "auto",
         ctr_negatives: PositiveInt = 4,
         train_negatives: PositiveInt = 1,
         authors_negatives: bool = False,
     ) -> None:
-        super().__init__(text, collaborative, train_share)
+        super().__init__(text, collaborative, scale=scale, train_share=train_share)
         self.negatives, self.authors_negatives = negatives, authors_negatives
         self.ctr_negatives, self.train_negatives = ctr_negatives, train_negatives
 
-    def choices(self, scale: RatingScale) -> tuple[str, ...]:
-        """Return Yes and No."""
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Yes and No."""
         return ("Yes", "No")
 
-    def questions(
-        self, data: PreparedData, scale: RatingScale, split: SplitName, limit: int | None, seed: int
-    ) -> Questions:
+    def questions(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Questions:
         """Return the split's rows, or its positives each with the sampled items beside it.
 
         Raises:
-            UserError: the catalogue is too small to sample from.
+            UserError: the catalogue is too small to sample from, or the split has no published sample.
         """
-        rows, random = data.rows(split), generator(self.name, split, seed)
-        if not self._sampled(data):
-            rows = rows.take(sample(len(rows), limit, random))
-            return Questions.of(rows, np.where(rows.label > 0, YES, NO), rows.label)
-        return self._beside_positives(data, rows, split, limit, random)
+        if self._sampled(data):
+            return self._beside_positives(data, split, limit, seed)
+        return of_rows(data.sample(split, limit, seed))
+
+    def check(self, questions: Questions, split: SplitName) -> None:
+        """Refuse questions of one class.
+
+        Raises:
+            UserError: all are of one class.
+        """
+        label = questions.label
+        if len(np.unique(label)) < 2:
+            only = "there are none" if not len(label) else f"all {len(label)} have the label {label[0]:.0f}"
+            raise UserError(
+                f"{split} rows: {only}: choose data.positive or data.{split}_rows so that both labels occur"
+            )
 
     def _sampled(self, data: PreparedData) -> bool:
         one_test_row = data.manifest.get("split", {}).get("split") == "leave_last_out"
         return self.negatives == "sampled" or (self.negatives == "auto" and one_test_row)
 
-    def _beside_positives(
-        self, data: PreparedData, rows: Rows, split: SplitName, limit: int | None, random: np.random.Generator
-    ) -> Questions:
+    def _beside_positives(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Questions:
+        rows, most = asked_rows(data, split, limit, seed)
+        random = generator(self.name, split, seed)
         count = self.train_negatives if split == "train" else self.ctr_negatives
         sampler = NegativeSampler(data, split, "uniform", self.authors_negatives)
         positives = rows.take(rows.label > 0)
@@ -92,39 +124,43 @@ class ClickThrough(Task):
                 "lower ctr_negatives and train_negatives"
             )
         positives = positives.take(enough)
-        groups = None if limit is None else max(1, limit // (1 + count))
+        groups = None if most is None else max(1, most // (1 + count))
         positives = positives.take(sample(len(positives), groups, random))
         drawn = sampler.draw(positives.user, positives.item, count, random)  # (p, count)
         items = np.concatenate([positives.item[:, None], drawn], axis=1).reshape(-1)  # (p * (1 + count),)
         label = np.tile(np.arange(1 + count) == 0, len(positives)).astype(np.float32)
         every = replace(positives.take(np.repeat(np.arange(len(positives)), 1 + count)), item=items, label=label)
         suffix = f"_neg{count}_any" if self.authors_negatives else f"_neg{count}"
-        return replace(Questions.of(every, np.where(label > 0, YES, NO), label), suffix=suffix)
-
-    def predict(self, raw: Floats | Sequence[str], questions: Questions, scale: RatingScale) -> Floats:
-        """Return logit(Yes) - logit(No), (n,), from logits (n, 2)."""
-        logits = np.asarray(raw, dtype=np.float64)
-        return logits[:, YES] - logits[:, NO]
+        return replace(of_rows(every), suffix=suffix)
 
     def from_encoder(self, scores: Floats) -> Floats:
         """Return the logit of the one candidate, (n,)."""
         return scores[:, 0]
 
-    def measures(self, questions: Questions, output: Output) -> list[Statistic]:
-        """Return AUC over all rows and the mean of the users' own."""
-        score = cast("NDArray[Any]", output)
+    def averaged(self, outputs: Sequence[Output]) -> Floats:
+        """Return the logit of the mean over seeds of sigmoid(score), the predicted chance of a Yes.
+
+        It is computed from logarithms, so that far scores do not become equal: one seed's stay as they are.
+        """
+        scores = np.stack([np.asarray(output, dtype=np.float64) for output in outputs])  # (seeds, n)
+        yes, no = -np.logaddexp(0.0, -scores), -np.logaddexp(0.0, scores)
+        return np.asarray(np.logaddexp.reduce(yes, axis=0) - np.logaddexp.reduce(no, axis=0))
+
+    def metrics(self, questions: Questions, output: Output) -> list[Statistic]:
+        """Return AUC over all rows, the mean of the users' own, and the log loss of the score as a logit."""
+        score: NDArray[Any] = np.asarray(output, dtype=np.float64)
+        user, label, suffix = questions.user, questions.label, questions.suffix
         return [
-            AUC(f"auc{questions.suffix}", questions.user, questions.label, score),
-            UAUC(f"uauc{questions.suffix}", questions.user, questions.label, score),
+            AUC(f"auc{suffix}", user, label, score),
+            UAUC(f"uauc{suffix}", user, label, score),
+            Mean(f"log_loss{suffix}", user, row_log_loss(label, score), higher_is_better=False),
         ]
 
-    def trivial(
-        self, data: PreparedData, scale: RatingScale, questions: Questions, train: Questions
-    ) -> dict[str, Output]:
+    def baselines(self, data: PreparedData, questions: Questions, train: Questions) -> dict[str, Output]:
         """Return a constant, each item's count in train, and the share of its training questions answered Yes."""
         mean = ItemMean.fit(train.item, train.label, data.num_items)
         return {
             "constant": global_mean(train.label, len(questions)),
-            "popularity": data.train_counts()[1][questions.item].astype(np.float64),
+            "popularity": np.log1p(data.train_counts()[1][questions.item].astype(np.float64)),
             "item_mean": mean.score(questions.item),
         }

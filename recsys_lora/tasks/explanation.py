@@ -6,21 +6,31 @@ The user's rating is given, the review is not: the reverse of the authors' task 
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
 from recsys_lora.errors import UserError
-from recsys_lora.evaluation.statistics import Mean, Plain, Statistic
+from recsys_lora.evaluation.statistics import Mean, ScalarMetric, Statistic
 from recsys_lora.metrics.text import bleu, distinct, empty_share, most_common_share, repeated_share, rouge_l
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks import reviews
 from recsys_lora.tasks.prompts import RATING
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.scale import RatingScale
-from recsys_lora.tasks.task import Kind, Output, Task, generator, report_left_out, sample
+from recsys_lora.tasks.task import (
+    Kind,
+    Limit,
+    Output,
+    RatingPredictions,
+    Task,
+    asked_rows,
+    generator,
+    report_left_out,
+    sample,
+)
 from recsys_lora.types import NonNegativeFloat, PositiveInt
 
 Reference = Literal["summary", "review"]
@@ -32,6 +42,7 @@ class Explanation(Task):
     Args:
         text: see `Task`; the rating fills the slot `{rating}`.
         collaborative: see `Task`.
+        scale: see `Task`.
         train_share: see `Task`.
         reference: `summary`, or `review` for the review's opening.
         words: of the reference at most.
@@ -45,12 +56,14 @@ class Explanation(Task):
         self,
         text: Template,
         collaborative: Template,
+        *,
+        scale: RatingScale,
         train_share: NonNegativeFloat = 1.0,
         reference: Reference = "summary",
         words: PositiveInt = 30,
         answer_tokens: PositiveInt = 48,
     ) -> None:
-        super().__init__(text, collaborative, train_share)
+        super().__init__(text, collaborative, scale=scale, train_share=train_share)
         self.reference, self.words, self.answer_tokens = reference, words, answer_tokens
 
     @property
@@ -63,9 +76,7 @@ class Explanation(Task):
         plural = "summaries" if self.reference == "summary" else "reviews"
         return f"no {plural}" if reviews.column(data, self.reference) is None else None
 
-    def questions(
-        self, data: PreparedData, scale: RatingScale, split: SplitName, limit: int | None, seed: int
-    ) -> Questions:
+    def questions(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Questions:
         """Return a question for every row whose reference is not empty.
 
         Raises:
@@ -73,20 +84,20 @@ class Explanation(Task):
         """
         if reason := self.missing(data):
             raise UserError(f"task {self.name}: the data set has {reason}: leave the task out")
-        rows = data.rows(split)
+        rows, most = asked_rows(data, split, limit, seed)
         answers = reviews.texts(data, rows, self.reference, self.words)
         there = np.array([bool(answer) for answer in answers], dtype=np.bool_)
         report_left_out(self.name, split, f"empty {self.reference}", int((~there).sum()), len(rows))
         places = np.flatnonzero(there)
-        places = places[sample(len(places), limit, generator(self.name, split, seed))]
+        places = places[sample(len(places), most, generator(self.name, split, seed))]
         rows = rows.take(places)
-        slots = tuple({RATING: scale.write(rating)} for rating in rows.rating)
+        slots = tuple({RATING: self.scale.write(rating)} for rating in rows.rating)
         chosen = tuple(answers[place] for place in places)
         return Questions.of(rows, np.full(len(rows), -1), rows.rating, slots, chosen)
 
-    def measures(self, questions: Questions, output: Output) -> list[Statistic]:
+    def metrics(self, questions: Questions, output: Output) -> list[Statistic]:
         """Return BLEU, ROUGE-L, distinct-1 and -2 and the shares of empty and repeated outputs."""
-        hypotheses, references = list(cast(Sequence[str], output)), list(questions.answers or ())
+        hypotheses, references = texts_of(output), list(questions.answers or ())
         corpus = {
             "bleu": bleu(hypotheses, references)[0],
             "distinct_1": distinct(hypotheses, 1),
@@ -96,15 +107,13 @@ class Explanation(Task):
             "most_common_share": most_common_share(hypotheses),
         }
         rouge = Mean("rouge_l", questions.user, rouge_l(hypotheses, references))
-        return [rouge, *(_plain(name, value, hypotheses) for name, value in corpus.items())]
+        return [rouge, *(_scalar(name, value, hypotheses) for name, value in corpus.items())]
 
     def remarks(self, questions: Questions, output: Output) -> dict[str, str]:
         """Return BLEU's signature."""
-        return {"bleu": bleu(list(cast(Sequence[str], output)), list(questions.answers or ()))[1]}
+        return {"bleu": bleu(texts_of(output), list(questions.answers or ()))[1]}
 
-    def trivial(
-        self, data: PreparedData, scale: RatingScale, questions: Questions, train: Questions
-    ) -> dict[str, Output]:
+    def baselines(self, data: PreparedData, questions: Questions, train: Questions) -> dict[str, Output]:
         """Return the most common training text for all, and the most common one for each rating.
 
         Raises:
@@ -123,7 +132,18 @@ class Explanation(Task):
         }
 
 
-def _plain(name: str, value: float, texts: Sequence[str]) -> Plain:
+def texts_of(output: Output) -> list[str]:
+    """Return predictions that are texts.
+
+    Raises:
+        TypeError: they are something else.
+    """
+    if isinstance(output, np.ndarray | RatingPredictions):
+        raise TypeError(f"texts are needed, not {type(output).__name__}")
+    return list(output)
+
+
+def _scalar(name: str, value: float, texts: Sequence[str]) -> ScalarMetric:
     if math.isnan(value):
-        return Plain(name, None, reason="no texts are long enough" if texts else "no rows")
-    return Plain(name, value, higher_is_better=name in ("bleu", "distinct_1", "distinct_2"))
+        return ScalarMetric(name, None, reason="no texts are long enough" if texts else "no rows")
+    return ScalarMetric(name, value, higher_is_better=name in ("bleu", "distinct_1", "distinct_2"))

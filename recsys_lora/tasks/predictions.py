@@ -1,6 +1,6 @@
-"""What a model answered, as a Parquet file a task that carries the raw ids."""
+"""What was predicted, as a Parquet file a task that carries the raw ids: all that metrics need is in it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,76 +10,141 @@ from numpy.typing import NDArray
 
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
-from recsys_lora.evaluation.warmth import NEITHER, Definition, all_warmth
+from recsys_lora.evaluation.warm_cold import DEFINITIONS, NEITHER, Definition, all_warm_cold
 from recsys_lora.files import atomic_file
 from recsys_lora.tasks.question import Questions
+from recsys_lora.tasks.task import Output, RatingPredictions
 
-Raw = NDArray[np.float64] | Sequence[str]
-"""What a model gives: logits (n, K), candidates' scores (n, C), or n texts."""
-ANSWER = "answer"
+COLUMNS = ("row", "user_id", "item_id", "items", "target", "label", "sampling", "split")
+Flags = dict[Definition, NDArray[np.int8]]
 
 
-def warmth_of(data: PreparedData, questions: Questions) -> dict[Definition, NDArray[np.int8]]:
+def file_name(task: str) -> str:
+    """Return the name of a task's file in a run's folder."""
+    return f"predictions_{task}.parquet"
+
+
+def warm_flags(data: PreparedData, questions: Questions) -> Flags:
     """Say of each question whether its user and item are warm, by every definition."""
-    return all_warmth(questions.user, questions.item, *data.train_counts())
+    return all_warm_cold(questions.user, questions.item, *data.train_counts())
 
 
-def write_answers(path: Path, data: PreparedData, split: str, questions: Questions, raw: Raw) -> None:
+def write_predictions(path: Path, data: PreparedData, split: str, questions: Questions, output: Output) -> None:
     """Write a Parquet file, atomically.
 
     Columns: row, user, item, user_id, item_id (raw strings), items (list of raw ids, in the order shown), target,
-    label, answer (a list of K or C scores, or a text), reference (the right text, where the answer is one), split, and
-    a boolean warm_<definition> each, null where a row is neither.
+    label, then the predictions (`score`; `scores`, a list; `expected` and `argmax`; or `text`), reference (the right
+    text, where the answer is one), sampling (how candidates were drawn, as metrics' names carry it), split, and a
+    boolean warm_<definition> each, null where a row is neither.
 
     Raises:
         UserError: a score is not a number.
     """
     users, items = np.asarray(data.raw_user_ids, dtype=object), np.asarray(data.raw_item_ids, dtype=object)
+    count = len(questions)
     table: dict[str, Any] = {
         "row": questions.row,
         "user": questions.user,
         "item": questions.item,
         "user_id": pl.Series(users[questions.user].tolist(), dtype=pl.String),
         "item_id": pl.Series(items[questions.item].tolist(), dtype=pl.String),
-        "items": [[str(items[item]) for item in shown if item] for shown in questions.items.tolist()],
+        "items": pl.Series(
+            [[str(items[item]) for item in shown if item] for shown in questions.items.tolist()],
+            dtype=pl.List(pl.String),
+        ),
         "target": questions.target,
         "label": questions.label,
-        ANSWER: _column(raw, split),
-        "split": pl.Series([split] * len(questions), dtype=pl.String),
+        **_columns(output, questions, split),
+        "sampling": pl.Series([questions.suffix] * count, dtype=pl.String),
+        "split": pl.Series([split] * count, dtype=pl.String),
     }
     if questions.answers is not None:
         table["reference"] = pl.Series(list(questions.answers), dtype=pl.String)
-    for name, flags in warmth_of(data, questions).items():
+    for name, flags in warm_flags(data, questions).items():
         table[f"warm_{name}"] = pl.Series([None if f == NEITHER else bool(f) for f in flags], dtype=pl.Boolean)
     with atomic_file(path) as temporary:
         pl.DataFrame(table).write_parquet(temporary)
 
 
-def read_answers(path: Path, questions: Questions) -> Raw:
-    """Read the answers that `write_answers` wrote.
+def read_table(path: Path) -> pl.DataFrame:
+    """Read a file that `write_predictions` wrote.
 
     Raises:
-        UserError: the file cannot be read, or is about other questions.
+        UserError: it cannot be read or lacks a column.
     """
     try:
-        table: Mapping[str, pl.Series] = pl.read_parquet(path, columns=["row", ANSWER]).to_dict()
+        table = pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: cannot be read as Parquet ({reason}): give a run's predictions file") from error
-    if not np.array_equal(table["row"].to_numpy(), questions.row):
-        raise UserError(f"{path}: holds the answers to other questions: run again with stage.force=[test]")
-    answers = table[ANSWER]
-    if answers.dtype == pl.String:
-        return answers.to_list()
-    return np.array(answers.to_list(), dtype=np.float64)
+    expected = (*COLUMNS, *(f"warm_{name}" for name in DEFINITIONS))
+    if missing := [name for name in expected if name not in table.columns]:
+        raise UserError(f"{path}: no column {', '.join(missing)}: give a predictions file that a run wrote")
+    return table
 
 
-def _column(raw: Raw, split: str) -> pl.Series:
-    if not isinstance(raw, np.ndarray):
-        return pl.Series(list(raw), dtype=pl.String)
-    if (bad := np.flatnonzero(np.isnan(raw).any(axis=1))).size:
+def output_of(table: pl.DataFrame) -> Output:
+    """Return the predictions of a table."""
+    if "score" in table.columns:
+        return np.asarray(table["score"].to_numpy(), dtype=np.float64)
+    if "scores" in table.columns:
+        return padded(table["scores"].to_list())
+    if "expected" in table.columns:
+        return RatingPredictions(*(table[name].to_numpy().astype(np.float64) for name in ("expected", "argmax")))
+    return [str(text) for text in table["text"].to_list()]
+
+
+def questions_of(table: pl.DataFrame) -> Questions:
+    """Return the questions of a table, all that metrics ask of them: users and items are numbered anew, from 1."""
+    user = np.unique(table["user_id"].to_numpy(), return_inverse=True)[1] + 1
+    shown = table["items"].to_list()
+    width = max(map(len, shown), default=1)
+    numbers = {raw: number for number, raw in enumerate(sorted({raw for row in shown for raw in row}), start=1)}
+    items = [[numbers[raw] for raw in row] + [0] * (width - len(row)) for row in shown]
+    none, sampling = np.zeros(len(table), dtype=np.int64), table["sampling"].unique().to_list()
+    return Questions(
+        row=table["row"].to_numpy().astype(np.int64),
+        user=user.astype(np.int64),
+        item=np.array([numbers.get(raw, 0) for raw in table["item_id"].to_list()], dtype=np.int64),
+        position=none,
+        timestamp=none,
+        items=np.array(items, dtype=np.int64).reshape(len(table), width),
+        target=table["target"].to_numpy().astype(np.int64),
+        label=table["label"].to_numpy().astype(np.float32),
+        texts=({},) * len(table),
+        answers=tuple(table["reference"].to_list()) if "reference" in table.columns else None,
+        suffix=sampling[0] if sampling else "",
+    )
+
+
+def flags_of(table: pl.DataFrame) -> Flags:
+    """Return which questions of a table are warm (1), cold (0) or neither (-1), by every definition."""
+    return {name: table[f"warm_{name}"].cast(pl.Int8).fill_null(NEITHER).to_numpy() for name in DEFINITIONS}
+
+
+def padded(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    """Return lists of scores as one array, -inf behind shorter ones."""
+    width = max(map(len, rows), default=0)
+    result: NDArray[np.float64] = np.full((len(rows), width), -np.inf)
+    for place, row in enumerate(rows):
+        result[place, : len(row)] = row
+    return result
+
+
+def _columns(output: Output, questions: Questions, split: str) -> dict[str, pl.Series]:
+    if isinstance(output, RatingPredictions):
+        return {name: _numbers(getattr(output, name), questions, split) for name in ("expected", "argmax")}
+    if isinstance(output, np.ndarray):
+        return {"score" if output.ndim == 1 else "scores": _numbers(output, questions, split)}
+    return {"text": pl.Series(list(output), dtype=pl.String)}
+
+
+def _numbers(values: NDArray[Any], questions: Questions, split: str) -> pl.Series:
+    if len(values) != len(questions):
+        raise ValueError(f"{len(questions)} questions, predictions of {len(values)}")
+    if (bad := np.flatnonzero(np.isnan(values.reshape(len(values), -1)).any(axis=1))).size:
         raise UserError(
-            f"{bad.size} of {len(raw)} {split} questions have a score that is not a number: the model has diverged, "
-            "lower its learning rate"
+            f"{bad.size} of {len(values)} {split} questions have a score that is not a number, the first is of row"
+            f" {questions.row[bad[0]]} of interactions.parquet: the model has diverged, lower its learning rate"
         )
-    return pl.Series(raw.tolist(), dtype=pl.List(pl.Float64))
+    return pl.Series(values.tolist(), dtype=pl.Float64 if values.ndim == 1 else pl.List(pl.Float64))

@@ -1,10 +1,13 @@
-"""Questions become prompt sets: one task, one data set, one backbone."""
+"""Questions become prompt sets: one task as one method reads it, on one data set and backbone."""
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys_lora.data.batch import PromptSet
 from recsys_lora.data.history import History
@@ -14,14 +17,67 @@ from recsys_lora.llm.answer import ChoiceAnswer, ResolvedChoices
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.prompts import encoded
 from recsys_lora.prompts.encode import Encoder
-from recsys_lora.prompts.template import TITLE, Example
+from recsys_lora.prompts.template import TITLE, Example, Template, slots
 from recsys_lora.prompts.titles import prompt_titles
 from recsys_lora.tasks.question import Questions
-from recsys_lora.tasks.scale import RatingScale
-from recsys_lora.tasks.task import VERSIONS, Task, Version, letter
+from recsys_lora.tasks.task import Task, Version, common_ending, letter
 
 log = logging.getLogger(__name__)
 RATING, LETTER = "rating", "letter"
+
+ExtraSlots = Mapping[str, str | Sequence[str]]
+"""Further slots of one prompt; where a value is a sequence, it has one text a candidate."""
+
+
+@dataclass(frozen=True)
+class Wording:
+    """One wording of a task's prompt.
+
+    Attributes:
+        template: the wording.
+        key: the config key that it is from, for messages.
+    """
+
+    template: Template
+    key: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a method reads the prompts of one task.
+
+    Attributes:
+        wordings: what it reads, by version; the first is what it answers.
+        ending: what all prompts end in, the backbone's chat template included.
+        choices: the tokens of the answers of a `choice` task, None for others.
+        find_title: whether batches say at which token the candidate's title begins.
+    """
+
+    wordings: Mapping[Version, Wording]
+    ending: str
+    choices: ResolvedChoices | None
+    find_title: bool = False
+
+    @property
+    def answered(self) -> Version:
+        """The version that is answered."""
+        return next(iter(self.wordings))
+
+    @classmethod
+    def of(
+        cls, task: Task, wordings: Mapping[Version, Wording], backbone: Backbone, find_title: bool = False
+    ) -> "Reading":
+        """Find the answers' tokens.
+
+        Raises:
+            UserError: the wordings have no end in common, or the tokenizer cannot tell the answers apart.
+        """
+        places = " and ".join(dict.fromkeys(wording.key for wording in wordings.values()))
+        ending = common_ending([wording.template for wording in wordings.values()], places)
+        ending = backbone.wrap(ending) if backbone.wrap else ending
+        answers = task.choices
+        choices = None if answers is None else ChoiceAnswer(answers).resolve(backbone.tokenizer, ending)
+        return cls(wordings, ending, choices, find_title)
 
 
 class TaskPrompts:
@@ -31,16 +87,14 @@ class TaskPrompts:
         data: the data set.
         task: what is asked.
         number: the task's number in batches.
+        reading: how the method reads it.
         backbone: whose tokenizer, chat template and context length hold.
         words: the data set's words for the templates' slots.
-        scale: its ratings.
-        history_length: items of history that the collaborative encoder and the meta-network read.
-
-    Attributes:
-        choices: the tokens of the answers of a `choice` task, None for others.
+        history_length: items of history that the encoder, or what reads its vectors, needs.
+        extra_slots: further slots a question, where a method's prompt has some.
 
     Raises:
-        UserError: the data set has no titles, or the tokenizer cannot tell the answers apart.
+        UserError: the data set has no titles.
     """
 
     def __init__(
@@ -48,64 +102,75 @@ class TaskPrompts:
         data: PreparedData,
         task: Task,
         number: int,
+        reading: Reading,
         backbone: Backbone,
         words: Mapping[str, str],
-        scale: RatingScale,
         history_length: int,
+        extra_slots: "Callable[[TaskPrompts, Questions], Iterable[ExtraSlots]]",
     ) -> None:
         if not any(data.titles):
-            name = data.manifest.get("name", data.folder)
-            raise UserError(f"data={name} has no titles, which language models read: give the items a title")
-        self.data, self.task, self.number, self.history_length = data, task, number, history_length
+            raise UserError(
+                f"data={data.manifest.get('name', data.folder)} has no titles, which language models read: "
+                "choose model=cf, or give the items a title"
+            )
+        self.data, self.task, self.number, self.reading = data, task, number, reading
+        self.history_length, self.extra_slots = history_length, extra_slots
         self.tokenizer = backbone.tokenizer
-        self.ending = backbone.wrap(task.ending) if backbone.wrap else task.ending
-        answers = task.choices(scale)
-        self.choices: ResolvedChoices | None = (
-            None if answers is None else ChoiceAnswer(answers).resolve(self.tokenizer, self.ending)
-        )
-        self.words = {**words, **task.slots(scale)}
+        self.words = {**words, **task.slots}
         self.encoder = Encoder(
             tokenizer=self.tokenizer,
             words=self.words,
             max_tokens=backbone.context_length - task.answer_room,
-            suffix=self.choices.common_ids if self.choices else (),
+            suffix=reading.choices.common_ids if reading.choices else (),
             wrap=backbone.wrap,
             soft_id=backbone.pad_id,
+            find_title=reading.find_title,
         )
         self.unknown = f"unknown {words.get('item', 'item')}"
-        self.titles = {version: self._titles(task.template(version).title_tokens) for version in VERSIONS}
-        # The place of each positive in its user's history, and what it was rated.
+        self.titles = {
+            version: self._titles(wording.template.title_tokens) for version, wording in reading.wordings.items()
+        }
+        # The place of each positive in its user's history.
         self._places = History(data.history.offsets, np.arange(1, len(data.history.items) + 1))
-        liked = data.interactions["rating"].to_numpy()[data.interactions["label"].to_numpy() > 0]
-        self._liked = ["", *map(scale.write, liked.tolist())]
 
-    def set(self, questions: Questions, version: Version, with_answers: bool, show: bool = True) -> PromptSet:
+    def set(
+        self,
+        questions: Questions,
+        version: Version | None = None,
+        with_answers: bool = False,
+        show: bool = True,
+        encoder_rows: Questions | None = None,
+    ) -> PromptSet:
         """Return the prompts of `questions`, in their order, beside what the model needs of them.
 
         Args:
             questions: of this task.
-            version: which of the task's two prompts.
+            version: which of the versions that the method reads; the one that it answers by default.
             with_answers: let text answers follow the prompts, as for a loss; choices never do. The answer of a
                 `candidates` task is the right title.
             show: show progress.
+            encoder_rows: the same questions with other users and positions, whose vectors and history the encoder then
+                gives, and whoever writes further slots; the text of the prompts stays.
 
         Raises:
             UserError: the prompt's wording does not fit, or the tokenizer joins an answer with the prompt's end.
         """
-        template = self.task.template(version)
-        with at(f"model.tasks.{self.task.name}.{version}"):
-            prompts = self.encoder.encode(template, self._examples(questions, version), len(questions), show)
+        version = version or self.reading.answered
+        wording, readers = self.reading.wordings[version], encoder_rows or questions
+        with at(wording.key):
+            examples = self.examples(questions, wording.template, self.extra_slots(self, readers), version)
+            prompts = self.encoder.encode(wording.template, examples, len(questions), show)
         for reason, count in prompts.counts.items():
             log.info("%s, %s: %s: %d of %d", self.task.name, version, reason, count, len(questions))
         answers: list[list[int]] = [[]] * len(questions)
         if with_answers and self.task.kind != "choice":
-            answers = self._answer_ids(self._right_answers(questions))
+            answers = self._answer_ids(self.right_answers(questions))
             prompts = encoded.with_answers(prompts, answers)
         return PromptSet(
             prompts=prompts,
-            user=questions.user,
+            user=readers.user,
             items=questions.items,
-            history=self.data.history.last(questions.user, questions.position, self.history_length),
+            history=self.data.history.last(readers.user, readers.position, self.history_length),
             label=questions.label,
             target=questions.target,
             answer_tokens=np.array([len(answer) for answer in answers], dtype=np.int64),
@@ -119,27 +184,74 @@ class TaskPrompts:
         ids = dict(zip(numbers.tolist(), self._answer_ids([self._answer_title(n) for n in numbers]), strict=True))
         return [[ids[item] for item in row if item] for row in questions.items.tolist()]
 
-    def _right_answers(self, questions: Questions) -> list[str]:
+    def right_answers(self, questions: Questions) -> list[str]:
+        """Return the right answer of each question, as text."""
         if questions.answers is not None:
             return self._clean(questions.answers)
+        if (choices := self.task.choices) is not None:
+            return [choices[target] for target in questions.target.tolist()]
         right = questions.items[np.arange(len(questions)), questions.target]
         return [self._answer_title(item) for item in right]
 
+    def examples(
+        self,
+        questions: Questions,
+        template: Template,
+        extra: Iterable[ExtraSlots],
+        version: Version | None = None,
+    ) -> Iterator[Example]:
+        """Yield what each question offers to a template.
+
+        Args:
+            questions: of this task.
+            template: it decides what is shown.
+            extra: further slots of each question.
+            version: whose titles, cut to that wording's length.
+        """
+        titles = self.titles[version or self.reading.answered]
+        rated = RATING in slots(template.item)
+        places = self._places.last(questions.user, questions.position, template.history_items)  # (n, items), 0: none
+        names = sorted({name for texts in questions.texts for name in texts})
+        cleaned = {name: iter(self._clean([texts[name] for texts in questions.texts])) for name in names}
+        for row, earlier, further in zip(questions.items.tolist(), places.tolist(), extra, strict=True):
+            history = [
+                {TITLE: titles[self.data.history.items[place - 1]], **({RATING: self._liked[place]} if rated else {})}
+                for place in earlier
+                if place
+            ]
+            own = {name: text if isinstance(text, str) else text[0] for name, text in further.items()}
+            texts = {TITLE: titles[row[0]], **{name: next(values) for name, values in cleaned.items()}, **own}
+            of_each = {name: text for name, text in further.items() if not isinstance(text, str)}
+            candidates = [
+                {TITLE: titles[item], LETTER: letter(place), **{name: texts[place] for name, texts in of_each.items()}}
+                for place, item in enumerate(row)
+                if item
+            ]
+            yield Example(history, texts, candidates)
+
+    @cached_property
+    def _liked(self) -> list[str]:
+        """What each positive was rated, by its place in the histories; [0] is padding."""
+        interactions = self.data.interactions
+        liked: NDArray[np.float64] = interactions["rating"].to_numpy()[interactions["label"].to_numpy() > 0]
+        return ["", *map(self.task.scale.write, liked.tolist())]
+
     def _answer_title(self, item: int) -> str:
-        return self.titles["text"][item] or self.unknown
+        return next(reversed(self.titles.values()))[item] or self.unknown
 
     def _answer_ids(self, answers: Sequence[str]) -> list[list[int]]:
         """Tokenise answers as they follow the prompt, with the end of text after them where the task has it."""
-        separator = "" if self.ending[-1:].isspace() else " "
-        texts = [self.ending + separator + answer for answer in answers]
-        begin: list[int] = self.tokenizer(self.ending, add_special_tokens=False)["input_ids"]
+        ending = self.reading.ending
+        separator = "" if ending[-1:].isspace() else " "
+        texts = [ending + separator + answer for answer in answers]
+        begin: list[int] = self.tokenizer(ending, add_special_tokens=False)["input_ids"]
         room, end = self.task.answer_room, self._end()
         result = []
         tokens = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
         for text, ids in zip(answers, tokens, strict=True):
             if ids[: len(begin)] != begin:
                 raise UserError(
-                    f"answer {text[:40]!r}: this tokenizer joins it with the end of the prompt {self.ending[-20:]!r}: "
+                    f"answer {text[:40]!r}: this tokenizer joins it with the end of the prompt {ending[-20:]!r}: "
                     "let the prompt end in a punctuation mark, without white space"
                 )
             result.append([*ids[len(begin) :][: room - len(end)], *end])
@@ -151,22 +263,6 @@ class TaskPrompts:
         if self.tokenizer.eos_token_id is None:
             raise UserError(f"task {self.task.name}: this tokenizer has no end-of-text token: choose another backbone")
         return [self.tokenizer.eos_token_id]
-
-    def _examples(self, questions: Questions, version: Version) -> Iterator[Example]:
-        titles = self.titles[version]
-        shown = self.task.template(version).history_items
-        places = self._places.last(questions.user, questions.position, shown)  # (n, items), 0 where there is none
-        names = sorted({name for texts in questions.texts for name in texts})
-        cleaned = {name: iter(self._clean([texts[name] for texts in questions.texts])) for name in names}
-        for row, earlier in zip(questions.items.tolist(), places.tolist(), strict=True):
-            history = [
-                {TITLE: titles[self.data.history.items[place - 1]], RATING: self._liked[place]}
-                for place in earlier
-                if place
-            ]
-            texts = {TITLE: titles[row[0]], **{name: next(values) for name, values in cleaned.items()}}
-            candidates = [{TITLE: titles[item], LETTER: letter(place)} for place, item in enumerate(row) if item]
-            yield Example(history, texts, candidates)
 
     def _titles(self, tokens: int) -> list[str]:
         titles, counts = prompt_titles(self.data.titles, self.tokenizer, tokens, self.unknown)

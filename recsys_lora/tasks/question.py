@@ -1,13 +1,15 @@
 """The questions of one task and split, as arrays."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys_lora.data.history import Pairs
 from recsys_lora.data.prepared import Rows
+from recsys_lora.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Questions:
         user: (n,) int64, numbers from 1.
         item: (n,) int64, the item that decides whether the question is warm: the candidate, or the right one of many.
         position: (n,) int64, how many of the user's positives come before the row.
+        timestamp: (n,) int64, seconds UTC.
         items: (n, C) int64, the candidates in the order in which they are shown, padded with 0.
         target: (n,) int64, which choice or candidate is right; -1 where the answer is free text.
         label: (n,) float32, what is true: 1 for a positive and 0 for others, or a rating.
@@ -31,6 +34,7 @@ class Questions:
     user: NDArray[np.int64]
     item: NDArray[np.int64]
     position: NDArray[np.int64]
+    timestamp: NDArray[np.int64]
     items: NDArray[np.int64]
     target: NDArray[np.int64]
     label: NDArray[np.float32]
@@ -58,6 +62,7 @@ class Questions:
             user=rows.user.astype(np.int64),
             item=rows.item.astype(np.int64),
             position=rows.position.astype(np.int64),
+            timestamp=rows.timestamp.astype(np.int64),
             items=rows.item.astype(np.int64)[:, None],
             target=np.asarray(target, dtype=np.int64),
             label=np.asarray(label, dtype=np.float32),
@@ -76,5 +81,40 @@ class Questions:
         answers = None if self.answers is None else tuple(self.answers[place] for place in places)
         return Questions(**arrays, texts=texts, answers=answers, suffix=self.suffix)
 
+    def pairs(self) -> Pairs:
+        """Return every question's user with each of its candidates, candidates of a question together."""
+        row, column = np.nonzero(self.items)
+        return Pairs(self.user[row], self.items[row, column], self.position[row])
 
-_ARRAYS = ("row", "user", "item", "position", "items", "target", "label")
+    def of_other_users(self, seed: int) -> "Questions":
+        """Return the same questions as if other users asked them: each user is exchanged for another one.
+
+        Raises:
+            UserError: all questions are one user's.
+        """
+        others = rows_of_others(self.user, seed)
+        return replace(self, user=self.user[others], position=self.position[others])
+
+
+_ARRAYS = ("row", "user", "item", "position", "timestamp", "items", "target", "label")
+
+
+def rows_of_others(user: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Return for every row the index of a row of another user (n,); all rows of a user get the same other's.
+
+    Raises:
+        UserError: all rows are one user's.
+    """
+    users, which, counts = np.unique(user, return_inverse=True, return_counts=True)
+    if len(users) < 2:
+        raise UserError("users cannot be shuffled: the rows are all of one user: set evaluation.shuffled_rows=0")
+    circle = np.random.default_rng(seed).permutation(len(users))
+    other = np.empty_like(circle)
+    other[circle] = np.roll(circle, 1)  # everyone gets the next one in a circle: nobody gets oneself
+    by_user = np.argsort(user, kind="stable")
+    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    turn = np.empty(len(user), dtype=np.int64)
+    turn[by_user] = np.arange(len(user)) - np.repeat(first, counts)  # a row's number among its user's rows
+    theirs = other[which]
+    rows: NDArray[np.int64] = by_user[first[theirs] + turn % counts[theirs]]
+    return rows

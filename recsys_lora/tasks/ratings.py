@@ -5,15 +5,17 @@ With logits z_k of the choices v_k (K of them, 1..5), p = softmax(z):
     expected = sum_k p_k v_k        argmax = v_{argmax_k z_k}
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys_lora.errors import UserError
+from recsys_lora.evaluation.baselines import PRETENDED_ROWS
 from recsys_lora.evaluation.statistics import Mean, RootMean, Statistic
-from recsys_lora.evaluation.trivial import PRETENDED_ROWS
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.scale import RatingScale
-from recsys_lora.tasks.task import Floats, RatingPredictions
+from recsys_lora.tasks.task import Floats, Output, RatingPredictions
 
 
 def from_logits(logits: Floats, scale: RatingScale) -> RatingPredictions:
@@ -29,7 +31,25 @@ def from_numbers(expected: Floats, scale: RatingScale) -> RatingPredictions:
     return RatingPredictions(expected, scale.values[scale.nearest(np.clip(expected, scale.low, scale.high))])
 
 
-def measures(questions: Questions, output: RatingPredictions) -> list[Statistic]:
+def checked(output: Output) -> RatingPredictions:
+    """Return predictions that are ratings.
+
+    Raises:
+        TypeError: they are something else.
+    """
+    if not isinstance(output, RatingPredictions):
+        raise TypeError(f"predicted ratings are needed, not {type(output).__name__}")
+    return output
+
+
+def averaged(outputs: Sequence[RatingPredictions], scale: RatingScale) -> RatingPredictions:
+    """Return the mean of several seeds' expected ratings with the nearest choices; one seed's as they are."""
+    if len(outputs) == 1:
+        return outputs[0]
+    return from_numbers(np.asarray(np.mean([output.expected for output in outputs], axis=0)), scale)
+
+
+def metrics(questions: Questions, output: RatingPredictions) -> list[Statistic]:
     """Return MAE and RMSE of the expected value and of the argmax, and how often the argmax is right."""
     truth, user = questions.label.astype(np.float64), questions.user
     error, error_argmax = output.expected - truth, output.argmax - truth
@@ -42,7 +62,7 @@ def measures(questions: Questions, output: RatingPredictions) -> list[Statistic]
     ]
 
 
-def trivial(scale: RatingScale, questions: Questions, train: Questions) -> dict[str, RatingPredictions]:
+def baselines(scale: RatingScale, questions: Questions, train: Questions) -> dict[str, RatingPredictions]:
     """Return the most frequent choice, the mean of all, and each item's mean, shrunk to it where rows are few.
 
     Raises:

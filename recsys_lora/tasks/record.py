@@ -1,19 +1,21 @@
 """One task's part of the final table: every line on the same questions, all, warm and cold, and paired differences."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_lora.evaluation.statistics import Statistic, paired, summarise
-from recsys_lora.evaluation.warmth import COLD, WARM, Definition
+from recsys_lora.evaluation.bootstrap import Floats, draws_of, percentiles, summary_of
+from recsys_lora.evaluation.statistics import Statistic
+from recsys_lora.evaluation.warm_cold import COLD, WARM, Definition
+from recsys_lora.tasks.predictions import Flags
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Output, Task, select
 
-TaskRole = Literal["trivial", "cf", "frozen_llm", "method_text", "method", "method_shuffled"]
-ORDER: tuple[TaskRole, ...] = get_args(TaskRole)
+Role = Literal["baseline", "cf", "frozen_llm", "method_text", "method", "method_shuffled"]
+ORDER: tuple[Role, ...] = get_args(Role)
 BOOTSTRAP_SEED = 0
 
 
@@ -23,13 +25,13 @@ class Answered:
 
     Attributes:
         name: as printed.
-        role: what it is; `method` marks the run's own model with its soft tokens.
+        role: what it is; `method` marks the run's own model, also where that is a CF model alone.
         output: predictions in the task's own form.
         sample: places of the questions it is about, where these are not all.
     """
 
     name: str
-    role: TaskRole
+    role: Role
     output: Output
     sample: NDArray[np.int64] | None = None
 
@@ -38,7 +40,7 @@ def task_record(
     task: Task,
     questions: Questions,
     answered: Sequence[Answered],
-    warm: Mapping[Definition, NDArray[np.int8]],
+    warm: Flags,
     definition: Definition,
     draws: int,
 ) -> dict[str, Any]:
@@ -49,11 +51,11 @@ def task_record(
         questions: what was asked.
         answered: the lines, in any order; exactly one is the method on all questions.
         warm: for each definition 1 warm, 0 cold, -1 neither, a question each.
-        definition: the one behind `warm` and `cold`.
+        definition: the one whose warm and cold parts have intervals, and stand in the table.
         draws: bootstrap draws over users.
 
     Returns:
-        What metrics.json holds under `tasks.<name>` (docs/metrics_json.md).
+        What metrics.json holds under `tasks.<name>` (docs/metrics_json.md), but for `scoring`.
 
     Raises:
         ValueError: there is not exactly one method.
@@ -61,67 +63,96 @@ def task_record(
     own = [line for line in answered if line.role == "method" and line.sample is None]
     if len(own) != 1:
         raise ValueError(f"{task.name}: a table needs one line that is the method, got {len(own)}")
-    lines = _with_method_on_samples(sorted(answered, key=lambda a: (a.sample is not None, ORDER.index(a.role))), own[0])
-    flags = warm[definition]
+    ordered = sorted(answered, key=lambda line: ORDER.index(line.role))
+    whole = [line for line in ordered if line.sample is None]
+    found = [_measured(task, questions, whole, warm, definition, draws)]
+    sampled = [line for line in ordered if line.sample is not None]
+    if sampled:
+        sample = sampled[0].sample
+        assert sample is not None
+        beside = Answered(own[0].name, "method", select(own[0].output, sample), sample)
+        flags = {name: values[sample] for name, values in warm.items()}
+        found.append(_measured(task, questions.take(sample), [beside, *sampled], flags, definition, draws))
     return {
         "rows": len(questions),
         "users": len(np.unique(questions.user)),
+        "positives": int((questions.label > 0).sum()) if task.is_binary else None,
         "warm_definition": definition,
-        "warm_rows": int((flags == WARM).sum()),
-        "cold_rows": int((flags == COLD).sum()),
-        "sample_rows": next((len(line.sample) for line in lines if line.sample is not None), None),
-        "lines": [_measured(task, questions, line, flags, draws) for line in lines],
-        "differences": list(_differences(task, questions, lines, draws)),
+        "parts": {
+            name: {"warm": int((flags == WARM).sum()), "cold": int((flags == COLD).sum())}
+            for name, flags in warm.items()
+        },
+        "sample_rows": None if len(found) == 1 else len(sampled[0].sample),  # type: ignore[arg-type]
+        "lines": [line for lines, _ in found for line in lines],
+        "differences": [difference for _, differences in found for difference in differences],
         "remarks": task.remarks(questions, own[0].output),
     }
 
 
-def _measured(task: Task, questions: Questions, line: Answered, flags: NDArray[np.int8], draws: int) -> dict[str, Any]:
-    asked, flags = (questions, flags) if line.sample is None else (questions.take(line.sample), flags[line.sample])
-    parts: dict[str, NDArray[np.bool_]] = {"warm": flags == WARM, "cold": flags == COLD}
-    return {
-        "name": line.name,
-        "role": line.role,
-        "sample": line.sample is not None,
-        "metrics": summarise(task.measures(asked, line.output), asked.user, draws, BOOTSTRAP_SEED),
-        **{
-            part: summarise(task.measures(asked.take(mask), select(line.output, mask)), asked.user[mask], 0)
-            for part, mask in parts.items()
-        },
-    }
+def _measured(
+    task: Task,
+    questions: Questions,
+    lines: Sequence[Answered],
+    warm: Flags,
+    definition: Definition,
+    draws: int,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the records of lines on the same questions, and of the method minus each other one of them."""
+    statistics = [task.metrics(questions, line.output) for line in lines]
+    drawn = _drawn(statistics, questions.user, draws)
+    records = []
+    for line, own, values in zip(lines, statistics, drawn, strict=True):
+        parts = {
+            name: {
+                part: _part(task, questions, line, flags == value, draws if name == definition else 0)
+                for part, value in (("warm", WARM), ("cold", COLD))
+            }
+            for name, flags in warm.items()
+        }
+        record = {"name": line.name, "role": line.role, "sample": line.sample is not None}
+        records.append({**record, "metrics": _summaries(own, values), "parts": parts})
+    return records, list(_differences(lines, statistics, drawn))
 
 
-def _with_method_on_samples(lines: Sequence[Answered], method: Answered) -> list[Answered]:
-    """Put the method on the sample's questions before the first line on the sample, to compare with."""
-    result = list(lines)
-    first = next((index for index, line in enumerate(result) if line.sample is not None), None)
-    if first is not None:
-        sample = result[first].sample
-        assert sample is not None
-        result.insert(first, Answered(method.name, "method", select(method.output, sample), sample))
-    return result
+def _part(
+    task: Task, questions: Questions, line: Answered, mask: NDArray[np.bool_], draws: int
+) -> dict[str, dict[str, Any]]:
+    asked = questions.take(mask)
+    statistics = task.metrics(asked, select(line.output, mask))
+    [drawn] = _drawn([statistics], asked.user, draws)
+    return _summaries(statistics, drawn)
 
 
-def _differences(task: Task, questions: Questions, lines: Sequence[Answered], draws: int) -> Iterator[dict[str, Any]]:
-    """Yield the method minus every other line on the same questions, for each metric that has an interval."""
-    for line in lines:
+def _drawn(statistics: Sequence[Sequence[Statistic]], user: NDArray[np.int64], draws: int) -> list[list[Floats]]:
+    """Return each line's metrics under each draw of users, the same draws for all."""
+    flat = iter(draws_of([one for own in statistics for one in own], user, draws, BOOTSTRAP_SEED))
+    return [[next(flat) for _ in own] for own in statistics]
+
+
+def _summaries(statistics: Sequence[Statistic], drawn: Sequence[Floats]) -> dict[str, dict[str, Any]]:
+    return {one.name: summary_of(one, values) for one, values in zip(statistics, drawn, strict=True)}
+
+
+def _differences(
+    lines: Sequence[Answered], statistics: Sequence[Sequence[Statistic]], drawn: Sequence[Sequence[Floats]]
+) -> Iterator[dict[str, Any]]:
+    """Yield the method minus every other line, for each metric that has an interval."""
+    own = next(place for place, line in enumerate(lines) if line.role == "method")
+    for place, line in enumerate(lines):
         if line.role == "method":
             continue
-        whole = line.sample is None
-        own = next(other for other in lines if other.role == "method" and (other.sample is None) == whole)
-        asked = questions if line.sample is None else questions.take(line.sample)
-        pairs = zip(task.measures(asked, own.output), task.measures(asked, line.output), strict=True)
-        for first, second in pairs:
-            found = _paired(first, second, asked.user, draws)
-            if found is not None:
-                yield {"first": own.name, "second": line.name, "metric": first.name, "sample": not whole, **found}
-
-
-def _paired(first: Statistic, second: Statistic, user: NDArray[np.int64], draws: int) -> dict[str, Any] | None:
-    if first.value() is None or second.value() is None or not len(first.users):
-        return None
-    difference = paired(first, second, user, draws, BOOTSTRAP_SEED)
-    if not np.isfinite(difference).all():
-        return None
-    better = difference.value > 0 if first.higher_is_better else difference.value < 0
-    return {"value": difference.value, "interval": [difference.low, difference.high], "better": bool(better)}
+        columns = zip(statistics[own], statistics[place], drawn[own], drawn[place], strict=True)
+        for first, second, ours, theirs in columns:
+            values, ends = (first.value(), second.value()), percentiles(ours - theirs)
+            if values[0] is None or values[1] is None or not np.isfinite(ends).all():
+                continue
+            value = values[0] - values[1]
+            yield {
+                "first": lines[own].name,
+                "second": line.name,
+                "metric": first.name,
+                "sample": line.sample is not None,
+                "value": value,
+                "interval": list(ends),
+                "better": value > 0 if first.higher_is_better else value < 0,
+            }

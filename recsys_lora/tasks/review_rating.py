@@ -1,7 +1,7 @@
 """How many stars did the user give with this review? The authors' fourth task."""
 
 from collections.abc import Sequence
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,7 +13,18 @@ from recsys_lora.prompts.template import Template
 from recsys_lora.tasks import ratings, reviews
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.scale import RatingScale
-from recsys_lora.tasks.task import Floats, Kind, Output, RatingPredictions, Task, generator, report_left_out, sample
+from recsys_lora.tasks.task import (
+    Kind,
+    Limit,
+    Output,
+    RatingPredictions,
+    Raw,
+    Task,
+    asked_rows,
+    generator,
+    report_left_out,
+    sample,
+)
 from recsys_lora.types import NonNegativeFloat, PositiveInt
 
 REVIEW = "review"
@@ -25,6 +36,7 @@ class ReviewRating(Task):
     Args:
         text: see `Task`; the review fills the slot `{review}`.
         collaborative: see `Task`.
+        scale: see `Task`.
         train_share: see `Task`.
         words: of the review at most.
     """
@@ -36,23 +48,24 @@ class ReviewRating(Task):
         self,
         text: Template,
         collaborative: Template,
+        *,
+        scale: RatingScale,
         train_share: NonNegativeFloat = 1.0,
         words: PositiveInt = 100,
     ) -> None:
-        super().__init__(text, collaborative, train_share)
+        super().__init__(text, collaborative, scale=scale, train_share=train_share)
         self.words = words
 
-    def choices(self, scale: RatingScale) -> tuple[str, ...]:
-        """Return the scale's whole numbers."""
-        return scale.choices
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The scale's whole numbers."""
+        return self.scale.choices
 
     def missing(self, data: PreparedData) -> str | None:
         """Say where a data set has no reviews."""
         return "no reviews" if reviews.column(data, REVIEW) is None else None
 
-    def questions(
-        self, data: PreparedData, scale: RatingScale, split: SplitName, limit: int | None, seed: int
-    ) -> Questions:
+    def questions(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Questions:
         """Return a question for every row whose review is not empty.
 
         Raises:
@@ -60,26 +73,28 @@ class ReviewRating(Task):
         """
         if reason := self.missing(data):
             raise UserError(f"task {self.name}: the data set has {reason}: leave the task out")
-        rows = data.rows(split)
+        rows, most = asked_rows(data, split, limit, seed)
         written = reviews.texts(data, rows, REVIEW, self.words)
         there = np.array([bool(review) for review in written], dtype=np.bool_)
         report_left_out(self.name, split, "empty review", int((~there).sum()), len(rows))
         places = np.flatnonzero(there)
-        places = places[sample(len(places), limit, generator(self.name, split, seed))]
+        places = places[sample(len(places), most, generator(self.name, split, seed))]
         rows = rows.take(places)
         slots = tuple({REVIEW: written[place]} for place in places)
-        return Questions.of(rows, scale.nearest(rows.rating), rows.rating, slots)
+        return Questions.of(rows, self.scale.nearest(rows.rating), rows.rating, slots)
 
-    def predict(self, raw: Floats | Sequence[str], questions: Questions, scale: RatingScale) -> RatingPredictions:
+    def predict(self, raw: Raw, questions: Questions) -> RatingPredictions:
         """Return expected value and argmax from logits (n, K)."""
-        return ratings.from_logits(cast(Floats, raw), scale)
+        return ratings.from_logits(np.asarray(raw, dtype=np.float64), self.scale)
 
-    def measures(self, questions: Questions, output: Output) -> list[Statistic]:
+    def averaged(self, outputs: Sequence[Output]) -> RatingPredictions:
+        """Return the mean over seeds of the expected ratings, with the nearest choices."""
+        return ratings.averaged([ratings.checked(output) for output in outputs], self.scale)
+
+    def metrics(self, questions: Questions, output: Output) -> list[Statistic]:
         """Return MAE, RMSE and accuracy."""
-        return ratings.measures(questions, cast(RatingPredictions, output))
+        return ratings.metrics(questions, ratings.checked(output))
 
-    def trivial(
-        self, data: PreparedData, scale: RatingScale, questions: Questions, train: Questions
-    ) -> dict[str, Output]:
+    def baselines(self, data: PreparedData, questions: Questions, train: Questions) -> dict[str, Output]:
         """Return the constant mode, the global mean and the item mean."""
-        return {**ratings.trivial(scale, questions, train)}
+        return {**ratings.baselines(self.scale, questions, train)}

@@ -1,4 +1,4 @@
-"""What every task says of itself. Adding a task is one class and one yaml in `conf/model/task`."""
+"""What every task says of itself. Adding a task is one class and one yaml in `conf/task` (docs/adding_a_task.md)."""
 
 import itertools
 import logging
@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_lora.data.prepared import PreparedData
+from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.data.schema import SplitName
 from recsys_lora.errors import UserError
 from recsys_lora.evaluation.statistics import Statistic
@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 Kind = Literal["choice", "candidates", "text"]
 Version = Literal["text", "collaborative"]
 VERSIONS: tuple[Version, ...] = get_args(Version)
-USER, ITEM = "user", "item"
+Limit = int | Literal["published"] | None
+"""How many questions: a number, all (None), or those of the rows on which published work validates."""
+CTR, USER, ITEM = "ctr", "user", "item"
 Floats = NDArray[np.float64]
 
 
@@ -44,6 +46,8 @@ class RatingPredictions:
 
 Output = Floats | RatingPredictions | Sequence[str]
 """Predictions in a task's own form: scores (n,) or (n, C), ratings, or texts."""
+Raw = Floats | Sequence[str]
+"""What a model gives: scores (n,), logits (n, K), candidates' scores (n, C), or n texts."""
 
 
 class Task:
@@ -52,15 +56,18 @@ class Task:
     Args:
         text: the prompt of text alone.
         collaborative: the prompt with the soft tokens <user> and, after it, <item> (once a candidate).
+        scale: the data set's ratings.
         train_share: the task's weight in batches that mix tasks.
 
     Attributes:
         name: in tables and configs.
         kind: how it is answered: by one token of a few (`choice`: logits (n, K)), by the log-likelihood of each
             candidate's title (`candidates`: (n, C), -inf at padding), or by free text (`text`: n strings).
+        is_binary: the choices are Yes and No, in this order, and one score (n,) stands for both logits; the loss is the
+            binary cross-entropy of that score and the label.
         encoder_answers: whether a collaborative encoder's own scores answer the question.
+        candidates: how many candidates a prompt shows.
         length_normalised: whether a title's log-likelihood is the mean over its tokens, or their sum.
-        ending: what all prompts end in.
 
     Raises:
         UserError: the two prompts end differently, or the soft tokens are not those above.
@@ -68,17 +75,17 @@ class Task:
 
     name: ClassVar[str]
     kind: Kind
+    is_binary: ClassVar[bool] = False
     encoder_answers: ClassVar[bool] = False
+    candidates: int = 1
     length_normalised: bool = True
 
-    def __init__(self, text: Template, collaborative: Template, train_share: NonNegativeFloat = 1.0) -> None:
-        self.text, self.collaborative, self.train_share = text, collaborative, train_share
-        self.ending = _common_ending([*text.endings, *collaborative.endings])
-        if not self.ending.strip():
-            raise UserError(
-                f"task {self.name}: its prompts end in {text.endings + collaborative.endings}: let all end in the same "
-                "words after the last slot, for all are answered by the same tokens"
-            )
+    def __init__(
+        self, text: Template, collaborative: Template, *, scale: RatingScale, train_share: NonNegativeFloat = 1.0
+    ) -> None:
+        self.text, self.collaborative = text, collaborative
+        self.scale, self.train_share = scale, train_share
+        common_ending([text, collaborative], f"task {self.name}")
         if text.soft_names or collaborative.soft_names != [USER, ITEM]:
             raise UserError(
                 f"task {self.name}: the soft tokens of text are {text.soft_names} and of collaborative "
@@ -97,29 +104,28 @@ class Task:
         """Whether text answers end with the tokenizer's end-of-text token."""
         return True
 
-    def choices(self, scale: RatingScale) -> tuple[str, ...] | None:
-        """Return the K answers of a `choice` task, None for others."""
+    @property
+    def choices(self) -> tuple[str, ...] | None:
+        """The K answers of a `choice` task, None for others."""
         return None
 
-    def slots(self, scale: RatingScale) -> dict[str, str]:
-        """Return words for the prompts' slots, beside the data set's own: `{lowest}` and `{highest}` of the scale."""
-        return scale.words
+    @property
+    def slots(self) -> dict[str, str]:
+        """Words for the prompts' slots, beside the data set's own: `{lowest}` and `{highest}` of the scale."""
+        return self.scale.words
 
     def missing(self, data: PreparedData) -> str | None:
         """Say why a data set cannot be asked this ("no reviews"), None where it can."""
         return None
 
-    def questions(
-        self, data: PreparedData, scale: RatingScale, split: SplitName, limit: int | None, seed: int
-    ) -> Questions:
+    def questions(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Questions:
         """Return the questions of a split, the same ones for the same seed.
 
         Args:
             data: the data set.
-            scale: its ratings.
             split: of which split.
-            limit: questions at most, a sample of them in their original order; None for all. Questions that belong
-                together (a positive and its sampled negatives) stay together.
+            limit: questions at most, a sample of them in their original order. Questions that belong together (a
+                positive and its sampled negatives) stay together.
             seed: decides the sample and all other draws.
 
         Raises:
@@ -127,7 +133,14 @@ class Task:
         """
         raise NotImplementedError
 
-    def predict(self, raw: Floats | Sequence[str], questions: Questions, scale: RatingScale) -> Output:
+    def check(self, questions: Questions, split: SplitName) -> None:
+        """Refuse questions that nothing can be learned from, or a model be chosen on.
+
+        Raises:
+            UserError: they are of that kind.
+        """
+
+    def predict(self, raw: Raw, questions: Questions) -> Output:
         """Turn what the model gives (see `kind`) into predictions in the task's own form."""
         return raw
 
@@ -138,22 +151,23 @@ class Task:
         """
         raise NotImplementedError
 
-    def measures(self, questions: Questions, output: Output) -> list[Statistic]:
-        """Return the task's metrics of predictions."""
+    def averaged(self, outputs: Sequence[Output]) -> Output | None:
+        """Return one prediction a question for several seeds of one model; None where there is no mean."""
+        return None
+
+    def metrics(self, questions: Questions, output: Output) -> list[Statistic]:
+        """Return the task's metrics of predictions; the first two stand for it in short tables."""
         raise NotImplementedError
 
     def remarks(self, questions: Questions, output: Output) -> dict[str, str]:
         """Return what must stand beside a metric to be understood, by its name."""
         return {}
 
-    def trivial(
-        self, data: PreparedData, scale: RatingScale, questions: Questions, train: Questions
-    ) -> dict[str, Output]:
+    def baselines(self, data: PreparedData, questions: Questions, train: Questions) -> dict[str, Output]:
         """Return the predictions of predictors that know nothing of the user, by name.
 
         Args:
             data: the data set.
-            scale: its ratings.
             questions: what is predicted.
             train: the task's training questions.
         """
@@ -162,6 +176,36 @@ class Task:
     def template(self, version: Version) -> Template:
         """Return one of the two prompts."""
         return self.text if version == "text" else self.collaborative
+
+
+def common_ending(templates: Sequence[Template], place: str) -> str:
+    """Return what all prompts of a task end in: after it come its answers.
+
+    Args:
+        templates: the wordings.
+        place: where they are from, for the message.
+
+    Raises:
+        UserError: they have no words in common at their end.
+    """
+    endings = [ending for template in templates for ending in template.endings]
+    backwards = zip(*(reversed(text) for text in endings), strict=False)  # up to the shortest
+    same = itertools.takewhile(lambda letters: len(set(letters)) == 1, backwards)
+    ending = "".join(letters[0] for letters in same)[::-1]
+    if not ending.strip():
+        raise UserError(
+            f"{place}: its prompts end in {endings}: let all end in the same words after the last slot, for all are "
+            "answered by the same tokens"
+        )
+    return ending
+
+
+def asked_rows(data: PreparedData, split: SplitName, limit: Limit, seed: int) -> tuple[Rows, int | None]:
+    """Return the rows from which a task makes questions, in their order, and how many questions it may make."""
+    if limit != "published":
+        return data.rows(split), limit
+    rows = data.sample(split, limit, seed)
+    return rows.take(np.argsort(rows.row)), None
 
 
 def generator(task: str, split: SplitName, seed: int) -> np.random.Generator:
@@ -196,9 +240,3 @@ def letter(place: int) -> str:
     """Return the letter of a candidate: A, B, ... Z, AA, AB, ..."""
     before, last = divmod(place, len(ascii_uppercase))
     return (letter(before - 1) if before else "") + ascii_uppercase[last]
-
-
-def _common_ending(texts: Sequence[str]) -> str:
-    backwards = zip(*(reversed(text) for text in texts), strict=False)  # up to the shortest
-    same = itertools.takewhile(lambda letters: len(set(letters)) == 1, backwards)
-    return "".join(letters[0] for letters in same)[::-1]

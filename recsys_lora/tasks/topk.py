@@ -20,7 +20,18 @@ from recsys_lora.prompts.template import CANDIDATES, Template, slots
 from recsys_lora.tasks.negatives import NegativeSampler, Sampling
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.scale import RatingScale
-from recsys_lora.tasks.task import Floats, Output, Task, generator, letter, report_left_out, sample
+from recsys_lora.tasks.task import (
+    Floats,
+    Limit,
+    Output,
+    Raw,
+    Task,
+    asked_rows,
+    generator,
+    letter,
+    report_left_out,
+    sample,
+)
 from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 Scoring = Literal["title_likelihood", "option_letter"]
@@ -34,6 +45,7 @@ class TopK(Task):
     Args:
         text: see `Task`; both prompts hold `{candidates}`.
         collaborative: see `Task`; each candidate has its own <item>.
+        scale: see `Task`.
         train_share: see `Task`.
         candidates: C, the right one included; part of the metrics' names.
         sampling: of the others: `uniform`, or `popularity`, as often as they occur in train; part of the names, too.
@@ -56,6 +68,8 @@ class TopK(Task):
         self,
         text: Template,
         collaborative: Template,
+        *,
+        scale: RatingScale,
         train_share: NonNegativeFloat = 1.0,
         candidates: PositiveInt = 10,
         sampling: Sampling = "uniform",
@@ -67,7 +81,7 @@ class TopK(Task):
         cutoffs: Sequence[int] = (1, 3, 5),
         authors_negatives: bool = False,
     ) -> None:
-        super().__init__(text, collaborative, train_share)
+        super().__init__(text, collaborative, scale=scale, train_share=train_share)
         if candidates < 2:
             raise UserError("task topk: candidates=1: nothing to choose from: set it to 2 or more")
         if any(CANDIDATES not in slots(prompt.text) for prompt in (text, collaborative)):
@@ -89,24 +103,25 @@ class TopK(Task):
         """A title, and what joins it with the prompt and ends it."""
         return 0 if self.kind == "choice" else self.text.title_tokens + 4
 
-    def choices(self, scale: RatingScale) -> tuple[str, ...] | None:
-        """Return the candidates' letters where these are the answers."""
+    @property
+    def choices(self) -> tuple[str, ...] | None:
+        """The candidates' letters where these are the answers."""
         return tuple(map(letter, range(self.candidates))) if self.kind == "choice" else None
 
-    def slots(self, scale: RatingScale) -> dict[str, str]:
-        """Return the scale's ends, and as `{answer}` what the candidates are named by: title or letter."""
-        return {**scale.words, "answer": "letter" if self.kind == "choice" else "title"}
+    @property
+    def slots(self) -> dict[str, str]:
+        """The scale's ends, and as `{answer}` what the candidates are named by: title or letter."""
+        return {**self.scale.words, "answer": "letter" if self.kind == "choice" else "title"}
 
-    def questions(
-        self, data: PreparedData, scale: RatingScale, split: SplitName, limit: int | None, seed: int
-    ) -> Questions:
+    def questions(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Questions:
         """Return a question for each user's last positives in the split, its candidates in random order.
 
         Raises:
             UserError: the catalogue is too small to sample from.
         """
         random = generator(self.name, split, seed)
-        rows = self._last_positives(data.rows(split), split)
+        rows, most = asked_rows(data, split, limit, seed)
+        rows = self._last_positives(rows, split)
         sampler = NegativeSampler(data, split, self.sampling, self.authors_negatives)
         count = self.candidates - 1
         enough = sampler.available(rows.user) >= count
@@ -118,7 +133,7 @@ class TopK(Task):
                 f"lower candidates={self.candidates}"
             )
         rows = rows.take(enough)
-        rows = rows.take(sample(len(rows), limit, random))
+        rows = rows.take(sample(len(rows), most, random))
         drawn = sampler.draw(rows.user, rows.item, count, random)
         items = random.permuted(np.concatenate([rows.item[:, None], drawn], axis=1), axis=1)  # (n, C)
         target = (items == rows.item[:, None]).argmax(axis=1)
@@ -142,7 +157,7 @@ class TopK(Task):
             return positives
         return positives.take(from_the_end(positives.user) < per_user)
 
-    def predict(self, raw: Floats | Sequence[str], questions: Questions, scale: RatingScale) -> Floats:
+    def predict(self, raw: Raw, questions: Questions) -> Floats:
         """Return scores (n, C), -inf where there is no candidate."""
         scores = np.asarray(raw, dtype=np.float64)
         return np.where(questions.items > 0, scores[:, : questions.items.shape[1]], -np.inf)
@@ -151,7 +166,15 @@ class TopK(Task):
         """Return the scores as they are."""
         return scores
 
-    def measures(self, questions: Questions, output: Output) -> list[Statistic]:
+    def averaged(self, outputs: Sequence[Output]) -> Floats:
+        """Return the mean over seeds of each one's softmax over the candidates; one seed's scores as they are."""
+        scores = [np.asarray(output, dtype=np.float64) for output in outputs]
+        if len(scores) == 1:
+            return scores[0]
+        chances = [np.exp(score - score.max(axis=1, keepdims=True)) for score in scores]
+        return np.asarray(np.mean([chance / chance.sum(axis=1, keepdims=True) for chance in chances], axis=0))
+
+    def metrics(self, questions: Questions, output: Output) -> list[Statistic]:
         """Return HR@k, NDCG@k and MRR; ties count against the model."""
         score = np.asarray(output, dtype=np.float64)
         right = np.arange(score.shape[1]) == questions.target[:, None]  # (n, C)
@@ -166,9 +189,7 @@ class TopK(Task):
         ]
         return [*found, Mean(f"mrr{suffix}", user, mrr(score, right), higher_is_better=True)]
 
-    def trivial(
-        self, data: PreparedData, scale: RatingScale, questions: Questions, train: Questions
-    ) -> dict[str, Output]:
+    def baselines(self, data: PreparedData, questions: Questions, train: Questions) -> dict[str, Output]:
         """Return seeded random scores, and each candidate's count in train (ties in random order)."""
         chance = np.random.default_rng(0).random(questions.items.shape)
         there = questions.items > 0

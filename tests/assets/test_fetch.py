@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from recsys_lora.assets.fetch import Asset, fetch, locate
-from recsys_lora.assets.known import GEMMA3_270M, ML_1M, ML_100K, SMOLLM2_135M
+from recsys_lora.assets.registry import GEMMA3_270M, ML_1M, ML_100K, SMOLLM2_135M
 from recsys_lora.assets.source import SourceError
 from recsys_lora.errors import UserError
 

@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from recsys_lora.config.check import mismatches
-from recsys_lora.config.location import conf_dir, options
+from recsys_lora.config.paths import conf_dir, options
 from recsys_lora.config.variants import variants
 
 TUNED = options("tuned")

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from pathlib import Path
 
-from recsys_lora.config.location import conf_dir
+from recsys_lora.config.paths import conf_dir
 
 MOST_FILES = 110
 MOST_SHARED = 0.15

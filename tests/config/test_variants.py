@@ -4,10 +4,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from recsys_lora.config.location import conf_dir, options
+from recsys_lora.config.paths import conf_dir, options
 from recsys_lora.config.variants import as_config, choices, variants
 from recsys_lora.errors import UserError
-from tests.config.test_face import face
+from tests.cli.test_launch import face
 from tests.documents import parsed
 from tests.jobs import resolved
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recsys_lora.config.check import check, mismatches
-from recsys_lora.config.location import GROUPS, conf_dir, options
+from recsys_lora.config.paths import GROUPS, conf_dir, options
 from recsys_lora.errors import UserError
 from tests.jobs import resolved
 

@@ -73,7 +73,7 @@ def test_everything_of_a_row_stays_together():
     assert batch.history.tolist() == [[3, 3], [1, 1]]
     assert batch.label.tolist() == [1.0, 1.0]
     assert batch.row.tolist() == [53, 51]
-    assert batch.place.tolist() == [3, 1]
+    assert batch.index.tolist() == [3, 1]
     assert (len(batch), batch.global_rows) == (2, 5)
 
 
@@ -81,13 +81,6 @@ def test_a_batch_moves_to_a_device_as_a_whole():
     moved = prompt_set([1, 2]).batch(np.array([0, 1]), 0, "right").to("meta")
     assert {value.device.type for value in vars(moved).values() if isinstance(value, torch.Tensor)} == {"meta"}
     assert moved.global_rows == 2
-
-
-def test_the_encoder_may_be_shown_other_rows():
-    rows = prompt_set([1, 2, 3]).with_encoder_rows(np.array([2, 0, 1]))
-    assert rows.user.tolist() == [3, 1, 2]
-    assert rows.history.tolist() == [[2, 2], [0, 0], [1, 1]]
-    assert rows.items[:, 0].tolist() == [11, 12, 13]
 
 
 def test_the_tokens_of_answers_are_those_at_the_end_under_either_padding():

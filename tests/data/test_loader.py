@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from recsys_lora.data.loader import BatchOrder, ScoreLoader, Share, TrainLoader
+from recsys_lora.data.loader import ScoreLoader, Share, TrainLoader
+from recsys_lora.data.training import TaskOrder, TrainSet
 from recsys_lora.errors import UserError
 from tests.data.test_batch import prompt_set
 
@@ -14,12 +15,16 @@ LENGTHS = np.random.default_rng(0).integers(20, 200, 403)
 
 def loader(batch_rows=8, seed=3, share=None, lengths=LENGTHS, repeat=False):
     return TrainLoader(
-        prompt_set(lengths), BatchOrder(np.asarray(lengths), batch_rows, seed, repeat), 0, "right", share
+        TrainSet({"text": prompt_set(lengths)}), order(batch_rows, seed, lengths, repeat), 0, "right", share
     )
 
 
+def order(batch_rows=8, seed=3, lengths=LENGTHS, repeat=False):
+    return TaskOrder(np.zeros(len(lengths), dtype=int), np.asarray(lengths), (1,), batch_rows, seed, repeat)
+
+
 def places(batches):
-    return [batch.place.tolist() for batch in batches]
+    return [batch.versions["text"][0].index.tolist() for batch in batches]
 
 
 def joined(lists):
@@ -44,11 +49,10 @@ def test_the_order_is_a_function_of_seed_and_epoch():
 
 
 def test_lengths_in_a_batch_are_alike_but_company_changes():
-    order = BatchOrder(LENGTHS, 8, 0)
-    spread = np.ptp(LENGTHS[order.batches()], axis=1).mean()
+    made = order(seed=0)
+    spread = np.ptp(LENGTHS[made.batches()], axis=1).mean()
     mixed = np.ptp(LENGTHS[np.random.default_rng(1).permutation(400).reshape(50, 8)], axis=1).mean()
     assert spread < mixed / 5
-    order.set_epoch(1)
     first, second = ({frozenset(batch) for batch in places(loader(seed=seed))} for seed in (0, 1))
     assert not first & second
 
@@ -89,7 +93,7 @@ def test_a_stopped_epoch_goes_on_with_the_next_batch():
     stopped = loader()
     stopped.sampler.set_epoch(2)
     iterator = iter(stopped)
-    begun = [next(iterator).place.tolist() for _ in range(20)]
+    begun = [places([next(iterator)])[0] for _ in range(20)]
     resumed = loader()
     resumed.load_state_dict(stopped.state_dict())
     assert resumed.state_dict() == {"epoch": 2, "batches": 20}
@@ -127,7 +131,7 @@ def test_scoring_takes_each_row_once_over_all_processes(world, rows):
         place
         for rank in range(world)
         for batch in ScoreLoader(prompt_set(lengths), 1000, 0, "right", Share(rank, world))
-        for place in batch.place.tolist()
+        for place in batch.index.tolist()
     ]
     assert sorted(seen) == list(range(rows))
 
@@ -148,4 +152,5 @@ def test_a_prompt_longer_than_the_budget_is_a_batch_of_its_own():
 
 def test_labels_travel_with_their_rows():
     for batch in loader():
-        assert torch.equal(batch.label, (batch.place % 2).float())
+        [part] = batch.versions["text"]
+        assert torch.equal(part.label, (part.index % 2).float())

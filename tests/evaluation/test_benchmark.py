@@ -9,11 +9,12 @@ import pytest
 from recsys_lora.data.prepare import prepare
 from recsys_lora.data.readers.movielens import MovieLens1M
 from recsys_lora.data.split import MovieLensBenchmark
-from recsys_lora.errors import UserError
-from recsys_lora.evaluation.evaluate import evaluate
-from recsys_lora.evaluation.predictions import Predictions
-from recsys_lora.evaluation.trivial import ItemMean
+from recsys_lora.evaluation.baselines import ItemMean
+from recsys_lora.evaluation.warm_cold import COLD, WARM
 from recsys_lora.metrics.ranking import auc
+from recsys_lora.tasks.ctr import ClickThrough, of_rows
+from recsys_lora.tasks.predictions import warm_flags
+from tests.tasks.world import prompts
 
 
 @pytest.fixture(scope="module")
@@ -30,24 +31,14 @@ def data(tmp_path_factory):
 def test_warm_and_cold_rows_are_the_published_numbers(data):
     train, test = data.rows("train"), data.rows("test")
     score = ItemMean.fit(train.item, train.label, data.num_items).score(test.item)
-    result = evaluate(Predictions.of(test, score, data, "test"))
-    found = {"seen": result, "count": result["count"], "notebook": result["notebook"]}
-    assert {name: (part["warm"]["rows"], part["cold"]["rows"]) for name, part in found.items()} == {
+    questions = of_rows(test)
+    flags = warm_flags(data, questions)
+    assert {name: ((own == WARM).sum(), (own == COLD).sum()) for name, own in flags.items()} == {
         "seen": (4153, 3178),
         "count": (3682, 3649),
         "notebook": (3522, 26),
     }
-    assert (result["rows"], result["uauc_users"]) == (7331, 224)
-    assert result["auc"] == auc(test.label, score) > 0.55
-    pred = Predictions.of(test, score, data, "test")
-    np.testing.assert_array_equal(pred.warm["seen"] == 1, test.seen)
-
-
-def test_scores_that_are_no_numbers_are_refused_with_their_row(data):
-    test = data.rows("test")
-    score = np.zeros(len(test))
-    score[5] = np.nan
-    with pytest.raises(UserError, match=rf"1 of 7331 test rows .* row {test.row[5]} "):
-        Predictions.of(test, score, data, "test")
-    with pytest.raises(ValueError, match="7331 rows"):
-        Predictions.of(test, score[:5], data, "test")
+    found = {one.name: one for one in ClickThrough(**prompts()).metrics(questions, score)}
+    assert (len(questions), found["uauc"].counted) == (7331, 224)
+    assert found["auc"].value() == auc(test.label, score) > 0.55
+    np.testing.assert_array_equal(flags["seen"] == WARM, test.seen)

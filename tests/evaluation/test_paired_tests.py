@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from recsys_lora.evaluation.paired_tests import holm, paired_t, user_differences, wilcoxon
+from recsys_lora.evaluation.statistics import AUC, UAUC
 
 
 def student_two_sided(t: float, freedom: int) -> float:
@@ -36,7 +37,19 @@ def test_users_with_one_class_have_no_difference():
     label = np.array([0, 1, 1, 1, 0, 1, 1])
     first = np.array([0.1, 0.2, 0.0, 0.0, 0.5, 0.6, 0.4])  # AUC 1, -, 1/2
     second = np.array([0.2, 0.1, 0.0, 0.0, 0.1, 0.2, 0.3])  # AUC 0, -, 1
-    assert user_differences(user, label, first, second).tolist() == [1.0, -0.5]
+    assert differences(user, label, first, second) == [1.0, -0.5]
+
+
+def differences(user, label, first, second):
+    return user_differences(*(UAUC("uauc", user, label, score) for score in (first, second))).tolist()
+
+
+def test_metrics_that_are_no_means_over_the_same_users_are_refused():
+    user, label, score = np.array([1, 1, 2, 2]), np.array([0, 1, 0, 1]), np.arange(4.0)
+    with pytest.raises(ValueError, match="no means over the same users"):
+        user_differences(AUC("auc", user, label, score), AUC("auc", user, label, score))
+    with pytest.raises(ValueError, match="no means over the same users"):
+        user_differences(UAUC("uauc", user, label, score), UAUC("uauc", user + 1, label, score))
 
 
 def test_differences_that_are_equal_in_fractions_are_equal():
@@ -44,7 +57,7 @@ def test_differences_that_are_equal_in_fractions_are_equal():
     user, label = np.repeat([1, 2], 4), np.array([1, 0, 0, 0] * 2)
     first = np.array([2.5, 1, 2, 3, 1.5, 1, 2, 3])
     second = np.array([1.5, 1, 2, 3, 0.5, 1, 2, 3])
-    assert len(set(user_differences(user, label, first, second).tolist())) == 1
+    assert len(set(differences(user, label, first, second))) == 1
 
 
 def test_t_by_hand():
@@ -74,9 +87,9 @@ def test_signed_ranks_with_ties_are_normal_with_their_variance():
 def test_what_cannot_be_tested_says_why(test):
     assert (test(np.array([0.1])).p, test(np.array([0.1])).reason) == (
         None,
-        "fewer than two users have rows of both classes",
+        "fewer than two users have a value of their own",
     )
-    assert test(np.zeros(5)).reason == "no user's AUC differs"
+    assert test(np.zeros(5)).reason == "no user's value differs"
 
 
 def test_a_difference_without_spread_has_no_t():

@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import mean_absolute_error, mean_squared_error, roc_auc_score
 
 from recsys_lora.evaluation import bootstrap, statistics
-from recsys_lora.evaluation.bootstrap import draws_of
-from recsys_lora.evaluation.statistics import AUC, UAUC, Mean, Plain, RootMean, paired, summarise
+from recsys_lora.evaluation.bootstrap import draws_of, summary_of
+from recsys_lora.evaluation.statistics import AUC, UAUC, Mean, RootMean, ScalarMetric
 
 
 def made(rows=400, users=25, seed=0):
@@ -15,6 +15,13 @@ def made(rows=400, users=25, seed=0):
     label = rng.integers(0, 2, rows)
     score = np.round(rng.normal(size=rows) + 0.7 * label, 1)
     return user, label, score
+
+
+def summarise(found, user, draws, seed=0):
+    """Return each statistic's summary, by name."""
+    return {
+        one.name: summary_of(one, drawn) for one, drawn in zip(found, draws_of(found, user, draws, seed), strict=True)
+    }
 
 
 def measures(user, label, score):
@@ -99,16 +106,30 @@ def test_a_statistic_of_some_users_reads_their_columns():
         draws_of([Mean("all", user, score)], user[some], 5, 0)
 
 
-def test_a_paired_difference_uses_the_same_draws():
+def test_a_models_own_values_by_user_are_those_of_its_rows():
     user, label, score = made()
-    first, second = AUC("auc", user, label, score + label), AUC("auc", user, label, score)
-    found = paired(first, second, user, draws=300)
-    one, other = draws_of([first], user, 300, 0)[0], draws_of([second], user, 300, 0)[0]
-    assert found.value == first.value() - second.value()
-    assert [found.low, found.high] == pytest.approx(np.percentile(one - other, [2.5, 97.5]))
-    assert paired(first, first, user, draws=20) == (0, 0, 0)
-    with pytest.raises(ValueError, match="same users"):
-        paired(first, AUC("auc", user[:5], label[:5], score[:5]), user, draws=5)
+    found = {one.name: one.by_user() for one in measures(user, label, score)}
+    assert found["auc"] is None
+    assert found["rmse"] is None
+    users, values = found["mae"]
+    assert users.tolist() == np.unique(user).tolist()
+    error = np.abs(score - label)
+    np.testing.assert_allclose(values, [error[user == one].mean() for one in users])
+    users, values = found["uauc"]
+    for one, value in zip(users, values, strict=True):
+        assert value == pytest.approx(roc_auc_score(label[user == one], score[user == one]))
+    assert UAUC("uauc", user, label, score).counted == len(users)
+
+
+def test_an_interval_covers_the_truth_about_as_often_as_it_says():
+    # Scores of positives lie one normal deviation above those of negatives: the true AUC is Phi(1 / sqrt(2)).
+    hits = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        user, label = rng.integers(1, 101, 400), rng.integers(0, 2, 400)
+        low, high = summarise([AUC("auc", user, label, rng.normal(size=400) + label)], user, 200)["auc"]["interval"]
+        hits += low <= 0.7602 <= high
+    assert 50 <= hits <= 60
 
 
 def test_what_is_undefined_says_why():
@@ -121,7 +142,7 @@ def test_what_is_undefined_says_why():
             AUC("auc", none, none, none),
             Mean("empty", none, none),
             Mean("infinite", user, np.where(label, np.inf, 0)),
-            Plain("bleu", None, reason="no texts"),
+            ScalarMetric("bleu", None, reason="no texts"),
         ],
         user,
         draws=10,
@@ -143,11 +164,12 @@ def test_what_is_undefined_says_why():
 
 def test_a_plain_number_has_a_value_and_no_interval():
     user = made()[0]
-    found = summarise([Plain("bleu", 12.5)], user, draws=10)["bleu"]
+    found = summarise([ScalarMetric("bleu", 12.5)], user, draws=10)["bleu"]
     assert found == {
         "value": 12.5,
         "interval": None,
         "reason": "a number of the whole corpus has no interval over users",
+        "users": None,
     }
     with pytest.raises(ValueError, match="no reason"):
-        Plain("bleu", None)
+        ScalarMetric("bleu", None)

@@ -9,6 +9,7 @@ from transformers import CohereConfig, CohereForCausalLM, GraniteConfig, Granite
 
 from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
+from recsys_lora.llm.probe import check_backbone
 from recsys_lora.lowrank import Generated, inject
 from tests.lowrank.families import FAMILIES, HEADS, SMALL, TARGETS, tiny
 from tests.rounding import assert_close
@@ -130,7 +131,7 @@ def test_a_head_with_unknown_habits_is_refused() -> None:
     head = model.get_output_embeddings()
     head.register_forward_hook(lambda module, args, output: 2 * output)
     with pytest.raises(UserError, match="LlamaForCausalLM changes its logits"):
-        backbone_of(model)
+        check_backbone(backbone_of(model))
 
 
 def test_a_body_that_sees_padding_is_refused() -> None:
@@ -142,7 +143,7 @@ def test_a_body_that_sees_padding_is_refused() -> None:
 
     model.base_model.forward = blind
     with pytest.raises(UserError, match="when it is padded"):
-        backbone_of(model)
+        check_backbone(backbone_of(model))
 
 
 def test_no_chat_template_is_said() -> None:

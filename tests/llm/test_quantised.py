@@ -10,9 +10,9 @@ from recsys_lora.llm import quantised
 from recsys_lora.llm.pretrained import FolderSource
 from recsys_lora.llm.quantised import quantised_options
 from recsys_lora.llm.tiny import TinySource
-from recsys_lora.methods.scoring import score_rows
 from tests.jobs import resolved
 from tests.methods import factory
+from tests.methods.asking import score_rows
 from tests.methods.synthetic import WORDS, prepared
 
 NF4 = (

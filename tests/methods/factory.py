@@ -20,9 +20,16 @@ from recsys_lora.methods.prompt4nr import Prompt4NR
 from recsys_lora.methods.user_item_graph import GraphNetwork
 from recsys_lora.methods.zero_shot import ZeroShot
 from recsys_lora.prompts.template import Template
+from recsys_lora.tasks.ctr import ClickThrough
+from tests.tasks.world import prompts
 
 ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj")
 GENERATOR = {"query_dim": 32, "blocks": 1, "heads": 4, "dropout": 0.0}
+
+
+def asked() -> dict[str, ClickThrough]:
+    """Return the one task `ctr`."""
+    return {"ctr": ClickThrough(**prompts())}
 
 
 def backbone(data) -> Backbone:
@@ -42,6 +49,7 @@ def cora(data, encoder, *, generator=None, lr=1e-3, identity=None, seed=0, **kno
     torch.manual_seed(seed)
     settings = {
         "name": "cora",
+        "tasks": asked(),
         "prompt": template(),
         "batch_rows": 32,
         "score": "yes_minus_no",
@@ -76,6 +84,7 @@ def _with_lora(data, name, lr, knobs):
     """Return the arguments that methods with a static LoRA share."""
     return {
         "name": name,
+        "tasks": asked(),
         "prompt": soft_template(),
         "batch_rows": 32,
         "score": "yes_minus_no",
@@ -136,7 +145,7 @@ def prompt4nr(data, *, lr=1e-3, seed=0, **knobs) -> Prompt4NR:
 
 
 def zero_shot(data, **knobs) -> ZeroShot:
-    settings = {"name": "zero_shot", "prompt": template(), "score": "yes_minus_no", "backbone": backbone(data)}
+    settings = {"name": "zero_shot", "tasks": asked(), "prompt": template(), "backbone": backbone(data)}
     return ZeroShot(**{**settings, **knobs})
 
 

@@ -3,8 +3,6 @@
 A user's and an item's first bits agree or not; that is the label, and no title tells it.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -14,15 +12,16 @@ from torch.nn import functional
 
 from recsys_lora.errors import UserError
 from recsys_lora.methods.binllm import BinLLM
-from recsys_lora.methods.checkpoint import load_checkpoint, trained_state
+from recsys_lora.methods.checkpoint import load_checkpoint, start_from, trained_state
 from recsys_lora.methods.lora import LoRA
 from recsys_lora.methods.optimizer import OptimizerSettings
-from recsys_lora.methods.scoring import rows_of_others, score_rows
 from recsys_lora.methods.tallrec import TALLRec
 from recsys_lora.metrics.ranking import auc
 from recsys_lora.prompts.template import Example, Template
+from recsys_lora.tasks.ctr import of_rows
 from tests.jobs import resolved
 from tests.methods import factory
+from tests.methods.asking import prompts_for, score_rows
 from tests.methods.synthetic import WORDS, TableEncoder, prepared
 from tests.rounding import assert_close
 
@@ -56,6 +55,7 @@ def shared(data, name, lr=1e-3, **knobs):
         "batch_rows": 32,
         "score": "yes_minus_no",
         "optimizer": OptimizerSettings(lr=lr, weight_decay=0.0),
+        "tasks": factory.asked(),
         "backbone": factory.backbone(data),
         "identity": {"data": data.key, "encoder": "table"},
         **vars(LoRA(targets=factory.ALL, dropout=0.0)),
@@ -74,7 +74,7 @@ def small():
 
 
 def batch_of(module, data, rows=6):
-    prompts = module.prompts(data, WORDS)(data.rows("train").take(np.arange(rows) * 5), show=False)
+    prompts = prompts_for(module, data, data.rows("train").take(np.arange(rows) * 5))
     return prompts.batch(np.arange(rows), module.backbone.pad_id, "right")
 
 
@@ -111,13 +111,12 @@ def test_codes_of_the_rows_given_stand_in_the_prompts(code, one, zero):
     data, encoder = world(width=16, users=30, items=30, rows_each=12)
     module = binllm(data, encoder, code=code)
     rows = data.rows("test")
-    others = rows.take(rows_of_others(rows.user, 1))
-    taste = replace(rows, user=others.user, position=others.position)
+    others = of_rows(rows).of_other_users(1)
     expected = [
         f"would {one if user > 0 else zero} enjoy Film {one if item > 0 else zero}? #Answer:"
-        for user, item in zip(encoder.users[taste.user, 0], encoder.items[rows.item, 0], strict=True)
+        for user, item in zip(encoder.users[others.user, 0], encoder.items[rows.item, 0], strict=True)
     ]
-    prompts = module.prompts(data, WORDS)(rows, show=False, taste=taste).prompts
+    prompts = prompts_for(module, data, rows, encoder_rows=others).prompts
     texts = [module.backbone.tokenizer.decode(prompts[index]) for index in range(len(rows))]
     assert [text[text.index("would") :] for text in texts] == expected
 
@@ -144,7 +143,7 @@ def test_rows_of_a_batch_do_not_touch_each_other(small):
     module = binllm(data, encoder)
     step(module, batch_of(module, data))
     module.eval()
-    rows = module.prompts(data, WORDS)(data.rows("test").take(np.arange(0, 40, 7)), show=False)
+    rows = prompts_for(module, data, data.rows("test").take(np.arange(0, 40, 7)))
     pad = module.backbone.pad_id
     together = module(rows.batch(np.arange(len(rows)), pad, "right"))
     alone = torch.cat([module(rows.batch(np.array([index]), pad, "left")) for index in range(len(rows))])
@@ -169,13 +168,13 @@ def test_it_goes_on_from_the_updates_of_a_stage_of_text(small):
     for _ in range(2):
         step(text, batch)
     module = binllm(data, encoder)
-    module.start_from(trained_state(text))
+    start_from(module, trained_state(text), module.name)
     assert torch.equal(module.eval()(batch), text.eval()(batch))
     step(module, batch_of(module, data))
     assert not torch.equal(module(batch), text(batch))
     other = binllm(data, encoder, **vars(LoRA(rank=4, targets=factory.ALL)))
     with pytest.raises(UserError, match=r"first: .*model=binllm"):
-        other.start_from(trained_state(text))
+        start_from(other, trained_state(text), other.name)
 
 
 def test_releasing_the_backbone_gives_the_original_back(small):

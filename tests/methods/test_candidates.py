@@ -9,13 +9,10 @@ import torch
 from recsys_lora.cf.din import DIN
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.errors import UserError
-from recsys_lora.methods.candidates import candidate_rows, score_candidates
+from recsys_lora.methods.candidates import candidate_questions, score_candidates
 from recsys_lora.methods.lora import LoRA
 from recsys_lora.methods.tallrec import TALLRec
 from recsys_lora.tasks.ctr import ClickThrough
-from recsys_lora.tasks.module import TaskData
-from recsys_lora.tasks.prompts import TaskPrompts
-from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.rating import Rating
 from tests.methods import factory, test_binllm
 from tests.methods.ckf import world as ckf
@@ -77,22 +74,16 @@ def of_ckf(names=("rating", "ctr"), mapping=None):
     data, encoder = small(6)
     kinds = {"ctr": ClickThrough(**tasks.prompts()), "rating": Rating(**tasks.prompts())}
     asked = {name: kinds[name] for name in names}
-    module = ckf.module((data, encoder), named=asked, choices=[None] * len(asked), mapping=mapping)
-    prompts = {
-        name: TaskPrompts(data, task, number, module.backbone, tasks.WORDS, tasks.SCALE, ckf.HISTORY)
-        for number, (name, task) in enumerate(asked.items())
-    }
-    module.answers.choices = [one.choices for one in prompts.values()]
-    options = {"batch_rows": 8, "seed": 0, "pad_id": module.backbone.pad_id, "token_budget": 4096}
-    return ckf.started(module), TaskData(data, tasks.SCALE, asked, prompts, **options)
+    module = ckf.started(ckf.module((data, encoder), named=asked, mapping=mapping))
+    return module, module.datamodule(data, tasks.WORDS, seed=0)
 
 
 def one_by_one(module, datamodule, items):
     """Score a prompt at a time by the model's whole logits."""
     found = []
     for item in items:
-        rows = candidate_rows(datamodule.data, USER, [item])
-        prompts, (yes, no) = datamodule.build(rows, show=False), module.choices.token_ids
+        prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, [item]), show=False)
+        yes, no = module.answers.choices[0].token_ids
         batch = prompts.batch(np.array([0]), datamodule.pad_id, "right")
         with torch.no_grad():
             logits = module.backbone.model(inputs_embeds=module.eval().embeds(batch)).logits[0, -1]
@@ -124,7 +115,7 @@ def test_scores_are_those_of_one_prompt_at_a_time(name):
 @pytest.mark.parametrize("name", ["tallrec", "collm"])
 def test_the_shared_part_goes_on_past_the_users_own_token(name):
     module, datamodule = of_method(name)
-    prompts = datamodule.build(candidate_rows(datamodule.data, USER, ITEMS), show=False).prompts
+    prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, ITEMS), show=False).prompts
     seen = forwards(module)
     score_candidates(module, datamodule, USER, ITEMS)
     alike = [len(set(column)) == 1 for column in zip(*(prompts[index].tolist() for index in range(6)), strict=False)]
@@ -136,7 +127,7 @@ def test_the_shared_part_goes_on_past_the_users_own_token(name):
 @pytest.mark.parametrize("name", ["cora, suffix", "graphlora"])
 def test_the_shared_part_ends_before_what_is_a_prompts_own(name):
     module, datamodule = of_method(name)
-    prompts = datamodule.build(candidate_rows(datamodule.data, USER, ITEMS), show=False).prompts
+    prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, ITEMS), show=False).prompts
     seen = forwards(module)
     score_candidates(module, datamodule, USER, ITEMS)
     length = int(prompts.soft_positions[:, 0].min() if name == "graphlora" else prompts.title_starts.min())
@@ -147,19 +138,24 @@ def test_the_shared_part_ends_before_what_is_a_prompts_own(name):
 
 def test_candidates_whose_histories_were_shortened_differently_share_less():
     module, datamodule = of_method("cora, suffix")
-    template = datamodule.build.template
+    template = datamodule.prompts["ctr"].reading.wordings["text"].template
     template.max_tokens = (
-        int(datamodule.build(candidate_rows(datamodule.data, USER, ITEMS), show=False).prompts.lengths.max()) - 1
+        int(
+            datamodule.prompts["ctr"]
+            .set(candidate_questions(datamodule.data, USER, ITEMS), show=False)
+            .prompts.lengths.max()
+        )
+        - 1
     )
-    rows = candidate_rows(datamodule.data, USER, ITEMS)
-    assert 0 < sum(datamodule.build(rows, show=False).prompts.counts.values()) < len(ITEMS)
+    questions = candidate_questions(datamodule.data, USER, ITEMS)
+    assert 0 < sum(datamodule.prompts["ctr"].set(questions, show=False).prompts.counts.values()) < len(ITEMS)
     expected = score_candidates(module, datamodule, USER, ITEMS, share_prefix=False)
     assert_close(score_candidates(module, datamodule, USER, ITEMS), expected)
 
 
 def test_an_encoder_whose_user_vector_depends_on_the_item_shares_what_stands_before_it():
     module, datamodule = of_method("collm, din")
-    prompts = datamodule.build(candidate_rows(datamodule.data, USER, ITEMS), show=False).prompts
+    prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, ITEMS), show=False).prompts
     seen = forwards(module)
     score_candidates(module, datamodule, USER, ITEMS)
     assert seen[0] == (1, prompts.soft_positions[0, 0])
@@ -168,11 +164,11 @@ def test_an_encoder_whose_user_vector_depends_on_the_item_shares_what_stands_bef
 @pytest.mark.parametrize("mapping", [None, {"bridge": "none"}], ids=["meta", "none"])
 def test_ckf_answers_its_click_through_task(mapping):
     module, datamodule = of_ckf(mapping=mapping)
-    rows = candidate_rows(datamodule.data, USER, ITEMS)
-    yes, no = datamodule.prompts["ctr"].choices.token_ids
+    prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, ITEMS), show=False)
+    yes, no = datamodule.prompts["ctr"].reading.choices.token_ids
     expected = []
     for place in range(len(ITEMS)):
-        batch = _ctr(datamodule, rows).batch(np.array([place]), datamodule.pad_id, "right")
+        batch = prompts.batch(np.array([place]), datamodule.pad_id, "right")
         with torch.no_grad():
             logits = module.eval().backbone.model(inputs_embeds=module.embeds(batch)).logits[0, -1]
         expected.append(float(logits[yes] - logits[no]))
@@ -180,11 +176,6 @@ def test_ckf_answers_its_click_through_task(mapping):
     got = score_candidates(module, datamodule, USER, ITEMS)
     assert_close(got, expected)
     assert [rows for rows, _ in seen] == [1, 6]
-
-
-def _ctr(datamodule, rows):
-    questions = Questions.of(rows, np.zeros(len(rows)), rows.label)
-    return datamodule.prompts["ctr"].set(questions, "collaborative", with_answers=False, show=False)
 
 
 def test_ckf_without_that_task_is_refused():
@@ -214,9 +205,9 @@ def test_rows_know_all_positives_or_as_many_as_asked():
     data, _ = small()
     known = data.history.offsets[USER + 1] - data.history.offsets[USER]
     assert known > 1
-    assert candidate_rows(data, USER, ITEMS).position.tolist() == [known] * 6
-    assert candidate_rows(data, USER, ITEMS, position=1).position.tolist() == [1] * 6
-    assert candidate_rows(data, USER, ITEMS).item.tolist() == ITEMS
+    assert candidate_questions(data, USER, ITEMS).position.tolist() == [known] * 6
+    assert candidate_questions(data, USER, ITEMS, position=1).position.tolist() == [1] * 6
+    assert candidate_questions(data, USER, ITEMS).item.tolist() == ITEMS
 
 
 @pytest.mark.parametrize(
@@ -225,4 +216,4 @@ def test_rows_know_all_positives_or_as_many_as_asked():
 )
 def test_what_is_unknown_is_refused(arguments, complaint):
     with pytest.raises(UserError, match=complaint):
-        candidate_rows(small()[0], *arguments)
+        candidate_questions(small()[0], *arguments)

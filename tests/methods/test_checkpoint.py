@@ -4,6 +4,7 @@ import torch
 from recsys_lora.errors import UserError
 from recsys_lora.methods.checkpoint import load_checkpoint, open_checkpoint, trained_state
 from tests.methods import factory
+from tests.methods.asking import prompts_for
 from tests.methods.synthetic import WORDS, prepared
 
 
@@ -28,7 +29,7 @@ def test_a_loaded_module_scores_as_the_saved_one(world, saved):
     other = factory.cora(*world, seed=9)
     load_checkpoint(path, other, other.identity)
     assert other.vector_scale.user == module.vector_scale.user != 1
-    batch = module.prompts(world[0], WORDS)(world[0].rows("test"), show=False).batch(range(5), 0, "right")
+    batch = prompts_for(module, world[0], world[0].rows("test")).batch(range(5), 0, "right")
     assert torch.equal(other.eval()(batch), module.eval()(batch))
 
 

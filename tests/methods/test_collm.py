@@ -13,13 +13,13 @@ from recsys_lora.cf.lightgcn import LightGCN
 from recsys_lora.cf.mf import MF
 from recsys_lora.cf.sasrec import SASRec
 from recsys_lora.errors import UserError
-from recsys_lora.llm.soft_tokens import soft_order, token_spread
+from recsys_lora.llm.soft_tokens import soft_columns, token_spread
 from recsys_lora.methods.checkpoint import load_checkpoint, trained_state
 from recsys_lora.methods.collm import mapping, start_at
-from recsys_lora.methods.scoring import score_rows
 from recsys_lora.prompts.template import SOFT, Example
 from tests import jobs
 from tests.methods import factory
+from tests.methods.asking import prompts_for, score_rows
 from tests.methods.synthetic import WORDS, TableEncoder, prepared
 from tests.rounding import SUM, assert_close
 
@@ -47,7 +47,7 @@ def world():
 
 
 def prompts_of(module, data, rows=6):
-    return module.prompts(data, WORDS)(data.rows("train").take(np.arange(rows) * 5), show=False)
+    return prompts_for(module, data, data.rows("train").take(np.arange(rows) * 5))
 
 
 def batch_of(module, data, rows=6):
@@ -73,7 +73,7 @@ def test_before_training_the_frozen_model_reads_the_mapped_vectors(world):
     module = factory.collm(data, encoder, input_scale="none").eval()
     batch, original = batch_of(module, data), factory.backbone(data)
     first, _, last = module.mapping
-    yes, no = module.choices.token_ids
+    yes, no = module.answers.choices[0].token_ids
     for index in range(len(batch)):
         embeds = original.embed(batch.input_ids[index : index + 1, : int(batch.attention_mask[index].sum())]).clone()
         sides = encoder.users[batch.user[index]], encoder.items[batch.item[index]]
@@ -103,7 +103,7 @@ def test_the_tokens_of_the_training_rows_have_the_spread_of_the_embeddings(world
     spread = factory.backbone(data).model.get_input_embeddings().weight.std().item()
     for knobs, near in (({}, True), ({"input_scale": "none"}, False), ({"output_scale": "none"}, False)):
         module = factory.collm(data, far, **knobs)
-        module.prepare_for(data, data.rows("train"))
+        module.calibrate(data, data.rows("train"))
         batch = batch_of(module, data, rows=30)
         tokens = module.soft_tokens(batch, module.collaborative(batch))
         ratios = tokens.std(dim=(0, 2)) / spread
@@ -170,7 +170,7 @@ def test_a_fresh_encoder_is_the_one_that_is_made(world):
         data, encoder, tune_encoder=True, encoder_start="fresh", untrained_encoder=lambda: fresh, input_scale="std"
     )
     assert torch.equal(module.tuned_encoder.users, fresh.users)
-    module.prepare_for(data, data.rows("train"))
+    module.calibrate(data, data.rows("train"))
     users = fresh.users[torch.from_numpy(data.rows("train").user)]
     assert_close(module.vector_scale.user, users.std(), SUM)
 
@@ -231,7 +231,7 @@ def test_a_prompt_without_soft_tokens_or_with_others_is_refused(world):
     with pytest.raises(UserError, match="has no soft tokens: put <user>, <item>"):
         factory.collm(*world, prompt=factory.template())
     with pytest.raises(UserError, match="<u1>: choose from <user>, <item>"):
-        soft_order(["user", "u1"], ["user", "item"])
+        soft_columns([("user", 0), ("u1", 0)], ["user", "item"])
 
 
 def test_the_prompt_is_the_papers():

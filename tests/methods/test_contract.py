@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from recsys_lora.data.loader import ScoreLoader
-from recsys_lora.methods.scoring import score_rows
 from recsys_lora.metrics.ranking import auc
+from recsys_lora.tasks.ctr import of_rows
 from tests.methods import factory
+from tests.methods.asking import score_rows
 from tests.methods.synthetic import WORDS, prepared
 from tests.rounding import assert_close
 
@@ -55,12 +56,12 @@ def test_scores_do_not_depend_on_batch_mates(fitted, budget, padding):
     data, module, datamodule = fitted
     rows = data.rows("test").take(np.arange(0, 800, 13))
     expected = score_rows(module, datamodule, rows, show=False)
-    prompts = datamodule.build(rows, show=False)
+    prompts = datamodule.prompts["ctr"].set(of_rows(rows), show=False)
     got = np.zeros(len(rows))
     module.eval()
     with torch.inference_mode():
         for batch in ScoreLoader(prompts, budget, module.backbone.pad_id, padding):
-            got[batch.place.numpy()] = module(batch).numpy()
+            got[batch.index.numpy()] = module(batch).numpy()
     assert_close(got, expected)
 
 

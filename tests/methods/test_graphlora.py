@@ -16,6 +16,7 @@ from recsys_lora.methods.graphlora import ShiftedLoRA
 from recsys_lora.methods.lora import LoRA
 from tests import jobs
 from tests.methods import factory
+from tests.methods.asking import prompts_for
 from tests.methods.synthetic import WORDS, prepared
 from tests.rounding import SUM, assert_close
 
@@ -43,7 +44,7 @@ def world():
 
 
 def prompts_of(module, data, rows=6):
-    return module.prompts(data, WORDS)(data.rows("train").take(np.arange(rows) * 5), show=False)
+    return prompts_for(module, data, data.rows("train").take(np.arange(rows) * 5))
 
 
 def batch_of(module, data, rows=6):
@@ -68,7 +69,7 @@ def test_before_training_the_frozen_model_reads_the_mapped_vectors(world):
     data, encoder = world
     module = factory.graphlora(data, encoder, input_scale="none").eval()
     batch, original = batch_of(module, data), factory.backbone(data)
-    yes, no = module.choices.token_ids
+    yes, no = module.answers.choices[0].token_ids
     for index in range(len(batch)):
         embeds = original.embed(batch.input_ids[index : index + 1, : int(batch.attention_mask[index].sum())]).clone()
         sides = encoder.users[batch.user[index]], encoder.items[batch.item[index]]
@@ -94,7 +95,7 @@ def test_the_graphs_vectors_are_added_at_the_two_tokens_of_one_block_and_nowhere
     data, encoder = world
     module = factory.graphlora(data, encoder, **LORA, layer=layer, beta=7.0, prompt=factory.soft_template(*prompt))
     with_updates(module).eval()
-    module.prepare_for(data, data.rows("train"))
+    module.calibrate(data, data.rows("train"))
     batch = batch_of(module, data)
     seen = {}
     for name, linear in module.lowrank.layers.items():

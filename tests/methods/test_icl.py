@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from recsys_lora.methods.icl import InContext
-from recsys_lora.methods.scoring import score_rows
 from recsys_lora.prompts.template import Template
+from recsys_lora.tasks.ctr import of_rows
+from recsys_lora.tasks.rating import Rating
 from tests.methods import factory
+from tests.methods.asking import score_rows
 from tests.methods.synthetic import WORDS, prepared
+from tests.tasks import world
 
 SOLVED = Template("Liked {history}. {title}?", "{title}?", item="{title}", history_items=1)
 
@@ -19,14 +22,22 @@ def data():
 
 def method(data, **knobs):
     prompt = Template("{examples}Liked {history}. {title}? Answer:", "{examples}{title}? Answer:", item="{title}")
-    settings = {"name": "icl", "score": "yes", "prompt": prompt, "example": SOLVED, "examples": 3, "source": "user"}
+    settings = {
+        "name": "icl",
+        "tasks": factory.asked(),
+        "score": "yes",
+        "prompt": prompt,
+        "example": SOLVED,
+        "examples": 3,
+        "source": "user",
+    }
     return InContext(**{**settings, "draw_seed": 0, "backbone": factory.backbone(data), **knobs})
 
 
 def shown(data, rows, **knobs):
     module = method(data, **knobs)
-    module.prompts(data, WORDS)
-    return [slots["examples"] for slots in module.more_texts(data, rows)]
+    prompts = module.datamodule(data, WORDS, seed=0).prompts["ctr"]
+    return [slots["examples"] for slots in module.extra_slots(prompts, of_rows(rows))]
 
 
 def expected(data, row):
@@ -83,3 +94,22 @@ def test_the_examples_reach_the_model(data):
         datamodule = module.datamodule(data, WORDS, seed=0)
         scores.append(score_rows(module, datamodule, rows, show=False))
     assert np.abs(scores[0] - scores[1]).max() > 1e-4
+
+
+def test_other_tasks_are_solved_in_their_own_words(data):
+    tasks = {"rating": Rating(**world.prompts(item="{title}"))}
+    module = method(data, tasks=tasks)
+    prompts = module.datamodule(data, WORDS, seed=0).prompts["rating"]
+    asked = tasks["rating"].questions(data, "test", 4, 0)
+    for slots, text, user in zip(
+        module.extra_slots(prompts, asked),
+        (module.backbone.tokenizer.decode(prompts.set(asked, show=False).prompts[n].tolist()) for n in range(4)),
+        asked.user,
+        strict=True,
+    ):
+        mine = [r for r in naive(data) if r.user == user and r.split == "train"][-3:]
+        solved = [line.rpartition(" ") for line in slots["examples"].splitlines()]
+        assert [line[2] for line in solved] == [f"{r.rating:g}" for r in mine]
+        assert all(f"{data.titles[r.item]}? #Answer:" in line[0] for r, line in zip(mine, solved, strict=True))
+        assert text.startswith(slots["examples"].splitlines()[0])
+        assert text.endswith("#Answer:")

@@ -11,10 +11,10 @@ from torch.nn import functional
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.methods.checkpoint import load_checkpoint, trained_state
 from recsys_lora.methods.person_prompt import TokenTable
-from recsys_lora.methods.scoring import score_rows
 from recsys_lora.metrics.ranking import auc
 from tests import jobs
 from tests.methods import factory
+from tests.methods.asking import prompts_for, score_rows
 from tests.methods.synthetic import WORDS, prepared
 from tests.methods.test_collm import JOB
 from tests.rounding import SUM, assert_close
@@ -26,7 +26,7 @@ def data():
 
 
 def prompts_of(module, data, rows=6):
-    return module.prompts(data, WORDS)(data.rows("train").take(np.arange(rows) * 5), show=False)
+    return prompts_for(module, data, data.rows("train").take(np.arange(rows) * 5))
 
 
 def batch_of(module, data, rows=6):
@@ -36,7 +36,7 @@ def batch_of(module, data, rows=6):
 def test_before_training_the_frozen_model_reads_the_rows_of_the_tables(data):
     module, original = factory.person_prompt(data).eval(), factory.backbone(data)
     batch = batch_of(module, data)
-    yes, no = module.choices.token_ids
+    yes, no = module.answers.choices[0].token_ids
     for index in range(len(batch)):
         embeds = original.embed(batch.input_ids[index : index + 1, : int(batch.attention_mask[index].sum())]).clone()
         user, item = batch.soft_positions[index].tolist()

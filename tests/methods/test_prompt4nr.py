@@ -11,6 +11,7 @@ from recsys_lora.methods.checkpoint import load_checkpoint
 from recsys_lora.prompts.template import SOFT, Example
 from tests.jobs import resolved
 from tests.methods import factory
+from tests.methods.asking import prompts_for
 from tests.methods.synthetic import WORDS, prepared
 from tests.rounding import assert_close
 
@@ -21,13 +22,13 @@ def data():
 
 
 def prompts_of(module, data, rows=5):
-    return module.prompts(data, WORDS)(data.rows("train").take(np.arange(rows) * 7), show=False)
+    return prompts_for(module, data, data.rows("train").take(np.arange(rows) * 7))
 
 
 def test_before_training_the_frozen_model_reads_the_six_vectors(data):
     module, original = factory.prompt4nr(data).eval(), factory.backbone(data)
     batch = prompts_of(module, data).batch(np.arange(5), module.backbone.pad_id, "right")
-    yes, no = module.choices.token_ids
+    yes, no = module.answers.choices[0].token_ids
     for index in range(len(batch)):
         embeds = original.embed(batch.input_ids[index : index + 1, : int(batch.attention_mask[index].sum())]).clone()
         places = batch.soft_positions[index].tolist()

@@ -22,7 +22,9 @@ class Watch(Callback):
         self.stop_after, self.steps = stop_after, []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        self.steps.append((trainer.global_step, batch.row.tolist(), trainer.optimizers[0].param_groups[0]["lr"]))
+        self.steps.append(
+            (trainer.global_step, batch.versions["text"][0].row.tolist(), trainer.optimizers[0].param_groups[0]["lr"])
+        )
         if trainer.global_step == self.stop_after:
             raise StoppedError
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from recsys_lora.methods.scoring import score_rows
 from tests import processes
 from tests.methods import factory
+from tests.methods.asking import score_rows
 from tests.methods.synthetic import WORDS, prepared
 from tests.rounding import assert_close
 

@@ -9,8 +9,8 @@ import torch
 
 from recsys_lora.cf.inference import evaluating
 from recsys_lora.methods.candidates import score_candidates
-from recsys_lora.methods.scoring import score_rows
 from tests.methods import factory
+from tests.methods.asking import score_rows
 from tests.methods.synthetic import WORDS, prepared
 
 METHODS = {

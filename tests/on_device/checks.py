@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 
-from recsys_lora.config.location import options
+from recsys_lora.config.paths import options
 from recsys_lora.errors import UserError
 from tests.jobs import SMALL_TASKS
 from tests.on_device.kill import Resumed
@@ -62,9 +62,9 @@ def _row(place: Place, row: str) -> str:
 
 
 def _all_tasks(place: Place) -> str:
-    few = ("model.tasks.topk.candidates=4", "model.tasks.topk.cutoffs=[1,3]", "model.tasks.explanation.answer_tokens=6")
+    few = ("task.topk.candidates=4", "task.topk.cutoffs=[1,3]", "task.explanation.answer_tokens=6")
     tasks = place.run("ckf", *few, settings=SMALL_TASKS).metrics["tasks"]
-    if len(tasks) != len(options("model/task")):
+    if len(tasks) != len(options("task")):
         raise CheckError(f"only {', '.join(tasks)}")
     return ", ".join(tasks)
 

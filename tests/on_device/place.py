@@ -13,7 +13,7 @@ import torch
 from recsys_lora.errors import UserError
 from recsys_lora.files import home
 from recsys_lora.llm.tiny import TinySource
-from recsys_lora.pipeline.quiet import quiet_libraries
+from recsys_lora.pipeline.logging_setup import quiet_libraries
 from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, own_tables, run, with_reviews, write_tables
 
 TINY = "tiny"
@@ -108,7 +108,7 @@ class Place:
         Raises:
             CheckError: one is not finite.
         """
-        rows = pl.read_parquet(self.folder / name / "predictions.parquet").sort("user_id", "item_id")
+        rows = pl.read_parquet(self.folder / name / "predictions_ctr.parquet").sort("user_id", "item_id")
         scores = torch.tensor(rows["score"].to_list(), dtype=torch.float64)
         if not bool(scores.isfinite().all()):
             raise CheckError(f"{int((~scores.isfinite()).sum())} of {len(scores)} scores are not finite")

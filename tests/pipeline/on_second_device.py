@@ -27,7 +27,7 @@ TINY = (
     "trainer.limit_train_batches=2",
 )
 ON_SECOND = (f"trainer.accelerator={NAME}", f"trainer.strategy={NAME}")
-CKF = ("model=ckf", "model.batch_rows=4", "model.tasks.topk.candidates=4", "model.tasks.topk.cutoffs=[1]")
+CKF = ("model=ckf", "model.batch_rows=4", "task.topk.candidates=4", "task.topk.cutoffs=[1]")
 METHODS = {
     "cora": ("row=cora_mf", "model.generator.query_dim=16"),
     "cora-suffix-checkpointed": ("row=cora_din", "model.scope=suffix", "llm.gradient_checkpointing=true"),
@@ -74,5 +74,7 @@ def test_scores_are_those_of_the_cpu(tables, tmp_path, monkeypatch):
     with second_device() as device:
         monkeypatch.setattr(job, "device", lambda trainer: device)
         run(tmp_path / "second", *overrides, *ON_SECOND)
-    cpu, second = (pl.read_parquet(tmp_path / place / "predictions.parquet")["score"] for place in ("cpu", "second"))
+    cpu, second = (
+        pl.read_parquet(tmp_path / place / "predictions_ctr.parquet")["score"] for place in ("cpu", "second")
+    )
     np.testing.assert_allclose(second, cpu, rtol=1e-5)

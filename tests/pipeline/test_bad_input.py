@@ -10,11 +10,13 @@ import pytest
 import safetensors.torch
 import torch
 
+from recsys_lora.config.edge import read_preparation
 from recsys_lora.data import prepare
 from recsys_lora.errors import UserError
-from recsys_lora.methods.llm_module import LLMRecommender
+from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.pipeline.preparation import run_preparation
-from tests.jobs import NO_METHOD, SMALL, composed, own_tables, run, write_tables
+from recsys_lora.report.table import method_line
+from tests.jobs import NO_METHOD, SMALL, composed, method_of, own_tables, run, write_tables
 
 
 @pytest.fixture(autouse=True)
@@ -119,9 +121,9 @@ def test_a_sample_of_one_class(tmp_path, tables, split):
 
 def test_test_rows_of_one_class_have_no_auc_and_say_why(tmp_path, tables):
     outcome = run(tmp_path / "run", *NO_METHOD, *tables, "row=mf", "data.test_rows=1")
-    block = outcome.metrics["test"]
-    assert block["auc"] is None
-    assert "one class only" in block["undefined"]["auc"]
+    auc = method_line(outcome.metrics["tasks"]["ctr"])["metrics"]["auc"]
+    assert auc["value"] is None
+    assert "one class only" in auc["reason"]
 
 
 def test_items_without_titles_are_refused_by_name_by_what_reads_titles(tmp_path):
@@ -131,7 +133,7 @@ def test_items_without_titles_are_refused_by_name_by_what_reads_titles(tmp_path)
         line = refused(tmp_path, *model, *named)
         assert line.startswith("data=table has no titles")
         assert "choose model=cf, or give the items a title" in line
-    assert run(tmp_path / "mf", *NO_METHOD, *named, "row=mf").metrics["test"]["rows"] == 24
+    assert method_of(run(tmp_path / "mf", *NO_METHOD, *named, "row=mf").metrics)["rows"] == 24
 
 
 def test_users_without_history_and_unseen_ones_are_scored(tmp_path):
@@ -143,7 +145,7 @@ def test_users_without_history_and_unseen_ones_are_scored(tmp_path):
     rest = interactions.filter(~pl.col("user_id").is_in(["u3", "u4"]))
     named = write_tables(tmp_path / "tables", pl.concat([rest, dull, late]), items)
     outcome = run(tmp_path / "run", *SMALL, *named, "data/split=global_time", "data.test_rows=null")
-    scored = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
+    scored = pl.read_parquet(tmp_path / "run" / "predictions_ctr.parquet")
     assert scored.filter(pl.col("user_id") == "u4").height == 1
     assert scored["score"].is_finite().all()
     positions = {
@@ -165,9 +167,9 @@ def test_ugly_titles_go_through(tmp_path):
     named = write_tables(tmp_path / "tables", interactions, items.with_columns(title=pl.Series(titles)))
     outcome = run(tmp_path / "run", *SMALL, *named)
     assert outcome.data.titles[1:8].count(None) >= 1
-    assert outcome.metrics["test"]["rows"] == 24
+    assert method_of(outcome.metrics)["rows"] == 24
     datamodule = outcome.method.datamodule
-    prompts = datamodule.train.prompts
+    prompts = datamodule.train.versions["text"].prompts
     tokenizer = outcome.method.module.backbone.tokenizer
     texts = [tokenizer.decode(prompts[index].tolist()) for index in range(len(prompts))]
     assert all(text.rstrip().endswith("#Answer:") for text in texts)
@@ -188,7 +190,7 @@ def test_a_prompt_longer_than_the_context_loses_its_history_and_is_counted(tmp_p
     with caplog.at_level(logging.INFO):
         outcome = run(tmp_path / "run", *SMALL, *tables, "llm.context=72")
     assert any("prompts with a shortened history: " in message for message in caplog.messages)
-    prompts = outcome.method.datamodule.train.prompts
+    prompts = outcome.method.datamodule.train.versions["text"].prompts
     assert prompts.lengths.max() <= 72
     assert prompts.counts["prompts with a shortened history"] > 0
     tokenizer = outcome.method.module.backbone.tokenizer
@@ -212,7 +214,8 @@ def test_a_loss_that_is_no_number_stops_with_the_batch_saved(tmp_path, tables, m
     line = refused(tmp_path, *SMALL, *tables)
     assert "the loss is nan at step 0, the batch is saved there: lower the learning rate" in line
     saved = torch.load(tmp_path / "run" / "nan_batch_step0.pt", weights_only=True)
-    assert saved["batch"]["input_ids"].shape[0] == 8
+    [prompts] = saved["batch"]["versions"]["text"]
+    assert prompts["input_ids"].shape[0] == 8
     assert artifacts(tmp_path) == {"prepare", "cf"}
 
 
@@ -257,7 +260,7 @@ def test_a_full_disk_names_the_folder_and_the_next_run_goes_on(
         line = refused(tmp_path, *SMALL, *tables)
     assert re.search(rf"home/artifacts/{stage}/.*: the disk is full \(\d+ MiB free\): make room and run again", line)
     assert artifacts(tmp_path) == kept
-    assert run(tmp_path / "again", *SMALL, *tables).metrics["test"]["rows"] == 24
+    assert method_of(run(tmp_path / "again", *SMALL, *tables).metrics)["rows"] == 24
     assert not half_made(tmp_path)
 
 
@@ -270,14 +273,14 @@ def killed(*_, **__):
 
 
 def test_an_interrupted_prepare_completes_when_run_again(tmp_path, tables, monkeypatch, capsys):
-    cfg = composed("data=table", *tables, f"out={tmp_path / 'out'}", config="prepare")
+    config = read_preparation(composed("data=table", *tables, f"out={tmp_path / 'out'}", config="prepare"))
     with monkeypatch.context() as patch:
         patch.setattr(prepare, "write_json", killed)
         with pytest.raises(Killed):
-            run_preparation(cfg)
+            run_preparation(config)
     assert artifacts(tmp_path) == set()
     assert not (tmp_path / "out").exists()
-    run_preparation(cfg)
+    run_preparation(config)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "interactions.parquet",
         "items.parquet",
@@ -294,7 +297,7 @@ def test_prepare_never_replaces_a_folder_of_somebody_else(tmp_path, tables):
     out.mkdir()
     (out / "thesis.tex").write_text("years")
     with pytest.raises(UserError, match=r"out: the folder is not empty and holds no prepared data"):
-        run_preparation(composed("data=table", *tables, f"out={out}", config="prepare"))
+        run_preparation(read_preparation(composed("data=table", *tables, f"out={out}", config="prepare")))
     assert (out / "thesis.tex").read_text() == "years"
 
 
@@ -305,4 +308,4 @@ def test_a_gpu_that_is_not_there(tmp_path, tables, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     line = refused(tmp_path, *SMALL, *tables, "trainer=gpu")
     assert "trainer.accelerator=gpu: PyTorch finds no CUDA device" in line
-    assert line.endswith("choose trainer=cpu")
+    assert "choose trainer=cpu" in line

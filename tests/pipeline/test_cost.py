@@ -1,13 +1,12 @@
 """What training and scoring took is written, kept with what is cached, and compared."""
 
-import json
-
 import pytest
 from omegaconf import OmegaConf
 
+from recsys_lora.pipeline.tasks import task_of
 from recsys_lora.report.comparison import compare
 from recsys_lora.report.metrics_json import read_metrics
-from tests.jobs import NO_METHOD, SMALL, own_tables, run, write_tables
+from tests.jobs import NO_METHOD, SMALL, method_of, own_tables, run, write_tables
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +45,7 @@ def test_a_reused_result_tells_what_it_took(runs):
     folder, _ = runs
     first, again = (read_metrics(folder / name / "metrics.json") for name in ("first", "again"))
     assert again["training"] == first["training"] | {"reused": True}
+    first, again = (metrics["tasks"]["ctr"] for metrics in (first, again))
     assert again["scoring"] == first["scoring"]
     scoring = first["scoring"]
     assert scoring["rows"] == 40
@@ -65,18 +65,19 @@ def test_what_trains_nothing_took_nothing(runs):
         "seconds": 0.0,
         "reused": False,
     }
-    assert metrics["scoring"]["rows"] == 40
+    assert metrics["tasks"]["ctr"]["scoring"]["rows"] == 40
     alone = read_metrics(folder / "cf" / "metrics.json")
-    assert alone["training"] is alone["scoring"] is None
+    assert alone["training"] is alone["tasks"]["ctr"]["scoring"] is None
 
 
 def test_real_runs_are_compared(runs):
     folder, _ = runs
-    made = compare([folder / name for name in ("first", "frozen", "cf")], "compare", baseline="mf", draws=10)
+    made = compare([folder / name for name in ("first", "frozen", "cf")], "compare", task_of, baseline="mf", draws=10)
     assert [row.label for row in made.rows] == ["cora-sasrec", "zero_shot", "mf"]
-    blocks = [json.loads((folder / name / "metrics.json").read_text())["test"] for name in ("first", "frozen", "cf")]
-    assert [row.auc.mean for row in made.rows] == [block["auc"] for block in blocks]
-    for row, block in zip(made.rows[:2], blocks[:2], strict=True):
-        assert row.against.auc.value == pytest.approx(block["auc"] - blocks[2]["auc"])
-        assert row.against.uauc.value == pytest.approx(block["uauc"] - blocks[2]["uauc"])
-        assert row.against.users == block["uauc_users"]
+    numbers = [method_of(read_metrics(folder / name / "metrics.json")) for name in ("first", "frozen", "cf")]
+    own = [row.tasks["ctr"] for row in made.rows]
+    assert [row.metrics["auc"].mean for row in own] == [found["auc"] for found in numbers]
+    for row, found in zip(own[:2], numbers[:2], strict=True):
+        for name in ("auc", "uauc", "log_loss"):
+            assert row.against.gaps[name].value == pytest.approx(found[name] - numbers[2][name])
+        assert row.against.users == row.users["uauc"]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from recsys_lora.config.edge import read_run
 from recsys_lora.errors import UserError
-from recsys_lora.pipeline.config import plain
 from recsys_lora.pipeline.job import execute
 from tests.jobs import NO_METHOD, composed, run
 from tests.rounding import SUM, assert_close
@@ -18,7 +18,7 @@ def twice(folder, tables, *overrides: str, first: tuple[str, ...] = ()):
     cfg = composed(*TALLREC, *tables, *overrides, run=folder)
     cfg.first = OmegaConf.create(OmegaConf.to_container(composed(*TALLREC, *tables, *first).model, resolve=True))
     folder.mkdir()
-    return execute(plain(cfg), folder)
+    return execute(read_run(cfg), folder)
 
 
 def weights(path):

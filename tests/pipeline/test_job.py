@@ -12,13 +12,14 @@ import torch
 import yaml
 from sklearn.metrics import roc_auc_score
 
+from recsys_lora.config.edge import read_run
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
-from recsys_lora.methods.llm_module import LLMRecommender
-from recsys_lora.methods.scoring import score_rows
-from recsys_lora.pipeline.config import plain
+from recsys_lora.methods.answering import Answering
+from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.report.metrics_json import read_metrics
-from tests.jobs import NO_METHOD, SMALL, composed, own_tables, run, write_tables
+from recsys_lora.report.table import method_line
+from tests.jobs import NO_METHOD, SMALL, composed, method_of, own_tables, run, write_tables
 
 
 class Place:
@@ -83,13 +84,13 @@ def test_a_run_folder_holds_all_that_the_run_was(place, first):
         "metrics.json",
         "metrics.csv",
         "table.md",
-        "predictions.parquet",
+        "predictions_ctr.parquet",
         "cf/metrics.csv",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
     }
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    assert config == plain(composed(*SMALL, *place.named, run=folder))
+    assert config == read_run(composed(*SMALL, *place.named, run=folder)).as_dict()
     assert "${" not in (folder / "config.yaml").read_text()
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["packages"]["torch"] == torch.__version__
@@ -100,32 +101,34 @@ def test_the_numbers_are_those_of_the_predictions(place, first):
     outcome, folder = first
     written = read_metrics(folder / "metrics.json")
     assert written == outcome.metrics
-    rows = pl.read_parquet(folder / "predictions.parquet")
-    for part, block in (
-        (rows, written["test"]),
-        (rows.filter("warm_seen"), written["test"]["warm"]),
-        (rows.filter(~pl.col("warm_seen")), written["test"]["cold"]),
+    rows = pl.read_parquet(folder / "predictions_ctr.parquet")
+    numbers = method_of(written)
+    for part, found in (
+        (rows, numbers),
+        (rows.filter("warm_seen"), numbers["warm"]),
+        (rows.filter(~pl.col("warm_seen")), numbers["cold"]),
     ):
-        assert block["rows"] == len(part)
-        assert block["auc"] == pytest.approx(roc_auc_score(part["label"], part["score"]), abs=1e-9)
+        assert found["auc"] == pytest.approx(roc_auc_score(part["label"], part["score"]), abs=1e-9)
         users = [user for _, user in part.group_by("user_id") if user["label"].n_unique() == 2]
-        assert block["uauc_users"] == len(users)
         if users:
             own = [roc_auc_score(user["label"], user["score"]) for user in users]
-            assert block["uauc"] == pytest.approx(sum(own) / len(own), abs=1e-9)
-    assert written["test"]["uauc_users"] > 3
+            assert found["uauc"] == pytest.approx(sum(own) / len(own), abs=1e-9)
+    block = written["tasks"]["ctr"]
+    assert (block["rows"], block["positives"]) == (len(rows), rows["label"].sum())
+    assert block["parts"]["seen"]["warm"] == rows["warm_seen"].sum()
+    assert method_line(block)["metrics"]["uauc"]["users"] > 3
 
 
 def test_the_method_of_a_finished_run_scores_as_it_did(place, first):
     outcome, folder = first
-    module, datamodule = outcome.method.module, outcome.method.datamodule
-    scores = score_rows(module, datamodule, outcome.data.sample("test", 40, 0), show=False)
-    assert np.array_equal(scores, pl.read_parquet(folder / "predictions.parquet")["score"].to_numpy())
+    answering = Answering(outcome.method.module, outcome.method.datamodule)
+    scores = answering("ctr", outcome.method.datamodule.questions("ctr", "test", 40), show=False)
+    assert np.array_equal(scores, pl.read_parquet(folder / "predictions_ctr.parquet")["score"].to_numpy())
 
 
 def test_predictions_carry_raw_ids_and_labels(place, first):
     _, folder = first
-    rows = pl.read_parquet(folder / "predictions.parquet")
+    rows = pl.read_parquet(folder / "predictions_ctr.parquet")
     interactions, items = own_tables()
     joined = rows.join(interactions, on=["user_id", "item_id"], how="left", maintain_order="left")
     assert rows.height == 40
@@ -138,16 +141,19 @@ def test_predictions_carry_raw_ids_and_labels(place, first):
 
 def test_the_table_compares_on_the_same_rows(place, first):
     outcome, folder = first
-    lines = [(line["name"], line["role"], line["sample"]) for line in outcome.metrics["lines"]]
+    block = outcome.metrics["tasks"]["ctr"]
+    lines = [(line["name"], line["role"], line["sample"]) for line in block["lines"]]
     assert lines == [
-        ("item popularity", "popularity", False),
+        ("constant", "baseline", False),
+        ("popularity", "baseline", False),
+        ("item_mean", "baseline", False),
         ("sasrec", "cf", False),
         ("frozen LLM", "frozen_llm", False),
         ("cora", "method", False),
         ("cora", "method", True),
         ("cora, users shuffled", "method_shuffled", True),
     ]
-    assert [line["metrics"]["rows"] for line in outcome.metrics["lines"]] == [40] * 4 + [16] * 2
+    assert (block["rows"], block["sample_rows"]) == (40, 16)
     table = (folder / "table.md").read_text()
     assert all(name in table for name, _, _ in lines)
 
@@ -186,27 +192,27 @@ def test_a_second_run_makes_nothing_and_says_the_same(place, first):
         "cf/sasrec-table",
         "method/cora-table",
         "prepare/table",
-        "test/cora-shuffled-table",
-        "test/cora-table",
-        "test/frozen_llm-table",
+        "test/cora-ctr-table",
+        "test/cora-shuffled-ctr-table",
+        "test/frozen_llm-ctr-table",
     ]
     again, _ = place.run()
     assert place.artifacts() == before
     assert again.method.key == first[0].method.key
-    assert again.metrics["test"] == first[0].metrics["test"]
+    assert method_of(again.metrics) == method_of(first[0].metrics)
 
 
 @pytest.mark.parametrize(
     ("override", "made"),
     [
-        ("model.rank=2", ["method/cora-table", "test/cora-shuffled-table", "test/cora-table"]),
-        ("seed=2", ["cf/sasrec-table", "method/cora-table", "test/cora-shuffled-table", "test/cora-table"]),
-        ("data.test_rows=20", ["test/cora-shuffled-table", "test/cora-table", "test/frozen_llm-table"]),
+        ("model.rank=2", ["method/cora-table", "test/cora-ctr-table", "test/cora-shuffled-ctr-table"]),
+        ("seed=2", ["cf/sasrec-table", "method/cora-table", "test/cora-ctr-table", "test/cora-shuffled-ctr-table"]),
+        ("data.test_rows=20", ["test/cora-ctr-table", "test/cora-shuffled-ctr-table", "test/frozen_llm-ctr-table"]),
         ("evaluation.warm=count", []),
         ("name=another", []),
         (
             "model.prompt.history_items=2",
-            ["method/cora-table", "test/cora-shuffled-table", "test/cora-table", "test/frozen_llm-table"],
+            ["method/cora-table", "test/cora-ctr-table", "test/cora-shuffled-ctr-table", "test/frozen_llm-ctr-table"],
         ),
     ],
 )
@@ -220,9 +226,9 @@ def test_a_changed_data_option_reuses_nothing(place, first, override):
         "cf/sasrec-table",
         "method/cora-table",
         "prepare/table",
-        "test/cora-shuffled-table",
-        "test/cora-table",
-        "test/frozen_llm-table",
+        "test/cora-ctr-table",
+        "test/cora-shuffled-ctr-table",
+        "test/frozen_llm-ctr-table",
     ]
 
 
@@ -259,9 +265,10 @@ def test_an_encoder_alone_needs_no_language_model(place, name, monkeypatch):
     outcome, folder = place.run("model=cf", f"cf={name}", base=NO_METHOD)
     assert outcome.method is None
     assert outcome.collaborative.name == name
-    assert [line["name"] for line in outcome.metrics["lines"]] == ["item popularity", name]
+    lines = [line["name"] for line in outcome.metrics["tasks"]["ctr"]["lines"]]
+    assert lines == ["constant", "popularity", "item_mean", name]
     assert outcome.metrics["llm"] is None
-    assert pl.read_parquet(folder / "predictions.parquet").height == 40
+    assert pl.read_parquet(folder / "predictions_ctr.parquet").height == 40
     assert not (folder / "checkpoints").exists()
 
 
@@ -272,7 +279,7 @@ def test_an_encoder_alone_is_the_one_that_the_method_uses(place, first):
 
 def test_the_frozen_model_alone_fits_and_trains_nothing(place, first):
     base = tuple(override for override in NO_METHOD if not override.startswith("cf."))
-    assert place.made_by("model=zero_shot", "data.sample_seed=1", base=base) == ["test/zero_shot-table"]
+    assert place.made_by("model=zero_shot", "data.sample_seed=1", base=base) == ["test/zero_shot-ctr-table"]
 
 
 # Without training, and from checkpoints
@@ -282,7 +289,7 @@ def test_without_training_a_finished_method_is_tested(place, first):
     before = place.artifacts()
     outcome, folder = place.run("train=false")
     assert place.artifacts() == before
-    assert outcome.metrics["test"] == first[0].metrics["test"]
+    assert method_of(outcome.metrics) == method_of(first[0].metrics)
     assert not (folder / "checkpoints").exists()
 
 
@@ -300,7 +307,7 @@ def test_without_testing_there_are_no_results(place, first):
 def test_a_checkpoint_is_tested_as_it_is(place, first):
     outcome, folder = first
     tested, _ = place.run("train=false", f"ckpt_path={folder / 'checkpoints' / 'best.ckpt'}")
-    assert tested.metrics["test"] == outcome.metrics["test"]
+    assert method_of(tested.metrics) == method_of(outcome.metrics)
     assert same(tested.method.module.generator.state_dict(), outcome.method.module.generator.state_dict())
 
 
@@ -315,9 +322,9 @@ def test_another_checkpoint_under_the_same_path_is_tested_anew(place, first, tmp
     }
     torch.save(checkpoint, path)
     other, _ = place.run("train=false", f"ckpt_path={path}")
-    assert other.metrics["test"]["log_loss"] != outcome.metrics["test"]["log_loss"]
+    assert method_of(other.metrics)["log_loss"] != method_of(outcome.metrics)["log_loss"]
     scaled, _ = place.run("train=false", f"ckpt_path={path}", "model.alpha=1")
-    assert scaled.metrics["test"]["log_loss"] != other.metrics["test"]["log_loss"]
+    assert method_of(scaled.metrics)["log_loss"] != method_of(other.metrics)["log_loss"]
 
 
 @pytest.mark.parametrize("train", ["true", "false"])
@@ -361,7 +368,7 @@ def test_training_cannot_go_on_from_weights_alone(place, first):
     with pytest.raises(UserError, match=r"trained\.ckpt: holds weights alone"):
         place.run(f"ckpt_path={trained}")
     tested, _ = place.run("train=false", f"ckpt_path={trained}")
-    assert tested.metrics["test"] == outcome.metrics["test"]
+    assert method_of(tested.metrics) == method_of(outcome.metrics)
 
 
 def test_a_checkpoint_of_an_earlier_run_in_the_folder_is_not_taken_for_this_one(place, first, tmp_path):
@@ -410,7 +417,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(place, first, monkeypatch):
     went_on, resumed = place.run(*KEPT, f"ckpt_path={last}")
     whole, uninterrupted = place.run(*KEPT, "stage.force=[method]")
     assert same(*(weights(folder / "checkpoints" / "last.ckpt") for folder in (resumed, uninterrupted)))
-    assert went_on.metrics["test"] == whole.metrics["test"]
+    assert method_of(went_on.metrics) == method_of(whole.metrics)
     curve = pl.read_csv(uninterrupted / "metrics.csv")["valid/auc"].drop_nulls().to_list()
     assert pl.read_csv(resumed / "metrics.csv")["valid/auc"].drop_nulls().to_list()[-2:] == curve[-2:]
 
@@ -438,6 +445,6 @@ def test_an_interrupt_is_an_interrupt_and_nothing_half_made_is_kept(place, first
     assert made == {"cf/sasrec-table"}
     assert place.made_by("seed=12", "cf.fit.lr=0.004") == [
         "method/cora-table",
-        "test/cora-shuffled-table",
-        "test/cora-table",
+        "test/cora-ctr-table",
+        "test/cora-shuffled-ctr-table",
     ]

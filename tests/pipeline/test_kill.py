@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from recsys_lora.config.folders import FINISHED, RUNNING, read_status
+from recsys_lora.cli.status import FINISHED, RUNNING, read_status
 from tests.jobs import SMALL, own_tables, write_tables
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -133,7 +133,7 @@ def slurm(place: Path) -> dict[str, str]:
 def nobody_left(place: Path) -> bool:
     """Tell whether no process is left that was started for a job below a folder."""
     lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
-    return not [line for line in lines if "recsys_lora.pipeline.member" in line and str(place) in line]
+    return not [line for line in lines if "recsys_lora.pipeline.worker" in line and str(place) in line]
 
 
 def test_ended_at_every_stage_it_comes_to_the_same_numbers(tables, tmp_path):

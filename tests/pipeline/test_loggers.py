@@ -7,7 +7,7 @@ import pytest
 from recsys_lora.report.flat import flat_metrics, tables
 from recsys_lora.report.metrics_json import read_metrics
 from tests.callbacks.test_loggers import ended_records
-from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, run
+from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, method_of, run
 
 pytest.importorskip("wandb")
 OFFLINE = ("logger=wandb", "logger.wandb.mode=offline", "group=everything")
@@ -32,8 +32,8 @@ def written(folder):
 @pytest.mark.parametrize(
     ("overrides", "shown"),
     [
-        ((*NO_METHOD, "row=mf"), {"table", "predictions"}),
-        (SMALL, {"table", "predictions"}),
+        ((*NO_METHOD, "row=mf"), {"ctr", "predictions"}),
+        (SMALL, {"ctr", "predictions"}),
         ((*SMALL_TASKS, "tasks=[rating]"), {"rating", "predictions"}),
     ],
     ids=["a CF model alone", "CoRA", "several tasks"],
@@ -48,14 +48,14 @@ def test_the_final_numbers_and_tables_are_in_one_run(place, tmp_path, overrides,
             assert summary[f"test/{name}"] == pytest.approx(value), name
     assert runs == {((tmp_path / "run" / "wandb_run_id.txt").read_text().strip(), "everything")}
     assert {"model", "data", "seed"} <= config
-    assert shown <= {name.removesuffix(".table.json") for name in found} | {n.split("_rating")[0] for n in found}
+    assert shown <= {name.removesuffix(".table.json") for name in found} | {n.split("_")[0] for n in found}
 
 
 def test_tables_have_every_line_of_the_run(place, tmp_path):
     _, given = place
     run(tmp_path / "run", *NO_METHOD, "row=mf", *given)
     metrics = read_metrics(tmp_path / "run" / "metrics.json")
-    columns, lines = tables(metrics)["table"]
+    columns, lines = tables(metrics)["ctr"]
     assert columns == ["name", "role", "sample", "auc", "uauc", "log_loss"]
-    assert [line[0] for line in lines] == ["item popularity", "mf"]
-    assert lines[1][3] == metrics["test"]["auc"]
+    assert [line[0] for line in lines] == ["constant", "popularity", "item_mean", "mf"]
+    assert lines[3][3] == method_of(metrics)["auc"]

@@ -9,8 +9,8 @@ import pytest
 from lightning.pytorch.callbacks import Callback
 
 from recsys_lora.errors import UserError
-from recsys_lora.pipeline.team import local_processes
-from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, own_tables, run, write_tables
+from recsys_lora.processes.group import local_processes
+from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, method_of, own_tables, run, write_tables
 from tests.rounding import TRAINING, assert_close
 
 pytestmark = pytest.mark.slow
@@ -42,7 +42,7 @@ def test_training_and_scoring_are_those_of_one_process(tables, tmp_path, process
     assert len(two) == 37
     assert one.select("user_id", "item_id", "label").equals(two.select("user_id", "item_id", "label"))
     assert_close(two["score"], one["score"], TRAINING)
-    assert_close(together.metrics["test"]["log_loss"], alone.metrics["test"]["log_loss"], TRAINING)
+    assert_close(method_of(together.metrics)["log_loss"], method_of(alone.metrics)["log_loss"], TRAINING)
     for part in ("test", "valid"):
         assert together.metrics[part]["auc"] == pytest.approx(alone.metrics[part]["auc"], abs=FEW_PAIRS)
     assert not list((tmp_path / "two").glob("process*"))
@@ -57,8 +57,8 @@ def test_three_processes_score_what_is_not_trained_as_one_does(tables, tmp_path)
     assert len(three) == 37
     assert one.drop("score").equals(three.drop("score"))
     assert_close(three["score"], one["score"])
-    assert_close(together.metrics["test"]["log_loss"], alone.metrics["test"]["log_loss"])
-    assert together.metrics["test"]["auc"] == pytest.approx(alone.metrics["test"]["auc"], abs=FEW_PAIRS)
+    assert_close(method_of(together.metrics)["log_loss"], method_of(alone.metrics)["log_loss"])
+    assert method_of(together.metrics)["auc"] == pytest.approx(method_of(alone.metrics)["auc"], abs=FEW_PAIRS)
 
 
 def test_checkpointed_blocks_accumulation_and_mixed_tasks_are_those_of_one_process(tables, tmp_path):
@@ -92,7 +92,7 @@ def test_a_finished_job_is_found_by_all_processes(tables, tmp_path):
 
 def test_a_first_stage_and_several_tasks_run_on_two_processes(tables, tmp_path):
     collm = run(tmp_path / "collm", *NO_METHOD, *TWO, *tables, "row=collm_mf", "model.batch_rows=8")
-    assert collm.metrics["test"]["rows"] == 40
+    assert method_of(collm.metrics)["rows"] == 40
     several = run(tmp_path / "ckf", *SMALL_TASKS, *TWO, *tables, "tasks=[ctr,rating]")
     assert set(several.metrics["tasks"]) == {"ctr", "rating"}
 
@@ -130,7 +130,7 @@ def test_a_sweep_of_two_points_on_two_processes_has_two_jobs(tables, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     found = sorted((tmp_path / "sweep").rglob("metrics.json"))
     assert [path.parent.name for path in found] == ["0", "1"]
-    assert all(json.loads(path.read_text())["test"]["rows"] == 40 for path in found)
+    assert all(method_of(json.loads(path.read_text()))["rows"] == 40 for path in found)
     assert done.stdout.count("cf sasrec-table: reused") + done.stdout.count("fit sasrec") >= 1
     assert not list(tmp_path.glob("runs"))
 
@@ -151,6 +151,6 @@ def test_processes_started_from_outside_make_one_run(tables, tmp_path):
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     [metrics] = tmp_path.rglob("metrics.json")
-    assert json.loads(metrics.read_text())["test"]["rows"] == 40
+    assert method_of(json.loads(metrics.read_text()))["rows"] == 40
     assert not list(tmp_path.rglob("process*"))
     assert (done.stdout + done.stderr).count("results are in") == 1

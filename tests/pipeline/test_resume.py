@@ -7,11 +7,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from recsys_lora.methods.llm_module import LLMRecommender
+from recsys_lora.config.edge import read_run
+from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.pipeline import method as method_of_pipeline
-from recsys_lora.pipeline.config import plain
 from recsys_lora.pipeline.job import execute
-from tests.jobs import NO_METHOD, SMALL, composed, own_tables, run, write_tables
+from tests.jobs import NO_METHOD, SMALL, composed, method_of, own_tables, run, write_tables
 
 KEPT = (*SMALL, "data.train_rows=48", "trainer.max_epochs=2", "model.dropout=0.2", "evaluation.zero_shot=false")
 
@@ -52,7 +52,7 @@ def killed(monkeypatch):
 
 @pytest.fixture
 def said(caplog):
-    caplog.set_level(logging.INFO, logger="recsys_lora.pipeline.own_checkpoint")
+    caplog.set_level(logging.INFO, logger="recsys_lora.pipeline.resume_checkpoint")
     return caplog
 
 
@@ -81,7 +81,7 @@ def test_it_comes_to_the_weights_the_curve_and_the_numbers_of_the_uninterrupted_
     assert same(weights(own), weights(whole))
     assert same(weights(own, "best.ckpt"), weights(whole, "best.ckpt"))
     assert curve(own).equals(curve(whole))
-    assert went_on.metrics["test"] == uninterrupted.metrics["test"]
+    assert method_of(went_on.metrics) == method_of(uninterrupted.metrics)
     assert went_on.method.training["best_step"] == uninterrupted.method.training["best_step"]
 
 
@@ -122,7 +122,7 @@ def test_the_stage_before_goes_on_too(tables, tmp_path, killed, said):
         cfg = composed(*line, run=folder)
         cfg.first = OmegaConf.create(OmegaConf.to_container(composed(*line).model, resolve=True))
         folder.mkdir(exist_ok=True)
-        return execute(plain(cfg), folder)
+        return execute(read_run(cfg), folder)
 
     own = tmp_path / "own"
     killed(2, lambda: job(own))

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from recsys_lora.config.location import options
+from recsys_lora.config.paths import options
 from recsys_lora.report.metrics_json import read_metrics
 from tests.jobs import NO_METHOD, run
 
@@ -18,10 +18,11 @@ def test_a_row_runs_and_reports(place, row):
     model, _, cf = row.partition("_") if row.startswith(("collm_", "cora_")) else (row, "", "")
     assert metrics["model"] == model
     assert not cf or metrics["cf"] == cf
-    roles = [line["role"] for line in metrics["lines"]]
-    assert [line["role"] for line in metrics["lines"] if not line["sample"]].count("method") == 1
+    lines = metrics["tasks"]["ctr"]["lines"]
+    roles = [line["role"] for line in lines]
+    assert [line["role"] for line in lines if not line["sample"]].count("method") == 1
     assert ("method_shuffled" in roles) == model.startswith(COLLABORATIVE)
-    predictions = pl.read_parquet(folder / row / "predictions.parquet").sort("user_id", "item_id")
+    predictions = pl.read_parquet(folder / row / "predictions_ctr.parquet").sort("user_id", "item_id")
     assert predictions["score"].is_finite().all()
     same = folder / "asked.parquet"
     asked = predictions.select("user_id", "item_id", "label")

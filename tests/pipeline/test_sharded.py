@@ -6,7 +6,7 @@ import torch
 
 from recsys_lora.errors import UserError
 from recsys_lora.pipeline.sharded import wants_shards
-from tests.jobs import SMALL, SMALL_TASKS, own_tables, resolved, run, write_tables
+from tests.jobs import SMALL, SMALL_TASKS, method_of, own_tables, resolved, run, write_tables
 from tests.pipeline.test_processes import FEW_PAIRS
 from tests.rounding import TRAINING, assert_close
 
@@ -23,7 +23,7 @@ def tables(tmp_path_factory):
 
 
 def scores(folder):
-    return pl.read_parquet(folder / "predictions.parquet").sort("user_id", "item_id")["score"]
+    return pl.read_parquet(folder / "predictions_ctr.parquet").sort("user_id", "item_id")["score"]
 
 
 def compared(tables, tmp_path, *spread):
@@ -33,7 +33,7 @@ def compared(tables, tmp_path, *spread):
     one, two = scores(tmp_path / "one"), scores(tmp_path / "two")
     assert len(two) == 37
     assert_close(two, one, TRAINING)
-    assert_close(together.metrics["test"]["log_loss"], alone.metrics["test"]["log_loss"], TRAINING)
+    assert_close(method_of(together.metrics)["log_loss"], method_of(alone.metrics)["log_loss"], TRAINING)
     for part in ("test", "valid"):
         assert together.metrics[part]["auc"] == pytest.approx(alone.metrics[part]["auc"], abs=FEW_PAIRS)
     return together

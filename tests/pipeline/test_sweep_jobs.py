@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from recsys_lora.config.jobs import read_status
+from recsys_lora.cli.status import read_status
 from tests.jobs import NO_METHOD, own_tables, write_tables
 
 

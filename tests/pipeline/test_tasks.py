@@ -1,6 +1,7 @@
 """Whole jobs of a model of several tasks: what is made, what is reused, what is left out and what is refused."""
 
 import logging
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,14 +17,23 @@ from recsys_lora.llm.backbone import Backbone
 from recsys_lora.methods.ckf.module import CKFMultiTaskModule
 from recsys_lora.pipeline.tasks import resolved_cost
 from recsys_lora.report.metrics_json import read_metrics
-from tests.jobs import SMALL, SMALL_TASKS, own_tables, run, with_reviews, write_tables
+from tests.documents import ROOT
+from tests.jobs import SMALL_TASKS, method_of, own_tables, run, with_reviews, write_tables
 from tests.pipeline.test_job import Killed, same, weights
 from tests.rounding import TRAINING, assert_close
 
 WITHOUT_REVIEWS = ["ctr", "topk", "rating"]
 ALL = [*WITHOUT_REVIEWS, "explanation", "review_rating"]
-SHORT = ("model.tasks.explanation.answer_tokens=6",)
-FEW = ("model.tasks.topk.candidates=4", "model.tasks.topk.cutoffs=[1,3]")
+SHORT = ("task.explanation.answer_tokens=6",)
+FEW = ("task.topk.candidates=4", "task.topk.cutoffs=[1,3]")
+
+
+EVERY = (
+    *("llm=tiny", "llm.layers=1", "budget=smoke", "data=table", "data.train_rows=16", "data.valid_rows=8"),
+    *("data.test_rows=12", "evaluation.shuffled_rows=6", "evaluation.draws=2", "cf.trainer.max_epochs=1"),
+    *("cf.encoder.dim=8",),
+)
+"""What every model runs with."""
 
 
 class Place:
@@ -35,12 +45,12 @@ class Place:
         self.plain = write_tables(folder / "plain", interactions, items)
         self.reviews = write_tables(folder / "reviews", with_reviews(interactions), items)
 
-    def run(self, *overrides: str, reviews: bool = False):
+    def run(self, *overrides: str, reviews: bool = False, base: tuple[str, ...] = SMALL_TASKS):
         """Run a job in a new folder; returns (outcome, its folder)."""
         self.runs += 1
         folder = self.folder / "runs" / str(self.runs)
         named = (*self.reviews, *SHORT) if reviews else self.plain
-        return run(folder, *SMALL_TASKS, *FEW, *named, *overrides), folder
+        return run(folder, *base, *FEW, *named, *overrides), folder
 
     def artifacts(self) -> dict[str, int]:
         """Return when each artifact was made, by its path below the cache without the key."""
@@ -97,34 +107,31 @@ def test_metrics_json_is_valid_and_each_task_has_its_predictions(all_five):
     written = read_metrics(folder / "metrics.json")
     assert written == outcome.metrics
     assert list(written["tasks"]) == ALL
-    assert written["test"] is None
     assert written["valid"].keys() == {"loss", "step"}
     for name, block in written["tasks"].items():
         rows = pl.read_parquet(folder / f"predictions_{name}.parquet")
         assert rows.height == block["rows"] > 0
-        assert rows["warm_seen"].sum() == block["warm_rows"]
+        assert rows["warm_seen"].sum() == block["parts"]["seen"]["warm"]
         assert rows["split"].unique().to_list() == ["test"]
     assert not (folder / "predictions.parquet").exists()
     text = (folder / "table.md").read_text()
-    assert all(f"**{name}: {block['rows']} questions" in text for name, block in written["tasks"].items())
+    assert all(f": {name}, {block['rows']} questions" in text for name, block in written["tasks"].items())
 
 
 def test_the_numbers_are_those_of_the_predictions(all_five):
     outcome, folder = all_five
     tasks = outcome.metrics["tasks"]
     rows = pl.read_parquet(folder / "predictions_ctr.parquet")
-    yes, no = np.array(rows["answer"].to_list()).T
-    assert own(tasks["ctr"])["auc"]["value"] == pytest.approx(roc_auc_score(rows["label"], yes - no))
+    assert own(tasks["ctr"])["auc"]["value"] == pytest.approx(roc_auc_score(rows["label"], rows["score"]))
     for name in ("rating", "review_rating"):
         rows = pl.read_parquet(folder / f"predictions_{name}.parquet")
-        chance = torch.tensor(rows["answer"].to_list(), dtype=torch.float64).softmax(1)  # (n, 5)
-        expected = chance @ torch.arange(1, 6, dtype=torch.float64)
-        assert own(tasks[name])["mae"]["value"] == pytest.approx(mean_absolute_error(rows["label"], expected))
+        mean = mean_absolute_error(rows["label"], rows["expected"])
+        assert own(tasks[name])["mae"]["value"] == pytest.approx(mean)
     rows = pl.read_parquet(folder / "predictions_topk.parquet")
-    first = [int(np.argmax(scores)) for scores in rows["answer"].to_list()]
+    first = [int(np.argmax(scores)) for scores in rows["scores"].to_list()]
     assert own(tasks["topk"])["hr@1_of4_uniform"]["value"] == np.mean(np.array(first) == rows["target"].to_numpy())
     rows = pl.read_parquet(folder / "predictions_explanation.parquet")
-    assert own(tasks["explanation"])["empty_share"]["value"] == np.mean([not text for text in rows["answer"]])
+    assert own(tasks["explanation"])["empty_share"]["value"] == np.mean([not text for text in rows["text"]])
     assert rows["reference"].str.len_chars().min() > 0
 
 
@@ -179,7 +186,7 @@ def test_a_subset_is_asked_in_the_order_given(place):
     assert list(outcome.metrics["tasks"]) == ["rating", "ctr"]
     assert outcome.method.module.task_names == ["rating", "ctr"]
     assert {line["role"] for line in outcome.metrics["tasks"]["ctr"]["lines"]} == {
-        *("trivial", "cf", "method_text", "method")
+        *("baseline", "cf", "method_text", "method")
     }
 
 
@@ -187,8 +194,8 @@ def test_one_task_alone_is_a_run_like_any_other(place, three):
     made = place.made_by("tasks=[ctr]")
     assert made == [
         "method/ckf-table",
-        "test/ckf-collaborative-ctr-table",
-        "test/ckf-collaborative-shuffled-ctr-table",
+        "test/ckf-ctr-table",
+        "test/ckf-shuffled-ctr-table",
         "test/ckf-text-ctr-table",
     ]  # the frozen model's answers are those of the run of three
 
@@ -200,7 +207,7 @@ def test_one_task_alone_is_a_run_like_any_other(place, three):
         (("tasks=[explanation]",), "tasks=['explanation']: explanation cannot be asked of data=table: no summaries"),
         (("tasks=[ctr,review_rating]",), "review_rating cannot be asked of data=table: no reviews"),
         (("tasks=[]",), "tasks=[]: name at least one of ctr, topk, rating, explanation, review_rating"),
-        (("data.valid_rows=published",), "data.valid_rows=published: is for models of a single question"),
+        (("data.valid_rows=published",), "valid_rows=published: "),
     ],
 )
 def test_tasks_that_cannot_be_asked_are_refused_in_one_line(place, overrides, words):
@@ -213,10 +220,58 @@ def test_tasks_that_cannot_be_asked_are_refused_in_one_line(place, overrides, wo
     assert not [name for name in place.artifacts().keys() - before if name.startswith(("method/", "test/"))]
 
 
-def test_a_model_of_one_task_has_none_to_choose(place):
-    with pytest.raises(UserError, match=r"tasks=\['ctr'\]: model=cora has one task: leave tasks=null") as refusal:
-        run(place.folder / "cora", *SMALL, *place.plain, "tasks=[ctr]")
-    assert len(str(refusal.value).splitlines()) == 1
+ANSWERING = {
+    "cora": ("cf=mf", "model.generator.query_dim=16"),
+    "ckf": ("cf=mf",),
+    "collm": ("cf=mf",),
+    "tallrec": (),
+    "binllm": (),
+    "prompt4nr": (),
+    "person_prompt": (),
+    "graphlora": ("cf=mf",),
+    "icl": (),
+    "zero_shot": (),
+}
+
+
+@pytest.mark.parametrize("model", ANSWERING)
+def test_every_method_answers_every_task(place, model):
+    trained = model not in ("icl", "zero_shot")
+    given = (f"model={model}", "tasks=[ctr,topk,rating,explanation]", "data.test_rows=6", *ANSWERING[model])
+    folder = place.folder / "every" / model
+    batches = ("model.batch_rows=8",) if trained else ()
+    outcome = run(folder, *EVERY, *FEW, *place.reviews, *SHORT, *given, *batches)
+    assert list(outcome.metrics["tasks"]) == ["ctr", "topk", "rating", "explanation"]
+    for name, block in outcome.metrics["tasks"].items():
+        names = {(line["role"], line["name"]) for line in block["lines"]}
+        assert ("method", model) in names
+        assert (("frozen_llm", "frozen LLM") in names) == trained
+        assert all(value["value"] is not None or value["reason"] for value in own(block).values())
+        assert pl.read_parquet(folder / f"predictions_{name}.parquet").height == block["rows"]
+    if trained:
+        assert outcome.metrics["valid"].keys() == {"loss", "step"}
+
+
+def test_a_cf_model_alone_answers_what_its_scores_answer(place):
+    outcome, _ = place.run("row=mf", "tasks=null", base=EVERY)
+    assert list(outcome.metrics["tasks"]) == ["ctr", "topk"]
+    words = r"tasks=\['rating'\]: rating cannot be asked of model=mf: a CF model's scores do not answer it"
+    with pytest.raises(UserError, match=words):
+        place.run("row=mf", "tasks=[rating]", base=EVERY)
+
+
+def test_a_method_is_tested_on_tasks_that_it_was_not_trained_on(place):
+    knobs = ("model=tallrec", "model.batch_rows=8", "evaluation.zero_shot=false")
+    _, folder = place.run(*knobs, base=EVERY)
+    path = folder / "checkpoints" / "best.ckpt"
+    outcome, _ = place.run(*knobs, "train=false", f"ckpt_path={path}", "tasks=[rating]", base=EVERY)
+    assert own(outcome.metrics["tasks"]["rating"])["mae"]["value"] is not None
+
+
+def test_the_weights_of_ctr_alone_are_chosen_by_its_auc(place, three):
+    outcome, _ = place.run("tasks=[ctr]")
+    assert outcome.metrics["valid"].keys() == {"auc", "step"}
+    assert three[0].metrics["valid"].keys() == {"loss", "step"}
 
 
 def test_shuffling_fewer_questions_than_two_users_have_is_left_out(place, three):
@@ -238,7 +293,7 @@ def test_a_second_run_makes_nothing_and_says_the_same(place, three):
 
 
 def test_a_changed_prompt_of_one_task_keeps_the_frozen_models_other_answers(place, three):
-    made = place.made_by("model.tasks.rating.text.history_items=2")
+    made = place.made_by("task.rating.text.history_items=2")
     assert "test/frozen_llm-rating-table" in made
     assert "method/ckf-table" in made
     assert "test/frozen_llm-ctr-table" not in made
@@ -246,7 +301,7 @@ def test_a_changed_prompt_of_one_task_keeps_the_frozen_models_other_answers(plac
 
 
 def test_other_test_questions_are_answered_anew_by_the_same_method(place, three):
-    made = place.made_by("data.test_rows=6", "tasks=null", "evaluation.zero_shot=false")
+    made = place.made_by("data.test_rows=6", "evaluation.zero_shot=false")
     assert made
     assert {name.split("/")[0] for name in made} == {"test"}
 
@@ -319,7 +374,7 @@ def test_batches_are_cut_on_a_cpu_and_elsewhere_where_asked_for(wanted, device, 
 
 
 def test_batches_are_not_cut_where_processes_share_the_weights():
-    with pytest.raises(UserError, match=r"model\.forward_cost=50: .* set model\.forward_cost=null"):
+    with pytest.raises(UserError, match=r"mixing\.forward_cost=50: .* set mixing\.forward_cost=null"):
         resolved_cost(50, SimpleNamespace(device=torch.device("cuda"), sharded=True))
 
 
@@ -328,8 +383,26 @@ def test_cut_batches_train_the_run_s_model_as_whole_ones_do(place, monkeypatch):
     monkeypatch.setattr(Backbone, "hidden", lambda self, *a: (widths.append(a[0].shape[1]), hidden(self, *a))[1])
     for cost in ("null", "0"):
         widths.clear()
-        _, folder = place.run("tasks=[ctr,topk]", f"model.forward_cost={cost}", "model.dropout=0", "test=false")
+        _, folder = place.run("tasks=[ctr,topk]", f"mixing.forward_cost={cost}", "model.dropout=0", "test=false")
         found.append((len(widths), weights(folder / "checkpoints" / "last.ckpt")))
     assert found[0][0] < found[1][0]
     for name, value in found[0][1].items():
         assert_close(found[1][1][name], value, TRAINING, what=name)
+
+
+# The documentation's own example
+
+
+def test_the_task_of_the_documentation_is_asked_of_a_method(place, tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "adding_a_task.md").read_text(encoding="utf-8")
+    package, group = tmp_path / "my_package", tmp_path / "my_conf" / "task"
+    for folder, fence, name in ((package, "python", "full_marks.py"), (group, "yaml", "full_marks.yaml")):
+        folder.mkdir(parents=True)
+        [block] = re.findall(rf"^```{fence}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        (folder / name).write_text(block, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    named = ("+task@task.full_marks=full_marks", f"hydra.searchpath=[file://{group.parent}]")
+    outcome, folder = place.run(*named, "model=cora", "tasks=[full_marks]", base=EVERY)
+    assert list(outcome.metrics["tasks"]) == ["full_marks"]
+    assert method_of(outcome.metrics, "full_marks")["auc"] is not None
+    assert (folder / "predictions_full_marks.parquet").exists()

@@ -1,13 +1,11 @@
-"""A whole record made of made-up predictions."""
+"""A whole record made of made-up predictions of four tasks."""
 
-from dataclasses import replace
+import copy
 
-import numpy as np
-
-from recsys_lora.report.report import Scored, build
-from tests.evaluation.examples import predictions
+from tests.tasks.examples import block
 
 RUN = {"name": "a run", "model": "cora", "data": "ml_1m", "cf": "sasrec", "llm": "tiny", "seed": 1, "tags": ["x"]}
+TASKS = ("ctr", "topk", "rating", "explanation")
 TRAINING = {
     "trained_parameters": 1200,
     "frozen_parameters": 34000,
@@ -20,16 +18,8 @@ TRAINING = {
 SCORING = {"rows": 600, "seconds": 30.0, "rows_per_second": 20.0}
 
 
-def record(draws=50, **options):
-    method = predictions(signal=1.0)
-    part = np.arange(len(method)) % 3 == 0
-    shuffled = replace(method.take(part), score=np.random.default_rng(0).normal(size=part.sum()))
-    lines = [
-        Scored("item popularity", "popularity", predictions(signal=0.3)),
-        Scored("SASRec", "cf", predictions(signal=0.6)),
-        Scored("frozen LLM", "frozen_llm", predictions(signal=0.0)),
-        Scored("CoRA", "method", method),
-        Scored("CoRA, users shuffled", "method_shuffled", shuffled, sample=True),
-    ]
-    run = RUN | {"training": TRAINING, "scoring": SCORING}
-    return build(run, lines, draws=draws, valid={"auc": 0.7, "step": 30}, seconds={"test": 1.5}, **options)
+def record(*tasks, draws=30):
+    """Return what a run's metrics.json holds."""
+    blocks = {name: {**block(name, draws), "scoring": SCORING} for name in tasks or TASKS}
+    rest = {"tasks": blocks, "valid": {"loss": 0.7, "step": 30}, "training": TRAINING, "draws": draws}
+    return copy.deepcopy(RUN | rest | {"seconds": {"test": 1.5}})

@@ -6,14 +6,18 @@ from pathlib import Path
 import numpy as np
 from omegaconf import OmegaConf
 
-from recsys_lora.evaluation.predictions import Predictions, write_predictions
 from recsys_lora.files import write_json, write_text
 from recsys_lora.report.metrics_json import write_metrics
-from recsys_lora.report.report import Scored, build
-from tests.evaluation.examples import predictions
+from recsys_lora.tasks.predictions import file_name, warm_flags, write_predictions
+from recsys_lora.tasks.record import Answered, task_record
 from tests.report.examples import SCORING, TRAINING
+from tests.tasks import examples, world
 
-USERS, ITEMS = [f"u{number}" for number in range(100)], [f"i{number}" for number in range(100)]
+DATA = world.many(users=30)
+QUESTIONS = examples.questions_of(DATA, 600)
+"""What every run is tested on, by task."""
+
+
 CONFIG = {
     "name": "a run",
     "tags": [],
@@ -42,7 +46,9 @@ def run_folder(
     model: str = "cora",
     cf: str | None = "mf",
     seed: int = 1,
-    scored: Predictions | None = None,
+    scored=None,
+    asked=None,
+    tasks: tuple[str, ...] = ("ctr",),
     overrides: tuple[str, ...] = ("data=ml_1m", "data.root=/home/me/ml-1m"),
     llm: str | None = "tiny",
     cost: bool = True,
@@ -55,13 +61,16 @@ def run_folder(
         model: `model.name`; one that is the encoder's name is that encoder alone.
         cf: `cf.name`.
         seed: of the run, and of made-up scores.
-        scored: its predictions; made up of the seed by default, on the same rows for all seeds.
+        scored: its scores of `ctr`; made up of the seed by default.
+        asked: its questions of `ctr`; the same for all by default.
+        tasks: what it was asked.
         overrides: of its command line.
         llm: the backbone's name.
         cost: it knows what training and scoring took.
         changed: config values by dotted keys, dots written as two underscores.
     """
     scored = noisy(seed) if scored is None else scored
+    asked = QUESTIONS["ctr"] if asked is None else asked
     llm = None if model == cf else llm
     config = OmegaConf.create(copy.deepcopy(CONFIG) | {"seed": seed})
     config.model.name, config.cf.name = model, cf
@@ -73,15 +82,26 @@ def run_folder(
     write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create([*overrides, f"seed={seed}"])))
     write_json(folder / "environment.json", ENVIRONMENT)
     run = {"name": "a run", "model": model, "data": "ml_1m", "cf": cf, "llm": llm, "seed": seed, "tags": []}
-    if cost and llm:
-        run |= {"training": TRAINING | {"seconds": 10.0 * seed}, "scoring": SCORING}
-    write_metrics(folder / "metrics.json", build(run, [Scored(model, "method", scored)], draws=0))
-    write_predictions(folder / "predictions.parquet", scored, USERS, ITEMS)
+    known = cost and llm is not None
+    blocks = {}
+    for name in tasks:
+        questions = asked if name == "ctr" else QUESTIONS[name]
+        output = scored if name == "ctr" else examples.guessed(name, questions, seed)
+        write_predictions(folder / file_name(name), DATA, "test", questions, output)
+        lines = [Answered(model, "method", output)]
+        block = task_record(examples.TASKS[name], questions, lines, warm_flags(DATA, questions), "seen", 0)
+        blocks[name] = {**block, "scoring": SCORING if known else None}
+    training = TRAINING | {"seconds": 10.0 * seed} if known else None
+    write_metrics(folder / "metrics.json", {**run, "tasks": blocks, "training": training})
     return folder
 
 
-def noisy(seed: int, signal: float = 0.7) -> Predictions:
-    """Return predictions of always the same rows, whose scores depend on the seed."""
-    rows = predictions()
-    scores = signal * rows.label + np.random.default_rng(seed).normal(size=len(rows))
-    return Predictions(rows.row, rows.user, rows.item, rows.label, scores, rows.split, rows.warm)
+def noisy(seed: int, signal: float = 0.7):
+    """Return scores of always the same questions, which depend on the seed."""
+    label = QUESTIONS["ctr"].label
+    return signal * label + np.random.default_rng(seed).normal(size=len(label))
+
+
+def task_of(config, name):
+    """Return a run's task."""
+    return examples.TASKS[name]

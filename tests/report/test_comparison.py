@@ -6,19 +6,33 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 
 from recsys_lora.errors import UserError
-from recsys_lora.report.comparison import compare
+from recsys_lora.report import comparison
 from recsys_lora.report.comparison_cells import notes
 from recsys_lora.report.comparison_schema import read_comparison
 from recsys_lora.report.provenance import portable
 from recsys_lora.report.published import everything, published, row_name
 from recsys_lora.report.runs import find_runs
-from recsys_lora.report.same_rows import read_scores, surplus
-from tests.report.runs import noisy, run_folder
+from recsys_lora.report.same_rows import KEY, surplus
+from tests.report.runs import QUESTIONS, noisy, run_folder, task_of
 
 COMMAND = "python -m recsys_lora.compare"
+LABEL = QUESTIONS["ctr"].label
+
+
+def compare(paths, **options):
+    return comparison.compare(paths, COMMAND, task_of, **options)
+
+
+def own(row):
+    """Return a row's results in the task `ctr`."""
+    return row.tasks["ctr"]
+
+
+def block_of(folder):
+    return json.loads((folder / "metrics.json").read_text())["tasks"]["ctr"]
 
 
 @pytest.fixture(scope="module")
@@ -34,19 +48,21 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(runs):
-    return compare([runs], COMMAND, baseline="mf", draws=50)
+    return compare([runs], baseline="mf", draws=50)
 
 
 def test_seeds_of_one_configuration_are_one_row(runs, made):
     assert [row.label for row in made.rows] == ["cora-mf, llm=a big one", "mf", "cora-mf, llm=tiny"]
     row = made.rows[2]
-    aucs = [json.loads((runs / "sweep" / job / "metrics.json").read_text())["test"]["auc"] for job in ("10", "2")]
-    assert row.auc.mean == pytest.approx(np.mean(aucs))
-    assert row.auc.sd == pytest.approx(np.std(aucs, ddof=1))
-    assert [run.auc for run in row.runs] == aucs  # by seed
-    assert made.rows[1].auc.sd is None
+    blocks = [block_of(runs / "sweep" / job) for job in ("10", "2")]
+    aucs = [block["lines"][0]["metrics"]["auc"]["value"] for block in blocks]
+    auc = own(row).metrics["auc"]
+    assert auc.mean == pytest.approx(np.mean(aucs))
+    assert auc.sd == pytest.approx(np.std(aucs, ddof=1))
+    assert [run.metrics["ctr"]["auc"] for run in row.runs] == aucs  # by seed
+    assert own(made.rows[1]).metrics["auc"].sd is None
     assert row.training.seconds == 25.0  # of 20 and 30
-    assert (row.training.trained_parameters, row.rows_per_second) == (1200, 20.0)
+    assert (row.training.trained_parameters, own(row).rows_per_second) == (1200, 20.0)
     assert made.rows[1].training is None
 
 
@@ -56,7 +72,7 @@ def test_what_differs_and_matters_makes_another_row_and_names_it(tmp_path):
     run_folder(
         tmp_path / "c", scored=noisy(3), model__rank=8, seed=2, name="other", tags=["x"], data__root="/elsewhere"
     )
-    found = compare([tmp_path], COMMAND)
+    found = compare([tmp_path])
     assert [(row.label, len(row.runs)) for row in found.rows] == [
         ("cora-mf, rank=4", 1),
         ("cora-mf, rank=8", 2),
@@ -71,7 +87,7 @@ def test_a_name_has_the_fewest_settings_that_tell_rows_apart_and_the_rest_stands
         changed = {"data__train_rows": rows, "model__rank": rank, "model__optimizer": {"lr": lr}}
         run_folder(tmp_path / f"r{place}", scored=noisy(place), **changed, model__targets=TARGETS[targets])
     run_folder(tmp_path / "s", model="mf", scored=noisy(4))
-    made = compare([tmp_path], COMMAND, baseline="r1", draws=0)
+    made = compare([tmp_path], baseline="r1", draws=0)
     assert [row.label for row in made.rows] == [
         "cora-mf, train_rows=320, rank=4",
         "cora-mf, train_rows=320, rank=8",
@@ -95,22 +111,20 @@ def test_a_name_has_the_fewest_settings_that_tell_rows_apart_and_the_rest_stands
 def test_a_long_list_is_named_by_its_ends_where_these_tell(tmp_path, lists, expected):
     for place, targets in enumerate(lists):
         run_folder(tmp_path / str(place), scored=noisy(place), model__targets=targets)
-    for row, value in zip(compare([tmp_path], COMMAND).rows, expected, strict=True):
+    for row, value in zip(compare([tmp_path]).rows, expected, strict=True):
         assert row.label.startswith(f"cora-mf, targets={value}")
 
 
 def test_a_key_is_cut_to_what_names_no_other(tmp_path):
     for rank in (4, 8):
         run_folder(tmp_path / str(rank), scored=noisy(rank), model__rank=rank, first={"rank": 4})
-    assert [row.label for row in compare([tmp_path], COMMAND).rows] == [
-        f"cora-mf, model.rank={rank}" for rank in (4, 8)
-    ]
+    assert [row.label for row in compare([tmp_path]).rows] == [f"cora-mf, model.rank={rank}" for rank in (4, 8)]
 
 
 def test_a_cf_model_alone_does_not_depend_on_the_language_model(tmp_path):
     run_folder(tmp_path / "a", model="mf", trainer__accelerator="cpu")
     run_folder(tmp_path / "b", model="mf", seed=2, trainer__accelerator="gpu", llm__name="other")
-    [row] = compare([tmp_path], COMMAND).rows
+    [row] = compare([tmp_path]).rows
     assert len(row.runs) == 2
 
 
@@ -120,78 +134,115 @@ def test_jobs_are_found_in_order_and_once(runs):
 
 
 def test_the_order_of_rows_does_not_matter(tmp_path):
-    scored = noisy(1)
-    run_folder(tmp_path / "a", scored=scored)
-    run_folder(tmp_path / "b", model="mf", scored=noisy(2).take(np.random.default_rng(0).permutation(len(scored))))
-    found = compare([tmp_path], COMMAND, baseline="mf", draws=0)
-    own = [roc_auc_score(scored.label, noisy(seed).score) for seed in (1, 2)]
-    assert found.rows[0].against.auc.value == pytest.approx(own[0] - own[1])
-    assert found.rows[0].against.auc.interval is None
+    order = np.random.default_rng(0).permutation(len(LABEL))
+    run_folder(tmp_path / "a", scored=noisy(1))
+    run_folder(tmp_path / "b", model="mf", scored=noisy(2)[order], asked=QUESTIONS["ctr"].take(order))
+    found = own(compare([tmp_path], baseline="mf", draws=0).rows[0]).against
+    aucs = [roc_auc_score(LABEL, noisy(seed)) for seed in (1, 2)]
+    assert found.gaps["auc"].value == pytest.approx(aucs[0] - aucs[1])
+    assert found.gaps["auc"].interval is None
 
 
 def test_seeds_are_averaged_as_chances(runs, made):
-    frames = [noisy(2, 1.5), noisy(3, 1.5), noisy(4, 0.2)]
-    label = frames[0].label
-    mean = sum(1 / (1 + np.exp(-frame.score)) for frame in frames[:2]) / 2
-    expected = roc_auc_score(label, mean) - roc_auc_score(label, frames[2].score)
-    against = made.rows[2].against
-    assert against.auc.value == pytest.approx(expected)
-    assert against.auc.interval[0] < against.auc.value < against.auc.interval[1]
-    assert made.rows[1].against is None
+    mean = sum(1 / (1 + np.exp(-noisy(seed, 1.5))) for seed in (2, 3)) / 2
+    other = noisy(4, 0.2)
+    against = own(made.rows[2]).against
+    gap = against.gaps["auc"]
+    assert gap.value == pytest.approx(roc_auc_score(LABEL, mean) - roc_auc_score(LABEL, other))
+    assert gap.interval[0] < gap.value < gap.interval[1]
+    losses = log_loss(LABEL, mean), log_loss(LABEL, 1 / (1 + np.exp(-other)))
+    assert against.gaps["log_loss"].value == pytest.approx(losses[0] - losses[1])
+    assert against.tested == "uauc"
+    assert own(made.rows[1]).against is None
 
 
 def test_p_values_are_corrected_over_the_other_rows(made):
-    tests = [row.against.t for row in made.rows if row.against]
+    tests = [own(row).against.t for row in made.rows if own(row).against]
     small, large = sorted(test.p for test in tests)
     assert sorted(test.p_holm for test in tests) == pytest.approx([min(1, 2 * small), max(min(1, 2 * small), large)])
 
 
 def test_other_rows_are_refused_and_counted(tmp_path):
-    scored = noisy(1)
-    run_folder(tmp_path / "a", scored=scored)
-    changed = replace(scored, label=np.where(np.arange(len(scored)) < 3, 1 - scored.label, scored.label))
-    run_folder(tmp_path / "b", seed=2, scored=changed)
-    with pytest.raises(UserError, match=r"a and .*b: not tested on the same rows: 6 rows differ \(3 only .*, 3 only"):
-        compare([tmp_path / "a", tmp_path / "b"], COMMAND)
+    run_folder(tmp_path / "a")
+    changed = replace(QUESTIONS["ctr"], label=np.where(np.arange(len(LABEL)) < 3, 1 - LABEL, LABEL))
+    run_folder(tmp_path / "b", seed=2, asked=changed)
+    words = r"a and .*b: not tested on the same rows of ctr: 6 rows differ \(3 only .*, 3 only"
+    with pytest.raises(UserError, match=words):
+        compare([tmp_path / "a", tmp_path / "b"])
 
 
 def test_repeated_rows_count():
-    once = pl.DataFrame({"user_id": ["u", "v"], "item_id": ["i", "i"], "label": [1, 0]})
+    once = pl.DataFrame({name: ["u", "v"] for name in KEY})
     twice = pl.concat([once, once.head(1)])
     assert surplus(once, twice) == (0, 1)
     assert surplus(twice, once) == (1, 0)
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "predictions.parquet", "environment.json", "config.yaml"])
+@pytest.mark.parametrize("name", ["metrics.json", "predictions_ctr.parquet", "environment.json", "config.yaml"])
 def test_an_incomplete_run_is_named(tmp_path, name):
     run_folder(tmp_path / "a")
     (tmp_path / "a" / name).unlink()
     with pytest.raises(UserError, match=rf"a/{name}: not there"):
-        compare([tmp_path], COMMAND)
+        compare([tmp_path])
 
 
 def test_mistakes_are_named(tmp_path, runs):
     with pytest.raises(UserError, match="no such folder"):
-        compare([tmp_path / "nowhere"], COMMAND)
+        compare([tmp_path / "nowhere"])
     with pytest.raises(UserError, match="no run is in it"):
-        compare([tmp_path], COMMAND)
+        compare([tmp_path])
     with pytest.raises(UserError, match=r"--baseline din: no such row: choose one of: .*; mf; "):
-        compare([runs], COMMAND, baseline="din")
+        compare([runs], baseline="din")
     run_folder(tmp_path / "a")
     run_folder(tmp_path / "b")
     with pytest.raises(UserError, match="the same configuration with the same seed 1"):
-        compare([tmp_path], COMMAND)
-    (tmp_path / "a" / "predictions.parquet").write_text("no")
-    with pytest.raises(UserError, match="cannot be read as a run's predictions"):
-        read_scores(tmp_path / "a" / "predictions.parquet")
+        compare([tmp_path])
+    (tmp_path / "a" / "predictions_ctr.parquet").write_text("no")
+    with pytest.raises(UserError, match="cannot be read as Parquet"):
+        compare([tmp_path / "a"])
 
 
 @pytest.mark.parametrize("warm", ["seen", "notebook"])
 def test_warm_rows_are_those_of_the_definition(runs, warm):
-    block = json.loads((runs / "mf" / "metrics.json").read_text())["test"]
-    part = block if warm == "seen" else block["notebook"]
-    [row] = compare([runs / "mf"], COMMAND, warm=warm).rows
-    assert (row.warm.auc.mean, row.cold.rows) == (part["warm"]["auc"], part["cold"]["rows"])
+    block = block_of(runs / "mf")
+    made = compare([runs / "mf"], warm=warm)
+    expected = block["lines"][0]["parts"][warm]["warm"]["auc"]["value"]
+    found = own(made.rows[0]).warm["auc"]
+    assert (found and found.mean) == expected
+    test = made.tasks["ctr"]
+    assert {"warm": test.warm_rows, "cold": test.cold_rows} == block["parts"][warm]
+
+
+def test_tasks_stand_beside_each_other_and_are_compared_by_their_own_metrics(tmp_path):
+    for seed in (1, 2):
+        run_folder(tmp_path / f"ckf{seed}", "ckf", seed=seed, tasks=("ctr", "topk", "rating", "explanation"))
+        run_folder(tmp_path / f"cora{seed}", seed=seed, tasks=("ctr", "rating"))
+    run_folder(tmp_path / "mf", "mf", tasks=("ctr", "topk"), seed=5)
+    made = compare([tmp_path], baseline="cora-mf", draws=20)
+    assert list(made.tasks) == ["ctr", "topk", "rating", "explanation"]
+    rows = {row.label: row for row in made.rows}
+    assert {label: list(row.tasks) for label, row in rows.items()} == {
+        "ckf-mf": ["ctr", "topk", "rating", "explanation"],
+        "cora-mf": ["ctr", "rating"],
+        "mf": ["ctr", "topk"],
+    }
+    found = rows["ckf-mf"].tasks["rating"].against
+    assert found.tested == "mae"
+    assert found.gaps.keys() == {"mae", "rmse", "mae_argmax", "rmse_argmax", "accuracy"}
+    assert found.gaps["mae"].value == pytest.approx(0, abs=1e-9)  # both guess alike, seed by seed
+    assert rows["ckf-mf"].tasks["topk"].against is None  # the baseline has not answered it
+    assert rows["mf"].tasks["ctr"].against is not None
+    assert rows["ckf-mf"].tasks["topk"].published == {}
+
+
+def test_texts_of_several_seeds_have_no_mean_to_compare(tmp_path):
+    for model, seeds in (("ckf", (1, 2)), ("cora", (1,)), ("collm", (3,))):
+        for seed in seeds:
+            run_folder(tmp_path / f"{model}{seed}", model, seed=seed, tasks=("explanation",))
+    made = {row.label: row.tasks["explanation"] for row in compare([tmp_path], baseline="cora-mf", draws=20).rows}
+    assert made["ckf-mf"].against is None
+    assert made["collm-mf"].against.tested == "rouge_l"
+    assert made["collm-mf"].against.gaps.keys() == {"rouge_l"}
 
 
 def test_the_record_tells_how_to_make_each_run_again(tmp_path, made):
@@ -202,7 +253,7 @@ def test_the_record_tells_how_to_make_each_run_again(tmp_path, made):
     assert run.command == "python -m recsys_lora.run data=ml_1m data.root=.../ml-1m seed=2"
     assert (run.commit, run.device, run.folder) == ("abc", "x86_64, 2 threads", "sweep/10")
     path.write_text(json.dumps(made.as_json() | {"schema_version": 7}))
-    with pytest.raises(UserError, match="not a comparison of version 1"):
+    with pytest.raises(UserError, match="not a comparison of version 2"):
         read_comparison(path)
     with pytest.raises(UserError, match="not there"):
         read_comparison(tmp_path / "none.json")

@@ -13,7 +13,7 @@ from recsys_lora.report.comparison_cells import p_value
 from recsys_lora.report.comparison_table import as_csv, latex, markdown, rich_tables
 from recsys_lora.report.page import records, rewrite, rewritten
 from recsys_lora.report.table import number
-from tests.report.runs import noisy, run_folder
+from tests.report.runs import noisy, run_folder, task_of
 
 
 @pytest.fixture(scope="module")
@@ -22,28 +22,29 @@ def made(tmp_path_factory):
     for seed in (1, 2):
         run_folder(folder / f"cora{seed}", seed=seed, scored=noisy(seed, 1.5))
     run_folder(folder / "mf", model="mf", scored=noisy(4, 0.2))
-    return compare([folder], "python -m recsys_lora.compare runs", baseline="mf", draws=50)
+    return compare([folder], "python -m recsys_lora.compare runs", task_of, baseline="mf", draws=50)
 
 
 def test_markdown_has_every_number(made):
     lines = markdown(made).splitlines()
     own = next(line for line in lines if line.startswith("| cora-mf |"))
-    row = made.rows[0]
-    assert f"| 2 | {number(row.auc.mean)} ± {number(row.auc.sd)} |" in own
+    row = made.rows[0].tasks["ctr"]
+    assert f"| 2 | {number(row.metrics['auc'].mean)} ± {number(row.metrics['auc'].sd)} |" in own
     assert "| .7361, .6884 | – | 1,200 | 320 | 40 | 15s | 20.0 |" in own
     assert next(line for line in lines if line.startswith("| mf |")).endswith("| – | – | – | – |")
     heads = [line for line in lines if line.startswith("| model |") or line.startswith("| minus mf |")]
-    assert [line.count("|") for line in heads] == [18, 11]
-    assert {line.count("|") for line in lines if line.startswith("|")} == {18, 11}
-    low, high = row.against.uauc.interval
-    assert f"{number(row.against.uauc.value)} [{number(low)}, {number(high)}]" in markdown(made)
+    assert [line.count("|") for line in heads] == [16, 12]
+    assert {line.count("|") for line in lines if line.startswith("|")} == {16, 12}
+    gap = row.against.gaps["uauc"]
+    low, high = gap.interval
+    assert f"{number(gap.value)} [{number(low)}, {number(high)}]" in markdown(made)
     assert "Vicuna-7B, here tiny" in markdown(made)
 
 
 def test_csv_has_the_numbers_in_full(made):
     first, second = csv.DictReader(io.StringIO(as_csv(made)))
-    assert float(first["auc_mean"]) == made.rows[0].auc.mean
-    assert float(first["wilcoxon_p_holm"]) == made.rows[0].against.wilcoxon.p_holm
+    assert float(first["auc_mean"]) == made.rows[0].tasks["ctr"].metrics["auc"].mean
+    assert float(first["wilcoxon_p_holm"]) == made.rows[0].tasks["ctr"].against.wilcoxon.p_holm
     assert (first["seeds"], first["published_own_auc"], first["trained_parameters"]) == ("1 2", "0.7361", "1200")
     assert (second["auc_sd"], second["trained_parameters"], second["minus_auc"]) == ("", "", "")
 
@@ -54,7 +55,7 @@ def test_latex_is_escaped_and_square(made):
     )
     assert r"a\_b \& 5\% & 2 & " in text
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert {line.replace(r"\&", "").count("&") for line in body} == {16, 9}
+    assert {line.replace(r"\&", "").count("&") for line in body} == {14, 10}
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
 
 
@@ -65,10 +66,10 @@ def test_the_terminal_shows_metrics_cost_and_tests(made):
     shown = screen.export_text()
     for text in (
         "600 test rows",
-        number(made.rows[0].auc.mean),
+        number(made.rows[0].tasks["ctr"].metrics["auc"].mean),
         "1,200",
         ".7361, .6884",
-        "compared with mf",
+        "ctr: compared with mf",
         "p, Holm",
     ):
         assert text in shown
@@ -123,8 +124,8 @@ def test_a_page_that_cannot_be_made_is_left_as_it_is(page, text, message):
 
 def test_a_column_that_no_row_fills_is_left_out(tmp_path):
     run_folder(tmp_path / "a", model="sasrec", cf="sasrec")
-    alone = markdown(compare([tmp_path], "python -m recsys_lora.compare runs"))
-    assert "cold UAUC | log loss | published AUC, UAUC | CoRA's re-run |\n" in alone
+    alone = markdown(compare([tmp_path], "python -m recsys_lora.compare runs", task_of))
+    assert "warm UAUC | published AUC, UAUC | CoRA's re-run |\n" in alone
     run_folder(tmp_path / "b", cf="din")
-    both = markdown(compare([tmp_path], "python -m recsys_lora.compare runs"))
+    both = markdown(compare([tmp_path], "python -m recsys_lora.compare runs", task_of))
     assert "CoRA's re-run | trained parameters | training rows | steps | training time | prompts/s |\n" in both

@@ -10,17 +10,26 @@ from typing import get_args
 import pytest
 
 from recsys_lora.errors import UserError
-from recsys_lora.report.cost_schema import Scoring, Training
-from recsys_lora.report.metrics_json import Block, Difference, Line, Metrics, SplitBlock, read_metrics, validated
-from recsys_lora.report.task_schema import TaskBlock, TaskDifference, TaskLine, Value
+from recsys_lora.report.metrics_json import (
+    Difference,
+    Line,
+    Metrics,
+    Scoring,
+    TaskBlock,
+    Training,
+    Value,
+    read_metrics,
+    validated,
+)
 from tests.report.examples import record
 
+CTR = ["tasks", "ctr"]
 DOCS = Path(__file__).parents[2] / "docs" / "metrics_json.md"
 
 
 @pytest.fixture(scope="module")
 def good():
-    return validated(record(draws=20))
+    return validated(record())
 
 
 def change(value, path, new):
@@ -36,18 +45,18 @@ def change(value, path, new):
 @pytest.mark.parametrize(
     ("path", "new", "message"),
     [
-        (["test", "auc"], math.nan, "finite"),
-        (["test", "auc"], 1.5, "less than or equal to 1"),
-        (["test", "auc"], None, "null are"),
-        (["test", "undefined"], {"auc": "because"}, "null are"),
-        (["test", "positives"], 10**6, "positives of"),
-        (["test", "warm", "rows"], 10**6, "warm and"),
-        (["test", "intervals", "auc"], [0.9, 0.1], "upside down"),
-        (["test", "surprise"], 1, "Extra inputs"),
-        (["lines", 0, "role"], "friend", "Input should be"),
-        (["schema_version"], 1, "Input should be 2"),
+        ([*CTR, "lines", 5, "metrics", "auc", "value"], math.nan, "finite"),
+        ([*CTR, "lines", 0, "metrics", "auc", "value"], None, "needs a reason"),
+        ([*CTR, "lines", 0, "parts", "seen", "cold", "auc", "interval"], [0.9, 0.1], "upside down"),
+        ([*CTR, "positives"], 10**6, "positives of"),
+        ([*CTR, "parts", "seen", "warm"], 10**6, "warm and"),
+        ([*CTR, "warm_definition"], "count", "no parts by count"),
+        ([*CTR, "surprise"], 1, "Extra inputs"),
+        ([*CTR, "lines", 0, "role"], "friend", "Input should be"),
+        ([*CTR, "lines"], [], "no line is the method"),
+        ([*CTR, "scoring", "rows_per_second"], math.inf, "finite"),
+        (["schema_version"], 2, "Input should be 3"),
         (["training", "seconds"], -1.0, "greater than or equal to 0"),
-        (["scoring", "rows_per_second"], math.inf, "finite"),
     ],
 )
 def test_what_does_not_follow_the_schema_is_refused(good, path, new, message):
@@ -63,23 +72,19 @@ def test_a_file_that_is_none_of_ours_is_named(tmp_path, good):
     path.write_text("{")
     with pytest.raises(UserError, match="not a JSON file"):
         read_metrics(path)
-    path.write_text(json.dumps(change(good, ["test", "auc"], "high")))
-    with pytest.raises(UserError, match=r"metrics\.json: test\.auc: .* not a metrics\.json of version 2"):
+    path.write_text(json.dumps(change(good, [*CTR, "rows"], "many")))
+    with pytest.raises(UserError, match=r"metrics\.json: tasks\.ctr\.rows: .* not a metrics\.json of version 3"):
         read_metrics(path)
 
 
 TABLES = {
     "The file": Metrics,
     "What training took": Training,
-    "What scoring took": Scoring,
-    "A block: metrics of some rows": Block,
-    "A split block: a block and its parts": SplitBlock,
-    "A line of the table": Line,
-    "A difference": Difference,
     "A task block": TaskBlock,
-    "A line of a task's table": TaskLine,
-    "A metric of a task": Value,
-    "A difference of a task": TaskDifference,
+    "A line of a task's table": Line,
+    "A metric": Value,
+    "A difference": Difference,
+    "What answering took": Scoring,
 }
 
 
@@ -87,12 +92,10 @@ TABLES = {
 def test_every_field_is_documented(title, model):
     [text] = re.findall(rf"^##+ {title}\n(.*?)(?=^##|\Z)", DOCS.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     documented = re.findall(r"^\| `([a-z_]+)` \|", text, flags=re.MULTILINE)
-    inherited = Block.model_fields if model is SplitBlock else {}
-    assert documented == [name for name in model.model_fields if name not in inherited]
+    assert documented == list(model.model_fields)
 
 
 def test_every_role_is_documented():
     text = DOCS.read_text(encoding="utf-8")
-    documented = [re.findall(r"`([a-z_]+)`", row) for row in re.findall(r"^\| `role` \|(.*)\|$", text, re.MULTILINE)]
-    schema = [get_args(model.model_fields["role"].annotation) for model in (Line, TaskLine)]
-    assert [sorted(roles) for roles in documented] == [sorted(roles) for roles in schema]
+    [row] = re.findall(r"^\| `role` \|(.*)\|$", text, re.MULTILINE)
+    assert sorted(re.findall(r"`([a-z_]+)`", row)) == sorted(get_args(Line.model_fields["role"].annotation))

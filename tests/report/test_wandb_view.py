@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from recsys_lora import wandb_report
+from recsys_lora.cli import wandb_report
 from recsys_lora.report.flat import flat_metrics
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.report.wandb_view import Logged, PanelPlan, plan
@@ -48,8 +48,15 @@ def test_every_panel_shows_what_was_sent_and_everything_tested_is_shown(runs, tm
     assert (shown | axes) - {"_step"} <= set(sent)
     records = [flat_metrics(read_metrics(folder / "metrics.json")) for folder in runs.iterdir()]
     numbers = {f"test/{name}" for record in records for name, value in record.items() if value is not None}
-    assert numbers - shown == {name for name in numbers if name.endswith(("rows", "uauc_users"))}
-    assert {"test/auc", "test/uauc", "test/warm_auc", "test/rating/rmse", "valid/auc", "train/loss"} <= shown
+    assert numbers - shown == {name for name in numbers if name.endswith(("/rows", "_users"))}
+    assert {
+        "test/ctr/auc",
+        "test/ctr/uauc",
+        "test/ctr/warm_auc",
+        "test/rating/rmse",
+        "valid/auc",
+        "train/loss",
+    } <= shown
     (runset,) = section["runSets"]
     assert runset["grouping"] == [{"section": "config", "name": "model.value.name"}]
     assert [(f["key"]["name"], f["value"]) for f in runset["filters"]["filters"]] == [("group", "everything")]
@@ -57,16 +64,23 @@ def test_every_panel_shows_what_was_sent_and_everything_tested_is_shown(runs, tm
 
 
 def test_sections():
-    names = ("test/rows", "test/auc", "test/warm_auc", "test/cold_auc", "test/ctr/cold_uauc", "test/seconds/method")
+    names = (
+        "test/ctr/rows",
+        "test/ctr/auc",
+        "test/ctr/warm_auc",
+        "test/ctr/cold_auc",
+        "test/topk/cold_mrr",
+        "test/seconds/method",
+    )
     assert plan(Logged(names, ("valid/auc", "train/lr"))) == {
-        "Test": [PanelPlan("bar", ("test/auc",))],
-        "Warm rows": [PanelPlan("bar", ("test/warm_auc",))],
-        "Cold rows": [PanelPlan("bar", ("test/cold_auc",)), PanelPlan("bar", ("test/ctr/cold_uauc",))],
+        "Test": [PanelPlan("bar", ("test/ctr/auc",))],
+        "Warm rows": [PanelPlan("bar", ("test/ctr/warm_auc",))],
+        "Cold rows": [PanelPlan("bar", ("test/ctr/cold_auc",)), PanelPlan("bar", ("test/topk/cold_mrr",))],
         "Validation": [PanelPlan("line", ("valid/auc",))],
         "Training": [PanelPlan("line", ("train/lr",))],
         "Cost": [
             PanelPlan("bar", ("test/seconds/method",)),
-            PanelPlan("scatter", ("test/seconds/method", "test/auc")),
+            PanelPlan("scatter", ("test/seconds/method", "test/ctr/auc")),
         ],
     }
 

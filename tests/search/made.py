@@ -8,7 +8,7 @@ import optuna
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from recsys_lora.config.location import conf_dir
+from recsys_lora.config.paths import conf_dir
 from recsys_lora.search.trials import search
 from tests.jobs import SMALL
 

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from recsys_lora.callbacks.trial import ReportTrial, reporting
-from recsys_lora.config.location import conf_dir, options
+from recsys_lora.config.paths import conf_dir, options
 from recsys_lora.errors import UserError
 from recsys_lora.search.plot import best_so_far, importances, png
 from recsys_lora.search.result import experiment

@@ -13,7 +13,7 @@ def task(**knobs):
 
 
 def ask(data, split="test", limit=None, seed=0, **knobs):
-    return task(**knobs).questions(data, world.SCALE, split, limit, seed)
+    return task(**knobs).questions(data, split, limit, seed)
 
 
 def test_rated_questions_are_the_labelled_rows_of_the_split():
@@ -66,32 +66,48 @@ def test_the_seed_decides_and_splits_draw_differently():
     assert not np.array_equal(ask(data).items, ask(data, seed=1).items)
 
 
-def test_the_score_is_the_logit_of_yes_less_that_of_no():
-    questions = ask(world.many()).take(np.arange(2))
-    raw = np.array([[3.0, 1.0], [-1.0, 0.5]])
-    assert task().predict(raw, questions, world.SCALE).tolist() == [2.0, -1.5]
+def test_seeds_are_averaged_as_chances_and_one_stays_as_it_is():
+    scores = np.array([[3.0, -1.0, 800.0], [-0.5, 2.0, 900.0]])
+    chance = (1 / (1 + np.exp(-scores[:, :2]))).mean(axis=0)
+    found = task().averaged(list(scores))
+    assert found[:2] == pytest.approx(np.log(chance / (1 - chance)))
+    assert np.isfinite(found).all()
+    assert task().averaged([scores[0]]).tolist() == scores[0].tolist()
+
+
+def test_questions_of_one_class_are_refused():
+    data = world.many()
+    for split in ("train", "valid"):
+        with pytest.raises(UserError, match=f"{split} rows: all 1 have the label .*data.{split}_rows"):
+            task().check(ask(data, split, limit=1), split)
+    task().check(ask(data, "train"), "train")
+
+
+def test_the_rows_are_those_of_the_data_sets_own_sample():
+    data = world.many()
+    assert ask(data, "train", limit=17, seed=4).row.tolist() == data.sample("train", 17, 4).row.tolist()
 
 
 def test_metrics_of_sampled_negatives_carry_their_number():
     data = world.many(split="leave_last_out")
     questions = ask(data)
     score = np.random.default_rng(0).normal(size=len(questions))
-    found = {one.name: one.value() for one in task().measures(questions, score)}
-    assert list(found) == ["auc_neg4", "uauc_neg4"]
+    found = {one.name: one.value() for one in task().metrics(questions, score)}
+    assert list(found) == ["auc_neg4", "uauc_neg4", "log_loss_neg4"]
     assert found["auc_neg4"] == auc(questions.label, score)
     assert ask(data, authors_negatives=True).suffix == "_neg4_any"
 
 
-def test_trivial_predictors_count_training_rows():
+def test_baselines_count_training_rows():
     data = world.data(
         [(1, 1, 5, "train"), (1, 2, 1, "train"), (2, 1, 5, "train"), (2, 2, 5, "test"), (2, 1, 1, "test")]
     )
     questions, train = ask(data), ask(data, "train")
-    found = task().trivial(data, world.SCALE, questions, train)
+    found = task().baselines(data, questions, train)
     assert len(set(found["constant"].tolist())) == 1
-    assert found["popularity"].tolist() == [1.0, 2.0]
+    assert found["popularity"].tolist() == [np.log(2), np.log(3)]
     assert found["item_mean"][0] < found["constant"][0] < found["item_mean"][1]
-    assert select(found["popularity"], np.array([False, True])).tolist() == [2.0]
+    assert select(found["popularity"], np.array([False, True])).tolist() == [np.log(3)]
 
 
 def test_too_small_a_catalogue_is_refused():

@@ -25,7 +25,7 @@ def data(**columns):
 
 
 def ask(split="test", limit=None, **knobs):
-    return task(**knobs).questions(data(), world.SCALE, split, limit, 0)
+    return task(**knobs).questions(data(), split, limit, 0)
 
 
 def test_the_reference_is_what_the_user_wrote_and_empty_ones_are_left_out(caplog):
@@ -53,12 +53,12 @@ def test_data_without_the_texts_say_so():
     assert task().missing(data(summary=[None, "", " ", None, None, None])) == "no summaries"
     assert task().missing(data()) is None
     with pytest.raises(UserError, match="task explanation: the data set has no summaries"):
-        task().questions(bare, world.SCALE, "test", None, 0)
+        task().questions(bare, "test", None, 0)
 
 
 def test_empty_and_repeated_outputs_are_counted():
     questions = ask("train")
-    found = {one.name: one.value() for one in task().measures(questions, ["", "Five Stars", "Five Stars"])}
+    found = {one.name: one.value() for one in task().metrics(questions, ["", "Five Stars", "Five Stars"])}
     assert found["empty_share"] == pytest.approx(1 / 3)
     assert found["repeated_share"] == pytest.approx(2 / 3)
     assert found["most_common_share"] == pytest.approx(2 / 3)
@@ -68,7 +68,7 @@ def test_empty_and_repeated_outputs_are_counted():
 
 
 def test_what_cannot_be_measured_has_a_reason():
-    found = {one.name: one for one in task().measures(ask("train"), ["", "good", ""])}
+    found = {one.name: one for one in task().metrics(ask("train"), ["", "good", ""])}
     assert found["distinct_2"].value() is None
     assert found["distinct_2"].reason == "no texts are long enough"
 
@@ -79,7 +79,7 @@ def test_bleu_comes_with_its_signature():
 
 def test_the_most_common_text_is_a_trivial_predictor_over_all_and_by_rating():
     every = ask("train")
-    found = task().trivial(data(), world.SCALE, every, every.take(np.array([0, 1, 2])))
+    found = task().baselines(data(), every, every.take(np.array([0, 1, 2])))
     assert found["most_common"] == ["Five Stars"] * 3
     assert found["most_common_of_rating"] == ["Five Stars", "Five Stars", "One Star"]
 
@@ -87,4 +87,4 @@ def test_the_most_common_text_is_a_trivial_predictor_over_all_and_by_rating():
 def test_no_training_texts_are_refused():
     nothing = ask("train").take(np.zeros(0, dtype=np.int64))
     with pytest.raises(UserError, match="train: no summary"):
-        task().trivial(data(), world.SCALE, ask("test"), nothing)
+        task().baselines(data(), ask("test"), nothing)

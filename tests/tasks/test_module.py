@@ -4,15 +4,14 @@ import numpy as np
 import pytest
 
 from recsys_lora.data.loader import Share
-from recsys_lora.data.pairs import temperature_shares
+from recsys_lora.data.training import temperature_shares
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.tasks.ctr import ClickThrough
-from recsys_lora.tasks.module import TaskData
-from recsys_lora.tasks.prompts import TaskPrompts
+from recsys_lora.tasks.module import Mixing, TaskData
 from recsys_lora.tasks.rating import Rating
 from recsys_lora.tasks.topk import TopK
-from tests.tasks import world
+from tests.tasks import test_prompts, world
 
 CTR, TOPK, RATING = 0, 1, 2
 SIZES = [180, 90, 180]
@@ -32,14 +31,16 @@ def three(ctr=1.0, topk=1.0, rating=1.0, **of_topk):
     }
 
 
-def made(backbone, tasks=None, data=None, **knobs) -> TaskData:
+def made(backbone, tasks=None, data=None, versions=("collaborative", "text"), temperature=None, **knobs) -> TaskData:
     data, tasks = data or world.many(), tasks or three()
     prompts = {
-        name: TaskPrompts(data, task, number, backbone, world.WORDS, world.SCALE, 5)
+        name: test_prompts.made(
+            task, data, backbone, number, templates={version: task.template(version) for version in versions}
+        )
         for number, (name, task) in enumerate(tasks.items())
     }
-    options = {"batch_rows": 8, "seed": 0, "pad_id": backbone.pad_id, **knobs}
-    return TaskData(data, world.SCALE, tasks, prompts, **options)
+    options = {"batch_rows": 8, "seed": 0, "pad_id": backbone.pad_id, "mixing": Mixing(temperature), **knobs}
+    return TaskData(data, tasks, prompts, versions=versions, **options)
 
 
 def trained(backbone, *args, **knobs) -> TaskData:
@@ -49,7 +50,7 @@ def trained(backbone, *args, **knobs) -> TaskData:
 
 
 def counts(module: TaskData) -> list[int]:
-    return np.bincount(module.train.text.task, minlength=len(module.tasks)).tolist()
+    return np.bincount(module.train.task, minlength=len(module.tasks)).tolist()
 
 
 def test_training_rows_are_those_of_the_largest_share_and_others_follow_theirs(backbone):
@@ -58,8 +59,10 @@ def test_training_rows_are_those_of_the_largest_share_and_others_follow_theirs(b
     assert counts(module) == [20, 10, 10]
     assert counts(trained(backbone)) == SIZES
     assert counts(trained(backbone, train_rows=150)) == [150, 90, 150]  # a task gives no more than it has
-    alone = trained(backbone, {"ctr": three()["ctr"]}, train_rows=20)
-    assert alone.train.text.row.tolist() == module.train.text.row[:20].tolist()  # as among others
+    alone = trained(backbone, {"ctr": three()["ctr"]}, world.many(valid=(5, 2)), train_rows=20)
+    assert (
+        alone.train.versions["text"].row.tolist() == module.train.versions["text"].row[:20].tolist()
+    )  # as among others
 
 
 def test_batches_hold_the_tasks_in_their_shares_and_both_versions_of_each_question(backbone):
@@ -67,7 +70,7 @@ def test_batches_hold_the_tasks_in_their_shares_and_both_versions_of_each_questi
     batches = list(module.train_dataloader())
     assert len(batches) == 8
     for batch in batches:
-        [text], [collaborative] = batch.text, batch.collaborative
+        [text], [collaborative] = batch.versions["text"], batch.versions["collaborative"]
         assert np.bincount(text.task, minlength=3).tolist() == [4, 2, 2]
         assert (text.row == collaborative.row).all()
         assert text.soft_positions.shape[1] == 0
@@ -95,7 +98,7 @@ def test_a_task_without_training_questions_has_no_share_and_is_named(backbone, t
 def test_a_share_of_nothing_leaves_a_task_out_of_training(backbone):
     module = trained(backbone, three(topk=0.0), train_rows=32)
     assert module.shares == [0.5, 0.0, 0.5]
-    assert all(not (batch.text[0].task == TOPK).any() for batch in module.train_dataloader())
+    assert all(not (batch.versions["text"][0].task == TOPK).any() for batch in module.train_dataloader())
 
 
 def test_shares_of_nothing_alone_are_refused(backbone):
@@ -117,7 +120,7 @@ def test_every_question_of_every_task_is_validated_once(backbone, world_size):
     expected = [
         (number, row, item)
         for number, (name, task) in enumerate(module.tasks.items())
-        for questions in [task.questions(module.data, world.SCALE, "valid", None, 0)]
+        for questions in [task.questions(module.data, "valid", None, 0)]
         for row, item in zip(questions.row.tolist(), questions.items[:, 0].tolist(), strict=True)
     ]
     loaders = [module.score_loader(module.valid, Share(rank, world_size)) for rank in range(world_size)]
@@ -156,9 +159,32 @@ def test_valid_rows_limit_each_task_and_the_sample_seed_decides_which(backbone):
     assert parts[0] != parts[1]
 
 
-def test_published_rows_to_validate_on_are_refused(backbone):
-    with pytest.raises(UserError, match=r"data\.valid_rows=published: is for models of a single question"):
-        made(backbone, valid_rows="published")
+def test_published_rows_to_validate_on_are_those_of_every_task(backbone):
+    data = world.many()
+    data.manifest["split"]["published_valid"] = 0.5
+    module = made(backbone, data=data, valid_rows="published")
+    module.setup("validate")
+    published = set(data.sample("valid", "published", 0).row.tolist())
+    assert len(published) == 15
+    for task in (CTR, TOPK, RATING):  # a user has one row there, a positive
+        assert set(module.valid.row[module.valid.task == task].tolist()) == published
+
+
+def test_a_split_without_published_rows_is_refused(backbone):
+    with pytest.raises(UserError, match="valid_rows=published: user_time has no published valid sample"):
+        made(backbone, valid_rows="published").setup("validate")
+
+
+def test_a_method_of_one_version_trains_on_that_alone(backbone):
+    module = trained(backbone, {"ctr": three()["ctr"]}, world.many(valid=(5, 2)), versions=("text",))
+    assert list(module.train.versions) == ["text"]
+    assert len(module.train_dataloader()) == SIZES[CTR] // 8
+    assert module.train_pairs.item.tolist() == module.data.rows("train").item.tolist()
+
+
+def test_questions_of_one_class_are_refused(backbone):
+    with pytest.raises(UserError, match=r"train rows: all 1 have the label .*data\.train_rows"):
+        trained(backbone, {"ctr": three()["ctr"]}, train_rows=1)
 
 
 def test_questions_are_tokenised_once(backbone):

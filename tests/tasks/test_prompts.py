@@ -3,9 +3,10 @@ import pytest
 
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
+from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.ctr import ClickThrough
 from recsys_lora.tasks.explanation import Explanation
-from recsys_lora.tasks.prompts import TaskPrompts
+from recsys_lora.tasks.prompts import Reading, TaskPrompts, Wording
 from recsys_lora.tasks.rating import Rating
 from recsys_lora.tasks.review_rating import ReviewRating
 from recsys_lora.tasks.topk import TopK
@@ -17,8 +18,11 @@ def backbone():
     return TinySource().load([world.title(item) for item in range(1, world.ITEMS + 1)], "cpu")
 
 
-def made(task, data, backbone, number=2):
-    return TaskPrompts(data, task, number, backbone, world.WORDS, world.SCALE, 4)
+def made(task, data, backbone, number=2, extra=lambda prompts, questions: [{}] * len(questions), templates=None):
+    templates = templates or {"text": task.text, "collaborative": task.collaborative}
+    wordings = {version: Wording(template, f"task.{task.name}") for version, template in templates.items()}
+    reading = Reading.of(task, wordings, backbone)
+    return TaskPrompts(data, task, number, reading, backbone, world.WORDS, 4, extra)
 
 
 def texts(backbone, prompts):
@@ -27,7 +31,7 @@ def texts(backbone, prompts):
 
 def test_a_prompt_shows_the_users_own_earlier_positives_and_no_later_ones(backbone):
     data, task = world.many(), Rating(**world.prompts(item="{title}={rating}"))
-    questions = task.questions(data, world.SCALE, "train", None, 0)
+    questions = task.questions(data, "train", None, 0)
     prompts = made(task, data, backbone).set(questions, "text", True, show=False)
     table = data.interactions.to_dicts()
     for row, text in zip(questions.row.tolist(), texts(backbone, prompts), strict=True):
@@ -39,7 +43,7 @@ def test_a_prompt_shows_the_users_own_earlier_positives_and_no_later_ones(backbo
 
 def test_the_encoder_reads_the_same_users_history(backbone):
     data, task = world.many(), Rating(**world.prompts())
-    questions = task.questions(data, world.SCALE, "test", None, 0)
+    questions = task.questions(data, "test", None, 0)
     prompts = made(task, data, backbone).set(questions, "collaborative", False, show=False)
     assert np.array_equal(prompts.history, data.history.last(questions.user, questions.position, 4))
     assert np.array_equal(prompts.row, questions.row)
@@ -49,18 +53,18 @@ def test_the_encoder_reads_the_same_users_history(backbone):
 
 def test_both_versions_ask_the_same_and_only_one_has_soft_tokens(backbone):
     data, task = world.many(), ClickThrough(**world.prompts())
-    prompts, questions = made(task, data, backbone), task.questions(data, world.SCALE, "test", 4, 0)
+    prompts, questions = made(task, data, backbone), task.questions(data, "test", 4, 0)
     text = prompts.set(questions, "text", True, show=False)
     soft = prompts.set(questions, "collaborative", True, show=False)
     assert text.prompts.soft_positions.shape == (4, 0)
     assert soft.prompts.soft_positions.shape == (4, 2)
-    assert prompts.choices.pieces == ["ĠYes", "ĠNo"]
+    assert prompts.reading.choices.pieces == ["ĠYes", "ĠNo"]
     assert all(one.endswith("#Answer:") for one in texts(backbone, text) + texts(backbone, soft))
 
 
 def test_candidates_are_listed_in_order_each_with_its_own_soft_token(backbone):
     data, task = world.many(), TopK(**world.listed(), candidates=4, cutoffs=[1])
-    prompts, questions = made(task, data, backbone), task.questions(data, world.SCALE, "test", 3, 0)
+    prompts, questions = made(task, data, backbone), task.questions(data, "test", 3, 0)
     text = texts(backbone, prompts.set(questions, "text", False, show=False))
     soft = prompts.set(questions, "collaborative", False, show=False)
     for items, one in zip(questions.items.tolist(), text, strict=True):
@@ -72,7 +76,7 @@ def test_candidates_are_listed_in_order_each_with_its_own_soft_token(backbone):
 
 def test_the_answer_among_candidates_is_the_right_title_and_the_end(backbone):
     data, task = world.many(), TopK(**world.listed(), candidates=4, cutoffs=[1])
-    prompts, questions = made(task, data, backbone), task.questions(data, world.SCALE, "test", 5, 0)
+    prompts, questions = made(task, data, backbone), task.questions(data, "test", 5, 0)
     bare = prompts.set(questions, "text", False, show=False)
     full = prompts.set(questions, "text", True, show=False)
     continuations = prompts.continuations(questions)
@@ -89,14 +93,14 @@ def test_the_answer_among_candidates_is_the_right_title_and_the_end(backbone):
 
 def test_titles_may_go_without_an_end(backbone):
     data, task = world.many(), TopK(**world.listed(), candidates=4, cutoffs=[1], end_token=False)
-    questions = task.questions(data, world.SCALE, "test", 1, 0)
+    questions = task.questions(data, "test", 1, 0)
     [[first, *_]] = made(task, data, backbone).continuations(questions)
     assert backbone.tokenizer.decode(first) == f" {world.title(int(questions.items[0, 0]))}"
 
 
 def test_padding_among_candidates_has_no_continuation(backbone):
     data, task = world.many(), TopK(**world.listed(), candidates=4, cutoffs=[1])
-    questions = task.questions(data, world.SCALE, "test", 1, 0)
+    questions = task.questions(data, "test", 1, 0)
     questions.items[0] = [3, 5, 0, 0]
     assert len(made(task, data, backbone).continuations(questions)[0]) == 2
 
@@ -105,7 +109,7 @@ def test_an_item_without_a_title_is_named_unknown(backbone):
     titles = [None, *(world.title(item) for item in range(2, world.ITEMS + 1))]
     data = world.data([(1, 2, 5, "train"), (1, 1, 5, "test")], titles=titles)
     task = TopK(**world.listed(), candidates=4, cutoffs=[1])
-    questions = task.questions(data, world.SCALE, "test", None, 0)
+    questions = task.questions(data, "test", None, 0)
     prompts = made(task, data, backbone).set(questions, "text", True, show=False)
     assert texts(backbone, prompts)[0].endswith(" unknown movie</s>")
 
@@ -113,8 +117,8 @@ def test_an_item_without_a_title_is_named_unknown(backbone):
 def test_option_letters_are_choices(backbone):
     data, task = world.many(), TopK(**world.listed(), candidates=4, cutoffs=[1], scoring="option_letter")
     prompts = made(task, data, backbone)
-    assert prompts.choices.pieces == ["ĠA", "ĠB", "ĠC", "ĠD"]
-    questions = task.questions(data, world.SCALE, "test", None, 0)
+    assert prompts.reading.choices.pieces == ["ĠA", "ĠB", "ĠC", "ĠD"]
+    questions = task.questions(data, "test", None, 0)
     assert not prompts.set(questions, "text", True, show=False).answer_tokens.any()
 
 
@@ -126,7 +130,7 @@ def test_a_text_answer_ends_in_the_end_token_and_keeps_to_its_length(backbone):
     data = world.data(ROWS, **REVIEWS)
     task = Explanation(**world.prompts("{title} {rating}?"), words=80, answer_tokens=12)
     for split in ("train", "test"):
-        questions = task.questions(data, world.SCALE, split, None, 0)
+        questions = task.questions(data, split, None, 0)
         prompts = made(task, data, backbone).set(questions, "text", True, show=False)
         answer = prompts.prompts[0][-prompts.answer_tokens[0] :].tolist()
         assert len(answer) <= 12
@@ -137,7 +141,7 @@ def test_a_text_answer_ends_in_the_end_token_and_keeps_to_its_length(backbone):
 def test_a_long_review_is_cut_and_the_question_never(backbone):
     data, small = world.data(ROWS, **REVIEWS), TinySource(context=100).load([world.title(1)], "cpu")
     task = ReviewRating(**world.prompts("{title}, {review} Stars?"), words=400)
-    questions = task.questions(data, world.SCALE, "train", None, 0)
+    questions = task.questions(data, "train", None, 0)
     prompts = made(task, data, small).set(questions, "collaborative", True, show=False)
     assert prompts.prompts.lengths[0] <= 100
     [text] = texts(small, prompts)
@@ -150,7 +154,7 @@ def test_an_answer_leaves_room_for_itself(backbone):
     data, small = world.many(), TinySource(context=120).load([world.title(1)], "cpu")
     task = Explanation(**world.prompts("{title} {rating}?", history_items=50), answer_tokens=40)
     data = world.data([(1, item, 5, "train") for item in range(1, 39)], summary=["word " * 90] * 38)
-    questions = task.questions(data, world.SCALE, "train", None, 0)
+    questions = task.questions(data, "train", None, 0)
     prompts = made(task, data, small).set(questions, "text", True, show=False)
     assert prompts.prompts.lengths.max() <= 120
     assert prompts.answer_tokens.max() == 40
@@ -160,3 +164,50 @@ def test_data_without_titles_are_refused(backbone):
     data = world.data(ROWS, titles=[None] * world.ITEMS)
     with pytest.raises(UserError, match="data=small has no titles"):
         made(Rating(**world.prompts()), data, backbone)
+
+
+def test_a_method_may_add_slots_of_the_prompt_and_of_each_candidate(backbone):
+    data, task = world.many(), TopK(**world.listed(), candidates=3, cutoffs=[1])
+    template = Template("{code}: {history} {candidates}.", "{code}: {candidates}.", candidate="{title}={code}")
+
+    def extra(prompts, questions):
+        return [
+            {"code": [f"{user}/{item}" for item in items]}
+            for user, items in zip(questions.user, questions.items, strict=True)
+        ]
+
+    questions = task.questions(data, "test", 2, 0)
+    prompts = made(task, data, backbone, extra=extra, templates={"text": template})
+    written = texts(backbone, prompts.set(questions, show=False))
+    for text, user, items in zip(written, questions.user, questions.items, strict=True):
+        assert text.startswith(f"{user}/{items[0]}: ")
+        assert all(f"{world.title(item)}={user}/{item}" in text for item in items)
+
+
+def test_the_encoder_may_be_shown_other_users_while_the_text_stays(backbone):
+    data, task = world.many(), ClickThrough(**world.prompts())
+    questions = task.questions(data, "test", None, 0)
+    others, prompts = questions.of_other_users(3), made(task, data, backbone)
+    own, shown = prompts.set(questions, show=False), prompts.set(questions, show=False, encoder_rows=others)
+    assert np.array_equal(own.prompts.ids, shown.prompts.ids)
+    assert np.array_equal(shown.user, others.user)
+    assert (shown.user != own.user).all()
+    assert np.array_equal(shown.history, data.history.last(others.user, others.position, 4))
+    assert np.array_equal(shown.items, own.items)
+
+
+def test_changed_titles_are_counted_in_the_log(backbone, caplog):
+    titles = ['A "quoted" one', "two\nlines", None, "x" * 2000, *(world.title(n) for n in range(5, world.ITEMS + 1))]
+    task = ClickThrough(**world.prompts())
+    with caplog.at_level("INFO"):
+        made(task, world.data([(1, 1, 5, "train")], titles=titles), backbone)
+    for reason in ("double quotes: 1 of 40", "line breaks or control characters: 1", "missing: 1", "truncated: 1"):
+        assert reason in caplog.text
+
+
+def test_right_answers_are_the_words_of_the_choice():
+    data = world.data([(1, 1, 5, "train"), (1, 2, 2, "train")])
+    backbone = TinySource().load([world.title(1)], "cpu")
+    for task, expected in ((ClickThrough(**world.prompts()), ["Yes", "No"]), (Rating(**world.prompts()), ["5", "2"])):
+        questions = task.questions(data, "train", None, 0)
+        assert made(task, data, backbone).right_answers(questions) == expected

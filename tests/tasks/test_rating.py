@@ -11,7 +11,7 @@ TASK = Rating(**world.prompts())
 
 
 def ask(data, split="test", limit=None):
-    return TASK.questions(data, world.SCALE, split, limit, 0)
+    return TASK.questions(data, split, limit, 0)
 
 
 def test_every_labelled_row_is_asked_for_its_rating():
@@ -20,13 +20,13 @@ def test_every_labelled_row_is_asked_for_its_rating():
     assert questions.row.tolist() == rows.row.tolist()
     assert questions.label.tolist() == rows.rating.tolist()
     assert questions.target.tolist() == (rows.rating - 1).tolist()
-    assert TASK.choices(world.SCALE) == ("1", "2", "3", "4", "5")
+    assert TASK.choices == ("1", "2", "3", "4", "5")
 
 
 def test_the_expected_rating_is_the_softmax_over_the_digits():
     logits = np.random.default_rng(0).normal(size=(7, 5)) * 10
     questions = ask(world.many()).take(np.arange(7))
-    found = TASK.predict(logits, questions, world.SCALE)
+    found = TASK.predict(logits, questions)
     expected = torch.softmax(torch.from_numpy(logits), 1) @ torch.arange(1.0, 6.0, dtype=torch.float64)
     assert found.expected == pytest.approx(expected.numpy())
     assert found.argmax.tolist() == (logits.argmax(1) + 1).tolist()
@@ -35,7 +35,7 @@ def test_the_expected_rating_is_the_softmax_over_the_digits():
 def test_errors_are_worked_by_hand():
     data = world.data([(1, 1, 5, "test"), (1, 2, 2, "test")])
     output = RatingPredictions(np.array([4.0, 4.0]), np.array([5.0, 4.0]))
-    found = {one.name: one.value() for one in TASK.measures(ask(data), output)}
+    found = {one.name: one.value() for one in TASK.metrics(ask(data), output)}
     assert found == {
         "mae": 1.5,
         "rmse": pytest.approx(np.sqrt(2.5)),
@@ -48,7 +48,7 @@ def test_errors_are_worked_by_hand():
 def test_trivial_predictors_know_the_training_ratings_alone():
     rows = [(1, 1, 5, "train"), (1, 2, 1, "train"), (2, 1, 5, "train"), (2, 3, 2, "test"), (2, 1, 1, "test")]
     data = world.data(rows)
-    found = TASK.trivial(data, world.SCALE, ask(data), ask(data, "train"))
+    found = TASK.baselines(data, ask(data), ask(data, "train"))
     mean = 11 / 3
     assert found["constant_mode"].expected.tolist() == [5.0, 5.0]
     assert found["global_mean"].expected == pytest.approx([mean, mean])
@@ -60,4 +60,4 @@ def test_trivial_predictors_know_the_training_ratings_alone():
 def test_no_training_rows_are_refused():
     data = world.data([(1, 1, 5, "test")])
     with pytest.raises(UserError, match="train: no rated rows"):
-        TASK.trivial(data, world.SCALE, ask(data), ask(data, "train"))
+        TASK.baselines(data, ask(data), ask(data, "train"))

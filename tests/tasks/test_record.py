@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, mean_absolute_error, mean_squared_error, roc_auc_score
+from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, mean_squared_error, roc_auc_score
 
-from recsys_lora.evaluation.warmth import COLD, NEITHER, WARM
-from recsys_lora.report.task_schema import TaskBlock
+from recsys_lora.evaluation.warm_cold import COLD, NEITHER, WARM
+from recsys_lora.report.metrics_json import TaskBlock
 from recsys_lora.tasks.record import Answered, task_record
 from tests.tasks import examples
-from tests.tasks.examples import SAMPLE, block, ctr, explanation, rating, topk, warmth
+from tests.tasks.examples import SAMPLE, block, ctr, explanation, rating, topk, warm
 
 
 def line(record, name, sample=False):
@@ -16,8 +16,13 @@ def line(record, name, sample=False):
     return found
 
 
+def measured(record, name, part="metrics", sample=False):
+    found = line(record, name, sample)
+    return found["metrics"] if part == "metrics" else found["parts"][record["warm_definition"]][part]
+
+
 def value(record, name, metric, part="metrics", sample=False):
-    return line(record, name, sample)[part][metric]["value"]
+    return measured(record, name, part, sample)[metric]["value"]
 
 
 def parts(flags):
@@ -27,10 +32,11 @@ def parts(flags):
 @pytest.mark.parametrize("definition", ["seen", "notebook"])
 def test_click_through_is_scikit_learn_s_on_all_warm_and_cold_questions(definition):
     task, questions, lines = ctr()
-    flags = warmth(questions)[definition]
-    record = task_record(task, questions, lines, warmth(questions), definition, draws=0)
+    flags = warm(questions)[definition]
+    record = task_record(task, questions, lines, warm(questions), definition, draws=0)
     assert record["warm_definition"] == definition
-    assert (record["warm_rows"], record["cold_rows"]) == ((flags == WARM).sum(), (flags == COLD).sum())
+    assert record["parts"][definition] == {"warm": (flags == WARM).sum(), "cold": (flags == COLD).sum()}
+    assert record["positives"] == questions.label.sum()
     assert (NEITHER in flags) == (definition == "notebook")
     for one in lines:
         if one.sample is not None:
@@ -44,15 +50,18 @@ def test_click_through_is_scikit_learn_s_on_all_warm_and_cold_questions(definiti
                 if len(set(label[user == who])) == 2
             ]
             assert value(record, one.name, "uauc", part) == pytest.approx(np.mean(own), abs=1e-12)
+            assert measured(record, one.name, part)["uauc"]["users"] == len(own)
+            chance = 1 / (1 + np.exp(-score))
+            assert value(record, one.name, "log_loss", part) == pytest.approx(log_loss(label, chance), abs=1e-12)
 
 
 def test_ratings_are_scikit_learn_s_on_all_warm_and_cold_questions():
     task, questions, lines = rating()
-    record = task_record(task, questions, lines, warmth(questions), "seen", draws=0)
-    for part, mask in parts(warmth(questions)["seen"]).items():
+    record = task_record(task, questions, lines, warm(questions), "seen", draws=0)
+    for part, mask in parts(warm(questions)["seen"]).items():
         truth, output = questions.label[mask], lines[-1].output
         expected, argmax = output.expected[mask], output.argmax[mask]
-        found = {name: value(record, "ckf", name, part) for name in line(record, "ckf")[part]}
+        found = {name: value(record, "ckf", name, part) for name in measured(record, "ckf", part)}
         assert found == pytest.approx(
             {
                 "mae": mean_absolute_error(truth, expected),
@@ -66,8 +75,8 @@ def test_ratings_are_scikit_learn_s_on_all_warm_and_cold_questions():
 
 def test_candidates_are_ranked_as_by_a_loop():
     task, questions, lines = topk()
-    record = task_record(task, questions, lines, warmth(questions), "seen", draws=0)
-    for part, mask in parts(warmth(questions)["seen"]).items():
+    record = task_record(task, questions, lines, warm(questions), "seen", draws=0)
+    for part, mask in parts(warm(questions)["seen"]).items():
         ranks = []
         for scores, target in zip(lines[-1].output[mask], questions.target[mask], strict=True):
             ranks.append(sorted(range(len(scores)), key=lambda place: -scores[place]).index(target) + 1)
@@ -91,13 +100,13 @@ def test_the_sample_holds_the_method_beside_the_shuffled_line_on_the_same_questi
     [difference] = [d for d in record["differences"] if d["sample"] and d["metric"] == "auc"]
     assert (difference["first"], difference["second"]) == ("ckf", "ckf, users shuffled")
     assert difference["value"] == pytest.approx(found[0] - found[1])
-    cold = warmth(questions)["seen"][SAMPLE] == COLD
+    cold = warm(questions)["seen"][SAMPLE] == COLD
     assert value(record, "ckf", "auc", "cold", sample=True) == pytest.approx(roc_auc_score(label[cold], own[cold]))
 
 
 def test_lines_stand_in_the_order_of_their_roles():
     assert [one["role"] for one in block("ctr")["lines"]] == [
-        *("trivial", "cf", "frozen_llm", "method_text", "method", "method", "method_shuffled")
+        *("baseline", "cf", "frozen_llm", "method_text", "method", "method", "method_shuffled")
     ]
     assert block("topk")["sample_rows"] is None
 
@@ -112,14 +121,14 @@ def test_differences_are_the_methods_value_minus_each_other_lines(name):
     for d in record["differences"]:
         values = [value(record, who, d["metric"], sample=d["sample"]) for who in (d["first"], d["second"])]
         assert d["value"] == pytest.approx(values[0] - values[1])
-        error = d["metric"].startswith(("mae", "rmse"))
+        error = d["metric"].startswith(("mae", "rmse", "log_loss"))
         assert d["better"] == (d["value"] < 0 if error else d["value"] > 0)
         assert d["interval"][0] <= d["interval"][1]
 
 
 def test_an_interval_of_a_difference_is_that_of_a_loop_over_drawn_users():
     task, questions, lines = rating()
-    record = task_record(task, questions, lines, warmth(questions), "seen", draws=400)
+    record = task_record(task, questions, lines, warm(questions), "seen", draws=400)
     constant, own = lines[0].output.expected, lines[-1].output.expected
     gain = np.abs(own - questions.label) - np.abs(constant - questions.label)
     users, random, drawn = np.unique(questions.user), np.random.default_rng(9), []
@@ -134,15 +143,16 @@ def test_an_interval_of_a_difference_is_that_of_a_loop_over_drawn_users():
 def test_a_metric_that_is_undefined_has_a_reason_and_no_difference():
     task, questions, lines = ctr()
     questions.label[:] = 1.0
-    record = task_record(task, questions, lines, warmth(questions), "seen", draws=5)
+    record = task_record(task, questions, lines, warm(questions), "seen", draws=5)
     rows = len(questions)
     assert line(record, "ckf")["metrics"]["auc"] == {
         "value": None,
         "interval": None,
         "reason": f"one class only: {rows} of {rows} rows are positive",
+        "users": None,
     }
     assert line(record, "ckf")["metrics"]["uauc"]["reason"] == "no user has rows of both classes"
-    assert record["differences"] == []
+    assert {d["metric"] for d in record["differences"]} == {"log_loss"}
     TaskBlock.model_validate(record)
 
 
@@ -151,11 +161,12 @@ def test_without_cold_questions_every_cold_metric_says_so(name):
     task, questions, lines = getattr(examples, name)()
     warm = {"seen": np.full(len(questions), WARM, dtype=np.int8)}
     record = task_record(task, questions, lines, warm, "seen", draws=0)
-    assert record["cold_rows"] == 0
+    assert record["parts"]["seen"]["cold"] == 0
     for one in record["lines"]:
-        assert one["cold"].keys() == one["metrics"].keys()
-        assert {metric["value"] for metric in one["cold"].values()} == {None}
-        assert all(metric["reason"] for metric in one["cold"].values())
+        cold = one["parts"]["seen"]["cold"]
+        assert cold.keys() == one["metrics"].keys()
+        assert {metric["value"] for metric in cold.values()} == {None}
+        assert all(metric["reason"] for metric in cold.values())
     TaskBlock.model_validate(record)
 
 
@@ -179,4 +190,4 @@ def test_there_is_one_method():
     twice = [*lines, Answered("again", "method", lines[-1].output)]
     for wrong in ([one for one in lines if one.role != "method"], twice):
         with pytest.raises(ValueError, match="explanation: a table needs one line that is the method"):
-            task_record(task, questions, wrong, warmth(questions), "seen", 0)
+            task_record(task, questions, wrong, warm(questions), "seen", 0)

@@ -11,7 +11,7 @@ TASK = ReviewRating(**world.prompts("{title} {review}?"), words=3)
 def test_the_review_is_cut_to_its_first_words_and_empty_ones_are_left_out(caplog):
     data = world.data(ROWS, review=["x", "one two\nthree four", None, "  "])
     with caplog.at_level("INFO"):
-        questions = TASK.questions(data, world.SCALE, "test", None, 0)
+        questions = TASK.questions(data, "test", None, 0)
     assert questions.texts == ({"review": "one two three"},)
     assert questions.row.tolist() == [1]
     assert questions.target.tolist() == [0]
@@ -22,4 +22,4 @@ def test_the_review_is_cut_to_its_first_words_and_empty_ones_are_left_out(caplog
 def test_data_without_reviews_say_so():
     assert TASK.missing(world.data(ROWS)) == "no reviews"
     with pytest.raises(UserError, match="task review_rating: the data set has no reviews"):
-        TASK.questions(world.data(ROWS), world.SCALE, "test", None, 0)
+        TASK.questions(world.data(ROWS), "test", None, 0)

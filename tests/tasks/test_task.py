@@ -5,7 +5,7 @@ from recsys_lora.errors import UserError
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.rating import Rating
-from recsys_lora.tasks.task import generator, letter, sample, select
+from recsys_lora.tasks.task import common_ending, generator, letter, sample, select
 from tests.tasks import world
 
 
@@ -17,31 +17,41 @@ def test_the_ending_is_what_all_prompts_share():
     task = Rating(
         template("{history} {title}, well? Answer:", "a well? Answer:"),
         template("{history} <user> <item> wel? Answer:", "<user><item>. Answer:", "user", "item"),
+        scale=world.SCALE,
     )
-    assert task.ending == ". Answer:"[1:]
-    assert all(one.endswith(task.ending) for one in (*task.text.endings, *task.collaborative.endings))
+    ending = common_ending([task.text, task.collaborative], "here")
+    assert ending == ". Answer:"[1:]
+    assert all(one.endswith(ending) for one in (*task.text.endings, *task.collaborative.endings))
 
 
 def test_prompts_that_end_differently_are_refused():
     with pytest.raises(UserError, match="task rating: its prompts end in"):
-        Rating(template("{history} A:", "A:"), template("{history}<user><item> B.", "<user><item> B.", "user", "item"))
+        Rating(
+            template("{history} A:", "A:"),
+            template("{history}<user><item> B.", "<user><item> B.", "user", "item"),
+            scale=world.SCALE,
+        )
 
 
 @pytest.mark.parametrize("soft", [("user",), ("item",), ("item", "user")])
 def test_soft_tokens_other_than_user_and_item_in_this_order_are_refused(soft):
     marks = "".join(f"<{name}>" for name in soft)
     with pytest.raises(UserError, match="the soft tokens of text are"):
-        Rating(template("{history} A:", "A:"), template(f"{{history}}{marks} A:", f"{marks} A:", *soft))
+        Rating(
+            template("{history} A:", "A:"),
+            template(f"{{history}}{marks} A:", f"{marks} A:", *soft),
+            scale=world.SCALE,
+        )
 
 
 def test_a_text_prompt_with_soft_tokens_is_refused():
     both = template("{history}<user><item> A:", "<user><item> A:", "user", "item")
     with pytest.raises(UserError, match="the first has none"):
-        Rating(both, both)
+        Rating(both, both, scale=world.SCALE)
 
 
 def test_questions_are_taken_by_places_or_masks():
-    questions = Rating(**world.prompts()).questions(world.many(), world.SCALE, "test", 5, 0)
+    questions = Rating(**world.prompts()).questions(world.many(), "test", 5, 0)
     by_mask = questions.take(np.array([True, False, False, True, False]))
     by_place = questions.take(np.array([0, 3]))
     assert by_mask.row.tolist() == by_place.row.tolist() == questions.row[[0, 3]].tolist()
@@ -51,7 +61,7 @@ def test_questions_are_taken_by_places_or_masks():
 def test_arrays_of_different_lengths_are_refused():
     one, two = np.zeros(1, dtype=np.int64), np.zeros(2, dtype=np.int64)
     with pytest.raises(ValueError, match="one entry in every array"):
-        Questions(one, one, one, one, one[:, None], two, one.astype(np.float32), ({},))
+        Questions(one, one, one, one, one, one[:, None], two, one.astype(np.float32), ({},))
 
 
 def test_texts_are_selected_as_arrays_are():

@@ -11,7 +11,7 @@ def task(**knobs):
 
 
 def ask(data, split="test", limit=None, **knobs):
-    return task(**knobs).questions(data, world.SCALE, split, limit, 0)
+    return task(**knobs).questions(data, split, limit, 0)
 
 
 def test_each_users_last_positive_of_the_split_is_asked_for():
@@ -53,14 +53,14 @@ def test_a_limit_is_a_sample_in_order():
 def test_the_metrics_names_say_how_many_candidates_and_how_they_were_drawn():
     questions = ask(world.many(), sampling="popularity", candidates=5, cutoffs=[1, 3])
     scores = -np.abs(np.arange(5) - questions.target[:, None]).astype(float)  # the right one first
-    found = {one.name: one.value() for one in task(candidates=5, cutoffs=[1, 3]).measures(questions, scores)}
+    found = {one.name: one.value() for one in task(candidates=5, cutoffs=[1, 3]).metrics(questions, scores)}
     names = ["hr@1_of5_popularity", "hr@3_of5_popularity", "ndcg@3_of5_popularity", "mrr_of5_popularity"]
     assert found == dict.fromkeys(names, 1.0)
 
 
 def test_equal_scores_count_as_last():
     questions = ask(world.many())
-    found = {one.name: one.value() for one in task().measures(questions, np.zeros((30, 10)))}
+    found = {one.name: one.value() for one in task().metrics(questions, np.zeros((30, 10)))}
     assert found["hr@5_of10_uniform"] == 0.0
     assert found["mrr_of10_uniform"] == pytest.approx(0.1)
 
@@ -68,26 +68,24 @@ def test_equal_scores_count_as_last():
 def test_padding_scores_nothing():
     questions = ask(world.many()).take(np.arange(1))
     questions.items[0, 7:] = 0
-    assert (
-        np.isneginf(task().predict(np.zeros((1, 10)), questions, world.SCALE)[0]).tolist() == [False] * 7 + [True] * 3
-    )
+    assert np.isneginf(task().predict(np.zeros((1, 10)), questions)[0]).tolist() == [False] * 7 + [True] * 3
 
 
 def test_popularity_is_the_count_in_train():
     data = world.many()
     questions = ask(data)
-    found = task().trivial(data, world.SCALE, questions, questions)
+    found = task().baselines(data, questions, questions)
     counts = data.train_counts()[1][questions.items]
     assert np.floor(found["popularity"]).tolist() == counts.tolist()
     assert found["random"].shape == (30, 10)
 
 
 def test_candidates_may_be_named_by_letters_or_titles():
-    assert task(scoring="option_letter").choices(world.SCALE) == tuple("ABCDEFGHIJ")
+    assert task(scoring="option_letter").choices == tuple("ABCDEFGHIJ")
     assert task(scoring="option_letter").kind == "choice"
-    assert task().choices(world.SCALE) is None
+    assert task().choices is None
     assert task().kind == "candidates"
-    assert task(scoring="option_letter").slots(world.SCALE)["answer"] == "letter"
+    assert task(scoring="option_letter").slots["answer"] == "letter"
 
 
 @pytest.mark.parametrize(

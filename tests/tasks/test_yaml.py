@@ -4,11 +4,11 @@ import pytest
 from hydra.utils import instantiate
 
 from recsys_lora.config.check import mismatches
-from recsys_lora.config.location import options
+from recsys_lora.config.paths import options
 from recsys_lora.llm.tiny import TinySource
-from recsys_lora.tasks.prompts import TaskPrompts
 from tests.jobs import resolved
 from tests.tasks import world
+from tests.tasks.test_prompts import made
 
 NAMES = ("ctr", "topk", "rating", "explanation", "review_rating")
 DATA = world.data(
@@ -18,11 +18,11 @@ DATA = world.data(
 )
 
 
-CONFIGS = resolved("model=ckf")["model"]["tasks"]
+CONFIGS = resolved("model=ckf")["task"]
 
 
 def test_every_task_has_a_yaml():
-    assert sorted(NAMES) == options("model/task")
+    assert sorted(NAMES) == options("task")
     assert sorted(NAMES) == sorted(CONFIGS)
 
 
@@ -35,11 +35,11 @@ def test_a_tasks_yaml_fits_the_signatures_it_ends_in(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_tasks_prompts_can_be_written_in_both_versions(name):
-    task = instantiate(CONFIGS[name])
+    task = instantiate(CONFIGS[name])(scale=world.SCALE)
     assert task.name == name
     backbone = TinySource(context=2048).load(DATA.titles[1:], "cpu")
-    prompts = TaskPrompts(DATA, task, 0, backbone, world.WORDS, world.SCALE, 3)
-    questions = task.questions(DATA, world.SCALE, "test", 1, 0)
+    prompts = made(task, DATA, backbone)
+    questions = task.questions(DATA, "test", 1, 0)
     text = backbone.tokenizer.decode(prompts.set(questions, "text", False, show=False).prompts[0])
     soft = prompts.set(questions, "collaborative", False, show=False)
     assert "{" not in text

@@ -1,6 +1,7 @@
 """A small data set whose rows can be read at a glance, and tasks with short prompts."""
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -41,19 +42,19 @@ def data(rows, split="user_time", items=ITEMS, titles=None, **columns) -> Prepar
     return PreparedData(Path("nowhere"), manifest, interactions, table)
 
 
-def many(users: int = 30, split: str = "user_time") -> PreparedData:
-    """Return users with eight rows each: ratings 5, 4, 1, 5, 2, 4 in train, 5 in valid, 4 in test."""
-    ratings, parts = [5, 4, 1, 5, 2, 4, 5, 4], ["train"] * 6 + ["valid", "test"]
+def many(users: int = 30, split: str = "user_time", valid: tuple[int, ...] = (5,)) -> PreparedData:
+    """Return users with eight rows each: ratings 5, 4, 1, 5, 2, 4 in train, `valid` in turn in valid, 4 in test."""
+    parts = ["train"] * 6 + ["valid", "test"]
     rows = [
         (user, (7 * user + 3 * place) % ITEMS + 1, rating, part)
         for user in range(1, users + 1)
-        for place, (rating, part) in enumerate(zip(ratings, parts, strict=True))
+        for place, (rating, part) in enumerate(zip([5, 4, 1, 5, 2, 4, valid[user % len(valid)], 4], parts, strict=True))
     ]
     return data(rows, split)
 
 
-def prompts(question: str = "{title}?", more: str = "", **knobs) -> dict[str, Template]:
-    """Return the two prompts of a task, as arguments."""
+def prompts(question: str = "{title}?", **knobs) -> dict[str, Any]:
+    """Return the two prompts of a task and the scale, as arguments."""
     options = {"item": "{title}", "history_items": 3, **knobs}
     text = Template(f"Liked {{history}}. {question} #Answer:", f"None. {question} #Answer:", **options)
     if "candidate" in options:
@@ -66,9 +67,9 @@ def prompts(question: str = "{title}?", more: str = "", **knobs) -> dict[str, Te
         soft_tokens=["user", "item"],
         **options,
     )
-    return {"text": text, "collaborative": soft}
+    return {"text": text, "collaborative": soft, "scale": SCALE}
 
 
-def listed() -> dict[str, Template]:
+def listed() -> dict[str, Any]:
     """Return the two prompts of a task with candidates."""
     return prompts("Of {candidates}?", candidate="{letter}) {title}")

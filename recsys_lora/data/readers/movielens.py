@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys_lora.assets.fetch import fetch, locate
-from recsys_lora.assets.known import ML_1M, ML_100K
+from recsys_lora.assets.registry import ML_1M, ML_100K
 from recsys_lora.data.engine import Engine
 from recsys_lora.data.readers import columns as raw
 from recsys_lora.data.readers.opened import open_table

@@ -19,7 +19,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from recsys_lora.methods.ckf.pooling import AttentionPooling, mean_of_present
+from recsys_lora.methods.ckf.pooling import AttentionPooling
+from recsys_lora.methods.vectors import mean_of_present
 from recsys_lora.types import PositiveInt
 
 Bridge = Literal["meta", "shared", "low_rank", "none"]

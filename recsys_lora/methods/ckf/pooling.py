@@ -7,11 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-
-def mean_of_present(vectors: Tensor, present: Tensor) -> Tensor:
-    """Return the mean (B, D) of those of the vectors (B, L, D) that are `present` (B, L); 0 where none is."""
-    kept = vectors * present.unsqueeze(-1)  # (B, L, D)
-    return kept.sum(1) / present.sum(1, keepdim=True).clamp(min=1)
+from recsys_lora.methods.vectors import mean_of_present
 
 
 class AttentionPooling(nn.Module):

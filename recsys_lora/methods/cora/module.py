@@ -12,21 +12,22 @@ what stands before it, which all candidates of one user share. Where `{title}` p
 """
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal, Unpack, cast
+from typing import ClassVar, Literal, Unpack
 
 import torch
 from torch import Tensor
 
-from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.batch import PromptBatch
-from recsys_lora.data.prepared import PreparedData, Rows
+from recsys_lora.data.history import UserItems
+from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.lowrank import Generated, Site, inject
 from recsys_lora.lowrank.source import DropoutPer
+from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.cora.generator import WeightGenerator
 from recsys_lora.methods.cora.sharing import Sharing, shared_factor
-from recsys_lora.methods.llm_module import LLMRecommender, Shared
-from recsys_lora.methods.vectors import InputScale, VectorScale
+from recsys_lora.methods.shared import Shared, Vectors
+from recsys_lora.methods.vectors import InputScale, VectorScale, mean_of_present
 from recsys_lora.types import PositiveFloat, PositiveInt, Probability
 
 Scope = Literal["all", "suffix"]
@@ -67,13 +68,15 @@ class CoRAModule(LLMRecommender):
         input_scale: InputScale,
         **shared: Unpack[Shared],
     ) -> None:
+        self.scope = scope
         super().__init__(**shared)
-        if scope == "suffix" and not self.prompt.shows_title():
-            raise UserError(
-                "model.scope=suffix begins at the candidate's title: put {title} into the prompt's text and "
-                "no_history, or choose model.scope=all"
-            )
-        self.scope, backbone = scope, self.backbone
+        for wording in (wording for reading in self.readings.values() for wording in reading.wordings.values()):
+            if scope == "suffix" and not wording.template.shows_title():
+                raise UserError(
+                    f"model.scope=suffix begins at the candidate's title: put {{title}} or {{candidates}} into text "
+                    f"and no_history of {wording.key}, or choose model.scope=all"
+                )
+        backbone = self.backbone
         size = sum(parameter.numel() for parameter in backbone.parameters())
 
         def adapted(site: Site) -> list[Generated]:
@@ -82,15 +85,22 @@ class CoRAModule(LLMRecommender):
 
         self.lowrank = inject(backbone.model, targets, adapted)
         widths = {key: shape.in_features for key, shape in self.lowrank.state.shapes.items()}
-        vectors = cast(CollaborativeEncoder, self.encoder)
-        self.generator = generator(vectors.user_dim, vectors.item_dim, widths, rank, backbone_parameters=size)
+        if self.encoder is None:
+            raise ValueError("CoRA needs a collaborative encoder")
+        self.generator = generator(self.encoder.user_dim, self.encoder.item_dim, widths, rank, backbone_parameters=size)
         self.vector_scale = VectorScale(input_scale)
 
-    def condition(self, batch: PromptBatch, vectors: tuple[Tensor, Tensor] | None) -> None:
-        """Generate the weights of the batch's pairs and hand them to the adapted maps."""
+    def condition(self, batch: PromptBatch, vectors: Vectors | None) -> None:
+        """Generate the weights of the batch's pairs and hand them to the adapted maps.
+
+        Where a prompt shows several candidates, the pair is of the user and the candidates' mean: the weights may not
+        tell which of them is right.
+        """
         if vectors is None:
             raise ValueError("CoRA needs a collaborative encoder")
-        self.lowrank.state.set(self.generator(*self.vector_scale(*vectors)), acts_at=self.acts_at(batch))
+        user, items = vectors
+        pair = user, mean_of_present(items, batch.items > 0)
+        self.lowrank.state.set(self.generator(*self.vector_scale(*pair)), acts_at=self.acts_at(batch))
 
     @property
     def needs_title_start(self) -> bool:
@@ -102,7 +112,7 @@ class CoRAModule(LLMRecommender):
         if self.scope == "all":
             return None
         if batch.title_start is None:
-            raise ValueError("scope=suffix needs batches that say where the title begins: make them by self.prompts")
+            raise ValueError("scope=suffix needs batches that say where the title begins: use self.datamodule")
         tokens = self.backbone.read_tokens(batch.input_ids.shape[1])
         places = torch.arange(tokens, device=batch.input_ids.device)
         return places >= batch.title_start[:, None]
@@ -111,7 +121,7 @@ class CoRAModule(LLMRecommender):
         """Give the backbone its own linear maps back."""
         self.lowrank.remove()
 
-    def prepare_for(self, data: PreparedData, train: Rows) -> None:
-        """Measure the spread of the collaborative vectors over the training rows."""
+    def calibrate(self, data: PreparedData, train: UserItems) -> None:
+        """Measure the spread of the collaborative vectors over the training questions."""
         if self.encoder is not None:
             self.vector_scale.measure(self.encoder, data, train)

@@ -49,14 +49,14 @@ def world():
 def step(module, pairs):
     """Return the gradients of both halves by name."""
     module.zero_grad(set_to_none=True)
-    losses = [module.loss(made.batch(version)).mean() for version in (pairs.text, pairs.collaborative)]
+    losses = [module.loss(made.batch(version)).mean() for version in pairs.versions.values()]
     sum(losses).backward()
     return {label: p.grad for label, p in module.named_parameters() if p.requires_grad}
 
 
 def test_three_rows_equal_three_batches_of_one(world):
     module = made.started(made.module(world)).eval()
-    prompts = made.pairs(3, no_history=0.0).collaborative
+    prompts = made.pairs(3, no_history=0.0).versions["collaborative"]
     whole = made.batch(prompts)
     together = module.embeds(whole)
     hidden = module.backbone.last(module.backbone.hidden(together, whole.attention_mask), whole.attention_mask)
@@ -72,7 +72,7 @@ def test_three_rows_equal_three_batches_of_one(world):
 
 def test_every_row_s_placeholders_carry_its_own_user_and_items(world):
     module = made.module(world).eval()
-    prompts = made.pairs(12).collaborative
+    prompts = made.pairs(12).versions["collaborative"]
     batch = made.batch(prompts, padding="left")
     embeds, encoder = module.embeds(batch), world[1]
     text = module.backbone.embed(batch.input_ids)
@@ -90,7 +90,7 @@ def test_every_row_s_placeholders_carry_its_own_user_and_items(world):
 
 def test_a_user_s_prompt_never_holds_another_s_history(world):
     module = made.started(made.module(world)).eval()
-    batch = made.batch(made.pairs(12, no_history=0.0).collaborative)
+    batch = made.batch(made.pairs(12, no_history=0.0).versions["collaborative"])
     before = module.embeds(batch)
     history = batch.history.clone()
     history[4] = history[4].roll(1) % 15 + 1
@@ -103,9 +103,9 @@ def test_the_meta_network_and_the_encoder_each_read_their_own_length_of_history(
     data, _ = world
     encoder = TargetEncoder(12, 15, 6)  # reads 3
     module = made.module((data, encoder), history_length=4).eval()
-    assert module.prompt_history == 4
-    assert made.module((data, encoder), history_length=2).prompt_history == 3
-    batch = made.batch(made.pairs(6, no_history=0.0).collaborative)  # brings 5
+    assert module.history_length == 4
+    assert made.module((data, encoder), history_length=2).history_length == 3
+    batch = made.batch(made.pairs(6, no_history=0.0).versions["collaborative"])  # brings 5
     user, items = module.collaborative(batch)
     assert items.shape == (6, 3 + 4, 6)
     assert torch.equal(items[:, 3:], encoder.items[batch.history[:, -4:]] * (batch.history[:, -4:] > 0)[..., None])
@@ -118,14 +118,14 @@ def test_the_meta_network_and_the_encoder_each_read_their_own_length_of_history(
 
 def test_prompts_of_text_alone_need_no_encoder_and_hold_no_vector(world):
     module = made.module(world).eval()
-    batch = made.batch(made.pairs(6).text)
+    batch = made.batch(made.pairs(6).versions["text"])
     assert module.collaborative(batch) is None
     assert torch.equal(module.embeds(batch), module.backbone.embed(batch.input_ids))
 
 
 def test_before_training_text_gets_the_frozen_model_s_states(world):
     module = made.module(world).eval()
-    batch = made.batch(made.pairs(6).text)
+    batch = made.batch(made.pairs(6).versions["text"])
     hidden = module.hidden(batch)
     module.release()
     embeds = module.backbone.embed(batch.input_ids)
@@ -147,11 +147,11 @@ def test_which_loss_reaches_what(world, curriculum, checkpointing):
     source = TinySource(gradient_checkpointing=checkpointing)
     module = made.started(made.module(world, objective=Objective(curriculum=curriculum), source=source)).train()
     pairs = made.pairs(24)  # some of them of users without history
-    module.loss(made.batch(pairs.text)).sum().backward()
+    module.loss(made.batch(pairs.versions["text"])).sum().backward()
     assert all(p.grad is None for p in module.mapping.parameters())
     assert all(p.grad.abs().sum() > 0 for p in module.lowrank.parameters())
     module.zero_grad(set_to_none=True)
-    module.loss(made.batch(pairs.collaborative)).sum().backward()
+    module.loss(made.batch(pairs.versions["collaborative"])).sum().backward()
     assert all(p.grad.abs().sum() > 0 for p in module.mapping.parameters())
     reached = [p.grad is not None for p in module.lowrank.parameters()]
     assert all(reached) if curriculum in ("joint", "collaborative") else not any(reached)
@@ -159,7 +159,7 @@ def test_which_loss_reaches_what(world, curriculum, checkpointing):
 
 def test_each_task_s_factors_learn_from_its_own_samples_only_and_the_shared_ones_from_all(world):
     module = made.started(made.module(world)).train()
-    batch = made.batch(made.pairs(12).text)
+    batch = made.batch(made.pairs(12).versions["text"])
     for task in range(3):
         module.zero_grad(set_to_none=True)
         rows = module.loss(batch)
@@ -183,7 +183,7 @@ def test_beside_a_bfloat16_backbone_float32_is_trained(world):
     half = made.started(made.module(world, source=TinySource(dtype="bfloat16")), std=0.05).eval()
     exact = made.module(world).eval()
     exact.load_state_dict(trained_state(half), strict=False)
-    batch = made.batch(made.pairs(12).collaborative)
+    batch = made.batch(made.pairs(12).versions["collaborative"])
     assert {p.dtype for p in half.parameters() if p.requires_grad} == {torch.float32}
     rows = half.loss(batch)
     assert rows.dtype == torch.float32
@@ -195,13 +195,13 @@ def test_vectors_are_divided_by_their_spread_on_the_training_rows(world):
     module, raw = made.module(world).eval(), made.module(world, input_scale="none").eval()
     large = made.module((data, Scaled(encoder, 50.0))).eval()
     for one in (module, raw, large):
-        one.prepare_for(data, data.rows("train"))
+        one.calibrate(data, data.rows("train"))
     assert raw.vector_scale.user == 1
-    batch = made.batch(made.pairs(6).collaborative)
+    batch = made.batch(made.pairs(6).versions["collaborative"])
     assert_close(large.embeds(batch), module.embeds(batch), SUM)
     assert not torch.allclose(raw.embeds(batch), module.embeds(batch), atol=1e-4)
     with pytest.raises(UserError, match="refit"):
-        made.module((data, Scaled(encoder, 0.0))).prepare_for(data, data.rows("train"))
+        made.module((data, Scaled(encoder, 0.0))).calibrate(data, data.rows("train"))
 
 
 class Scaled(nn.Module):
@@ -218,10 +218,3 @@ class Scaled(nn.Module):
     def encode(self, *row):
         """Return the scaled vectors."""
         return tuple(vectors * self.factor for vectors in self.encoder.encode(*row))
-
-
-def test_more_places_than_candidates_are_refused(world):
-    batch = made.batch(made.pairs(6).collaborative)
-    narrow = dataclasses.replace(batch, items=batch.items[:, :1])
-    with pytest.raises(ValueError, match="a user and 1 candidates"):
-        made.module(world).embeds(narrow)

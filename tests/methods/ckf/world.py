@@ -2,33 +2,40 @@
 
 import functools
 
-import lightning
 import numpy as np
 import torch
 
 from recsys_lora.data.batch import PromptSet
-from recsys_lora.data.loader import BatchOrder, ScoreLoader, Share, TrainLoader
-from recsys_lora.data.pairs import PairSet
+from recsys_lora.data.history import Pairs
+from recsys_lora.data.training import TrainSet
 from recsys_lora.llm.answer import ResolvedChoices
 from recsys_lora.llm.tiny import TinySource
+from recsys_lora.methods.answers import Answers
 from recsys_lora.methods.ckf.mapping import CollaborativeMapping
 from recsys_lora.methods.ckf.module import CKFMultiTaskModule
 from recsys_lora.methods.ckf.objective import Objective
 from recsys_lora.methods.optimizer import OptimizerSettings
 from recsys_lora.prompts.encoded import EncodedPrompts
-from recsys_lora.tasks.task import Task
+from recsys_lora.tasks.ctr import ClickThrough
+from recsys_lora.tasks.module import TaskData
+from recsys_lora.tasks.rating import Rating
+from recsys_lora.tasks.topk import TopK
 from tests.methods.synthetic import prepared
+from tests.tasks import world as tasks_world
 
 LIKED, RATING, TITLE = 0, 1, 2
 CHOICES = (ResolvedChoices([], [20, 21], ["a", "b"]), ResolvedChoices([], [30, 31, 32, 20, 33], list("12345")), None)
 CANDIDATES, HISTORY = 3, 5
 
 
-class Named(Task):
-    """A task of which the module needs no more than that it is there."""
-
-    def __init__(self) -> None:
-        """Ask nothing."""
+def asked(tasks=3):
+    """Return tasks of these kinds; the made-up questions are answered by `CHOICES`, whatever their tokens mean."""
+    made = {
+        "liked": ClickThrough(**tasks_world.prompts()),
+        "rating": Rating(**tasks_world.prompts()),
+        "title": TopK(**tasks_world.listed(), candidates=CANDIDATES, cutoffs=[1]),
+    }
+    return dict(list(made.items())[:tasks])
 
 
 def data(users=12, items=15, seed=0):
@@ -38,14 +45,11 @@ def data(users=12, items=15, seed=0):
 
 def module(world, *, objective=None, mapping=None, lr=1e-3, seed=0, source=None, tasks=3, named=None, **knobs):
     prepared_data, encoder = world
-    names = ("liked", "rating", "title")[:tasks]
     torch.manual_seed(seed)
     settings = {
         "name": "ckf",
         "batch_rows": 8,
-        "forward_cost": None,
-        "temperature": None,
-        "tasks": named or {name: Named() for name in names},
+        "tasks": named or asked(tasks),
         "optimizer": OptimizerSettings(lr=lr, weight_decay=0.0),
         "objective": objective or Objective(),
         "mapping": functools.partial(CollaborativeMapping, **(mapping or {})),
@@ -59,10 +63,13 @@ def module(world, *, objective=None, mapping=None, lr=1e-3, seed=0, source=None,
         "shared_targets": ["k_proj", "v_proj", "o_proj"],
         "specific_targets": ["q_proj"],
         "backbone": (source or TinySource()).load(prepared_data.titles[1:], "cpu"),
-        "choices": CHOICES[:tasks],
         "identity": {"data": prepared_data.key, "encoder": "table"},
     }
-    return CKFMultiTaskModule(encoder=encoder, **{**settings, **knobs})
+    made = CKFMultiTaskModule(encoder=encoder, **{**settings, **knobs})
+    if named is None:
+        made.answers = Answers(made.backbone, CHOICES[:tasks], [True, False, False][:tasks])
+        made.validation.answers = made.answers
+    return made
 
 
 def started(module, std=0.2):
@@ -73,7 +80,7 @@ def started(module, std=0.2):
     return module
 
 
-def pairs(rows=48, tasks=(LIKED, RATING, TITLE), seed=0, users=12, items=15, no_history=0.2) -> PairSet:
+def pairs(rows=48, tasks=(LIKED, RATING, TITLE), seed=0, users=12, items=15, no_history=0.2) -> TrainSet:
     """Return questions whose tasks take turns; a fifth of the users have no history."""
     random = np.random.default_rng(seed)
     task = np.resize(np.array(tasks), rows)
@@ -89,16 +96,19 @@ def pairs(rows=48, tasks=(LIKED, RATING, TITLE), seed=0, users=12, items=15, no_
         "user": random.integers(1, users + 1, rows),
         "items": candidates,
         "history": history,
-        "label": (target > 0).astype(np.float32),
+        "label": (target == 0).astype(np.float32),
         "target": target,
         "answer_tokens": answer,
         "task": task,
         "row": np.arange(rows),
     }
     text = [random.integers(40, 200, random.integers(8, 14)) + np.zeros(1, dtype=np.int32) for _ in range(rows)]
-    return PairSet(
-        PromptSet(_prompts(text, [[]] * rows), **columns),
-        PromptSet(_prompts(text, [[0, *range(2, 2 + c)] for c in (candidates > 0).sum(1)]), **columns),
+    soft = [[0, *range(2, 2 + c)] for c in (candidates > 0).sum(1)]
+    return TrainSet(
+        {
+            "collaborative": PromptSet(_prompts(text, soft), **columns),
+            "text": PromptSet(_prompts(text, [[]] * rows), **columns),
+        }
     )
 
 
@@ -120,19 +130,13 @@ def batch(prompts, index=None, pad_id=0, padding="right"):
     return prompts.batch(np.arange(len(prompts)) if index is None else np.asarray(index), pad_id, padding)
 
 
-class Questions(lightning.LightningDataModule):
+class Questions(TaskData):
     """Made-up questions to train and validate on."""
 
     def __init__(self, world, pad_id, rows=48, batch_rows=8, **knobs) -> None:
         """Make them."""
-        super().__init__()
-        self.data, _ = world
-        self.pairs, self.pad_id, self.batch_rows = pairs(rows, **knobs), pad_id, batch_rows
-
-    def train_dataloader(self):
-        order = BatchOrder(self.pairs.lengths, self.batch_rows, seed=3)
-        share = Share(self.trainer.global_rank, self.trainer.world_size)
-        return TrainLoader(self.pairs, order, self.pad_id, "right", share)
-
-    def val_dataloader(self):
-        return ScoreLoader(self.pairs.collaborative, 256, self.pad_id, "right")
+        settings = {"batch_rows": batch_rows, "seed": 3, "pad_id": pad_id, "token_budget": 256}
+        super().__init__(world[0], {}, {}, versions=("collaborative", "text"), **settings)
+        train = world[0].rows("train")
+        self.train, self.train_pairs = pairs(rows, **knobs), Pairs(train.user, train.item, train.position)
+        self.valid, self.shares = self.train.versions["collaborative"], [1.0, 1.0, 1.0]

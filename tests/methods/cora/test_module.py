@@ -13,7 +13,8 @@ from recsys_lora.methods.checkpoint import trained_state
 from recsys_lora.prompts.template import Template
 from tests.jobs import resolved
 from tests.methods import factory
-from tests.methods.synthetic import WORDS, TableEncoder, prepared
+from tests.methods.asking import prompts_for
+from tests.methods.synthetic import TableEncoder, prepared
 from tests.rounding import SUM, assert_close
 
 SEVERAL_WIDTHS = ("q_proj", "o_proj", "up_proj", "down_proj")
@@ -44,8 +45,7 @@ def world():
 
 
 def batch_of(module, data, rows=6, padding="right"):
-    build = module.prompts(data, WORDS)
-    prompts = build(data.rows("train").take(np.arange(rows) * 5), show=False)
+    prompts = prompts_for(module, data, data.rows("train").take(np.arange(rows) * 5))
     return prompts.batch(np.arange(rows), module.backbone.pad_id, padding)
 
 
@@ -126,7 +126,7 @@ def test_two_pairs_in_a_batch_get_what_each_gets_alone(world):
     data, encoder = world
     module = factory.cora(data, encoder)
     trained(module, batch_of(module, data)).eval()
-    rows = module.prompts(data, WORDS)(data.rows("test").take(np.arange(0, 40, 7)), show=False)
+    rows = prompts_for(module, data, data.rows("test").take(np.arange(0, 40, 7)))
     pad = module.backbone.pad_id
     together = module(rows.batch(np.arange(len(rows)), pad, "right"))
     alone = torch.cat([module(rows.batch(np.array([index]), pad, "left")) for index in range(len(rows))])
@@ -141,8 +141,8 @@ def test_values_and_gradients_equal_the_loop_that_builds_each_samples_weights(wo
     batch = batch_of(module, data)
     trained(module, batch).eval()
     original = factory.backbone(data)
-    user, item = module.collaborative(batch)
-    factors = module.generator(user / module.vector_scale.user, item / module.vector_scale.item)
+    user, items = module.collaborative(batch)
+    factors = module.generator(user / module.vector_scale.user, items[:, 0] / module.vector_scale.item)
     scores = []
     for index in range(len(batch)):
         weights = {}
@@ -153,7 +153,7 @@ def test_values_and_gradients_equal_the_loop_that_builds_each_samples_weights(wo
         length = int(batch.attention_mask[index].sum())
         ids = batch.input_ids[index : index + 1, :length]
         logits = functional_call(original.model, weights, kwargs={"input_ids": ids}).logits[0, -1]
-        yes, no = module.choices.token_ids
+        yes, no = module.answers.choices[0].token_ids
         scores.append(logits[yes] - logits[no])
     looped, batched = torch.stack(scores), module(batch)
     assert_close(batched, looped)
@@ -168,8 +168,8 @@ def test_values_and_gradients_equal_the_loop_that_builds_each_samples_weights(wo
 def looped_suffix(module, batch, data):
     """The scores of each sample by itself: W0 + ΔW of its pair on the tokens from the title on, W0 before."""
     original = factory.backbone(data).model
-    user, item = module.collaborative(batch)
-    factors = module.generator(user / module.vector_scale.user, item / module.vector_scale.item)
+    user, items = module.collaborative(batch)
+    factors = module.generator(user / module.vector_scale.user, items[:, 0] / module.vector_scale.item)
     scores = []
     for index in range(len(batch)):
         real = batch.attention_mask[index]
@@ -184,7 +184,7 @@ def looped_suffix(module, batch, data):
 
             hooks.append(original.get_submodule(label).register_forward_hook(hook))
         logits = original(input_ids=batch.input_ids[index, real][None]).logits[0, -1]
-        yes, no = module.choices.token_ids
+        yes, no = module.answers.choices[0].token_ids
         scores.append(logits[yes] - logits[no])
         for handle in hooks:
             handle.remove()
@@ -243,7 +243,7 @@ def test_by_default_batches_do_not_say_where_titles_begin(world):
 
 @pytest.mark.parametrize("texts", [("{history}: good?", "Is {title} good?"), ("{history}: {title}?", "Good?")])
 def test_a_suffix_without_a_title_is_refused(world, texts):
-    with pytest.raises(UserError, match=r"model\.scope=suffix .* put \{title\} into"):
+    with pytest.raises(UserError, match=r"model\.scope=suffix .* put \{title\} or \{candidates\} into"):
         factory.cora(*world, scope="suffix", prompt=Template(*texts))
 
 
@@ -271,12 +271,12 @@ def test_each_input_width_has_one_weight_head(world):
 def test_the_spread_of_the_vectors_is_measured_on_training_rows(world):
     data, encoder = world
     module, rows = factory.cora(data, encoder), data.rows("train")
-    module.prepare_for(data, rows)
+    module.calibrate(data, rows)
     user, item = encoder.encode(torch.from_numpy(rows.user), None, torch.from_numpy(rows.item))
     assert_close(module.vector_scale.user, user.std(), SUM)
     assert_close(module.vector_scale.item, item.std(), SUM)
     raw = factory.cora(data, encoder, input_scale="none")
-    raw.prepare_for(data, rows)
+    raw.calibrate(data, rows)
     assert raw.vector_scale.user.item() == 1
 
 
@@ -285,7 +285,7 @@ def test_an_encoder_whose_vectors_are_all_the_same_is_refused(world):
     empty = TableEncoder(30, 30, 4)
     empty.users.data.zero_()
     with pytest.raises(UserError, match="refit"):
-        factory.cora(data, empty).prepare_for(data, data.rows("train"))
+        factory.cora(data, empty).calibrate(data, data.rows("train"))
 
 
 def test_a_projection_that_the_backbone_lacks_is_named(world):

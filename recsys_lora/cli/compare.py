@@ -1,0 +1,100 @@
+"""`recsys-lora compare RUNS...`: finished runs become one table, with its tests, forms and record."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from recsys_lora.errors import UserError
+
+MISTAKE = 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return what understands the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m recsys_lora.compare",
+        description="Compare finished runs: one row a configuration, its seeds together, all tested on the same rows.",
+    )
+    made.add_argument("runs", nargs="*", type=Path, metavar="RUNS", help="run folders, or folders that hold runs")
+    made.add_argument("--csv", type=Path, metavar="FILE", help="write every number, one line a row")
+    made.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as Markdown")
+    made.add_argument("--latex", type=Path, metavar="FILE", help="write the tables for LaTeX (booktabs)")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write the record, from which --page makes tables")
+    made.add_argument(
+        "--baseline",
+        metavar="NAME",
+        help="compare every other row with this one (its label, or a run folder of it), with tests over users",
+    )
+    made.add_argument("--draws", type=whole_number, default=1000, metavar="N", help="bootstrap draws over users (1000)")
+    made.add_argument(
+        "--warm", choices=("seen", "count", "notebook"), default="seen", help="the definition of warm rows (seen)"
+    )
+    made.add_argument(
+        "--page",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PAGE",
+        help="rewrite the tables of a Markdown page from their records; may be repeated, needs no RUNS",
+    )
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line. Exit status: 0 done; 2 a mistake of the person's, one line on standard error."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    understood = parser()
+    asked = understood.parse_args(given)
+    if not asked.runs and not asked.page:
+        understood.error("give run folders, or --page with a page to rewrite")
+    try:
+        _do(asked, given)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(MISTAKE) from error
+
+
+def _do(asked: argparse.Namespace, given: Sequence[str]) -> None:
+    """Compare, write and print; heavy imports happen here, after the command line has been understood."""
+    from recsys_lora.console import console
+    from recsys_lora.files import write_json, write_text
+    from recsys_lora.pipeline.tasks import task_of
+    from recsys_lora.report import comparison_cells, comparison_table
+    from recsys_lora.report.comparison import compare
+    from recsys_lora.report.page import rewrite
+    from recsys_lora.report.provenance import command_line
+
+    screen = console()
+    if asked.runs:
+        command = command_line("compare", given)
+        made = compare(asked.runs, command, task_of, asked.baseline, asked.draws, asked.warm)
+        for table in comparison_table.rich_tables(made):
+            screen.print(table)
+        for note in comparison_cells.notes(made):
+            screen.print(note, markup=False)
+        forms = (
+            (asked.csv, comparison_table.as_csv),
+            (asked.markdown, comparison_table.markdown),
+            (asked.latex, comparison_table.latex),
+        )
+        for path, form in forms:
+            if path is not None:
+                write_text(path, form(made))
+        if asked.json is not None:
+            write_json(asked.json, made.as_json())
+    for page in asked.page:  # after the record, which may be one of the page's
+        screen.print(f"{page}: tables rewritten: {rewrite(page)}", markup=False)
+
+
+def whole_number(text: str) -> int:
+    """Read a number of draws.
+
+    Raises:
+        ValueError: it is none.
+        argparse.ArgumentTypeError: it is negative.
+    """
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("a number of draws, 0 or more")
+    return number

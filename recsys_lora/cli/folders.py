@@ -1,0 +1,137 @@
+"""Which folder a run or a sweep works in: a new one, or that of the same command where it has not finished.
+
+`status.json` in the folder holds how it stands and a fingerprint of its config. A lock tells a folder in which a
+process is at work from one whose process was killed: the system frees it with the process.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from recsys_lora.cli.status import FINISHED, STATUS, read_status
+from recsys_lora.config.edge import containers
+from recsys_lora.config.record import RunConfig
+from recsys_lora.config.roles import Kind, leaves, selected
+from recsys_lora.errors import UserError
+from recsys_lora.files import LOCK, content_key
+from recsys_lora.processes.launched import is_rank_zero, started_externally
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+AUTO, NEVER = "auto", "never"
+RUN, SWEEP = "run", "sweep"
+KEPT_CONFIG = {RUN: ".hydra/config.yaml", SWEEP: "multirun.yaml"}
+NAMED_DIFFERENCES = 3
+
+_locks: "dict[Path, BaseFileLock]" = {}
+
+
+def choose_folder(cfg: DictConfig, kind: str, fresh: Path) -> Path:
+    """Return the folder to work in, and hold it where something has been there before.
+
+    Args:
+        cfg: the composed config, with Hydra's own part for a sweep.
+        kind: run or sweep.
+        fresh: the new folder that it would be; unfinished ones are looked for beside it.
+
+    Raises:
+        UserError: `resume` names a folder that is not of the same command, or is in use.
+    """
+    wanted = OmegaConf.select(cfg, "resume", default=NEVER)
+    if not isinstance(wanted, str) or not wanted:
+        raise UserError(f"resume={wanted}: auto, never or the folder of a run")
+    if not is_rank_zero() or wanted == NEVER:
+        return fresh
+    if wanted != AUTO:
+        return _given(kind, Path(wanted), cfg)
+    if kind == SWEEP and started_externally():  # the processes could not agree which jobs are left out
+        return fresh
+    own = fingerprint(cfg, kind)
+    for folder in sorted(fresh.parent.glob(f"*/{STATUS}"), key=lambda path: path.stat().st_mtime, reverse=True):
+        if _unfinished(folder.parent, own) and occupy(folder.parent):
+            if _unfinished(folder.parent, own):
+                return folder.parent
+            leave(folder.parent)  # it has finished meanwhile
+    return fresh
+
+
+def described(cfg: DictConfig, kind: str = RUN) -> dict[str, Any]:
+    """Return what makes two runs, or sweeps, the same: all values but the places they write to, and what is swept."""
+    config = containers(cfg, resolve=False)
+    hydra = config.pop("hydra", None)
+    kept = selected(config, _matters)
+    if kind == SWEEP:
+        assert hydra is not None
+        varied = [line for line in hydra["overrides"]["task"] if _matters(line.lstrip("+~").partition("=")[0])]
+        kept["sweep"] = {"overrides": varied, "params": hydra["sweeper"].get("params")}
+    return kept
+
+
+def fingerprint(cfg: DictConfig, kind: str = RUN) -> str:
+    """Return 16 hex digits over `described`."""
+    return content_key(described(cfg, kind))
+
+
+def occupy(folder: Path) -> bool:
+    """Take a folder's lock, unless this process has it; returns whether this process has it now."""
+    from filelock import FileLock, Timeout
+
+    folder = folder.absolute()
+    if folder not in _locks:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        _locks[folder] = lock
+    return True
+
+
+def hold(folder: Path) -> None:
+    """Take a folder's lock.
+
+    Raises:
+        UserError: another process has it.
+    """
+    if not occupy(folder):
+        raise UserError(f"{folder}: another process is at work in it: wait for its end, or give resume=never")
+
+
+def leave(folder: Path) -> None:
+    """Give a folder's lock back."""
+    if lock := _locks.pop(folder.absolute(), None):
+        lock.release()
+
+
+def _matters(key: str) -> bool:
+    return RunConfig.role_of(key).kind is not Kind.PLACE
+
+
+def _unfinished(folder: Path, own: str) -> bool:
+    status = read_status(folder)
+    return status is not None and status.fingerprint == own and status.status != FINISHED
+
+
+def _given(kind: str, folder: Path, cfg: DictConfig) -> Path:
+    """Return the folder that `resume` names, after a check that it is of the same command.
+
+    Raises:
+        UserError: it is not, or it is in use.
+    """
+    path = folder / KEPT_CONFIG[kind]
+    if not path.is_file():
+        raise UserError(f"resume={folder}: not the folder of a {kind} ({path} is not there): give one, auto or never")
+    former = OmegaConf.load(path)
+    assert isinstance(former, DictConfig)
+    before, now = (dict(leaves(described(config, kind))) for config in (former, cfg))
+    differing = [key for key in dict.fromkeys([*now, *before]) if before.get(key) != now.get(key)]
+    if differing:
+        named = ", ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in differing[:NAMED_DIFFERENCES])
+        more = len(differing) - NAMED_DIFFERENCES
+        rest = f" and {more} more" if more > 0 else ""
+        raise UserError(f"resume={folder}: another config ({named}{rest}): give the same overrides, or resume=never")
+    hold(folder)
+    return folder

@@ -1,0 +1,113 @@
+"""A command that Hydra composes: runs its task, prints a user's mistake as one line, sets the exit status."""
+
+import functools
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from recsys_lora.cli import help as help_page
+from recsys_lora.cli.passing import FailedJobsError, HydraPassed
+from recsys_lora.config.hints import explain, refuse_missing
+from recsys_lora.config.paths import conf_dir
+from recsys_lora.errors import UserError
+from recsys_lora.processes.launched import is_rank_zero
+from recsys_lora.processes.signals import REQUEUE, Stopped, requeue, stopping
+
+Task = Callable[[DictConfig], None]
+log = logging.getLogger(__name__)
+
+FAILED_JOBS, MISTAKE, SIGNALLED = 1, 2, 128
+GOES_ON = "the same command goes on from what is kept"
+
+
+def launch(task: Task, config_name: str = "config") -> None:
+    """Compose the config from the command line, run `task` with it, and leave with a fitting exit status.
+
+    Args:
+        task: a module's function; gets the composed config; a mistake it finds is a `UserError`.
+        config_name: the yaml file at the top of conf/ that the command composes.
+
+    Exit status: 0 done; 1 jobs of a sweep failed; 2 a mistake of the user's, one line on standard error; 128 and the
+    number of a signal that ended it (130 interrupted, 143 terminated). Anything else is a defect of this package and
+    shows its traceback.
+    """
+    try:
+        if help_page.asked(sys.argv[1:]):
+            print(help_page.text(config_name, sys.argv[1:]))  # noqa: T201 - this is the command line
+            return
+        with stopping():
+            try:
+                _run_hydra(task, config_name)
+            except HydraPassed as passed:
+                raise passed.error from None
+    except KeyboardInterrupt:
+        _leave(f"interrupted: {GOES_ON}", SIGNALLED + signal.SIGINT)
+    except Stopped as stopped:
+        _leave(_farewell(stopped), SIGNALLED + stopped.number)
+    except FailedJobsError as failed:
+        _leave(f"error: {failed}", FAILED_JOBS)
+    except UserError as error:
+        log.debug("mistake", exc_info=error)
+        _leave(f"error: {error}", MISTAKE)
+    except Exception as error:
+        line = explain(error)
+        if line is None:
+            raise
+        _leave(f"error: {line}", MISTAKE)
+
+
+def task_of_job(task: Task) -> Task:
+    """Return `task` as Hydra runs it for one job, alone or of a sweep.
+
+    The mistake of a single run reaches the end of the command. In a sweep whatever ends a job is kept in its folder,
+    and the next job runs.
+    """
+
+    def explained(cfg: DictConfig) -> None:
+        from hydra.errors import HydraException
+
+        try:
+            refuse_missing(cfg)
+            task(cfg)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(explain(error)) from error
+
+    @functools.wraps(task)
+    def run(cfg: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
+        from recsys_lora.cli.jobs import run_job_of_sweep, run_single
+
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            run_job_of_sweep(explained, cfg)
+            return
+        try:
+            run_single(explained, cfg)
+        except UserError as error:  # Hydra would print it in its own way
+            raise HydraPassed(error) from error
+
+    return run
+
+
+def _run_hydra(task: Task, config_name: str) -> None:
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving: the hints need the error
+    import hydra
+
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task_of_job(task))()
+
+
+def _farewell(stopped: Stopped) -> str:
+    if stopped.number == REQUEUE:
+        return requeue() if is_rank_zero() else f"{stopped}: {GOES_ON}"
+    return f"{'interrupted' if stopped.number == signal.SIGINT else 'terminated'}: {GOES_ON}"
+
+
+def _leave(line: str, status: int) -> None:
+    print(line, file=sys.stderr)  # noqa: T201 - this is the command line
+    raise SystemExit(status)

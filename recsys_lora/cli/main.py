@@ -1,0 +1,54 @@
+"""`recsys-lora VERB ...`: one command; `python -m recsys_lora.VERB` does the same."""
+
+import importlib
+import sys
+
+from recsys_lora.errors import UserError
+
+VERBS = {
+    "run": "prepare, fit the CF model, train the method, test, report; -m runs a sweep",
+    "prepare": "prepare a data set alone",
+    "compare": "make one table of finished runs",
+    "tune": "search hyperparameters",
+    "wandb-report": "save a view in W&B that compares runs",
+}
+MISTAKE = 2
+USAGE = "\n".join(
+    [
+        "recsys-lora VERB ...: collaborative signal for language models",
+        "",
+        *(f"  {verb:<14}{purpose}" for verb, purpose in VERBS.items()),
+        "",
+        "recsys-lora VERB --help says more.",
+    ]
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    given = sys.argv[1:]
+    if not given or given[0] in ("-h", "--help"):
+        print(USAGE)  # noqa: T201 - this is the command line
+        raise SystemExit(0 if given else MISTAKE)
+    try:
+        module = importlib.import_module(f"recsys_lora.cli.{known(given[0]).replace('-', '_')}")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(MISTAKE) from error
+    sys.argv = [f"{sys.argv[0]} {given[0]}", *given[1:]]
+    module.main()
+
+
+def known(verb: str) -> str:
+    """Return a verb.
+
+    Raises:
+        UserError: it is none; the line names the nearest, or for an override the verb that takes it.
+    """
+    if verb in VERBS:
+        return verb
+    if "=" in verb or verb.startswith("-"):
+        raise UserError(f"{verb}: a verb comes first: recsys-lora run {verb} ...")
+    from recsys_lora.config.hints import suggestion
+
+    raise UserError(f"{verb}: no such verb: {suggestion(verb, list(VERBS))}")

@@ -1,0 +1,141 @@
+"""Jobs of a multirun as an array of SLURM jobs, by submitit. This process waits for them and gathers how they ended."""
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from recsys_lora.cli.sweep_job import SweepJob, ended, run_payload
+from recsys_lora.config.check import check
+from recsys_lora.console import console
+from recsys_lora.errors import UserError
+from recsys_lora.types import NonNegativeInt, PositiveInt
+
+if TYPE_CHECKING:
+    from submitit import Executor, Job
+    from submitit.helpers import DelayedSubmission
+
+
+@dataclass(frozen=True)
+class SlurmSettings:
+    """What conf/hydra/launcher/slurm.yaml says.
+
+    Attributes:
+        folder: submitit's, with what the jobs printed.
+        cluster: slurm, or local: processes of this machine, to try out a sweep.
+        partition: of the cluster; None: its default.
+        account: that pays; None: the user's own.
+        minutes: wall time of a job at most.
+        gpus: of a job.
+        cpus: of a job.
+        memory_gib: of a job; None: the cluster's default.
+        jobs: how many run at once.
+        requeues: how often a job goes on after its time was over or it was preempted.
+        seconds_to_requeue: before its end, a job is told so.
+        setup: shell commands before each job.
+        sbatch: further options of sbatch by name.
+    """
+
+    folder: str
+    cluster: Literal["slurm", "local"] = "slurm"
+    partition: str | None = None
+    account: str | None = None
+    minutes: PositiveInt = 1440
+    gpus: NonNegativeInt = 1
+    cpus: PositiveInt = 4
+    memory_gib: PositiveInt | None = None
+    jobs: PositiveInt = 16
+    requeues: NonNegativeInt = 3
+    seconds_to_requeue: PositiveInt = 120
+    setup: list[str] = field(default_factory=list)
+    sbatch: dict[str, str | int] = field(default_factory=dict)
+
+
+class _Work:
+    """What a SLURM job does; after a requeue, the same, which goes on in the same folder."""
+
+    def __call__(self, payload: bytes) -> None:
+        run_payload(payload)
+
+    def checkpoint(self, payload: bytes) -> "DelayedSubmission":
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, payload)
+
+
+def run_as_array(jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> list[str | None]:
+    """Submit jobs and wait for all of them.
+
+    Args:
+        jobs: of the sweep.
+        settings: of `SlurmSettings`.
+
+    Returns:
+        Why each failed, one line; None where it did not.
+
+    Raises:
+        UserError: a setting is wrong, submitit is not installed, or there is no SLURM here.
+        Stopped: a signal ends the command; the jobs have been cancelled then.
+    """
+    check({"_target_": f"{__name__}.SlurmSettings", **settings}, "hydra.launcher")
+    submitted = executor(SlurmSettings(**settings)).map_array(_Work(), [job.payload for job in jobs])
+    names = ", ".join(one.job_id for one in submitted)
+    console().print(f"{len(jobs)} jobs submitted ({names}): waiting; Ctrl-C cancels them", markup=False, soft_wrap=True)
+    try:
+        return [_gathered(job, one) for job, one in zip(jobs, submitted, strict=True)]
+    except BaseException:
+        for one in submitted:
+            one.cancel(check=False)
+        raise
+
+
+def executor(settings: SlurmSettings) -> "Executor":
+    """Return what submits jobs as the settings say.
+
+    Raises:
+        UserError: submitit is not installed, or there is no SLURM here.
+    """
+    if importlib.util.find_spec("submitit") is None:
+        raise UserError("hydra/launcher=slurm: submitit is not installed: pip install 'recsys-lora[slurm]'")
+    import submitit
+
+    try:
+        made = submitit.AutoExecutor(
+            f"{settings.folder}/%j", cluster=settings.cluster, slurm_max_num_timeout=settings.requeues
+        )
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"hydra/launcher=slurm: {reason}: start it on a machine of the cluster, or with "
+            "hydra.launcher.cluster=local"
+        ) from error
+    made.update_parameters(
+        name="recsys_lora",
+        nodes=1,
+        tasks_per_node=1,
+        timeout_min=settings.minutes,
+        gpus_per_node=settings.gpus,
+        cpus_per_task=settings.cpus,
+        mem_gb=settings.memory_gib,
+        slurm_partition=settings.partition,
+        slurm_account=settings.account,
+        slurm_array_parallelism=settings.jobs,
+        slurm_signal_delay_s=settings.seconds_to_requeue,
+        slurm_setup=settings.setup or None,
+        slurm_additional_parameters=settings.sbatch or None,
+    )
+    return made
+
+
+def _gathered(job: SweepJob, submitted: "Job[None]") -> str | None:
+    """Wait for a job, book how it ended and return why it failed."""
+    error = submitted.exception()
+    lost = None
+    if error is not None:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[-1] if lines else type(error).__name__
+        lost = f"its job {submitted.job_id} ended without a result ({reason}): see {submitted.paths.stderr}"
+    reason_of_job = ended(job, lost)
+    said = f"failed: {reason_of_job}" if reason_of_job else "finished"
+    console().print(f"job {job.number}: {said}", markup=False, soft_wrap=True)
+    return reason_of_job

@@ -1,0 +1,150 @@
+"""The end of a multirun: one table over its jobs, on the terminal and as `sweep.csv` and `sweep.md` in its folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from recsys_lora.cli.jobs import jobs_of
+from recsys_lora.cli.passing import passing_hydra
+from recsys_lora.cli.status import read_status
+
+CSV_FILE, TABLE_FILE = "sweep.csv", "sweep.md"
+UNFINISHED = "not finished"
+CHECKPOINTS = ".ckpt"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep.
+
+    Attributes:
+        number: in the sweep's order.
+        overrides: what it was started with.
+        metrics: its metrics.json; None where there is none.
+        error: why it failed; None where it did not, or has not ended.
+    """
+
+    number: int
+    overrides: Mapping[str, str]
+    metrics: Mapping[str, Any] | None
+    error: str | None = None
+
+
+class SweepTable(Callback):
+    """Hydra's callback that compares the jobs of a multirun when the last of them has ended."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Write and print the table; then, where the launcher is to leave one, the archive of the whole folder."""
+        from recsys_lora.console import console
+        from recsys_lora.files import write_archive
+
+        with passing_hydra():
+            folder = Path(config.hydra.sweep.dir)
+            publish(folder)
+            if target := OmegaConf.select(config, "hydra.launcher.archive"):
+                size = write_archive(Path(target), folder, CHECKPOINTS)
+                console().print(f"{target}: all but checkpoints, {size / 2**20:.1f} MiB", markup=False, soft_wrap=True)
+
+
+def publish(folder: Path) -> list[Job]:
+    """Write `sweep.csv` and `sweep.md` into a sweep's folder and print the table.
+
+    Returns:
+        The jobs.
+    """
+    from recsys_lora.console import console
+    from recsys_lora.files import write_text
+
+    jobs = read_jobs(folder)
+    write_text(folder / CSV_FILE, as_csv(jobs))
+    columns, lines = table(jobs)
+    text = [columns, ["---"] * len(columns), *lines]
+    write_text(folder / TABLE_FILE, "".join("| " + " | ".join(row) + " |\n" for row in text))
+    console().print(_rich(columns, lines, f"{len(jobs)} jobs, in {folder}"))
+    return jobs
+
+
+def read_jobs(folder: Path) -> list[Job]:
+    """Return the jobs of a sweep's folder, in their order."""
+    from recsys_lora.report.metrics_json import read_metrics
+
+    jobs: list[Job] = []
+    for run in jobs_of(folder):
+        status = read_status(run)
+        path, overrides = run / "metrics.json", run / ".hydra" / "overrides.yaml"
+        started = overrides.is_file()  # not where there was no time for it
+        lines = OmegaConf.to_container(OmegaConf.load(overrides)) if started else status and status.overrides
+        given = [str(line).partition("=") for line in lines or []]
+        metrics = read_metrics(path) if path.is_file() else None
+        error = status.error if status else None
+        overrides_given = {key.lstrip("+"): value for key, _, value in given}
+        jobs.append(Job(len(jobs), overrides_given, None if error else metrics, error))
+    return jobs
+
+
+def table(jobs: Sequence[Job]) -> tuple[list[str], list[list[str]]]:
+    """Return columns and lines: what differs between the jobs, and each one's main metrics with their intervals."""
+    from recsys_lora.report.table import DASH, cell
+
+    varied = varied_overrides(jobs)
+    main = [main_metrics(job) for job in jobs]
+    metrics = list(dict.fromkeys(name for found in main for name in found))
+    lines = []
+    for job, found in zip(jobs, main, strict=True):
+        values = [cell(found[name]) if name in found else DASH for name in metrics]
+        if job.metrics is None:
+            state = f"failed: {job.error}" if job.error else UNFINISHED
+            values = [state, *[""] * (len(metrics) - 1)]  # of a table without metrics, the one column there is
+        lines.append([str(job.number), *(job.overrides.get(key, DASH) for key in varied), *values])
+    return ["job", *varied, *(metrics or ["result"])], lines
+
+
+def varied_overrides(jobs: Sequence[Job]) -> list[str]:
+    """Return the overrides that are not the same in all jobs, in the order of their first appearance."""
+    keys = dict.fromkeys(key for job in jobs for key in job.overrides)
+    return [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
+
+
+def main_metrics(job: Job) -> dict[str, Mapping[str, Any]]:
+    """Return a job's metrics for the table, `{name: {"value", "interval"}}`: the first two of each task."""
+    from recsys_lora.report.table import MAIN, method_line
+
+    if job.metrics is None:
+        return {}
+    found: dict[str, Mapping[str, Any]] = {}
+    for name, block in job.metrics["tasks"].items():
+        own = method_line(block)
+        found |= {f"{name} {metric}": own["metrics"][metric] for metric in list(own["metrics"])[:MAIN]}
+    return found
+
+
+def as_csv(jobs: Sequence[Job]) -> str:
+    """Return one line a job: all overrides, and every metric of the method on all, warm and cold rows."""
+    from recsys_lora.report.table import csv_text
+
+    return csv_text([{"job": job.number, **job.overrides, **_every_metric(job)} for job in jobs])
+
+
+def _every_metric(job: Job) -> dict[str, Any]:
+    from recsys_lora.report.flat import flat_metrics
+
+    if job.metrics is None:
+        return {"status": "failed", "error": job.error} if job.error else {"status": UNFINISHED}
+    return {"status": "finished", **flat_metrics(job.metrics)}
+
+
+def _rich(columns: Sequence[str], lines: Sequence[Sequence[str]], title: str) -> Any:
+    from rich.table import Table
+
+    from recsys_lora.report.table import stacked
+
+    made = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="left" if index < 2 else "right", overflow="fold")
+    for line in lines:
+        made.add_row(*(stacked(value) for value in line))
+    return made

@@ -1,0 +1,33 @@
+"""`recsys-lora tune`: search the space of `hparams_search`, and write the best as an experiment."""
+
+import importlib.util
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from recsys_lora.cli.launch import launch
+from recsys_lora.errors import UserError
+
+
+def task(cfg: DictConfig) -> None:
+    """Run one search in the folder that Hydra made for it; heavy imports happen here, once the command is understood.
+
+    Raises:
+        UserError: no space was chosen, or a package of the extra `tune` is missing.
+    """
+    if "search" not in cfg:
+        raise UserError("there is no space to search: choose one, as hparams_search=cora")
+    for package in ("optuna", "matplotlib"):
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f"{package} is not installed: pip install 'recsys-lora[tune]'")
+    from hydra.core.hydra_config import HydraConfig
+
+    from recsys_lora.search.trials import search
+
+    runtime = HydraConfig.get().runtime
+    search(cfg, Path(runtime.output_dir), {str(key): choice for key, choice in runtime.choices.items()})
+
+
+def main() -> None:
+    """Run the command line."""
+    launch(task)

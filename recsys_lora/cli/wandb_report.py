@@ -1,0 +1,91 @@
+"""`recsys-lora wandb-report RUNS... --project NAME`: a workspace view in W&B that compares runs by method."""
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recsys_lora.errors import UserError
+
+if TYPE_CHECKING:
+    from recsys_lora.report.wandb_view import Logged
+
+MISTAKE = 2
+INSTALL = "pip install 'recsys-lora[wandb]'"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return what understands the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m recsys_lora.wandb_report",
+        description="Save a workspace view in W&B with a panel for every metric that the given runs have logged.",
+    )
+    made.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="run folders, or folders that hold runs")
+    made.add_argument("--project", default="recsys_lora", help="where the runs are in W&B (recsys_lora)")
+    made.add_argument("--entity", help="user or team (the account's own)")
+    made.add_argument("--group", help="show the runs of this group alone (all of the project)")
+    made.add_argument("--name", default="CoRA, CKF and their peers", help="what the view is called")
+    made.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the view here and send nothing: needs no account"
+    )
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line. Exit status: 0 done; 2 a mistake of the person's, one line on standard error."""
+    asked = parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
+    try:
+        _do(asked)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(MISTAKE) from error
+
+
+def _do(asked: argparse.Namespace) -> None:
+    """Make the view; heavy imports happen here, after the command line has been understood.
+
+    Raises:
+        UserError: a package or an account is missing, or W&B refuses.
+    """
+    if importlib.util.find_spec("wandb_workspaces") is None:
+        raise UserError(f"wandb_report: wandb-workspaces is not installed: {INSTALL}")
+    from recsys_lora.console import console
+    from recsys_lora.files import write_text
+    from recsys_lora.report.wandb_view import as_json, build_workspace, read_logged
+
+    logged = read_logged(asked.runs)
+    if asked.json is not None:
+        offline = build_workspace(logged, asked.entity or "", asked.project, asked.name, asked.group)
+        write_text(asked.json, as_json(offline))
+        console().print(f"{asked.json}: the view, not sent", markup=False)
+        return
+    console().print(f"saved: {_save(logged, asked)}", markup=False)
+
+
+def _save(logged: "Logged", asked: argparse.Namespace) -> str:
+    """Save the view in W&B and return its address.
+
+    Raises:
+        UserError: there is no account, or W&B refuses or cannot be reached.
+    """
+    import requests
+    import wandb
+
+    from recsys_lora.report.wandb_view import build_workspace
+
+    try:
+        if not wandb.login(prompt=False):
+            raise UserError("wandb_report: no W&B account here: wandb login, or --json FILE writes the view to a file")
+        entity = asked.entity or wandb.Api().default_entity
+        if entity is None:
+            raise UserError("wandb_report: the account has no entity of its own: give --entity NAME")
+        view = build_workspace(logged, entity, asked.project, asked.name, asked.group)
+        view.save()
+        return str(view.url)
+    except (wandb.errors.Error, requests.RequestException, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"wandb_report: W&B refuses {asked.project}: {reason}: check project, entity, network"
+        ) from error

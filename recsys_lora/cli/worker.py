@@ -1,0 +1,42 @@
+"""`python -m recsys_lora.cli.worker`: run the job that stands on standard input, as long as its sender lives.
+
+The sender keeps the pipe open. When it ends, the way it wanted or not, the pipe does, and this process ends with all
+that it started: nothing is left behind.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+from recsys_lora.cli.sweep_job import run_payload
+from recsys_lora.processes.signals import Stopped, stopping
+
+SIGNALLED = 128
+SECONDS_TO_END = 10
+
+
+def main() -> None:
+    """Run one job."""
+    sender = sys.stdin.buffer
+    payload = sender.read(int(sender.readline()))
+    threading.Thread(target=_end_with_sender, daemon=True).start()
+    try:
+        with stopping():
+            run_payload(payload)
+    except Stopped as stopped:
+        raise SystemExit(SIGNALLED + stopped.number) from None
+
+
+def _end_with_sender() -> None:
+    """Wait for the end of the sender, then end this process and those that it started, at last kill them."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os.killpg(os.getpgrp(), signal.SIGTERM)
+    time.sleep(SECONDS_TO_END)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

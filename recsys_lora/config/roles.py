@@ -1,0 +1,96 @@
+"""What a config value is to a run. Every fingerprint, and what a comparison or a search looks at, follows from that."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+Stage = Literal["prepare", "cf", "method", "test", "frozen", "report"]
+"""The stages of a run; `frozen` is the part of the test that the language model alone answers."""
+
+
+class Kind(Enum):
+    """The kinds of config values."""
+
+    RESULT = "decides what the stages named by its role make"
+    COST = "changes memory or time; results agree up to rounding"
+    CONTROL = "says which stages run"
+    LABEL = "names the run"
+    SOURCE = "says where input lies, whose content counts, or is read by other values alone"
+    PLACE = "says where the run writes"
+    DISPLAY = "changes what is shown or logged"
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a value is.
+
+    Attributes:
+        kind: which kind.
+        stages: those that use the value themselves; later ones depend on their results.
+        by_content: a stage's key takes the content of what the value names, not the value.
+        tunable: a search may vary it.
+        parts: keys below this one with another role, as patterns (`*.folder`); the first that matches holds.
+    """
+
+    kind: Kind
+    stages: tuple[Stage, ...] = ()
+    by_content: bool = False
+    tunable: bool = False
+    parts: Mapping[str, "Role"] = field(default_factory=dict)
+
+    def decides(self, stage: Stage) -> bool:
+        """Tell whether the value itself is part of a stage's key."""
+        return self.kind is Kind.RESULT and stage in self.stages and not self.by_content
+
+    def but(self, parts: Mapping[str, "Role"]) -> "Role":
+        """Return this role with other ones for parts."""
+        return replace(self, parts=parts)
+
+    def below(self, key: str) -> "Role":
+        """Return the role of a dotted key below this value; an empty key is the value itself."""
+        for pattern, role in self.parts.items():
+            if fnmatchcase(key, pattern) or key.startswith(f"{pattern}."):
+                return role
+        return self
+
+
+def result(*stages: Stage, by_content: bool = False, tunable: bool = False) -> Role:
+    """Return the role of a value that decides what these stages make."""
+    return Role(Kind.RESULT, stages, by_content, tunable)
+
+
+def cost(*stages: Stage) -> Role:
+    """Return the role of a value that changes what these stages take."""
+    return Role(Kind.COST, stages)
+
+
+CONTROL = Role(Kind.CONTROL)
+LABEL = Role(Kind.LABEL)
+SOURCE = Role(Kind.SOURCE)
+PLACE = Role(Kind.PLACE)
+DISPLAY = Role(Kind.DISPLAY)
+
+
+def leaves(node: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested mappings by their dotted keys; lists and empty mappings are values."""
+    for name, value in node.items():
+        key = f"{at}.{name}" if at else str(name)
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, key)
+        else:
+            yield key, value
+
+
+def selected(node: Mapping[str, Any], keep: Callable[[str], bool], at: str = "") -> dict[str, Any]:
+    """Return nested mappings with those values alone whose dotted keys are to be kept."""
+    found: dict[str, Any] = {}
+    for name, value in node.items():
+        key = f"{at}.{name}" if at else str(name)
+        if isinstance(value, Mapping) and value:
+            if inner := selected(value, keep, key):
+                found[str(name)] = inner
+        elif keep(key):
+            found[str(name)] = value
+    return found

@@ -1,0 +1,181 @@
+"""Training data: the questions of one or several tasks, each in one or two versions, in batches that mix tasks.
+
+Where a question has two versions (text alone, and with soft tokens), both stand in the same batch: the code of CKF's
+authors draws them independently, so that one step's two losses are about different questions.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recsys_lora.data.batch import Padding, PromptBatch, PromptSet
+from recsys_lora.data.groups import alike
+from recsys_lora.errors import UserError
+
+POOL_BATCHES = 16
+"""Batches whose rows are drawn at random and then sorted by length: little padding, and still random company."""
+
+
+@dataclass(frozen=True)
+class TrainBatch:
+    """The same questions in each version, in one or more groups of like lengths.
+
+    Attributes:
+        versions: the groups of each version, by its name.
+        global_rows: questions of this batch on all processes together, by which losses are averaged.
+    """
+
+    versions: Mapping[str, tuple[PromptBatch, ...]]
+    global_rows: int
+
+    def __len__(self) -> int:
+        return sum(map(len, next(iter(self.versions.values()))))
+
+    @property
+    def tokens(self) -> Tensor:
+        """How many tokens its prompts have, padding not counted; a scalar on the batch's device."""
+        return torch.stack([group.attention_mask.sum() for groups in self.versions.values() for group in groups]).sum()
+
+    def to(self, device: torch.device | str) -> "TrainBatch":
+        """Return the batch on a device."""
+        moved = {name: tuple(group.to(device) for group in groups) for name, groups in self.versions.items()}
+        return TrainBatch(moved, self.global_rows)
+
+
+@dataclass(frozen=True)
+class TrainSet:
+    """Questions of all tasks in each version, in the same order.
+
+    Attributes:
+        versions: the prompts by version; the first is the one that is answered.
+        forward_cost: batches are cut into groups of like lengths: see `alike`.
+    """
+
+    versions: Mapping[str, PromptSet]
+    forward_cost: float | None = None
+
+    def __post_init__(self) -> None:
+        same = ("user", "items", "label", "target", "task", "row")
+        first, *others = self.versions.values()
+        if not all(np.array_equal(getattr(first, name), getattr(other, name)) for other in others for name in same):
+            raise ValueError("the versions are not about the same questions in the same order")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.versions.values())))
+
+    @property
+    def task(self) -> NDArray[np.int64]:
+        """Each question's task (n,)."""
+        return next(iter(self.versions.values())).task
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each question's longest version (n,)."""
+        lengths = np.stack([prompts.prompts.lengths for prompts in self.versions.values()])
+        return np.asarray(lengths.max(axis=0), dtype=np.int64)
+
+    def batch(
+        self, index: NDArray[np.integer[Any]], pad_id: int, padding: Padding, global_rows: int | None = None
+    ) -> TrainBatch:
+        """Collect questions into a batch; see `PromptSet.batch`."""
+        rows = len(index) if global_rows is None else global_rows
+        versions = {
+            name: tuple(
+                prompts.batch(index[group], pad_id, padding, rows)
+                for group in alike(prompts.prompts.lengths[index], self.forward_cost)
+            )
+            for name, prompts in self.versions.items()
+        }
+        return TrainBatch(versions, rows)
+
+
+class TaskOrder:
+    """The composition and order of an epoch's batches, each with its share of every task.
+
+    A batch of B questions holds B · share of a task's, rounded down or up at random so that shares hold exactly on
+    average. A task's questions come in random order, all of them before any comes again. The questions of
+    `POOL_BATCHES` batches are handed out by length, within each task, and the batches are shuffled. An epoch has as
+    many questions as there are, rounded down to whole batches: those left out are others in each epoch.
+
+    Args:
+        task: (n,) each question's task.
+        lengths: (n,) tokens of each question's prompt.
+        shares: weight of each task, by number; those of tasks without questions are left out.
+        batch_rows: questions of a batch; all of them make one batch where there are fewer.
+        seed: decides the order, together with the epoch.
+        repeat: give every epoch the order of the first (to overfit on a few batches).
+
+    Raises:
+        UserError: no task that has questions has a share.
+    """
+
+    def __init__(
+        self,
+        task: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        shares: Sequence[float],
+        batch_rows: int,
+        seed: int,
+        repeat: bool = False,
+    ) -> None:
+        self.lengths, self.seed, self.epoch, self.repeat = lengths, seed, 0, repeat
+        self.members = [np.flatnonzero(task == number) for number in range(len(shares))]
+        weight = np.array([share if len(own) else 0.0 for share, own in zip(shares, self.members, strict=True)])
+        if not weight.sum() > 0:
+            raise UserError("train: no task has both questions and a share: raise a task's train_share")
+        self.limits = np.cumsum(weight / weight.sum())  # (tasks,)
+        self.batch_rows = min(batch_rows, len(task))
+
+    def __len__(self) -> int:
+        return len(self.lengths) // self.batch_rows
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; Lightning calls this before each, on what a loader has as `sampler`."""
+        self.epoch = epoch
+
+    def batches(self) -> NDArray[np.int64]:
+        """Return the epoch's batches (batches, batch_rows), of indices."""
+        generator = np.random.default_rng([self.seed, 0 if self.repeat else self.epoch])
+        tasks = self._tasks(generator)  # (batches, B)
+        rows = np.empty_like(tasks)
+        for number, members in enumerate(self.members):
+            mine = tasks == number
+            stream = _cycled(members, int(mine.sum()), generator)
+            counts = np.cumsum([0, *mine.sum(axis=1)])
+            for begin in range(0, len(self), POOL_BATCHES):
+                part = slice(counts[begin], counts[min(begin + POOL_BATCHES, len(self))])
+                stream[part] = stream[part][np.argsort(self.lengths[stream[part]], kind="stable")]
+            rows[mine] = stream
+        batches: NDArray[np.int64] = generator.permutation(rows)
+        return batches
+
+    def _tasks(self, generator: np.random.Generator) -> NDArray[np.int64]:
+        """Return the task of each place of each batch (batches, B); nothing is drawn where there is one task."""
+        if len(self.limits) == 1:
+            return np.zeros((len(self), self.batch_rows), dtype=np.int64)
+        # Evenly spaced points on the line of shares, shifted a batch: each share gets its whole part, or one more.
+        points = (np.arange(self.batch_rows) + generator.random((len(self), 1))) / self.batch_rows
+        return np.minimum(np.searchsorted(self.limits, points, side="right"), len(self.limits) - 1)
+
+
+def _cycled(members: NDArray[np.int64], count: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Return `count` of the members, each as often as any other, give or take one."""
+    if not count:
+        return members[:0].copy()
+    rounds = -(-count // len(members))
+    return np.concatenate([generator.permutation(members) for _ in range(rounds)])[:count]
+
+
+def temperature_shares(sizes: Sequence[int], temperature: float) -> list[float]:
+    """Return each task's share of the batches, n_t^(1/T) normalised.
+
+    T = 1 draws tasks as often as they have questions; the larger T, the more alike. Source: Raffel et al., 2020 (T5,
+    arXiv 1910.10683), section 3.5.2, "temperature-scaled mixing".
+    """
+    weights = np.asarray(sizes, dtype=np.float64) ** (1 / temperature)
+    return [float(share) for share in weights / weights.sum()]

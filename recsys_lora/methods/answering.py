@@ -1,0 +1,161 @@
+"""A method's answers to any questions of a task: scores of choices, candidates' log-likelihoods, or written texts."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import distributed
+
+from recsys_lora.cf.inference import evaluating
+from recsys_lora.console import progress
+from recsys_lora.data.batch import PromptSet
+from recsys_lora.data.loader import Share
+from recsys_lora.llm.generation import greedy
+from recsys_lora.llm.likelihood import continuation_log_likelihood
+from recsys_lora.lowrank import Injection, StateSlot
+from recsys_lora.methods.base import LLMRecommender
+from recsys_lora.tasks.module import TaskData
+from recsys_lora.tasks.question import Questions
+from recsys_lora.tasks.task import Output, Raw, Task, Version
+
+Part = tuple[NDArray[np.int64], list[Any]]
+
+
+@dataclass(frozen=True)
+class Answering:
+    """One method and the tasks it answers.
+
+    Attributes:
+        module: the method, on the device where it is to run; its mode is left as it was. Within `module.disabled()`
+            the backbone alone answers, prompts of text alone.
+        datamodule: makes its prompts.
+    """
+
+    module: LLMRecommender
+    datamodule: TaskData
+
+    def __call__(
+        self,
+        name: str,
+        questions: Questions,
+        version: Version | None = None,
+        shuffle_users: int | None = None,
+        show: bool = True,
+    ) -> Output:
+        """Answer questions of one task, each once whatever the number of processes; all processes get all answers.
+
+        Where `torch.distributed` runs, each process answers its share; with a sharded backbone each answers all.
+
+        Args:
+            name: of the task.
+            questions: n questions.
+            version: which of the versions that the method reads; the one that it answers by default.
+            shuffle_users: a seed; the encoder (and what the method writes of its vectors) then sees, for every
+                question, the user and history of another user, while history and titles stay as they are: what is left
+                of the answer is what it owes to the text and the item.
+            show: show progress.
+
+        Returns:
+            Predictions in the task's own form.
+        """
+        task, share = self.datamodule.tasks[name], scoring_share(self.module)
+        show = show and own_share().rank == 0
+        others = None if shuffle_users is None else questions.of_other_users(shuffle_users)
+        prompts = self.datamodule.prompts[name].set(questions, version, show=show, encoder_rows=others)
+        kinds: dict[str, Callable[[], Iterator[Part]]] = {
+            "choice": lambda: self._choices(prompts, share),
+            "candidates": lambda: self._candidates(task, prompts, questions, share),
+            "text": lambda: self._texts(task, prompts, share),
+        }
+        places, results = [], []
+        label = f"{self.module.name}: {name}" + ("" if version in (None, self.module.versions[0]) else f", {version}")
+        mine = len(share.of(np.arange(len(questions))))
+        with evaluating(self.module), torch.inference_mode(), progress(label, mine, "questions", show=show) as advance:
+            for where, answers in kinds[task.kind]():
+                places.append(where)
+                results.append(answers)
+                advance(len(where), "")
+        raw = in_order(gathered((places, results), share), len(questions))
+        return task.predict(raw if task.kind == "text" else np.array(raw, dtype=np.float64), questions)
+
+    def _choices(self, prompts: PromptSet, share: Share) -> Iterator[Part]:
+        for batch in self.datamodule.score_loader(prompts, share):
+            answers = self.module(batch.to(self.module.device))  # (B,) or (B, K)
+            yield batch.index.numpy(), list(answers.double().cpu().numpy())
+
+    def _candidates(self, task: Task, prompts: PromptSet, questions: Questions, share: Share) -> Iterator[Part]:
+        width = questions.items.shape[1]
+        continuations = self.datamodule.prompts[task.name].continuations(questions)
+        for place in share.of(np.arange(len(prompts))):
+            batch = prompts.batch(np.array([place]), self.datamodule.pad_id, "right").to(self.module.device)
+            total, tokens = continuation_log_likelihood(
+                self.module.backbone,
+                self.module.embeds(batch),
+                continuations[place],
+                after_prompt=lambda copies: after_prompt(self.module, copies),
+            )
+            scores = np.full(width, -np.inf)
+            values = total / tokens if task.length_normalised else total
+            scores[np.flatnonzero(questions.items[place])] = values.double().cpu().numpy()
+            yield np.array([place]), [scores]
+
+    def _texts(self, task: Task, prompts: PromptSet, share: Share) -> Iterator[Part]:
+        tokenizer = self.module.backbone.tokenizer
+        stop = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+        for batch in self.datamodule.score_loader(prompts, share, padding="left"):
+            moved = batch.to(self.module.device)
+            written = greedy(
+                self.module.backbone,
+                self.module.embeds(moved),
+                moved.attention_mask,
+                task.answer_room,
+                stop,
+                after_prompt=lambda: after_prompt(self.module),
+            )
+            texts = tokenizer.batch_decode(written, skip_special_tokens=True)
+            yield batch.index.numpy(), [" ".join(text.split()) for text in texts]
+
+
+def state_slot(module: LLMRecommender) -> StateSlot | None:
+    """Return where a method's low-rank layers find their batch; None for a method without such layers."""
+    injection = getattr(module, "lowrank", None)
+    return injection.state if isinstance(injection, Injection) else None
+
+
+def after_prompt(module: LLMRecommender, copies: int = 1) -> None:
+    """Let a method's low-rank layers read what follows the prompts of the present batch, each `copies` times."""
+    slot = state_slot(module)
+    if slot is not None and slot.current is not None:
+        slot.current = slot.current.after_prompt(copies)
+
+
+def own_share() -> Share:
+    """Return this process's part of the work, where `torch.distributed` runs."""
+    return Share(distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else Share()
+
+
+def scoring_share(module: LLMRecommender) -> Share:
+    """Return what this process scores: its part, or everything where all processes have to run the same forwards."""
+    return Share() if module.backbone.sharded else own_share()
+
+
+def gathered(value: tuple[list[Any], list[Any]], share: Share) -> list[tuple[list[Any], list[Any]]]:
+    """Return what every process has: the places of its questions and their answers."""
+    if share.world == 1:
+        return [value]
+    everyone: list[tuple[list[Any], list[Any]]] = [([], [])] * share.world
+    distributed.all_gather_object(everyone, value)
+    return everyone
+
+
+def in_order(parts: list[tuple[list[Any], list[Any]]], count: int) -> Raw:
+    """Return the answers of all processes in the order of the questions."""
+    ordered: list[Any] = [None] * count
+    for places, results in parts:
+        for where, answers in zip(places, results, strict=True):
+            for place, answer in zip(where.tolist(), answers, strict=True):
+                ordered[place] = answer
+    return ordered

@@ -1,0 +1,137 @@
+"""What a method's answers are worth: losses of batches that mix tasks, a row at a time, and scores.
+
+A yes-or-no question has one score s (`binary_score`), and its loss is the binary cross-entropy of s; other choices are
+a softmax over their own tokens; a text is its tokens' mean log-likelihood.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recsys_lora.data.batch import PromptBatch
+from recsys_lora.llm.answer import ResolvedChoices
+from recsys_lora.llm.backbone import Backbone
+from recsys_lora.llm.likelihood import answer_log_probs
+
+Score = Literal["yes", "yes_minus_no"]
+UNANSWERED = "a loss needs every row's answer: a right choice of a task with choices, or answer tokens"
+
+
+def binary_score(logits: Tensor, score: Score) -> Tensor:
+    """Return the scores (B,) of the logits (B, 2) of Yes and No: that of Yes, or that less the one of No."""
+    return logits[:, 0] if score == "yes" else logits[:, 0] - logits[:, 1]
+
+
+class Answers(nn.Module):
+    """Reads the answers of several tasks off the backbone's states.
+
+    Args:
+        backbone: reads the answers' logits.
+        choices: the tokens of each task's answers, by number; None for tasks whose answer is text.
+        is_binary: which tasks are answered by Yes or No, in this order.
+        score: what stands for these two.
+    """
+
+    allowed: Tensor
+    has_choices: Tensor
+    is_binary: Tensor
+    column: Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        choices: Sequence[ResolvedChoices | None],
+        is_binary: Sequence[bool],
+        score: Score = "yes_minus_no",
+    ) -> None:
+        super().__init__()
+        self._backbone = (backbone,)  # a tuple, as this must not own the backbone
+        self.choices, self.score = list(choices), score
+        self.binary = list(is_binary)
+        own = [list(choice.token_ids) if choice else [] for choice in choices]
+        self.token_ids = list(dict.fromkeys(token for tokens in own for token in tokens))  # (K,), of all tasks
+        place = {token: index for index, token in enumerate(self.token_ids)}
+        # One row a task: which of the K tokens are its answers, and which column each of its answers has among them. A
+        # task without any may take all of them: its rows' loss is replaced.
+        allowed = torch.tensor([[not tokens or token in tokens for token in self.token_ids] for tokens in own])
+        column = torch.zeros(len(own), max([2, *map(len, own)]), dtype=torch.long)
+        for row, tokens in zip(column, own, strict=True):
+            row[: len(tokens)] = torch.tensor([place[token] for token in tokens], dtype=torch.long)
+        self.register_buffer("allowed", allowed, persistent=False)
+        self.register_buffer("column", column, persistent=False)
+        self.register_buffer("has_choices", torch.tensor([bool(tokens) for tokens in own]), persistent=False)
+        self.register_buffer("is_binary", torch.tensor(self.binary), persistent=False)
+
+    @property
+    def backbone(self) -> Backbone:
+        """What reads the answers' logits."""
+        return self._backbone[0]
+
+    def loss(self, batch: PromptBatch, hidden: Tensor) -> Tensor:
+        """Return each row's loss (B,), float32, from the last hidden states (B, T, H).
+
+        A text answer's is its tokens' mean negative log-likelihood, so that rows of all lengths count alike.
+
+        Raises:
+            RuntimeError: a row has neither a right choice nor a text answer; of a device, it comes late.
+        """
+        if all(self.binary):
+            return self._of_choices(batch, hidden)
+        answer_tokens, places = batch.answer_tokens, batch.answer_places
+        answered = (answer_tokens > 0) | ((batch.target >= 0) & self.has_choices[batch.task])
+        torch._assert_async(answered.all(), UNANSWERED)
+        loss = self._of_choices(batch, hidden) if self.token_ids else hidden.new_zeros(len(batch), dtype=torch.float32)
+        if places is not None and not places.shape[1]:
+            return loss
+        total, count = answer_log_probs(
+            self.backbone, hidden, batch.input_ids, batch.attention_mask, answer_tokens, places
+        )
+        return torch.where(answer_tokens > 0, -total / count.clamp_min(1), loss)
+
+    def _of_choices(self, batch: PromptBatch, hidden: Tensor) -> Tensor:
+        task = batch.task
+        logits = self._logits(self.backbone.last(hidden, batch.attention_mask))  # (B, K)
+        score = binary_score(self._pair(logits, task), self.score)
+        binary = functional.binary_cross_entropy_with_logits(score, batch.label, reduction="none")
+        if all(self.binary):
+            return binary
+        logits = logits.masked_fill(~self.allowed[task], -torch.inf)
+        choices = self.column.shape[1]
+        right = self.column[task, batch.target.clamp(0, choices - 1)]  # (B,)
+        several = functional.cross_entropy(logits, right, reduction="none")
+        return torch.where(self.is_binary[task], binary, several) if any(self.binary) else several
+
+    def read(self, task: Tensor, last: Tensor) -> Tensor:
+        """Return what the states (B, H) after prompts of one task say: scores (B,) of a yes-or-no task, else logits.
+
+        Args:
+            task: the rows' task (B,).
+            last: the states.
+
+        Returns:
+            Scores (B,), or the logits (B, K) of the task's choices; float32.
+
+        Raises:
+            ValueError: the rows are of several tasks, or of one whose answer is text.
+        """
+        tasks = sorted(set(task.tolist())) if len(self.choices) > 1 else [0]  # one task: nothing waits for the device
+        choices = self.choices[tasks[0]] if len(tasks) == 1 else None
+        if choices is None:
+            raise ValueError(f"choices are read for one task that has some, not for the tasks {tasks}")
+        logits = self.backbone.logits_at(last, choices.token_ids)  # (B, K)
+        return binary_score(logits, self.score) if self.binary[tasks[0]] else logits
+
+    def scores(self, batch: PromptBatch, hidden: Tensor) -> Tensor:
+        """Return the scores (B,) of a batch's yes-or-no questions; of its other rows, anything."""
+        logits = self._logits(self.backbone.last(hidden, batch.attention_mask))
+        return binary_score(self._pair(logits, batch.task), self.score)
+
+    def _logits(self, last: Tensor) -> Tensor:
+        return self.backbone.logits_at(last, self.token_ids)  # (B, K)
+
+    def _pair(self, logits: Tensor, task: Tensor) -> Tensor:
+        """Return the logits (B, 2) of each row's first two choices."""
+        return logits.gather(1, self.column[task, :2])

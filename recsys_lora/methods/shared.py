@@ -1,0 +1,43 @@
+"""What every recommender is made with, and what it gets of a batch."""
+
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict
+
+from torch import Tensor
+
+from recsys_lora.cf.encoder import CollaborativeEncoder
+from recsys_lora.llm.backbone import Backbone
+from recsys_lora.methods.answers import Score
+from recsys_lora.methods.optimizer import OptimizerSettings
+from recsys_lora.prompts.template import Template
+from recsys_lora.tasks.task import Task
+from recsys_lora.types import PositiveInt
+
+Vectors = tuple[Tensor, Tensor]
+"""e_u (B, D_u) of the users and e_i (B, C, D_i) of the candidates."""
+
+
+class Shared(TypedDict):
+    """What every recommender is made with.
+
+    Attributes:
+        name: what tables call it.
+        tasks: what it is asked, by name; their order is their number in batches.
+        backbone: the language model.
+        prompt: its own wording of the task `ctr`; None, or left out: the task's.
+        batch_rows: questions of a training batch, over all processes together.
+        score: of a yes-or-no question: the logit of "Yes", or that minus the logit of "No".
+        optimizer: how it is trained; left out for what is not.
+        encoder: the fitted collaborative encoder, frozen; left out for what needs none.
+        identity: what the run's checkpoints belong to besides the backbone: `data` and `encoder` keys.
+    """
+
+    name: str
+    tasks: Mapping[str, Task]
+    backbone: Backbone
+    prompt: NotRequired[Template | None]
+    batch_rows: NotRequired[PositiveInt]
+    score: NotRequired[Score]
+    optimizer: NotRequired[OptimizerSettings]
+    encoder: NotRequired[CollaborativeEncoder]
+    identity: NotRequired[Mapping[str, Any]]

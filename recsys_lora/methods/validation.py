@@ -1,0 +1,72 @@
+"""What validation tells of a method: each task's mean loss, and AUC and UAUC of yes-or-no questions."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from recsys_lora.data.batch import PromptBatch
+from recsys_lora.methods.answers import Answers
+from recsys_lora.metrics.torch_metrics import AUC, UAUC
+
+
+class TaskMeans(Metric):
+    """The mean of a value over each task's rows, on all processes together.
+
+    Args:
+        tasks: number of tasks.
+    """
+
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, tasks: int) -> None:
+        super().__init__()
+        self.add_state("total", torch.zeros(tasks, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros(tasks, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, values: Tensor, task: Tensor) -> None:
+        """Add the values (B,) of rows and their tasks (B,)."""
+        self.total = self.total.index_add(0, task, values.double())
+        self.count = self.count.index_add(0, task, torch.ones_like(values, dtype=torch.float64))
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Return each task's mean (tasks,), NaN where it has no rows, and its number of rows (tasks,)."""
+        return self.total / self.count, self.count
+
+
+class Validation(nn.Module):
+    """Collects what validation batches say, exact over all processes.
+
+    Args:
+        answers: reads the answers.
+        names: of the tasks, by number.
+    """
+
+    def __init__(self, answers: Answers, names: Sequence[str]) -> None:
+        super().__init__()
+        self.answers, self.names = answers, list(names)
+        self.loss, self.auc, self.uauc = TaskMeans(len(names)), AUC(), UAUC()
+
+    def update(self, batch: PromptBatch, hidden: Tensor) -> None:
+        """Add a batch, from its last hidden states (B, T, H)."""
+        self.loss.update(self.answers.loss(batch, hidden), batch.task)
+        asked = self.answers.is_binary.to(batch.task.device)[batch.task]  # (B,)
+        if bool(asked.any()):
+            score = self.answers.scores(batch, hidden)[asked]
+            self.auc.update(score, batch.label[asked])
+            self.uauc.update(batch.user[asked], score, batch.label[asked])
+
+    def results(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield names and values, and begin anew: `loss` is the mean over tasks, `loss_NAME` a task's own."""
+        means, count = (part.reshape(-1) for part in self.loss.compute())  # torchmetrics squeezes what one task gives
+        asked = (count > 0).nonzero().flatten().tolist()
+        yield "loss", means[asked].mean().float()
+        if len(self.names) > 1:
+            yield from ((f"loss_{self.names[number]}", means[number].float()) for number in asked)
+        if bool(self.answers.is_binary[asked].any()):
+            yield from (("auc", self.auc.compute().float()), ("uauc", self.uauc.compute().float()))
+        for metric in (self.loss, self.auc, self.uauc):
+            metric.reset()

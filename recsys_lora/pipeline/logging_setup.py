@@ -1,0 +1,48 @@
+"""Logging of the libraries: warnings only, into the run's log."""
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from transformers.utils import logging as transformers_logging
+
+CHATTY = ("lightning", "lightning.pytorch", "lightning.fabric", "transformers", "filelock", "httpx", "urllib3")
+
+
+def quiet_libraries() -> None:
+    """Let libraries log warnings only, without bars of their own, once a process."""
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).propagate = True
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).handlers.clear()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    for message in (
+        # trainer=gpu warns where there is no deterministic kernel. Attention's backward has one, which PyTorch takes
+        # with trainer.deterministic=true alone, and it warns of that in every run.
+        ".*(Memory Efficient|Flash) [Aa]ttention defaults to a non-deterministic algorithm.*",
+        ".*LeafSpec.*",
+        ".*smaller than the logging interval.*",
+        ".*module\\(s\\) in eval mode.*",
+        ".*does not have many workers.*",
+        ".*no 'val_dataloader'.*",
+        ".*sync_dist=True.*",  # what is logged at the end of a validation is the same on all processes
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Say nothing but warnings: another process of the job says the same."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.WARNING)
+    try:
+        with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield
+    finally:
+        root.setLevel(before)

@@ -1,0 +1,187 @@
+"""The processes of one job. All run the same stages; rank 0 alone fetches, prepares, fits the encoder and writes.
+
+Training shares out each batch among them, scoring each set of rows. A job on several devices starts the others itself:
+they get its resolved config, not its command line, so a job of a sweep is a job like any other. Where torchrun or SLURM
+has started a process for every device, they meet as that says.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import distributed
+
+from recsys_lora.errors import UserError
+from recsys_lora.processes.launched import last_line, share_of_cores, started_externally
+from recsys_lora.processes.rendezvous import external_rendezvous, local_rendezvous, ranks, rendezvous
+
+T = TypeVar("T")
+LOG = "log.txt"
+SECONDS_TO_END, SECONDS_TO_FALL = 60, 10
+
+
+@dataclass(frozen=True)
+class ProcessGroup:
+    """This process's place among those of the job.
+
+    Attributes:
+        rank: from 0.
+        world_size: how many there are.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def is_rank_zero(self) -> bool:
+        """Whether this is the process that fetches and writes."""
+        return self.rank == 0
+
+    def broadcast(self, value: T) -> T:
+        """Return rank 0's value, on all of them."""
+        if self.world_size == 1:
+            return value
+        values = [value]
+        distributed.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def barrier(self) -> None:
+        """Wait until all processes are here."""
+        if self.world_size > 1:
+            distributed.barrier()
+
+
+SINGLE = ProcessGroup()
+
+
+def local_processes(trainer: Mapping[str, Any]) -> int:
+    """Return how many processes a trainer's config asks for on this machine: one a device.
+
+    Raises:
+        UserError: it asks for several machines, on which nobody has started a process, or for more devices than there
+            are.
+    """
+    if trainer["num_nodes"] != 1:
+        raise UserError(
+            f"trainer.num_nodes={trainer['num_nodes']}: start a process for every device of every machine with "
+            "torchrun or SLURM, see docs/distributed.md"
+        )
+    devices, there = trainer["devices"], torch.cuda.device_count()
+    if isinstance(devices, list):
+        return len(devices)
+    if isinstance(devices, int | str) and str(devices).isdigit():
+        if trainer["accelerator"] in ("gpu", "cuda") and int(devices) > there:
+            raise UserError(f"trainer.devices={devices}: PyTorch finds {there} CUDA devices: ask for no more than that")
+        return int(devices)
+    return max(1, there) if trainer["accelerator"] in ("gpu", "cuda", "auto") else 1
+
+
+def planned_processes(trainer: Mapping[str, Any]) -> int:
+    """Return how many processes the job will have, before they have met.
+
+    Raises:
+        UserError: as `local_processes`.
+    """
+    return int(external_rendezvous()["WORLD_SIZE"]) if started_externally() else local_processes(trainer)
+
+
+@contextlib.contextmanager
+def process_group(trainer: Mapping[str, Any], folder: Path, worker: str) -> Iterator[ProcessGroup]:
+    """Run a job's processes, this one among them, until the job has ended.
+
+    Args:
+        trainer: the config of the trainer.
+        folder: the run's; holds its `config.yaml`, from which the other processes start.
+        worker: the module that the other processes run with the folder as their argument; they call `joined`.
+
+    Raises:
+        UserError: another process could not go on; the line names its log.
+    """
+    if started_externally():
+        with joined(external_rendezvous()) as group:
+            yield group
+        return
+    number = local_processes(trainer)
+    if number == 1:
+        yield SINGLE
+        return
+    meeting = local_rendezvous(number)
+    workers = [_started(rank, meeting, folder, worker) for rank in range(1, number)]
+    try:
+        with _threads(number), joined({**meeting, **ranks(0)}) as group:
+            try:
+                yield group
+            except UserError:
+                raise
+            except Exception as error:  # the others wait for this process, or one of them is gone and this is why
+                _blame(workers, folder, error)
+                raise
+        for rank, process in enumerate(workers, 1):
+            if process.wait(timeout=SECONDS_TO_END):
+                raise UserError(_lost(rank, folder))
+            shutil.rmtree(worker_folder(folder, rank))
+    finally:
+        for process in workers:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+@contextlib.contextmanager
+def joined(meeting: Mapping[str, str]) -> Iterator[ProcessGroup]:
+    """Join the other processes at a rendezvous, and leave them at the end of the block."""
+    with rendezvous(meeting):
+        yield ProcessGroup(distributed.get_rank(), distributed.get_world_size())
+
+
+def worker_folder(folder: Path, rank: int) -> Path:
+    """Return where a process of a higher rank writes what rank 0 writes into the run's folder."""
+    return folder / f"process{rank}"
+
+
+def _started(rank: int, meeting: Mapping[str, str], folder: Path, worker: str) -> subprocess.Popen[bytes]:
+    """Start another process of this job, which ends when this one does: its standard input is never written to."""
+    place = worker_folder(folder, rank)
+    place.mkdir(parents=True, exist_ok=True)
+    threads = {"OMP_NUM_THREADS": str(share_of_cores(int(meeting["WORLD_SIZE"])))}
+    variables = {**os.environ, **threads, **meeting, **ranks(rank)}
+    with (place / LOG).open("wb") as log:
+        command = [sys.executable, "-m", worker, str(folder)]
+        return subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=log, stderr=log)
+
+
+def _blame(workers: Sequence[subprocess.Popen[bytes]], folder: Path, error: Exception) -> None:
+    """Raise for a process that has ended badly, instead of `error`, which then is a consequence; wait a little for one.
+
+    Raises:
+        UserError: names its log and why it ended.
+    """
+    for rank, process in enumerate(workers, 1):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if process.wait(timeout=SECONDS_TO_FALL):
+                raise UserError(_lost(rank, folder)) from error
+
+
+def _lost(rank: int, folder: Path) -> str:
+    log = worker_folder(folder, rank) / LOG
+    return f"process {rank} of the job failed ({last_line(log)}): see {log}"
+
+
+@contextlib.contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Compute with this process's share of the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, share_of_cores(number)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,31 @@
+"""Who started this process, and how many cores are its own: what is known before processes have met."""
+
+import os
+from pathlib import Path
+
+
+def started_externally() -> bool:
+    """Tell whether torchrun or SLURM has started this process as one of several."""
+    return "LOCAL_RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
+
+
+def is_rank_zero() -> bool:
+    """Tell whether this process writes the run's folder: the only one, or the first that torchrun or SLURM started."""
+    rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or "0"
+    return not started_externally() or int(rank) == 0
+
+
+def share_of_cores(processes: int) -> int:
+    """Return how many threads each of several processes computes with, which share what this one has.
+
+    These are OMP_NUM_THREADS, where it is set, else all cores that it may run on.
+    """
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, (int(given) if given.isdigit() and int(given) else allowed) // processes)
+
+
+def last_line(log: Path) -> str:
+    """Return the last thing that a process printed into a file."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "it printed nothing"

@@ -1,0 +1,54 @@
+"""A mistyped command line gets one line with the nearest valid names, and torch is never loaded for it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from recsys_lora.config.paths import options
+
+PROGRAM = """
+import sys
+from recsys_lora.run import main
+try:
+    main()
+except SystemExit as leaving:
+    print("status", leaving.code, "torch" in sys.modules, "lightning" in sys.modules)
+"""
+
+
+def face(tmp_path, *arguments: str) -> tuple[str, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    return done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["model=coar"], "model=coar: no such option: did you mean cora?"),
+        (["data=ml1m"], "did you mean ml_1m"),
+        (["modle=cora"], "modle: no such option: did you mean model"),
+        (["model.rnk=8"], "model.rnk: no such option: did you mean model.rank"),
+        (["experimnt=demo"], "did you mean experiment"),
+        (["trainer.max_step=3"], "did you mean trainer.max_steps"),
+        (["model.rank=["], "model.rank=[: not an override Hydra can read"),
+        (["llm=hub"], "llm.name: has to be given with what was chosen: add llm.name=VALUE"),
+        (["llm=gguf"], "add llm.path=VALUE"),
+        (["-m", "model=coar"], "model=coar: no such option: did you mean cora?"),
+        (["-m", "model.rnk=8,16"], "model.rnk: no such option: did you mean model.rank"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_nearest_names(tmp_path, arguments, expected):
+    out, err = face(tmp_path, *arguments)
+    assert expected in err
+    assert len(err.strip().splitlines()) == 1
+    assert out.strip().endswith("status 2 False False")
+
+
+def test_help_lists_groups_without_torch(tmp_path):
+    out, _ = face(tmp_path, "--help")
+    assert f"model: {', '.join(options('model'))}" in out
+    assert "one run" in out
+    assert "torch" not in out.split("status")[-1]

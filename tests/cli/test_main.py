@@ -1,0 +1,72 @@
+"""`recsys-lora VERB` is `python -m recsys_lora.VERB`."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from recsys_lora.cli import main as command
+from recsys_lora.cli.main import VERBS, known
+from recsys_lora.errors import UserError
+from tests.jobs import NO_METHOD, own_tables, write_tables
+
+
+def typed(folder, *arguments: str) -> subprocess.CompletedProcess:
+    line = [sys.executable, "-m", "recsys_lora", *arguments]
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_help_names_the_verbs(tmp_path):
+    done = typed(tmp_path, "--help")
+    assert done.returncode == 0
+    assert all(f"  {verb} " in done.stdout for verb in VERBS)
+
+
+@pytest.mark.parametrize(("verb", "said"), [("run", "one run"), ("prepare", "checksums: false"), ("tune", "one run")])
+def test_a_verb_has_the_help_of_its_module(tmp_path, verb, said):
+    ours, theirs = typed(tmp_path, verb, "--help"), typed(tmp_path, verb, "--help", "seed=3")
+    module = subprocess.run(
+        [sys.executable, "-m", f"recsys_lora.{verb}", "--help"], capture_output=True, text=True, check=True
+    )
+    assert said in ours.stdout
+    assert ours.stdout == module.stdout
+    assert ("seed: 3" in theirs.stdout) == (verb != "prepare")
+
+
+def test_a_verb_that_hydra_does_not_compose_gets_its_arguments(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["recsys-lora", "compare", "nowhere"])
+    with pytest.raises(SystemExit) as left:
+        command.main()
+    assert left.value.code == 2
+    assert capsys.readouterr().err == "error: nowhere: no such folder: give run folders, or folders that hold runs\n"
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("rnu", "rnu: no such verb: did you mean run"),
+        ("model=cora", "model=cora: a verb comes first: recsys-lora run model=cora"),
+        ("-m", "-m: a verb comes first: recsys-lora run -m"),
+    ],
+)
+def test_what_is_no_verb_is_answered_with_one_that_is(verb, said):
+    with pytest.raises(UserError, match=said):
+        known(verb)
+
+
+def test_a_run_of_another_run_s_config_writes_nothing_into_its_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+    tables = write_tables(tmp_path, *own_tables())
+    line = (*NO_METHOD, "model=zero_shot", *tables, "paths.runs=runs")
+    first = typed(tmp_path, "run", *line)
+    assert first.returncode == 0, first.stderr
+    [old] = tmp_path.glob("runs/*/*")
+    before = {path: path.stat().st_mtime_ns for path in old.rglob("*")}
+    config = ("--config-path", str(old), "--config-name", "config", "hydra.run.dir=new", "seed=2")
+    second = typed(tmp_path, "run", *config)
+    assert second.returncode == 0, second.stderr
+    assert {path: path.stat().st_mtime_ns for path in old.rglob("*")} == before
+    written = yaml.safe_load((tmp_path / "new" / "config.yaml").read_text())
+    assert written["paths"]["run"] == str(tmp_path / "new")
+    assert written["callbacks"]["checkpoint"]["folder"] == str(tmp_path / "new" / "checkpoints")

@@ -1,0 +1,109 @@
+"""A multirun ends with one table: what differs between its jobs beside what came out."""
+
+import csv
+import json
+import tarfile
+
+import pytest
+from omegaconf import OmegaConf
+
+from recsys_lora.cli.status import STATUS, Status
+from recsys_lora.cli.sweep_table import CSV_FILE, TABLE_FILE, SweepTable, publish, read_jobs
+from recsys_lora.files import write_json
+from recsys_lora.report.table import cell
+from tests.report.examples import record
+
+
+def job(folder, number, overrides, metrics=None):
+    place = folder / str(number)
+    (place / ".hydra").mkdir(parents=True)
+    OmegaConf.save(OmegaConf.create(overrides), place / ".hydra" / "overrides.yaml")
+    if metrics is not None:
+        (place / "metrics.json").write_text(json.dumps(metrics))
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Three jobs, of which the last did not finish; twelve would sort wrongly as text."""
+    job(tmp_path, 0, ["model=ckf", "seed=1", "tasks=[ctr,rating]"], record())
+    job(tmp_path, 2, ["model=ckf", "seed=2", "tasks=[ctr]"], record())
+    job(tmp_path, 12, ["model=ckf", "+seed=3"])
+    return tmp_path
+
+
+def test_the_table_shows_what_differs_and_what_came_out(sweep):
+    publish(sweep)
+    lines = [line.strip("| ").split(" | ") for line in (sweep / TABLE_FILE).read_text().splitlines()]
+    assert lines[0][:3] == ["job", "seed", "tasks"]
+    assert "model" not in lines[0]
+    own = next(line for line in record()["tasks"]["rating"]["lines"] if line["role"] == "method")
+    assert lines[2][lines[0].index("rating mae")] == cell(own["metrics"]["mae"])
+    assert [line[1] for line in lines[2:]] == ["1", "2", "3"]
+
+
+def test_a_job_that_did_not_finish_is_said_to_be_so(sweep):
+    publish(sweep)
+    rows = list(csv.DictReader((sweep / CSV_FILE).open()))
+    assert [row["status"] for row in rows] == ["finished", "finished", "not finished"]
+    assert "| not finished |" in (sweep / TABLE_FILE).read_text()
+
+
+def test_a_job_that_failed_says_why(sweep):
+    write_json(sweep / "2" / STATUS, vars(Status("failed", [], "no file")))
+    publish(sweep)
+    rows = list(csv.DictReader((sweep / CSV_FILE).open()))
+    assert [(row["status"], row["error"]) for row in rows][1] == ("failed", "no file")
+    assert "| failed: no file |" in (sweep / TABLE_FILE).read_text()
+
+
+def test_a_job_that_was_not_started_is_named(sweep):
+    write_json(sweep / "13" / STATUS, vars(Status("failed", ["model=ckf", "seed=4"], "not started: no time")))
+    assert (read_jobs(sweep)[-1].overrides, read_jobs(sweep)[-1].error) == (
+        {"model": "ckf", "seed": "4"},
+        "not started: no time",
+    )
+
+
+def test_the_end_of_a_sweep_leaves_the_archive_that_is_asked_for(sweep, tmp_path_factory):
+    target = tmp_path_factory.mktemp("away") / "results.tgz"
+    (sweep / "0" / "last.ckpt").write_text("weights")
+    config = {"hydra": {"sweep": {"dir": str(sweep)}, "launcher": {"archive": str(target)}}}
+    SweepTable().on_multirun_end(OmegaConf.create(config))
+    with tarfile.open(target) as archive:
+        names = {name.removeprefix(f"{sweep.name}/") for name in archive.getnames()}
+    assert {"0/metrics.json", "0/.hydra/overrides.yaml", "12/.hydra/overrides.yaml", TABLE_FILE, CSV_FILE} <= names
+    assert not [name for name in names if name.endswith(".ckpt")]
+
+
+def test_a_sweep_in_which_every_job_failed_has_a_table(tmp_path):
+    job(tmp_path, 0, ["seed=1"])
+    job(tmp_path, 1, ["seed=2"])
+    write_json(tmp_path / "1" / STATUS, vars(Status("failed", [], "no file")))
+    publish(tmp_path)
+    lines = (tmp_path / TABLE_FILE).read_text().splitlines()
+    assert lines[0] == "| job | seed | result |"
+    assert lines[2:] == ["| 0 | 1 | not finished |", "| 1 | 2 | failed: no file |"]
+
+
+def test_the_file_has_every_metric_of_every_part(sweep):
+    publish(sweep)
+    row = next(iter(csv.DictReader((sweep / CSV_FILE).open())))
+    for name, block in record()["tasks"].items():
+        own = next(line for line in block["lines"] if line["role"] == "method" and not line["sample"])
+        parts = {"": own["metrics"], **{f"{part}_": own["parts"]["seen"][part] for part in ("warm", "cold")}}
+        for prefix, metrics in parts.items():
+            for metric, value in metrics.items():
+                found = row[f"{name}/{prefix}{metric}"]
+                assert (float(found) if found else None) == value["value"]
+
+
+def test_runs_of_one_question_have_their_auc(tmp_path):
+    metrics = record("ctr")
+    job(tmp_path, 0, ["model.rank=4"], metrics)
+    job(tmp_path, 1, ["model.rank=8"], metrics)
+    SweepTable().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
+    rows = list(csv.DictReader((tmp_path / CSV_FILE).open()))
+    assert [row["model.rank"] for row in rows] == ["4", "8"]
+    own = next(line for line in metrics["tasks"]["ctr"]["lines"] if line["role"] == "method")
+    assert {float(row["ctr/auc"]) for row in rows} == {own["metrics"]["auc"]["value"]}
+    assert [found.number for found in read_jobs(tmp_path)] == [0, 1]

@@ -1,0 +1,192 @@
+"""Each value of a run's record changes the keys of those stages that use it, and of no others."""
+
+import inspect
+import typing
+from typing import Any
+
+import pytest
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+from recsys_lora.config.edge import build, read_run
+from recsys_lora.config.record import RunConfig
+from recsys_lora.config.roles import Kind, leaves
+from recsys_lora.errors import UserError
+from recsys_lora.files import content_key
+from recsys_lora.pipeline.collaborative import cf_depends
+from recsys_lora.pipeline.method import asked, method_depends
+from tests.jobs import composed, resolved
+
+NOTHING: set[str] = set()
+# By the first key that is equal or above. What is read by content is checked further below.
+USED_BY = {
+    "data.name": {"prepare"},
+    "data.positive": {"prepare"},
+    "data.min_user_rows": {"prepare"},
+    "data.min_item_rows": {"prepare"},
+    "data.duplicates": {"prepare"},
+    "data.reader": NOTHING,
+    "data.split": NOTHING,
+    "data.root": NOTHING,
+    "data.rating_scale": {"prepare", "method", "frozen"},
+    "data.off_scale": {"prepare"},
+    "data.catalogue": {"prepare"},
+    "data.negatives": {"prepare"},
+    "data.wording": {"method", "frozen"},
+    "data.train_rows": {"method"},
+    "data.valid_rows": {"method"},
+    "data.test_rows": {"test", "frozen"},
+    "data.sample_seed": {"method", "test", "frozen"},
+    "cf.fit.scoring_rows": NOTHING,
+    "cf": {"cf"},
+    "llm": NOTHING,
+    "trainer.enable_progress_bar": NOTHING,
+    "trainer.enable_model_summary": NOTHING,
+    "trainer.log_every_n_steps": NOTHING,
+    "trainer.profiler": NOTHING,
+    "trainer": {"method"},
+    "model": {"method"},
+    "first": NOTHING,
+    "tasks": {"method"},
+    "task.ctr": {"method", "frozen"},
+    "task": NOTHING,  # what is not asked
+    "mixing": {"method"},
+    "seed": {"cf", "method"},
+    "callbacks.checkpoint.folder": NOTHING,
+    "callbacks.checkpoint.every_n_steps": NOTHING,
+    "callbacks.checkpoint": {"method"},
+    "callbacks.stop_early": {"method"},
+    "callbacks": NOTHING,
+    "evaluation.prompt": {"frozen"},
+    "evaluation": NOTHING,
+    **dict.fromkeys(
+        ("logger", "paths", "stage", "resume", "name", "group", "tags", "train", "test", "ckpt_path"), NOTHING
+    ),
+}
+LINES = (["model=cora"], ["model=ckf"], ["model=collm", "cf=mf"], ["model=graphlora", "logger=wandb", "trainer=fsdp"])
+
+
+def keys(config: RunConfig) -> dict[str, str]:
+    """Return the key of each stage, as if what the stages before make were the same."""
+    depends = {
+        "prepare": config.data.deciding("prepare"),
+        "cf": cf_depends(config, "data"),
+        "method": method_depends(config, config.tasks or [], {}, "float32"),
+        "test": config.deciding("test"),
+        "frozen": {**config.deciding("frozen"), **asked(config, ["ctr"])},
+    }
+    return {stage: content_key(what) for stage, what in depends.items()}
+
+
+def other(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    return [*value, "x"] if isinstance(value, list) else f"{value}x"
+
+
+def changed(config: RunConfig, key: str) -> RunConfig:
+    made = OmegaConf.create(config.as_dict())
+    value = ["rating"] if key == "tasks" else other(OmegaConf.select(made, key))
+    OmegaConf.update(made, key, value, force_add=True)
+    return RunConfig.of(OmegaConf.to_container(made))
+
+
+@pytest.mark.parametrize("line", LINES, ids=" ".join)
+def test_a_changed_value_changes_the_keys_of_what_uses_it_alone(line):
+    config = read_run(composed(*line, "data=ml_1m"))
+    before = keys(config)
+    for key, _ in leaves(config.as_dict()):
+        above = next(known for known in USED_BY if key == known or key.startswith(f"{known}."))
+        after = keys(changed(config, key))
+        assert {stage for stage, own in after.items() if own != before[stage]} == USED_BY[above], key
+
+
+def test_every_value_of_the_record_is_in_the_table():
+    for key, _, _ in RunConfig.values():
+        assert any(key == known or key.startswith(f"{known}.") or known.startswith(f"{key}.") for known in USED_BY), key
+
+
+def test_the_stage_before_counts_by_its_key():
+    config = read_run(composed("model=collm", "cf=mf"))
+    made = [content_key(method_depends(config, ["ctr"], {}, "float32", first)) for first in ("a", "a", "b")]
+    assert made[0] == made[1] != made[2]
+
+
+def test_a_checkpoint_counts_by_its_content(tmp_path):
+    first, same, third = (tmp_path / name for name in ("a.ckpt", "b.ckpt", "c.ckpt"))
+    for path, text in ((first, "weights"), (same, "weights"), (third, "others")):
+        path.write_text(text)
+    made = [keys(read_run(composed(f"ckpt_path={path}")))["method"] for path in (first, same, third)]
+    assert made[0] == made[1] != made[2]
+
+
+# What counts by content: every knob changes the object's identity, or its role says why not.
+
+BY_FILES = {"reviews", "meta", "asset", "interactions", "items", "users"}
+"""Knobs of readers that name files, of which checksums are taken."""
+NODES = [
+    *(("llm", line) for line in (["llm=tiny"], ["llm=smollm2_135m"], ["llm=hub", "llm.name=org/model"])),
+    *(("data.reader", [f"data={name}"]) for name in ("ml_1m", "ml_100k", "table", "amazon_gift_cards")),
+    *(
+        ("data.split", [f"data/split={name}"])
+        for name in ("user_time", "global_time", "leave_last_out", "movielens_benchmark", "amazon_book_benchmark")
+    ),
+]
+
+
+@pytest.mark.parametrize(("at", "line"), NODES, ids=str)
+def test_every_knob_of_what_counts_by_content_is_part_of_its_identity(at, line):
+    node = OmegaConf.to_container(OmegaConf.select(OmegaConf.create(resolved(*line)), at))
+    hints = typing.get_type_hints(get_object(node["_target_"]).__init__)
+    before = build(node, at).identity()
+    for name in inspect.signature(get_object(node["_target_"])).parameters:
+        role = RunConfig.role_of(f"{at}.{name}")
+        if name in BY_FILES or role.kind in (Kind.SOURCE, Kind.COST):
+            continue
+        assert role.by_content
+        value = another_of(hints[name], node.get(name))
+        assert build({**node, name: value}, at).identity() != before, name
+
+
+def another_of(hint: Any, value: Any) -> Any:
+    """Return another value that an annotation allows."""
+    if typing.get_origin(hint) is typing.Literal:
+        return next(choice for choice in typing.get_args(hint) if choice != value)
+    if isinstance(value, list):
+        return [number + 1 for number in value]
+    if isinstance(value, dict):
+        return {**value, list(value)[-1]: "x"}
+    if value is None:
+        return [2017] if "Sequence" in str(hint) else "x"
+    if isinstance(value, float):
+        return value / 2
+    return other(value)
+
+
+# From containers and back
+
+
+def test_a_record_is_what_it_was_made_of():
+    config = resolved("model=ckf", "data=table", "+mine.rank=4")
+    assert RunConfig.of(config).as_dict() == config
+    assert RunConfig.of(config).extra == {"mine": {"rank": 4}}
+
+
+def test_what_is_missing_or_no_group_is_named():
+    config = resolved()
+    del config["data"]["wording"]
+    with pytest.raises(UserError, match=r"^data\.wording: missing"):
+        RunConfig.of(config)
+    with pytest.raises(UserError, match=r"^cf=mf: a group of settings belongs there: .* by cf=NAME$"):
+        RunConfig.of(resolved() | {"cf": "mf"})
+
+
+def test_a_run_in_another_folder_writes_nothing_into_the_old_one():
+    config = read_run(composed("logger=wandb", "data.root=old/run/raw", run="old/run"))
+    moved = config.at("new")
+    written = {key: value for key, value in leaves(moved.as_dict()) if isinstance(value, str) and "old/run" in value}
+    assert written == {"data.root": "old/run/raw", "data.reader.root": "old/run/raw"}
+    assert moved.callbacks["checkpoint"]["folder"] == "new/checkpoints"
+    assert moved.at("old/run") == config

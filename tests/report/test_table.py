@@ -1,0 +1,199 @@
+"""The tables at the end of a run: on the terminal, in table.md, and the sentences below."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from recsys_lora.evaluation.warm_cold import WARM
+from recsys_lora.report.metrics_json import TaskBlock, read_metrics, validated
+from recsys_lora.report.report import publish
+from recsys_lora.report.table import (
+    cell,
+    compared,
+    grids,
+    markdown,
+    notes,
+    number,
+    rich_tables,
+    shown,
+    warm_and_cold,
+)
+from recsys_lora.tasks.record import task_record
+from tests.report.examples import TASKS, record
+from tests.tasks import examples
+from tests.tasks.examples import block
+
+
+def one_class():
+    """Return a record of click-through in which no metric is defined."""
+    task, questions, lines = examples.ctr()
+    questions.label[:] = 1.0
+    warm = {"seen": examples.warm(questions)["seen"] * 0 + WARM}
+    return task_record(task, questions, lines, warm, "seen", 5)
+
+
+def rendered(width: int) -> str:
+    file = io.StringIO()
+    console = Console(file=file, width=width)
+    for table in rich_tables(record()["tasks"], "a run"):
+        console.print(table)
+    return file.getvalue()
+
+
+def test_what_is_published_is_read_and_printed(tmp_path, capsys):
+    metrics = publish(record(), tmp_path)
+    assert read_metrics(tmp_path / "metrics.json") == metrics == json.loads((tmp_path / "metrics.json").read_text())
+    assert list(metrics["tasks"]) == list(TASKS)
+    printed, text = capsys.readouterr().out, (tmp_path / "table.md").read_text()
+    for name in ("popularity", "SASRec", "frozen LLM", "ckf, text alone", "ckf, users shuffled", "most_common"):
+        assert name in printed
+        assert name in text
+    assert "NaN" not in (tmp_path / "metrics.json").read_text()
+
+
+@pytest.mark.parametrize("width", [100, 120, 160])
+def test_every_lines_name_can_be_read_on_a_terminal(width):
+    shown = rendered(width).splitlines()
+    assert max(map(len, shown)) <= width
+    for name in ("global_mean", "most_common", "random", "ckf, text alone", "ckf, users shuffled"):
+        assert any(name in line for line in shown)
+
+
+def test_every_value_can_be_read_on_a_terminal():
+    text = rendered(180)
+    for name in TASKS:
+        for line in block(name)["lines"]:
+            assert all(number(metric["value"]) in text for metric in line["metrics"].values())
+
+
+def test_a_metric_is_written_with_its_interval_or_as_a_dash():
+    assert cell({"value": 0.70125, "interval": [0.69, 0.712], "reason": None}) == ".7013 [.690, .712]"
+    assert cell({"value": 0.5, "interval": None, "reason": "none"}) == ".5000"
+    assert cell({"value": None, "interval": None, "reason": "no rows"}) == "–"
+
+
+def test_each_task_has_a_table_and_the_sample_one_of_its_own():
+    titles = [(grid.title, len(grid.cells), grid.own) for grid in grids(record()["tasks"], "a run")]
+    assert titles == [
+        ("a run: ctr, 120 questions (12 users)", 5, [False] * 4 + [True]),
+        ("a run: ctr, 40 questions (a sample of these)", 2, [True, False]),
+        ("a run: topk, 120 questions (12 users)", 2, [False, True]),
+        ("a run: rating, 120 questions (12 users)", 2, [False, True]),
+        ("a run: explanation, 120 questions (12 users)", 2, [False, True]),
+    ]
+
+
+def test_the_first_two_metrics_of_warm_and_cold_questions_stand_beside_all():
+    first = next(grids(record()["tasks"], "a run"))
+    assert first.columns == [
+        *("ctr", "AUC", "UAUC (12 users)", "log loss"),
+        *("warm AUC, UAUC (seen, 60)", "cold AUC, UAUC (60)"),
+    ]
+    parts = block("ctr")["lines"][4]["parts"]["seen"]
+    expected = [", ".join(number(parts[part][name]["value"]) for name in ("auc", "uauc")) for part in ("warm", "cold")]
+    assert first.cells[4][-2:] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("auc", "AUC"), ("uauc_neg4", "UAUC_neg4"), ("log_loss", "log loss"), ("hr@1_of10_uniform", "hr@1_of10_uniform")],
+)
+def test_metrics_are_named_as_the_field_names_them(name, text):
+    assert shown(name) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.70125, ".7013"), (-0.01, "-.0100"), (1.0, "1.0000"), (10.5, "10.5000"), (0.0, ".0000")]
+)
+def test_numbers_are_short(value, text):
+    assert number(value) == text
+
+
+def test_markdown_has_the_numbers_of_metrics_json_in_whole_tables():
+    tasks = record()["tasks"]
+    text = markdown(tasks, 30, "a run").splitlines()
+    columns = 0
+    for line in text:
+        if not line.startswith("|"):
+            columns = 0
+            continue
+        columns = columns or line.count("|")
+        assert line.count("|") == columns
+    own = next(line for line in tasks["rating"]["lines"] if line["name"] == "ckf")
+    values = [cell(metric) for metric in own["metrics"].values()]
+    assert any(line.startswith("| ckf | " + " | ".join(values) + " |") for line in text)
+    parts = [cell(own["parts"]["seen"][part][metric]) for part in ("warm", "cold") for metric in own["metrics"]]
+    assert "| ckf | " + " | ".join(parts) + " |" in text
+    assert "**rating: 60 warm (seen) and 60 cold questions**" in text
+
+
+def test_warm_and_cold_stand_side_by_side():
+    grid = warm_and_cold("ctr", block("ctr"))
+    assert grid.title == "ctr: 60 warm (seen) and 60 cold questions"
+    assert grid.columns == [
+        *("ctr", "AUC warm", "UAUC warm", "log loss warm", "AUC cold", "UAUC cold", "log loss cold")
+    ]
+    assert [line[0] for line in grid.cells][-1] == "ckf"  # the sample has no such table
+    assert grid.own == [False] * 4 + [True]
+
+
+def test_the_method_minus_every_line_is_a_table_of_all_metrics():
+    for name in TASKS:
+        grid = compared(name, block(name))
+        for d in block(name)["differences"]:
+            [line] = [line for line in grid.cells if line[0] == f"{d['first']} minus {d['second']}"]
+            low, high = d["interval"]
+            found = line[grid.columns.index(shown(d["metric"]))]
+            assert found == f"{number(d['value'])} [{number(low)}, {number(high)}]"
+
+
+def test_sentences_say_what_can_be_told_apart_by_the_main_metrics():
+    found = [sentence for sentence in notes(record()["tasks"], 30) if " minus " in sentence]
+    main = {name: list(block(name)["lines"][0]["metrics"])[:2] for name in TASKS}
+    wanted = [(name, d) for name in TASKS for d in block(name)["differences"] if d["metric"] in main[name]]
+    for name, d in wanted:
+        start = f"{name}: {d['first']} minus {d['second']}, {shown(d['metric'])}: "
+        [sentence] = [sentence for sentence in found if sentence.startswith(start)]
+        low, high = d["interval"]
+        verdict = "not told apart" if low <= 0 <= high else "better" if d["better"] else "worse"
+        assert sentence.endswith(f"{number(d['value'])} [{number(low)}, {number(high)}]: {verdict}")
+    assert {s.rsplit(": ", 1)[1] for s in found} >= {"better", "not told apart"}
+    assert len(found) == len(wanted)
+    assert notes(record()["tasks"], 30)[-1].startswith("intervals: 95 %, 30 bootstrap draws")
+
+
+def test_an_error_that_falls_is_better():
+    sentence = next(s for s in notes({"rating": block("rating")}, 30) if " minus " in s)
+    assert sentence.startswith("rating: ckf minus global_mean, MAE: -")
+    assert sentence.endswith(": better")
+
+
+def test_an_undefined_metric_is_a_dash_with_a_reason():
+    tasks = {"ctr": one_class()}
+    text = markdown(tasks, 5, "a run")
+    assert "| ckf | – | – |" in text
+    assert "- ctr: AUC: one class only: 120 of 120 rows are positive\n" in text  # of all lines: once
+    assert "- ctr: AUC of cold questions: no rows\n" in text
+    assert "- ctr: UAUC of warm questions: no user has rows of both classes\n" in text
+    printed = notes(tasks, 5)
+    assert "ctr: UAUC: no user has rows of both classes" in printed
+    assert not any("cold questions" in sentence for sentence in printed)  # their table is not printed
+
+
+def test_a_reason_of_some_lines_names_them():
+    tasks = {"ctr": record("ctr")["tasks"]["ctr"]}
+    tasks["ctr"]["lines"][1]["metrics"]["auc"] = {"value": None, "interval": None, "reason": "why", "users": None}
+    assert "ctr: AUC (SASRec): why" in notes(tasks, 30)
+
+
+def test_bleu_s_signature_is_printed_with_it():
+    for short in (True, False):
+        [sentence] = [s for s in notes({"explanation": block("explanation")}, 30, short) if "bleu: " in s]
+        assert "version:" in sentence
+
+
+def test_a_whole_record_follows_the_schema():
+    assert validated(record())["tasks"]["ctr"]["sample_rows"] == len(examples.SAMPLE)
+    TaskBlock.model_validate(one_class())
