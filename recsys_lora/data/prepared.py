@@ -175,6 +175,11 @@ class PreparedData:
         """Return all rows of a split, in their order."""
         return self.every.take(np.flatnonzero((self._splits == split).to_numpy()))
 
+    def sampled_negatives(self, split: SplitName) -> int | None:
+        """Return how many items were sampled beside each positive where rows have no rating, which metrics name."""
+        drawn: dict[str, int] | None = self.manifest.get("negatives")
+        return drawn["train" if split == "train" else "test"] if drawn else None
+
     def sample(self, split: SplitName, rows: int | Literal["published"] | None, seed: int) -> Rows:
         """Return a fixed sample of a split.
 
