@@ -152,7 +152,8 @@ class PreparedData:
         return self._walked[0]
 
     @property
-    def _all(self) -> Rows:
+    def every(self) -> Rows:
+        """All rows of all splits, in their order; without texts, which are seldom needed and large."""
         return self._walked[1]
 
     @cached_property
@@ -172,8 +173,12 @@ class PreparedData:
 
     def rows(self, split: SplitName) -> Rows:
         """Return all rows of a split, in their order."""
-        every = self._all
-        return every.take(np.flatnonzero((self._splits == split).to_numpy()))
+        return self.every.take(np.flatnonzero((self._splits == split).to_numpy()))
+
+    def sampled_negatives(self, split: SplitName) -> int | None:
+        """Return how many items were sampled beside each positive where rows have no rating, which metrics name."""
+        drawn: dict[str, int] | None = self.manifest.get("negatives")
+        return drawn["train" if split == "train" else "test"] if drawn else None
 
     def sample(self, split: SplitName, rows: int | Literal["published"] | None, seed: int) -> Rows:
         """Return a fixed sample of a split.

@@ -86,7 +86,7 @@ def candidate_questions(data: PreparedData, user: int, items: Sequence[int], pos
         raise UserError(f"position={position}: user {user} has {known} positives: give 0 to {known}")
     n = len(item)
     return Questions(
-        row=len(data.interactions) + np.arange(n),
+        row=len(data.every) + np.arange(n),
         user=np.full(n, user, dtype=np.int64),
         item=item,
         position=np.full(n, known if position is None else position, dtype=np.int64),

@@ -138,7 +138,7 @@ class EvaluationRows:
         backbone, words, prompt = module.backbone, self.config.data.wording, None
         node = None
         if name == CTR and module.prompt is not None:
-            plain = module.prompt.is_text(words)
+            plain = module.prompt.is_text([*words, *self.data.item_attributes, *self.data.user_attributes])
             node = self.config.model["prompt"] if plain else self.config.evaluation.prompt
             prompt = module.prompt if plain else build(node, "evaluation.prompt")
 
