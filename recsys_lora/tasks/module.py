@@ -58,7 +58,7 @@ class TaskData(lightning.LightningDataModule):
         pad_id: token that fills up shorter prompts.
         padding: on which side.
         token_budget: padded tokens of a scoring batch at most.
-        train_rows: training questions of the task with the largest shard, of others in proportion to theirs: a task
+        train_rows: training questions of the task with the largest share, of others in proportion to theirs: a task
             alone has as many as it has among others. None for all.
         valid_rows: questions of each task to validate on; None for all, "published" for those of the rows that
             published work uses.
@@ -92,7 +92,7 @@ class TaskData(lightning.LightningDataModule):
         self.train: TrainSet | None = None
         self.valid: PromptSet | None = None
         self.train_pairs: Pairs | None = None
-        self.shards: list[float] = []
+        self.shares: list[float] = []
 
     def setup(self, stage: str) -> None:
         """Tokenise the questions that `stage` needs, once.
@@ -113,15 +113,15 @@ class TaskData(lightning.LightningDataModule):
     def _train_set(self) -> TrainSet:
         """Return the training questions in every version, and decide the shares of tasks."""
         made = {name: self.questions(name, "train", None) for name in self.tasks}
-        self.shards = self._shares([len(questions) for questions in made.values()])
+        self.shares = self._shares([len(questions) for questions in made.values()])
         if self.train_rows is not None:
-            limits = [max(1, round(self.train_rows * shard / max(self.shards))) for shard in self.shards]
+            limits = [max(1, round(self.train_rows * share / max(self.shares))) for share in self.shares]
             made = {name: self.questions(name, "train", limit) for name, limit in zip(made, limits, strict=True)}
         asked = self._asked(made, "train")
         if len(self.tasks) > 1:
             for name, questions in asked.items():
-                shard = self.shards[list(self.tasks).index(name)]
-                log.info("%s: %d training questions, %.0f %% of every batch", name, len(questions), 100 * shard)
+                share = self.shares[list(self.tasks).index(name)]
+                log.info("%s: %d training questions, %.0f %% of every batch", name, len(questions), 100 * share)
         self.train_pairs = Pairs.concatenated([questions.pairs() for questions in asked.values()])
         versions: dict[str, PromptSet] = {version: self._joined(asked, version) for version in self.versions}
         return TrainSet(versions, self.mixing.forward_overhead_tokens)
@@ -131,7 +131,7 @@ class TaskData(lightning.LightningDataModule):
         if self.mixing.temperature is not None and max(sizes, default=0) > 0:
             mixed = temperature_shares(sizes, self.mixing.temperature)
             own = [a * b for a, b in zip(own, mixed, strict=True)]
-        weights = [shard if size else 0.0 for shard, size in zip(own, sizes, strict=True)]
+        weights = [share if size else 0.0 for share, size in zip(own, sizes, strict=True)]
         if not sum(weights) > 0:
             raise UserError("train: no task has both questions and a share: raise a task's train_share")
         return [weight / sum(weights) for weight in weights]
@@ -164,7 +164,7 @@ class TaskData(lightning.LightningDataModule):
         """Return the training batches, an endless run's order included."""
         assert self.train is not None
         repeat = bool(getattr(self.trainer, "overfit_batches", 0))
-        order = TaskOrder(self.train.task, self.train.lengths, self.shards, self.batch_size, self.seed, repeat)
+        order = TaskOrder(self.train.task, self.train.lengths, self.shares, self.batch_size, self.seed, repeat)
         return TrainLoader(self.train, order, self.pad_id, self.padding, self.shard)
 
     def val_dataloader(self) -> ScoreLoader:
