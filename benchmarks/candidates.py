@@ -139,7 +139,7 @@ def ckf(backbone: Any, data: Any) -> Any:
 
     return CKFMultiTaskModule(
         name="ckf",
-        batch_rows=1,
+        batch_size=1,
         tasks=scoring.asked(template(), template("<user>", "<item>", ("user", "item"))),
         optimizer=OptimizerSettings(),
         objective=Objective(),

@@ -153,7 +153,7 @@ def ours(name: str, data: Any, options: argparse.Namespace) -> Epochs:
         "sasrec": lambda: SASRec(catalogue, dim=DIM, history_length=HISTORY, blocks=LAYERS, heads=HEADS),
     }[name]()
     rows = [RowTensors(data.rows(split), data.history, encoder.history_length) for split in ("train", "valid")]
-    settings = FitSettings(objective="bpr", lr=RATE, batch_rows=options.batch)
+    settings = FitSettings(objective="bpr", lr=RATE, batch_size=options.batch)
     clock = Clock()
     trainer = lightning.Trainer(
         max_epochs=options.rounds + 1,

@@ -59,7 +59,7 @@ def make_questions(options: argparse.Namespace, vocabulary: int) -> Any:
     import numpy as np
 
     from recsys_lora.data.batch import PromptSet
-    from recsys_lora.data.groups import FORWARD_COST
+    from recsys_lora.data.length_buckets import FORWARD_OVERHEAD_TOKENS
     from recsys_lora.data.training import TrainSet
 
     random = np.random.default_rng(0)
@@ -87,8 +87,8 @@ def make_questions(options: argparse.Namespace, vocabulary: int) -> Any:
     texts = [random.integers(3, vocabulary, length) for length in lengths]
     places = [[2, *range(4, 4 + int(count))] for count in (items > 0).sum(1)]
     text, collaborative = (PromptSet(_encoded(texts, own), **columns) for own in ([[]] * rows, places))
-    forward_cost = FORWARD_COST if options.device == "cpu" else None
-    return TrainSet({"collaborative": collaborative, "text": text}, forward_cost)
+    forward_overhead_tokens = FORWARD_OVERHEAD_TOKENS if options.device == "cpu" else None
+    return TrainSet({"collaborative": collaborative, "text": text}, forward_overhead_tokens)
 
 
 def _encoded(texts: Sequence[Any], places: Sequence[Sequence[int]]) -> Any:
@@ -148,7 +148,7 @@ def make_module(options: argparse.Namespace) -> Any:
     torch.manual_seed(0)
     module = CKFMultiTaskModule(
         name="ckf",
-        batch_rows=options.batch,
+        batch_size=options.batch,
         tasks=make_tasks(),
         optimizer=OptimizerSettings(),
         objective=Objective(),
@@ -190,7 +190,7 @@ class Steps:
         questions = make_questions(options, min(self.backbone.model.config.vocab_size, 2_000))
         pad = self.backbone.pad_id
         self.mixed = questions.batch(np.arange(len(questions)), pad, "right").to(options.device)
-        unsplit = replace(questions, forward_cost=None)
+        unsplit = replace(questions, forward_overhead_tokens=None)
         self.whole = unsplit.batch(np.arange(len(questions)), pad, "right").to(options.device)
         tasks = [np.flatnonzero(questions.task == number) for number in range(len(TASKS))]
         self.separate = [unsplit.batch(rows, pad, "right").to(options.device) for rows in tasks if len(rows)]

@@ -137,7 +137,7 @@ def question(name: str, options: argparse.Namespace) -> tuple[int, int, int, int
     data = scoring.make_data(2 * options.batch)
     backbone = _models.load(options, data.titles[1:])
     module = candidates.METHODS[name](backbone, data)
-    module.optimizer_settings, module.batch_rows = OptimizerSettings(), options.batch
+    module.optimizer_settings, module.batch_size = OptimizerSettings(), options.batch
     for source in module.lowrank.modules():
         if hasattr(source, "dropout_per"):
             source.dropout = options.dropout
@@ -170,7 +170,9 @@ def ckf(options: argparse.Namespace) -> tuple[int, int, int, int]:
     for source in module.lowrank.modules():
         if hasattr(source, "dropout_per"):
             source.dropout = options.dropout
-    questions = replace(ckf_step.make_questions(options, 2_000), forward_cost=None)  # a GPU's batches are not cut
+    questions = replace(
+        ckf_step.make_questions(options, 2_000), forward_overhead_tokens=None
+    )  # a GPU's batches are not cut
     pad = module.backbone.pad_id
     batches = [questions.batch(np.arange(options.batch), pad, "right") for _ in range(STEPS)]
     data = scoring.make_data(16)

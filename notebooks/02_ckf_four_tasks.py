@@ -103,7 +103,7 @@ with quiet():  # it prints progress and all tables; leave this out to watch
 # %% [markdown]
 # ## 4. The tables
 #
-# There is a table for each task. Look first at the trivial predictors: a model of taste has to pass "always the mean"
+# There is a table for each task. Look first at the simple baselines: a model of taste has to pass "always the mean"
 # and "the most common text". Beside them stand the collaborative model where it can answer, the frozen language model,
 # CKF on prompts of text alone, CKF with soft tokens, and CKF with users' vectors exchanged.
 #

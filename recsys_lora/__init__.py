@@ -11,7 +11,7 @@ __all__ = ["__version__", "compose", "run_config"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the Python face when it is first asked for, so that `import recsys_lora` costs next to nothing."""
+    """Import the Python API when it is first asked for, so that `import recsys_lora` costs next to nothing."""
     if name not in ("compose", "run_config"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from recsys_lora import api

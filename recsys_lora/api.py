@@ -1,4 +1,4 @@
-"""The Python face, for notebooks and services: the command line's overrides make a config, and one call runs it."""
+"""The Python API, for notebooks and services: the command line's overrides make a config, and one call runs it."""
 
 from datetime import datetime
 from pathlib import Path

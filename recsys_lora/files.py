@@ -60,7 +60,7 @@ def disk_errors(target: Path) -> Iterator[None]:
         if number in (errno.EROFS, errno.EACCES, errno.EPERM):
             named = getattr(error, "filename", None)
             if named and not Path(named).absolute().is_relative_to(target.absolute().parent):
-                raise UserError(f"{named}: cannot be opened ({os.strerror(number)}): mend its permissions") from error
+                raise UserError(f"{named}: cannot be opened ({os.strerror(number)}): change its permissions") from error
             raise UserError(f"{target}: cannot be written ({os.strerror(number)}): choose another folder") from error
         raise
 

@@ -22,7 +22,7 @@ SMALL = (
     "trainer.log_every_n_steps=1",
     "cf.trainer.max_epochs=1",
     "cf.encoder.dim=8",
-    "model.batch_rows=8",
+    "model.batch_size=8",
     "model.rank=4",
     "model.generator.query_dim=16",
 )
@@ -45,7 +45,7 @@ SMALL_TASKS = (
     "trainer.log_every_n_steps=1",
     "cf.trainer.max_epochs=1",
     "cf.encoder.dim=8",
-    "model.batch_rows=8",
+    "model.batch_size=8",
     "model.rank=4",
     "model.optimizer.lr=0.01",
 )

@@ -1,4 +1,4 @@
-"""The Python face does what the command line does."""
+"""The Python API does what the command line does."""
 
 import re
 import subprocess

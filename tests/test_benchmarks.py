@@ -1,6 +1,7 @@
 """The benchmarks run, and what makes them fast is there: counted, not timed."""
 
 import argparse
+import gzip
 import importlib
 import json
 import re
@@ -82,6 +83,15 @@ def test_prepare_tables(capsys, tmp_path):
     assert row.point == "3,030 reviews"
     assert "reviews/s" in capsys.readouterr().out
     assert json.loads((tmp_path / "3000" / "planted.json").read_text()) == {"lines": 3030, "copies": 30, "broken": 3}
+
+
+def test_made_up_reviews_are_the_same_for_the_same_seed(tmp_path):
+    folders = [tmp_path / name for name in ("a", "b", "c")]
+    for folder, seed in zip(folders, ("0", "0", "1"), strict=True):
+        script("make_amazon_like").main([str(folder), "--rows", "1500", "--seed", seed])
+    lines = [gzip.decompress((folder / "reviews.json.gz").read_bytes()) for folder in folders]
+    assert lines[0] == lines[1] != lines[2]
+    assert lines[0].count(b"\n") == 1515
 
 
 def test_table_engines():

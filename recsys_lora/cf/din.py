@@ -62,7 +62,7 @@ class DIN(CollaborativeEncoder):
             attention_sizes: hidden widths of the network that weighs the history.
             sizes: hidden widths of the network that scores.
             dropout: in the scoring network.
-            init_std: spread of the tables' start.
+            init_std: standard deviation of the tables' start.
             unseen: vectors of ids that never occur in train.
         """
         super().__init__()

@@ -177,13 +177,13 @@ def load_encoder(factory: EncoderFactory, catalogue: Catalogue, folder: Path) ->
 
 @torch.no_grad()
 def score_rows(
-    encoder: CollaborativeEncoder, rows: UserItems, history: History, batch_rows: int = 8192
+    encoder: CollaborativeEncoder, rows: UserItems, history: History, batch_size: int = 8192
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return the encoder's logits (n,) of `rows`, in their order; it stays where it is, and its mode as it was."""
     device, parts = device_of(encoder), []
     with evaluating(encoder):
-        for start in range(0, len(rows.user), batch_rows):
-            part = slice(start, start + batch_rows)
+        for start in range(0, len(rows.user), batch_size):
+            part = slice(start, start + batch_size)
             read = history.last(rows.user[part], rows.position[part], encoder.history_length)  # (b, L)
             columns = (rows.user[part], read, rows.item[part])
             user, earlier, item = (torch.from_numpy(np.ascontiguousarray(one)).to(device).long() for one in columns)

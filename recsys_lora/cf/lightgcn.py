@@ -65,7 +65,7 @@ class LightGCN(DotProductEncoder):
             catalogue: the data set's ids and graph edges.
             dim: width D of the vectors.
             layers: how many times K the vectors are smoothed; 0 is matrix factorisation.
-            init_std: spread of the start.
+            init_std: standard deviation of the start.
             unseen: vectors of ids that never occur in train.
         """
         super().__init__(dim, history_length=0)

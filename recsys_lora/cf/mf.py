@@ -19,7 +19,7 @@ class MF(DotProductEncoder):
         Args:
             catalogue: the data set's ids.
             dim: width D of the vectors.
-            init_std: spread of the start; the benchmark starts at 1 and lets weight decay shrink it.
+            init_std: standard deviation of the start; the benchmark starts at 1 and lets weight decay shrink it.
             unseen: vectors of ids that never occur in train.
         """
         super().__init__(dim, history_length=0)

@@ -53,17 +53,17 @@ class RowTensors(nn.Module):
 class IndexBatches:
     """Row numbers in batches of nearly equal size; a shuffled order is a function of (seed, epoch)."""
 
-    def __init__(self, index: Tensor, batch_rows: int, seed: int | None, together: Tensor | None = None) -> None:
+    def __init__(self, index: Tensor, batch_size: int, seed: int | None, together: Tensor | None = None) -> None:
         """Cut row numbers into batches.
 
         Args:
             index: row numbers (n,).
-            batch_rows: the most rows a batch holds.
+            batch_size: the most rows a batch holds.
             seed: of the shuffling; None keeps the order.
             together: a group number for each entry of `index` (n,); rows of a group stay neighbours. None: no groups.
         """
         self.index = index
-        self.count = max(1, -(-len(index) // batch_rows))
+        self.count = max(1, -(-len(index) // batch_size))
         self.seed = seed
         self.group = np.arange(len(index)) if together is None else together.numpy()
         self.groups = int(self.group.max(initial=-1)) + 1
@@ -125,7 +125,7 @@ class CFModule(lightning.LightningModule):
         index = torch.arange(len(labels)) if everything else labels.nonzero().squeeze(1)
         shared = isinstance(self.encoder, DotProductEncoder) and self.encoder.history_length > 0
         together = self.train_rows.context[index] if shared else None  # their e_u is then computed once
-        return IndexBatches(index, self.fit_settings.batch_rows, self.seed, together)
+        return IndexBatches(index, self.fit_settings.batch_size, self.seed, together)
 
     def val_dataloader(self) -> IndexBatches:
         """Give all validation rows in order."""

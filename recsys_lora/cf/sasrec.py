@@ -82,7 +82,7 @@ class SASRec(DotProductEncoder):
             blocks: how many attention blocks.
             heads: attention heads; they divide `dim`.
             dropout: on inputs, attention weights and in the position-wise network.
-            init_std: spread of the tables' start.
+            init_std: standard deviation of the tables' start.
             unseen: vectors of items that never occur in train.
 
         Raises:

@@ -19,7 +19,7 @@ class FitSettings:
         lr: Adam's learning rate.
         weight_decay: strength of the decay, on all parameters.
         decay: "l2" adds it to the gradient (Adam), "decoupled" shrinks the weights (AdamW).
-        batch_rows: train rows a step.
+        batch_size: train rows a step.
         negatives: items drawn a positive row; BCE draws none.
         scoring_rows: rows scored at once in validation; memory only.
     """
@@ -28,7 +28,7 @@ class FitSettings:
     lr: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 0.0
     decay: Decay = "l2"
-    batch_rows: PositiveInt = 2048
+    batch_size: PositiveInt = 2048
     negatives: PositiveInt = 1
     scoring_rows: PositiveInt = 8192
 

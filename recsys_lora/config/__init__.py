@@ -1,1 +1,1 @@
-"""The edge where Hydra's configs end: the command line face, its hints, and the check of every value."""
+"""The edge where Hydra's configs end: hints for mistakes, and the check of every value."""

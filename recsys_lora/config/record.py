@@ -73,7 +73,7 @@ class MixingConfig(Record):
     """How training batches mix tasks."""
 
     temperature: Annotated[PositiveFloat | None, result("method", tunable=True)] = None
-    forward_cost: Annotated[NonNegativeFloat | Literal["auto"] | None, result("method")] = "auto"
+    forward_overhead_tokens: Annotated[NonNegativeFloat | Literal["auto"] | None, result("method")] = "auto"
 
 
 @dataclass(frozen=True)

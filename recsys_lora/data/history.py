@@ -74,7 +74,7 @@ class History:
         return np.where(inside, self.items[np.where(inside, index, 0)], 0)
 
 
-def walk(
+def build_histories(
     user: NDArray[np.int64], item: NDArray[np.int64], positive: NDArray[np.bool_], num_users: int
 ) -> tuple[History, NDArray[np.int64]]:
     """Walk every user's rows in their order and collect positives.

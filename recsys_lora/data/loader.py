@@ -17,7 +17,7 @@ from recsys_lora.errors import UserError
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """Which part of the work this process does."""
 
     rank: int = 0
@@ -36,20 +36,20 @@ class TrainLoader:
         sampler: the order of batches.
         pad_id: token that fills up shorter prompts.
         padding: on which side.
-        share: this process's part of every batch.
+        shard: this process's part of every batch.
 
     Raises:
         UserError: a batch has fewer rows than there are processes.
     """
 
     def __init__(
-        self, rows: TrainSet, sampler: TaskOrder, pad_id: int, padding: Padding, share: Share | None = None
+        self, rows: TrainSet, sampler: TaskOrder, pad_id: int, padding: Padding, shard: Shard | None = None
     ) -> None:
-        self.share = share or Share()
-        if sampler.batch_rows < self.share.world:
+        self.shard = shard or Shard()
+        if sampler.batch_size < self.shard.world:
             raise UserError(
-                f"a training batch of {sampler.batch_rows} rows cannot be shared by {self.share.world} processes: "
-                "use fewer devices, a larger model.batch_rows or more training rows"
+                f"a training batch of {sampler.batch_size} rows cannot be shared by {self.shard.world} processes: "
+                "use fewer devices, a larger model.batch_size or more training rows"
             )
         self.rows, self.sampler, self.pad_id, self.padding = rows, sampler, pad_id, padding
         self._handed_out = {"epoch": 0, "batches": 0}
@@ -64,7 +64,7 @@ class TrainLoader:
         first = resume["batches"] if resume and resume["epoch"] == epoch else 0
         for number, rows in enumerate(self.sampler.batches()[first:], start=first + 1):
             self._handed_out = {"epoch": epoch, "batches": number}
-            yield self.rows.batch(self.share.of(rows), self.pad_id, self.padding, global_rows=len(rows))
+            yield self.rows.batch(self.shard.of(rows), self.pad_id, self.padding, global_rows=len(rows))
 
     def state_dict(self) -> dict[str, int]:
         """Return how many batches of which epoch were handed out."""
@@ -84,16 +84,16 @@ class ScoreLoader:
         token_budget: padded tokens of a batch at most (a single longer prompt is a batch).
         pad_id: token that fills up shorter prompts.
         padding: on which side.
-        share: this process's part of the rows.
+        shard: this process's part of the rows.
     """
 
     def __init__(
-        self, prompts: PromptSet, token_budget: int, pad_id: int, padding: Padding, share: Share | None = None
+        self, prompts: PromptSet, token_budget: int, pad_id: int, padding: Padding, shard: Shard | None = None
     ) -> None:
         self.prompts, self.pad_id, self.padding = prompts, pad_id, padding
         lengths = prompts.prompts.lengths
         longest_first = np.argsort(-lengths, kind="stable")
-        self.batches = budgeted((share or Share()).of(longest_first), lengths, token_budget)
+        self.batches = token_budget_batches((shard or Shard()).of(longest_first), lengths, token_budget)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -103,7 +103,9 @@ class ScoreLoader:
             yield self.prompts.batch(rows, self.pad_id, self.padding)
 
 
-def budgeted(index: NDArray[np.int64], lengths: NDArray[np.int64], token_budget: int) -> list[NDArray[np.int64]]:
+def token_budget_batches(
+    index: NDArray[np.int64], lengths: NDArray[np.int64], token_budget: int
+) -> list[NDArray[np.int64]]:
     """Cut rows, longest first, into batches of at most `token_budget` padded tokens."""
     batches, begin = [], 0
     while begin < len(index):

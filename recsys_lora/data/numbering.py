@@ -6,7 +6,7 @@ Sorting and counting happens on integers; raw ids and texts join again when the 
 from pathlib import Path
 
 from recsys_lora.data.engine import Engine, name, text
-from recsys_lora.data.schema import TEXT_COLUMNS, Arranged, RawTables
+from recsys_lora.data.schema import TEXT_COLUMNS, RawTables, SplitResult
 
 PARQUET = "FORMAT parquet, COMPRESSION zstd"
 
@@ -27,7 +27,7 @@ def number_raw(engine: Engine, tables: RawTables) -> None:
     )
 
 
-def number_final(engine: Engine, arranged: Arranged, tables: RawTables, whole_catalogue: bool) -> None:
+def number_final(engine: Engine, arranged: SplitResult, tables: RawTables, whole_catalogue: bool) -> None:
     """Make the tables `final_users` and `final_items`: raw numbers, their final numbers from 1, and raw ids.
 
     Args:
@@ -52,7 +52,7 @@ def number_final(engine: Engine, arranged: Arranged, tables: RawTables, whole_ca
         )
 
 
-def final_rows(engine: Engine, arranged: Arranged, positive: float | None) -> None:
+def final_rows(engine: Engine, arranged: SplitResult, positive: float | None) -> None:
     """Make the table `final`: `line`, `place`, `user`, `item`, `rating`, `label`, `timestamp`, `split`, `sampled`.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys_lora.data.history import History, walk
+from recsys_lora.data.history import History, build_histories
 from recsys_lora.data.rows import Rows
 from recsys_lora.data.schema import TEXT_COLUMNS, SplitName
 from recsys_lora.errors import UserError
@@ -152,7 +152,8 @@ class PreparedData:
         return self._walked[0]
 
     @property
-    def _all(self) -> Rows:
+    def every(self) -> Rows:
+        """All rows of all splits, in their order; without texts, which are seldom needed and large."""
         return self._walked[1]
 
     @cached_property
@@ -162,7 +163,7 @@ class PreparedData:
         user = table["user"].to_numpy().astype(np.int64)
         item = table["item"].to_numpy().astype(np.int64)
         label = table["label"].to_numpy().astype(np.float32)
-        history, position = walk(user, item, label > 0, self.num_users)
+        history, position = build_histories(user, item, label > 0, self.num_users)
         train = (table["split"] == "train").to_numpy()
         seen = _among(user, user[train], self.num_users) & _among(item, item[train], self.num_items)
         rating = table["rating"].to_numpy().astype(np.float32)
@@ -172,8 +173,12 @@ class PreparedData:
 
     def rows(self, split: SplitName) -> Rows:
         """Return all rows of a split, in their order."""
-        every = self._all
-        return every.take(np.flatnonzero((self._splits == split).to_numpy()))
+        return self.every.take(np.flatnonzero((self._splits == split).to_numpy()))
+
+    def sampled_negatives(self, split: SplitName) -> int | None:
+        """Return how many items were sampled beside each positive where rows have no rating, which metrics name."""
+        drawn: dict[str, int] | None = self.manifest.get("negatives")
+        return drawn["train" if split == "train" else "test"] if drawn else None
 
     def sample(self, split: SplitName, rows: int | Literal["published"] | None, seed: int) -> Rows:
         """Return a fixed sample of a split.

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from recsys_lora.data.order import digits_first, named, refuse_untimed
-from recsys_lora.data.schema import SPLITS, Arranged, Dropped, RowTables
+from recsys_lora.data.schema import SPLITS, Dropped, RowTables, SplitResult
 from recsys_lora.types import NonNegativeInt
 
 
@@ -34,7 +34,7 @@ class MovieLensBenchmark:
         months: dict[str, Any] = {name: list(getattr(self, name)) for name in SPLITS}
         return {"split": "movielens_benchmark", **months, "published_valid": self.published_valid}
 
-    def arrange(self, rows: RowTables) -> Arranged:
+    def arrange(self, rows: RowTables) -> SplitResult:
         """Split by month."""
         refuse_untimed(rows, "movielens_benchmark")
         when = "make_timestamp(timestamp * 1000000)"
@@ -55,7 +55,7 @@ class MovieLensBenchmark:
             f"ORDER BY {digits_first('user_id')}, timestamp, item, line)"
         )
         left_out = rows.engine.count(rows.rows) - rows.engine.count("arranged")
-        return Arranged("arranged", dropped=[Dropped("outside the benchmark's months", left_out)])
+        return SplitResult("arranged", dropped=[Dropped("outside the benchmark's months", left_out)])
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class AmazonBookBenchmark:
         """Return the rule's name and knobs."""
         return {"split": "amazon_book_benchmark", **asdict(self)}
 
-    def arrange(self, rows: RowTables) -> Arranged:
+    def arrange(self, rows: RowTables) -> SplitResult:
         """Filter, number, then split by month."""
         refuse_untimed(rows, "amazon_book_benchmark")
         engine, when = rows.engine, "make_timestamp(timestamp * 1000000)"
@@ -117,4 +117,4 @@ class AmazonBookBenchmark:
             f"SELECT {column}, min(appears) AS first FROM merged GROUP BY {column}" for column in ("user", "item")
         ]
         dropped = [Dropped(f"not of {self.year}", every - year), Dropped(few, year - kept)]
-        return Arranged("arranged", users=numbers[0], items=numbers[1], dropped=dropped)
+        return SplitResult("arranged", users=numbers[0], items=numbers[1], dropped=dropped)

@@ -120,7 +120,7 @@ class RowTables:
 
 
 @dataclass(frozen=True)
-class Arranged:
+class SplitResult:
     """What a split yields.
 
     Attributes:
@@ -149,7 +149,7 @@ class Split(Protocol):
         """Return the JSON-able knobs that the split depends on."""
         ...
 
-    def arrange(self, rows: RowTables) -> Arranged:
+    def arrange(self, rows: RowTables) -> SplitResult:
         """Split and order the rows."""
         ...
 
@@ -165,7 +165,7 @@ def check_tables(engine: Engine, tables: RawTables, name: str) -> None:
         if present.get(column) != kind:
             raise UserError(
                 f"data={name}: interactions need the column {column} as {kind}, it is "
-                f"{present.get(column, 'missing')}: mend the reader"
+                f"{present.get(column, 'missing')}: correct the reader"
             )
     missing = ", ".join(f"count(*) - count({column})" for column in INTERACTION_COLUMNS)
     for column, count in zip(
@@ -186,7 +186,7 @@ def _check_listed(engine: Engine, table: str, columns: Sequence[str], name: str)
     present = engine.columns(table)
     for column in columns:
         if present.get(column) != ("BIGINT" if column == "line" else "VARCHAR"):
-            raise UserError(f"data={name}: {table} need the column {column} as text: mend the reader")
+            raise UserError(f"data={name}: {table} need the column {column} as text: correct the reader")
     key = columns[1]
     if twice := engine.rows(f"SELECT {key} FROM {table} GROUP BY {key} HAVING count(*) > 1 LIMIT 1"):
         raise UserError(

@@ -12,7 +12,7 @@ from typing import Any
 
 from recsys_lora.data.order import Ties, named, shares, tie_order
 from recsys_lora.data.published import AmazonBookBenchmark, MovieLensBenchmark
-from recsys_lora.data.schema import Arranged, RowTables
+from recsys_lora.data.schema import RowTables, SplitResult
 from recsys_lora.types import Fraction, NonNegativeInt
 
 __all__ = ["AmazonBookBenchmark", "GlobalTime", "LeaveLastOut", "MovieLensBenchmark", "UserTime"]
@@ -27,14 +27,14 @@ def _ordered(rows: RowTables, order: str) -> None:
     )
 
 
-def _by_user(rows: RowTables, part: str) -> Arranged:
+def _by_user(rows: RowTables, part: str) -> SplitResult:
     """Name the part of each of the `ordered` rows from its `rank` among the `count` of its user."""
     rows.engine.run(
         f"CREATE OR REPLACE TABLE arranged AS SELECT line, place, {part} AS split FROM (SELECT line, place, "
         "place - first AS rank, count FROM ordered JOIN (SELECT user, min(place) AS first, count(*) AS count "
         "FROM ordered GROUP BY user) USING (user))"
     )
-    return Arranged("arranged")
+    return SplitResult("arranged")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class UserTime:
         """Return the rule's name and knobs."""
         return {"split": "user_time", **asdict(self)}
 
-    def arrange(self, rows: RowTables) -> Arranged:
+    def arrange(self, rows: RowTables) -> SplitResult:
         """Split each user's rows by their rank in time."""
         _ordered(rows, tie_order(self.ties, self.seed))
         return _by_user(rows, shares("rank", "count", self.train, self.valid))
@@ -85,7 +85,7 @@ class GlobalTime:
         """Return the rule's name and knobs."""
         return {"split": "global_time", **asdict(self)}
 
-    def arrange(self, rows: RowTables) -> Arranged:
+    def arrange(self, rows: RowTables) -> SplitResult:
         """Split the rows by their rank in time."""
         order = tie_order(self.ties, self.seed)
         _ordered(rows, order)
@@ -95,7 +95,7 @@ class GlobalTime:
             "(SELECT line, place, row_number() OVER () - 1 AS rank FROM "
             f"(SELECT line, place FROM ordered ORDER BY timestamp, {order}))"
         )
-        return Arranged("arranged")
+        return SplitResult("arranged")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class LeaveLastOut:
         """Return the rule's name and knobs."""
         return {"split": "leave_last_out", **asdict(self)}
 
-    def arrange(self, rows: RowTables) -> Arranged:
+    def arrange(self, rows: RowTables) -> SplitResult:
         """Split each user's rows counted from the last."""
         _ordered(rows, tie_order(self.ties, self.seed))
         return _by_user(rows, named(f"count - rank > 2 OR count < {self.min_rows}", "count - rank = 2"))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recsys_lora.data.batch import Padding, PromptBatch, PromptSet
-from recsys_lora.data.groups import alike
+from recsys_lora.data.length_buckets import alike
 from recsys_lora.errors import UserError
 
 POOL_BATCHES = 16
@@ -53,11 +53,11 @@ class TrainSet:
 
     Attributes:
         versions: the prompts by version; the first is the one that is answered.
-        forward_cost: batches are cut into groups of like lengths: see `alike`.
+        forward_overhead_tokens: batches are cut into groups of like lengths: see `alike`.
     """
 
     versions: Mapping[str, PromptSet]
-    forward_cost: float | None = None
+    forward_overhead_tokens: float | None = None
 
     def __post_init__(self) -> None:
         same = ("user", "items", "label", "target", "task", "row")
@@ -87,7 +87,7 @@ class TrainSet:
         versions = {
             name: tuple(
                 prompts.batch(index[group], pad_id, padding, rows)
-                for group in alike(prompts.prompts.lengths[index], self.forward_cost)
+                for group in alike(prompts.prompts.lengths[index], self.forward_overhead_tokens)
             )
             for name, prompts in self.versions.items()
         }
@@ -106,7 +106,7 @@ class TaskOrder:
         task: (n,) each question's task.
         lengths: (n,) tokens of each question's prompt.
         shares: weight of each task, by number; those of tasks without questions are left out.
-        batch_rows: questions of a batch; all of them make one batch where there are fewer.
+        batch_size: questions of a batch; all of them make one batch where there are fewer.
         seed: decides the order, together with the epoch.
         repeat: give every epoch the order of the first (to overfit on a few batches).
 
@@ -119,7 +119,7 @@ class TaskOrder:
         task: NDArray[np.int64],
         lengths: NDArray[np.int64],
         shares: Sequence[float],
-        batch_rows: int,
+        batch_size: int,
         seed: int,
         repeat: bool = False,
     ) -> None:
@@ -129,17 +129,17 @@ class TaskOrder:
         if not weight.sum() > 0:
             raise UserError("train: no task has both questions and a share: raise a task's train_share")
         self.limits = np.cumsum(weight / weight.sum())  # (tasks,)
-        self.batch_rows = min(batch_rows, len(task))
+        self.batch_size = min(batch_size, len(task))
 
     def __len__(self) -> int:
-        return len(self.lengths) // self.batch_rows
+        return len(self.lengths) // self.batch_size
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch; Lightning calls this before each, on what a loader has as `sampler`."""
         self.epoch = epoch
 
     def batches(self) -> NDArray[np.int64]:
-        """Return the epoch's batches (batches, batch_rows), of indices."""
+        """Return the epoch's batches (batches, batch_size), of indices."""
         generator = np.random.default_rng([self.seed, 0 if self.repeat else self.epoch])
         tasks = self._tasks(generator)  # (batches, B)
         rows = np.empty_like(tasks)
@@ -157,9 +157,9 @@ class TaskOrder:
     def _tasks(self, generator: np.random.Generator) -> NDArray[np.int64]:
         """Return the task of each place of each batch (batches, B); nothing is drawn where there is one task."""
         if len(self.limits) == 1:
-            return np.zeros((len(self), self.batch_rows), dtype=np.int64)
+            return np.zeros((len(self), self.batch_size), dtype=np.int64)
         # Evenly spaced points on the line of shares, shifted a batch: each share gets its whole part, or one more.
-        points = (np.arange(self.batch_rows) + generator.random((len(self), 1))) / self.batch_rows
+        points = (np.arange(self.batch_size) + generator.random((len(self), 1))) / self.batch_size
         return np.minimum(np.searchsorted(self.limits, points, side="right"), len(self.limits) - 1)
 
 

@@ -47,7 +47,7 @@ class ChoiceAnswer:
             prompt_end: the last part of every prompt (its end in the chat template, if one is used).
 
         Raises:
-            UserError: one token does not tell the answers apart, or an answer melts into the end of the prompt.
+            UserError: one token does not tell the answers apart, or an answer shares one with the prompt.
         """
         separator = "" if prompt_end[-1:].isspace() else self.separator
         prompt = _ids(tokenizer, prompt_end)

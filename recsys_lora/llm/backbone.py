@@ -115,7 +115,7 @@ class Backbone(nn.Module):
         if self.graphs:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
 
-    def continued(self, embeds: Tensor, mask: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
+    def forward_with_cache(self, embeds: Tensor, mask: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
         """Return the states of what follows tokens that were read before, and the cache of both.
 
         Args:

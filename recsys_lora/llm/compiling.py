@@ -11,13 +11,12 @@ launches one graph a block instead of every kernel. A graph is of one shape, so 
 
 import os
 import shutil
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from recsys_lora.errors import UserError
-from recsys_lora.llm.source import Compiled
 
 LENGTH_BUCKET = 32
 """Tokens to whose multiples prompts are filled up where graphs are recorded: few shapes for prompts of any length."""
@@ -29,7 +28,7 @@ def decoder_blocks(model: Any) -> list[nn.Module]:
     return [block for part in body.children() if isinstance(part, nn.ModuleList) for block in part]
 
 
-def compile_blocks(model: Any, device: torch.device | str, kind: Compiled = True) -> None:
+def compile_blocks(model: Any, device: torch.device | str, kind: bool | Literal["reduce-overhead"] = True) -> None:
     """Compile a model's decoder blocks, in place, each when it first runs.
 
     Args:

@@ -51,7 +51,7 @@ def greedy(
     written: list[Tensor] = []
     cache = None
     while len(written) < max_new_tokens:
-        hidden, cache = backbone.continued(embeds, mask, cache)
+        hidden, cache = backbone.forward_with_cache(embeds, mask, cache)
         if not written and after_prompt is not None:
             after_prompt()
         token = backbone.all_logits(hidden[:, -1]).argmax(1)  # (B,)

@@ -111,14 +111,16 @@ def continuation_log_likelihood(
     ids[real] = torch.tensor([token for tokens in continuations for token in tokens], device=embeds.device)
 
     read = torch.ones(1, T, dtype=torch.bool, device=embeds.device)
-    prompt, cache = backbone.continued(embeds, read)
+    prompt, cache = backbone.forward_with_cache(embeds, read)
     states = prompt[:, -1:].expand(C, -1, -1)  # (C, 1, H): each first token
     if len(columns) > 1:
         if after_prompt is not None:
             after_prompt(C)
         cache.batch_repeat_interleave(C)
         mask = torch.cat([read.expand(C, -1), real[:, :-1]], 1)  # (C, T + L - 1): no token follows the last
-        states = torch.cat([states, backbone.continued(backbone.embed(ids[:, :-1]), mask, cache)[0]], 1)  # (C, L, H)
+        states = torch.cat(
+            [states, backbone.forward_with_cache(backbone.embed(ids[:, :-1]), mask, cache)[0]], 1
+        )  # (C, L, H)
     row, column = real.nonzero(as_tuple=True)
     each = token_log_probs(backbone, states[row, column], ids[row, column])
     return each.new_zeros(C).index_add(0, row, each), lengths

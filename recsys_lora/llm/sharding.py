@@ -42,7 +42,7 @@ def shard(backbone: Backbone, device: torch.device, world: int) -> Backbone:
     mesh = init_device_mesh(device.type, (world,))
     for block in blocks:
         fully_shard(block, mesh=mesh)
-    whole = {parameter for parameter in body.parameters() if not is_share(parameter)}
+    whole = {parameter for parameter in body.parameters() if not is_shard(parameter)}
     fully_shard(body, mesh=mesh, ignored_params=whole)  # makes one tree of the blocks: the next is fetched ahead
     backbone.to(device)
     backbone.sharded = True
@@ -51,6 +51,6 @@ def shard(backbone: Backbone, device: torch.device, world: int) -> Backbone:
     return backbone
 
 
-def is_share(parameter: nn.Parameter) -> bool:
+def is_shard(parameter: nn.Parameter) -> bool:
     """Tell whether a parameter is one process's share of a weight."""
     return isinstance(parameter.data, DTensor)

@@ -79,10 +79,10 @@ class SharedPrefix:
             if window is not None:
                 window(1, 0, shared)
             self.embeds = embeds[:1, :shared]
-            _, self.cache = self.backbone.continued(self.embeds, mask[:1, :shared])
+            _, self.cache = self.backbone.forward_with_cache(self.embeds, mask[:1, :shared])
         if window is not None:
             window(B, shared, T)
         cache = copy.deepcopy(self.cache)  # reading on changes it
         cache.batch_repeat_interleave(B)
-        hidden, _ = self.backbone.continued(embeds[:, shared:], mask, cache)  # (B, T - shared, H)
+        hidden, _ = self.backbone.forward_with_cache(embeds[:, shared:], mask, cache)  # (B, T - shared, H)
         return self.backbone.last(hidden, mask[:, shared:])

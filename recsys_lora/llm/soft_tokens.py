@@ -51,7 +51,7 @@ def soft_columns(sequence: Sequence[tuple[str, int]], known: Sequence[str]) -> l
     ]
 
 
-def token_spread(backbone: Backbone, tokens: int = 2048) -> float:
+def token_std(backbone: Backbone, tokens: int = 2048) -> float:
     """Return the standard deviation of the entries of the backbone's input embeddings, over its first tokens."""
     vocabulary = backbone.model.get_input_embeddings().weight.shape[0]
     ids = torch.arange(min(vocabulary, tokens), device=backbone.device)

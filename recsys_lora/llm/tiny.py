@@ -35,7 +35,7 @@ class TinySource(Loading):
         intermediate_size: width of the feed-forward part.
         vocabulary: tokens at most.
         context: tokens it can read.
-        spread: standard deviation of the random weights.
+        init_std: standard deviation of the random weights.
         init_seed: of the random weights.
         dtype: see `Loading`.
         attention: see `Loading`.
@@ -54,7 +54,7 @@ class TinySource(Loading):
         intermediate_size: PositiveInt = 128,
         vocabulary: PositiveInt = 1024,
         context: PositiveInt = 1024,
-        spread: PositiveFloat = 0.05,
+        init_std: PositiveFloat = 0.05,
         init_seed: NonNegativeInt = 0,
         dtype: DtypeName = "float32",
         attention: Attention = "auto",
@@ -70,7 +70,7 @@ class TinySource(Loading):
             "num_key_value_heads": max(1, heads // 2),
             "intermediate_size": intermediate_size,
             "max_position_embeddings": context,
-            "initializer_range": spread,
+            "initializer_range": init_std,
         }
         self.vocabulary, self.init_seed = vocabulary, init_seed
 

@@ -2,17 +2,17 @@
 
 from recsys_lora.lowrank.inject import Injection, Site, inject
 from recsys_lora.lowrank.layer import LowRankLinear
-from recsys_lora.lowrank.shift import Shift
+from recsys_lora.lowrank.shift import BottleneckShift
 from recsys_lora.lowrank.source import Generated, Routed, Shifted, Source, Static
 from recsys_lora.lowrank.state import BatchState, StateSlot
 
 __all__ = [
     "BatchState",
+    "BottleneckShift",
     "Generated",
     "Injection",
     "LowRankLinear",
     "Routed",
-    "Shift",
     "Shifted",
     "Site",
     "Source",

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Shift:
+class BottleneckShift:
     """What `Shifted` sources add to their narrow product at some tokens of every sample.
 
     Attributes:
@@ -30,11 +30,11 @@ class Shift:
         places = one_hot(self.positions, product.shape[1]).to(product.dtype)  # (B, T, S)
         return torch.baddbmm(product, places, self.vectors.to(product.dtype))
 
-    def window(self, rows: int, begin: int, end: int) -> "Shift":
+    def window(self, rows: int, begin: int, end: int) -> "BottleneckShift":
         """Return what is added to tokens `begin` to `end` of the first samples."""
         places = self.positions[:rows]
         inside = (places >= begin) & (places < end)
-        return Shift(self.vectors[:rows], torch.where(inside, places - begin, -1))
+        return BottleneckShift(self.vectors[:rows], torch.where(inside, places - begin, -1))
 
 
 def one_hot(positions: Tensor, tokens: int) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recsys_lora.lowrank.shift import Shift
+from recsys_lora.lowrank.shift import BottleneckShift
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class BatchState:
 
     generated: Mapping[str, Tensor] = field(default_factory=dict)
     task: Tensor | None = None
-    shift: Shift | None = None
+    shift: BottleneckShift | None = None
     frozen: bool = False
     acts_at: Tensor | None = None
 
@@ -69,7 +69,7 @@ class BatchState:
             None if self.task is None else repeated(self.task),
             None
             if self.shift is None
-            else Shift(*map(repeated, (self.shift.vectors[:, :0], self.shift.positions[:, :0]))),
+            else BottleneckShift(*map(repeated, (self.shift.vectors[:, :0], self.shift.positions[:, :0]))),
             self.frozen,
         )
 
@@ -170,7 +170,7 @@ class StateSlot:
         generated: Mapping[str, Tensor] | None = None,
         task: Tensor | None = None,
         frozen: bool = False,
-        shift: Shift | None = None,
+        shift: BottleneckShift | None = None,
         acts_at: Tensor | None = None,
     ) -> BatchState:
         """Replace the state for the next forward.

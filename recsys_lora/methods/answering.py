@@ -12,7 +12,7 @@ from torch import distributed
 from recsys_lora.cf.inference import evaluating
 from recsys_lora.console import progress
 from recsys_lora.data.batch import PromptSet
-from recsys_lora.data.loader import Share
+from recsys_lora.data.loader import Shard
 from recsys_lora.llm.generation import greedy
 from recsys_lora.llm.likelihood import continuation_log_likelihood
 from recsys_lora.lowrank import Injection, StateSlot
@@ -62,18 +62,18 @@ class Answering:
         Returns:
             Predictions in the task's own form.
         """
-        task, share = self.datamodule.tasks[name], scoring_share(self.module)
-        show = show and own_share().rank == 0
+        task, shard = self.datamodule.tasks[name], scoring_shard(self.module)
+        show = show and own_shard().rank == 0
         others = None if shuffle_users is None else questions.of_other_users(shuffle_users)
         prompts = self.datamodule.prompts[name].set(questions, version, show=show, encoder_rows=others)
         kinds: dict[str, Callable[[], Iterator[Part]]] = {
-            "choice": lambda: self._choices(prompts, share),
-            "candidates": lambda: self._candidates(task, prompts, questions, share),
-            "text": lambda: self._texts(task, prompts, share),
+            "choice": lambda: self._choices(prompts, shard),
+            "candidates": lambda: self._candidates(task, prompts, questions, shard),
+            "text": lambda: self._texts(task, prompts, shard),
         }
         places, results = [], []
         label = f"{self.module.name}: {name}" + ("" if version in (None, self.module.versions[0]) else f", {version}")
-        mine = len(share.of(np.arange(len(questions))))
+        mine = len(shard.of(np.arange(len(questions))))
         with evaluating(self.module), torch.inference_mode(), progress(label, mine, "questions", show=show) as advance:
             for where, answers in kinds[task.kind]():
                 places.append(where)
@@ -81,17 +81,17 @@ class Answering:
                 advance(len(where), "")
         if task.kind == "choice" and results:  # read once: nothing waits for the device before
             places, results = [np.concatenate(places)], [list(torch.cat(results).double().cpu().numpy())]
-        raw = in_order(gathered((places, results), share), len(questions))
+        raw = in_order(gathered((places, results), shard), len(questions))
         return task.predict(raw if task.kind == "text" else np.array(raw, dtype=np.float64), questions)
 
-    def _choices(self, prompts: PromptSet, share: Share) -> Iterator[Part]:
-        for batch in self.datamodule.score_loader(prompts, share):
+    def _choices(self, prompts: PromptSet, shard: Shard) -> Iterator[Part]:
+        for batch in self.datamodule.score_loader(prompts, shard):
             yield batch.index.numpy(), self.module(batch.to(self.module.device))  # (B,) or (B, K)
 
-    def _candidates(self, task: Task, prompts: PromptSet, questions: Questions, share: Share) -> Iterator[Part]:
+    def _candidates(self, task: Task, prompts: PromptSet, questions: Questions, shard: Shard) -> Iterator[Part]:
         width = questions.items.shape[1]
         continuations = self.datamodule.prompts[task.name].continuations(questions)
-        for place in share.of(np.arange(len(prompts))):
+        for place in shard.of(np.arange(len(prompts))):
             batch = prompts.batch(np.array([place]), self.datamodule.pad_id, "right").to(self.module.device)
             total, tokens = continuation_log_likelihood(
                 self.module.backbone,
@@ -104,10 +104,10 @@ class Answering:
             scores[np.flatnonzero(questions.items[place])] = values.double().cpu().numpy()
             yield np.array([place]), [scores]
 
-    def _texts(self, task: Task, prompts: PromptSet, share: Share) -> Iterator[Part]:
+    def _texts(self, task: Task, prompts: PromptSet, shard: Shard) -> Iterator[Part]:
         tokenizer = self.module.backbone.tokenizer
         stop = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-        for batch in self.datamodule.score_loader(prompts, share, padding="left"):
+        for batch in self.datamodule.score_loader(prompts, shard, padding="left"):
             moved = batch.to(self.module.device)
             written = greedy(
                 self.module.backbone,
@@ -134,21 +134,21 @@ def after_prompt(module: LLMRecommender, copies: int = 1) -> None:
         slot.current = slot.current.after_prompt(copies)
 
 
-def own_share() -> Share:
+def own_shard() -> Shard:
     """Return this process's part of the work, where `torch.distributed` runs."""
-    return Share(distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else Share()
+    return Shard(distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else Shard()
 
 
-def scoring_share(module: LLMRecommender) -> Share:
+def scoring_shard(module: LLMRecommender) -> Shard:
     """Return what this process scores: its part, or everything where all processes have to run the same forwards."""
-    return Share() if module.backbone.sharded else own_share()
+    return Shard() if module.backbone.sharded else own_shard()
 
 
-def gathered(value: tuple[list[Any], list[Any]], share: Share) -> list[tuple[list[Any], list[Any]]]:
+def gathered(value: tuple[list[Any], list[Any]], shard: Shard) -> list[tuple[list[Any], list[Any]]]:
     """Return what every process has: the places of its questions and their answers."""
-    if share.world == 1:
+    if shard.world == 1:
         return [value]
-    everyone: list[tuple[list[Any], list[Any]]] = [([], [])] * share.world
+    everyone: list[tuple[list[Any], list[Any]]] = [([], [])] * shard.world
     distributed.all_gather_object(everyone, value)
     return everyone
 

@@ -56,7 +56,7 @@ class LLMRecommender(lightning.LightningModule):
         self.strict_loading = False  # checkpoints hold what was trained; `verify` sees to the rest
         self.name, self.tasks, self.prompt = shared["name"], shared["tasks"], shared.get("prompt")
         self.backbone, self.encoder = shared["backbone"], shared.get("encoder")
-        self.batch_rows, self.score = shared.get("batch_rows", 1), shared.get("score", "yes_minus_no")
+        self.batch_size, self.score = shared.get("batch_size", 1), shared.get("score", "yes_minus_no")
         self.optimizer_settings = shared.get("optimizer")
         self.backbone.requires_grad_(False)
         if self.encoder is not None:
@@ -139,7 +139,7 @@ class LLMRecommender(lightning.LightningModule):
             )
             for number, (name, task) in enumerate(self.tasks.items())
         }
-        settings |= {"batch_rows": self.batch_rows, "pad_id": self.backbone.pad_id, "padding": self.padding}
+        settings |= {"batch_size": self.batch_size, "pad_id": self.backbone.pad_id, "padding": self.padding}
         return TaskData(data, self.tasks, prompts, versions=self.versions, **settings)
 
     # From prompts to answers
@@ -228,7 +228,7 @@ class LLMRecommender(lightning.LightningModule):
             raise ValueError(f"{self.name} has nothing to train")
         steps = planned_steps(self.trainer, len(self.questions.train_dataloader()))
         optimizer = settings.optimizer(self.parameters(), fused=may_be_fused(self.trainer))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.share(step, steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.lr_factor(step, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"}}
 
     def train(self, mode: bool = True) -> "LLMRecommender":

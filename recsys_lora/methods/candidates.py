@@ -15,7 +15,7 @@ from torch import Tensor
 
 from recsys_lora.cf.inference import evaluating
 from recsys_lora.data.batch import PromptBatch
-from recsys_lora.data.loader import budgeted
+from recsys_lora.data.loader import token_budget_batches
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.llm.shared_prefix import SharedPrefix
@@ -62,7 +62,7 @@ def score_candidates(
     scores = np.zeros(len(questions))
     prefix = SharedPrefix(module.backbone, len(questions))
     with evaluating(module), torch.inference_mode():
-        for index in budgeted(np.argsort(-lengths, kind="stable"), lengths, datamodule.token_budget):
+        for index in token_budget_batches(np.argsort(-lengths, kind="stable"), lengths, datamodule.token_budget):
             batch = prompts.batch(index, datamodule.pad_id, "right").to(module.device)
             scores[index] = _scores(module, batch, prefix if share_prefix else None).double().cpu().numpy()
     return scores
@@ -86,7 +86,7 @@ def candidate_questions(data: PreparedData, user: int, items: Sequence[int], pos
         raise UserError(f"position={position}: user {user} has {known} positives: give 0 to {known}")
     n = len(item)
     return Questions(
-        row=len(data.interactions) + np.arange(n),
+        row=len(data.every) + np.arange(n),
         user=np.full(n, user, dtype=np.int64),
         item=item,
         position=np.full(n, known if position is None else position, dtype=np.int64),

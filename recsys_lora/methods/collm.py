@@ -23,7 +23,7 @@ from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
-from recsys_lora.llm.soft_tokens import SIDES, token_spread
+from recsys_lora.llm.soft_tokens import SIDES, token_std
 from recsys_lora.methods.lora import LoRA, SecondStage, Tuned
 from recsys_lora.methods.shared import Vectors
 from recsys_lora.methods.vectors import InputScale, VectorScale, encode_candidates
@@ -82,7 +82,7 @@ class CoLLM(SecondStage):
             )
         self.mapping = mapping(vectors.user_dim, factor, self.backbone.hidden_size)
         if output_scale == "tokens":
-            start_at(self.mapping, token_spread(self.backbone))
+            start_at(self.mapping, token_std(self.backbone))
         self.tuned_encoder: CollaborativeEncoder | None = None
         if tune_encoder:
             if untrained_encoder is None:
@@ -122,11 +122,11 @@ def mapping(dim: int, factor: int, hidden_size: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(dim, factor * dim), nn.ReLU(), nn.Linear(factor * dim, hidden_size))
 
 
-def start_at(network: nn.Sequential, spread: float) -> None:
-    """Start a mapping so that inputs that spread by 1 become outputs that spread by `spread`."""
+def start_at(network: nn.Sequential, std: float) -> None:
+    """Start a mapping so that inputs of standard deviation 1 become outputs of standard deviation `std`."""
     first, last = cast(nn.Linear, network[0]), cast(nn.Linear, network[-1])
     nn.init.kaiming_normal_(first.weight, nonlinearity="relu")  # the hidden layer's mean square is then 1
-    nn.init.normal_(last.weight, std=spread / last.in_features**0.5)
+    nn.init.normal_(last.weight, std=std / last.in_features**0.5)
     for layer in (first, last):
         nn.init.zeros_(layer.bias)
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.errors import UserError
-from recsys_lora.lowrank import Injection, Shift, Shifted, Site, Static, inject
+from recsys_lora.lowrank import BottleneckShift, Injection, Shifted, Site, Static, inject
 from recsys_lora.lowrank.inject import find_sites
 from recsys_lora.methods.collm import CoLLM, OutputScale
 from recsys_lora.methods.lora import LoRA, Tuned
@@ -134,7 +134,7 @@ class GraphLoRA(CoLLM):
         nodes = self.nodes(self.graph)  # (n, R)
         every = torch.cat([batch.user.unsqueeze(1), self.graph.first_item + batch.items], dim=1)  # (B, 1 + C)
         sides = self.arranged(nodes[every], batch)  # (B, S, R)
-        self.lowrank.state.set(shift=Shift(self.beta * sides, batch.soft_positions))
+        self.lowrank.state.set(shift=BottleneckShift(self.beta * sides, batch.soft_positions))
 
     def nodes(self, graph: GraphNetwork) -> Tensor:
         """Return the graph network's vectors (n, R); without gradients they are kept while the weights stand."""

@@ -24,7 +24,7 @@ class OptimizerSettings:
         lr: the learning rate after warm-up.
         schedule: how it falls after warm-up, over all steps of the budget.
         warmup_steps: steps until it is full, but no more than a tenth of all.
-        final_share: what is left of it at the end.
+        final_lr_fraction: what is left of it at the end.
         weight_decay: decoupled; parameters with fewer than two dimensions have none.
         beta1: AdamW's decay of the mean gradient.
         beta2: and of the mean square.
@@ -34,7 +34,7 @@ class OptimizerSettings:
     lr: PositiveFloat = 1e-3
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_steps: NonNegativeInt = 200
-    final_share: Fraction = 0.0
+    final_lr_fraction: Fraction = 0.0
     weight_decay: NonNegativeFloat = 1e-3
     beta1: Probability = 0.9
     beta2: Probability = 0.999
@@ -62,7 +62,7 @@ class OptimizerSettings:
         """
         return torch.optim.AdamW(groups, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, fused=fused)
 
-    def share(self, step: int, steps: float) -> float:
+    def lr_factor(self, step: int, steps: float) -> float:
         """Return the learning rate of a step over the full one.
 
         Args:
@@ -76,7 +76,7 @@ class OptimizerSettings:
             return 1.0
         done = min(1.0, (step - warmup) / max(1, steps - warmup))
         left = 1 - done if self.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
-        return self.final_share + (1 - self.final_share) * left
+        return self.final_lr_fraction + (1 - self.final_lr_fraction) * left
 
 
 def planned_steps(trainer: Any, batches: int) -> float:

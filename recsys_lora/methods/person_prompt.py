@@ -20,7 +20,7 @@ from recsys_lora.cf.table import Unseen, fill_unseen
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.llm.soft_tokens import SIDES, token_spread
+from recsys_lora.llm.soft_tokens import SIDES, token_std
 from recsys_lora.methods.lora import SecondStage, Tuned
 from recsys_lora.methods.shared import Vectors
 from recsys_lora.tasks.task import Version
@@ -32,17 +32,17 @@ class TokenTable(nn.Module):
     Args:
         largest: the largest id n; 0 is padding.
         hidden_size: H.
-        spread: standard deviation of the start.
+        init_std: standard deviation of the start.
         unseen: the default: `zero`, or the `mean` of the others.
     """
 
     seen: Tensor
 
-    def __init__(self, largest: int, hidden_size: int, spread: float, unseen: Unseen) -> None:
+    def __init__(self, largest: int, hidden_size: int, init_std: float, unseen: Unseen) -> None:
         super().__init__()
         self.unseen = unseen
         seen = torch.arange(largest + 1) > 0
-        self.weight = nn.Parameter(torch.randn(largest + 1, hidden_size) * spread * seen.unsqueeze(1))  # (n + 1, H)
+        self.weight = nn.Parameter(torch.randn(largest + 1, hidden_size) * init_std * seen.unsqueeze(1))  # (n + 1, H)
         self.register_buffer("seen", seen)
 
     def limit_to(self, ids: NDArray[np.int64]) -> None:
@@ -76,9 +76,9 @@ class PersonPrompt(SecondStage):
 
     def __init__(self, *, catalogue: Catalogue, unseen: Unseen, tune_lora: bool, **tuned: Unpack[Tuned]) -> None:
         super().__init__(tune_lora=tune_lora, **tuned)
-        hidden_size, spread = self.backbone.hidden_size, token_spread(self.backbone)
-        self.users = TokenTable(catalogue.num_users, hidden_size, spread, unseen)
-        self.items = TokenTable(catalogue.num_items, hidden_size, spread, unseen)
+        hidden_size, std = self.backbone.hidden_size, token_std(self.backbone)
+        self.users = TokenTable(catalogue.num_users, hidden_size, std, unseen)
+        self.items = TokenTable(catalogue.num_items, hidden_size, std, unseen)
 
     @property
     def is_personalised(self) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lora.data.batch import PromptBatch
-from recsys_lora.llm.soft_tokens import token_spread
+from recsys_lora.llm.soft_tokens import token_std
 from recsys_lora.methods.lora import LoRATuned, Tuned
 from recsys_lora.methods.shared import Vectors
 from recsys_lora.prompts.template import Template
@@ -35,8 +35,8 @@ class Prompt4NR(LoRATuned):
 
     def __init__(self, **tuned: Unpack[Tuned]) -> None:
         super().__init__(**tuned)
-        spread = token_spread(self.backbone)
-        self.vectors = nn.Parameter(torch.randn(len(NAMES), self.backbone.hidden_size) * spread)  # (6, H)
+        std = token_std(self.backbone)
+        self.vectors = nn.Parameter(torch.randn(len(NAMES), self.backbone.hidden_size) * std)  # (6, H)
 
     def soft_tokens(self, batch: PromptBatch, vectors: Vectors | None) -> Tensor:
         """Return the learned vectors (B, S, H), the same for every row, in the order of the prompt."""

@@ -25,7 +25,7 @@ class Shared(TypedDict):
         tasks: what it is asked, by name; their order is their number in batches.
         backbone: the language model.
         prompt: its own wording of the task `ctr`; None, or left out: the task's.
-        batch_rows: questions of a training batch, over all processes together.
+        batch_size: questions of a training batch, over all processes together.
         score: of a yes-or-no question: the logit of "Yes", or that minus the logit of "No".
         optimizer: how it is trained; left out for what is not.
         encoder: the fitted collaborative encoder, frozen; left out for what needs none.
@@ -36,7 +36,7 @@ class Shared(TypedDict):
     tasks: Mapping[str, Task]
     backbone: Backbone
     prompt: NotRequired[Template | None]
-    batch_rows: NotRequired[PositiveInt]
+    batch_size: NotRequired[PositiveInt]
     score: NotRequired[Score]
     optimizer: NotRequired[OptimizerSettings]
     encoder: NotRequired[CollaborativeEncoder]

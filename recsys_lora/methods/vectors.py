@@ -34,9 +34,9 @@ class VectorScale(nn.Module):
         self.register_buffer("item", torch.ones(()))
 
     def measure(self, encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems) -> None:
-        """Measure the spread of an encoder's vectors over training rows, as `vector_spread` does."""
+        """Measure the standard deviation of an encoder's vectors over training rows, as `vector_std` does."""
         if self.scale == "std":
-            user, item = vector_spread(encoder, data, rows)
+            user, item = vector_std(encoder, data, rows)
             self.user.fill_(user)
             self.item.fill_(item)
 
@@ -47,20 +47,20 @@ class VectorScale(nn.Module):
 
 @torch.no_grad()
 def encode_rows(
-    encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems, batch_rows: int = 4096
+    encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems, batch_size: int = 4096
 ) -> tuple[Tensor, Tensor]:
     """Return (e_u (n, D_u), e_i (n, D_i)) of rows, on the CPU; the encoder stays where it is."""
     device = device_of(encoder)
     history = data.history.last(rows.user, rows.position, encoder.history_length)
     columns = [torch.from_numpy(column) for column in (rows.user, history, rows.item)]
     parts = [
-        encoder.encode(*(column[begin : begin + batch_rows].to(device) for column in columns))
-        for begin in range(0, len(rows.user), batch_rows)
+        encoder.encode(*(column[begin : begin + batch_size].to(device) for column in columns))
+        for begin in range(0, len(rows.user), batch_size)
     ]
     return torch.cat([user.float().cpu() for user, _ in parts]), torch.cat([item.float().cpu() for _, item in parts])
 
 
-def vector_spread(encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems) -> tuple[float, float]:
+def vector_std(encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems) -> tuple[float, float]:
     """Return the standard deviation of all entries of e_u and of e_i over rows (evenly taken where there are many).
 
     Raises:
@@ -70,10 +70,10 @@ def vector_spread(encoder: CollaborativeEncoder, data: PreparedData, rows: UserI
         chosen = np.linspace(0, len(rows.user) - 1, LARGEST_SAMPLE).astype(np.int64)
         rows = Pairs(rows.user[chosen], rows.item[chosen], rows.position[chosen])
     user, item = encode_rows(encoder, data, rows)
-    spread = float(user.std()), float(item.std())
-    if not min(spread) > 0:
+    std = float(user.std()), float(item.std())
+    if not min(std) > 0:
         raise UserError("cf: all vectors of the encoder are the same on the training rows: refit it (stage.force=[cf])")
-    return spread
+    return std
 
 
 def encode_candidates(

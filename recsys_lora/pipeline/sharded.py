@@ -8,7 +8,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
 from recsys_lora.errors import UserError
-from recsys_lora.llm.sharding import is_share
+from recsys_lora.llm.sharding import is_shard
 
 REFUSED = ("fsdp", "deepspeed", "model_parallel")
 
@@ -25,7 +25,7 @@ class FrozenShards(DDPStrategy):
     def configure_ddp(self) -> None:
         """Wrap the module; DDP neither broadcasts the shares, which differ, nor expects gradients of them."""
         assert self.model is not None
-        shares = [name for name, parameter in self.model.named_parameters() if is_share(parameter)]
+        shares = [name for name, parameter in self.model.named_parameters() if is_shard(parameter)]
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(  # type: ignore[no-untyped-call]
             self.model, shares
         )

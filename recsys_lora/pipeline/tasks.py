@@ -4,7 +4,7 @@ import logging
 
 from recsys_lora.config.hints import suggestion
 from recsys_lora.config.record import RunConfig
-from recsys_lora.data.groups import FORWARD_COST
+from recsys_lora.data.length_buckets import FORWARD_OVERHEAD_TOKENS
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
@@ -50,7 +50,7 @@ def choose_tasks(config: RunConfig, data: PreparedData, reads_prompts: bool) -> 
 
 def mixing_of(config: RunConfig, backbone: Backbone, tasks: int) -> Mixing:
     """Return how batches mix tasks; the batches of one task are not cut unless a cost is given."""
-    cost = config.mixing.forward_cost
+    cost = config.mixing.forward_overhead_tokens
     return Mixing(config.mixing.temperature, resolved_cost(None if cost == "auto" and tasks == 1 else cost, backbone))
 
 
@@ -61,10 +61,10 @@ def resolved_cost(wanted: float | str | None, backbone: Backbone) -> float | Non
         UserError: a cost is given where all processes have to run the same forwards.
     """
     if wanted == "auto":
-        return FORWARD_COST if backbone.device.type == "cpu" and not backbone.sharded else None
+        return FORWARD_OVERHEAD_TOKENS if backbone.device.type == "cpu" and not backbone.sharded else None
     if wanted is not None and backbone.sharded:
         raise UserError(
-            f"mixing.forward_cost={wanted}: processes that share a backbone's weights run the same forwards, whatever "
-            "the lengths of their prompts: set mixing.forward_cost=null"
+            f"mixing.forward_overhead_tokens={wanted}: processes that share a backbone's weights run the same "
+            "forwards, whatever the lengths of their prompts: set mixing.forward_overhead_tokens=null"
         )
     return None if wanted is None else float(wanted)

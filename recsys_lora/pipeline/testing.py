@@ -82,7 +82,7 @@ class EvaluationRows:
         return records
 
     def _baselines(self, name: str) -> Iterator[Answered]:
-        """Yield the lines of what reads no prompts: trivial predictors, and the collaborative encoder."""
+        """Yield the lines of what reads no prompts: simple baselines, and the collaborative encoder."""
         task, questions = self.tasks[name], self.questions[name]
         train = task.questions(self.data, "train", None, self.seed)
         for label, output in task.baselines(self.data, questions, train).items():
@@ -138,7 +138,7 @@ class EvaluationRows:
         backbone, words, prompt = module.backbone, self.config.data.wording, None
         node = None
         if name == CTR and module.prompt is not None:
-            plain = module.prompt.is_text(words)
+            plain = module.prompt.is_text([*words, *self.data.item_attributes, *self.data.user_attributes])
             node = self.config.model["prompt"] if plain else self.config.evaluation.prompt
             prompt = module.prompt if plain else build(node, "evaluation.prompt")
 

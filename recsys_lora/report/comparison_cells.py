@@ -54,7 +54,7 @@ def columns(comparison: Comparison, task: str) -> Iterator[Column]:
     metrics = list(rows[0][1].metrics)
     yield Column("seeds", "metrics", lambda row, _: str(len(row.runs)))
     for name in metrics:
-        yield Column(shown(name), "metrics", lambda _, task, name=name: spread(task.metrics.get(name)))  # type: ignore[misc]
+        yield Column(shown(name), "metrics", lambda _, task, name=name: mean_and_std(task.metrics.get(name)))  # type: ignore[misc]
         if name in rows[0][1].users:
             users = f"{shown(name)} users"
             yield Column(users, "metrics", lambda _, task, name=name: f"{task.users[name]:,}")  # type: ignore[misc]
@@ -62,13 +62,13 @@ def columns(comparison: Comparison, task: str) -> Iterator[Column]:
         for name in metrics[:MAIN]:
 
             def cell(_: Row, task: TaskRow, part: str = part, name: str = name) -> str:
-                return spread(getattr(task, part).get(name))
+                return mean_and_std(getattr(task, part).get(name))
 
             yield Column(f"{part} {shown(name)}", "metrics", cell)
     yield from FIXED
 
 
-def spread(value: Number | None) -> str:
+def mean_and_std(value: Number | None) -> str:
     """Write a mean over seeds with its standard deviation, where there is one."""
     if value is None:
         return DASH

@@ -50,7 +50,8 @@ class ClickThrough(Task):
         scale: see `Task`.
         train_share: see `Task`.
         negatives: `rated` asks every labelled row; `sampled` asks every positive of the split and sampled items
-            beside it; `auto` is `rated` unless the split leaves one test row a user, where no user has both.
+            beside it; `auto` is `rated` unless the split leaves one test row a user, where no user has both. Of data
+            without ratings, `rated` asks the items that were sampled when it was prepared.
         ctr_negatives: sampled items a positive, in valid and test; the metrics' names carry it.
         train_negatives: the same in train; 1 makes both answers equally frequent.
         authors_negatives: sample from all items, a user's other positives included, as the authors' code does.
@@ -90,7 +91,8 @@ class ClickThrough(Task):
         """
         if self._sampled(data):
             return self._beside_positives(data, split, limit, seed)
-        return of_rows(data.sample(split, limit, seed))
+        count = data.sampled_negatives(split)
+        return replace(of_rows(data.sample(split, limit, seed)), suffix=f"_neg{count}" if count else "")
 
     def check(self, questions: Questions, split: SplitName) -> None:
         """Refuse questions of one class.

@@ -8,7 +8,7 @@ import lightning
 
 from recsys_lora.data.batch import Padding, PromptSet, join
 from recsys_lora.data.history import Pairs
-from recsys_lora.data.loader import ScoreLoader, Share, TrainLoader
+from recsys_lora.data.loader import ScoreLoader, Shard, TrainLoader
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
 from recsys_lora.data.training import TaskOrder, TrainSet, temperature_shares
@@ -29,20 +29,20 @@ class Mixing:
     Attributes:
         temperature: by n^(1/temperature) of their numbers of questions, times each task's own `train_share`; None: by
             `train_share` alone.
-        forward_cost: in tokens: see `recsys_lora.data.groups.alike`; None leaves batches whole.
+        forward_overhead_tokens: in tokens: see `recsys_lora.data.length_buckets.alike`; None leaves batches whole.
     """
 
     temperature: float | None = None
-    forward_cost: float | None = None
+    forward_overhead_tokens: float | None = None
 
 
-def valid_share(trainer: lightning.Trainer | None, share: Share) -> Share:
-    """Return what a process validates on: its share, or all rows where processes have to run the same forwards.
+def valid_shard(trainer: lightning.Trainer | None, shard: Shard) -> Shard:
+    """Return what a process validates on: its shard, or all rows where processes have to run the same forwards.
 
     Then every row counts once for each process, which leaves means and areas under curves what they are.
     """
     backbone = getattr(trainer.lightning_module, "backbone", None) if trainer else None
-    return Share() if getattr(backbone, "sharded", False) else share
+    return Shard() if getattr(backbone, "sharded", False) else shard
 
 
 class TaskData(lightning.LightningDataModule):
@@ -53,7 +53,7 @@ class TaskData(lightning.LightningDataModule):
         tasks: the tasks in the order of their numbers.
         prompts: what makes each one's prompts.
         versions: the versions of its prompts that the method trains on; the first is what it answers.
-        batch_rows: questions of a training batch over all processes together.
+        batch_size: questions of a training batch over all processes together.
         seed: decides the order of training batches.
         pad_id: token that fills up shorter prompts.
         padding: on which side.
@@ -73,7 +73,7 @@ class TaskData(lightning.LightningDataModule):
         prompts: Mapping[str, TaskPrompts],
         *,
         versions: Sequence[Version],
-        batch_rows: int,
+        batch_size: int,
         seed: int,
         pad_id: int,
         padding: Padding = "right",
@@ -86,7 +86,7 @@ class TaskData(lightning.LightningDataModule):
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer rows to validate on than processes
         self.data, self.tasks, self.prompts, self.versions = data, tasks, prompts, tuple(versions)
-        self.batch_rows, self.seed, self.token_budget = batch_rows, seed, token_budget
+        self.batch_size, self.seed, self.token_budget = batch_size, seed, token_budget
         self.pad_id, self.padding, self.mixing = pad_id, padding, mixing or Mixing()
         self.train_rows, self.valid_rows, self.sample_seed = train_rows, valid_rows, sample_seed
         self.train: TrainSet | None = None
@@ -124,7 +124,7 @@ class TaskData(lightning.LightningDataModule):
                 log.info("%s: %d training questions, %.0f %% of every batch", name, len(questions), 100 * share)
         self.train_pairs = Pairs.concatenated([questions.pairs() for questions in asked.values()])
         versions: dict[str, PromptSet] = {version: self._joined(asked, version) for version in self.versions}
-        return TrainSet(versions, self.mixing.forward_cost)
+        return TrainSet(versions, self.mixing.forward_overhead_tokens)
 
     def _shares(self, sizes: list[int]) -> list[float]:
         own = [float(task.train_share) for task in self.tasks.values()]
@@ -150,30 +150,30 @@ class TaskData(lightning.LightningDataModule):
         return asked
 
     def _joined(self, asked: Mapping[str, Questions], version: Version) -> PromptSet:
-        show = self.share.rank == 0
+        show = self.shard.rank == 0
         return join(
             [self.prompts[name].set(some, version, with_answers=True, show=show) for name, some in asked.items()]
         )
 
     @property
-    def share(self) -> Share:
+    def shard(self) -> Shard:
         """This process's part of the work."""
-        return Share(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Share()
+        return Shard(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Shard()
 
     def train_dataloader(self) -> TrainLoader:
         """Return the training batches, an endless run's order included."""
         assert self.train is not None
         repeat = bool(getattr(self.trainer, "overfit_batches", 0))
-        order = TaskOrder(self.train.task, self.train.lengths, self.shares, self.batch_rows, self.seed, repeat)
-        return TrainLoader(self.train, order, self.pad_id, self.padding, self.share)
+        order = TaskOrder(self.train.task, self.train.lengths, self.shares, self.batch_size, self.seed, repeat)
+        return TrainLoader(self.train, order, self.pad_id, self.padding, self.shard)
 
     def val_dataloader(self) -> ScoreLoader:
         """Return the questions to validate on, of all tasks, as they are answered."""
         assert self.valid is not None
-        return self.score_loader(self.valid, valid_share(self.trainer, self.share))
+        return self.score_loader(self.valid, valid_shard(self.trainer, self.shard))
 
     def score_loader(
-        self, prompts: PromptSet, share: Share | None = None, padding: Padding | None = None
+        self, prompts: PromptSet, shard: Shard | None = None, padding: Padding | None = None
     ) -> ScoreLoader:
         """Return batches that score every question once, on all processes of `share` together."""
-        return ScoreLoader(prompts, self.token_budget, self.pad_id, padding or self.padding, share)
+        return ScoreLoader(prompts, self.token_budget, self.pad_id, padding or self.padding, shard)

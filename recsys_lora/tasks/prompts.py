@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recsys_lora.data.batch import PromptSet
 from recsys_lora.data.history import History
 from recsys_lora.data.prepared import PreparedData
+from recsys_lora.data.slots import AttributeSlots, attribute_slots
 from recsys_lora.errors import UserError, at
 from recsys_lora.llm.answer import ChoiceAnswer, ResolvedChoices
 from recsys_lora.llm.backbone import Backbone
@@ -130,6 +130,7 @@ class TaskPrompts:
         self.titles = {
             version: self._titles(wording.template.title_tokens) for version, wording in reading.wordings.items()
         }
+        self._of_template: dict[Template, AttributeSlots] = {}
         # The place of each positive in its user's history.
         self._places = History(data.history.offsets, np.arange(1, len(data.history.items) + 1))
 
@@ -209,21 +210,24 @@ class TaskPrompts:
             version: whose titles, cut to that wording's length.
         """
         titles = self.titles[version or self.reading.answered]
-        rated = RATING in slots(template.item)
+        rated, known = RATING in slots(template.item), self._attributes(template)
         places = self._places.last(questions.user, questions.position, template.history_items)  # (n, items), 0: none
         names = sorted({name for texts in questions.texts for name in texts})
         cleaned = {name: iter(self._clean([texts[name] for texts in questions.texts])) for name in names}
-        for row, earlier, further in zip(questions.items.tolist(), places.tolist(), extra, strict=True):
+        asked = zip(questions.user.tolist(), questions.items.tolist(), places.tolist(), extra, strict=True)
+        for user, row, earlier, further in asked:
             history = [
-                {TITLE: titles[self.data.history.items[place - 1]], **({RATING: self._liked[place]} if rated else {})}
+                {**known.item[item], TITLE: titles[item], **({RATING: self._liked[place]} if rated else {})}
                 for place in earlier
-                if place
+                if place and (item := int(self.data.history.items[place - 1]))
             ]
             own = {name: text if isinstance(text, str) else text[0] for name, text in further.items()}
-            texts = {TITLE: titles[row[0]], **{name: next(values) for name, values in cleaned.items()}, **own}
+            texts = {**known.user[user], **known.item[row[0]], TITLE: titles[row[0]]}
+            texts |= {name: next(values) for name, values in cleaned.items()} | own
             of_each = {name: text for name, text in further.items() if not isinstance(text, str)}
             candidates = [
-                {TITLE: titles[item], LETTER: letter(place), **{name: texts[place] for name, texts in of_each.items()}}
+                {**known.item[item], TITLE: titles[item], LETTER: letter(place)}
+                | {name: texts[place] for name, texts in of_each.items()}
                 for place, item in enumerate(row)
                 if item
             ]
@@ -232,9 +236,19 @@ class TaskPrompts:
     @cached_property
     def _liked(self) -> list[str]:
         """What each positive was rated, by its place in the histories; [0] is padding."""
-        interactions = self.data.interactions
-        liked: NDArray[np.float64] = interactions["rating"].to_numpy()[interactions["label"].to_numpy() > 0]
-        return ["", *map(self.task.scale.write, liked.tolist())]
+        every = self.data.every
+        return ["", *map(self.task.scale.write, every.rating[every.label > 0].tolist())]
+
+    def _attributes(self, template: Template) -> AttributeSlots:
+        """Return what fills a template's slots that are attributes of items and users; the data set's words win."""
+        if template not in self._of_template:
+            parts = (template.text, template.no_history, template.item, template.candidate or "")
+            names = {name for part in parts for name in slots(part)} - set(self.words)
+            found = attribute_slots(self.data, names, self.tokenizer, template.title_tokens)
+            for reason, count in found.counts.items():
+                log.info("%s: %s: %d", self.task.name, reason, count)
+            self._of_template[template] = found
+        return self._of_template[template]
 
     def _answer_title(self, item: int) -> str:
         return next(reversed(self.titles.values()))[item] or self.unknown

@@ -138,7 +138,7 @@ def test_size_of_a_batch():
         assert (rows, int(tokens)) == (2, 3)
     assert size((torch.zeros(5, 2), None)) == (5, None)
     assert size(None) == (0, None)
-    cut = dataclasses.replace(pairs(rows=9), forward_cost=0.0)  # a batch of several groups
+    cut = dataclasses.replace(pairs(rows=9), forward_overhead_tokens=0.0)  # a batch of several groups
     several = cut.batch(np.arange(7), 0, "right")
     widths = [prompts.prompts.lengths[:7].sum() for prompts in cut.versions.values()]
     assert [int(value) for value in size(several)] == [7, sum(widths)]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys_lora.data.history import History, walk
+from recsys_lora.data.history import History, build_histories
 from recsys_lora.data.prepared import Rows
 
 
@@ -24,7 +24,7 @@ def from_arrays(user, item, label, split):
     user, item, split = np.asarray(user, dtype=np.int64), np.asarray(item, dtype=np.int64), np.asarray(split)
     label = np.asarray(label, dtype=np.float32)
     num_users, num_items = int(user.max()), int(item.max())
-    history, position = walk(user, item, label > 0, num_users)
+    history, position = build_histories(user, item, label > 0, num_users)
     n = len(user)
     train = split == "train"
     seen = np.isin(user, user[train]) & np.isin(item, item[train])

@@ -18,7 +18,7 @@ from tests.second_device import NAME, DeviceMismatchError, second_device
 
 @pytest.mark.parametrize("objective", ["bce", "bpr", "sampled_softmax"])
 def test_a_fit_there_gives_what_it_gives_on_the_cpu(factory, objective, monkeypatch):
-    data, fit, limits = checkerboard(), FitSettings(objective=objective, batch_rows=256), {"max_epochs": 1}
+    data, fit, limits = checkerboard(), FitSettings(objective=objective, batch_size=256), {"max_epochs": 1}
     expected = fit_encoder(factory, data, fit, TrainerSettings(accelerator="cpu", **limits), seed=0)
     with second_device():
         monkeypatch.setattr(lightning, "Trainer", functools.partial(lightning.Trainer, strategy=NAME))

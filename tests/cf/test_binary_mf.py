@@ -126,7 +126,7 @@ def test_every_parameter_learns_from_soft_entries_and_from_binary_ones(done):
 
 def test_a_fitted_encoder_was_chosen_with_binary_codes(factory, board):
     result = fit_encoder(
-        factory, board, FitSettings(lr=0.02, batch_rows=128), TrainerSettings(max_epochs=2, accelerator="cpu"), seed=1
+        factory, board, FitSettings(lr=0.02, batch_size=128), TrainerSettings(max_epochs=2, accelerator="cpu"), seed=1
     )
     user, item = result.encoder.encode(torch.arange(1, 31), NOTHING.expand(30, 0), torch.arange(1, 31))
     assert user.shape == item.shape == (30, 16)

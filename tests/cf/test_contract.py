@@ -38,7 +38,7 @@ def tensors(data, encoder, split="valid"):
 
 @pytest.mark.parametrize("objective", ["bce", "bpr", "sampled_softmax"])
 def test_learns_the_checkerboard(factory, board, objective):
-    fit = FitSettings(objective=objective, lr=0.05, batch_rows=128, negatives=4)
+    fit = FitSettings(objective=objective, lr=0.05, batch_size=128, negatives=4)
     trainer = TrainerSettings(max_epochs=16, check_val_every_n_epoch=4, **CPU)
     result = fit_encoder(factory, board, fit, trainer, seed=1)
     test = board.rows("test")
@@ -46,7 +46,7 @@ def test_learns_the_checkerboard(factory, board, objective):
 
 
 def test_best_weights_are_the_ones_returned(factory, board):
-    fit = FitSettings(lr=0.05, batch_rows=128)
+    fit = FitSettings(lr=0.05, batch_size=128)
     result = fit_encoder(factory, board, fit, TrainerSettings(max_epochs=4, patience=4, **CPU), seed=1)
     valid = board.rows("valid")
     found = roc_auc_score(valid.label, score_rows(result.encoder, valid, board.history))
@@ -56,7 +56,7 @@ def test_best_weights_are_the_ones_returned(factory, board):
 
 
 def test_same_seed_same_scores_and_the_callers_random_state_is_kept(factory, board):
-    settings = FitSettings(lr=0.01, batch_rows=256), TrainerSettings(max_epochs=2, **CPU)
+    settings = FitSettings(lr=0.01, batch_size=256), TrainerSettings(max_epochs=2, **CPU)
     scores = []
     torch.manual_seed(7)
     before = torch.get_rng_state()
@@ -126,7 +126,7 @@ def test_a_score_does_not_depend_on_the_batch(factory, board):
     alone = torch.cat([encoder.score(*(t[i : i + 1] for t in batch)) for i in range(len(batch[0]))])
     assert_close(together, alone)
     test = board.rows("test")
-    big, small = (score_rows(encoder, test, board.history, batch_rows=n) for n in (8192, 7))
+    big, small = (score_rows(encoder, test, board.history, batch_size=n) for n in (8192, 7))
     assert_close(big, small)
 
 
@@ -142,7 +142,7 @@ def test_wider_padding_and_longer_histories_change_nothing(factory, board):
 @pytest.mark.parametrize("objective", ["bce", "bpr"])
 def test_ids_unseen_in_train_are_zero_after_the_fit(factory, decay, objective):
     data = with_strangers()
-    fit = FitSettings(objective=objective, lr=0.05, weight_decay=0.01, decay=decay, batch_rows=4)
+    fit = FitSettings(objective=objective, lr=0.05, weight_decay=0.01, decay=decay, batch_size=4)
     encoder = fit_encoder(factory, data, fit, TrainerSettings(max_epochs=3, **CPU), seed=1).encoder
     if not isinstance(encoder, DotProductEncoder):
         assert not encoder.users(torch.tensor([0, 4])).any()

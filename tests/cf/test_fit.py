@@ -132,7 +132,7 @@ def test_patience_ends_the_fit_and_the_log_holds_every_validation(tmp_path):
 )
 def test_limits_of_the_trainer_hold(limits, steps):
     data = checkerboard(users=20, items=20)
-    fit = FitSettings(batch_rows=-(-len(data.rows("train")) // 4))  # four steps an epoch
+    fit = FitSettings(batch_size=-(-len(data.rows("train")) // 4))  # four steps an epoch
     trainer = TrainerSettings(max_epochs=2, accelerator="cpu", **limits)
     result = fit_encoder(MF, data, fit, trainer, seed=1)
     assert result.curve[-1]["step"] == steps
@@ -198,7 +198,7 @@ def test_steps_leave_no_tensor_behind():
     catalogue, alive = Catalogue.from_prepared(data), Alive()
     encoder = MF(catalogue, dim=4)
     rows = [RowTensors(data.rows(split), data.history, 0) for split in ("train", "valid")]
-    module = CFModule(encoder, catalogue, *rows, FitSettings(batch_rows=8), seed=0)
+    module = CFModule(encoder, catalogue, *rows, FitSettings(batch_size=8), seed=0)
     trainer = factory.trainer(max_epochs=1, limit_val_batches=0, callbacks=[alive])
     trainer.fit(module)
     assert len(alive.counts) > 20

@@ -3,19 +3,19 @@
 import pytest
 
 from recsys_lora.cli.help import asked
-from tests.cli.test_launch import face
+from tests.cli.test_launch import command
 
 
 def test_the_text_is_hydras(tmp_path):
     (tmp_path / "empty").mkdir()
-    ours, _ = face(tmp_path, "--help", "model=tallrec", "seed=7")
-    theirs, _ = face(tmp_path, "--help", "model=tallrec", "seed=7", "--config-dir", str(tmp_path / "empty"))
+    ours, _ = command(tmp_path, "--help", "model=tallrec", "seed=7")
+    theirs, _ = command(tmp_path, "--help", "model=tallrec", "seed=7", "--config-dir", str(tmp_path / "empty"))
     assert "seed: 7" in ours
     assert ours.rstrip() == theirs.rsplit("status 0", 1)[0].rstrip()  # Hydra's own way ends in an exit
 
 
 def test_a_wrong_override_beside_it_is_one_line(tmp_path):
-    _, err = face(tmp_path, "--help", "model=coar")
+    _, err = command(tmp_path, "--help", "model=coar")
     assert err.strip() == "error: model=coar: no such option: did you mean cora?"
 
 

@@ -17,7 +17,7 @@ except SystemExit as leaving:
 """
 
 
-def face(tmp_path, *arguments: str) -> tuple[str, str]:
+def command(tmp_path, *arguments: str) -> tuple[str, str]:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, cwd=tmp_path, check=True
     )
@@ -41,14 +41,14 @@ def face(tmp_path, *arguments: str) -> tuple[str, str]:
     ],
 )
 def test_a_mistake_is_one_line_with_the_nearest_names(tmp_path, arguments, expected):
-    out, err = face(tmp_path, *arguments)
+    out, err = command(tmp_path, *arguments)
     assert expected in err
     assert len(err.strip().splitlines()) == 1
     assert out.strip().endswith("status 2 False False")
 
 
 def test_help_lists_groups_without_torch(tmp_path):
-    out, _ = face(tmp_path, "--help")
+    out, _ = command(tmp_path, "--help")
     assert f"model: {', '.join(options('model'))}" in out
     assert "one run" in out
     assert "torch" not in out.split("status")[-1]

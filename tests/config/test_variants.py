@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from recsys_lora.config.paths import conf_dir, options
 from recsys_lora.config.variants import as_config, choices, variants
 from recsys_lora.errors import UserError
-from tests.cli.test_launch import face
+from tests.cli.test_launch import command
 from tests.documents import parsed
 from tests.jobs import resolved
 
@@ -79,7 +79,7 @@ def test_a_list_of_another_form_is_refused(tmp_path, text):
     ],
 )
 def test_a_mistyped_variant_is_answered_with_the_nearest(tmp_path, override, said):
-    _, err = face(tmp_path, override)
+    _, err = command(tmp_path, override)
     assert err.startswith(f"error: {said}") or said in err
     assert len(err.strip().splitlines()) == 1
     assert "_llm" not in err

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from recsys_lora.data.loader import ScoreLoader, Share, TrainLoader
+from recsys_lora.data.loader import ScoreLoader, Shard, TrainLoader
 from recsys_lora.data.training import TaskOrder, TrainSet
 from recsys_lora.errors import UserError
 from tests.data.test_batch import prompt_set
@@ -13,14 +13,14 @@ from tests.data.test_batch import prompt_set
 LENGTHS = np.random.default_rng(0).integers(20, 200, 403)
 
 
-def loader(batch_rows=8, seed=3, share=None, lengths=LENGTHS, repeat=False):
+def loader(batch_size=8, seed=3, shard=None, lengths=LENGTHS, repeat=False):
     return TrainLoader(
-        TrainSet({"text": prompt_set(lengths)}), order(batch_rows, seed, lengths, repeat), 0, "right", share
+        TrainSet({"text": prompt_set(lengths)}), order(batch_size, seed, lengths, repeat), 0, "right", shard
     )
 
 
-def order(batch_rows=8, seed=3, lengths=LENGTHS, repeat=False):
-    return TaskOrder(np.zeros(len(lengths), dtype=int), np.asarray(lengths), (1,), batch_rows, seed, repeat)
+def order(batch_size=8, seed=3, lengths=LENGTHS, repeat=False):
+    return TaskOrder(np.zeros(len(lengths), dtype=int), np.asarray(lengths), (1,), batch_size, seed, repeat)
 
 
 def places(batches):
@@ -70,7 +70,7 @@ def test_rows_left_out_differ_by_epoch():
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_share_the_same_global_batches(world):
     alone = places(loader())
-    shared = [list(loader(share=Share(rank, world))) for rank in range(world)]
+    shared = [list(loader(shard=Shard(rank, world))) for rank in range(world)]
     for number, whole in enumerate(alone):
         parts = [part[number] for part in shared]
         assert sorted(joined(places(parts))) == sorted(whole)
@@ -78,12 +78,12 @@ def test_processes_share_the_same_global_batches(world):
 
 
 def test_fewer_rows_than_a_batch_make_one_batch():
-    assert [len(batch) for batch in places(loader(batch_rows=1000))] == [403]
+    assert [len(batch) for batch in places(loader(batch_size=1000))] == [403]
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():
     with pytest.raises(UserError, match="cannot be shared by 9 processes"):
-        loader(share=Share(0, 9))
+        loader(shard=Shard(0, 9))
 
 
 def test_a_stopped_epoch_goes_on_with_the_next_batch():
@@ -130,7 +130,7 @@ def test_scoring_takes_each_row_once_over_all_processes(world, rows):
     seen = [
         place
         for rank in range(world)
-        for batch in ScoreLoader(prompt_set(lengths), 1000, 0, "right", Share(rank, world))
+        for batch in ScoreLoader(prompt_set(lengths), 1000, 0, "right", Shard(rank, world))
         for place in batch.index.tolist()
     ]
     assert sorted(seen) == list(range(rows))

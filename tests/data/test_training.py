@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from recsys_lora.data.batch import join
-from recsys_lora.data.loader import Share, TrainLoader
+from recsys_lora.data.loader import Shard, TrainLoader
 from recsys_lora.data.training import TaskOrder, TrainSet, temperature_shares
 from recsys_lora.errors import UserError
 from tests.data.test_batch import prompt_set
@@ -16,8 +16,8 @@ TASK = np.repeat([0, 1, 2], [40, 20, 4])
 LENGTHS = np.random.default_rng(0).integers(5, 50, len(TASK))
 
 
-def order(shares=(1, 1, 1), batch_rows=6, **knobs) -> TaskOrder:
-    return TaskOrder(TASK, LENGTHS, shares, batch_rows, seed=3, **knobs)
+def order(shares=(1, 1, 1), batch_size=6, **knobs) -> TaskOrder:
+    return TaskOrder(TASK, LENGTHS, shares, batch_size, seed=3, **knobs)
 
 
 def pairs() -> TrainSet:
@@ -31,7 +31,7 @@ def test_every_batch_has_every_tasks_whole_share():
 
 
 def test_broken_shares_are_rounded_and_hold_on_average():
-    batches = order(shares=(5, 2, 1), batch_rows=4).batches()
+    batches = order(shares=(5, 2, 1), batch_size=4).batches()
     counts = np.stack([np.bincount(TASK[batch], minlength=3) for batch in batches])
     assert set(np.unique(counts[:, 0])) <= {2, 3}
     assert set(np.unique(counts[:, 2])) <= {0, 1}
@@ -40,7 +40,7 @@ def test_broken_shares_are_rounded_and_hold_on_average():
 
 
 def order_of(epoch) -> np.ndarray:
-    made = order(shares=(5, 2, 1), batch_rows=4)
+    made = order(shares=(5, 2, 1), batch_size=4)
     made.set_epoch(epoch)
     return made.batches()
 
@@ -82,7 +82,7 @@ def test_questions_of_like_length_come_together():
 def test_the_parts_of_all_processes_make_the_whole_batch():
     whole = list(TrainLoader(pairs(), TaskOrder(np.array([0, 0, 1, 1]), np.ones(4), (1, 1), 4, 0), 0, "right"))
     parts = [
-        list(TrainLoader(pairs(), TaskOrder(np.array([0, 0, 1, 1]), np.ones(4), (1, 1), 4, 0), 0, "right", Share(r, 2)))
+        list(TrainLoader(pairs(), TaskOrder(np.array([0, 0, 1, 1]), np.ones(4), (1, 1), 4, 0), 0, "right", Shard(r, 2)))
         for r in (0, 1)
     ]
     for batch, *shares in zip(whole, *parts, strict=True):
@@ -104,7 +104,7 @@ def test_both_versions_are_about_the_same_questions():
 
 
 def test_each_version_is_cut_into_groups_by_its_own_lengths():
-    batch = replace(pairs(), forward_cost=1.5).batch(np.arange(4), 0, "right", 8)
+    batch = replace(pairs(), forward_overhead_tokens=1.5).batch(np.arange(4), 0, "right", 8)
     text, soft = batch.versions["text"], batch.versions["soft"]
     assert [part.row.tolist() for part in text] == [[52, 53], [50, 51]]
     assert [part.row.tolist() for part in soft] == [[53], [52], [50, 51]]

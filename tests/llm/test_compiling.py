@@ -124,7 +124,7 @@ def test_the_mode_of_cuda_graphs_gives_the_same_where_there_are_none():
     for injection in (ours[1], theirs[1]):
         injection.state.clear()
     with torch.no_grad():
-        states = [b.continued(b.embed(ids), mask)[0] for b in (ours[0], theirs[0])]
+        states = [b.forward_with_cache(b.embed(ids), mask)[0] for b in (ours[0], theirs[0])]
     assert torch.equal(*states)  # with a cache, blocks are not compiled
 
 

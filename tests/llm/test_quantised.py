@@ -40,7 +40,7 @@ BLOCK = 64
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("model")
-    backbone = TinySource(spread=0.2).load(["Film"], "cpu")
+    backbone = TinySource(init_std=0.2).load(["Film"], "cpu")
     backbone.model.save_pretrained(place)
     backbone.tokenizer.save_pretrained(place)
     return place
@@ -96,7 +96,7 @@ def made(folder, kind, device="cpu"):
     """Return an untrained CoRA, its prompts, some rows and their scores."""
     torch.manual_seed(0)
     data, encoder = prepared(users=10, items=10, rows_each=6, dim=4)
-    module = factory.cora(data, encoder, lr=1e-2, batch_rows=20, backbone=load(folder, kind, device)).to(device)
+    module = factory.cora(data, encoder, lr=1e-2, batch_size=20, backbone=load(folder, kind, device)).to(device)
     datamodule = module.datamodule(data, WORDS, seed=0)
     rows = data.rows("test")
     return module, datamodule, rows, score_rows(module, datamodule, rows, show=False)

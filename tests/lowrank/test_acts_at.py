@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from recsys_lora.lowrank import Generated, Injection, Shift, StateSlot, Static, inject
+from recsys_lora.lowrank import BottleneckShift, Generated, Injection, StateSlot, Static, inject
 from recsys_lora.lowrank.together import project
 from tests.lowrank.families import ATTENTION, FAMILIES, TARGETS, tiny
 from tests.rounding import assert_close
@@ -180,7 +180,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(dropout: float) -> None
 )
 def test_tokens_that_nothing_made_acts_at_are_counted(generated, acts, places, expected) -> None:
     slot = StateSlot(torch.float32)
-    shift = None if places is None else Shift(torch.zeros(2, 2, R), torch.tensor(places))
+    shift = None if places is None else BottleneckShift(torch.zeros(2, 2, R), torch.tensor(places))
     state = slot.set(shift=shift, acts_at=acts)
     if generated:
         state.generated["a"] = torch.zeros(2, 8, R)
@@ -189,7 +189,7 @@ def test_tokens_that_nothing_made_acts_at_are_counted(generated, acts, places, e
 
 def test_a_window_has_what_its_tokens_and_samples_need() -> None:
     _, injection, factors = injected("llama")
-    shift = Shift(torch.randn(B, 2, R), torch.tensor([[0, 4], [3, -1], [5, 6], [2, 2]]))
+    shift = BottleneckShift(torch.randn(B, 2, R), torch.tensor([[0, 4], [3, -1], [5, 6], [2, 2]]))
     whole = injection.state.set(factors, task=torch.arange(B), frozen=True, shift=shift, acts_at=ACTS)
     part = whole.window(3, 3, 6)
     assert part.frozen

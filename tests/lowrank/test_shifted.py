@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from recsys_lora.lowrank import Generated, Injection, Shift, Shifted, Static, inject
+from recsys_lora.lowrank import BottleneckShift, Generated, Injection, Shifted, Static, inject
 from recsys_lora.lowrank.peft_format import export
 from recsys_lora.lowrank.together import project
 from tests.lowrank.families import ATTENTION, FAMILIES, TARGETS, tiny
@@ -64,7 +64,7 @@ def test_equals_a_loop_over_tokens(family: str) -> None:
     injection = shifted(model, TARGETS[family])
     assert {type(layer.sources[0]) for layer in injection.layers.values()} == {Shifted, Static}
     ids = torch.randint(0, 97, (B, T))
-    injection.state.set(shift=Shift(given, POSITIONS))
+    injection.state.set(shift=BottleneckShift(given, POSITIONS))
     batched = model(ids).logits
     looped = plain_with_loop(family, injection, given)(ids).logits
     assert_close(batched, looped)
@@ -80,7 +80,7 @@ def test_nothing_is_added_at_other_tokens() -> None:
     source = Shifted(8, 5, R, ALPHA)
     injection = shifted(tiny("llama"), ATTENTION)
     x, given = torch.randn(B, T, 8), vectors().detach()
-    [[(_, u, _)]] = project([[source]], x, injection.state.set(shift=Shift(given, POSITIONS)))
+    [[(_, u, _)]] = project([[source]], x, injection.state.set(shift=BottleneckShift(given, POSITIONS)))
     difference = u - x @ source.A
     for b in range(B):
         for t in range(T):
@@ -100,7 +100,7 @@ def test_a_fresh_layer_changes_nothing() -> None:
     model = tiny("llama")
     expected = model(ids).logits
     injection = inject(model, ATTENTION, lambda site: [Shifted(site.in_features, site.out_features, R, ALPHA)])
-    injection.state.set(shift=Shift(vectors(), POSITIONS))
+    injection.state.set(shift=BottleneckShift(vectors(), POSITIONS))
     assert torch.equal(model(ids).logits, expected)
 
 
@@ -118,11 +118,11 @@ def test_a_shift_that_is_missing_or_does_not_fit_is_refused() -> None:
         with pytest.raises(ValueError, match="needs its vectors"):
             project([[source]], x, without)
     for samples, width in ((B, R + 1), (B - 1, R)):
-        wrong = state.set(shift=Shift(torch.zeros(samples, S, width), POSITIONS[:samples]))
+        wrong = state.set(shift=BottleneckShift(torch.zeros(samples, S, width), POSITIONS[:samples]))
         with pytest.raises(ValueError, match="was given for a product"):
             project([[source]], x, wrong)
     with pytest.raises(ValueError, match="do not go together"):
-        state.set(shift=Shift(torch.zeros(B, S - 1, R), POSITIONS))
+        state.set(shift=BottleneckShift(torch.zeros(B, S - 1, R), POSITIONS))
 
 
 def test_peft_cannot_hold_it(tmp_path) -> None:
@@ -145,7 +145,7 @@ def gradients(checkpointed: bool, frozen: bool, generated: bool) -> list[torch.T
         generator = torch.Generator().manual_seed(seed)
         nodes = torch.randn(B, 5, generator=generator)
         made = {"32": factors(nodes).view(B, 32, R)} if generated else None
-        shift = Shift(network(nodes).view(B, S, R), POSITIONS)
+        shift = BottleneckShift(network(nodes).view(B, S, R), POSITIONS)
         injection.state.set(made, frozen=frozen, shift=shift)
         embeds = torch.randn(B, T, 32, generator=generator).requires_grad_()
         hidden = model.base_model(inputs_embeds=embeds, use_cache=False).last_hidden_state

@@ -24,7 +24,7 @@ from tests.tasks import world
 ROOM = 6
 VERSIONS = ("text", "collaborative")
 CHOICES = ("ctr", "rating")
-SOURCE = TinySource(spread=0.2)
+SOURCE = TinySource(init_std=0.2)
 
 
 def with_summaries(data: PreparedData) -> PreparedData:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from recsys_lora.data.loader import Share
+from recsys_lora.data.loader import Shard
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.methods.base import LLMRecommender
@@ -53,7 +53,7 @@ def soft(data, encoder):
         name="soft",
         tasks=factory.asked(),
         prompt=Template(text, none, soft_tokens=["user", "item"]),
-        batch_rows=16,
+        batch_size=16,
         score="yes_minus_no",
         optimizer=OptimizerSettings(),
         backbone=factory.backbone(data),
@@ -112,7 +112,7 @@ def test_unequal_shares_give_the_mean_over_all_rows(world):
         return torch.cat([p.grad.flatten() for p in module.generator.parameters()])
 
     whole = gradient(prompts.batch(index, 0, "right"), 1)
-    shares = [gradient(prompts.batch(Share(rank, 2).of(index), 0, "right", global_rows=7), 2) for rank in range(2)]
+    shares = [gradient(prompts.batch(Shard(rank, 2).of(index), 0, "right", global_rows=7), 2) for rank in range(2)]
     assert_close((shares[0] + shares[1]) / 2, whole)
 
 

@@ -52,7 +52,7 @@ def shared(data, name, lr=1e-3, **knobs):
     return {
         "name": name,
         "prompt": template(),
-        "batch_rows": 32,
+        "batch_size": 32,
         "score": "yes_minus_no",
         "optimizer": OptimizerSettings(lr=lr, weight_decay=0.0),
         "tasks": factory.asked(),

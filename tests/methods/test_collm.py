@@ -13,7 +13,7 @@ from recsys_lora.cf.lightgcn import LightGCN
 from recsys_lora.cf.mf import MF
 from recsys_lora.cf.sasrec import SASRec
 from recsys_lora.errors import UserError
-from recsys_lora.llm.soft_tokens import soft_columns, token_spread
+from recsys_lora.llm.soft_tokens import soft_columns, token_std
 from recsys_lora.methods.checkpoint import load_checkpoint, trained_state
 from recsys_lora.methods.collm import mapping, start_at
 from recsys_lora.prompts.template import SOFT, Example
@@ -113,7 +113,7 @@ def test_the_tokens_of_the_training_rows_have_the_spread_of_the_embeddings(world
 def test_the_spread_of_a_backbone_is_that_of_its_embeddings(world):
     backbone = factory.backbone(world[0])
     expected = backbone.model.get_input_embeddings().weight.detach().numpy().std()
-    assert_close(token_spread(backbone), expected)
+    assert_close(token_std(backbone), expected)
 
 
 @pytest.mark.parametrize("knobs", STRATEGIES, ids=str)

@@ -21,10 +21,10 @@ METHODS = {
     "cora-pair": lambda data, encoder: factory.cora(data, encoder, lr=3e-3, generator={"input": "pair"}),
     "cora-suffix": lambda data, encoder: factory.cora(data, encoder, lr=3e-3, scope="suffix"),
     "collm": lambda data, encoder: factory.collm(
-        data, encoder, lr=3e-3, batch_rows=16, prompt=factory.bare_template(), tune_lora=True
+        data, encoder, lr=3e-3, batch_size=16, prompt=factory.bare_template(), tune_lora=True
     ),
     "graphlora": lambda data, encoder: factory.graphlora(
-        data, encoder, lr=3e-3, batch_rows=16, prompt=factory.bare_template()
+        data, encoder, lr=3e-3, batch_size=16, prompt=factory.bare_template()
     ),
 }
 

@@ -14,7 +14,7 @@ from tests.rounding import SUM, assert_close
 
 def rates(steps, **knobs):
     settings = OptimizerSettings(**knobs)
-    return [settings.share(step, steps) for step in range(steps + 1)]
+    return [settings.lr_factor(step, steps) for step in range(steps + 1)]
 
 
 def test_warm_up_rises_to_the_full_rate_and_ends_with_a_tenth_of_the_steps():
@@ -29,7 +29,7 @@ def test_warm_up_rises_to_the_full_rate_and_ends_with_a_tenth_of_the_steps():
     ("knobs", "half", "end"),
     [
         ({"schedule": "linear"}, 0.5, 0.0),
-        ({"schedule": "cosine", "final_share": 0.08}, 0.54, 0.08),
+        ({"schedule": "cosine", "final_lr_fraction": 0.08}, 0.54, 0.08),
         ({"schedule": "constant"}, 1.0, 1.0),
     ],
 )
@@ -42,8 +42,8 @@ def test_the_rate_ends_with_the_budget(knobs, half, end):
 
 def test_a_budget_without_end_keeps_the_rate():
     settings = OptimizerSettings(warmup_steps=10)
-    assert settings.share(5, math.inf) == pytest.approx(0.505)
-    assert settings.share(10**6, math.inf) == 1.0
+    assert settings.lr_factor(5, math.inf) == pytest.approx(0.505)
+    assert settings.lr_factor(10**6, math.inf) == 1.0
 
 
 def test_only_matrices_decay_and_frozen_parameters_are_left_out():

@@ -120,7 +120,7 @@ def test_users_shuffled_leaves_nothing_of_what_only_the_user_decides():
     liked = (made.interactions["user"].to_numpy() % 2).astype(np.int8)
     interactions = made.interactions.with_columns(label=pl.Series(liked))
     data = PreparedData(made.folder, made.manifest, interactions, made.items)
-    module = factory.person_prompt(data, prompt=factory.bare_template(), batch_rows=8)
+    module = factory.person_prompt(data, prompt=factory.bare_template(), batch_size=8)
     datamodule = module.datamodule(data, WORDS, seed=0)
     factory.trainer(max_epochs=4).fit(module, datamodule)
     rows = data.rows("test")

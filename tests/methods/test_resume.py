@@ -32,7 +32,7 @@ class Watch(Callback):
 def run(folder, stop_after=None, ckpt_path=None):
     torch.manual_seed(3 if ckpt_path is None else 99)
     data, encoder = prepared(users=20, items=20, rows_each=12, dim=4)
-    knobs = {"dropout": 0.1, "generator": {"dropout": 0.1}, "batch_rows": 16, "seed": 7 if ckpt_path is None else 8}
+    knobs = {"dropout": 0.1, "generator": {"dropout": 0.1}, "batch_size": 16, "seed": 7 if ckpt_path is None else 8}
     module = factory.cora(data, encoder, **knobs)
     datamodule = module.datamodule(data, WORDS, seed=4)
     watch = Watch(stop_after)

@@ -27,7 +27,7 @@ TINY = (
     "trainer.limit_train_batches=2",
 )
 ON_SECOND = (f"trainer.accelerator={NAME}", f"trainer.strategy={NAME}")
-CKF = ("model=ckf", "model.batch_rows=4", "task.topk.candidates=4", "task.topk.cutoffs=[1]")
+CKF = ("model=ckf", "model.batch_size=4", "task.topk.candidates=4", "task.topk.cutoffs=[1]")
 METHODS = {
     "cora": ("row=cora_mf", "model.generator.query_dim=16"),
     "cora-suffix-checkpointed": ("row=cora_din", "model.scope=suffix", "llm.gradient_checkpointing=true"),

@@ -10,7 +10,7 @@ from recsys_lora.pipeline.job import execute
 from tests.jobs import NO_METHOD, composed, run
 from tests.rounding import SUM, assert_close
 
-TALLREC = (*NO_METHOD, "model=tallrec", "model.batch_rows=8", "evaluation.zero_shot=false")
+TALLREC = (*NO_METHOD, "model=tallrec", "model.batch_size=8", "evaluation.zero_shot=false")
 
 
 def twice(folder, tables, *overrides: str, first: tuple[str, ...] = ()):

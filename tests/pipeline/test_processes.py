@@ -91,7 +91,7 @@ def test_a_finished_job_is_found_by_all_processes(tables, tmp_path):
 
 
 def test_a_first_stage_and_several_tasks_run_on_two_processes(tables, tmp_path):
-    collm = run(tmp_path / "collm", *NO_METHOD, *TWO, *tables, "row=collm_mf", "model.batch_rows=8")
+    collm = run(tmp_path / "collm", *NO_METHOD, *TWO, *tables, "row=collm_mf", "model.batch_size=8")
     assert method_of(collm.metrics)["rows"] == 40
     several = run(tmp_path / "ckf", *SMALL_TASKS, *TWO, *tables, "tasks=[ctr,rating]")
     assert set(several.metrics["tasks"]) == {"ctr", "rating"}

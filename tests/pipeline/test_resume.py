@@ -116,7 +116,7 @@ def test_what_is_trained_but_not_yet_kept_is_not_trained_again(tables, tmp_path,
 
 
 def test_the_stage_before_goes_on_too(tables, tmp_path, killed, said):
-    line = (*NO_METHOD, "model=tallrec", "model.batch_rows=8", "evaluation.zero_shot=false", *tables)
+    line = (*NO_METHOD, "model=tallrec", "model.batch_size=8", "evaluation.zero_shot=false", *tables)
 
     def job(folder):
         cfg = composed(*line, run=folder)

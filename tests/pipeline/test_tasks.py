@@ -11,7 +11,7 @@ import pytest
 import torch
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 
-from recsys_lora.data.groups import FORWARD_COST
+from recsys_lora.data.length_buckets import FORWARD_OVERHEAD_TOKENS
 from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.methods.ckf.module import CKFMultiTaskModule
@@ -239,7 +239,7 @@ def test_every_method_answers_every_task(place, model):
     trained = model not in ("icl", "zero_shot")
     given = (f"model={model}", "tasks=[ctr,topk,rating,explanation]", "data.test_rows=6", *ANSWERING[model])
     folder = place.folder / "every" / model
-    batches = ("model.batch_rows=8",) if trained else ()
+    batches = ("model.batch_size=8",) if trained else ()
     outcome = run(folder, *EVERY, *FEW, *place.reviews, *SHORT, *given, *batches)
     assert list(outcome.metrics["tasks"]) == ["ctr", "topk", "rating", "explanation"]
     for name, block in outcome.metrics["tasks"].items():
@@ -261,7 +261,7 @@ def test_a_cf_model_alone_answers_what_its_scores_answer(place):
 
 
 def test_a_method_is_tested_on_tasks_that_it_was_not_trained_on(place):
-    knobs = ("model=tallrec", "model.batch_rows=8", "evaluation.zero_shot=false")
+    knobs = ("model=tallrec", "model.batch_size=8", "evaluation.zero_shot=false")
     _, folder = place.run(*knobs, base=EVERY)
     path = folder / "checkpoints" / "best.ckpt"
     outcome, _ = place.run(*knobs, "train=false", f"ckpt_path={path}", "tasks=[rating]", base=EVERY)
@@ -361,7 +361,7 @@ def test_a_checkpoint_is_tested_as_it_is_and_only_with_its_tasks(place, three):
 @pytest.mark.parametrize(
     ("wanted", "device", "sharded", "cost"),
     [
-        ("auto", "cpu", False, FORWARD_COST),
+        ("auto", "cpu", False, FORWARD_OVERHEAD_TOKENS),
         ("auto", "cpu", True, None),
         ("auto", "cuda", False, None),
         (50, "cuda", False, 50.0),
@@ -374,7 +374,9 @@ def test_batches_are_cut_on_a_cpu_and_elsewhere_where_asked_for(wanted, device, 
 
 
 def test_batches_are_not_cut_where_processes_share_the_weights():
-    with pytest.raises(UserError, match=r"mixing\.forward_cost=50: .* set mixing\.forward_cost=null"):
+    with pytest.raises(
+        UserError, match=r"mixing\.forward_overhead_tokens=50: .* set mixing\.forward_overhead_tokens=null"
+    ):
         resolved_cost(50, SimpleNamespace(device=torch.device("cuda"), sharded=True))
 
 
@@ -385,7 +387,9 @@ def test_cut_batches_train_the_run_s_model_as_whole_ones_do(place, monkeypatch):
     )
     for cost in ("null", "0"):
         widths.clear()
-        _, folder = place.run("tasks=[ctr,topk]", f"mixing.forward_cost={cost}", "model.dropout=0", "test=false")
+        _, folder = place.run(
+            "tasks=[ctr,topk]", f"mixing.forward_overhead_tokens={cost}", "model.dropout=0", "test=false"
+        )
         found.append((len(widths), weights(folder / "checkpoints" / "last.ckpt")))
     assert found[0][0] < found[1][0]
     for name, value in found[0][1].items():

@@ -16,6 +16,15 @@ def ask(data, split="test", limit=None, seed=0, **knobs):
     return task(**knobs).questions(data, split, limit, seed)
 
 
+def test_metrics_name_the_negatives_that_were_sampled_when_rows_have_no_rating():
+    data = world.many()
+    data.manifest["negatives"] = {"train": 1, "test": 3, "seed": 0}
+    for split, suffix in (("train", "_neg1"), ("test", "_neg3")):
+        questions = ask(data, split)
+        assert len(questions) == len(data.rows(split))
+        assert questions.suffix == suffix
+
+
 def test_rated_questions_are_the_labelled_rows_of_the_split():
     data = world.many()
     rows, questions = data.rows("train"), ask(data, "train")

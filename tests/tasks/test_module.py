@@ -3,7 +3,7 @@ import logging
 import numpy as np
 import pytest
 
-from recsys_lora.data.loader import Share
+from recsys_lora.data.loader import Shard
 from recsys_lora.data.training import temperature_shares
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
@@ -39,7 +39,7 @@ def made(backbone, tasks=None, data=None, versions=("collaborative", "text"), te
         )
         for number, (name, task) in enumerate(tasks.items())
     }
-    options = {"batch_rows": 8, "seed": 0, "pad_id": backbone.pad_id, "mixing": Mixing(temperature), **knobs}
+    options = {"batch_size": 8, "seed": 0, "pad_id": backbone.pad_id, "mixing": Mixing(temperature), **knobs}
     return TaskData(data, tasks, prompts, versions=versions, **options)
 
 
@@ -123,7 +123,7 @@ def test_every_question_of_every_task_is_validated_once(backbone, world_size):
         for questions in [task.questions(module.data, "valid", None, 0)]
         for row, item in zip(questions.row.tolist(), questions.items[:, 0].tolist(), strict=True)
     ]
-    loaders = [module.score_loader(module.valid, Share(rank, world_size)) for rank in range(world_size)]
+    loaders = [module.score_loader(module.valid, Shard(rank, world_size)) for rank in range(world_size)]
     batches = [batch for loader in loaders for batch in loader]
     found = [
         triple

@@ -1,6 +1,8 @@
 import numpy as np
+import polars as pl
 import pytest
 
+from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.prompts.template import Template
@@ -39,6 +41,36 @@ def test_a_prompt_shows_the_users_own_earlier_positives_and_no_later_ones(backbo
         shown = ", ".join(f"{world.title(r['item'])}={r['rating']:g}" for r in earlier)
         start = f"Liked {shown}." if earlier else "None."
         assert text == f"{start} {world.title(table[row]['item'])}? #Answer:"
+
+
+def test_attributes_of_items_and_users_fill_slots(backbone):
+    base = world.many()
+    items = base.items.with_columns(
+        category=pl.concat_str(pl.lit("Kind|"), pl.col("item").cast(pl.String)), movie=pl.lit("no word of the data set")
+    )
+    users = base.users.with_columns(age=pl.col("user") + 20)
+    data = PreparedData(base.folder, base.manifest, base.interactions, items, users)
+    wording = {"text": "At {age}, of {history}: {title} ({category}), {item}?", "no_history": "{category}, {item}?"}
+    template = Template(**wording, item="{title} [{category}]", history_items=2)
+    task = Rating(**world.prompts())
+    questions = task.questions(data, "test", 3, 0)
+    prompts = made(task, data, backbone, templates={"text": template}).set(questions, show=False)
+    table = data.interactions.to_dicts()
+    for row, text in zip(questions.row.tolist(), texts(backbone, prompts), strict=True):
+        user, item = table[row]["user"], table[row]["item"]
+        earlier = [r["item"] for r in table[:row] if r["user"] == user and r["label"]][-2:]
+        shown = ", ".join(f"{world.title(number)} [Kind, {number}]" for number in earlier)
+        assert text == f"At {20 + user}, of {shown}: {world.title(item)} (Kind, {item}), movie?"
+    assert template.is_text([*world.WORDS, *data.item_attributes, *data.user_attributes])
+    assert not template.is_text(world.WORDS)
+
+
+def test_a_slot_that_nothing_fills_says_what_could(backbone):
+    template = Template("{history} {colour} {title}?", "{title}?")
+    task = Rating(**world.prompts())
+    questions = task.questions(world.many(), "test", 3, 0)
+    with pytest.raises(UserError, match=r"nothing fills the slot \{colour\}: use .*history, item, items, .*title"):
+        made(task, world.many(), backbone, templates={"text": template}).set(questions, show=False)
 
 
 def test_the_encoder_reads_the_same_users_history(backbone):

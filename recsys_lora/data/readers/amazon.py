@@ -55,6 +55,7 @@ class AmazonReviews:
         years: calendar years (UTC) to keep; None keeps all.
         text: keep review texts and summaries.
         untitled: what to do with items whose record has no title, or one of HTML without text.
+        catalogue: read the records of `all` items, or of those with reviews (`interactions`).
         html_titles: `clean` takes the text out of HTML, resolves entities, joins lines; `keep` leaves titles.
     """
 
@@ -66,11 +67,12 @@ class AmazonReviews:
     text: bool = True
     untitled: Literal["keep", "drop"] = "drop"
     html_titles: Literal["clean", "keep"] = "clean"
+    catalogue: Literal["all", "interactions"] = "interactions"
 
     def files(self) -> dict[str, Path]:
         """Return the reviews' and the items' file."""
         if not self.reviews:
-            raise UserError(f"no file of reviews is named: data.reviews=FILE data.meta=FILE, to be had from {WHERE}")
+            raise UserError(f"no file of reviews is named: data.reviews=FILE data.meta=FILE, from {WHERE}")
         base = Path(self.root).expanduser() if self.root else home() / "assets" / self.asset if self.asset else Path()
         wanted = {"reviews": self.reviews} | ({"meta": self.meta} if self.meta else {})
         found = {role: _either(base / Path(name).expanduser()) for role, name in wanted.items()}
@@ -82,7 +84,7 @@ class AmazonReviews:
     def identity(self) -> dict[str, Any]:
         """Return what the tables depend on beside the files."""
         years = None if self.years is None else sorted(self.years)
-        knobs = {"text": self.text, "untitled": self.untitled, "html_titles": self.html_titles}
+        knobs = {name: getattr(self, name) for name in ("text", "untitled", "html_titles", "catalogue")}
         return {"reader": "amazon", "years": years, **knobs}
 
     def read(self, engine: Engine) -> RawTables:
@@ -97,7 +99,7 @@ class AmazonReviews:
 
     def _reviews(self, path: Path, engine: Engine) -> list[Dropped]:
         """Read the reviews; those of other years are left out."""
-        table = open_table(path, engine, TextFormat(), [*OLD.values(), *NEW.values()], "data.reviews")
+        table = open_table(path, engine, TextFormat(), [*OLD.values(), *NEW.values()], "data.reviews", knob=None)
         keys = NEW if "parent_asin" in table.columns else OLD
         table = _with_keys(table, keys)
         if lacking := [key for ours, key in keys.items() if ours in NEEDED and key not in table.columns]:
@@ -123,8 +125,8 @@ class AmazonReviews:
 
     def _items(self, path: Path, engine: Engine) -> list[Remark]:
         """Read the records of items with reviews; the last record of an item counts, and stands where it stands."""
-        keep = _wanted_lines(engine)
-        table = open_table(path, engine, TextFormat(), META, "data.meta", keep=keep)
+        keep = _wanted_lines(engine) if self.catalogue == "interactions" else None
+        table = open_table(path, engine, TextFormat(), META, "data.meta", knob=None, keep=keep)
         new = "parent_asin" in table.columns
         table = _with_keys(table, {key: key for key in META})
         if "asin" not in table.columns:
@@ -142,17 +144,14 @@ class AmazonReviews:
         engine.run(
             f"CREATE OR REPLACE TABLE wanted AS SELECT item_id, count(*) AS n FROM {INTERACTIONS} GROUP BY item_id"
         )
-        engine.run(f"CREATE OR REPLACE TABLE listed AS SELECT * FROM {ITEMS} SEMI JOIN wanted USING (item_id)")
-        every = engine.count("listed")
-        engine.run(
-            f"CREATE OR REPLACE TABLE {ITEMS} AS SELECT * FROM listed WHERE line IN "
-            "(SELECT max(line) FROM listed GROUP BY item_id)"
-        )
+        if self.catalogue == "interactions":
+            engine.delete(ITEMS, "item_id NOT IN (SELECT item_id FROM wanted)")
+        repeated = engine.delete(ITEMS, f"line NOT IN (SELECT max(line) FROM {ITEMS} GROUP BY item_id)")
         remarks: Counter[str] = Counter()
         if self.html_titles == "clean":
             _clean_titles(engine, remarks)
         remarks["records without a title"] = engine.value(f"SELECT count(*) FROM {ITEMS} WHERE trim(title) = ''")
-        remarks["items with more than one record: the last one counts"] = every - engine.count(ITEMS)
+        remarks["items with more than one record: the last one counts"] = repeated
         return [Remark(text, count) for text, count in remarks.items() if count]
 
     def _only_listed(self, engine: Engine) -> list[Dropped]:

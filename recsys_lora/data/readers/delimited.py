@@ -15,7 +15,7 @@ from recsys_lora.data.readers.text_format import Dialect
 from recsys_lora.errors import UserError
 
 
-def delimited_table(part: Part, engine: Engine, form: Dialect, knob: str) -> RawTable:
+def delimited_table(part: Part, engine: Engine, form: Dialect, knob: str | None) -> RawTable:
     """Open a file of separated fields; `knob` is the config key of its format."""
     aliases = {f"c{number}": column for number, column in enumerate(form.columns)}
     listed = ", ".join(f"'{alias}': 'VARCHAR'" for alias in aliases)
@@ -52,13 +52,13 @@ def _place(part: Part, form: Dialect, row: int) -> str:
     return f"{part.origin}, line {found[0]}" if found else f"{part.origin}, row {row + 1}"
 
 
-def _rewritten(part: Part, engine: Engine, form: Dialect, knob: str) -> Path:
+def _rewritten(part: Part, engine: Engine, form: Dialect, knob: str | None) -> Path:
     """Write a file anew with commas and quotes; blank lines are left out.
 
     Raises:
         UserError: names the first line that is not in the encoding or has another number of fields.
     """
-    check_encoding(part, "utf-8", f"{knob}.encoding")
+    check_encoding(part, "utf-8", f"{knob}.encoding" if knob else "")
     target = scratch_file(engine, part.origin)
     width = len(form.columns)
     begun = 0
@@ -74,7 +74,7 @@ def _rewritten(part: Part, engine: Engine, form: Dialect, knob: str) -> Path:
                 writer.writerow(fields)
     except csv.Error as error:
         advice = ""
-        if form.escape == '"':
+        if form.escape == '"' and knob:
             advice = f", or say how quotes are written: {knob}.escape=backslash or {knob}.quote=none"
         raise UserError(
             f"{part.origin}, after line {begun}: quotes are not closed or text follows one ({error}): "

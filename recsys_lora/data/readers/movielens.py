@@ -30,7 +30,7 @@ NO_NAME = "unkonwn"  # so the package writes item 267, which the publisher calls
 def _ratings(path: Path, engine: Engine, separator: str | None, header: bool, names: Sequence[str] = ()) -> None:
     """Read user, item, rating and seconds, in this order or under these names."""
     form = TextFormat(separator, header=header, quote="none")
-    table = open_table(path, engine, form, names, "data.root")
+    table = open_table(path, engine, form, names, "data.root", knob=None)
     columns = list(names) or list(table.columns)[:4]
     if len(columns) < 4 or not set(columns) <= set(table.columns):
         raise UserError(f"{path}, line 1: {len(table.columns)} fields where user, item, rating and timestamp should be")
@@ -52,7 +52,7 @@ def _fields(
 ) -> list[list[str]]:
     """Return the first columns of a small file as lists; empty fields are ""."""
     form = TextFormat(separator, encoding, header, "double" if quoted else "none")
-    table = open_table(path, engine, form, (), "data.root")
+    table = open_table(path, engine, form, (), "data.root", knob=None)
     if len(table.columns) != len(columns):
         raise UserError(
             f"{path}, line 1: {len(table.columns)} fields where {len(columns)} ({', '.join(columns)}) separated by "

@@ -24,7 +24,7 @@ def open_table(
     form: TextFormat,
     wanted: Sequence[str],
     role: str,
-    knob: str = "data.reader",
+    knob: str | None = "data.reader",
     usual: str | None = None,
     keep: Keep = None,
 ) -> RawTable:
@@ -36,14 +36,16 @@ def open_table(
         form: the format of texts.
         wanted: names of columns that will be asked for.
         role: the config key that names the file, for messages.
-        knob: the config key of its format.
+        knob: the config key of its format; None where the format is fixed.
         usual: a separator to try first.
         keep: tells which lines of a file of Python literals are wanted.
 
     Raises:
         UserError: it cannot be read at all, or its parts differ.
     """
-    parts = [open_part(file, engine, form.encoding, f"{knob}.encoding") for file in files_of(path, role)]
+    parts = [
+        open_part(file, engine, form.encoding, f"{knob}.encoding" if knob else "") for file in files_of(path, role)
+    ]
     tables = [_open(part, engine, form, wanted, knob, usual, keep) for part in parts]
     first = tables[0]
     for part, table in zip(parts, tables, strict=True):
@@ -56,12 +58,14 @@ def open_table(
 
 
 def _open(
-    part: Part, engine: Engine, form: TextFormat, wanted: Sequence[str], knob: str, usual: str | None, keep: Keep
+    part: Part, engine: Engine, form: TextFormat, wanted: Sequence[str], knob: str | None, usual: str | None, keep: Keep
 ) -> RawTable:
     if part.parquet:
         return _parquet(part, engine)
     if part.sample.lstrip().startswith(b"{"):
         return _records(part, engine, wanted, keep)
+    if part.sample.lstrip().startswith(b"["):
+        return _array(part, engine)
     return delimited_table(part, engine, dialect(part, form, wanted, knob, usual), knob)
 
 
@@ -90,6 +94,25 @@ def _durations(part: Part, engine: Engine) -> dict[str, str]:
     query = f"SELECT decode(value) FROM parquet_kv_metadata({text(str(part.path))}) WHERE decode(key) = 'pandas'"
     columns = json.loads(engine.value(query) or "{}").get("columns", [])
     return {c["name"]: "DURATION" for c in columns if str(c.get("numpy_type")).startswith("timedelta")}
+
+
+def _array(part: Part, engine: Engine) -> RawTable:
+    """Open one JSON array of records, as `to_json(orient="records")` of pandas writes it."""
+    options = f"format = 'array', compression = '{part.compression}', maximum_object_size = {LONGEST_LINE}"
+    source = f"{text(str(part.path))}, {options}"
+
+    def explain(error: duckdb.Error) -> str:
+        raise UserError(f"{part.origin}: not a readable JSON array ({first_line(error)})") from error
+
+    try:
+        columns = {column: Column(name(column)) for column in engine.columns(f"read_json({source})")}
+    except duckdb.Error as error:
+        explain(error)
+    listed = ", ".join(f"{text(column)}: 'VARCHAR'" for column in columns)
+    relation = f"read_json({source}, columns = {{{listed}}})"
+    return RawTable(
+        part.origin, columns, [Piece(part, relation, lambda row: f"{part.origin}, record {row + 1}", explain)]
+    )
 
 
 def _records(part: Part, engine: Engine, wanted: Sequence[str], keep: Keep) -> RawTable:

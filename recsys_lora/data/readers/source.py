@@ -106,7 +106,7 @@ def open_part(path: Path, engine: Engine, encoding: str | None, knob: str) -> Pa
         path: the file.
         engine: whose scratch folder takes what has to be rewritten.
         encoding: of text; None is UTF-8, or what a byte order mark says.
-        knob: sets the encoding, for messages.
+        knob: the config key that sets the encoding, for messages; "" where there is none.
 
     Raises:
         UserError: the file is empty, damaged, packed in a way that cannot be read, or not in the encoding.
@@ -139,7 +139,7 @@ def readable(path: Path) -> Iterator[None]:
     except DAMAGE as error:
         raise UserError(f"{path}: the packed file is damaged or cut off ({error}): download it again") from error
     except (PermissionError, IsADirectoryError) as error:
-        raise UserError(f"{path}: cannot be opened ({error.strerror}): mend its permissions") from error
+        raise UserError(f"{path}: cannot be opened ({error.strerror}): change its permissions") from error
 
 
 def scratch_file(engine: Engine, origin: Path) -> Path:
@@ -160,10 +160,8 @@ def check_encoding(part: Part, encoding: str, knob: str) -> None:
             except UnicodeDecodeError as error:
                 found = line[error.start : error.start + 1].hex()
                 other = "latin-1" if encoding.replace("-", "").startswith("utf8") else "utf-8"
-                raise UserError(
-                    f"{part.origin}, line {number}: byte 0x{found} is not {encoding}: say the file's encoding, "
-                    f"such as {knob}={other}"
-                ) from error
+                advice = f"say the file's encoding, such as {knob}={other}" if knob else "download the file again"
+                raise UserError(f"{part.origin}, line {number}: byte 0x{found} is not {encoding}: {advice}") from error
 
 
 def _packing(path: Path) -> Packing:

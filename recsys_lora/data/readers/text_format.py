@@ -78,14 +78,16 @@ class Dialect:
             start = reader.line_num + 1
 
 
-def dialect(part: Part, given: TextFormat, wanted: Sequence[str], knob: str, usual: str | None = None) -> Dialect:
+def dialect(
+    part: Part, given: TextFormat, wanted: Sequence[str], knob: str | None, usual: str | None = None
+) -> Dialect:
     """Find out a file's format.
 
     Args:
         part: the file.
         given: what the person says.
         wanted: names of columns that are looked for: they tell the separator.
-        knob: the config key of the format, for messages.
+        knob: the config key of the format, for messages; None where the format is fixed.
         usual: a separator to try first.
 
     Raises:
@@ -110,15 +112,16 @@ def looks_like_data(columns: Sequence[str]) -> bool:
     return any(column.lstrip("-").replace(".", "", 1).isdigit() for column in columns)
 
 
-def _separator(path: Path, line: str, given: str | None, usual: str | None, wanted: Sequence[str], knob: str) -> str:
+def _separator(
+    path: Path, line: str, given: str | None, usual: str | None, wanted: Sequence[str], knob: str | None
+) -> str:
     if given is not None:
         separator = WRITTEN.get(given, given)
         if not separator or len(separator.encode()) > LONGEST or set(separator) & set('"\r\n\\'):
             raise UserError(f"{knob}.separator={given!r}: one to {LONGEST} bytes, no quote, line break or backslash")
         if separator not in line:
-            raise UserError(
-                f"{path}, line 1: no {separator!r} in {line[:60]!r}: say what separates fields, {knob}.separator"
-            )
+            advice = f"say what separates fields, {knob}.separator" if knob else "is this the right file?"
+            raise UserError(f"{path}, line 1: no {separator!r} in {line[:60]!r}: {advice}")
         return separator
     usual = WRITTEN.get(usual, usual) if usual else "\t" if ".tsv" in path.suffixes else ","
     if usual not in SEPARATORS and usual in line:
@@ -131,7 +134,6 @@ def _separator(path: Path, line: str, given: str | None, usual: str | None, want
 
     best = max(order, key=fit)  # the usual one where several fit alike
     if best not in line:
-        raise UserError(
-            f"{path}, line 1: none of , tab ; | :: in {line[:60]!r}: say what separates fields, {knob}.separator"
-        )
+        advice = f"say what separates fields, {knob}.separator" if knob else "is this the right file?"
+        raise UserError(f"{path}, line 1: none of , tab ; | :: in {line[:60]!r}: {advice}")
     return best

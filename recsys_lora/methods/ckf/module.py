@@ -21,13 +21,13 @@ from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.training import TrainBatch
-from recsys_lora.llm.soft_tokens import SIDES, token_spread
+from recsys_lora.llm.soft_tokens import SIDES, token_std
 from recsys_lora.lowrank.source import DropoutPer
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.ckf.mapping import CollaborativeMapping
 from recsys_lora.methods.ckf.multi_lora import Lora, multi_lora
 from recsys_lora.methods.ckf.objective import Objective
-from recsys_lora.methods.ckf.training import gradient_norm, nothing_of, optimizer_and_schedule
+from recsys_lora.methods.ckf.training import gradient_norm, optimizer_and_schedule, zero_dependency
 from recsys_lora.methods.optimizer import may_be_fused, planned_steps
 from recsys_lora.methods.shared import Shared, Vectors
 from recsys_lora.methods.vectors import InputScale, VectorScale, encode_candidates, last
@@ -90,7 +90,7 @@ class CKFMultiTaskModule(LLMRecommender):
         if self.encoder is None:
             raise ValueError("CKF needs a collaborative encoder")
         widths = self.encoder.user_dim, self.encoder.item_dim, self.backbone.hidden_size
-        self.mapping = mapping(*widths, token_spread(self.backbone))
+        self.mapping = mapping(*widths, token_std(self.backbone))
         self.vector_scale = VectorScale(input_scale)
         self.steps = math.inf
 
@@ -150,7 +150,7 @@ class CKFMultiTaskModule(LLMRecommender):
         loss = super().training_step(replace(batch, versions=versions), batch_idx)
         if self.logs_now:
             self.log("train/lambda", self.objective.weight(self.progress), batch_size=len(batch))
-        return loss + nothing_of(self._resting()) if self.trainer.world_size > 1 else loss
+        return loss + zero_dependency(self._resting()) if self.trainer.world_size > 1 else loss
 
     def _resting(self) -> list[nn.Parameter]:
         """Return the parameters that no version of the present step trains."""

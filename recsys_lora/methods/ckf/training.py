@@ -45,7 +45,7 @@ def optimizer_and_schedule(
 
         def rate(step: int, number: int = number) -> float:
             progress = step / steps if math.isfinite(steps) else 0.0
-            return settings.share(step, steps) * objective.shares(progress)[number]
+            return settings.lr_factor(step, steps) * objective.shares(progress)[number]
 
         groups += own
         rates += [rate] * len(own)
@@ -59,6 +59,6 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     return torch.nn.utils.get_total_norm([p.grad.detach() for p in parameters if p.grad is not None])
 
 
-def nothing_of(parameters: Iterable[nn.Parameter]) -> Tensor:
+def zero_dependency(parameters: Iterable[nn.Parameter]) -> Tensor:
     """Return a zero that depends on all of the parameters, for processes that wait for each one's gradient."""
     return sum((0 * parameter.sum() for parameter in parameters), torch.zeros(()))

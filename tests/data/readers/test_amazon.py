@@ -121,6 +121,14 @@ def test_the_benchmark_keeps_titles_as_they_are(write, tmp_path, engine):
     assert [title for _, title, *_ in read(reader, engine)[2]] == ["<i>Dune</i> &amp;", ""]
 
 
+def test_items_without_reviews_may_stay(write, tmp_path, engine):
+    write("r.json", [review("A", "1")])
+    for dump in (json.dumps, repr):
+        write("m.json", [{"asin": "1", "title": "One"}, {"asin": "2", "title": "Two"}, {"asin": "3"}], dump)
+        reader = AmazonReviews("r.json", "m.json", str(tmp_path), catalogue="all")
+        assert [item for item, *_ in read(reader, engine)[2]] == ["1", "2"]
+
+
 def test_files_are_found_packed_or_not(write, tmp_path):
     write("Books_5.json", [review("A", "1")])
     files = AmazonReviews("Books_5.json.gz", root=str(tmp_path)).files()

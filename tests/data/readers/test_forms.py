@@ -186,3 +186,16 @@ def test_movielens_users_beside_items_in_other_formats(read, engine):
 def test_likes_are_ratings(read):
     content = "user_id,item_id,rating,timestamp\na,1,True,5\na,2,false,6\n"
     assert [row[2] for row in read({"r.csv": content}, interactions="r.csv")[0]] == [1.0, 0.0]
+
+
+def test_one_array_of_records(read):
+    ratings = [{"user_id": "u", "item_id": 7, "rating": 5, "timestamp": 1500000000000}]
+    things = [{"item_id": 7, "title": "Dune", "tags": ["a", "b"], "more": {"a": 1}}]
+    files = {"r.json": json.dumps(ratings), "i.json": json.dumps(things, indent=2)}
+    interactions, items = read(files, interactions="r.json", items="i.json")
+    assert interactions == [("u", "7", 5.0, 1500000000)]
+    assert items == [("7", "Dune", "a|b", '{"a":1}')]
+    with pytest.raises(UserError, match=r"r\.json, record 2: rating is 'good', not a number"):
+        read({"r.json": json.dumps([*ratings, ratings[0] | {"rating": "good"}])}, interactions="r.json")
+    with pytest.raises(UserError, match=r"r\.json: not a readable JSON array"):
+        read({"r.json": json.dumps(ratings)[:-3]}, interactions="r.json")

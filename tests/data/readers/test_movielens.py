@@ -117,6 +117,9 @@ def test_20m_to_32m_and_latest_are_csv_with_quotes(tmp_path, engine):
         ("11", "American President, The (1995)", 1995, "Comedy|Drama"),
         ("12", '"Hi" (2001)', 2001, "(none)"),
     ]
+    (tmp_path / "movies.csv").write_bytes(b"movieId,title,genres\n11,Caf\xe9,x\n")
+    with pytest.raises(UserError, match=r"movies\.csv, line 2: byte 0xe9 is not utf-8: download the file again"):
+        read(MovieLens(tmp_path), engine)
     with pytest.raises(UserError, match=r"neither ratings\.csv and movies\.csv nor"):
         MovieLens(tmp_path / "none").files()
     with pytest.raises(UserError, match=r"data\.root=FOLDER has to be given"):

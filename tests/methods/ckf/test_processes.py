@@ -15,7 +15,7 @@ from tests.rounding import TRAINING, assert_close
 def trained(world, curriculum, **options):
     settings = OptimizerSettings(lr=1e-3, schedule="constant", warmup_steps=0, weight_decay=0.1)
     module = made.started(made.module(world, objective=Objective(curriculum=curriculum), optimizer=settings), std=0.05)
-    questions = made.Questions(world, module.backbone.pad_id, batch_rows=7)  # shares of 4 and 3
+    questions = made.Questions(world, module.backbone.pad_id, batch_size=7)  # shares of 4 and 3
     trainer = factory.trainer(max_steps=12, max_epochs=-1, limit_val_batches=0, **options)
     trainer.fit(module, questions)
     return trained_state(module)

@@ -122,7 +122,7 @@ def test_groups_of_like_lengths_train_as_the_whole_batch_does(world, curriculum)
     for cost in (None, 5.0):
         module = made.started(made.module(world, objective=Objective(curriculum=curriculum), optimizer=steady()))
         questions = made.Questions(world, module.backbone.pad_id)
-        questions.train = replace(questions.train, forward_cost=cost)
+        questions.train = replace(questions.train, forward_overhead_tokens=cost)
         watch = Watch()
         factory.trainer(max_steps=6, max_epochs=-1, callbacks=[watch]).fit(module, questions)
         ends.append(trained_state(module))
@@ -232,9 +232,9 @@ def test_what_only_the_collaborative_vectors_know_is_learned_through_the_mapping
         world,
         objective=Objective(curriculum="two_stage", middle=0.1),
         optimizer=OptimizerSettings(lr=1e-2, schedule="constant", warmup_steps=0),
-        batch_rows=16,
+        batch_size=16,
     )
-    questions = made.Questions(world, module.backbone.pad_id, rows=160, tasks=(made.LIKED,), batch_rows=16)
+    questions = made.Questions(world, module.backbone.pad_id, rows=160, tasks=(made.LIKED,), batch_size=16)
     collaborative = questions.train.versions["collaborative"]
     likes = (encoder.items[torch.from_numpy(collaborative.items[:, 0])][:, 0] > 0).numpy()
     text = questions.train.versions["text"]

@@ -48,7 +48,7 @@ def module(world, *, objective=None, mapping=None, lr=1e-3, seed=0, source=None,
     torch.manual_seed(seed)
     settings = {
         "name": "ckf",
-        "batch_rows": 8,
+        "batch_size": 8,
         "tasks": named or asked(tasks),
         "optimizer": OptimizerSettings(lr=lr, weight_decay=0.0),
         "objective": objective or Objective(),
@@ -133,9 +133,9 @@ def batch(prompts, index=None, pad_id=0, padding="right"):
 class Questions(TaskData):
     """Made-up questions to train and validate on."""
 
-    def __init__(self, world, pad_id, rows=48, batch_rows=8, **knobs) -> None:
+    def __init__(self, world, pad_id, rows=48, batch_size=8, **knobs) -> None:
         """Make them."""
-        settings = {"batch_rows": batch_rows, "seed": 3, "pad_id": pad_id, "token_budget": 256}
+        settings = {"batch_size": batch_size, "seed": 3, "pad_id": pad_id, "token_budget": 256}
         super().__init__(world[0], {}, {}, versions=("collaborative", "text"), **settings)
         train = world[0].rows("train")
         self.train, self.train_pairs = pairs(rows, **knobs), Pairs(train.user, train.item, train.position)

@@ -10,31 +10,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FORWARD_COST = 200.0
+FORWARD_OVERHEAD_TOKENS = 200.0
 """What a forward and its backward cost on a CPU beside their tokens, in tokens, rounded: `benchmarks/forward_cost.py`,
 SmolLM2-135M in bfloat16 on two cores."""
 
 
-def alike(lengths: NDArray[np.integer[Any]], forward_cost: float | None) -> list[NDArray[np.int64]]:
-    """Cut a batch into the groups that cost least: padded tokens, and `forward_cost` a group.
+def alike(lengths: NDArray[np.integer[Any]], forward_overhead_tokens: float | None) -> list[NDArray[np.int64]]:
+    """Cut a batch into the groups that cost least: padded tokens, and `forward_overhead_tokens` a group.
 
     Args:
         lengths: tokens of each prompt (B,), B at least 1.
-        forward_cost: in tokens; None leaves the batch whole.
+        forward_overhead_tokens: in tokens; None leaves the batch whole.
 
     Returns:
         Places in the batch, in rising order within each group; the group of the longest prompts comes first, so that
         too large a batch fails at once.
     """
     B = len(lengths)
-    if forward_cost is None:
+    if forward_overhead_tokens is None:
         return [np.arange(B)]
     order = np.argsort(-lengths, kind="stable")
     widths = lengths[order].astype(np.float64)
     # The best cut of the first n prompts, longest first, ends in a group that begins at some b < n.
     cost, begins = np.zeros(B + 1), np.zeros(B + 1, dtype=np.int64)
     for n in range(1, B + 1):
-        totals = cost[:n] + forward_cost + widths[:n] * (n - np.arange(n))
+        totals = cost[:n] + forward_overhead_tokens + widths[:n] * (n - np.arange(n))
         begins[n] = totals.argmin()
         cost[n] = totals[begins[n]]
     groups, end = [], B

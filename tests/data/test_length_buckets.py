@@ -5,27 +5,27 @@ from itertools import product
 import numpy as np
 import pytest
 
-from recsys_lora.data.groups import alike
+from recsys_lora.data.length_buckets import alike
 
 
-def cost(lengths, groups, forward_cost):
-    return sum(len(group) * lengths[group].max() + forward_cost for group in groups)
+def cost(lengths, groups, forward_overhead_tokens):
+    return sum(len(group) * lengths[group].max() + forward_overhead_tokens for group in groups)
 
 
-def cheapest(lengths, forward_cost):
+def cheapest(lengths, forward_overhead_tokens):
     """Return the least cost over all ways to put the prompts into groups, of any company."""
     ways = product(range(len(lengths)), repeat=len(lengths))
     cuts = ([np.flatnonzero(np.array(way) == number) for number in set(way)] for way in ways)
-    return min(cost(lengths, groups, forward_cost) for groups in cuts)
+    return min(cost(lengths, groups, forward_overhead_tokens) for groups in cuts)
 
 
-@pytest.mark.parametrize("forward_cost", [0.0, 3.0, 20.0, 1000.0])
+@pytest.mark.parametrize("forward_overhead_tokens", [0.0, 3.0, 20.0, 1000.0])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_no_other_groups_cost_less(forward_cost, seed):
+def test_no_other_groups_cost_less(forward_overhead_tokens, seed):
     lengths = np.random.default_rng(seed).integers(1, 40, 5)
-    groups = alike(lengths, forward_cost)
+    groups = alike(lengths, forward_overhead_tokens)
     assert np.sort(np.concatenate(groups)).tolist() == list(range(5))
-    assert cost(lengths, groups, forward_cost) == cheapest(lengths, forward_cost)
+    assert cost(lengths, groups, forward_overhead_tokens) == cheapest(lengths, forward_overhead_tokens)
     assert all((np.diff(group) > 0).all() for group in groups)
     widths = [lengths[group].max() for group in groups]
     assert widths == sorted(widths, reverse=True)
