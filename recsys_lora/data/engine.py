@@ -48,7 +48,10 @@ class Engine:
         self.connection.execute(f"SET temp_directory = {text(str(scratch / 'spilled'))}")
         self.connection.execute("SET TimeZone = 'UTC'")
         self.connection.execute("SET autoinstall_known_extensions = false")
-        self.connection.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
+        with contextlib.suppress(
+            duckdb.InvalidInputException
+        ):  # in a notebook it asks for ipywidgets: no progress then
+            self.connection.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
 
     def run(self, statement: str, what: str = "", parameters: Sequence[Any] = ()) -> None:
         """Execute a statement.
