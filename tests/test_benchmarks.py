@@ -366,7 +366,8 @@ def test_prompts_of_other_lengths_are_forwards_of_their_own_where_that_saves_mor
     pairs = ckf.pairs(rows=30)
     lengths = pairs.versions["text"].prompts.lengths
     whole, cut, none = (
-        replace(pairs, forward_cost=cost).batch(np.arange(30), 0, "right").versions["text"] for cost in (1e6, 10.0, 0.0)
+        replace(pairs, forward_overhead_tokens=cost).batch(np.arange(30), 0, "right").versions["text"]
+        for cost in (1e6, 10.0, 0.0)
     )
     assert [len(groups) for groups in (whole, cut, none)] == [1, 3, len(set(lengths.tolist()))]
     tokens = [sum(group.input_ids.numel() for group in groups) for groups in (whole, cut, none)]

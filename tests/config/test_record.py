@@ -48,6 +48,8 @@ USED_BY = {
     "model": {"method"},
     "first": NOTHING,
     "tasks": {"method"},
+    "task": {"method"},  # the language model alone: by the one task that it answers
+    "mixing": {"method"},
     "seed": {"cf", "method"},
     "callbacks.checkpoint.folder": NOTHING,
     "callbacks.checkpoint.every_n_steps": NOTHING,

@@ -191,7 +191,7 @@ def test_a_subset_is_asked_in_the_order_given(place):
 
 
 def test_one_task_alone_is_a_run_like_any_other(place, three):
-    made = place.made_by("tasks=[ctr]")
+    made = place.made_by("tasks=[ctr]", "data.valid_rows=12")
     assert made == [
         "method/ckf-table",
         "test/ckf-ctr-table",
@@ -269,7 +269,7 @@ def test_a_method_is_tested_on_tasks_that_it_was_not_trained_on(place):
 
 
 def test_the_weights_of_ctr_alone_are_chosen_by_its_auc(place, three):
-    outcome, _ = place.run("tasks=[ctr]")
+    outcome, _ = place.run("tasks=[ctr]", "data.valid_rows=12")
     assert outcome.metrics["valid"].keys() == {"auc", "step"}
     assert three[0].metrics["valid"].keys() == {"loss", "step"}
 
@@ -382,7 +382,9 @@ def test_batches_are_not_cut_where_processes_share_the_weights():
 
 def test_cut_batches_train_the_run_s_model_as_whole_ones_do(place, monkeypatch):
     widths, found, hidden = [], [], Backbone.hidden
-    monkeypatch.setattr(Backbone, "hidden", lambda self, *a: (widths.append(a[0].shape[1]), hidden(self, *a))[1])
+    monkeypatch.setattr(
+        Backbone, "hidden", lambda self, *a, **k: (widths.append(a[0].shape[1]), hidden(self, *a, **k))[1]
+    )
     for cost in ("null", "0"):
         widths.clear()
         _, folder = place.run(
