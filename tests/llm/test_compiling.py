@@ -13,7 +13,8 @@ from recsys_lora.llm.tiny import TinySource
 from recsys_lora.lowrank import Generated, Static, inject
 from tests.marks import needs_compiler
 from tests.methods import factory
-from tests.methods.synthetic import WORDS, prepared
+from tests.methods.asking import prompts_for
+from tests.methods.synthetic import prepared
 from tests.rounding import MODEL, assert_close
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "gate_proj"]
@@ -101,7 +102,7 @@ def test_weights_of_a_suffix_act_where_filled_up_prompts_have_it(monkeypatch):
         for parameter in module.lowrank.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
         module.backbone.graphs = graphs
-        prompts = module.datamodule(data, WORDS, seed=0).build(data.rows("test"), show=False)
+        prompts = prompts_for(module, data, data.rows("test"))
         batch = prompts.batch(np.arange(6), module.backbone.pad_id, "right")
         assert batch.input_ids.shape[1] % 8
         with torch.no_grad():
