@@ -51,7 +51,7 @@ def test_the_table_has_both(twice):
     rows = list(csv.DictReader((sweep / "sweep.csv").open()))
     assert [row["status"] for row in rows] == ["failed", "finished"]
     assert rows[0]["error"] == read_status(sweep / "0").error
-    assert float(rows[1]["auc"]) > 0
+    assert float(rows[1]["ctr/auc"]) > 0
     assert "failed: " in (sweep / "sweep.md").read_text()
 
 

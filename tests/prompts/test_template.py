@@ -71,8 +71,8 @@ def test_an_unknown_slot_is_named_with_those_that_exist():
 
 
 def test_the_ending_is_what_follows_the_last_slot():
-    assert Template(TEXT, NONE).ending == '"? \n#Answer:'
-    assert Template("{title} <user>, so:", "{title} <user>, so:", soft_tokens=["user"]).ending == ", so:"
+    assert Template(TEXT, NONE).endings[0] == '"? \n#Answer:'
+    assert Template("{title} <user>, so:", "{title} <user>, so:", soft_tokens=["user"]).endings == (", so:", ", so:")
 
 
 def test_candidates_are_listed_each_with_its_soft_token():
