@@ -17,6 +17,7 @@ from omegaconf import DictConfig, open_dict
 
 from recsys_lora.cli.deadline import limit_training
 from recsys_lora.cli.status import FAILED, Status, read_status, write_status
+from recsys_lora.config.resolvers import register
 
 OUTPUT = "output.log"
 """What a job's process printed, in the job's folder."""
@@ -95,6 +96,7 @@ def run_payload(payload: bytes) -> None:
     from recsys_lora.cli.launch import task_of_job
 
     setup_globals()
+    register()  # no config was composed in this process
     job: _Payload = pickle.loads(payload)
     sys.orig_argv[:] = job.command  # environment.json names the command as it was typed
     JobRuntime.instance().set("name", job.config.hydra.job.name)
