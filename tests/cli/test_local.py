@@ -52,7 +52,7 @@ def test_each_job_says_how_it_ended_and_the_command_fails_with_the_table(twice):
     rows = list(csv.DictReader((sweep / "sweep.csv").open()))
     assert [row["status"] for row in rows] == ["finished", "finished", "failed", "failed"]
     assert rows[2]["error"] == read_status(sweep / "2").error
-    assert rows[0]["auc"] == rows[1]["auc"] != ""
+    assert rows[0]["ctr/auc"] == rows[1]["ctr/auc"] != ""
     assert "job 3: started: data.positive=99 evaluation.warm=count\n" in run.stdout
 
 
