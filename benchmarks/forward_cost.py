@@ -1,4 +1,4 @@
-"""What a forward and its backward cost beside their tokens, in tokens: the number behind `mixing.forward_cost=auto`.
+"""What a forward and its backward cost beside their tokens, in tokens: the number behind `mixing.forward_overhead_tokens=auto`.
 
     python benchmarks/forward_cost.py                               # a random 30M Llama, no download
     python benchmarks/forward_cost.py --llm smollm2_135m --dtype bfloat16 --compiled --json forward_cost.json
@@ -40,7 +40,7 @@ def batches(options: argparse.Namespace, module: Any) -> dict[tuple[int, int], A
     import torch
 
     vocabulary = min(module.backbone.model.config.vocab_size, 2_000)
-    questions = ckf_step.make_questions(options, vocabulary).text
+    questions = ckf_step.make_questions(options, vocabulary).versions["text"]
     generator = torch.Generator().manual_seed(0)
     made = {}
     for rows, tokens in SIZES:
