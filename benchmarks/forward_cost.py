@@ -1,4 +1,4 @@
-"""What a forward and its backward cost beside their tokens, in tokens: the number behind `mixing.forward_overhead_tokens=auto`.
+"""What a forward and its backward cost beside their tokens: the number behind `mixing.forward_overhead_tokens=auto`.
 
     python benchmarks/forward_cost.py                               # a random 30M Llama, no download
     python benchmarks/forward_cost.py --llm smollm2_135m --dtype bfloat16 --compiled --json forward_cost.json
