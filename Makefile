@@ -32,7 +32,7 @@ test: setup ## the tests, with tiny models
 # What must hold on any processor, without what takes long and has no kernel of its own.
 CONTRACTS := tests/test_rounding.py tests/cf/test_contract.py tests/lowrank/test_layer.py tests/lowrank/test_acts_at.py \
 	tests/llm/test_attention.py tests/llm/test_backbone.py tests/llm/test_likelihood.py \
-	tests/methods/cora/test_module.py tests/methods/ckf/test_losses.py tests/methods/ckf/test_module.py \
+	tests/methods/cora/test_module.py tests/methods/test_answers.py tests/methods/ckf/test_module.py \
 	-m 'not slow and not network and not gpu' -k 'not learns and not compiled and not shuffled'
 SSE := ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 ONEDNN_MAX_CPU_ISA=SSE41
 AVX2 := ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2
