@@ -101,7 +101,8 @@ class EvaluationRows:
         first, *others = self.method.datamodule.prompts[name].reading.wordings
         folder = self._folder(name, questions, first)
         self.scoring[name] = read_json(folder / TIME_FILE)
-        yield Answered(module.name, "method", output_of(read_table(folder / FILE)))
+        label = self._label
+        yield Answered(label, "method", output_of(read_table(folder / FILE)))
         if module.trains and self.config.evaluation.zero_shot:
             yield Answered("frozen LLM", "frozen_llm", self._frozen(name, module))
         for version in others:
@@ -115,7 +116,14 @@ class EvaluationRows:
                 return
             folder = self._folder(name, questions.take(places), first, SHUFFLE_SEED)
             output = output_of(read_table(folder / FILE))
-            yield Answered(f"{module.name}, users shuffled", "method_shuffled", output, places)
+            yield Answered(f"{label}, users shuffled", "method_shuffled", output, places)
+
+    @property
+    def _label(self) -> str:
+        """What tables call the method: what is added to its logits is part of the name."""
+        assert self.method is not None
+        module, encoder = self.method.module, self.collaborative
+        return module.name if module.offset is None or encoder is None else f"{module.name} + {encoder.name} logit"
 
     def _folder(self, name: str, questions: Questions, version: Version, shuffle: int | None = None) -> Path:
         """Return the artifact of the method's answers."""
