@@ -101,7 +101,7 @@ class EvaluationRows:
         first, *others = self.method.datamodule.prompts[name].reading.wordings
         folder = self._folder(name, questions, first)
         self.scoring[name] = read_json(folder / TIME_FILE)
-        label = self._label
+        label = self._label(name)
         yield Answered(label, "method", output_of(read_table(folder / FILE)))
         if module.trains and self.config.evaluation.zero_shot:
             yield Answered("frozen LLM", "frozen_llm", self._frozen(name, module))
@@ -118,12 +118,12 @@ class EvaluationRows:
             output = output_of(read_table(folder / FILE))
             yield Answered(f"{label}, users shuffled", "method_shuffled", output, places)
 
-    @property
-    def _label(self) -> str:
-        """What tables call the method: what is added to its logits is part of the name."""
+    def _label(self, name: str) -> str:
+        """Return what a task's table calls the method: what is added to its logits is part of the name."""
         assert self.method is not None
         module, encoder = self.method.module, self.collaborative
-        return module.name if module.offset is None or encoder is None else f"{module.name} + {encoder.name} logit"
+        added = module.offset is not None and encoder is not None and self.tasks[name].is_binary
+        return f"{module.name} + {encoder.name} logit" if added and encoder else module.name
 
     def _folder(self, name: str, questions: Questions, version: Version, shuffle: int | None = None) -> Path:
         """Return the artifact of the method's answers."""

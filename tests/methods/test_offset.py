@@ -12,6 +12,7 @@ from recsys_lora.tasks.topk import TopK
 from tests.methods import factory
 from tests.methods.asking import prompts_for, score_rows
 from tests.methods.ckf import world as ckf_world
+from tests.methods.ckf.test_training import fit
 from tests.methods.synthetic import WORDS, prepared
 from tests.rounding import assert_close
 from tests.tasks import world as tasks_world
@@ -133,3 +134,13 @@ def test_there_has_to_be_a_logit_and_a_question_it_answers(world):
     ranking = {"topk": TopK(**tasks_world.listed(), candidates=3, cutoffs=[1])}
     with pytest.raises(UserError, match=r"model.offset=cf: .* the run asks none: set model.offset=none"):
         factory.cora(data, encoder, offset="cf", tasks=ranking, prompt=None)
+
+
+def test_ckf_trains_it_with_the_mapping():
+    made = ckf_world.data()
+    module = ckf_world.module(made, offset="cf", lr=1e-3)
+    fit(module, made, max_steps=4)
+    [optimizer] = module.trainer.optimizers
+    fast = [group for group in optimizer.param_groups if group["initial_lr"] == pytest.approx(RATE * 1e-3)]
+    assert [len(group["params"]) for group in fast] == [2]
+    assert module.offset.scale.item() != 0

@@ -41,7 +41,7 @@ def optimizer_and_schedule(
             "set trainer.max_steps or trainer.max_epochs, or curriculum=joint"
         )
     groups: list[dict[str, Any]] = []
-    rates: list[Callable[[int], float]] = []
+    factors: list[Callable[[int], float]] = []
     for number, parameters in enumerate((lowrank, mapping)):
         own = settings.groups(parameters, rates)
 
@@ -50,9 +50,9 @@ def optimizer_and_schedule(
             return settings.lr_factor(step, steps) * objective.shares(progress)[number]
 
         groups += own
-        rates += [rate] * len(own)
+        factors += [rate] * len(own)
     optimizer = settings.over(groups, fused)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"}}
 
 
