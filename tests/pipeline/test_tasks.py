@@ -145,10 +145,9 @@ def test_every_line_answers_the_same_questions(all_five):
     common = [("frozen LLM", False), ("ckf, text alone", False), ("ckf", False)]
     shuffled = [("ckf", True), ("ckf, users shuffled", True)]
     counted = [(n, False) for n in ("constant", "popularity", "item_mean", "user_share", "item_user", "sasrec")]
-    stacks = [("stack without ckf", False), ("stack with ckf", False)]
     means = [("constant_mode", False), ("global_mean", False), ("item_mean", False)]
     assert lines == {
-        "ctr": counted + common + stacks + shuffled,
+        "ctr": counted + common + shuffled,  # four validation questions, of one class: no stacks
         "topk": [(n, False) for n in ("random", "popularity", "sasrec")] + common,
         "rating": means + common + shuffled,
         "explanation": [("most_common", False), ("most_common_of_rating", False), *common],
