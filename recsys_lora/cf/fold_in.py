@@ -53,13 +53,21 @@ class FoldIn(nn.Module):
         return vectors
 
     def _map(self, users: Tensor, items: Tensor, seen_users: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean item (D,) and W (D, D); they are kept while the tables stand."""
+        """Return the mean item (D,) and W (D, D); in evaluation they are kept while the tables stand."""
+        if self.training:
+            return self._fitted(users.detach(), items.detach(), seen_users)
         present = [(table.data_ptr(), table._version) for table in (users, items)]
         kept = self._kept  # another thread may replace them
         if kept is None or kept[0] != present:
             with torch.inference_mode(False), torch.no_grad():
                 self._kept = kept = present, self._fitted(users.detach(), items.detach(), seen_users)
         return kept[1]
+
+    def train(self, mode: bool = True) -> "FoldIn":
+        """Switch between training and evaluation, forgetting what was kept: fused optimisers leave no trace."""
+        self._kept = None
+        super().train(mode)
+        return self
 
     def _fitted(self, users: Tensor, items: Tensor, seen_users: Tensor) -> tuple[Tensor, Tensor]:
         wide, seen = items.double(), self.seen_items

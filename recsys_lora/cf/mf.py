@@ -74,7 +74,7 @@ class MF(DotProductEncoder):
         if self.fold_in is None or not history.shape[1]:
             return vectors
         seen = self.users.seen
-        own = self.fold_in(self.users.weight, self.items.weight, seen, history[:, -self.history_length :])
+        own: Tensor = self.fold_in(self.users.weight, self.items.weight, seen, history[:, -self.history_length :])
         return vectors + is_unseen(seen, user).unsqueeze(-1) * own
 
     def item_vectors(self, item: Tensor) -> Tensor:
@@ -100,4 +100,7 @@ class MF(DotProductEncoder):
         return self._biased(super().score_all(user, history), user, every.unsqueeze(0))
 
     def _biased(self, products: Tensor, user: Tensor, items: Tensor) -> Tensor:
-        return products if self.biases is None else products + self.biases(user, items)
+        if self.biases is None:
+            return products
+        logits: Tensor = products + self.biases(user, items)
+        return logits

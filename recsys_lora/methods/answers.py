@@ -138,7 +138,7 @@ class Answers(nn.Module):
     def _score(self, batch: PromptBatch, pair: Tensor) -> Tensor:
         """Return the scores (B,) of the logits (B, 2) of Yes and No, with what is added to them."""
         score, offset = binary_score(pair, self.score), self._offset[0]
-        return score if offset is None else offset(batch, score)  # type: ignore[no-any-return]
+        return score if offset is None else offset(batch, score)
 
     def _logits(self, last: Tensor) -> Tensor:
         return self.backbone.logits_at(last, self.token_ids)  # (B, K)

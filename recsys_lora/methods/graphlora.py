@@ -157,6 +157,12 @@ class GraphLoRA(CoLLM):
                 self._kept = kept = present, self._nodes(graph, encoder)
         return kept[1]
 
+    def train(self, mode: bool = True) -> "GraphLoRA":
+        """Switch between training and evaluation, forgetting what was kept: fused optimisers leave no trace."""
+        self._kept = None
+        super().train(mode)
+        return self
+
     def _nodes(self, graph: GraphNetwork, encoder: CollaborativeEncoder) -> Tensor:
         every = torch.arange(graph.nodes, device=self.device)
         user, item = every[: graph.first_item], every[: graph.nodes - graph.first_item]

@@ -89,3 +89,18 @@ def test_new_users_of_the_checkerboard_are_told_apart_by_what_they_liked():
 
     assert right("history") > 0.95
     assert right("mean") < 0.8
+
+
+def test_it_follows_a_fused_optimiser_which_counts_no_versions(encoder):
+    _, encoder = encoder
+    history, unknown = torch.tensor([[3, 5, 9]]), torch.tensor([UNKNOWN])
+    before = encoder.user_vectors(unknown, history)
+    encoder.train()
+    optimizer = torch.optim.Adam(encoder.parameters(), lr=0.1, fused=True)
+    encoder.user_vectors(unknown, history).sum().backward()
+    optimizer.step()
+    after = encoder.eval().user_vectors(unknown, history)
+    weights = {name: value.clone() for name, value in encoder.state_dict().items()}
+    encoder.load_state_dict(weights)  # copies count: whatever was kept is forgotten
+    assert torch.equal(encoder.user_vectors(unknown, history), after)
+    assert not torch.equal(before, after)
