@@ -64,16 +64,16 @@ def cf_stage(
     trainer = build(cf.trainer, "cf.trainer")
 
     def fitted(share: float) -> tuple[CollaborativeEncoder, Artifact]:
+        own = replace(config, cf=replace(cf, train_share=share))
         rows = data if share == 1 else data.with_train_part(share, "earliest")
 
         def make(folder: Path) -> None:
             logs = log_dir if share == 1 or log_dir is None else log_dir / "earliest"
             result = fit_encoder(factory, rows, fit, trainer, seed, log_dir=logs, name=cf.name)
-            description = {"best": result.best, "curve": result.curve, "seed": seed, "cf": cf.as_dict()}
+            description = {"best": result.best, "curve": result.curve, "seed": seed, "cf": own.cf.as_dict()}
             save_encoder(folder, result.encoder, description)
 
-        depends = cf_depends(replace(config, cf=replace(cf, train_share=share)), data.key)
-        artifact = store.get("cf", f"{cf.name}-{data.manifest['name']}", depends, make)
+        artifact = store.get("cf", f"{cf.name}-{data.manifest['name']}", cf_depends(own, data.key), make)
         return load_encoder(factory, Catalogue.from_prepared(rows), artifact.folder).to(place), artifact
 
     encoder, artifact = fitted(1.0)
