@@ -116,3 +116,19 @@ def test_a_damaged_folder_is_refused(data, spoil, words):
     spoil(data.folder)
     with pytest.raises(UserError, match=words):
         PreparedData.load(data.folder)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 1.0])
+def test_parts_of_the_train_rows_are_the_earliest_and_the_rest(data, share):
+    train = data.rows("train")
+    earliest, rest = (data.with_train_part(share, part) for part in ("earliest", "rest"))
+    assert len(earliest.rows("train")) == round(share * len(train))
+    both = [*earliest.rows("train").row, *rest.rows("train").row]
+    assert sorted(both) == train.row.tolist()
+    if len(rest.rows("train")):
+        assert earliest.rows("train").timestamp.max() <= rest.rows("train").timestamp.min()
+    for part in (earliest, rest):
+        assert part.rows("test").row.tolist() == data.rows("test").row.tolist()
+        assert part.history is data.history
+        assert part.key == data.key
+    assert data.rows("train").row.tolist() == train.row.tolist()
