@@ -50,7 +50,7 @@ SIZES: dict[str, dict[str, int]] = {
 }
 """Llamas with random weights: `llama_135m` has the shape of SmolLM2-135M, `llama_1b` that of Llama 3.2 1B, `llama_7b`
 that of Llama 7B."""
-FETCHED = ("smollm2_135m", "gemma3_270m")
+FETCHED = ("smollm2_135m", "gemma3_270m", "qwen25_coder_0_5b", "qwen25_coder_1_5b")
 
 
 def add_backbone(parser: argparse.ArgumentParser, default: str = "llama_30m", dtype: str = "float32") -> None:
