@@ -10,7 +10,8 @@ from recsys_lora.data.schema import SplitName
 from recsys_lora.evaluation.statistics import Statistic
 from recsys_lora.tasks import ratings
 from recsys_lora.tasks.question import Questions
-from recsys_lora.tasks.task import Kind, Limit, Output, RatingPredictions, Raw, Task, asked_rows, generator, sample
+from recsys_lora.tasks.selection import Limit, asked_rows, generator, sample
+from recsys_lora.tasks.task import Kind, Output, RatingPredictions, Raw, Task
 
 
 class Rating(Task):
@@ -26,7 +27,7 @@ class Rating(Task):
 
     def questions(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Questions:
         """Return a question for every row of the split."""
-        rows, most = asked_rows(data, split, limit, seed)
+        rows, most = asked_rows(data, split, limit, seed, self.history_range)
         rows = rows.take(sample(len(rows), most, generator(self.name, split, seed)))
         return Questions.of(rows, self.scale.nearest(rows.rating), rows.rating)
 

@@ -13,18 +13,8 @@ from recsys_lora.prompts.template import Template
 from recsys_lora.tasks import ratings, reviews
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.scale import RatingScale
-from recsys_lora.tasks.task import (
-    Kind,
-    Limit,
-    Output,
-    RatingPredictions,
-    Raw,
-    Task,
-    asked_rows,
-    generator,
-    report_left_out,
-    sample,
-)
+from recsys_lora.tasks.selection import Limit, asked_rows, generator, report_left_out, sample
+from recsys_lora.tasks.task import Kind, Output, RatingPredictions, Raw, Task
 from recsys_lora.types import NonNegativeFloat, PositiveInt
 
 REVIEW = "review"

@@ -119,6 +119,7 @@ def graphlora(data, encoder, *, lr=1e-3, seed=0, graph=None, history_length=0, *
     settings = {
         "beta": 0.1,
         "layer": "middle",
+        "layer_alpha": None,
         "graph": functools.partial(GraphNetwork, **{"kind": "ngcf", "layers": 2, "dropout": 0.0, **(graph or {})}),
         "catalogue": Catalogue.from_prepared(data),
         "factor": 10,

@@ -25,8 +25,8 @@ from recsys_lora.types import PositiveInt
 
 Bridge = Literal["meta", "shared", "low_rank", "none"]
 Pooling = Literal["mean", "attention"]
-Activation = Literal["relu", "gelu", "tanh"]
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
+Activation = Literal["relu", "gelu", "tanh", "none"]
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "none": nn.Identity}
 
 
 class MetaNetwork(nn.Module):
@@ -40,7 +40,7 @@ class MetaNetwork(nn.Module):
         pooling: `mean` of the history's vectors, or `attention` among them first.
         hidden: widths of the MLP's hidden layers.
         attention_hidden: widths of the hidden layers behind the attention.
-        activation: after every hidden layer.
+        activation: after every hidden layer; `none` leaves the network linear.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class CollaborativeMapping(nn.Module):
         pooling: how a history becomes p_u.
         hidden: widths of the meta-network's hidden layers.
         attention_hidden: widths of the hidden layers behind the attention.
-        activation: after every hidden layer.
+        activation: after every hidden layer; `none` leaves the network linear.
         personalised_items: map the candidates' vectors with W_u, too.
     """
 
