@@ -119,6 +119,8 @@ class TaskPrompts:
             find_title=reading.find_title,
         )
         self.examples = Examples(data, task, self.tokenizer, self.words)
+        for wording in reading.wordings.values():
+            self.examples.titles(wording.template.title_tokens)  # says at once what it had to change
 
     def set(
         self,

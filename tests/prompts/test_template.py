@@ -103,3 +103,16 @@ def test_there_is_an_ending_with_and_without_history():
     template = Template("{history} <user>, A:", "None <user> {title}: A:", soft_tokens=["user"])
     assert template.endings == (", A:", ": A:")
     assert Template("{history}{title}", "x").endings == ("", "x")
+
+
+def test_a_word_may_stand_for_an_empty_history():
+    text = "Liked {history}; {title}?"
+    template = Template(text, "{title}!", item="{title}", empty_history="unkow")
+    assert template.render(Example((), {"title": "A"}), {}) == "Liked unkow; A?"
+    assert template.render(Example(({"title": "B"},), {"title": "A"}), {}) == "Liked B; A?"
+    assert template.changed(empty_history=None).render(Example((), {"title": "A"}), {}) == "A!"
+
+
+def test_a_word_for_an_empty_history_needs_its_slot():
+    with pytest.raises(UserError, match="empty_history stands in the slot"):
+        Template("{title}?", "{title}!", empty_history="none")

@@ -243,3 +243,17 @@ def test_right_answers_are_the_words_of_the_choice():
     for task, expected in ((ClickThrough(**world.prompts()), ["Yes", "No"]), (Rating(**world.prompts()), ["5", "2"])):
         questions = task.questions(data, "train", None, 0)
         assert made(task, data, backbone).right_answers(questions) == expected
+
+
+def test_a_history_of_all_rated_items_shows_the_low_ratings_too(backbone):
+    data = world.many()
+    task = Rating(**world.prompts(item="{title}={rating}", history="rated"))
+    questions = task.questions(data, "test", None, 0)
+    prompts = made(task, data, backbone).set(questions, "text", show=False)
+    table = data.interactions.to_dicts()
+    shown = ("5", "4", "1", "5", "2", "4", "5")
+    for row, text in zip(questions.row.tolist(), texts(backbone, prompts), strict=True):
+        earlier = table[row - 3 : row]
+        written = ", ".join(f"{world.title(r['item'])}={r['rating']:g}" for r in earlier)
+        assert text.startswith(f"Liked {written}.")
+        assert [f"{r['rating']:g}" for r in table[row - 7 : row]] == list(shown)
