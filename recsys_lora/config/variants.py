@@ -7,9 +7,9 @@
 `GROUP=collm_joint` then stands for them, wherever Hydra reads choices: single runs, multiruns, `compose`, --help.
 A list within the list, such as an alias `*others`, stands for what is in it.
 
-A name with `*` is a pattern, and no choice itself: what is asked for has the overrides of all lines whose name or
-pattern fits, in the file's order; of two for one key the later counts. So the defaults list can ask for what depends on
-several groups at once, as `optional preset/of: ${preset}-${model}-${cf}-${data}`.
+A name with `-` is of the choices of several groups, and no choice itself; `*` in it is any. The defaults list asks for it
+by interpolation, as `optional preset@_global_: ${preset}-${model}-${cf}-${data}`, and gets the overrides of all lines
+that fit, in the file's order; of two for one key the later counts.
 """
 
 import functools
@@ -24,8 +24,8 @@ from omegaconf import DictConfig, OmegaConf
 from recsys_lora.errors import UserError
 
 FILE = "_variants.yaml"
-ANY = "*"
-"""Stands for any text in a pattern."""
+SEVERAL = "-"
+"""What joins the choices of several groups in a name."""
 HIDDEN = "_"
 """A yaml whose name begins so is a part of others, or lists variants; it is no choice itself."""
 
@@ -33,7 +33,7 @@ HIDDEN = "_"
 def choices(conf: Path, group: str) -> list[str]:
     """Return what a group offers in a folder of yaml files, sorted: its files and its variants."""
     files = {path.stem for path in (conf / group).glob("*.yaml") if not path.stem.startswith(HIDDEN)}
-    return sorted(files | {name for name in variants(conf / group) if ANY not in name})
+    return sorted(files | {name for name in variants(conf / group) if SEVERAL not in name})
 
 
 def variants(folder: Path) -> Mapping[str, Sequence[str]]:
@@ -53,7 +53,7 @@ def variant(folder: Path, name: str) -> Sequence[str] | None:
         UserError: as `variants`.
     """
     listed = variants(folder).items()
-    fitting = [overrides for key, overrides in listed if key == name or (ANY in key and fnmatchcase(name, key))]
+    fitting = [overrides for key, overrides in listed if key == name or (SEVERAL in key and fnmatchcase(name, key))]
     return list(itertools.chain.from_iterable(fitting)) if fitting else None
 
 

@@ -52,7 +52,7 @@ class Attention(nn.Module):
     def _separate(self, value: Tensor) -> Tensor:
         """Drop the one weight, 1, of some heads of some queries, and map what is left of the values (B, K, D_q)."""
         weight = functional.dropout(value.new_ones(*value.shape[:2], self.heads, 1), self.dropout, self.training)
-        mixed = (value.unflatten(-1, (self.heads, -1)) * weight).flatten(2)
+        mixed = (value.reshape(*value.shape[:2], self.heads, -1) * weight).flatten(2)
         output: Tensor = self.output(mixed)
         return output
 
