@@ -7,9 +7,9 @@
 `GROUP=collm_joint` then stands for them, wherever Hydra reads choices: single runs, multiruns, `compose`, --help.
 A list within the list, such as an alias `*others`, stands for what is in it.
 
-A name with `-` is of the choices of several groups, and no choice itself; `*` in it is any. The defaults list asks for it
-by interpolation, as `optional preset@_global_: ${preset}-${model}-${cf}-${data}`, and gets the overrides of all lines
-that fit, in the file's order; of two for one key the later counts.
+A name with `-` is of the choices of several groups, and no choice itself; `*` in it is any. The defaults list asks for
+it by interpolation, as `optional preset@_global_: ${preset}-${model}-${cf}-${data}`, and gets the overrides of all
+lines that fit, in the file's order; of two for one key the later counts.
 """
 
 import functools
