@@ -175,6 +175,12 @@ def test_collm():
     assert (released["tune_encoder"], released["encoder_start"]) == (True, "fresh")
 
 
+def test_codes():
+    for data, steps in (("ml_1m", 2 * 1000 * 17), ("amazon_book", 2 * 50 * 356)):
+        encoder = published("binllm", "binary_mf", data)["cf"]["encoder"]
+        assert (encoder["ramp_steps"], encoder["scaled"]) == (steps, False)
+
+
 def test_graphlora():
     for data, layer, tuned in (("ml_1m", "middle", True), ("amazon_book", "last", False)):
         model = published("graphlora", "mf", data)["model"]
@@ -188,6 +194,7 @@ def test_ckf():
     model, optimizer, task = config["model"], config["model"]["optimizer"], config["task"]
     assert (model["rank"], model["alpha"], model["dropout"], model["dropout_per"]) == (16, 64, 0.1, "token")
     assert (model["shared_targets"], model["specific_targets"]) == (["k_proj", "v_proj", "o_proj"], ["q_proj"])
+    assert model["mapping"]["start"] == "pytorch"
     assert (model["mapping"]["hidden"], model["mapping"]["activation"], config["cf"]["encoder"]["dim"]) == (
         [32],
         "none",
