@@ -1,14 +1,15 @@
 """What questions offer to a prompt's wording: titles, histories, candidates, attributes and further texts."""
 
+import copy
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.data.shown import ShownRows
+from recsys_lora.data.rated import RatedHistory
 from recsys_lora.data.slots import AttributeSlots, attribute_slots
-from recsys_lora.prompts.template import TITLE, Example, HistoryOf, Template, slots
+from recsys_lora.prompts.template import TITLE, Example, Template, slots
 from recsys_lora.prompts.titles import prompt_titles
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Task, letter
@@ -35,7 +36,13 @@ class Examples:
         self.unknown = f"unknown {words.get('item', 'item')}"
         self._titles: dict[int, list[str]] = {}
         self._attributes: dict[Template, AttributeSlots] = {}
-        self._shown: dict[HistoryOf, ShownRows] = {}
+        self._rated = RatedHistory(data)
+
+    def on(self, data: PreparedData) -> "Examples":
+        """Return what makes the examples of other histories of the same users and items."""
+        other = copy.copy(self)
+        other.data, other._rated = data, RatedHistory(data)
+        return other
 
     def __call__(self, questions: Questions, template: Template, extra: Iterable[ExtraSlots]) -> Iterator[Example]:
         """Yield what each question offers to a template.
@@ -81,16 +88,14 @@ class Examples:
 
     def _earlier(self, questions: Questions, template: Template) -> Iterator[list[tuple[int, dict[str, str]]]]:
         """Yield the items of each question's history, oldest first, each with its rating where the wording shows it."""
-        if template.history not in self._shown:
-            self._shown[template.history] = ShownRows.of(self.data, template.history)
-        shown = self._shown[template.history]
-        rated, write = RATING in slots(template.item), self.task.scale.write
-        for row in shown.last(questions, template.history_items).tolist():
-            yield [
-                (int(shown.item[place]), {RATING: write(float(shown.rating[place]))} if rated else {})
-                for place in row
-                if place
-            ]
+        items, ratings, position = self.data.history, self.data.history_ratings, questions.position
+        if template.history == "rated" and not self.data.manifest.get("negatives"):
+            items, ratings, position = self._rated.items, self._rated.ratings, self._rated.position(questions)
+        window = questions.user, position, template.history_items
+        written, write = RATING in slots(template.item), self.task.scale.write
+        for row, given in zip(items.last(*window).tolist(), ratings.last(*window).tolist(), strict=True):
+            shown = zip(row, given, strict=True)
+            yield [(item, {RATING: write(rating)} if written else {}) for item, rating in shown if item]
 
     def _attributes_of(self, template: Template) -> AttributeSlots:
         """Return what fills a template's slots that are attributes of items and users; the data set's words win."""

@@ -1,5 +1,6 @@
 """Questions become prompt sets: one task as one method reads it, on one data set and backbone."""
 
+import copy
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -121,6 +122,12 @@ class TaskPrompts:
         self.examples = Examples(data, task, self.tokenizer, self.words)
         for wording in reading.wordings.values():
             self.examples.titles(wording.template.title_tokens)  # says at once what it had to change
+
+    def on(self, data: PreparedData) -> "TaskPrompts":
+        """Return what makes the same prompts of other histories of the same users and items."""
+        other = copy.copy(self)
+        other.data, other.examples = data, self.examples.on(data)
+        return other
 
     def set(
         self,
