@@ -49,7 +49,8 @@ class RatedHistory:
 
     @cached_property
     def _offsets(self) -> Ints:
-        return np.searchsorted(self.data.every.user, np.arange(self.data.num_users + 2)).astype(np.int64)
+        begins = np.searchsorted(self.data.every.user, np.arange(self.data.num_users + 2))
+        return np.asarray(begins, dtype=np.int64)
 
     @cached_property
     def _positives(self) -> Ints:
