@@ -55,4 +55,5 @@ class RatedHistory:
     @cached_property
     def _positives(self) -> Ints:
         """The positives' places among all rows, and the place behind all rows: (positives + 1,)."""
-        return np.r_[np.flatnonzero(self.data.every.label > 0), len(self.data.every)].astype(np.int64)
+        places: Ints = np.append(np.flatnonzero(self.data.every.label > 0), len(self.data.every))
+        return places

@@ -14,6 +14,7 @@ from recsys_lora.tasks.ctr import of_rows
 from tests.jobs import resolved
 from tests.methods import factory
 from tests.methods.asking import prompts_for, score_rows
+from tests.methods.factory import binllm
 from tests.methods.synthetic import WORDS, TableEncoder, coded
 from tests.rounding import assert_close
 
@@ -48,7 +49,7 @@ def step(module, batch, lr=0.5):
 @pytest.mark.parametrize(("code", "one", "zero"), [("bits", "1" * 16, "0" * 16), ("dot_decimal", "255.255", "0.0")])
 def test_codes_of_the_rows_given_stand_in_the_prompts(code, one, zero):
     data, encoder = coded(width=16, users=30, items=30, rows_each=12)
-    module = factory.binllm(data, encoder, code=code)
+    module = binllm(data, encoder, code=code)
     rows = data.rows("test")
     others = of_rows(rows).of_other_users(1)
     expected = [
@@ -62,14 +63,14 @@ def test_codes_of_the_rows_given_stand_in_the_prompts(code, one, zero):
 
 def test_before_training_scores_are_the_frozen_models_on_the_same_prompts(small):
     data, encoder = small
-    module = factory.binllm(data, encoder).eval()
+    module = binllm(data, encoder).eval()
     batch = batch_of(module, data)
     assert torch.equal(module(batch), factory.zero_shot(data).eval()(batch))
 
 
 def test_only_lora_is_trained_and_all_of_it_from_the_second_step_on(small):
     data, encoder = small
-    module = factory.binllm(data, encoder)
+    module = binllm(data, encoder)
     batch = batch_of(module, data)
     step(module, batch)
     gradients = step(module, batch)
@@ -79,7 +80,7 @@ def test_only_lora_is_trained_and_all_of_it_from_the_second_step_on(small):
 
 def test_rows_of_a_batch_do_not_touch_each_other(small):
     data, encoder = small
-    module = factory.binllm(data, encoder)
+    module = binllm(data, encoder)
     step(module, batch_of(module, data))
     module.eval()
     rows = prompts_for(module, data, data.rows("test").take(np.arange(0, 40, 7)))
@@ -92,12 +93,12 @@ def test_rows_of_a_batch_do_not_touch_each_other(small):
 
 def test_what_was_trained_is_saved_and_loaded(small, tmp_path):
     data, encoder = small
-    module = factory.binllm(data, encoder, lr=2e-2)
+    module = binllm(data, encoder, lr=2e-2)
     datamodule = module.datamodule(data, WORDS, seed=0)
     trainer = factory.trainer(max_steps=4)
     trainer.fit(module, datamodule)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
-    again = factory.binllm(data, encoder, lr=2e-2, seed=9)
+    again = binllm(data, encoder, lr=2e-2, seed=9)
     load_checkpoint(tmp_path / "last.ckpt", again, again.identity)
     rows = data.rows("test").take(np.arange(20))
     expected = score_rows(module, datamodule, rows, show=False)
@@ -110,19 +111,19 @@ def test_it_goes_on_from_the_updates_of_a_stage_of_text(small):
     batch = batch_of(text, data)
     for _ in range(2):
         step(text, batch)
-    module = factory.binllm(data, encoder)
+    module = binllm(data, encoder)
     start_from(module, trained_state(text), module.name)
     assert torch.equal(module.eval()(batch), text.eval()(batch))
     step(module, batch_of(module, data))
     assert not torch.equal(module(batch), text(batch))
-    other = factory.binllm(data, encoder, **vars(LoRA(rank=4, targets=factory.ALL)))
+    other = binllm(data, encoder, **vars(LoRA(rank=4, targets=factory.ALL)))
     with pytest.raises(UserError, match=r"first: .*model=binllm"):
         start_from(other, trained_state(text), other.name)
 
 
 def test_releasing_the_backbone_gives_the_original_back(small):
     data, encoder = small
-    module = factory.binllm(data, encoder)
+    module = binllm(data, encoder)
     batch = batch_of(module, data)
     step(module, batch)
     module.release()
@@ -132,13 +133,13 @@ def test_releasing_the_backbone_gives_the_original_back(small):
 def test_an_encoder_that_gives_no_codes_is_refused(small):
     data, _ = small
     with pytest.raises(UserError, match=r"no binary codes.*cf=binary_mf"):
-        factory.binllm(data, TableEncoder(30, 30, 8))
+        binllm(data, TableEncoder(30, 30, 8))
 
 
 def test_a_width_that_dot_decimal_cannot_write_is_refused_before_any_work(small):
     data, _ = small
     with pytest.raises(UserError, match="multiple of 8"):
-        factory.binllm(data, TableEncoder(30, 30, 12), code="dot_decimal")
+        binllm(data, TableEncoder(30, 30, 12), code="dot_decimal")
 
 
 def test_the_prompt_is_collms_with_codes_in_place_of_tokens():
