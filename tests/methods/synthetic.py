@@ -61,9 +61,9 @@ def prepared(users: int = 200, items: int = 200, rows_each: int = 24, dim: int =
     return PreparedData(Path("nowhere"), manifest, interactions, table), encoder
 
 
-def coded(width: int = 2, **sizes):
-    """Return (data, encoder): the label is whether the two codes are equal; all bits of a code are."""
-    data, encoder = prepared(dim=1, **sizes)
+def coded(width: int = 8, users: int = 100, items: int = 100, rows_each: int = 24, titles=None):
+    """Return (data, encoder): the label is whether the two codes of `width` bits are equal; all bits of a code are."""
+    data, encoder = prepared(users=users, items=items, rows_each=rows_each, dim=1, titles=titles)
     for name in ("users", "items"):
         codes = torch.where(getattr(encoder, name) >= 0, 1.0, -1.0).repeat(1, width)
         setattr(encoder, name, nn.Parameter(codes, requires_grad=False))

@@ -15,7 +15,8 @@ from tests.jobs import resolved
 from tests.methods import factory
 from tests.methods.asking import prompts_for, score_rows
 from tests.methods.factory import binllm
-from tests.methods.synthetic import WORDS, TableEncoder, coded
+from tests.methods.synthetic import WORDS, TableEncoder
+from tests.methods.synthetic import coded as world
 from tests.rounding import assert_close
 
 COLLM = (
@@ -28,7 +29,7 @@ COLLM = (
 
 @pytest.fixture(scope="module")
 def small():
-    return coded(width=8, users=30, items=30, rows_each=12, titles=[f"Film {number}" for number in range(30)])
+    return world(users=30, items=30, rows_each=12, titles=[f"Film {number}" for number in range(30)])
 
 
 def batch_of(module, data, rows=6):
@@ -48,7 +49,7 @@ def step(module, batch, lr=0.5):
 
 @pytest.mark.parametrize(("code", "one", "zero"), [("bits", "1" * 16, "0" * 16), ("dot_decimal", "255.255", "0.0")])
 def test_codes_of_the_rows_given_stand_in_the_prompts(code, one, zero):
-    data, encoder = coded(width=16, users=30, items=30, rows_each=12)
+    data, encoder = world(width=16, users=30, items=30, rows_each=12)
     module = binllm(data, encoder, code=code)
     rows = data.rows("test")
     others = of_rows(rows).of_other_users(1)

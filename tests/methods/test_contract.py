@@ -21,7 +21,7 @@ from tests.rounding import assert_close
 
 SIZES = {"users": 200, "items": 200, "rows_each": 24}
 VECTORS = functools.partial(prepared, dim=4, **SIZES)
-CODES = functools.partial(coded, users=100, items=100, rows_each=24)
+CODES = functools.partial(coded, width=2)
 USERS = functools.partial(decided_by_users, **SIZES)
 BARE = {"batch_size": 16, "prompt": factory.bare_template()}
 METHODS = {
