@@ -94,7 +94,8 @@ class Examples:
         window = questions.user, position, template.history_items
         shown = items.last(*window).tolist()
         if RATING not in slots(template.item):
-            yield from ([(item, {}) for item in row if item] for row in shown)
+            for row in shown:
+                yield [(item, {}) for item in row if item]
             return
         write = self.task.scale.write
         for row, given in zip(shown, ratings.last(*window).tolist(), strict=True):
