@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,11 +49,11 @@ class History:
 
     Attributes:
         offsets: (U + 2,) int64; user u's items are `items[offsets[u]:offsets[u + 1]]`; user 0 is padding and has none.
-        items: (positives,) int64.
+        items: (positives,) int64; or what goes with each of them, as its rating.
     """
 
     offsets: NDArray[np.int64]
-    items: NDArray[np.int64]
+    items: NDArray[Any]
 
     def last(self, user: NDArray[np.int64], position: NDArray[np.int64], k: int) -> NDArray[np.int64]:
         """Return the last `k` items before each row, oldest first, padded with 0 on the left.
