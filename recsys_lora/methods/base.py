@@ -15,6 +15,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from recsys_lora.cf.two_fits import TwoFits
 from recsys_lora.data.batch import Padding, PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
@@ -249,7 +250,7 @@ class LLMRecommender(lightning.LightningModule):
     def train(self, mode: bool = True) -> "LLMRecommender":
         """Set the mode of what is trained; a frozen encoder stays in evaluation mode."""
         super().train(mode)
-        if self.encoder is not None:
+        if self.encoder is not None and not isinstance(self.encoder, TwoFits):
             self.encoder.eval()
         return self
 
