@@ -77,8 +77,8 @@ class PreparedData:
             raise UserError(
                 f"{folder}: made by another version (format {manifest.get('format')}): delete it, run again"
             )
-        tables = [pl.scan_parquet(folder / name) for name in (INTERACTIONS, ITEMS, USERS)]
-        return cls(folder, manifest, *tables, called=called)
+        interactions, items, users = (pl.scan_parquet(folder / name) for name in (INTERACTIONS, ITEMS, USERS))
+        return cls(folder, manifest, interactions, items, users, called)
 
     def _collect(self, table: pl.LazyFrame) -> pl.DataFrame:
         """Read a table.
