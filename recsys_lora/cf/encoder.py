@@ -104,6 +104,10 @@ class CollaborativeEncoder(nn.Module):
         """Return the logits (B, C) of several items a user, `items` (B, C)."""
         raise NotImplementedError
 
+    def grow(self, users: int, items: int) -> None:
+        """Make room, in place, for so many more users and items behind the last ones; all of them are unseen."""
+        raise NotImplementedError
+
 
 @runtime_checkable
 class CatalogueScorer(Protocol):

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from recsys_lora.cf.dot import DotProductEncoder
 from recsys_lora.cf.encoder import Catalogue
@@ -30,6 +31,21 @@ def normalised_adjacency(catalogue: Catalogue) -> Tensor:
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
         adjacency = torch.sparse_coo_tensor(edges, values, (size, size), check_invariants=True)
         return adjacency.coalesce().to_sparse_csr()
+
+
+def grown_rows(row_starts: Tensor, columns: Tensor, first_item: int, users: int, items: int) -> tuple[Tensor, Tensor]:
+    """Return a graph's CSR rows and columns with nodes without an edge behind the last user and the last item.
+
+    Args:
+        row_starts: where each node's columns begin (n + 1,), of all users and then all items.
+        columns: (E,).
+        first_item: number of the first item's node.
+        users: how many more users.
+        items: how many more items.
+    """
+    starts = [row_starts[: first_item + 1], row_starts[first_item].repeat(users)]
+    starts += [row_starts[first_item + 1 :], row_starts[-1].repeat(items)]
+    return torch.cat(starts), torch.where(columns >= first_item, columns + users, columns)
 
 
 class _Propagate(torch.autograd.Function):
@@ -101,9 +117,23 @@ class LightGCN(DotProductEncoder):
         super().train(mode)
         return self
 
+    def grow(self, users: int, items: int) -> None:
+        """Make room for more users and items, which have no edge."""
+        old, graph = self.first_item, self.adjacency
+        rows, columns = grown_rows(graph.crow_indices(), graph.col_indices(), old, users, items)
+        size = len(self.weight) + users + items
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+            self.adjacency = torch.sparse_csr_tensor(rows, columns, graph.values(), (size, size), check_invariants=True)
+        weight, seen = self.weight.detach(), self.seen
+        parts = [functional.pad(weight[:old], (0, 0, 0, users)), functional.pad(weight[old:], (0, 0, 0, items))]
+        self.weight = nn.Parameter(torch.cat(parts), requires_grad=self.weight.requires_grad)
+        self.seen = torch.cat([functional.pad(seen[:old], (0, users)), functional.pad(seen[old:], (0, items))])
+        self.first_item, self._kept = old + users, None
+
     def _vectors(self, ids: Tensor, first: int, last: int) -> Tensor:
         table, seen = self.propagated()[first:last], self.seen[first:last]
-        return fill_unseen(torch.nn.functional.embedding(ids, table), table, seen, ids, self.unseen)
+        return fill_unseen(functional.embedding(ids, table), table, seen, ids, self.unseen)
 
     def user_vectors(self, user: Tensor, history: Tensor) -> Tensor:
         """Return the users' smoothed vectors (B, D)."""

@@ -151,6 +151,11 @@ class PreparedData:
         """Users' positives."""
         return self._walked[0]
 
+    @cached_property
+    def history_ratings(self) -> History:
+        """What users' positives were rated, in the places of `history`."""
+        return History(self.history.offsets, self.every.rating[self.every.label > 0])
+
     @property
     def every(self) -> Rows:
         """All rows of all splits, in their order; without texts, which are seldom needed and large."""

@@ -81,7 +81,7 @@ def candidate_questions(data: PreparedData, user: int, items: Sequence[int], pos
         raise UserError(
             f"item {unknown[0]}: the data set's items are 1 to {data.num_items}: look it up in raw_item_ids"
         )
-    known = int(data.history.offsets[user + 1] - data.history.offsets[user])
+    known = len(data.history.of(user))
     if position is not None and not 0 <= position <= known:
         raise UserError(f"position={position}: user {user} has {known} positives: give 0 to {known}")
     n = len(item)

@@ -1,15 +1,14 @@
 """Questions become prompt sets: one task as one method reads it, on one data set and backbone."""
 
+import copy
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from recsys_lora.data.batch import PromptSet
-from recsys_lora.data.history import History
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.slots import AttributeSlots, attribute_slots
 from recsys_lora.errors import UserError, at
@@ -131,8 +130,12 @@ class TaskPrompts:
             version: self._titles(wording.template.title_tokens) for version, wording in reading.wordings.items()
         }
         self._of_template: dict[Template, AttributeSlots] = {}
-        # The place of each positive in its user's history.
-        self._places = History(data.history.offsets, np.arange(1, len(data.history.items) + 1))
+
+    def on(self, data: PreparedData) -> "TaskPrompts":
+        """Return what makes the same prompts of other histories of the same users and items."""
+        other = copy.copy(self)
+        other.data = data
+        return other
 
     def set(
         self,
@@ -211,15 +214,18 @@ class TaskPrompts:
         """
         titles = self.titles[version or self.reading.answered]
         rated, known = RATING in slots(template.item), self._attributes(template)
-        places = self._places.last(questions.user, questions.position, template.history_items)  # (n, items), 0: none
+        window = questions.user, questions.position, template.history_items
+        liked = self.data.history.last(*window)  # (n, items), 0: none
+        ratings = self.data.history_ratings.last(*window) if rated else np.zeros(liked.shape)
+        written = self.task.scale.write
         names = sorted({name for texts in questions.texts for name in texts})
         cleaned = {name: iter(self._clean([texts[name] for texts in questions.texts])) for name in names}
-        asked = zip(questions.user.tolist(), questions.items.tolist(), places.tolist(), extra, strict=True)
-        for user, row, earlier, further in asked:
+        columns = questions.user.tolist(), questions.items.tolist(), liked.tolist(), ratings.tolist()
+        for user, row, earlier, given, further in zip(*columns, extra, strict=True):
             history = [
-                {**known.item[item], TITLE: titles[item], **({RATING: self._liked[place]} if rated else {})}
-                for place in earlier
-                if place and (item := int(self.data.history.items[place - 1]))
+                {**known.item[item], TITLE: titles[item], **({RATING: written(rating)} if rated else {})}
+                for item, rating in zip(earlier, given, strict=True)
+                if item
             ]
             own = {name: text if isinstance(text, str) else text[0] for name, text in further.items()}
             texts = {**known.user[user], **known.item[row[0]], TITLE: titles[row[0]]}
@@ -232,12 +238,6 @@ class TaskPrompts:
                 if item
             ]
             yield Example(history, texts, candidates)
-
-    @cached_property
-    def _liked(self) -> list[str]:
-        """What each positive was rated, by its place in the histories; [0] is padding."""
-        every = self.data.every
-        return ["", *map(self.task.scale.write, every.rating[every.label > 0].tolist())]
 
     def _attributes(self, template: Template) -> AttributeSlots:
         """Return what fills a template's slots that are attributes of items and users; the data set's words win."""

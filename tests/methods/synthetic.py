@@ -30,6 +30,10 @@ class TableEncoder(nn.Module):
     def score(self, user, history, item):
         return (self.users[user] * self.items[item]).sum(-1)
 
+    def grow(self, users, items):
+        for table, more in ((self.users, users), (self.items, items)):
+            table.data = torch.nn.functional.pad(table.data, (0, 0, 0, more))
+
 
 def prepared(users: int = 200, items: int = 200, rows_each: int = 24, dim: int = 4, seed: int = 0, titles=None):
     """Return (data, encoder): the label is the sign of e_u · e_i; of a user's rows two sixths are valid and test."""
