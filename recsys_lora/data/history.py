@@ -96,7 +96,7 @@ class ChangedHistory(History):
 
     def last(self, user: NDArray[np.int64], position: NDArray[np.int64], k: int) -> NDArray[Any]:
         """Return the last `k` items before each row, as `History.last` does."""
-        moved = sorted(set(user.tolist()) & self.changed.keys())
+        moved = [number for number in np.unique(user).tolist() if number in self.changed]
         stored = (user < len(self.offsets) - 1) & ~np.isin(user, moved)
         found = super().last(np.where(stored, user, 0), np.where(stored, position, 0), k)
         for number in moved:

@@ -1,7 +1,8 @@
 """A prepared data set in use: with users, items and events that came after it was made."""
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -84,7 +85,13 @@ class LiveData(PreparedData):
     def with_known(self, known: Mapping[int, Known]) -> "LiveData":
         """Return the same with other histories of a few users, by number; it costs next to nothing."""
         other = copy.copy(self)
-        other.changed = {**self.changed, **known}
+        other.changed = ChainMap(dict(known), self.changed)  # type: ignore[arg-type]  # it is only read
+        return other
+
+    def settled(self) -> "LiveData":
+        """Return the same with all that is known in one place: for data that are kept."""
+        other = copy.copy(self)
+        other.changed = dict(self.changed)
         return other
 
     # What is known
@@ -104,14 +111,14 @@ class LiveData(PreparedData):
         return met[every.label[rows] > 0] if self.manifest.get("negatives") else met  # the others were only drawn
 
     @property
-    def history(self) -> History:  # type: ignore[override]
+    def history(self) -> History:
         """Users' positives."""
-        return _changed(self.base.history, {user: known.items for user, known in self.changed.items()})
+        return _changed(self.base.history, _Part(self.changed, "items"))
 
     @property
-    def history_ratings(self) -> History:  # type: ignore[override]
+    def history_ratings(self) -> History:
         """What users' positives were rated."""
-        return _changed(self.base.history_ratings, {user: known.ratings for user, known in self.changed.items()})
+        return _changed(self.base.history_ratings, _Part(self.changed, "ratings"))
 
     @property
     def every(self) -> Rows:
@@ -123,6 +130,11 @@ class LiveData(PreparedData):
         return self.base.rows(split)
 
     @cached_property
+    def popularity(self) -> NDArray[np.int64]:
+        """How often each item occurs in train (N + 1,)."""
+        return self.train_counts()[1]
+
+    @cached_property
     def user_numbers(self) -> Mapping[str, int]:
         """Users' numbers by raw id."""
         return {raw: number for number, raw in enumerate(self.raw_user_ids) if number and raw is not None}
@@ -131,6 +143,23 @@ class LiveData(PreparedData):
     def item_numbers(self) -> Mapping[str, int]:
         """Items' numbers by raw id."""
         return {raw: number for number, raw in enumerate(self.raw_item_ids) if number}
+
+
+class _Part(Mapping[int, NDArray[Any]]):
+    """One attribute of what is known of users."""
+
+    def __init__(self, known: Mapping[int, Known], name: str) -> None:
+        self.known, self.name = known, name
+
+    def __getitem__(self, user: int) -> NDArray[Any]:
+        part: NDArray[Any] = getattr(self.known[user], self.name)
+        return part
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.known)
+
+    def __len__(self) -> int:
+        return len(self.known)
 
 
 def _changed(base: History, changed: Mapping[int, NDArray[Any]]) -> ChangedHistory:

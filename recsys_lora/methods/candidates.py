@@ -15,6 +15,7 @@ from torch import Tensor
 
 from recsys_lora.cf.inference import evaluating
 from recsys_lora.data.batch import PromptBatch
+from recsys_lora.data.history import Pairs, UserItems
 from recsys_lora.data.loader import token_budget_batches
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
@@ -84,14 +85,20 @@ def candidate_questions(data: PreparedData, user: int, items: Sequence[int], pos
     known = len(data.history.of(user))
     if position is not None and not 0 <= position <= known:
         raise UserError(f"position={position}: user {user} has {known} positives: give 0 to {known}")
-    n = len(item)
+    users = np.full(len(item), user, dtype=np.int64)
+    return pair_questions(data, Pairs(users, item, np.full_like(users, known if position is None else position)))
+
+
+def pair_questions(data: PreparedData, pairs: UserItems) -> Questions:
+    """Return the question of the task ctr for each pair, as if it stood behind all rows of the data set."""
+    n = len(pairs.user)
     return Questions(
         row=len(data.every) + np.arange(n),
-        user=np.full(n, user, dtype=np.int64),
-        item=item,
-        position=np.full(n, known if position is None else position, dtype=np.int64),
+        user=pairs.user,
+        item=pairs.item,
+        position=pairs.position,
         timestamp=np.full(n, LATEST, dtype=np.int64),
-        items=item[:, None],
+        items=pairs.item[:, None],
         target=np.zeros(n, dtype=np.int64),
         label=np.zeros(n, dtype=np.float32),
         texts=({},) * n,

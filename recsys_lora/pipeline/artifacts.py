@@ -16,6 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from recsys_lora.errors import UserError
 from recsys_lora.files import atomic_folder, content_key, disk_errors, read_json, sweep_temporary, write_json
 from recsys_lora.pipeline.integrity import checksums, damage
 from recsys_lora.processes.group import SINGLE, ProcessGroup
@@ -105,6 +106,18 @@ class ArtifactStore:
         self.processes.barrier()
         return Artifact(folder, key, reused=found)
 
+    def find(self, place: str) -> Path:
+        """Return a folder that a run's record names, of an artifact that is there and as it was written.
+
+        Raises:
+            UserError: it is gone or damaged.
+        """
+        folder = self.root / place
+        wrong = _wrong(folder) if folder.exists() else "is gone"
+        if wrong:
+            raise UserError(f"{folder}: {wrong}: run the same command again, which makes it anew")
+        return folder
+
     @staticmethod
     def _make(stage: str, key: str, depends: Mapping[str, Any], make: Callable[[Path], object], folder: Path) -> None:
         """Fill the folder and write its record; the lock is held."""
@@ -155,11 +168,14 @@ def _intact(folder: Path) -> bool:
     """Say whether an artifact is there and is what was written; a damaged one is reported, to be made anew."""
     if not folder.exists():
         return False
-    try:
-        files = json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"]
-        wrong = damage(folder, files)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        wrong = f"{RECORD} cannot be read ({type(error).__name__})"
-    if wrong:
+    if wrong := _wrong(folder):
         log.warning("%s: %s: it is made anew", folder, wrong)
     return not wrong
+
+
+def _wrong(folder: Path) -> str | None:
+    """Return what is wrong with an artifact's files, in a few words; None if nothing."""
+    try:
+        return damage(folder, json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{RECORD} cannot be read ({type(error).__name__})"

@@ -50,7 +50,7 @@ def assemble(
 ) -> tuple[LLMRecommender, TaskData]:
     """Return the untrained method, where its backbone is, and the questions of its run."""
     kind = get_object(config.model["_target_"])
-    factory, node = build(config.model, "model"), config.data
+    factory = build(config.model, "model")
     parts: dict[str, Any] = {"tasks": tasks, "backbone": backbone, "identity": {"data": data.key}}
     if collaborative is not None:
         parts["encoder"] = collaborative.encoder
@@ -58,7 +58,13 @@ def assemble(
     asked = inspect.signature(kind).parameters
     parts |= {name: offer() for name, offer in _offers(config, data).items() if name in asked}
     module: LLMRecommender = factory(**parts)
-    datamodule = module.datamodule(
+    return module.to(backbone.device), datamodule_of(config, module, data)
+
+
+def datamodule_of(config: RunConfig, module: LLMRecommender, data: PreparedData) -> TaskData:
+    """Return the questions of a run, of its data or of what these have become."""
+    node = config.data
+    return module.datamodule(
         data,
         node.wording,
         seed=config.seed,
@@ -66,9 +72,8 @@ def assemble(
         train_rows=node.train_rows,
         valid_rows=node.valid_rows,
         sample_seed=node.sample_seed,
-        mixing=mixing_of(config, backbone, len(tasks)),
+        mixing=mixing_of(config, module.backbone, len(module.tasks)),
     )
-    return module.to(backbone.device), datamodule
 
 
 def _offers(config: RunConfig, data: PreparedData) -> dict[str, Callable[[], Any]]:

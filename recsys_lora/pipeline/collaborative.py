@@ -23,12 +23,14 @@ class Collaborative:
 
     Attributes:
         name: of its config, for tables.
-        key: of its artifact.
+        folder: its artifact.
+        key: of that.
         encoder: frozen, in evaluation mode.
         best: the validation record of the chosen weights.
     """
 
     name: str
+    folder: Path
     key: str
     encoder: CollaborativeEncoder
     best: dict[str, float]
@@ -61,7 +63,8 @@ def cf_stage(
 
     artifact = store.get("cf", f"{cf.name}-{data.manifest['name']}", cf_depends(config, data.key), make)
     encoder = load_encoder(factory, Catalogue.from_prepared(data), artifact.folder).to(place)
-    return Collaborative(cf.name, artifact.key, encoder, read_description(artifact.folder)["best"])
+    best = read_description(artifact.folder)["best"]
+    return Collaborative(cf.name, artifact.folder, artifact.key, encoder, best)
 
 
 def cf_depends(config: RunConfig, data: str) -> dict[str, Any]:
