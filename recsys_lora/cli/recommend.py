@@ -17,14 +17,10 @@ class Settings:
     out: Annotated[Path, Help("file to write: .parquet or .csv")]
     users: Annotated[str, Help("all, or a file: one id a line, or .csv or .parquet with a column user")] = "all"
     k: Annotated[PositiveInt, Help("items a user")] = 10
-    retrieve: Annotated[
-        PositiveInt, Help("items that the CF model finds for each user, and the language model ranks")
-    ] = 100
+    retrieve: Annotated[PositiveInt, Help("items a user that the CF model finds and the method ranks")] = 100
     exclude_seen: Annotated[bool, Help("leave out what a user has met")] = True
-    events: Annotated[
-        Path | None, Help("file of events since: .csv or .parquet, columns user, item, rating, timestamp")
-    ] = None
-    items: Annotated[Path | None, Help("file of new items: .csv or .parquet, columns item and title")] = None
+    events: Annotated[Path | None, Help("file of events since, columns user, item, rating, timestamp")] = None
+    items: Annotated[Path | None, Help("file of new items, columns item and title")] = None
     device: Annotated[str, Help("auto, cpu, cuda or cuda:N")] = "auto"
     part: Annotated[PositiveInt, Help("users between two states that are kept")] = 1000
 

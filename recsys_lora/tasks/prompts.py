@@ -221,7 +221,7 @@ class TaskPrompts:
         written = self.task.scale.write
         names = sorted({name for texts in questions.texts for name in texts})
         cleaned = {name: iter(self._clean([texts[name] for texts in questions.texts])) for name in names}
-        columns: list[list[Any]] = [column.tolist() for column in (questions.user, questions.items, liked, ratings)]
+        columns: list[Any] = [column.tolist() for column in (questions.user, questions.items, liked, ratings)]
         for user, row, earlier, given, further in zip(*columns, extra, strict=True):
             history = [
                 {**known.item[item], TITLE: titles[item], **({RATING: written(rating)} if rated else {})}
