@@ -51,11 +51,13 @@ class ArtifactStore:
         root: the folder of all artifacts.
         force: stages whose artifacts are made anew even where they exist.
         processes: those of the job, this one among them.
+        remember: note which artifacts were compared with their checksums, so that this is done once a machine.
     """
 
     root: Path
     force: frozenset[str] = frozenset()
     processes: ProcessGroup = SINGLE
+    remember: bool = True
 
     def get(
         self,
@@ -113,9 +115,9 @@ class ArtifactStore:
             UserError: it is gone or damaged.
         """
         folder = self.root / place
-        wrong = _wrong(folder) if folder.exists() else "is gone"
+        wrong = _wrong(folder, self.remember) if folder.exists() else "is gone"
         if wrong:
-            raise UserError(f"{folder}: {wrong}: run the same command again, which makes it anew")
+            raise UserError(f"{folder}: {wrong}: run the same command again, or export the run again")
         return folder
 
     @staticmethod
@@ -126,8 +128,7 @@ class ArtifactStore:
             make(temporary)
             made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             record = {"stage": stage, "key": key, "version": __version__, "made": made}
-            files = checksums(temporary)
-            write_json(temporary / RECORD, {**record, "files": files, "depends": dict(depends)})
+            seal(temporary, {**record, "depends": dict(depends)})
 
     @staticmethod
     def key(stage: str, depends: Mapping[str, Any]) -> str:
@@ -158,6 +159,11 @@ class _Held:
         self.lock.release()
 
 
+def seal(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write an artifact's record, with the checksums of what is in its folder."""
+    write_json(folder / RECORD, {**record, "files": checksums(folder)})
+
+
 def manifest(folder: Path) -> dict[str, Any]:
     """Return what an artifact was made of."""
     record: dict[str, Any] = read_json(folder / RECORD)
@@ -173,9 +179,9 @@ def _intact(folder: Path) -> bool:
     return not wrong
 
 
-def _wrong(folder: Path) -> str | None:
+def _wrong(folder: Path, remember: bool = True) -> str | None:
     """Return what is wrong with an artifact's files, in a few words; None if nothing."""
     try:
-        return damage(folder, json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"])
+        return damage(folder, json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"], remember)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{RECORD} cannot be read ({type(error).__name__})"

@@ -69,7 +69,7 @@ def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = ()) 
     quiet_libraries()
     made, place = read_made(folder), chosen_device(device)
     config = suited(_on_one_device(_read(folder, overrides), place), place)
-    store = ArtifactStore(root_of(folder))
+    store = store_of(folder)
     data = PreparedData.load(store.find(made.prepare))
     kind = get_object(config.model["_target_"])
     tasks = choose_tasks(config, data, reads_prompts=kind.needs_backbone)
@@ -85,6 +85,12 @@ def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = ()) 
         key = "untrained" if weights is None else weights.parent.name
         method = Method(module.eval(), datamodule, key, {}, weights)
     return Loaded(folder, config, made, data, tasks, collaborative, method)
+
+
+def store_of(folder: Path) -> ArtifactStore:
+    """Return where the artifacts of a run are, or those that a bundle brings along."""
+    root = root_of(folder)
+    return ArtifactStore(root, remember=root.parent != folder)
 
 
 def chosen_device(name: str) -> torch.device:

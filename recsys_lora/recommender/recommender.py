@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.live import LiveData
 from recsys_lora.errors import UserError
 from recsys_lora.pipeline.assembly import datamodule_of
@@ -18,6 +19,7 @@ from recsys_lora.recommender.listing import Wanted, lists, scored
 from recsys_lora.recommender.similar import nearest
 from recsys_lora.recommender.stages import Stages, whole
 from recsys_lora.recommender.tables import below
+from recsys_lora.tasks.task import CTR
 
 
 class Recommender:
@@ -157,6 +159,24 @@ class Recommender:
             [(view, _)] = together(data, [asker])
             pair = whole(view, asker.number, item_numbers(data, [item]))
             return explaining.explained(self._stages.method, view, asker.raw, pair, rating)
+
+    def asks(self, user: RawId | None, item: RawId, task: str = CTR, history: Histories = None) -> PromptBatch:
+        """Return what the method is asked about a user and an item: a batch of one prompt, on the method's device.
+
+        Args:
+            user: raw id.
+            item: raw id.
+            task: `ctr` or `rating`.
+            history: see `recommend`.
+
+        Raises:
+            UserError: an id is unknown, or the method has no such task.
+        """
+        with self._gate.reading():
+            [asker] = askers(self._data, [user], history, self._liked)
+            [(view, _)] = together(self._data, [asker])
+            pair = whole(view, asker.number, item_numbers(self._data, [item]))
+            return self._stages.prompt(view, pair, task)
 
     # What comes
 

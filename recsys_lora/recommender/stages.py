@@ -7,6 +7,7 @@ import numpy as np
 
 from recsys_lora.cf.fit import score_rows
 from recsys_lora.cf.retrieval import Floats, Ints, best, retrieve
+from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import Pairs
 from recsys_lora.data.live import LiveData
 from recsys_lora.errors import UserError
@@ -17,6 +18,8 @@ from recsys_lora.pipeline.method import Method
 from recsys_lora.tasks.task import CTR
 
 POPULARITY = "popularity"
+PAIRWISE = ("ctr", "rating")
+"""Tasks whose prompts take a user and an item alone."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,21 @@ class Stages:
             return found
         answer = Answering(self.method.module, self.method.datamodule.on(data))
         return np.asarray(answer(CTR, pair_questions(data, pairs), show=False), dtype=np.float64)
+
+    def prompt(self, data: LiveData, pair: Pairs, task: str) -> PromptBatch:
+        """Return a batch of the one prompt that asks about a pair, where the method is.
+
+        Raises:
+            UserError: the method has no such task, or its prompts take more than a user and an item.
+        """
+        if self.method is None:
+            raise UserError(f"{self.name}: reads no prompts: ask a run of a language model")
+        made = self.method.datamodule.on(data)
+        if task not in PAIRWISE or task not in made.prompts:
+            known = ", ".join(name for name in made.prompts if name in PAIRWISE) or "none"
+            raise UserError(f"task={task}: no prompt of this run asks so about a user and an item, but of {known}")
+        prompts = made.prompts[task].set(pair_questions(data, pair), show=False)
+        return prompts.batch(np.array([0]), made.pad_id, "right").to(self.method.module.device)
 
     def scores_of_one(self, data: LiveData, user: int, items: Ints) -> Floats:
         """Return the same for one user's candidates (n,); what their prompts share is read once."""

@@ -15,7 +15,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 import recsys_lora
 from recsys_lora.errors import UserError
 from recsys_lora.recommender.tables import SCHEMA
-from tests.recommender.conftest import RUNS
+from tests.finished import RUNS
 from tests.rounding import assert_close
 
 COLD, LATE = "i29", 1e-5
@@ -83,7 +83,7 @@ def test_what_is_gone_is_said_in_one_line(runs, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"no artifacts\.json here"):
         recsys_lora.load(tmp_path)
     monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
-    with pytest.raises(UserError, match="is gone: run the same command again"):
+    with pytest.raises(UserError, match="is gone: run the same command again, or export the run again"):
         recsys_lora.load(folder)
     shutil.copytree(runs.folder / "home", tmp_path / "home")
     weights = tmp_path / "home" / "artifacts" / json.loads((folder / "artifacts.json").read_text())["weights"]

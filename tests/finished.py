@@ -1,0 +1,34 @@
+"""Finished runs that tests load; each is trained once."""
+
+import polars as pl
+
+from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, own_tables, run, with_reviews, write_tables
+
+LORA = (*NO_METHOD, "model.batch_size=8", "model.rank=4")
+RUNS = {
+    "cora": SMALL,
+    "cora-suffix": (*SMALL, "model.scope=suffix"),
+    "cora-din": (*SMALL, "cf=din"),
+    "ckf": SMALL_TASKS,
+    "tallrec": (*LORA, "model=tallrec"),
+    "collm": (*LORA, "model=collm", "cf=lightgcn"),
+    "zero_shot": (*NO_METHOD, "model=zero_shot"),
+    "mf": (*NO_METHOD, "row=mf"),
+}
+
+
+class Runs:
+    """Runs by name, made when first asked for."""
+
+    def __init__(self, folder):
+        every, self.items = own_tables()
+        met = (pl.int_range(pl.len()) * 7 % 5 > 1) | (pl.col("item_id") == "i29")  # three of five, and the cold item
+        self.folder, self.interactions = folder, with_reviews(every.filter(met))
+        self.tables = write_tables(folder / "tables", self.interactions, self.items)
+        self.outcomes = {}
+
+    def __call__(self, name):
+        """Return the folder of a run."""
+        if name not in self.outcomes:
+            self.outcomes[name] = run(self.folder / "runs" / name, *RUNS[name], *self.tables)
+        return self.folder / "runs" / name
