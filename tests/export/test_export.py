@@ -24,6 +24,7 @@ from recsys_lora.export.merged import export_merged
 from recsys_lora.export.vectors import export_vectors
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.lowrank.peft_format import ENGINE_RANKS
+from tests.documents import FENCE, ROOT
 from tests.finished import RUNS
 
 USER, ITEM = "u3", "i7"
@@ -238,3 +239,13 @@ def test_a_mistake_is_one_line(more, said, tmp_path, monkeypatch, capsys):
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {said}")
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
+
+
+def test_the_code_of_the_page_gives_the_runs_score(loaded, tmp_path):
+    recommender = loaded("tallrec")
+    adapter = export_adapter(recommender, tmp_path / "adapter", asked_for("tallrec"))
+    text = (ROOT / "docs" / "serving_elsewhere.md").read_text()
+    [block] = [body for language, body in FENCE.findall(text) if language == "python"]
+    space = {"adapter": adapter, "backbone": plain(recommender)}
+    exec(compile(block, "docs/serving_elsewhere.md", "exec"), space)
+    assert abs(space["score"] - recommender.score([(USER, ITEM)])["score"][0]) < 1e-4
