@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from recsys_lora.cf.dot import DotProductEncoder
 from recsys_lora.cf.encoder import Catalogue
@@ -126,14 +125,14 @@ class LightGCN(DotProductEncoder):
             warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
             self.adjacency = torch.sparse_csr_tensor(rows, columns, graph.values(), (size, size), check_invariants=True)
         weight, seen = self.weight.detach(), self.seen
-        parts = [functional.pad(weight[:old], (0, 0, 0, users)), functional.pad(weight[old:], (0, 0, 0, items))]
+        parts = [nn.functional.pad(weight[:old], (0, 0, 0, users)), nn.functional.pad(weight[old:], (0, 0, 0, items))]
         self.weight = nn.Parameter(torch.cat(parts), requires_grad=self.weight.requires_grad)
-        self.seen = torch.cat([functional.pad(seen[:old], (0, users)), functional.pad(seen[old:], (0, items))])
+        self.seen = torch.cat([nn.functional.pad(seen[:old], (0, users)), nn.functional.pad(seen[old:], (0, items))])
         self.first_item, self._kept = old + users, None
 
     def _vectors(self, ids: Tensor, first: int, last: int) -> Tensor:
         table, seen = self.propagated()[first:last], self.seen[first:last]
-        return fill_unseen(functional.embedding(ids, table), table, seen, ids, self.unseen)
+        return fill_unseen(torch.nn.functional.embedding(ids, table), table, seen, ids, self.unseen)
 
     def user_vectors(self, user: Tensor, history: Tensor) -> Tensor:
         """Return the users' smoothed vectors (B, D)."""

@@ -54,9 +54,9 @@ class TokenTable(nn.Module):
 
     def grow(self, count: int) -> None:
         """Make room for `count` more ids behind the last one, which have no training row."""
-        weight = functional.pad(self.weight.detach(), (0, 0, 0, count))
+        weight = nn.functional.pad(self.weight.detach(), (0, 0, 0, count))
         self.weight = nn.Parameter(weight, requires_grad=self.weight.requires_grad)
-        self.seen = functional.pad(self.seen, (0, count))
+        self.seen = nn.functional.pad(self.seen, (0, count))
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return the tokens (..., H) of ids (...)."""

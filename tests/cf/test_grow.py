@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from recsys_lora.cf.binary_mf import BinaryMF
-from recsys_lora.cf.encoder import Catalogue
+from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
 from recsys_lora.cf.fit import score_rows
+from recsys_lora.errors import UserError
 from tests.cf.conftest import FACTORIES
 from tests.cf.made_data import checkerboard
 from tests.cf.test_contract import made
@@ -45,3 +46,8 @@ def test_new_ids_are_unseen_ids(name, unseen, board):
     with torch.no_grad():
         for found, right in zip(encoder.encode(user, history, item), fresh.encode(user, history, item), strict=True):
             assert_close(found, right)
+
+
+def test_an_encoder_that_does_not_say_how_is_refused():
+    with pytest.raises(UserError, match=r"CollaborativeEncoder makes no room .*give it grow"):
+        CollaborativeEncoder().grow(1, 0)
