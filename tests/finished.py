@@ -12,6 +12,11 @@ RUNS = {
     "ckf": SMALL_TASKS,
     "tallrec": (*LORA, "model=tallrec"),
     "collm": (*LORA, "model=collm", "cf=lightgcn"),
+    "binllm": (*LORA, "model=binllm", "cf=binary_mf"),
+    "graphlora": (*LORA, "model=graphlora", "cf=mf"),
+    "person_prompt": (*LORA, "model=person_prompt"),
+    "prompt4nr": (*LORA, "model=prompt4nr"),
+    "icl": (*NO_METHOD, "model=icl"),
     "zero_shot": (*NO_METHOD, "model=zero_shot"),
     "mf": (*NO_METHOD, "row=mf"),
 }

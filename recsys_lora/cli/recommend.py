@@ -1,11 +1,13 @@
 """`recsys-lora recommend run=RUN out=FILE`: lists for any number of users of a finished run, in a file."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from recsys_lora.cli.settings import Help, answer
+from recsys_lora.errors import UserError
 from recsys_lora.types import PositiveInt
 
 
@@ -22,12 +24,26 @@ class Settings:
     events: Annotated[Path | None, Help("file of events since, columns user, item, rating, timestamp")] = None
     items: Annotated[Path | None, Help("file of new items, columns item and title")] = None
     device: Annotated[str, Help("auto, cpu, cuda or cuda:N")] = "auto"
+    shard: Annotated[str, Help("I/N: the I-th of N equal shares of the users, for a process or a device each")] = "1/1"
     part: Annotated[PositiveInt, Help("users between two states that are kept")] = 1000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     answer("recommend", Settings, _do, arguments)
+
+
+def read_shard(text: str) -> slice:
+    """Return which users are a share's: every N-th, from the I-th on.
+
+    Raises:
+        UserError: it is no I/N with I from 1 to N.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    number, of = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= of:
+        raise UserError(f"shard={text}: give I/N with I from 1 to N, as shard=1/4")
+    return slice(number - 1, None, of)
 
 
 def _do(asked: Settings) -> None:
@@ -39,6 +55,7 @@ def _do(asked: Settings) -> None:
 
     users = None if asked.users == "all" else files.read_users(Path(asked.users))
     files.check_target(asked.out)
+    share = read_shard(asked.shard)
     recommender = load(asked.run, device=asked.device)
     if asked.items is not None:
         recommender.add_items(files.read_table(asked.items))
@@ -46,7 +63,7 @@ def _do(asked: Settings) -> None:
         recommender.update(files.read_table(asked.events))
     wanted = Lists(asked.k, asked.retrieve, asked.exclude_seen)
     given = [path for path in (asked.events, asked.items) if path is not None]
-    done = recommend_to_file(recommender, users, asked.out, wanted, asked.part, given)
+    done = recommend_to_file(recommender, users, asked.out, wanted, asked.part, given, share)
     console().print(f"{asked.out}: {done.rows:,} rows for {done.users:,} users", markup=False)
     if done.unknown:
         console().print(f"left out, as the run does not know them: {done.unknown_line}", markup=False)

@@ -1,8 +1,8 @@
 """Lists for any number of users: parts of a few users each are kept, then joined; memory is that of one part."""
 
-import logging
+import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from recsys_lora.recommender.asked import named
 from recsys_lora.recommender.files import CSV
 from recsys_lora.recommender.recommender import Recommender
 
-log = logging.getLogger(__name__)
 KEY = "key.json"
+EVERYBODY = slice(None)
 USERS_AT_ONCE = 16
 """Users whose lists are made by one call, between two signs of progress."""
 
@@ -58,6 +58,7 @@ def recommend_to_file(
     wanted: Lists,
     part: int = 1000,
     given: Sequence[Path] = (),
+    share: slice = EVERYBODY,
 ) -> Done:
     """Write every user's list into one file; a call that was ended goes on from the parts that are there.
 
@@ -68,17 +69,34 @@ def recommend_to_file(
         wanted: which lists.
         part: users of a part.
         given: files whose events and items the recommender has taken in.
+        share: which of the users.
 
     Raises:
         UserError: no user is known, another process writes the same file, or the disk is full.
     """
     known = set(recommender.users)
-    every = recommender.users if users is None else list(users)
+    every = (recommender.users if users is None else list(users))[share]
     asked = [user for user in every if user in known]
     unknown = [user for user in every if user not in known]
+    if not every:
+        raise UserError(f"{out}: no user is in this share: give fewer shares")
     if not asked:
         raise UserError(f"users: the run knows none of them: {named(unknown)}: give ids of its users")
     folder = out.with_name(f".{out.name}.parts")
+    with _alone(out):
+        _begin(folder, _key(recommender, asked, wanted, part, given))
+        rows = _join(list(_parts(recommender, asked, folder, wanted, part)), out)
+        shutil.rmtree(folder)
+    return Done(len(asked), rows, unknown)
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep other processes from writing the same file.
+
+    Raises:
+        UserError: one is at work.
+    """
     with disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out.with_name(f".{out.name}.lock"))
@@ -87,29 +105,26 @@ def recommend_to_file(
     except Timeout as error:
         raise UserError(f"{out}: another process writes it: wait for its end, or choose another out") from error
     try:
-        _begin(folder, _key(recommender, asked, wanted, part, given))
-        parts = [folder / f"part-{begin // part:08d}.parquet" for begin in range(0, len(asked), part)]
-        kept = sum(path.exists() for path in parts)
-        if kept:
-            log.info("%s: goes on, %d of %d parts are there", out, kept, len(parts))
-        with progress("recommend", len(asked), "users") as advance:
-            for number, path in enumerate(parts):
-                own = asked[number * part : (number + 1) * part]
-                if path.exists():
-                    advance(len(own), "")
-                    continue
+        yield
+    finally:
+        lock.release()
+
+
+def _parts(recommender: Recommender, users: Sequence[str], folder: Path, wanted: Lists, size: int) -> Iterator[Path]:
+    """Yield the files of all parts, each made where it is not there."""
+    with progress("recommend", len(users), "users") as advance:
+        for number, begin in enumerate(range(0, len(users), size)):
+            path, own = folder / f"part-{number:08d}.parquet", users[begin : begin + size]
+            if path.exists():
+                advance(len(own), "kept")
+            else:
                 tables = []
-                for begin in range(0, len(own), USERS_AT_ONCE):
-                    few = own[begin : begin + USERS_AT_ONCE]
+                for few in (own[at : at + USERS_AT_ONCE] for at in range(0, len(own), USERS_AT_ONCE)):
                     tables.append(recommender.recommend(few, **asdict(wanted)))
                     advance(len(few), "")
                 with atomic_file(path) as temporary:
                     pl.concat(tables).write_parquet(temporary)
-        rows = _join(parts, out)
-        shutil.rmtree(folder)
-    finally:
-        lock.release()
-    return Done(len(asked), rows, unknown)
+            yield path
 
 
 def _key(recommender: Recommender, users: Sequence[str], wanted: Lists, part: int, given: Sequence[Path]) -> str:

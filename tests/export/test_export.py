@@ -28,7 +28,8 @@ from tests.documents import FENCE, ROOT
 from tests.finished import RUNS
 
 USER, ITEM = "u3", "i7"
-WITH_UPDATES = ["cora", "cora-din", "ckf", "tallrec", "collm"]
+WITH_UPDATES = ["cora", "cora-din", "ckf", "tallrec", "collm", "binllm", "person_prompt", "prompt4nr"]
+SOFT = ("ckf", "collm", "person_prompt", "prompt4nr")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_peft_gives_the_runs_scores_on_the_plain_backbone(loaded, tmp_path, name
     untuned = answer(plain(recommender), folder)
     assert abs(untuned - right[-1]) > 1e-3  # the adapter does something
     soft = (folder / "prompt_embeds.safetensors").is_file()
-    assert soft == (name in ("ckf", "collm"))
+    assert soft == (name in SOFT)
 
 
 @pytest.mark.parametrize("name", WITH_UPDATES)
@@ -179,6 +180,7 @@ def test_a_damaged_bundle_is_refused(loaded, tmp_path):
         ("cora", Asked(USER, ITEM, "rating"), "task=rating: the run has ctr"),
         ("cora-suffix", Asked(USER, ITEM), "act from the title on"),
         ("ckf", Asked(), "task: the updates differ by task: give one of ctr, "),
+        ("graphlora", Asked(USER, ITEM), "adds vectors inside the updates"),
         ("zero_shot", Asked(), "nothing low-rank is trained"),
         ("mf", Asked(), "no language model: export to=vectors"),
     ],

@@ -10,7 +10,7 @@ from filelock import FileLock
 from polars.testing import assert_frame_equal
 
 import recsys_lora
-from recsys_lora.cli.recommend import main
+from recsys_lora.cli.recommend import main, read_shard
 from recsys_lora.errors import UserError
 from recsys_lora.recommender import batch
 from recsys_lora.recommender.batch import Lists, recommend_to_file
@@ -102,6 +102,8 @@ def test_the_command_line_does_the_same(runs, cora, tmp_path):
         (["retrive=3"], "retrive: no setting of recommend: did you mean retrieve?"),
         (["k=1", "k=2"], "k: given twice"),
         (["all"], "all: write NAME=VALUE"),
+        (["out=x.csv", "run=nowhere", "shard=5/4"], "shard=5/4: give I/N with I from 1 to N"),
+        (["out=x.csv", "run=nowhere", "shard=2"], "shard=2: give I/N"),
     ],
 )
 def test_a_mistake_is_one_line(more, said, capsys, tmp_path, monkeypatch):
@@ -111,6 +113,18 @@ def test_a_mistake_is_one_line(more, said, capsys, tmp_path, monkeypatch):
     assert left.value.code == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {said}")
+
+
+def test_shares_are_everybody_once(cora, tmp_path):
+    parts = []
+    for number in (1, 2, 3):
+        out = tmp_path / f"{number}.parquet"
+        recommend_to_file(cora, None, out, Lists(k=1, retrieve=2), share=read_shard(f"{number}/3"))
+        parts.append(pl.read_parquet(out)["user"].to_list())
+    assert sorted(user for part in parts for user in part) == sorted(cora.users)
+    assert [len(part) for part in parts] == [7, 7, 6]
+    with pytest.raises(UserError, match="no user is in this share"):
+        recommend_to_file(cora, ["u1"], tmp_path / "x.csv", FEW, share=read_shard("2/2"))
 
 
 def test_users_that_are_all_unknown_are_refused(cora, tmp_path):
