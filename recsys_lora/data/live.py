@@ -19,28 +19,35 @@ from recsys_lora.data.schema import SplitName
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of one user.
+    """All that one user has met, oldest first.
 
     Attributes:
-        items: the user's positives (p,), oldest first.
-        ratings: what they were rated (p,).
-        seen: all items that the user has met (s,), liked or not, in any order.
+        items: numbers (n,).
+        ratings: what they were rated (n,).
+        liked: which of them are positives (n,), the user's history.
     """
 
     items: NDArray[np.int64]
     ratings: NDArray[np.float32]
-    seen: NDArray[np.int64]
+    liked: NDArray[np.bool_]
 
-    def then(self, items: NDArray[np.int64], ratings: NDArray[np.float32], liked: NDArray[np.bool_]) -> "Known":
-        """Return what is known after events (n,), oldest first, of which only the liked ones become history."""
-        return Known(
-            np.concatenate([self.items, items[liked]]),
-            np.concatenate([self.ratings, ratings[liked]]),
-            np.concatenate([self.seen, items]),
-        )
+    @cached_property
+    def positives(self) -> NDArray[np.int64]:
+        """The items that the user likes (p,)."""
+        return self.items[self.liked]
+
+    @cached_property
+    def positive_ratings(self) -> NDArray[np.float32]:
+        """What they were rated (p,)."""
+        return self.ratings[self.liked]
+
+    def then(self, later: "Known") -> "Known":
+        """Return what is known after more was met."""
+        return Known(*(np.concatenate([getattr(self, part), getattr(later, part)]) for part in PARTS))
 
 
-NOBODY = Known(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.int64))
+PARTS = ("items", "ratings", "liked")
+NOBODY = Known(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.bool_))
 
 
 class LiveData(PreparedData):
@@ -102,23 +109,21 @@ class LiveData(PreparedData):
             return self.changed[user]
         if user > self.base.num_users:
             return NOBODY
-        return Known(self.base.history.of(user), self.base.history_ratings.of(user), self._met(user))
-
-    def _met(self, user: int) -> NDArray[np.int64]:
         every = self.base.every
         rows = slice(*np.searchsorted(every.user, [user, user + 1]))
-        met = every.item[rows]
-        return met[every.label[rows] > 0] if self.manifest.get("negatives") else met  # the others were only drawn
+        item, rating, liked = every.item[rows], every.rating[rows], every.label[rows] > 0
+        met = liked if self.manifest.get("negatives") else slice(None)  # what is not liked was only drawn
+        return Known(item[met], rating[met], liked[met])
 
     @property
     def history(self) -> History:
         """Users' positives."""
-        return _changed(self.base.history, _Part(self.changed, "items"))
+        return _changed(self.base.history, _Part(self.changed, "positives"))
 
     @property
     def history_ratings(self) -> History:
         """What users' positives were rated."""
-        return _changed(self.base.history_ratings, _Part(self.changed, "ratings"))
+        return _changed(self.base.history_ratings, _Part(self.changed, "positive_ratings"))
 
     @property
     def every(self) -> Rows:

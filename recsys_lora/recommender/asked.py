@@ -35,7 +35,7 @@ class Asker:
 
     def is_unheard_of(self, live: LiveData) -> bool:
         """Tell whether nothing can be said of the user: not of the trained data, and without a history."""
-        return self.number > live.base.num_users and not len(self.known(live).items)
+        return self.number > live.base.num_users and not len(self.known(live).positives)
 
 
 def askers(live: LiveData, users: Sequence[RawId | None], histories: Histories, rating: float) -> list[Asker]:
@@ -86,7 +86,7 @@ def history_of(live: LiveData, ids: Sequence[RawId], rating: float) -> Known:
     if not len(ids):
         return NOBODY
     items = item_numbers(live, ids)
-    return Known(items, np.full(len(items), rating, dtype=np.float32), items)
+    return Known(items, np.full(len(items), rating, dtype=np.float32), np.ones(len(items), dtype=np.bool_))
 
 
 def item_numbers(live: LiveData, ids: Iterable[RawId]) -> NDArray[np.int64]:

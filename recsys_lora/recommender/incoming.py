@@ -53,7 +53,7 @@ def moved(data: LiveData, table: pl.DataFrame, items: NDArray[np.int64]) -> Live
     known: dict[int, Known] = {}
     for number in np.unique(user).tolist():
         own = np.flatnonzero(user == number)
-        known[number] = data.known(number).then(items[own], rating[own], liked[own])
+        known[number] = data.known(number).then(Known(items[own], rating[own], liked[own]))
     return data.with_known(known).settled()
 
 

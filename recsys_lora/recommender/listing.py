@@ -68,7 +68,7 @@ def lists(stages: Stages, data: LiveData, group: Sequence[Asker], wanted: Wanted
         group: the users.
         wanted: which items.
     """
-    hidden = [data.known(asker.number).seen if wanted.exclude_seen else NOBODY.seen for asker in group]
+    hidden = [data.known(asker.number).items if wanted.exclude_seen else NOBODY.items for asker in group]
     heard = [place for place, asker in enumerate(group) if not asker.is_unheard_of(data)]
     found = iter(
         _candidates(stages, data, [group[place].number for place in heard], [hidden[p] for p in heard], wanted)

@@ -18,7 +18,7 @@ def base():
 
 def known(*items):
     numbers = np.array(items, dtype=np.int64)
-    return Known(numbers, np.full(len(items), 4.0, dtype=np.float32), numbers)
+    return Known(numbers, np.full(len(items), 4.0, dtype=np.float32), np.ones(len(items), dtype=bool))
 
 
 def test_a_changed_history_is_one_that_was_built_so():
@@ -52,27 +52,28 @@ def test_nothing_changes_at_first(base):
 def test_what_is_known_is_what_the_rows_say(base):
     rows = base.interactions.filter(pl.col("user") == 3)
     found = LiveData(base).known(3)
-    assert found.seen.tolist() == rows["item"].to_list()
-    assert found.items.tolist() == rows.filter(pl.col("label") > 0)["item"].to_list()
-    assert found.ratings.tolist() == rows.filter(pl.col("label") > 0)["rating"].to_list()
+    assert found.items.tolist() == rows["item"].to_list()
+    assert found.ratings.tolist() == rows["rating"].to_list()
+    assert found.positives.tolist() == rows.filter(pl.col("label") > 0)["item"].to_list()
+    assert found.positive_ratings.tolist() == rows.filter(pl.col("label") > 0)["rating"].to_list()
 
 
 def test_drawn_negatives_were_never_met(base):
     drawn = prepared(users=USERS, items=ITEMS, rows_each=12)[0]
     drawn.manifest["negatives"] = {"train": 1, "test": 1, "seed": 0}
     live = LiveData(drawn)
-    assert live.known(3).seen.tolist() == live.known(3).items.tolist()
+    assert live.known(3).items.tolist() == LiveData(base).known(3).positives.tolist()
 
 
 def test_events_follow_what_was_known_and_the_old_data_stay(base):
     live = LiveData(base)
     before = live.known(2)
-    after = before.then(np.array([7, 9]), np.array([5.0, 1.0], dtype=np.float32), np.array([True, False]))
+    after = before.then(Known(np.array([7, 9]), np.array([5.0, 1.0], dtype=np.float32), np.array([True, False])))
     moved = live.with_known({2: after})
-    last = np.array([2]), np.array([len(after.items)]), 2
-    assert moved.history.last(*last).tolist() == [[before.items[-1], 7]]
+    last = np.array([2]), np.array([len(after.positives)]), 2
+    assert moved.history.last(*last).tolist() == [[before.positives[-1], 7]]
     assert moved.history_ratings.last(*last).tolist() == [[5.0, 5.0]]
-    assert moved.known(2).seen.tolist() == [*before.seen, 7, 9]
+    assert moved.known(2).items.tolist() == [*before.items, 7, 9]
     assert live.known(2).items.tolist() == before.items.tolist()
 
 
