@@ -36,11 +36,11 @@ class MF(DotProductEncoder):
         vectors: Tensor = self.items(item)
         return vectors
 
-    def item_table(self) -> Tensor:
-        """Return every item's row (N+1, D)."""
-        return self.items.all()
-
     def grow(self, users: int, items: int) -> None:
         """Make room for more users and items."""
         self.users.grow(users)
         self.items.grow(items)
+
+    def item_table(self) -> Tensor:
+        """Return every item's row (N+1, D)."""
+        return self.items.all()

@@ -15,7 +15,6 @@ from recsys_lora.files import atomic_folder, write_json
 from recsys_lora.lowrank import Generated, Injection, Routed, Shifted
 from recsys_lora.lowrank.peft_format import export
 from recsys_lora.methods.base import LLMRecommender
-from recsys_lora.methods.cora.module import CoRAModule
 from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.recommender.stages import PAIRWISE
 
@@ -77,7 +76,7 @@ def update_of(recommender: Recommender, asked: Asked) -> Update:
         batch = recommender.asks(asked.user, asked.item, task)
     pair = None
     if any(isinstance(source, Generated) for source in sources):
-        pair = _pair(module, batch)
+        pair = _pair(module, injection, batch)
     return Update(injection, module.task_names.index(task), pair, task, batch)
 
 
@@ -132,20 +131,20 @@ def _task(module: LLMRecommender, asked: Asked, needed: bool) -> str:
     return asked.task or module.task_names[0]
 
 
-def _pair(module: LLMRecommender, batch: PromptBatch | None) -> dict[str, Tensor]:
-    """Return the factors (in, R) that CoRA generates for the pair of a batch of one."""
-    if not isinstance(module, CoRAModule):
-        raise UserError(f"model={module.name}: generates updates of which no adapter can be made: export to=bundle")
-    if module.scope != "all":
-        raise UserError(
-            f"model.scope={module.scope}: the updates act from the title on, and an adapter on all tokens: export "
-            "to=bundle"
-        )
+def _pair(module: LLMRecommender, injection: Injection, batch: PromptBatch | None) -> dict[str, Tensor]:
+    """Return the factors (in, R) that the method generates for the pair of a batch of one, unscaled."""
     if batch is None:
         raise UserError("user, item: the updates are those of one user and one item: give both, as user=ID item=ID")
     with torch.inference_mode(), evaluating(module):
-        factors = module.factors(batch, module.collaborative(batch))
-    return {key: factor[0].clone() for key, factor in factors.items()}
+        module.embeds(batch)
+    state = injection.state.current
+    assert state is not None, "embeds gives the layers their batch"
+    if state.acts_at is not None:
+        raise UserError(
+            "model.scope=suffix: the updates act from the title on, and an adapter on all tokens: export to=bundle"
+        )
+    shapes = injection.state.shapes
+    return {key: factor[0].float() / shapes[key].scale for key, factor in state.generated.items()}
 
 
 def described(module: LLMRecommender, update: Update, asked: Asked) -> dict[str, Any]:

@@ -24,15 +24,15 @@ class TableEncoder(nn.Module):
         self.users = nn.Parameter(torch.randn(num_users + 1, dim, generator=generator), requires_grad=False)
         self.items = nn.Parameter(torch.randn(num_items + 1, dim, generator=generator), requires_grad=False)
 
+    def grow(self, users, items):
+        for table, more in ((self.users, users), (self.items, items)):
+            table.data = torch.nn.functional.pad(table.data, (0, 0, 0, more))
+
     def encode(self, user, history, item):
         return self.users[user], self.items[item]
 
     def score(self, user, history, item):
         return (self.users[user] * self.items[item]).sum(-1)
-
-    def grow(self, users, items):
-        for table, more in ((self.users, users), (self.items, items)):
-            table.data = torch.nn.functional.pad(table.data, (0, 0, 0, more))
 
 
 def prepared(users: int = 200, items: int = 200, rows_each: int = 24, dim: int = 4, seed: int = 0, titles=None):

@@ -91,11 +91,7 @@ class CoRAModule(LLMRecommender):
         self.vector_scale = VectorScale(input_scale)
 
     def condition(self, batch: PromptBatch, vectors: Vectors | None) -> None:
-        """Generate the weights of the batch's pairs and hand them to the adapted maps."""
-        self.lowrank.state.set(self.factors(batch, vectors), acts_at=self.acts_at(batch))
-
-    def factors(self, batch: PromptBatch, vectors: Vectors | None) -> dict[str, Tensor]:
-        """Return the weights of the batch's pairs: key -> A (B, in, R), unscaled.
+        """Generate the weights of the batch's pairs and hand them to the adapted maps.
 
         Where a prompt shows several candidates, the pair is of the user and the candidates' mean: the weights may not
         tell which of them is right.
@@ -103,8 +99,8 @@ class CoRAModule(LLMRecommender):
         if vectors is None:
             raise ValueError("CoRA needs a collaborative encoder")
         user, items = vectors
-        generated: dict[str, Tensor] = self.generator(*self.vector_scale(user, mean_of_present(items, batch.items > 0)))
-        return generated
+        pair = user, mean_of_present(items, batch.items > 0)
+        self.lowrank.state.set(self.generator(*self.vector_scale(*pair)), acts_at=self.acts_at(batch))
 
     @property
     def needs_title_start(self) -> bool:
