@@ -5,10 +5,12 @@ import polars as pl
 from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, own_tables, run, with_reviews, write_tables
 
 LORA = (*NO_METHOD, "model.batch_size=8", "model.rank=4")
+OFFSET = ("model.offset=cf", "model.optimizer.lr=0.02")
 RUNS = {
     "cora": SMALL,
     "cora-suffix": (*SMALL, "model.scope=suffix"),
     "cora-din": (*SMALL, "cf=din"),
+    "cora-offset": (*SMALL, "cf=mf", "cf.encoder.biases=true", "cf.encoder.unseen=history", *OFFSET),
     "ckf": SMALL_TASKS,
     "tallrec": (*LORA, "model=tallrec"),
     "collm": (*LORA, "model=collm", "cf=lightgcn"),

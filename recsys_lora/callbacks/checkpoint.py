@@ -4,8 +4,12 @@ Both are written at the end of a validation, after early stopping has judged it:
 validation would skip that validation on resume, and shift patience and best. A validation that falls between the
 batches of one optimiser step writes only the best: gradients are not in a checkpoint, so the last waits for the step.
 What is in them is the module's business (only what was trained, see methods/): the size of the adapter, not of the LLM.
+
+Where the trainer validates all rows before the first step (`num_sanity_val_steps=-1`), that validation counts, too: the
+start is then the best until something is better.
 """
 
+import logging
 import math
 import shutil
 import time
@@ -21,6 +25,7 @@ from recsys_lora.files import atomic_file, disk_errors, temporary_name
 from recsys_lora.processes.signals import REQUEUE, Stopped, rearm, requeue_asked, requeues
 from recsys_lora.types import PositiveInt
 
+log = logging.getLogger(__name__)
 BEST, LAST = "best.ckpt", "last.ckpt"
 ARTIFACT = "artifact"
 """What a checkpoint says it is on the way to, see `BestLast.artifact`."""
@@ -143,6 +148,10 @@ class BestLast(Checkpoint):
         )
         if improved:
             self.best_score, self.best_step = score, trainer.global_step
+        if trainer.sanity_checking:
+            log.info("before the first step %s is %.4f", self.monitor, score)
+            self._write(trainer, best=improved, last=False)
+            return
         self._last_waits = trainer.fit_loop._should_accumulate()
         self._write(trainer, best=improved, last=not self._last_waits)
         if not self._last_waits and self._must_leave(trainer):
@@ -180,9 +189,8 @@ class BestLast(Checkpoint):
 
     @staticmethod
     def _not_training(trainer: Trainer) -> bool:
-        return bool(
-            trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking or trainer.fast_dev_run  # type: ignore[attr-defined]
-        )
+        looks_in = trainer.sanity_checking and trainer.num_sanity_val_steps != math.inf
+        return bool(trainer.state.fn != TrainerFn.FITTING or looks_in or trainer.fast_dev_run)  # type: ignore[attr-defined]
 
     def _write(self, trainer: Trainer, best: bool = False, last: bool = True) -> None:
         """Write the present state to `best.ckpt`, then to `last.ckpt`.

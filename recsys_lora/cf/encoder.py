@@ -1,8 +1,9 @@
 """What a collaborative encoder is: a row's user, history and item become two vectors and a score.
 
-Rows are given as integer tensors: `user` (B,), `item` (B,), both from 1 with 0 for padding, and `history` (B, L), the
-user's last positively rated items, oldest first, padded with 0 on the left. An encoder that does not read histories
-declares `history_length = 0` and ignores the tensor (it may have any width, also none).
+Rows are given as integer tensors: `user` (B,), `item` (B,), both from 1 with 0 for padding and -1 (`table.UNKNOWN`) for
+whom or what no data set has, and `history` (B, L), the user's last positively rated items, oldest first, padded with 0
+on the left. An encoder that does not read histories declares `history_length = 0` and ignores the tensor (it may have
+any width, also none).
 """
 
 from collections.abc import Callable
@@ -92,6 +93,11 @@ class CollaborativeEncoder(nn.Module):
     user_dim: int
     item_dim: int
     history_length: int
+
+    @property
+    def fit_history_length(self) -> int:
+        """How many it reads of train rows while it is fitted: none where only unseen users' histories count."""
+        return self.history_length
 
     def encode(self, user: Tensor, history: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
         """Return (e_u (B, user_dim), e_i (B, item_dim)) of the rows; e_u may depend on the item."""

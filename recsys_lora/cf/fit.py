@@ -99,8 +99,8 @@ def fit_encoder(
     with _random_state(seed):
         catalogue = Catalogue.from_prepared(data)
         encoder = factory(catalogue)
-        length = encoder.history_length
-        train, valid = (RowTensors(data.rows(split), data.history, length) for split in ("train", "valid"))
+        train = RowTensors(data.rows("train"), data.history, encoder.fit_history_length)
+        valid = RowTensors(data.rows("valid"), data.history, encoder.history_length)
         module = CFModule(encoder, catalogue, train, valid, fit, seed)
         with progress(f"fit {name}", trainer.max_epochs, "epochs") as advance:
             keep = _KeepBest(advance)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from recsys_lora.cf.dot import DotProductEncoder
 from recsys_lora.cf.encoder import Catalogue
-from recsys_lora.cf.table import Unseen, fill_unseen
+from recsys_lora.cf.fold_in import FoldIn
+from recsys_lora.cf.table import UnseenUsers, is_unseen, look_up, of_items
 from recsys_lora.types import NonNegativeInt, PositiveFloat, PositiveInt
 
 
@@ -61,7 +62,10 @@ class _Propagate(torch.autograd.Function):
 
 
 class LightGCN(DotProductEncoder):
-    """Graph-smoothed id vectors; it reads no history. Propagation runs once and is kept while the weights stand."""
+    """Graph-smoothed id vectors; histories are read of unseen users alone, and only if asked for.
+
+    Propagation runs once and is kept while the weights stand.
+    """
 
     adjacency: Tensor
     seen: Tensor
@@ -72,7 +76,8 @@ class LightGCN(DotProductEncoder):
         dim: PositiveInt = 64,
         layers: NonNegativeInt = 2,
         init_std: PositiveFloat = 0.1,
-        unseen: Unseen = "zero",
+        unseen: UnseenUsers = "zero",
+        history_length: PositiveInt = 50,
     ) -> None:
         """Build the graph and draw E_0 from N(0, init_std^2).
 
@@ -81,11 +86,14 @@ class LightGCN(DotProductEncoder):
             dim: width D of the vectors.
             layers: how many times K the vectors are smoothed; 0 is matrix factorisation.
             init_std: standard deviation of the start.
-            unseen: vectors of ids that never occur in train.
+            unseen: vectors of ids that never occur in train; with "history", e_u of users is made of their histories
+                (`fold_in.py`), and e_i of items is the mean.
+            history_length: how many last positives are read for that.
         """
-        super().__init__(dim, history_length=0)
+        super().__init__(dim, history_length=history_length if unseen == "history" else 0)
         self.layers = layers
-        self.unseen = unseen
+        self.unseen = of_items(unseen)
+        self.fold_in = FoldIn(catalogue) if unseen == "history" else None
         self.first_item = catalogue.num_users + 1
         seen = torch.cat([catalogue.seen_users, catalogue.seen_items])
         self.register_buffer("seen", seen, persistent=False)
@@ -129,14 +137,27 @@ class LightGCN(DotProductEncoder):
         self.weight = nn.Parameter(torch.cat(parts), requires_grad=self.weight.requires_grad)
         self.seen = torch.cat([nn.functional.pad(seen[:old], (0, users)), nn.functional.pad(seen[old:], (0, items))])
         self.first_item, self._kept = old + users, None
+        if self.fold_in is not None:
+            self.fold_in.grow(users, items)
 
     def _vectors(self, ids: Tensor, first: int, last: int) -> Tensor:
         table, seen = self.propagated()[first:last], self.seen[first:last]
-        return fill_unseen(torch.nn.functional.embedding(ids, table), table, seen, ids, self.unseen)
+        return look_up(table, seen, ids, self.unseen)
+
+    @property
+    def fit_history_length(self) -> int:
+        """None: train knows all of its users."""
+        return 0
 
     def user_vectors(self, user: Tensor, history: Tensor) -> Tensor:
-        """Return the users' smoothed vectors (B, D)."""
-        return self._vectors(user, 0, self.first_item)
+        """Return the users' smoothed vectors (B, D), of unseen ones what `unseen` says."""
+        vectors = self._vectors(user, 0, self.first_item)
+        if self.fold_in is None or not history.shape[1]:
+            return vectors
+        every, seen = self.propagated(), self.seen[: self.first_item]
+        tables = every[: self.first_item], every[self.first_item :]
+        own: Tensor = self.fold_in(*tables, seen, history[:, -self.history_length :])
+        return vectors + is_unseen(seen, user).unsqueeze(-1) * own
 
     def item_vectors(self, item: Tensor) -> Tensor:
         """Return the items' smoothed vectors (..., D)."""

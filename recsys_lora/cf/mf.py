@@ -1,18 +1,50 @@
-"""Matrix factorisation: s(u, i) = e_u · e_i, two tables, no bias (Koren et al., 2009; as the benchmark runs it)."""
+"""Matrix factorisation: s(u, i) = e_u · e_i, two tables; with biases, s(u, i) = mu + b_u + b_i + e_u · e_i.
 
-from torch import Tensor
+Source: Koren, Bell and Volinsky, Matrix factorization techniques for recommender systems, Computer 2009. The benchmark
+runs it without biases.
+"""
+
+import torch
+from torch import Tensor, nn
 
 from recsys_lora.cf.dot import DotProductEncoder
 from recsys_lora.cf.encoder import Catalogue
-from recsys_lora.cf.table import IdTable, Unseen
+from recsys_lora.cf.fold_in import FoldIn
+from recsys_lora.cf.table import IdTable, UnseenUsers, is_unseen, of_items
 from recsys_lora.types import PositiveFloat, PositiveInt
 
 
+class Biases(nn.Module):
+    """mu + b_u + b_i, learned from zero; ids that never occur in train have none.
+
+    What shrinks them is the fit's weight decay: on n rows, a decay of w counts as 4 w n rows of average liking.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        """Make a number for every user and every item, and one for all."""
+        super().__init__()
+        self.overall = nn.Parameter(torch.zeros(()))
+        self.users = IdTable(catalogue.seen_users, 1, 0.0)
+        self.items = IdTable(catalogue.seen_items, 1, 0.0)
+
+    def forward(self, user: Tensor, items: Tensor) -> Tensor:
+        """Return the sum (B, ...) for users (B,) and their items (B, ...), or (1, ...) where all have the same."""
+        own = self.users(user).view(-1, *[1] * (items.dim() - 1))  # (B, 1, ...)
+        total: Tensor = self.overall + own + self.items(items).squeeze(-1)
+        return total
+
+
 class MF(DotProductEncoder):
-    """Two id tables; it reads no history."""
+    """Two id tables, and biases where wanted; histories are read of unseen users alone, and only if asked for."""
 
     def __init__(
-        self, catalogue: Catalogue, dim: PositiveInt = 256, init_std: PositiveFloat = 1.0, unseen: Unseen = "zero"
+        self,
+        catalogue: Catalogue,
+        dim: PositiveInt = 256,
+        init_std: PositiveFloat = 1.0,
+        unseen: UnseenUsers = "zero",
+        history_length: PositiveInt = 50,
+        biases: bool = False,
     ) -> None:
         """Draw both tables from N(0, init_std^2).
 
@@ -20,16 +52,30 @@ class MF(DotProductEncoder):
             catalogue: the data set's ids.
             dim: width D of the vectors.
             init_std: standard deviation of the start; the benchmark starts at 1 and lets weight decay shrink it.
-            unseen: vectors of ids that never occur in train.
+            unseen: vectors of ids that never occur in train; with "history", e_u of users is made of their histories
+                (`fold_in.py`), and e_i of items is the mean.
+            history_length: how many last positives are read for that.
+            biases: add the biases of user and item to the score; e_u and e_i stay as they are.
         """
-        super().__init__(dim, history_length=0)
-        self.users = IdTable(catalogue.seen_users, dim, init_std, unseen)
-        self.items = IdTable(catalogue.seen_items, dim, init_std, unseen)
+        super().__init__(dim, history_length=history_length if unseen == "history" else 0)
+        self.users = IdTable(catalogue.seen_users, dim, init_std, of_items(unseen))
+        self.items = IdTable(catalogue.seen_items, dim, init_std, of_items(unseen))
+        self.fold_in = FoldIn(catalogue) if unseen == "history" else None
+        self.biases = Biases(catalogue) if biases else None
+
+    @property
+    def fit_history_length(self) -> int:
+        """None: train knows all of its users."""
+        return 0
 
     def user_vectors(self, user: Tensor, history: Tensor) -> Tensor:
-        """Return the users' rows (B, D)."""
+        """Return the users' rows (B, D), of unseen ones what `unseen` says."""
         vectors: Tensor = self.users(user)
-        return vectors
+        if self.fold_in is None or not history.shape[1]:
+            return vectors
+        seen = self.users.seen
+        own: Tensor = self.fold_in(self.users.weight, self.items.weight, seen, history[:, -self.history_length :])
+        return vectors + is_unseen(seen, user).unsqueeze(-1) * own
 
     def item_vectors(self, item: Tensor) -> Tensor:
         """Return the items' rows (..., D)."""
@@ -40,7 +86,31 @@ class MF(DotProductEncoder):
         """Make room for more users and items."""
         self.users.grow(users)
         self.items.grow(items)
+        if self.fold_in is not None:
+            self.fold_in.grow(users, items)
+        if self.biases is not None:
+            self.biases.users.grow(users)
+            self.biases.items.grow(items)
 
     def item_table(self) -> Tensor:
         """Return every item's row (N+1, D)."""
         return self.items.all()
+
+    def score(self, user: Tensor, history: Tensor, item: Tensor) -> Tensor:
+        """Return the logits (B,)."""
+        return self._biased(super().score(user, history, item), user, item)
+
+    def score_candidates(self, user: Tensor, history: Tensor, items: Tensor) -> Tensor:
+        """Return the logits (B, C) of `items` (B, C)."""
+        return self._biased(super().score_candidates(user, history, items), user, items)
+
+    def score_all(self, user: Tensor, history: Tensor) -> Tensor:
+        """Return the logits (B, N+1) of every item; column 0 is padding and means nothing."""
+        every = torch.arange(len(self.items.weight), device=user.device)
+        return self._biased(super().score_all(user, history), user, every.unsqueeze(0))
+
+    def _biased(self, products: Tensor, user: Tensor, items: Tensor) -> Tensor:
+        if self.biases is None:
+            return products
+        logits: Tensor = products + self.biases(user, items)
+        return logits

@@ -123,7 +123,7 @@ class CFModule(lightning.LightningModule):
         labels = self.train_rows.label.cpu()
         everything = self.fit_settings.objective == "bce"
         index = torch.arange(len(labels)) if everything else labels.nonzero().squeeze(1)
-        shared = isinstance(self.encoder, DotProductEncoder) and self.encoder.history_length > 0
+        shared = isinstance(self.encoder, DotProductEncoder) and self.encoder.fit_history_length > 0
         together = self.train_rows.context[index] if shared else None  # their e_u is then computed once
         return IndexBatches(index, self.fit_settings.batch_size, self.seed, together)
 

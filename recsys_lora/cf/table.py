@@ -2,7 +2,8 @@
 
 With L2 in the gradient the rows of unseen ids shrink to zero by themselves; with decoupled or sparse updates they would
 keep their random start and feed noise to whatever reads them. Here they start at zero, never get a gradient, and so
-stay there; `unseen="mean"` replaces them by the mean of the seen rows when read.
+stay there; `unseen="mean"` replaces them by the mean of the seen rows when read, and `unseen="history"` users by what
+their history says (`fold_in.py`).
 """
 
 from typing import Literal
@@ -12,23 +13,41 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Unseen = Literal["zero", "mean"]
+UnseenUsers = Literal["zero", "mean", "history"]
+"""The same for encoders that can make e_u of a history; whoever has none is the mean."""
+UNKNOWN = -1
+"""The id of whoever is in no data set at all: it has the vector of ids that never occur in train."""
 
 
-def fill_unseen(vectors: Tensor, table: Tensor, seen: Tensor, ids: Tensor, default: Unseen) -> Tensor:
-    """Give ids without training rows their default.
+def of_items(unseen: UnseenUsers) -> Unseen:
+    """Return what stands for items that never occur in train, which have no history."""
+    return "mean" if unseen == "history" else unseen
+
+
+def is_unseen(seen: Tensor, ids: Tensor) -> Tensor:
+    """Tell which ids (...) never occur in train, `UNKNOWN` among them; 0 is padding and not one of them.
 
     Args:
-        vectors: the ids' rows of `table` (..., D), zero where unseen.
-        table: the whole table (n, D), zero rows where unseen.
         seen: which ids occur in train (n,) bool.
-        ids: the ids (...); 0 is padding and stays zero.
-        default: "zero" leaves zeros, "mean" puts the mean of the seen rows.
+        ids: (...).
     """
-    if default == "zero":
+    return ~seen[ids.clamp(min=0)] & (ids != 0)
+
+
+def look_up(table: Tensor, seen: Tensor, ids: Tensor, unseen: Unseen) -> Tensor:
+    """Return the vectors (..., D) of ids.
+
+    Args:
+        table: the vectors of all ids (n, D), zero rows where unseen, and the padding's row 0.
+        seen: which ids occur in train (n,) bool.
+        ids: (...); 0 is padding and gets zeros, `UNKNOWN` is unseen.
+        unseen: "zero" gives zeros to ids that never occur in train, "mean" the mean of the seen rows.
+    """
+    vectors = functional.embedding(ids.clamp(min=0), table, padding_idx=0)
+    if unseen == "zero":
         return vectors
     mean = table.sum(0) / seen.sum().clamp(min=1)  # (D,)
-    unknown = ~seen[ids] & (ids != 0)  # (...)
-    return vectors + unknown.unsqueeze(-1) * mean
+    return vectors + is_unseen(seen, ids).unsqueeze(-1) * mean
 
 
 class IdTable(nn.Module):
@@ -42,7 +61,7 @@ class IdTable(nn.Module):
         Args:
             seen: which ids occur in train (n,) bool; entry 0, the padding, is False.
             dim: width D of a row.
-            init_std: standard deviation of the normal draw.
+            init_std: standard deviation of the normal draw; 0 starts at zeros.
             unseen: the default of other ids.
         """
         super().__init__()
@@ -52,9 +71,7 @@ class IdTable(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return the vectors (..., D) of ids (...)."""
-        return fill_unseen(
-            functional.embedding(ids, self.weight, padding_idx=0), self.weight, self.seen, ids, self.unseen
-        )
+        return look_up(self.weight, self.seen, ids, self.unseen)
 
     def grow(self, count: int) -> None:
         """Make room for `count` more ids behind the last one; none of them is seen."""
@@ -64,5 +81,4 @@ class IdTable(nn.Module):
 
     def all(self) -> Tensor:
         """Return the vectors of every id (n, D)."""
-        ids = torch.arange(len(self.weight), device=self.weight.device)
-        return fill_unseen(self.weight, self.weight, self.seen, ids, self.unseen)
+        return self(torch.arange(len(self.weight), device=self.weight.device))  # type: ignore[no-any-return]

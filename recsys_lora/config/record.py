@@ -83,6 +83,7 @@ class EvaluationConfig(Record):
     warm: Annotated[Literal["seen", "count", "notebook"], result("report")]
     zero_shot: Annotated[bool, result("report")]
     shuffled_rows: Annotated[NonNegativeInt, result("report")]
+    stack: Annotated[bool, result("report")]
     draws: Annotated[PositiveInt, result("report")]
     token_budget: Annotated[PositiveInt | Literal["auto"], cost("report")]
     prompt: Annotated[Node, result("frozen")]

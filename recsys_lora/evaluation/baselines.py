@@ -1,10 +1,15 @@
-"""Predictors that know nothing of the user: what any method has to beat.
+"""Predictors that count training rows: what any method has to beat.
 
-The chance that item i is liked, shrunk towards the mean of all rows where it has few,
+The chance that a row of item i (or of user u) is positive, shrunk towards the mean of all rows where there are few,
 
     p_i = (positives_i + m * p) / (rows_i + m)         score = log(p_i / (1 - p_i))
 
-with p the share of positives in train and m a number of pretended rows. An item unseen in train scores p.
+with p the share of positives in train and m a number of pretended rows. Who is unseen in train scores p. Item and user
+together add what each says beyond p,
+
+    score(u, i) = logit p_i + logit p_u - logit p
+
+as if the two were independent given the answer.
 """
 
 from dataclasses import dataclass
@@ -20,11 +25,11 @@ EDGE = 1e-6
 
 
 @dataclass(frozen=True)
-class ItemMean:
-    """Item-mean popularity from training rows.
+class PositiveShare:
+    """The share of positives among the training rows of each item, or of each user.
 
     Attributes:
-        logit: (N + 1,) the score of each item number.
+        logit: (n + 1,) the score of each number.
         overall: the share of positives in train.
     """
 
@@ -33,34 +38,43 @@ class ItemMean:
 
     @classmethod
     def fit(
-        cls, item: NDArray[Any], label: NDArray[Any], num_items: int, pretended_rows: float = PRETENDED_ROWS
-    ) -> "ItemMean":
+        cls, number: NDArray[Any], label: NDArray[Any], largest: int, pretended_rows: float = PRETENDED_ROWS
+    ) -> "PositiveShare":
         """Count.
 
         Args:
-            item: (n,) item numbers of the training rows.
+            number: (n,) item or user numbers of the training rows.
             label: (n,) 0 or 1.
-            num_items: the largest item number N.
-            pretended_rows: m > 0, how many rows of average liking each item is given.
+            largest: the largest number.
+            pretended_rows: m > 0, how many rows of average liking each is given.
 
         Raises:
             UserError: there are no training rows.
         """
-        if len(item) == 0:
-            raise UserError("train: no rows, so item popularity cannot be computed: check the data's split")
+        if len(number) == 0:
+            raise UserError("train: no rows, so shares of positives cannot be computed: check the data's split")
         overall = float(np.mean(label))
-        rows = np.bincount(item, minlength=num_items + 1)
-        positives = np.bincount(item, weights=label, minlength=num_items + 1)
-        chance = (positives + pretended_rows * overall) / (rows + pretended_rows)
-        chance = np.clip(chance, EDGE, 1 - EDGE)
-        return cls(np.log(chance) - np.log1p(-chance), overall)
+        rows = np.bincount(number, minlength=largest + 1)
+        positives = np.bincount(number, weights=label, minlength=largest + 1)
+        return cls(_logit((positives + pretended_rows * overall) / (rows + pretended_rows)), overall)
 
-    def score(self, item: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the logit of each row's item, (n,)."""
-        return np.asarray(self.logit[item])
+    def score(self, number: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the logit of each row's item or user, (n,)."""
+        return np.asarray(self.logit[number])
+
+
+def item_and_user(
+    items: PositiveShare, users: PositiveShare, item: NDArray[Any], user: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Return the logit of rows (n,) from their item's and their user's share of positives together."""
+    return items.score(item) + users.score(user) - _logit(np.array(items.overall))
 
 
 def global_mean(label: NDArray[Any], rows: int) -> NDArray[np.float64]:
     """Return the constant logit of the training share of positives for `rows` rows: AUC .5, its log loss the floor."""
-    chance = float(np.clip(np.mean(label), EDGE, 1 - EDGE))
-    return np.full(rows, np.log(chance / (1 - chance)))
+    return np.full(rows, _logit(np.mean(label)))
+
+
+def _logit(chance: Any) -> NDArray[np.float64]:
+    chance = np.clip(np.asarray(chance, dtype=np.float64), EDGE, 1 - EDGE)
+    return np.asarray(np.log(chance) - np.log1p(-chance))

@@ -61,11 +61,19 @@ def summary_of(statistic: Statistic, drawn: Floats) -> dict[str, Any]:
         drawn: its values under draws of users, as `draws_of` gives them; none without an interval.
 
     Returns:
-        {"value": float or None, "interval": [low, high] or None, "reason": str or None, "users": int or None}.
+        {"value": float or None, "interval": [low, high] or None, "standard_error": float or None, the standard
+        deviation of the draws, "reason": str or None, "users": int or None}.
     """
     value, ends = statistic.value(), percentiles(drawn)
     interval = list(ends) if value is not None and np.isfinite(ends).all() else None
-    return {"value": value, "interval": interval, "reason": statistic.reason, "users": statistic.counted}
+    error = float(np.nanstd(drawn)) if interval else None
+    return {
+        "value": value,
+        "interval": interval,
+        "standard_error": error,
+        "reason": statistic.reason,
+        "users": statistic.counted,
+    }
 
 
 def draws_of(statistics: Sequence[Statistic], users: Array, draws: int, seed: int) -> list[Floats]:

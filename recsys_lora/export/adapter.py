@@ -155,8 +155,20 @@ def described(module: LLMRecommender, update: Update, asked: Asked) -> dict[str,
         answers = dict(zip(module.tasks[update.name].choices or (), choices.token_ids, strict=True))
     record: dict[str, Any] = {"task": update.name, "answers": answers, "score": module.score}
     record |= {"user": asked.user, "item": asked.item, "prompt": None, "input_ids": None, "soft_positions": None}
+    record["offset"] = None
     if update.batch is not None:
         [ids] = update.batch.input_ids.tolist()
         [soft] = update.batch.soft_positions.tolist()
         record |= {"prompt": module.backbone.tokenizer.decode(ids), "input_ids": ids, "soft_positions": soft}
+        record["offset"] = _offset(module, update)
     return record
+
+
+def _offset(module: LLMRecommender, update: Update) -> dict[str, float] | None:
+    """Return what a yes-or-no prompt's logit is multiplied by and what is added to it, where the method does so."""
+    if module.offset is None or update.batch is None or not module.tasks[update.name].is_binary:
+        return None
+    logit = torch.zeros(1, device=module.device)
+    with torch.inference_mode(), evaluating(module):
+        plus, one = (float(module.offset(update.batch, logit + at)) for at in (0, 1))
+    return {"times": one - plus, "plus": plus}

@@ -15,6 +15,7 @@ from recsys_lora.data.batch import PromptBatch
 from recsys_lora.llm.answer import ResolvedChoices
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.llm.likelihood import answer_log_probs
+from recsys_lora.methods.offset import LogitOffset
 
 Score = Literal["yes", "yes_minus_no"]
 UNANSWERED = "a loss needs every row's answer: a right choice of a task with choices, or answer tokens"
@@ -33,6 +34,7 @@ class Answers(nn.Module):
         choices: the tokens of each task's answers, by number; None for tasks whose answer is text.
         is_binary: which tasks are answered by Yes or No, in this order.
         score: what stands for these two.
+        offset: what is added to that score; None for nothing. It belongs to the method.
     """
 
     allowed: Tensor
@@ -46,9 +48,10 @@ class Answers(nn.Module):
         choices: Sequence[ResolvedChoices | None],
         is_binary: Sequence[bool],
         score: Score = "yes_minus_no",
+        offset: LogitOffset | None = None,
     ) -> None:
         super().__init__()
-        self._backbone = (backbone,)  # a tuple, as this must not own the backbone
+        self._backbone, self._offset = (backbone,), (offset,)  # tuples, as this must not own them
         self.choices, self.score = list(choices), score
         own = [list(choice.token_ids) if choice else [] for choice in choices]
         self.token_ids = list(dict.fromkeys(token for tokens in own for token in tokens))  # (K,), of all tasks
@@ -96,7 +99,7 @@ class Answers(nn.Module):
         logits = self._logits(self.backbone.last(hidden, batch.attention_mask))  # (B, K)
         if not self.any_binary:
             return self._of_several(logits, batch)
-        score = binary_score(self._pair(logits, batch.task), self.score)
+        score = self._score(batch, self._pair(logits, batch.task))
         binary = functional.binary_cross_entropy_with_logits(score, batch.label, reduction="none")
         if self.all_binary:
             return binary
@@ -107,11 +110,11 @@ class Answers(nn.Module):
         right = self.column[batch.task, batch.target.clamp(0, self.column.shape[1] - 1)]  # (B,)
         return functional.cross_entropy(logits, right, reduction="none")
 
-    def read(self, task: Tensor, last: Tensor) -> Tensor:
+    def read(self, batch: PromptBatch, last: Tensor) -> Tensor:
         """Return what the states (B, H) after prompts of one task say: scores (B,) of a yes-or-no task, else logits.
 
         Args:
-            task: the rows' task (B,).
+            batch: the rows, all of one task.
             last: the states.
 
         Returns:
@@ -120,17 +123,22 @@ class Answers(nn.Module):
         Raises:
             ValueError: the rows are of several tasks, or of one whose answer is text.
         """
-        tasks = sorted(set(task.tolist())) if len(self.choices) > 1 else [0]  # of one task, no device is asked
+        tasks = sorted(set(batch.task.tolist())) if len(self.choices) > 1 else [0]  # of one task, no device is asked
         choices = self.choices[tasks[0]] if len(tasks) == 1 else None
         if choices is None:
             raise ValueError(f"choices are read for one task that has some, not for the tasks {tasks}")
         logits = self.backbone.logits_at(last, choices.token_ids)  # (B, K)
-        return binary_score(logits, self.score) if self.binary[tasks[0]] else logits
+        return self._score(batch, logits) if self.binary[tasks[0]] else logits
 
     def scores(self, batch: PromptBatch, hidden: Tensor) -> Tensor:
         """Return the scores (B,) of a batch's yes-or-no questions; of its other rows, anything."""
         logits = self._logits(self.backbone.last(hidden, batch.attention_mask))
-        return binary_score(self._pair(logits, batch.task), self.score)
+        return self._score(batch, self._pair(logits, batch.task))
+
+    def _score(self, batch: PromptBatch, pair: Tensor) -> Tensor:
+        """Return the scores (B,) of the logits (B, 2) of Yes and No, with what is added to them."""
+        score, offset = binary_score(pair, self.score), self._offset[0]
+        return score if offset is None else offset(batch, score)
 
     def _logits(self, last: Tensor) -> Tensor:
         return self.backbone.logits_at(last, self.token_ids)  # (B, K)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Unpack
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recsys_lora.data.batch import Padding, PromptBatch
 from recsys_lora.data.history import UserItems
@@ -23,6 +23,8 @@ from recsys_lora.llm.soft_tokens import place_soft_tokens
 from recsys_lora.lowrank import Injection
 from recsys_lora.methods.answers import Answers
 from recsys_lora.methods.checkpoint import IDENTITY, trained_state, verify
+from recsys_lora.methods.masking import masking_of
+from recsys_lora.methods.offset import RATE, offset_of
 from recsys_lora.methods.optimizer import may_be_fused, planned_steps
 from recsys_lora.methods.reading import columns_of, readings_of
 from recsys_lora.methods.shared import Shared, Vectors
@@ -41,6 +43,7 @@ class LLMRecommender(lightning.LightningModule):
     Attributes:
         versions: the versions of the tasks' prompts that it trains on; the first is what it answers.
         soft_names: the soft tokens that it can fill; none for prompts of text alone.
+        writes_vectors: whether vectors are written into the prompts' text, where they are the same in all epochs.
     """
 
     needs_backbone: ClassVar[bool] = True
@@ -49,6 +52,7 @@ class LLMRecommender(lightning.LightningModule):
     padding: ClassVar[Padding] = "right"
     versions: ClassVar[tuple[Version, ...]] = ("text",)
     soft_names: ClassVar[tuple[str, ...]] = ()
+    writes_vectors: ClassVar[bool] = False
     columns: Tensor
 
     def __init__(self, **shared: Unpack[Shared]) -> None:
@@ -68,7 +72,12 @@ class LLMRecommender(lightning.LightningModule):
             self.tasks, self.versions, self.backbone, self.prompt, self.worded, self.needs_title_start
         )
         choices = [reading.choices for reading in self.readings.values()]
-        self.answers = Answers(self.backbone, choices, [task.is_binary for task in self.tasks.values()], self.score)
+        binary = [task.is_binary for task in self.tasks.values()]
+        asked, soft_only = shared.get("offset", "none"), bool(self.soft_names)
+        self.offset = offset_of(asked, self.encoder, self.name, any(binary), soft_only)
+        shares = shared.get("mask_users", 0.0), shared.get("mask_items", 0.0)
+        self.masking = masking_of(*shares, self.name, self.is_personalised and not self.writes_vectors)
+        self.answers = Answers(self.backbone, choices, binary, self.score, self.offset)
         self.register_buffer("columns", columns_of(self.tasks, self.readings, self.soft_names), persistent=False)
         self.validation = Validation(self.answers, self.task_names)
 
@@ -170,7 +179,7 @@ class LLMRecommender(lightning.LightningModule):
 
     def forward(self, batch: PromptBatch) -> Tensor:
         """Answer a batch of one task whose answer is a choice: scores (B,) of yes-or-no questions, else logits."""
-        return self.answers.read(batch.task, self.backbone.last(self.hidden(batch), batch.attention_mask))
+        return self.answers.read(batch, self.backbone.last(self.hidden(batch), batch.attention_mask))
 
     def loss(self, batch: PromptBatch) -> Tensor:
         """Return each row's loss (B,), float32."""
@@ -209,7 +218,8 @@ class LLMRecommender(lightning.LightningModule):
 
     def _version_loss(self, version: str, groups: Iterable[PromptBatch]) -> Tensor:
         """Return the sum of one version's losses, and log each task's mean where there are several."""
-        losses = [(self.loss(group), group.task) for group in groups]
+        seed, epoch = self.questions.seed, self.current_epoch
+        losses = [(self.loss(self.masking(group, seed, epoch)), group.task) for group in groups]
         rows, task = (torch.cat(parts) for parts in zip(*losses, strict=True))  # (B,)
         if self.logs_now and (len(self.tasks) > 1 or len(self.versions) > 1):
             for number in set(task.tolist()):
@@ -226,13 +236,18 @@ class LLMRecommender(lightning.LightningModule):
         for name, value in self.validation.results():
             self.log(f"valid/{name}", value, prog_bar=name in ("loss", "auc", "uauc"), rank_zero_only=False)
 
+    @property
+    def rates(self) -> dict[nn.Parameter, float]:
+        """The learning rates of some parameters, over that of the others."""
+        return {} if self.offset is None else dict.fromkeys(self.offset.parameters(), RATE)
+
     def configure_optimizers(self) -> Any:
         """Return AdamW and the schedule, which ends with the trainer's budget."""
         settings = self.optimizer_settings
         if settings is None:
             raise ValueError(f"{self.name} has nothing to train")
         steps = planned_steps(self.trainer, len(self.questions.train_dataloader()))
-        optimizer = settings.optimizer(self.parameters(), fused=may_be_fused(self.trainer))
+        optimizer = settings.optimizer(self.parameters(), may_be_fused(self.trainer), self.rates)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.lr_factor(step, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"}}
 

@@ -37,6 +37,7 @@ class BinLLM(LoRATuned):
     """
 
     needs_encoder: ClassVar[bool] = True
+    writes_vectors: ClassVar[bool] = True
     versions: ClassVar[tuple[Version, ...]] = ("collaborative",)
 
     def __init__(self, *, code: CodeFormat = "bits", **tuned: Unpack[Tuned]) -> None:

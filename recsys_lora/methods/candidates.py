@@ -119,4 +119,4 @@ def _scores(module: LLMRecommender, batch: PromptBatch, prefix: SharedPrefix | N
             slot.current = state.window(rows, begin, end)
 
     last = prefix.last_states(embeds, batch.attention_mask.sum(1), alike, window)
-    return module.answers.read(batch.task, last)
+    return module.answers.read(batch, last)

@@ -28,7 +28,7 @@ from recsys_lora.methods.lora import LoRA, SecondStage, Tuned
 from recsys_lora.methods.shared import Vectors
 from recsys_lora.methods.vectors import InputScale, VectorScale, encode_candidates
 from recsys_lora.tasks.task import Version
-from recsys_lora.types import PositiveInt
+from recsys_lora.types import NonNegativeFloat, PositiveInt
 
 OutputScale = Literal["none", "tokens"]
 EncoderStart = Literal["fitted", "fresh"]
@@ -40,6 +40,7 @@ class CoLLM(SecondStage):
     Args:
         factor: F; the mapping's hidden layer is F times as wide as the vectors.
         input_scale: `std` divides e_u and e_i by the standard deviation of their entries over the training rows.
+        vector_noise: standard deviation of the noise on their entries in training, after that.
         output_scale: `tokens` starts the mapping so that its tokens spread as the backbone's embeddings do, `none` as
             PyTorch starts linear maps.
         tune_encoder: train a copy of the collaborative encoder, too; the fitted one stays as it is.
@@ -67,6 +68,7 @@ class CoLLM(SecondStage):
         tune_encoder: bool,
         encoder_start: EncoderStart,
         tune_lora: bool,
+        vector_noise: NonNegativeFloat = 0.0,
         untrained_encoder: Callable[[], CollaborativeEncoder] | None = None,
         lora: Callable[..., LoRA] = LoRA,
         **tuned: Unpack[Tuned],
@@ -91,7 +93,7 @@ class CoLLM(SecondStage):
             if encoder_start == "fitted":
                 self.tuned_encoder.load_state_dict(self.encoder.state_dict())
             train_what_gives_vectors(self.tuned_encoder)
-        self.vector_scale = VectorScale(input_scale)
+        self.vector_scale = VectorScale(input_scale, vector_noise)
 
     def collaborative(self, batch: PromptBatch) -> Vectors | None:
         """Return (e_u (B, D), e_i (B, C, D)); gradients reach the encoder that is tuned, if one is."""

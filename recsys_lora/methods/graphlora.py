@@ -83,6 +83,7 @@ class GraphLoRA(CoLLM):
         factor: as CoLLM's.
         input_scale: as CoLLM's; the graph's nodes are scaled, too.
         output_scale: as CoLLM's.
+        vector_noise: as CoLLM's; on the graph's nodes, too.
         tune_encoder: train a copy of the collaborative encoder along; the fitted one stays as it is.
         untrained_encoder: as CoLLM's.
         tuned: what every recommender with LoRA is made with; it needs an encoder.
@@ -102,6 +103,7 @@ class GraphLoRA(CoLLM):
         input_scale: InputScale,
         output_scale: OutputScale,
         tune_encoder: bool,
+        vector_noise: NonNegativeFloat = 0.0,
         untrained_encoder: Callable[[], CollaborativeEncoder] | None = None,
         **tuned: Unpack[Tuned],
     ) -> None:
@@ -113,6 +115,7 @@ class GraphLoRA(CoLLM):
             output_scale=output_scale,
             tune_encoder=tune_encoder,
             encoder_start="fitted",
+            vector_noise=vector_noise,
             untrained_encoder=untrained_encoder,
             **tuned,
         )
@@ -128,11 +131,15 @@ class GraphLoRA(CoLLM):
         self._kept: tuple[list[tuple[int, int]], Tensor] | None = None
 
     def condition(self, batch: PromptBatch, vectors: Vectors | None) -> None:
-        """Hand the graph's vectors of users and candidates to the chosen blocks, each for its soft token."""
+        """Hand the graph's vectors of users and candidates to the chosen blocks, each for its soft token.
+
+        Masked users and items have no node: they get those of the padding, which has no edge.
+        """
         if self.graph is None:
             return
         nodes = self.nodes(self.graph)  # (n, R)
-        every = torch.cat([batch.user.unsqueeze(1), self.graph.first_item + batch.items], dim=1)  # (B, 1 + C)
+        user, items = batch.user.clamp(min=0), batch.items.clamp(min=0)
+        every = torch.cat([user.unsqueeze(1), self.graph.first_item + items], dim=1)  # (B, 1 + C)
         sides = self.arranged(nodes[every], batch)  # (B, S, R)
         self.lowrank.state.set(shift=BottleneckShift(self.beta * sides, batch.soft_positions))
 
@@ -155,6 +162,12 @@ class GraphLoRA(CoLLM):
             with torch.inference_mode(False), torch.no_grad():
                 self._kept = kept = present, self._nodes(graph, encoder)
         return kept[1]
+
+    def train(self, mode: bool = True) -> "GraphLoRA":
+        """Switch between training and evaluation, forgetting what was kept: fused optimisers leave no trace."""
+        self._kept = None
+        super().train(mode)
+        return self
 
     def _nodes(self, graph: GraphNetwork, encoder: CollaborativeEncoder) -> Tensor:
         every = torch.arange(graph.nodes, device=self.device)

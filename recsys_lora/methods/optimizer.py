@@ -1,7 +1,7 @@
 """AdamW and a learning rate that warms up, falls, and ends with the budget."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,18 +40,27 @@ class OptimizerSettings:
     beta2: Probability = 0.999
     eps: PositiveFloat = 1e-8
 
-    def optimizer(self, parameters: Iterable[nn.Parameter], fused: bool = True) -> torch.optim.AdamW:
-        """Return AdamW over the parameters that have gradients; see `over`."""
-        return self.over(self.groups(parameters), fused)
+    def optimizer(
+        self, parameters: Iterable[nn.Parameter], fused: bool = True, rates: Mapping[nn.Parameter, float] | None = None
+    ) -> torch.optim.AdamW:
+        """Return AdamW over the parameters that have gradients; see `over`, and `groups` for their `rates`."""
+        return self.over(self.groups(parameters, rates), fused)
 
-    def groups(self, parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
-        """Return AdamW's groups of the parameters that have gradients: with weight decay, and without."""
-        trained = [parameter for parameter in parameters if parameter.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in trained if p.dim() >= 2], "weight_decay": self.weight_decay},
-            {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
-        ]
-        return [group for group in groups if group["params"]]
+    def groups(
+        self, parameters: Iterable[nn.Parameter], rates: Mapping[nn.Parameter, float] | None = None
+    ) -> list[dict[str, Any]]:
+        """Return AdamW's groups of the parameters that have gradients: of one weight decay and learning rate each.
+
+        Args:
+            parameters: all, or some, of a method's.
+            rates: the learning rates of some of them, over that of the settings.
+        """
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for parameter in (parameter for parameter in parameters if parameter.requires_grad):
+            decay = self.weight_decay if parameter.dim() >= 2 else 0.0
+            rate = (rates or {}).get(parameter, 1.0)
+            groups.setdefault((decay, self.lr * rate), []).append(parameter)
+        return [{"params": own, "weight_decay": decay, "lr": lr} for (decay, lr), own in groups.items()]
 
     def over(self, groups: list[dict[str, Any]], fused: bool = True) -> torch.optim.AdamW:
         """Return AdamW over `groups`.

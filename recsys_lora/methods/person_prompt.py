@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from recsys_lora.cf.encoder import Catalogue
-from recsys_lora.cf.table import Unseen, fill_unseen
+from recsys_lora.cf.table import Unseen, look_up
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
@@ -60,8 +59,7 @@ class TokenTable(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return the tokens (..., H) of ids (...)."""
-        vectors = functional.embedding(ids, self.weight, padding_idx=0)
-        return fill_unseen(vectors, self.weight, self.seen, ids, self.unseen)
+        return look_up(self.weight, self.seen, ids, self.unseen)
 
 
 class PersonPrompt(SecondStage):

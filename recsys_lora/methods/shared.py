@@ -8,10 +8,11 @@ from torch import Tensor
 from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.methods.answers import Score
+from recsys_lora.methods.offset import Offset
 from recsys_lora.methods.optimizer import OptimizerSettings
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.task import Task
-from recsys_lora.types import PositiveInt
+from recsys_lora.types import Fraction, PositiveInt
 
 Vectors = tuple[Tensor, Tensor]
 """e_u (B, D_u) of the users and e_i (B, C, D_i) of the candidates."""
@@ -29,6 +30,9 @@ class Shared(TypedDict):
         score: of a yes-or-no question: the logit of "Yes", or that minus the logit of "No".
         optimizer: how it is trained; left out for what is not.
         encoder: the fitted collaborative encoder, frozen; left out for what needs none.
+        offset: `cf` adds the encoder's logit to that of yes-or-no questions; other tasks stay as they are.
+        mask_users: share of the training rows whose user the encoder is told to be unseen.
+        mask_items: share of the training rows whose candidates are.
         identity: what the run's checkpoints belong to besides the backbone: `data` and `encoder` keys.
     """
 
@@ -40,4 +44,7 @@ class Shared(TypedDict):
     score: NotRequired[Score]
     optimizer: NotRequired[OptimizerSettings]
     encoder: NotRequired[CollaborativeEncoder]
+    offset: NotRequired[Offset]
+    mask_users: NotRequired[Fraction]
+    mask_items: NotRequired[Fraction]
     identity: NotRequired[Mapping[str, Any]]

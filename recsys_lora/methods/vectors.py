@@ -22,14 +22,15 @@ class VectorScale(nn.Module):
 
     Args:
         scale: `none` leaves the vectors as they are.
+        noise: standard deviation of the normal noise that is added to their scaled entries in training.
     """
 
     user: Tensor
     item: Tensor
 
-    def __init__(self, scale: InputScale) -> None:
+    def __init__(self, scale: InputScale, noise: float = 0.0) -> None:
         super().__init__()
-        self.scale = scale
+        self.scale, self.noise = scale, noise
         self.register_buffer("user", torch.ones(()))
         self.register_buffer("item", torch.ones(()))
 
@@ -41,8 +42,13 @@ class VectorScale(nn.Module):
             self.item.fill_(item)
 
     def forward(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scaled e_u (..., D_u) and e_i (..., D_i)."""
-        return user / self.user, item / self.item
+        """Return scaled e_u (..., D_u) and e_i (..., D_i), in training with noise."""
+        return self._noisy(user / self.user), self._noisy(item / self.item)
+
+    def _noisy(self, vectors: Tensor) -> Tensor:
+        if not self.training or not self.noise:
+            return vectors
+        return vectors + self.noise * torch.randn_like(vectors)
 
 
 @torch.no_grad()
@@ -101,9 +107,9 @@ def encode_candidates(
     # Padding is encoded, too, and taken out: to count the real items, the host would have to wait for the device.
     repeated, seen = (part.repeat_interleave(width, 0) for part in (user, seen))
     encoded = encoder.encode(repeated, seen, every.flatten())
-    real = (every > 0).unsqueeze(-1)  # (B, C + L, 1)
+    real = (every != 0).unsqueeze(-1)  # (B, C + L, 1)
     users, vectors = (part.float().view(*every.shape, -1).where(real, 0.0) for part in encoded)
-    count = (items > 0).sum(1, keepdim=True)  # (B, 1)
+    count = (items != 0).sum(1, keepdim=True)  # (B, 1)
     return users[:, : items.shape[1]].sum(1) / count, vectors
 
 

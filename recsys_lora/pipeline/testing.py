@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from recsys_lora.config.edge import build
 from recsys_lora.config.record import RunConfig
 from recsys_lora.data.prepared import PreparedData
+from recsys_lora.data.schema import SplitName
 from recsys_lora.files import read_json, write_json
 from recsys_lora.methods.answering import Answering
 from recsys_lora.methods.base import LLMRecommender
@@ -18,6 +19,7 @@ from recsys_lora.methods.zero_shot import ZeroShot
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.method import Method
+from recsys_lora.pipeline.stacking import stacked
 from recsys_lora.tasks.predictions import (
     file_name,
     output_of,
@@ -73,17 +75,34 @@ class EvaluationRows:
         for name, questions in self.questions.items():
             if not len(questions):
                 continue
-            answered = [*self._baselines(name), *self._own_lines(name)]
+            answered = [*self._baselines(name, questions), *self._own_lines(name)]
             own = next(line for line in answered if line.role == "method")
             write_predictions(folder / file_name(name), self.data, "test", questions, own.output)
-            flags = warm_flags(self.data, questions)
-            record = task_record(self.tasks[name], questions, answered, flags, settings.warm, settings.draws)
+            flags, lines = warm_flags(self.data, questions), [*answered, *self._stacks(name, answered, own.name)]
+            record = task_record(self.tasks[name], questions, lines, flags, settings.warm, settings.draws)
             records[name] = {**record, "scoring": self.scoring.get(name)}
         return records
 
-    def _baselines(self, name: str) -> Iterator[Answered]:
+    def _stacks(self, name: str, answered: Sequence[Answered], own: str) -> list[Answered]:
+        """Return what is stacked of the lines of a task, fitted on the questions on which the method is chosen."""
+        task, rows = self.tasks[name], self.config.data.valid_rows
+        if not task.stacked or not self.config.evaluation.stack:
+            return []
+        valid = task.questions(self.data, "valid", rows, self.seed)
+        if len(np.unique(valid.label)) < 2:
+            log.info("%s: no stacks: the %d validation questions are of one class", name, len(valid))
+            return []
+        known = {line.name: line.output for line in self._baselines(name, valid)}
+        if self.method is not None:
+            first = self.method.datamodule.prompts[name].reading.answered
+            known[own] = output_of(read_table(self._folder(name, valid, first, split="valid") / FILE))
+        others = [line.name for line in answered if line.name in task.stacked or line.role == "cf"]
+        called = own if self.method is None else self.method.module.name
+        return stacked(others, own, called, known, valid.label, {line.name: line.output for line in answered})
+
+    def _baselines(self, name: str, questions: Questions) -> Iterator[Answered]:
         """Yield the lines of what reads no prompts: simple baselines, and the collaborative encoder."""
-        task, questions = self.tasks[name], self.questions[name]
+        task = self.tasks[name]
         train = task.questions(self.data, "train", None, self.seed)
         for label, output in task.baselines(self.data, questions, train).items():
             yield Answered(label, "baseline", output)
@@ -101,7 +120,8 @@ class EvaluationRows:
         first, *others = self.method.datamodule.prompts[name].reading.wordings
         folder = self._folder(name, questions, first)
         self.scoring[name] = read_json(folder / TIME_FILE)
-        yield Answered(module.name, "method", output_of(read_table(folder / FILE)))
+        label = self._label(name)
+        yield Answered(label, "method", output_of(read_table(folder / FILE)))
         if module.trains and self.config.evaluation.zero_shot:
             yield Answered("frozen LLM", "frozen_llm", self._frozen(name, module))
         for version in others:
@@ -115,18 +135,33 @@ class EvaluationRows:
                 return
             folder = self._folder(name, questions.take(places), first, SHUFFLE_SEED)
             output = output_of(read_table(folder / FILE))
-            yield Answered(f"{module.name}, users shuffled", "method_shuffled", output, places)
+            yield Answered(f"{label}, users shuffled", "method_shuffled", output, places)
 
-    def _folder(self, name: str, questions: Questions, version: Version, shuffle: int | None = None) -> Path:
+    def _label(self, name: str) -> str:
+        """Return what a task's table calls the method: what is added to its logits is part of the name."""
+        assert self.method is not None
+        module, encoder = self.method.module, self.collaborative
+        added = module.offset is not None and encoder is not None and self.tasks[name].is_binary
+        return f"{module.name} + {encoder.name} logit" if added and encoder else module.name
+
+    def _folder(
+        self,
+        name: str,
+        questions: Questions,
+        version: Version,
+        shuffle: int | None = None,
+        split: SplitName = "test",
+    ) -> Path:
         """Return the artifact of the method's answers."""
         assert self.method is not None
         method = self.method
         depends = {"method": method.key, "version": version, "shuffled": shuffle, "questions": len(questions)}
+        depends |= {"split": split}
         label = method.module.name if version == method.module.versions[0] else f"{method.module.name}-{version}"
-        label += "" if shuffle is None else "-shuffled"
+        label += ("" if shuffle is None else "-shuffled") + ("" if split == "test" else f"-{split}")
         answering = Answering(method.module, method.datamodule)
         return self._cached(
-            name, label, depends, questions, lambda: answering(name, questions, version, shuffle_users=shuffle)
+            name, label, depends, questions, lambda: answering(name, questions, version, shuffle_users=shuffle), split
         )
 
     def _frozen(self, name: str, module: LLMRecommender) -> Output:
@@ -160,7 +195,13 @@ class EvaluationRows:
         return output_of(read_table(self._cached(name, "frozen_llm", depends, self.questions[name], answer) / FILE))
 
     def _cached(
-        self, name: str, label: str, depends: Mapping[str, Any], questions: Questions, answer: Callable[[], Output]
+        self,
+        name: str,
+        label: str,
+        depends: Mapping[str, Any],
+        questions: Questions,
+        answer: Callable[[], Output],
+        split: SplitName = "test",
     ) -> Path:
         """Return the artifact of the answers to `questions`: made, or found where the same model has answered them."""
 
@@ -168,9 +209,12 @@ class EvaluationRows:
             begun = time.monotonic()
             output = answer()
             write_json(folder / TIME_FILE, took(len(questions), time.monotonic() - begun))
-            write_predictions(folder / FILE, self.data, "test", questions, output)
+            write_predictions(folder / FILE, self.data, split, questions, output)
 
-        every = {"task_name": name, "data_key": self.data.key, **self.config.deciding("test"), **depends}
+        node = self.config.data
+        sampled = {"valid_rows": node.valid_rows, "sample_seed": node.sample_seed}  # of which these are a part
+        which = self.config.deciding("test") if split == "test" else sampled
+        every = {"task_name": name, "data_key": self.data.key, **which, **depends}
         return self.store.get("test", f"{label}-{name}-{self.data.manifest['name']}", every, make, together=True).folder
 
 

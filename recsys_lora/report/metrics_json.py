@@ -66,12 +66,14 @@ class Value(_Record):
     Attributes:
         value: null where it is undefined.
         interval: 95 % bootstrap interval over users, null where there is none.
+        standard_error: standard deviation of these draws, null where there are none.
         reason: why there is no value, or no interval.
         users: over how many users the value goes, where not all count; null where all do.
     """
 
     value: FiniteFloat | None
     interval: Range | None = None
+    standard_error: Amount | None = None
     reason: str | None = None
     users: Count | None = None
 
@@ -119,16 +121,16 @@ class Line(_Record):
 
 
 class Difference(_Record):
-    """The method minus another line on the same questions, with its 95 % bootstrap interval over users.
+    """The method, or a stack with it, minus another line, with the 95 % bootstrap interval over users.
 
     Attributes:
-        first: the method.
+        first: the method, or the stack with it.
         second: the other line.
         metric: which.
         sample: on the sample of questions.
         value: first - second.
         interval: of the value.
-        better: whether the method is better; for errors that is a value below zero.
+        better: whether the first is better; for errors that is a value below zero.
     """
 
     first: str
@@ -138,6 +140,18 @@ class Difference(_Record):
     value: FiniteFloat
     interval: Range
     better: bool
+
+
+class StackedScores(_Record):
+    """A logistic regression over several lines' scores.
+
+    Attributes:
+        rows: validation questions that it was fitted on.
+        weights: of each line's score in units of its standard deviation there, by the line's name.
+    """
+
+    rows: Count
+    weights: dict[str, FiniteFloat]
 
 
 class TaskBlock(_Record):
@@ -152,6 +166,7 @@ class TaskBlock(_Record):
         sample_rows: questions of the lines with `sample`, null without such lines.
         lines: the table, in its order.
         differences: paired comparisons.
+        stacks: what the lines of role `stack` are made of, by their names.
         remarks: what must stand beside a metric to be understood, by its name: BLEU's signature.
         scoring: what answering with the method took; null for a CF model alone, and where nothing tells it.
     """
@@ -164,6 +179,7 @@ class TaskBlock(_Record):
     sample_rows: Count | None = None
     lines: list[Line]
     differences: list[Difference] = []
+    stacks: dict[str, StackedScores] = {}
     remarks: dict[str, str] = {}
     scoring: Scoring | None = None
 

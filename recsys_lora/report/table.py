@@ -186,11 +186,27 @@ def notes(tasks: Mapping[str, Block], draws: int, all_parts: bool = False) -> li
                 verdict = ("better" if d["better"] else "worse") if told_apart else "not told apart"
                 what = f"{d['first']} minus {d['second']}, {shown(d['metric'])}"
                 result.append(f"{name}: {what}: {_difference(d)}: {verdict}")
+        result += _noise(name, block, main)
+        result += [_stack(name, *stack) for stack in block["stacks"].items()]
         result += [f"{name}: {metric}: {remark}" for metric, remark in block["remarks"].items()]
         result += _reasons(name, block, all_parts)
     if draws:
         result.append(f"intervals: 95 %, {draws:,} bootstrap draws over users; differences are paired over users")
     return list(dict.fromkeys(result))
+
+
+def _noise(name: str, block: Block, main: Sequence[str]) -> Iterator[str]:
+    """Yield how far a method's metrics would lie from themselves on as many other users."""
+    line = method_line(block)
+    errors = {metric: line["metrics"][metric]["standard_error"] for metric in main}
+    written = ", ".join(f"{shown(metric)} {number(error)}" for metric, error in errors.items() if error is not None)
+    if written:
+        yield f"{name}: standard error of {line['name']}: {written}; twice that between runs on other users is noise"
+
+
+def _stack(name: str, line: str, stack: Block) -> str:
+    weights = ", ".join(f"{score} {number(weight, 2)}" for score, weight in stack["weights"].items())
+    return f"{name}: {line}, fitted on {stack['rows']:,} validation questions, weights: {weights}"
 
 
 def _difference(difference: Block | None) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.data.schema import SplitName
 from recsys_lora.errors import UserError
-from recsys_lora.evaluation.baselines import ItemMean, global_mean
+from recsys_lora.evaluation.baselines import PositiveShare, global_mean, item_and_user
 from recsys_lora.evaluation.statistics import AUC, UAUC, Mean, Statistic
 from recsys_lora.metrics.ranking import row_log_loss
 from recsys_lora.prompts.template import Template
@@ -32,6 +32,7 @@ from recsys_lora.tasks.task import (
 from recsys_lora.types import NonNegativeFloat, PositiveInt
 
 Negatives = Literal["auto", "rated", "sampled"]
+ITEM_MEAN, USER_SHARE = "item_mean", "user_share"
 YES, NO = 0, 1
 """The places of the two answers among the choices."""
 
@@ -60,6 +61,7 @@ class ClickThrough(Task):
     name: ClassVar[str] = CTR
     is_binary: ClassVar[bool] = True
     encoder_answers: ClassVar[bool] = True
+    stacked: ClassVar[tuple[str, ...]] = (ITEM_MEAN, USER_SHARE)
     kind: Kind = "choice"
 
     def __init__(
@@ -159,10 +161,16 @@ class ClickThrough(Task):
         ]
 
     def baselines(self, data: PreparedData, questions: Questions, train: Questions) -> dict[str, Output]:
-        """Return a constant, each item's count in train, and the share of its training questions answered Yes."""
-        mean = ItemMean.fit(train.item, train.label, data.num_items)
+        """Return a constant, each item's count in train, and shares of training questions answered Yes.
+
+        The shares are the item's, the user's, and both together.
+        """
+        items = PositiveShare.fit(train.item, train.label, data.num_items)
+        users = PositiveShare.fit(train.user, train.label, data.num_users)
         return {
             "constant": global_mean(train.label, len(questions)),
             "popularity": np.log1p(data.train_counts()[1][questions.item].astype(np.float64)),
-            "item_mean": mean.score(questions.item),
+            ITEM_MEAN: items.score(questions.item),
+            USER_SHARE: users.score(questions.user),
+            "item_user": item_and_user(items, users, questions.item, questions.user),
         }

@@ -14,7 +14,7 @@ from recsys_lora.tasks.predictions import Flags
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Output, Task, select
 
-Role = Literal["baseline", "cf", "frozen_llm", "method_text", "method", "method_shuffled"]
+Role = Literal["baseline", "cf", "frozen_llm", "method_text", "method", "stack", "method_shuffled"]
 ORDER: tuple[Role, ...] = get_args(Role)
 BOOTSTRAP_SEED = 0
 
@@ -28,12 +28,16 @@ class Answered:
         role: what it is; `method` marks the run's own model, also where that is a CF model alone.
         output: predictions in the task's own form.
         sample: places of the questions it is about, where these are not all.
+        against: the name of the line that it is compared with instead of the method.
+        made_of: of a stack, what metrics.json says of it.
     """
 
     name: str
     role: Role
     output: Output
     sample: NDArray[np.int64] | None = None
+    against: str | None = None
+    made_of: dict[str, Any] | None = None
 
 
 def task_record(
@@ -85,6 +89,7 @@ def task_record(
         "sample_rows": None if len(found) == 1 else len(sampled[0].sample),  # type: ignore[arg-type]
         "lines": [line for lines, _ in found for line in lines],
         "differences": [difference for _, differences in found for difference in differences],
+        "stacks": {line.name: line.made_of for line in ordered if line.made_of is not None},
         "remarks": task.remarks(questions, own[0].output),
     }
 
@@ -136,11 +141,13 @@ def _summaries(statistics: Sequence[Statistic], drawn: Sequence[Floats]) -> dict
 def _differences(
     lines: Sequence[Answered], statistics: Sequence[Sequence[Statistic]], drawn: Sequence[Sequence[Floats]]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the method minus every other line, for each metric that has an interval."""
-    own = next(place for place, line in enumerate(lines) if line.role == "method")
-    for place, line in enumerate(lines):
+    """Yield the method minus every other line, or that one minus what it is against, for metrics with intervals."""
+    method = next(place for place, line in enumerate(lines) if line.role == "method")
+    names = [line.name for line in lines]
+    for number, line in enumerate(lines):
         if line.role == "method":
             continue
+        own, place = (method, number) if line.against is None else (number, names.index(line.against))
         columns = zip(statistics[own], statistics[place], drawn[own], drawn[place], strict=True)
         for first, second, ours, theirs in columns:
             values, ends = (first.value(), second.value()), percentiles(ours - theirs)
@@ -149,7 +156,7 @@ def _differences(
             value = values[0] - values[1]
             yield {
                 "first": lines[own].name,
-                "second": line.name,
+                "second": lines[place].name,
                 "metric": first.name,
                 "sample": line.sample is not None,
                 "value": value,

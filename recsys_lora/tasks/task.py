@@ -66,6 +66,8 @@ class Task:
         is_binary: the choices are Yes and No, in this order, and one score (n,) stands for both logits; the loss is the
             binary cross-entropy of that score and the label.
         encoder_answers: whether a collaborative encoder's own scores answer the question.
+        stacked: the baselines to which a stack adds the encoder and the method; none for a task without stacks, which
+            only scores (n,) can have.
         candidates: how many candidates a prompt shows.
         length_normalised: whether a title's log-likelihood is the mean over its tokens, or their sum.
 
@@ -77,6 +79,7 @@ class Task:
     kind: Kind
     is_binary: ClassVar[bool] = False
     encoder_answers: ClassVar[bool] = False
+    stacked: ClassVar[tuple[str, ...]] = ()
     candidates: int = 1
     length_normalised: bool = True
 
@@ -164,7 +167,7 @@ class Task:
         return {}
 
     def baselines(self, data: PreparedData, questions: Questions, train: Questions) -> dict[str, Output]:
-        """Return the predictions of predictors that know nothing of the user, by name.
+        """Return the predictions of predictors that count training questions at most, by name.
 
         Args:
             data: the data set.

@@ -2,7 +2,9 @@ import errno
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 
+from recsys_lora.callbacks.checkpoint import BEST, LAST
 from recsys_lora.errors import UserError
 from tests.callbacks.tiny import Tiny, trainer
 
@@ -106,3 +108,41 @@ def test_a_full_disk_leaves_the_older_checkpoint(tmp_path, monkeypatch):
         fit.fit(Tiny())
     assert torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 5
     assert not list((tmp_path / "checkpoints").glob(".*"))
+
+
+@pytest.mark.parametrize(("lr", "stays"), [(0.0, True), (0.05, False)])
+def test_the_start_is_the_best_where_nothing_is_better(tmp_path, lr, stays):
+    module = Tiny(lr=lr)
+    start = {name: value.clone() for name, value in module.state_dict().items()}
+    made = trainer(tmp_path, num_sanity_val_steps=-1)
+    made.fit(module)
+    assert [step for step, _ in module.seen][:2] == [0, 4]
+    best = made.checkpoint_callback
+    assert best.best_step == next(step for step, score in module.seen if score == max(s for _, s in module.seen))
+    assert (best.best_step == 0) is stays
+    kept = torch.load(tmp_path / "checkpoints" / BEST, weights_only=True)["state_dict"]
+    assert all(torch.equal(kept[name], start[name]) for name in start) is stays
+
+
+def test_a_look_at_some_batches_before_the_first_step_decides_nothing(tmp_path):
+    made = trainer(tmp_path, num_sanity_val_steps=1)
+    made.fit(Tiny(lr=0.0))
+    assert made.checkpoint_callback.best_step == 4
+
+
+def test_a_run_stopped_before_its_first_step_starts_anew(tmp_path):
+    class Stops(Callback):
+        def on_train_start(self, trainer, pl_module):
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        trainer(tmp_path, more=[Stops()], num_sanity_val_steps=-1).fit(Tiny())
+    assert not (tmp_path / "checkpoints" / LAST).exists()
+    again = trainer(tmp_path, num_sanity_val_steps=-1)
+    again.fit(Tiny())
+    whole = trainer(tmp_path / "whole", num_sanity_val_steps=-1)
+    whole.fit(Tiny())
+    assert (again.checkpoint_callback.best_score, again.checkpoint_callback.best_step) == (
+        whole.checkpoint_callback.best_score,
+        whole.checkpoint_callback.best_step,
+    )

@@ -9,6 +9,7 @@ import torch
 from recsys_lora.cf.binary_mf import BinaryMF
 from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
 from recsys_lora.cf.fit import score_rows
+from recsys_lora.cf.mf import MF
 from recsys_lora.errors import UserError
 from tests.cf.conftest import FACTORIES
 from tests.cf.made_data import checkerboard
@@ -23,10 +24,15 @@ def board():
     return checkerboard()
 
 
-@pytest.mark.parametrize("unseen", ["zero", "mean"])
-@pytest.mark.parametrize("name", [*FACTORIES, "binary_mf"])
+MORE = {"binary_mf": partial(BinaryMF, dim=8), "mf-biases": partial(MF, dim=8, init_std=0.1, biases=True)}
+HISTORY = [("mf", "history"), ("mf-biases", "history"), ("lightgcn", "history")]
+
+
+@pytest.mark.parametrize(
+    ("name", "unseen"), [*((name, unseen) for name in (*FACTORIES, *MORE) for unseen in ("zero", "mean")), *HISTORY]
+)
 def test_new_ids_are_unseen_ids(name, unseen, board):
-    factory = partial({**FACTORIES, "binary_mf": partial(BinaryMF, dim=8)}[name], unseen=unseen)
+    factory = partial({**FACTORIES, **MORE}[name], unseen=unseen)
     encoder, rows = made(factory, board), board.rows("test")
     expected = score_rows(encoder, rows, board.history)
     encoder.grow(USERS, ITEMS)
@@ -46,6 +52,7 @@ def test_new_ids_are_unseen_ids(name, unseen, board):
     with torch.no_grad():
         for found, right in zip(encoder.encode(user, history, item), fresh.encode(user, history, item), strict=True):
             assert_close(found, right)
+        assert_close(encoder.score(user, history, item), fresh.score(user, history, item))
 
 
 def test_an_encoder_that_does_not_say_how_is_refused():

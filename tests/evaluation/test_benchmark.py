@@ -9,7 +9,7 @@ import pytest
 from recsys_lora.data.prepare import prepare
 from recsys_lora.data.readers.movielens import MovieLens1M
 from recsys_lora.data.split import MovieLensBenchmark
-from recsys_lora.evaluation.baselines import ItemMean
+from recsys_lora.evaluation.baselines import PositiveShare
 from recsys_lora.evaluation.warm_cold import COLD, WARM
 from recsys_lora.metrics.ranking import auc
 from recsys_lora.tasks.ctr import ClickThrough, of_rows
@@ -30,7 +30,7 @@ def data(tmp_path_factory):
 
 def test_warm_and_cold_rows_are_the_published_numbers(data):
     train, test = data.rows("train"), data.rows("test")
-    score = ItemMean.fit(train.item, train.label, data.num_items).score(test.item)
+    score = PositiveShare.fit(train.item, train.label, data.num_items).score(test.item)
     questions = of_rows(test)
     flags = warm_flags(data, questions)
     assert {name: ((own == WARM).sum(), (own == COLD).sum()) for name, own in flags.items()} == {

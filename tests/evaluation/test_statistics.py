@@ -168,6 +168,7 @@ def test_a_plain_number_has_a_value_and_no_interval():
     assert found == {
         "value": 12.5,
         "interval": None,
+        "standard_error": None,
         "reason": "a number of the whole corpus has no interval over users",
         "users": None,
     }

@@ -28,7 +28,7 @@ from tests.documents import FENCE, ROOT
 from tests.finished import RUNS
 
 USER, ITEM = "u3", "i7"
-WITH_UPDATES = ["cora", "cora-din", "ckf", "tallrec", "collm", "binllm", "person_prompt", "prompt4nr"]
+WITH_UPDATES = ["cora", "cora-offset", "cora-din", "ckf", "tallrec", "collm", "binllm", "person_prompt", "prompt4nr"]
 SOFT = ("ckf", "collm", "person_prompt", "prompt4nr")
 
 
@@ -64,7 +64,8 @@ def answer(model, folder):
         given = {"inputs_embeds": load_file(folder / "prompt_embeds.safetensors")["inputs_embeds"][None]}
     with torch.no_grad():
         logits = model(**given).logits[0, -1]
-    return float(logits[record["answers"]["Yes"]] - logits[record["answers"]["No"]])
+    score = float(logits[record["answers"]["Yes"]] - logits[record["answers"]["No"]])
+    return score if record["offset"] is None else record["offset"]["times"] * score + record["offset"]["plus"]
 
 
 @pytest.mark.parametrize("name", WITH_UPDATES)
@@ -125,13 +126,15 @@ def test_a_merged_model_gives_the_runs_scores_in_plain_transformers(loaded, tmp_
     assert abs(recommender.score([(USER, ITEM)])["score"][0] - right) < 1e-6  # the run's own layers stay as they were
 
 
-@pytest.mark.parametrize("name", ["mf", "collm", "cora"])
+@pytest.mark.parametrize("name", ["mf", "collm", "cora", "cora-offset"])
 def test_dot_products_of_the_vectors_are_the_cf_models_scores(loaded, runs, tmp_path, name):
     folder = export_vectors(loaded(name), tmp_path / "vectors")
     users, items = (pl.read_parquet(folder / f"{side}.parquet") for side in ("users", "items"))
     assert users["user"].to_list() == loaded(name).users
     assert items["title"].to_list() == loaded(name).items["title"].to_list()
     product = users["vector"].to_numpy() @ items["vector"].to_numpy().T
+    if name == "cora-offset":
+        product = product + users["bias"].to_numpy()[:, None] + items["bias"].to_numpy()
     pairs = [("u3", "i7"), ("u9", "i29"), ("u3", "i1")]
     right = loaded(name).score(pairs)["cf_score"]
     places = [(users["user"].to_list().index(user), items["item"].to_list().index(item)) for user, item in pairs]

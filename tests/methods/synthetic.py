@@ -34,6 +34,9 @@ class TableEncoder(nn.Module):
     def score(self, user, history, item):
         return (self.users[user] * self.items[item]).sum(-1)
 
+    def score_candidates(self, user, history, items):
+        return (self.users[user].unsqueeze(1) * self.items[items]).sum(-1)
+
 
 def prepared(users: int = 200, items: int = 200, rows_each: int = 24, dim: int = 4, seed: int = 0, titles=None):
     """Return (data, encoder): the label is the sign of e_u · e_i; of a user's rows two sixths are valid and test."""

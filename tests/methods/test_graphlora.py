@@ -190,6 +190,22 @@ def test_what_is_kept_for_scoring_is_renewed_when_a_weight_changes(world):
         before = kept
 
 
+def test_what_is_kept_is_renewed_after_a_fused_step_which_counts_no_versions(world):
+    data, encoder = world
+    module = factory.graphlora(data, encoder)
+    with torch.no_grad():
+        before = module.eval().nodes(module.graph)
+    module.train()
+    optimizer = torch.optim.AdamW(module.graph.parameters(), lr=0.1, fused=True)
+    module.nodes(module.graph).sum().backward()
+    optimizer.step()
+    module.eval()
+    expected = module.nodes(module.graph).detach()  # with gradients nothing is kept
+    with torch.no_grad():
+        assert_close(module.nodes(module.graph), expected, SUM)
+    assert not torch.equal(before, expected)
+
+
 @pytest.mark.parametrize("knobs", [{}, {"graph": {"kind": "lightgcn"}}, {"beta": 0.0}], ids=str)
 def test_a_loaded_module_scores_as_the_saved_one(world, tmp_path, knobs):
     data, encoder = world

@@ -10,16 +10,21 @@ import polars as pl
 import pytest
 import torch
 import yaml
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from recsys_lora.config.edge import read_run
 from recsys_lora.errors import UserError
+from recsys_lora.evaluation.baselines import PositiveShare
+from recsys_lora.evaluation.stack import RIDGE
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.methods.answering import Answering
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.report.table import method_line
 from tests.jobs import NO_METHOD, SMALL, composed, method_of, own_tables, run, write_tables
+
+ANSWERS = ["test/cora-ctr-table", "test/cora-shuffled-ctr-table", "test/cora-valid-ctr-table"]
 
 
 class Place:
@@ -148,15 +153,44 @@ def test_the_table_compares_on_the_same_rows(place, first):
         ("constant", "baseline", False),
         ("popularity", "baseline", False),
         ("item_mean", "baseline", False),
+        ("user_share", "baseline", False),
+        ("item_user", "baseline", False),
         ("sasrec", "cf", False),
         ("frozen LLM", "frozen_llm", False),
         ("cora", "method", False),
+        ("stack without cora", "stack", False),
+        ("stack with cora", "stack", False),
         ("cora", "method", True),
         ("cora, users shuffled", "method_shuffled", True),
     ]
     assert (block["rows"], block["sample_rows"]) == (40, 16)
     table = (folder / "table.md").read_text()
     assert all(name in table for name, _, _ in lines)
+
+
+def test_the_stacks_are_fitted_on_validation_answers(place, first):
+    outcome, _ = first
+    block = outcome.metrics["tasks"]["ctr"]
+    without, included = (block["stacks"][f"stack {which} cora"] for which in ("without", "with"))
+    assert list(without["weights"]) == ["item_mean", "user_share", "sasrec"]
+    assert list(included["weights"]) == ["item_mean", "user_share", "sasrec", "cora"]
+    [answers] = (place.folder / "home" / "artifacts" / "test").glob("cora-valid-*/predictions.parquet")
+    valid = pl.read_parquet(answers)
+    assert valid["split"].unique().to_list() == ["valid"]
+    assert len(valid) == without["rows"] == included["rows"]
+    data, encoder = outcome.data, outcome.collaborative
+    rows, train = data.every.take(valid["row"].to_numpy()), data.rows("train")
+    counted = [
+        PositiveShare.fit(ids, train.label, largest).score(asked)
+        for ids, asked, largest in ((train.item, rows.item, data.num_items), (train.user, rows.user, data.num_users))
+    ]
+    x = np.column_stack([*counted, encoder.score(data, rows), valid["score"].to_numpy()])
+    spread = np.where(x.std(axis=0) > 0, x.std(axis=0), 1)
+    oracle = LogisticRegression(C=1 / RIDGE, tol=1e-10, max_iter=5000).fit((x - x.mean(axis=0)) / spread, rows.label)
+    np.testing.assert_allclose(list(included["weights"].values()), oracle.coef_[0], atol=1e-3)
+    compared = {(d["first"], d["second"]) for d in block["differences"]}
+    assert {("cora", "stack without cora"), ("stack with cora", "stack without cora")} <= compared
+    assert ("cora", "stack with cora") not in compared
 
 
 def test_curves_hold_training_and_validation(place, first):
@@ -195,6 +229,7 @@ def test_a_second_run_makes_nothing_and_says_the_same(place, first):
         "prepare/table",
         "test/cora-ctr-table",
         "test/cora-shuffled-ctr-table",
+        "test/cora-valid-ctr-table",
         "test/frozen_llm-ctr-table",
     ]
     again, _ = place.run()
@@ -206,14 +241,14 @@ def test_a_second_run_makes_nothing_and_says_the_same(place, first):
 @pytest.mark.parametrize(
     ("override", "made"),
     [
-        ("model.rank=2", ["method/cora-table", "test/cora-ctr-table", "test/cora-shuffled-ctr-table"]),
-        ("seed=2", ["cf/sasrec-table", "method/cora-table", "test/cora-ctr-table", "test/cora-shuffled-ctr-table"]),
+        ("model.rank=2", ["method/cora-table", *ANSWERS]),
+        ("seed=2", ["cf/sasrec-table", "method/cora-table", *ANSWERS]),
         ("data.test_rows=20", ["test/cora-ctr-table", "test/cora-shuffled-ctr-table", "test/frozen_llm-ctr-table"]),
         ("evaluation.warm=count", []),
         ("name=another", []),
         (
             "model.prompt.history_items=2",
-            ["method/cora-table", "test/cora-ctr-table", "test/cora-shuffled-ctr-table", "test/frozen_llm-ctr-table"],
+            ["method/cora-table", *ANSWERS, "test/frozen_llm-ctr-table"],
         ),
     ],
 )
@@ -229,6 +264,7 @@ def test_a_changed_data_option_reuses_nothing(place, first, override):
         "prepare/table",
         "test/cora-ctr-table",
         "test/cora-shuffled-ctr-table",
+        "test/cora-valid-ctr-table",
         "test/frozen_llm-ctr-table",
     ]
 
@@ -267,7 +303,8 @@ def test_an_encoder_alone_needs_no_language_model(place, name, monkeypatch):
     assert outcome.method is None
     assert outcome.collaborative.name == name
     lines = [line["name"] for line in outcome.metrics["tasks"]["ctr"]["lines"]]
-    assert lines == ["constant", "popularity", "item_mean", name]
+    stacks = [f"stack without {name}", f"stack with {name}"]
+    assert lines == ["constant", "popularity", "item_mean", "user_share", "item_user", name, *stacks]
     assert outcome.metrics["llm"] is None
     assert pl.read_parquet(folder / "predictions_ctr.parquet").height == 40
     assert not (folder / "checkpoints").exists()
@@ -280,7 +317,10 @@ def test_an_encoder_alone_is_the_one_that_the_method_uses(place, first):
 
 def test_the_frozen_model_alone_fits_and_trains_nothing(place, first):
     base = tuple(override for override in NO_METHOD if not override.startswith("cf."))
-    assert place.made_by("model=zero_shot", "data.sample_seed=1", base=base) == ["test/zero_shot-ctr-table"]
+    assert place.made_by("model=zero_shot", "data.sample_seed=1", base=base) == [
+        "test/zero_shot-ctr-table",
+        "test/zero_shot-valid-ctr-table",
+    ]
 
 
 # Without training, and from checkpoints
@@ -444,8 +484,4 @@ def test_an_interrupt_is_an_interrupt_and_nothing_half_made_is_kept(place, first
         signal.signal(signal.SIGINT, handler)
     made = {name.rsplit("-", 1)[0] for name in place.artifacts().keys() - before.keys()}
     assert made == {"cf/sasrec-table"}
-    assert place.made_by("seed=12", "cf.fit.lr=0.004") == [
-        "method/cora-table",
-        "test/cora-ctr-table",
-        "test/cora-shuffled-ctr-table",
-    ]
+    assert place.made_by("seed=12", "cf.fit.lr=0.004") == ["method/cora-table", *ANSWERS]

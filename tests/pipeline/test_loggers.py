@@ -57,5 +57,7 @@ def test_tables_have_every_line_of_the_run(place, tmp_path):
     metrics = read_metrics(tmp_path / "run" / "metrics.json")
     columns, lines = tables(metrics)["ctr"]
     assert columns == ["name", "role", "sample", "auc", "uauc", "log_loss"]
-    assert [line[0] for line in lines] == ["constant", "popularity", "item_mean", "mf"]
-    assert lines[3][3] == method_of(metrics)["auc"]
+    names = [line[0] for line in lines]
+    counted = ["constant", "popularity", "item_mean", "user_share", "item_user"]
+    assert names == [*counted, "mf", "stack without mf", "stack with mf"]
+    assert lines[names.index("mf")][3] == method_of(metrics)["auc"]

@@ -144,9 +144,10 @@ def test_every_line_answers_the_same_questions(all_five):
     lines = {name: [(one["name"], one["sample"]) for one in block["lines"]] for name, block in tasks.items()}
     common = [("frozen LLM", False), ("ckf, text alone", False), ("ckf", False)]
     shuffled = [("ckf", True), ("ckf, users shuffled", True)]
+    counted = [(n, False) for n in ("constant", "popularity", "item_mean", "user_share", "item_user", "sasrec")]
     means = [("constant_mode", False), ("global_mean", False), ("item_mean", False)]
     assert lines == {
-        "ctr": [(n, False) for n in ("constant", "popularity", "item_mean", "sasrec")] + common + shuffled,
+        "ctr": counted + common + shuffled,  # four validation questions, of one class: no stacks
         "topk": [(n, False) for n in ("random", "popularity", "sasrec")] + common,
         "rating": means + common + shuffled,
         "explanation": [("most_common", False), ("most_common_of_rating", False), *common],
@@ -197,6 +198,7 @@ def test_one_task_alone_is_a_run_like_any_other(place, three):
         "test/ckf-ctr-table",
         "test/ckf-shuffled-ctr-table",
         "test/ckf-text-ctr-table",
+        "test/ckf-valid-ctr-table",
     ]  # the frozen model's answers are those of the run of three
 
 

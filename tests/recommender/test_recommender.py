@@ -221,6 +221,18 @@ def test_somebody_with_a_users_history_gets_that_users_scores(runs, loaded):
     assert abs(both["score"][2] - both["score"][0]) > 1e-4
 
 
+def test_mf_makes_a_new_users_vector_of_the_history(runs):
+    """`cf.encoder.unseen=history`: what is retrieved is the new user's own, in a call and after events."""
+    recommender = recsys_lora.load(runs("cora-offset"))
+    found = [recommender.recommend("new", k=30, history=liked) for liked in (["i1", "i3"], ["i2", "i8", "i4"])]
+    scores = [dict(zip(one["item"], one["cf_score"], strict=True)) for one in found]
+    assert all(len(set(one.values())) > 10 for one in scores)
+    both = scores[0].keys() & scores[1].keys()
+    assert max(abs(scores[0][item] - scores[1][item]) for item in both) > 1e-4
+    recommender.update([("later", "i1"), ("later", "i3")])
+    same(recommender.recommend("later", k=30).drop("user"), found[0].drop("user"))
+
+
 def test_without_a_history_the_list_is_what_is_popular_and_says_so(loaded):
     recommender = loaded("cora")
     counts = recommender.run.data.train_counts()[1][1:]

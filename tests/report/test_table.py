@@ -1,5 +1,6 @@
 """The tables at the end of a run: on the terminal, in table.md, and the sentences below."""
 
+import copy
 import io
 import json
 
@@ -14,6 +15,7 @@ from recsys_lora.report.table import (
     compared,
     grids,
     markdown,
+    method_line,
     notes,
     number,
     rich_tables,
@@ -197,3 +199,17 @@ def test_bleu_s_signature_is_printed_with_it():
 def test_a_whole_record_follows_the_schema():
     assert validated(record())["tasks"]["ctr"]["sample_rows"] == len(examples.SAMPLE)
     TaskBlock.model_validate(one_class())
+
+
+def test_stacks_and_the_noise_of_the_methods_metrics_are_told():
+    found = copy.deepcopy(block("ctr"))
+    found["stacks"] = {"stack with ckf": {"rows": 1200, "weights": {"item_mean": 0.534, "ckf": -0.051}}}
+    said = notes({"ctr": found}, 30)
+    assert ("ctr: stack with ckf, fitted on 1,200 validation questions, weights: item_mean .53, ckf -.05") in said
+    metrics = method_line(found)["metrics"]
+    [noise] = [sentence for sentence in said if "standard error" in sentence]
+    for metric, name in (("auc", "AUC"), ("uauc", "UAUC")):
+        assert f"{name} {number(metrics[metric]['standard_error'])}" in noise
+    for metric in metrics.values():
+        metric["standard_error"] = None
+    assert not [sentence for sentence in notes({"ctr": found}, 30) if "standard error" in sentence]

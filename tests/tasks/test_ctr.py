@@ -116,6 +116,8 @@ def test_baselines_count_training_rows():
     assert len(set(found["constant"].tolist())) == 1
     assert found["popularity"].tolist() == [np.log(2), np.log(3)]
     assert found["item_mean"][0] < found["constant"][0] < found["item_mean"][1]
+    assert (found["user_share"] > found["constant"]).all()  # of user 2, who liked the one item in train
+    np.testing.assert_allclose(found["item_user"], found["item_mean"] + found["user_share"] - found["constant"])
     assert select(found["popularity"], np.array([False, True])).tolist() == [np.log(3)]
 
 

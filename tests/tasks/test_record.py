@@ -148,6 +148,7 @@ def test_a_metric_that_is_undefined_has_a_reason_and_no_difference():
     assert line(record, "ckf")["metrics"]["auc"] == {
         "value": None,
         "interval": None,
+        "standard_error": None,
         "reason": f"one class only: {rows} of {rows} rows are positive",
         "users": None,
     }

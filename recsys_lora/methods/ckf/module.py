@@ -32,7 +32,7 @@ from recsys_lora.methods.optimizer import may_be_fused, planned_steps
 from recsys_lora.methods.shared import Shared, Vectors
 from recsys_lora.methods.vectors import InputScale, VectorScale, encode_candidates, last
 from recsys_lora.tasks.task import Version
-from recsys_lora.types import NonNegativeInt, PositiveFloat, PositiveInt, Probability
+from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 
 
 class CKFMultiTaskModule(LLMRecommender):
@@ -43,6 +43,7 @@ class CKFMultiTaskModule(LLMRecommender):
         mapping: makes the soft tokens: `CollaborativeMapping` with its own knobs bound.
         history_length: earlier items that the meta-network reads.
         input_scale: `std` divides e_u and e_v by the standard deviation of their entries over the training questions.
+        vector_noise: standard deviation of the noise on their entries in training, after that.
         lora: which low-rank updates there are, and where.
         rank: R of each.
         alpha: updates are scaled by alpha / R.
@@ -64,6 +65,7 @@ class CKFMultiTaskModule(LLMRecommender):
         mapping: Callable[..., CollaborativeMapping],
         history_length: NonNegativeInt,
         input_scale: InputScale,
+        vector_noise: NonNegativeFloat = 0.0,
         lora: Lora,
         rank: PositiveInt,
         alpha: PositiveFloat,
@@ -91,7 +93,7 @@ class CKFMultiTaskModule(LLMRecommender):
             raise ValueError("CKF needs a collaborative encoder")
         widths = self.encoder.user_dim, self.encoder.item_dim, self.backbone.hidden_size
         self.mapping = mapping(*widths, token_std(self.backbone))
-        self.vector_scale = VectorScale(input_scale)
+        self.vector_scale = VectorScale(input_scale, vector_noise)
         self.steps = math.inf
 
     @property
@@ -155,8 +157,14 @@ class CKFMultiTaskModule(LLMRecommender):
     def _resting(self) -> list[nn.Parameter]:
         """Return the parameters that no version of the present step trains."""
         shares = self.objective.shares(self.progress)
-        groups = ((self.lowrank, shares.lowrank), (self.mapping, shares.mapping))
-        return [parameter for part, share in groups if not share for parameter in part.parameters()]
+        lowrank = [] if shares.lowrank else [self.lowrank]
+        mapping = [] if shares.mapping else self._with_mapping
+        return [parameter for part in (*lowrank, *mapping) for parameter in part.parameters()]
+
+    @property
+    def _with_mapping(self) -> list[nn.Module]:
+        """What the collaborative version trains."""
+        return [self.mapping] if self.offset is None else [self.mapping, self.offset]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Leave resting parameters and their averages alone, and log what moves the others."""
@@ -171,6 +179,6 @@ class CKFMultiTaskModule(LLMRecommender):
         if self.optimizer_settings is None:
             raise ValueError("CKF needs an optimizer")
         self.steps = planned_steps(self.trainer, len(self.questions.train_dataloader()))
-        groups = self.lowrank.parameters(), self.mapping.parameters()
+        groups = self.lowrank.parameters(), (p for part in self._with_mapping for p in part.parameters())
         settings, fused = self.optimizer_settings, may_be_fused(self.trainer)
-        return optimizer_and_schedule(settings, self.objective, *groups, self.steps, fused)
+        return optimizer_and_schedule(settings, self.objective, *groups, self.steps, fused, self.rates)

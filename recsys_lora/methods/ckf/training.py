@@ -1,7 +1,7 @@
 """One AdamW over two groups of parameters, whose learning rates follow the curriculum."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ def optimizer_and_schedule(
     mapping: Iterable[nn.Parameter],
     steps: float,
     fused: bool = True,
+    rates: Mapping[nn.Parameter, float] | None = None,
 ) -> dict[str, Any]:
     """Return the optimiser and its schedule, which multiplies warm-up and decay with each group's share.
 
@@ -29,6 +30,7 @@ def optimizer_and_schedule(
         mapping: the mapping's.
         steps: of the whole budget.
         fused: see `may_be_fused`.
+        rates: learning rates of some parameters over those of their group.
 
     Raises:
         UserError: the budget has no end, which a curriculum needs.
@@ -39,18 +41,18 @@ def optimizer_and_schedule(
             "set trainer.max_steps or trainer.max_epochs, or curriculum=joint"
         )
     groups: list[dict[str, Any]] = []
-    rates: list[Callable[[int], float]] = []
+    factors: list[Callable[[int], float]] = []
     for number, parameters in enumerate((lowrank, mapping)):
-        own = settings.groups(parameters)
+        own = settings.groups(parameters, rates)
 
         def rate(step: int, number: int = number) -> float:
             progress = step / steps if math.isfinite(steps) else 0.0
             return settings.lr_factor(step, steps) * objective.shares(progress)[number]
 
         groups += own
-        rates += [rate] * len(own)
+        factors += [rate] * len(own)
     optimizer = settings.over(groups, fused)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"}}
 
 

@@ -28,7 +28,7 @@ from recsys_lora.methods.cora.generator import WeightGenerator
 from recsys_lora.methods.cora.sharing import Sharing, shared_factor
 from recsys_lora.methods.shared import Shared, Vectors
 from recsys_lora.methods.vectors import InputScale, VectorScale, mean_of_present
-from recsys_lora.types import PositiveFloat, PositiveInt, Probability
+from recsys_lora.types import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 
 Scope = Literal["all", "suffix"]
 
@@ -46,6 +46,7 @@ class CoRAModule(LLMRecommender):
         dropout: share of the adapted maps' input features that the update does not see in training.
         dropout_per: drop an input feature for all of a sample's tokens, or for each token by itself (slower).
         input_scale: `std` divides e_u and e_i by the standard deviation of their entries over the training rows.
+        vector_noise: standard deviation of the noise on their entries in training, after that.
         shared: what every recommender is made with; it needs an encoder.
 
     Raises:
@@ -66,6 +67,7 @@ class CoRAModule(LLMRecommender):
         dropout: Probability,
         dropout_per: DropoutPer,
         input_scale: InputScale,
+        vector_noise: NonNegativeFloat = 0.0,
         **shared: Unpack[Shared],
     ) -> None:
         self.scope = scope
@@ -88,7 +90,7 @@ class CoRAModule(LLMRecommender):
         if self.encoder is None:
             raise ValueError("CoRA needs a collaborative encoder")
         self.generator = generator(self.encoder.user_dim, self.encoder.item_dim, widths, rank, backbone_parameters=size)
-        self.vector_scale = VectorScale(input_scale)
+        self.vector_scale = VectorScale(input_scale, vector_noise)
 
     def condition(self, batch: PromptBatch, vectors: Vectors | None) -> None:
         """Generate the weights of the batch's pairs and hand them to the adapted maps.
@@ -99,7 +101,7 @@ class CoRAModule(LLMRecommender):
         if vectors is None:
             raise ValueError("CoRA needs a collaborative encoder")
         user, items = vectors
-        pair = user, mean_of_present(items, batch.items > 0)
+        pair = user, mean_of_present(items, batch.items != 0)
         self.lowrank.state.set(self.generator(*self.vector_scale(*pair)), acts_at=self.acts_at(batch))
 
     @property

@@ -67,7 +67,8 @@ def module(world, *, objective=None, mapping=None, lr=1e-3, seed=0, source=None,
     }
     made = CKFMultiTaskModule(encoder=encoder, **{**settings, **knobs})
     if named is None:
-        made.answers = Answers(made.backbone, CHOICES[:tasks], [True, False, False][:tasks])
+        binary = [True, False, False][:tasks]
+        made.answers = Answers(made.backbone, CHOICES[:tasks], binary, offset=made.offset)
         made.validation.answers = made.answers
     return made
 

@@ -1,0 +1,86 @@
+"""Users and items that are treated as unseen in some training rows, so that a method learns what to do with such.
+
+The encoder gives an unseen id's vectors; the prompt's text and the history stay. Which rows are chosen is a function
+of the seed, the epoch and the row's place among the training questions: not of batches, processes or devices.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+from recsys_lora.cf.table import UNKNOWN
+from recsys_lora.data.batch import PromptBatch
+from recsys_lora.errors import UserError
+
+USER, ITEM = 0, 1
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Which share of the training rows has an unseen user, and which an unseen item; the two are drawn apart.
+
+    Attributes:
+        users: from 0 to 1.
+        items: likewise; where a prompt shows several candidates, all of them are unseen or none.
+    """
+
+    users: float = 0.0
+    items: float = 0.0
+
+    def __bool__(self) -> bool:
+        return self.users > 0 or self.items > 0
+
+    def __call__(self, batch: PromptBatch, seed: int, epoch: int) -> PromptBatch:
+        """Return a training batch with its masked users and items."""
+        if not self:
+            return batch
+        user = uniform(batch.index, seed, epoch, USER) < self.users  # (B,)
+        item = (uniform(batch.index, seed, epoch, ITEM) < self.items).unsqueeze(1) & (batch.items != 0)  # (B, C)
+        return replace(batch, user=batch.user.masked_fill(user, UNKNOWN), items=batch.items.masked_fill(item, UNKNOWN))
+
+
+def masking_of(users: float, items: float, name: str, has_vectors: bool) -> Masking:
+    """Return what masks so much of the training rows.
+
+    Args:
+        users: see `Masking`.
+        items: likewise.
+        name: of the method, for the message.
+        has_vectors: whether it makes vectors of users and items anew in every epoch.
+
+    Raises:
+        UserError: there is nothing to be masked.
+    """
+    masking = Masking(users, items)
+    if masking and not has_vectors:
+        raise UserError(
+            f"model.mask_users={users}, model.mask_items={items}: model={name} takes no vectors of users and items "
+            "beside its prompts' text: set both to 0"
+        )
+    return masking
+
+
+def uniform(index: Tensor, *key: int) -> Tensor:
+    """Return a number in [0, 1) for each index (n,), a function of the two alone: float64.
+
+    Source: SplitMix64's output function (Steele, Lea and Flood, OOPSLA 2014) at the index's place of a stream of `key`.
+    """
+    start, step, first, second = (
+        int(np.array(value, dtype=np.uint64).view(np.int64))
+        for value in (
+            np.random.SeedSequence(key).generate_state(1, np.uint64)[0],
+            0x9E3779B97F4A7C15,
+            0xBF58476D1CE4E5B9,
+            0x94D049BB133111EB,
+        )
+    )
+    x = index * step + start  # modulo 2^64, as all products below
+    x = (x ^ _right(x, 30)) * first
+    x = (x ^ _right(x, 27)) * second
+    return _right(x ^ _right(x, 31), 11).double() * 2.0**-53
+
+
+def _right(x: Tensor, bits: int) -> Tensor:
+    """Shift to the right and fill with zeros, as for unsigned numbers."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)

@@ -1,0 +1,73 @@
+"""The CF model's own logit, added to a method's: training starts at the encoder's accuracy and learns what is left.
+
+    s = s_cf + a s_llm + b          a and b learned, zero at the start
+
+At step 0 the score is the encoder's, exactly, whatever the frozen language model says, and no second forward is needed
+to take that out. While a is zero the method's own weights get no gradient, so that a and b learn `RATE` times as fast
+as everything else.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from recsys_lora.cf.encoder import CollaborativeEncoder
+from recsys_lora.data.batch import PromptBatch
+from recsys_lora.errors import UserError
+from recsys_lora.methods.vectors import last
+
+Offset = Literal["none", "cf"]
+RATE = 20.0
+"""Learning rate of a and b over that of the method."""
+
+
+def offset_of(
+    asked: Offset, encoder: CollaborativeEncoder | None, name: str, asks: bool, soft_only: bool
+) -> "LogitOffset | None":
+    """Return what is added to a method's logits, None for nothing.
+
+    Args:
+        asked: what is wanted.
+        encoder: the method's, None where it has none.
+        name: of the method, for messages.
+        asks: whether one of its tasks is a yes-or-no question.
+        soft_only: see `LogitOffset`.
+
+    Raises:
+        UserError: there is no logit to add, or nothing to add it to.
+    """
+    if asked == "none":
+        return None
+    if encoder is None or not asks:
+        why = f"model={name} has no CF model" if encoder is None else "the run asks none"
+        raise UserError(
+            f"model.offset=cf: adds the CF model's logit to yes-or-no questions, but {why}: set model.offset=none"
+        )
+    return LogitOffset(encoder, soft_only)
+
+
+class LogitOffset(nn.Module):
+    """Adds the frozen encoder's logit to that of a language model.
+
+    Args:
+        encoder: fitted and frozen.
+        soft_only: leave prompts without soft tokens as they are: those of a method whose text alone is also asked.
+    """
+
+    def __init__(self, encoder: CollaborativeEncoder, soft_only: bool) -> None:
+        super().__init__()
+        self._encoder = (encoder,)  # a tuple, as this must not own the encoder
+        self.soft_only = soft_only
+        self.scale = nn.Parameter(torch.zeros(1))
+        self.shift = nn.Parameter(torch.zeros(1))
+
+    def forward(self, batch: PromptBatch, score: Tensor) -> Tensor:
+        """Return the logits (B,) of a batch's yes-or-no questions, given the language model's (B,)."""
+        if self.soft_only and not batch.soft_positions.shape[1]:
+            return score
+        encoder = self._encoder[0]
+        with torch.no_grad():
+            history = last(batch.history, encoder.history_length)
+            own = encoder.score_candidates(batch.user, history, batch.items[:, :1]).squeeze(1).float()  # (B,)
+        return own + self.scale * score + self.shift

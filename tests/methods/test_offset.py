@@ -1,0 +1,146 @@
+"""The CF model's logit added to that of a method: the start is the encoder, and training moves on from there."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from recsys_lora.errors import UserError
+from recsys_lora.methods.candidates import score_candidates
+from recsys_lora.methods.offset import RATE
+from recsys_lora.tasks.topk import TopK
+from tests.methods import factory
+from tests.methods.asking import prompts_for, score_rows
+from tests.methods.ckf import world as ckf_world
+from tests.methods.ckf.test_training import fit
+from tests.methods.synthetic import WORDS, prepared
+from tests.rounding import assert_close
+from tests.tasks import world as tasks_world
+
+TITLES = [f"Film {n} {'long ' * (n % 5)}" for n in range(20)]
+METHODS = {
+    "cora": factory.cora,
+    "collm": factory.collm,
+    "graphlora": factory.graphlora,
+}
+
+
+@pytest.fixture(scope="module")
+def world():
+    return prepared(users=20, items=20, rows_each=12, dim=4, titles=TITLES)
+
+
+def encoders_own(encoder, rows):
+    return encoder.score(torch.from_numpy(rows.user), None, torch.from_numpy(rows.item)).double().numpy()
+
+
+def batch_of(module, data, rows=8, split="train"):
+    prompts = prompts_for(module, data, data.rows(split).take(np.arange(rows) * 3))
+    return prompts.batch(np.arange(rows), module.backbone.pad_id, "right")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_before_the_first_step_every_score_is_the_encoders(world, method):
+    data, encoder = world
+    module = METHODS[method](data, encoder, offset="cf")
+    datamodule = module.datamodule(data, WORDS, seed=0)
+    rows = data.rows("test")
+    assert np.array_equal(score_rows(module, datamodule, rows), encoders_own(encoder, rows))
+    shared = score_candidates(module, datamodule, 3, [5, 1, 7])
+    assert_close(shared, [float(encoder.users[3] @ encoder.items[item]) for item in (5, 1, 7)])
+    batch = batch_of(module, data)
+    own = torch.from_numpy(encoders_own(encoder, data.rows("train").take(np.arange(8) * 3))).float()
+    expected = functional.binary_cross_entropy_with_logits(own, batch.label, reduction="none")
+    assert_close(module.loss(batch), expected)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_afterwards_it_is_the_encoders_and_a_share_of_the_methods_own(world, method):
+    data, encoder = world
+    plain, module = METHODS[method](data, encoder), METHODS[method](data, encoder, offset="cf")
+    module.load_state_dict(plain.state_dict(), strict=False)
+    with torch.no_grad():
+        module.offset.scale.fill_(0.3)
+        module.offset.shift.fill_(-0.1)
+    rows = data.rows("test")
+    before, after = (score_rows(made, made.datamodule(data, WORDS, seed=0), rows) for made in (plain, module))
+    assert_close(after, encoders_own(encoder, rows) + 0.3 * before - 0.1)
+
+
+def test_the_first_step_moves_the_offset_alone_and_the_second_the_method(world):
+    data, encoder = world
+    module = factory.cora(data, encoder, offset="cf")
+    own = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    assert {"offset.scale", "offset.shift"} < set(own)
+    batch = batch_of(module, data)
+    gradients = dict(zip(own, torch.autograd.grad(module.loss(batch).mean(), list(own.values())), strict=True))
+    assert {name for name, gradient in gradients.items() if gradient.any()} == {"offset.scale", "offset.shift"}
+    with torch.no_grad():
+        module.offset.scale.fill_(0.1)
+    gradients = dict(zip(own, torch.autograd.grad(module.loss(batch).mean(), list(own.values())), strict=True))
+    assert any(gradient.any() for name, gradient in gradients.items() if name.endswith("P"))
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+
+
+def test_training_starts_at_the_encoders_accuracy_and_ends_above_it(world):
+    data, encoder = prepared(users=60, items=60, rows_each=24, dim=4, titles=["Film"] * 60)
+    true = torch.nn.Parameter(encoder.users.clone(), requires_grad=False)
+
+    class HalfBlind(type(encoder)):
+        def score_candidates(self, user, history, items):  # knows two of the four numbers that make the label
+            return (self.users[user, :2].unsqueeze(1) * self.items[items, :2]).sum(-1)
+
+    blind = HalfBlind(60, 60, 4)
+    assert torch.equal(blind.users, true)
+    module = factory.cora(data, blind, lr=3e-3, offset="cf")
+    datamodule = module.datamodule(data, WORDS, seed=0, valid_rows=100)
+    rows = data.rows("test")
+    start = ((score_rows(module, datamodule, rows) > 0) == rows.label).mean()
+    factory.trainer(max_epochs=6).fit(module, datamodule)
+    end = ((score_rows(module, datamodule, rows) > 0) == rows.label).mean()
+    assert start < 0.8 < end
+    assert module.offset.scale.item() != 0
+    assert torch.equal(blind.users, true)
+
+
+def test_it_learns_faster_than_the_rest(world):
+    data, encoder = world
+    module = factory.cora(data, encoder, offset="cf", lr=1e-3)
+    groups = module.optimizer_settings.groups(module.parameters(), module.rates)
+    fast = [group for group in groups if group["lr"] == pytest.approx(RATE * 1e-3)]
+    assert [len(group["params"]) for group in fast] == [2]
+    assert all(group["lr"] == 1e-3 for group in groups if group is not fast[0])
+    assert sum(len(group["params"]) for group in groups) == sum(p.requires_grad for p in module.parameters())
+
+
+def test_ckf_keeps_its_prompts_of_text_alone_and_its_other_tasks_as_they_are():
+    made = ckf_world.data()
+    plain, module = ckf_world.module(made), ckf_world.module(made, offset="cf")
+    batch = ckf_world.pairs().batch(np.arange(24), 0, "right")
+    [soft], [text] = batch.versions["collaborative"], batch.versions["text"]
+    assert_close(module.loss(text), plain.loss(text))
+    before, after = plain.loss(soft), module.loss(soft)
+    liked = soft.task == ckf_world.LIKED
+    assert_close(after[~liked], before[~liked])
+    own = made[1].score(soft.user, None, soft.item)
+    expected = functional.binary_cross_entropy_with_logits(own, soft.label, reduction="none")
+    assert_close(after[liked], expected[liked])
+
+
+def test_there_has_to_be_a_logit_and_a_question_it_answers(world):
+    data, encoder = world
+    with pytest.raises(UserError, match=r"model.offset=cf: .* model=prompt4nr has no CF model: set model.offset=none"):
+        factory.prompt4nr(data, offset="cf")
+    ranking = {"topk": TopK(**tasks_world.listed(), candidates=3, cutoffs=[1])}
+    with pytest.raises(UserError, match=r"model.offset=cf: .* the run asks none: set model.offset=none"):
+        factory.cora(data, encoder, offset="cf", tasks=ranking, prompt=None)
+
+
+def test_ckf_trains_it_with_the_mapping():
+    made = ckf_world.data()
+    module = ckf_world.module(made, offset="cf", lr=1e-3)
+    fit(module, made, max_steps=4)
+    [optimizer] = module.trainer.optimizers
+    fast = [group for group in optimizer.param_groups if group["initial_lr"] == pytest.approx(RATE * 1e-3)]
+    assert [len(group["params"]) for group in fast] == [2]
+    assert module.offset.scale.item() != 0
