@@ -8,6 +8,8 @@ from recsys_lora.config.paths import conf_dir
 from recsys_lora.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from omegaconf import DictConfig
 
     from recsys_lora.config.record import RunConfig
@@ -74,24 +76,26 @@ def run_config(config: "RunConfig") -> "Outcome":
     return execute(config, folder)
 
 
-def load(folder: str | Path, *overrides: str, device: str = "auto") -> "Recommender":
+def load(folder: str | Path, *overrides: str, device: str = "auto", trust: "Sequence[str]" = ()) -> "Recommender":
     """Load a finished run to use it: no raw data are read, nothing is trained, nothing is written into the run.
 
     Args:
         folder: of the run, or of a bundle that `recsys-lora export` made.
         overrides: as on the command line, of values that change no result: `"llm.path=FOLDER"`.
         device: auto, cpu, cuda or cuda:N; auto is a CUDA device where there is one.
+        trust: packages whose code a bundle may run, besides this one.
 
     Returns:
         What scores, recommends and explains by raw ids, from any number of threads.
 
     Raises:
-        UserError: it is no finished run, something of it is gone, or the device is not there.
+        UserError: it is no finished run, something of it is gone, the device is not there, or a bundle names code that
+            is not trusted.
     """
     from recsys_lora.pipeline.loading import load_run
     from recsys_lora.recommender.recommender import Recommender
 
-    return Recommender(load_run(Path(folder), device, overrides))
+    return Recommender(load_run(Path(folder), device, overrides, trust))
 
 
 def _refuse_several(cfg: "DictConfig") -> None:

@@ -19,8 +19,8 @@ BESIDE = ("environment.json", "metrics.json", "table.md")
 def export_bundle(run: Loaded, folder: Path) -> Path:
     """Write a bundle. The backbone is not in it: the config says which one it is.
 
-    Each part has a record with the SHA-256 of its files, which loading compares. Weights are safetensors: nothing in a
-    bundle can run.
+    Each part has a record with the SHA-256 of its files, which loading compares. Weights are safetensors, and loading
+    takes a config that names code of this package alone, unless told whom else to trust.
 
     Args:
         run: the run.

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.fit import load_encoder, read_description
-from recsys_lora.config.edge import build, read_run
+from recsys_lora.config.edge import build, containers, read_run
 from recsys_lora.config.record import RunConfig
 from recsys_lora.config.roles import Kind
 from recsys_lora.data.prepared import PreparedData
@@ -26,6 +26,7 @@ from recsys_lora.pipeline.logging_setup import quiet_libraries
 from recsys_lora.pipeline.made import Made, read_made, root_of
 from recsys_lora.pipeline.method import Method
 from recsys_lora.pipeline.tasks import choose_tasks
+from recsys_lora.pipeline.trust import check_targets
 from recsys_lora.tasks.task import Task
 
 CHANGEABLE = (Kind.SOURCE, Kind.COST)
@@ -55,20 +56,22 @@ class Loaded:
     method: Method | None
 
 
-def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = ()) -> Loaded:
+def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = (), trust: Sequence[str] = ()) -> Loaded:
     """Load a finished run, or a bundle.
 
     Args:
         folder: its folder.
         device: auto, cpu, cuda or cuda:N; auto is a CUDA device where there is one.
         overrides: as on the command line, of values that change no result: `llm.path=FOLDER`.
+        trust: packages whose code a bundle may run, besides this one.
 
     Raises:
-        UserError: it is no finished run, something of it is gone, or the device is not there.
+        UserError: it is no finished run, something of it is gone, the device is not there, or a bundle names code that
+            is not trusted.
     """
     quiet_libraries()
     made, place = read_made(folder), chosen_device(device)
-    config = suited(_on_one_device(_read(folder, overrides), place), place)
+    config = suited(_on_one_device(_read(folder, overrides, trust), place), place)
     store = store_of(folder)
     data = PreparedData.load(store.find(made.prepare))
     kind = get_object(config.model["_target_"])
@@ -110,7 +113,7 @@ def chosen_device(name: str) -> torch.device:
     return device
 
 
-def _read(folder: Path, overrides: Sequence[str]) -> RunConfig:
+def _read(folder: Path, overrides: Sequence[str], trust: Sequence[str]) -> RunConfig:
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise UserError(f"{path}: not there: give the folder of a run, or of an exported bundle")
@@ -128,6 +131,8 @@ def _read(folder: Path, overrides: Sequence[str]) -> RunConfig:
     except OmegaConfBaseException as error:
         raise UserError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
     assert isinstance(changed, DictConfig)
+    if root_of(folder).parent == folder:  # a run's own folder is trusted like the command that made it
+        check_targets(containers(changed), trust)
     return read_run(changed)
 
 

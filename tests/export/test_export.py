@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from omegaconf import OmegaConf
 from peft import PeftModel
 from polars.testing import assert_frame_equal
 from safetensors.torch import load_file
@@ -173,6 +174,36 @@ def test_a_damaged_bundle_is_refused(loaded, tmp_path):
             recsys_lora.load(bundle)
         path.write_bytes(content)
     recsys_lora.load(bundle)
+
+
+@pytest.mark.parametrize(
+    ("key", "target", "said"),
+    [
+        ("model", "os.system", "model._target_=os.system: this bundle runs code of the package os"),
+        ("callbacks.progress", "subprocess.run", "code of the package subprocess"),
+        ("cf.encoder", "recsys_lora.files.write_text", "calls a function where a class belongs"),
+    ],
+)
+def test_a_bundle_cannot_name_other_code(loaded, tmp_path, key, target, said):
+    bundle = export_bundle(loaded("cora").run, tmp_path / "bundle")
+    config = OmegaConf.load(bundle / "config.yaml")
+    OmegaConf.update(config, f"{key}._target_", target)
+    OmegaConf.save(config, bundle / "config.yaml")
+    with pytest.raises(UserError, match=said):
+        recsys_lora.load(bundle)
+
+
+def test_code_of_ones_own_runs_where_it_is_trusted(loaded, tmp_path, monkeypatch):
+    bundle = export_bundle(loaded("mf").run, tmp_path / "bundle")
+    (tmp_path / "my_package.py").write_text("from recsys_lora.cf.mf import MF\n\nclass Mine(MF):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = OmegaConf.load(bundle / "config.yaml")
+    config.cf.encoder._target_ = "my_package.Mine"
+    OmegaConf.save(config, bundle / "config.yaml")
+    with pytest.raises(UserError, match=r"trust=\['my_package'\]"):
+        recsys_lora.load(bundle)
+    again = recsys_lora.load(bundle, trust=["my_package"])
+    assert_frame_equal(again.recommend("u1"), loaded("mf").recommend("u1"), abs_tol=1e-6)
 
 
 @pytest.mark.parametrize(
