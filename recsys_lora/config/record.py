@@ -52,6 +52,7 @@ class DataConfig(Record):
     off_scale: Annotated[Literal["keep", "drop", "error"], result("prepare")] = "keep"
     catalogue: Annotated[Literal["all", "interactions"], result("prepare")] = "interactions"
     negatives: NegativesConfig | None = None
+    titles: Annotated[Literal["own", "index"], result("method", "frozen")] = "own"
     train_rows: Annotated[PositiveInt | None, result("method", tunable=True)] = None
     valid_rows: Annotated[PositiveInt | Literal["published"] | None, result("method")] = None
     test_rows: Annotated[PositiveInt | None, result("test", "frozen")] = None

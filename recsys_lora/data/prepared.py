@@ -21,6 +21,8 @@ FORMAT_VERSION = 2
 INTERACTIONS, ITEMS, USERS = "interactions.parquet", "items.parquet", "users.parquet"
 MANIFEST = "manifest.json"
 PUBLISHED_SEED = 2023
+Titles = Literal["own", "index"]
+"""What items are called: by their own titles, or by their numbers, which tell a language model nothing."""
 
 
 class PreparedData:
@@ -32,6 +34,7 @@ class PreparedData:
         interactions: all kept rows, in the split's order.
         items: one row an item number, from 1.
         users: one row a user number, from 1; None makes it of the interactions.
+        called: what items are called.
 
     Attributes:
         folder: where it lies.
@@ -48,8 +51,9 @@ class PreparedData:
         interactions: pl.DataFrame | pl.LazyFrame,
         items: pl.DataFrame | pl.LazyFrame,
         users: pl.DataFrame | pl.LazyFrame | None = None,
+        called: Titles = "own",
     ) -> None:
-        self.folder = folder
+        self.folder, self._called = folder, called
         self.manifest = manifest
         self.key: str = manifest["key"]
         self._interactions, self._items = interactions.lazy(), items.lazy()
@@ -59,8 +63,8 @@ class PreparedData:
         self._height(self._interactions)
 
     @classmethod
-    def load(cls, folder: Path) -> "PreparedData":
-        """Read a folder that `prepare` wrote.
+    def load(cls, folder: Path, called: Titles = "own") -> "PreparedData":
+        """Read a folder that `prepare` wrote; `called` says what its items are called.
 
         Raises:
             UserError: the folder is not a prepared data set, or one of another version.
@@ -73,7 +77,7 @@ class PreparedData:
                 f"{folder}: made by another version (format {manifest.get('format')}): delete it, run again"
             )
         tables = [pl.scan_parquet(folder / name) for name in (INTERACTIONS, ITEMS, USERS)]
-        return cls(folder, manifest, *tables)
+        return cls(folder, manifest, *tables, called=called)
 
     def _collect(self, table: pl.LazyFrame) -> pl.DataFrame:
         """Read a table.
@@ -109,8 +113,9 @@ class PreparedData:
 
     @cached_property
     def titles(self) -> list[str | None]:
-        """Titles by item number; [0], the padding, is ""."""
-        return ["", *self.items["title"]]
+        """Titles by item number, or what the items are called instead; [0], the padding, is ""."""
+        own = self._called == "own"
+        return ["", *(self.items["title"] if own else map(str, range(1, self.num_items + 1)))]
 
     @cached_property
     def raw_user_ids(self) -> list[str]:

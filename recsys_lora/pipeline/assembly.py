@@ -83,4 +83,8 @@ def _offers(config: RunConfig, data: PreparedData) -> dict[str, Callable[[], Any
         encoder: CollaborativeEncoder = build(config.cf.encoder, "cf.encoder")(Catalogue.from_prepared(data))
         return encoder
 
-    return {"catalogue": lambda: Catalogue.from_prepared(data), "untrained_encoder": lambda: untrained}
+    return {
+        "catalogue": lambda: Catalogue.from_prepared(data),
+        "titles": lambda: data.titles,
+        "untrained_encoder": lambda: untrained,
+    }

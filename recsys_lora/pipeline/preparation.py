@@ -34,7 +34,7 @@ def prepare_stage(config: RunConfig | PreparationConfig, store: ArtifactStore) -
     artifact = store.get(
         "prepare", config.data.name, depends, lambda folder: prepare(reader, split, out=folder, **options)
     )
-    return PreparedData.load(artifact.folder)
+    return PreparedData.load(artifact.folder, config.data.titles)
 
 
 def run_preparation(config: PreparationConfig) -> None:

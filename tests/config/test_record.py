@@ -33,6 +33,7 @@ USED_BY = {
     "data.catalogue": {"prepare"},
     "data.negatives": {"prepare"},
     "data.wording": {"method", "frozen"},
+    "data.titles": {"method", "frozen"},
     "data.train_rows": {"method"},
     "data.valid_rows": {"method"},
     "data.test_rows": {"test", "frozen"},

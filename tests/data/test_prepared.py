@@ -8,7 +8,8 @@ import pytest
 
 from recsys_lora.data.prepare import prepare
 from recsys_lora.data.prepared import PreparedData, checksum
-from recsys_lora.data.split import GlobalTime, UserTime
+from recsys_lora.data.readers.movielens import MovieLens1M
+from recsys_lora.data.split import GlobalTime, LeaveLastOut, MovieLensBenchmark, UserTime
 from recsys_lora.errors import UserError
 from tests.data.conftest import random_rows
 
@@ -116,3 +117,40 @@ def test_a_damaged_folder_is_refused(data, spoil, words):
     spoil(data.folder)
     with pytest.raises(UserError, match=words):
         PreparedData.load(data.folder)
+
+
+def test_items_can_be_called_by_their_numbers(data):
+    numbered = PreparedData.load(data.folder, "index")
+    assert numbered.titles == ["", *map(str, range(1, data.num_items + 1))]
+    assert numbered.key == data.key
+    assert data.titles[1:] == data.items["title"].to_list()
+
+
+def of_the_past(data):
+    """Check row by row that a history is of earlier positives, and that train is the past of valid, and it of test."""
+    every, history = data.every, data.history
+    order = {"train": 0, "valid": 1, "test": 2}
+    part = np.array([order[name] for name in data.interactions["split"]])
+    for user in range(1, data.num_users + 1):
+        [own] = np.nonzero(every.user == user)
+        liked = own[every.label[own] > 0]
+        assert history.items[history.offsets[user] : history.offsets[user + 1]].tolist() == every.item[liked].tolist()
+        for row in own:
+            earlier = liked[: every.position[row]]
+            assert row not in earlier
+            assert (every.timestamp[earlier] <= every.timestamp[row]).all()
+            assert (part[earlier] <= part[row]).all()
+    return len(every)
+
+
+@pytest.mark.parametrize("split", [UserTime(), GlobalTime(0.6, 0.2), LeaveLastOut()], ids=lambda s: type(s).__name__)
+def test_histories_are_of_the_past_in_every_split(made_reader, tmp_path, split):
+    prepare(made_reader(random_rows(3, items=60)), split, name="made", positive=4, out=tmp_path / "out")
+    assert of_the_past(PreparedData.load(tmp_path / "out")) > 100
+
+
+@pytest.mark.slow
+def test_histories_are_of_the_past_in_the_benchmark(raw_data, tmp_path):
+    reader = MovieLens1M(str(raw_data / "ml-1m"))
+    prepare(reader, MovieLensBenchmark(), name="ml_1m", positive=4, out=tmp_path / "out")
+    assert of_the_past(PreparedData.load(tmp_path / "out")) == 51_623

@@ -1,0 +1,95 @@
+"""How alike are the candidate's title and those of the history, to the frozen language model: text and nothing else.
+
+    v_i = mean over the tokens of title i of the last hidden states, less the mean of these over all titles
+    s   = cosine of v_i and the mean of the history's v_j;  0 without a history
+
+A control: what a trained method shows beyond it, it does not owe to titles that look alike.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, Unpack
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+
+from recsys_lora.data.batch import PromptBatch
+from recsys_lora.errors import UserError
+from recsys_lora.methods.base import LLMRecommender
+from recsys_lora.methods.shared import Shared
+from recsys_lora.methods.vectors import mean_of_present
+from recsys_lora.prompts.titles import prompt_titles
+from recsys_lora.types import PositiveInt
+
+TITLES_AT_ONCE = 64
+
+
+class TextSimilarity(LLMRecommender):
+    """Scores by titles alone, without prompts and without training.
+
+    Args:
+        titles: by item number, [0] being the padding.
+        history_items: how many of the user's last positives are compared with the candidate.
+        title_tokens: tokens of a title at most.
+        shared: what every recommender is made with.
+
+    Raises:
+        UserError: a task is asked that one score does not answer.
+    """
+
+    trains: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        titles: Sequence[str | None],
+        history_items: PositiveInt,
+        title_tokens: PositiveInt,
+        **shared: Unpack[Shared],
+    ) -> None:
+        super().__init__(**shared)
+        if other := [name for name, task in self.tasks.items() if not task.is_binary]:
+            raise UserError(f"model={self.name} answers yes-or-no questions alone, not {', '.join(other)}: tasks=[ctr]")
+        self._history_items = history_items
+        self._titles, _ = prompt_titles(titles, self.backbone.tokenizer, title_tokens, "unknown")
+        self._vectors: Tensor | None = None
+
+    @property
+    def is_personalised(self) -> bool:
+        """Whose history it is decides."""
+        return True
+
+    @property
+    def history_length(self) -> int:
+        """Earlier items that a batch must bring."""
+        return self._history_items
+
+    def forward(self, batch: PromptBatch) -> Tensor:
+        """Return the scores (B,) of a batch."""
+        vectors = self.vectors
+        earlier = mean_of_present(vectors[batch.history], batch.history != 0)  # (B, H)
+        return functional.cosine_similarity(earlier, vectors[batch.item], dim=1)
+
+    @property
+    def vectors(self) -> Tensor:
+        """The titles' vectors (N+1, H), float32, zero at the padding; made once."""
+        if self._vectors is None:
+            with torch.no_grad():
+                parts = [
+                    self._states(self._titles[begin : begin + TITLES_AT_ONCE])
+                    for begin in range(1, len(self._titles), TITLES_AT_ONCE)
+                ]
+            every = torch.cat(parts)  # (N, H)
+            self._vectors = functional.pad(every - every.mean(0), (0, 0, 1, 0))
+        return self._vectors
+
+    def _states(self, titles: Sequence[str]) -> Tensor:
+        """Return the mean of the last hidden states of each title's tokens, (n, H)."""
+        backbone = self.backbone
+        tokens = backbone.tokenizer([title or "unknown" for title in titles], add_special_tokens=False)["input_ids"]
+        rows = [torch.tensor(ids, device=self.device) for ids in tokens]
+        ids = pad_sequence(rows, batch_first=True, padding_value=backbone.pad_id)  # (n, T)
+        lengths = torch.tensor([len(row) for row in tokens], device=self.device)
+        mask = torch.arange(ids.shape[1], device=self.device) < lengths[:, None]
+        return mean_of_present(backbone.hidden(backbone.embed(ids), mask, right=True).float(), mask)
