@@ -51,10 +51,10 @@ class ConfSource(FileConfigSource):
         return sorted({*groups, *offered})
 
     def _variant(self, config_path: str) -> Sequence[str] | None:
-        from recsys_lora.config.variants import variants
+        from recsys_lora.config.variants import variant
 
         group, name = os.path.split(config_path.removesuffix(".yaml"))
-        return variants(Path(self.path) / group).get(name)
+        return variant(Path(self.path) / group, name)
 
 
 class ConfSearchPath(SearchPathPlugin):

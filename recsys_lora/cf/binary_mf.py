@@ -8,8 +8,8 @@ Source: BinLLM, ACL 2024, arXiv 2406.03210 (text-like encoding), and the authors
 each entry of z is replaced by that of h with a probability that grows with training, and the gradient passes through
 the sign as if it were not there (straight-through estimator; Bengio et al., 2013, arXiv 1308.3432).
 
-The authors do not divide by sqrt(D). Here the share grows within one fit of minutes, to all entries, whose logits would
-reach +-D: on ML-100K the training loss then rose from .6 to 1.9.
+The authors do not divide by sqrt(D) (`scaled=False`). By default the share grows within one fit of minutes, to all
+entries, whose logits would reach +-D: on ML-100K the training loss then rose from .6 to 1.9.
 """
 
 from typing import Any
@@ -60,6 +60,7 @@ class BinaryMF(DotProductEncoder):
         init_std: PositiveFloat = 1.0,
         ramp_steps: PositiveInt = 2000,
         unseen: Unseen = "zero",
+        scaled: bool = True,
     ) -> None:
         """Draw both tables from N(0, init_std^2); the projections' biases start at zero.
 
@@ -71,10 +72,11 @@ class BinaryMF(DotProductEncoder):
             unseen: the row x of ids that never occur in train; with "zero", such ids and the padding have the code
                 sign(b), the bits of the projection's bias, one for all such users and one for all such items; with
                 "mean" they have the code of the mean row of the others, and the padding still has sign(b).
+            scaled: divide logits by the square root of D.
         """
         super().__init__(dim, history_length=0)
         self.ramp_steps = ramp_steps
-        self.scale: float = dim**-0.5
+        self.scale: float = dim**-0.5 if scaled else 1.0
         self.users = IdTable(catalogue.seen_users, dim, init_std, unseen)
         self.items = IdTable(catalogue.seen_items, dim, init_std, unseen)
         self.user_projection, self.item_projection = nn.Linear(dim, dim), nn.Linear(dim, dim)

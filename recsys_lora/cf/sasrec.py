@@ -9,6 +9,7 @@ numbers. Only the last state is scored, so the last block computes only that one
 """
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.table import IdTable, Unseen
 from recsys_lora.errors import UserError
 from recsys_lora.types import PositiveFloat, PositiveInt, Probability
+
+Padding = Literal["masked", "read"]
 
 
 class Block(nn.Module):
@@ -72,6 +75,7 @@ class SASRec(DotProductEncoder):
         dropout: Probability = 0.2,
         init_std: PositiveFloat = 0.02,
         unseen: Unseen = "zero",
+        padding: Padding = "masked",
     ) -> None:
         """Draw the tables from N(0, init_std^2).
 
@@ -84,6 +88,8 @@ class SASRec(DotProductEncoder):
             dropout: on inputs, attention weights and in the position-wise network.
             init_std: standard deviation of the tables' start.
             unseen: vectors of items that never occur in train.
+            padding: whether attention passes over the places of a short history that are empty (`masked`), or reads
+                them as zero vectors (`read`), as the code behind the published numbers does.
 
         Raises:
             UserError: the heads do not divide the width.
@@ -91,6 +97,7 @@ class SASRec(DotProductEncoder):
         super().__init__(dim, history_length)
         if dim % heads:
             raise UserError(f"cf.encoder: dim={dim} cannot be divided among heads={heads}: choose a multiple")
+        self.padding = padding
         self.items = IdTable(catalogue.seen_items, dim, init_std, unseen)
         self.position = nn.Parameter(torch.randn(history_length, dim) * init_std)
         self.dropout = ByteDropout(dropout)
@@ -111,10 +118,11 @@ class SASRec(DotProductEncoder):
         last: Tensor = self.norm(x[:, -1])
         return last
 
-    @staticmethod
-    def _visible(history: Tensor) -> Tensor:
+    def _visible(self, history: Tensor) -> Tensor:
         L = history.shape[1]
         causal = torch.ones(L, L, dtype=torch.bool, device=history.device).tril()
+        if self.padding == "read":
+            return causal.expand(len(history), 1, L, L)
         itself = torch.eye(L, dtype=torch.bool, device=history.device)  # padding reads itself, for a finite softmax
         return ((history != 0).unsqueeze(1) & causal | itself).unsqueeze(1)
 

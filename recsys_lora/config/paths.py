@@ -11,6 +11,8 @@ GROUPS = (
     "llm",
     "trainer",
     "budget",
+    "rates",
+    "preset",
     "logger",
     "callbacks",
     "row",

@@ -5,10 +5,17 @@
     collm_joint: [first=null, model.tune_lora=true]
 
 `GROUP=collm_joint` then stands for them, wherever Hydra reads choices: single runs, multiruns, `compose`, --help.
+A list within the list, such as an alias `*others`, stands for what is in it.
+
+A name with `-` is of the choices of several groups, and no choice itself; `*` in it is any. The defaults list asks for
+it by interpolation, as `optional preset@_global_: ${preset}-${model}-${cf}-${data}`, and gets the overrides of all
+lines that fit, in the file's order; of two for one key the later counts.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +24,8 @@ from omegaconf import DictConfig, OmegaConf
 from recsys_lora.errors import UserError
 
 FILE = "_variants.yaml"
+SEVERAL = "-"
+"""What joins the choices of several groups in a name."""
 HIDDEN = "_"
 """A yaml whose name begins so is a part of others, or lists variants; it is no choice itself."""
 
@@ -24,7 +33,7 @@ HIDDEN = "_"
 def choices(conf: Path, group: str) -> list[str]:
     """Return what a group offers in a folder of yaml files, sorted: its files and its variants."""
     files = {path.stem for path in (conf / group).glob("*.yaml") if not path.stem.startswith(HIDDEN)}
-    return sorted(files | set(variants(conf / group)))
+    return sorted(files | {name for name in variants(conf / group) if SEVERAL not in name})
 
 
 def variants(folder: Path) -> Mapping[str, Sequence[str]]:
@@ -35,6 +44,17 @@ def variants(folder: Path) -> Mapping[str, Sequence[str]]:
     """
     path = folder / FILE
     return _read(path, path.stat().st_mtime_ns) if path.is_file() else {}
+
+
+def variant(folder: Path, name: str) -> Sequence[str] | None:
+    """Return the overrides that a name stands for; None where the group's folder lists none.
+
+    Raises:
+        UserError: as `variants`.
+    """
+    listed = variants(folder).items()
+    fitting = [overrides for key, overrides in listed if key == name or (SEVERAL in key and fnmatchcase(name, key))]
+    return list(itertools.chain.from_iterable(fitting)) if fitting else None
 
 
 def as_config(conf: Path, overrides: Sequence[str]) -> DictConfig:
@@ -66,4 +86,13 @@ def _read(path: Path, _changed: int) -> Mapping[str, Sequence[str]]:
     found: Any = OmegaConf.to_container(OmegaConf.load(path))
     if not isinstance(found, dict) or not all(isinstance(overrides, list) for overrides in found.values()):
         raise UserError(f"{path}: write a list of overrides for each name, as `no_graph: [model.beta=0.0]`")
-    return {str(name): [str(override) for override in overrides] for name, overrides in found.items()}
+    return {str(name): list(_flat(overrides)) for name, overrides in found.items()}
+
+
+def _flat(overrides: Sequence[Any]) -> Iterator[str]:
+    """Yield overrides; a list among them, as an alias is, stands for its own."""
+    for override in overrides:
+        if isinstance(override, list):
+            yield from _flat(override)
+        else:
+            yield str(override)

@@ -2,8 +2,7 @@
 
 import copy
 from collections import ChainMap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,42 +11,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys_lora.data.history import ChangedHistory, History
+from recsys_lora.data.known import NOBODY, Known, Part
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.rows import Rows
 from recsys_lora.data.schema import SplitName
-
-
-@dataclass(frozen=True)
-class Known:
-    """All that one user has met, oldest first.
-
-    Attributes:
-        items: numbers (n,).
-        ratings: what they were rated (n,).
-        liked: which of them are positives (n,), the user's history.
-    """
-
-    items: NDArray[np.int64]
-    ratings: NDArray[np.float32]
-    liked: NDArray[np.bool_]
-
-    @cached_property
-    def positives(self) -> NDArray[np.int64]:
-        """The items that the user likes (p,)."""
-        return self.items[self.liked]
-
-    @cached_property
-    def positive_ratings(self) -> NDArray[np.float32]:
-        """What they were rated (p,)."""
-        return self.ratings[self.liked]
-
-    def then(self, later: "Known") -> "Known":
-        """Return what is known after more was met."""
-        return Known(*(np.concatenate([getattr(self, part), getattr(later, part)]) for part in PARTS))
-
-
-PARTS = ("items", "ratings", "liked")
-NOBODY = Known(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.bool_))
 
 
 class LiveData(PreparedData):
@@ -75,8 +42,8 @@ class LiveData(PreparedData):
         numbers = range(self.stranger, self.stranger + 1 + len(self.later_users))
         added = pl.DataFrame({"user_id": [None, *self.later_users], "user": list(numbers)})
         every = base.items if items is None else _below(base.items, _numbered(items, base.num_items))
-        super().__init__(base.folder, base.manifest, base._interactions, every, _below(base.users, added))
-        self.changed: Mapping[int, Known] = changed or {}
+        super().__init__(base.folder, base.manifest, base._interactions, every, _below(base.users, added), base._called)
+        self.changed = changed or {}
 
     # What moves
 
@@ -118,12 +85,12 @@ class LiveData(PreparedData):
     @property
     def history(self) -> History:
         """Users' positives."""
-        return _changed(self.base.history, _Part(self.changed, "positives"))
+        return _changed(self.base.history, Part(self.changed, "positives"))
 
     @property
     def history_ratings(self) -> History:
         """What users' positives were rated."""
-        return _changed(self.base.history_ratings, _Part(self.changed, "positive_ratings"))
+        return _changed(self.base.history_ratings, Part(self.changed, "positive_ratings"))
 
     @property
     def every(self) -> Rows:
@@ -148,23 +115,6 @@ class LiveData(PreparedData):
     def item_numbers(self) -> Mapping[str, int]:
         """Items' numbers by raw id."""
         return {raw: number for number, raw in enumerate(self.raw_item_ids) if number}
-
-
-class _Part(Mapping[int, NDArray[Any]]):
-    """One attribute of what is known of users."""
-
-    def __init__(self, known: Mapping[int, Known], name: str) -> None:
-        self.known, self.name = known, name
-
-    def __getitem__(self, user: int) -> NDArray[Any]:
-        part: NDArray[Any] = getattr(self.known[user], self.name)
-        return part
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.known)
-
-    def __len__(self) -> int:
-        return len(self.known)
 
 
 def _changed(base: History, changed: Mapping[int, NDArray[Any]]) -> ChangedHistory:

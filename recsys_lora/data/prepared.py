@@ -1,6 +1,7 @@
 """A prepared data set: two Parquet tables and a manifest in a folder, numpy arrays once loaded."""
 
 import hashlib
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys_lora.data.history import History, build_histories
+from recsys_lora.data.known import Known
 from recsys_lora.data.rows import Rows
 from recsys_lora.data.schema import TEXT_COLUMNS, SplitName
 from recsys_lora.errors import UserError
@@ -42,6 +44,7 @@ class PreparedData:
         key: names the content.
         num_users: the largest user number U.
         num_items: the largest item number N.
+        changed: what is known of users of whom more is known than their rows say; none, while nobody uses it.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class PreparedData:
         self.folder, self._called = folder, called
         self.manifest = manifest
         self.key: str = manifest["key"]
+        self.changed: Mapping[int, Known] = {}
         self._interactions, self._items = interactions.lazy(), items.lazy()
         pairs = self._interactions.select("user", "user_id").unique("user").sort("user")
         self._users = pairs if users is None else users.lazy()
@@ -76,8 +80,8 @@ class PreparedData:
             raise UserError(
                 f"{folder}: made by another version (format {manifest.get('format')}): delete it, run again"
             )
-        tables = [pl.scan_parquet(folder / name) for name in (INTERACTIONS, ITEMS, USERS)]
-        return cls(folder, manifest, *tables, called=called)
+        interactions, items, users = (pl.scan_parquet(folder / name) for name in (INTERACTIONS, ITEMS, USERS))
+        return cls(folder, manifest, interactions, items, users, called)
 
     def _collect(self, table: pl.LazyFrame) -> pl.DataFrame:
         """Read a table.

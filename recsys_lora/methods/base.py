@@ -31,8 +31,9 @@ from recsys_lora.methods.shared import Shared, Vectors
 from recsys_lora.methods.validation import Validation
 from recsys_lora.methods.vectors import encode_candidates
 from recsys_lora.prompts.template import Template
+from recsys_lora.tasks.examples import ExtraSlots
 from recsys_lora.tasks.module import TaskData
-from recsys_lora.tasks.prompts import ExtraSlots, TaskPrompts
+from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Version
 
@@ -210,13 +211,13 @@ class LLMRecommender(lightning.LightningModule):
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
         """Return this process's share of the mean loss over the whole batch, of all versions together."""
-        total = torch.stack([self._version_loss(name, groups) for name, groups in batch.versions.items()]).sum()
+        total = torch.stack([self.version_loss(name, groups) for name, groups in batch.versions.items()]).sum()
         # Processes' gradients are averaged: with this scale, shares of unequal size give the mean over all rows.
         loss = total * (self.trainer.world_size / batch.global_rows)
         self.log("train/loss", loss.detach(), batch_size=len(batch))
         return loss
 
-    def _version_loss(self, version: str, groups: Iterable[PromptBatch]) -> Tensor:
+    def version_loss(self, version: str, groups: Iterable[PromptBatch]) -> Tensor:
         """Return the sum of one version's losses, and log each task's mean where there are several."""
         seed, epoch = self.questions.seed, self.current_epoch
         losses = [(self.loss(self.masking(group, seed, epoch)), group.task) for group in groups]

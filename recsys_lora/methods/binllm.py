@@ -18,7 +18,8 @@ from recsys_lora.methods.codes import CodeFormat, bits_of, check_width, written_
 from recsys_lora.methods.lora import LoRATuned, Tuned
 from recsys_lora.methods.vectors import encode_rows
 from recsys_lora.prompts.template import Template
-from recsys_lora.tasks.prompts import ExtraSlots, TaskPrompts
+from recsys_lora.tasks.examples import ExtraSlots
+from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import ITEM, USER, Version
 

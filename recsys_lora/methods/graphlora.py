@@ -13,7 +13,7 @@ on MovieLens-1M and the last on Amazon-Book.
 
 Ours: the graph network sees the whole graph, not the part around a batch, so that rows do not depend on their batch
 mates; the nodes' own vectors are divided by their spread, as those of the soft tokens; alpha / R scales the chosen
-block's update, too.
+block's update, too (layer_alpha = R takes that off, as in their code).
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ from recsys_lora.methods.lora import LoRA, Tuned
 from recsys_lora.methods.shared import Vectors
 from recsys_lora.methods.user_item_graph import GraphNetwork
 from recsys_lora.methods.vectors import InputScale
-from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveInt
+from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 Layer = NonNegativeInt | Literal["middle", "last", "all"]
 
@@ -45,9 +45,11 @@ class ShiftedLoRA(LoRA):
 
     Attributes:
         layer: the block's number from 0, the `middle` one (15 of 32), the `last` or `all`.
+        layer_alpha: alpha of the blocks with vectors; None is that of all others.
     """
 
     layer: Layer = "middle"
+    layer_alpha: PositiveFloat | None = None
 
     def install(self, model: nn.Module) -> Injection:
         """Put the updates into a decoder, in place; they start at zero.
@@ -58,9 +60,10 @@ class ShiftedLoRA(LoRA):
         chosen = self._blocks(max((site.block for site in find_sites(model)), default=0) + 1)
 
         def source(site: Site) -> list[Static]:
-            kind = Shifted if site.block in chosen else Static
-            shape = site.in_features, site.out_features, self.rank, self.alpha
-            return [kind(*shape, self.dropout, self.dropout_per)]
+            shape = site.in_features, site.out_features, self.rank
+            if site.block in chosen:
+                return [Shifted(*shape, self.layer_alpha or self.alpha, self.dropout, self.dropout_per)]
+            return [Static(*shape, self.alpha, self.dropout, self.dropout_per)]
 
         return inject(model, self.targets, source)
 
@@ -78,6 +81,7 @@ class GraphLoRA(CoLLM):
     Args:
         beta: weight of the graph's vectors, which are 0.1 long; 0 leaves the graph network out.
         layer: the block that takes them; see `ShiftedLoRA`.
+        layer_alpha: of that block's updates; see `ShiftedLoRA`.
         graph: makes the graph network: `GraphNetwork` with its own knobs bound.
         catalogue: users, items and the positive pairs of train.
         factor: as CoLLM's.
@@ -97,6 +101,7 @@ class GraphLoRA(CoLLM):
         *,
         beta: NonNegativeFloat,
         layer: Layer,
+        layer_alpha: PositiveFloat | None,
         graph: Callable[..., GraphNetwork],
         catalogue: Catalogue,
         factor: PositiveInt,
@@ -108,7 +113,7 @@ class GraphLoRA(CoLLM):
         **tuned: Unpack[Tuned],
     ) -> None:
         super().__init__(
-            lora=partial(ShiftedLoRA, layer=layer) if beta else LoRA,
+            lora=partial(ShiftedLoRA, layer=layer, layer_alpha=layer_alpha) if beta else LoRA,
             tune_lora=True,
             factor=factor,
             input_scale=input_scale,

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.shared import Shared
 from recsys_lora.prompts.template import Template
-from recsys_lora.tasks.prompts import ExtraSlots, TaskPrompts
+from recsys_lora.tasks.examples import ExtraSlots
+from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import CTR
 from recsys_lora.types import NonNegativeInt, PositiveInt

@@ -1,4 +1,4 @@
-"""AdamW and a learning rate that warms up, falls, and ends with the budget."""
+"""AdamW and a learning rate that warms up and falls, by default to the end of the budget."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -8,12 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from recsys_lora.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, Probability
-
-WARMUP_SHARE = 0.1
-"""Of all steps, at most."""
-FIRST_STEP = 0.01
-"""The learning rate of step 0 over the full one."""
+from recsys_lora.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 
 
 @dataclass(frozen=True)
@@ -22,8 +17,12 @@ class OptimizerSettings:
 
     Attributes:
         lr: the learning rate after warm-up.
-        schedule: how it falls after warm-up, over all steps of the budget.
-        warmup_steps: steps until it is full, but no more than a tenth of all.
+        schedule: how it falls after warm-up.
+        horizon_steps: the step at which it has fallen as far as it does; None is the end of the budget. A run that ends
+            before has seen the beginning of the schedule only; behind it the rate stays as it is.
+        warmup_steps: steps until it is full.
+        max_warmup_fraction: warm-up takes no more than this share of the schedule.
+        initial_lr_fraction: the learning rate of step 0 over the full one.
         final_lr_fraction: what is left of it at the end.
         weight_decay: decoupled; parameters with fewer than two dimensions have none.
         beta1: AdamW's decay of the mean gradient.
@@ -33,7 +32,10 @@ class OptimizerSettings:
 
     lr: PositiveFloat = 1e-3
     schedule: Literal["linear", "cosine", "constant"] = "linear"
+    horizon_steps: PositiveInt | None = None
     warmup_steps: NonNegativeInt = 200
+    max_warmup_fraction: Fraction = 0.1
+    initial_lr_fraction: Fraction = 0.01
     final_lr_fraction: Fraction = 0.0
     weight_decay: NonNegativeFloat = 1e-3
     beta1: Probability = 0.9
@@ -76,11 +78,13 @@ class OptimizerSettings:
 
         Args:
             step: from 0.
-            steps: steps of the whole budget; infinite where it has no end, then nothing falls.
+            steps: steps of the whole budget; infinite where it has no end, then nothing falls but to a horizon.
         """
-        warmup = min(self.warmup_steps, int(WARMUP_SHARE * steps)) if math.isfinite(steps) else self.warmup_steps
+        steps = self.horizon_steps or steps
+        most = int(self.max_warmup_fraction * steps) if math.isfinite(steps) else self.warmup_steps
+        warmup = min(self.warmup_steps, most)
         if step < warmup:
-            return FIRST_STEP + (1 - FIRST_STEP) * step / warmup
+            return self.initial_lr_fraction + (1 - self.initial_lr_fraction) * step / warmup
         if self.schedule == "constant" or not math.isfinite(steps):
             return 1.0
         done = min(1.0, (step - warmup) / max(1, steps - warmup))

@@ -73,7 +73,7 @@ def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = (), 
     made, place = read_made(folder), chosen_device(device)
     config = suited(_on_one_device(_read(folder, overrides, trust), place), place)
     store = store_of(folder)
-    data = PreparedData.load(store.find(made.prepare))
+    data = PreparedData.load(store.find(made.prepare), config.data.titles)
     kind = get_object(config.model["_target_"])
     tasks = choose_tasks(config, data, reads_prompts=kind.needs_backbone)
     config = replace(config, tasks=list(tasks), task={name: config.task[name] for name in tasks})

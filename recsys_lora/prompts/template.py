@@ -18,6 +18,7 @@ SOFT = "\ue000"
 """Stands for one soft token in a rendered prompt: a private-use character, removed from all titles."""
 TITLE_MARK = "\ue001"
 """Stands before each `{title}` of a prompt that is rendered with marks; no part of its tokens."""
+HistoryOf = Literal["liked", "rated"]
 HISTORY, CANDIDATES, TITLE = "history", "candidates", "title"
 
 
@@ -42,9 +43,11 @@ class Template:
     Args:
         text: the prompt, with slots.
         no_history: the prompt of a user without history; same slots but `{history}`.
+        empty_history: what stands in `{history}` for such a user instead; None is `no_history`.
         item: how one item of the history is written, with slots.
         separator: what joins the items of the history.
-        history_items: items of history shown at most, the latest; 0 shows none and always uses `no_history`.
+        history: what a history is made of: items that the user `liked`, or all that were `rated`.
+        history_items: items of history shown at most, the latest; 0 shows none, as for a user without.
         title_tokens: a longer title is cut.
         max_tokens: a longer prompt loses its oldest history items; None is the backbone's context length.
         line_break: how a line break of the text is written: `backslash_n` is the two characters that stand in the
@@ -68,6 +71,7 @@ class Template:
         no_history: str,
         item: str = '"{title}"',
         separator: str = ", ",
+        history: HistoryOf = "liked",
         history_items: NonNegativeInt = 10,
         title_tokens: PositiveInt = 64,
         max_tokens: PositiveInt | None = None,
@@ -75,10 +79,15 @@ class Template:
         soft_tokens: Sequence[str] = (),
         candidate: str | None = None,
         candidate_separator: str = "; ",
+        empty_history: str | None = None,
     ) -> None:
         self.given: dict[str, Any] = {name: value for name, value in locals().items() if name != "self"}
-        self.item, self.separator = item, separator
+        self.item, self.separator, self.history = item, separator, history
         self.history_items, self.title_tokens, self.max_tokens = history_items, title_tokens, max_tokens
+        if empty_history is not None:
+            if HISTORY not in slots(text):
+                raise UserError("empty_history stands in the slot {history}: put it into text, or leave it null")
+            no_history = text.replace(f"{{{HISTORY}}}", empty_history)
         broken = "\n" if line_break == "newline" else "\\n"
         self.text, self.no_history = (part.replace("\n", broken) for part in (text, no_history))
         self.candidate, self.candidate_separator = candidate, candidate_separator

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_lora.data.live import NOBODY, Known, LiveData
+from recsys_lora.data.known import NOBODY, Known
+from recsys_lora.data.live import LiveData
 from recsys_lora.errors import UserError
 
 RawId = str | int

@@ -11,8 +11,8 @@ from recsys_lora.errors import UserError
 from recsys_lora.methods.answering import Answering
 from recsys_lora.methods.candidates import pair_questions
 from recsys_lora.pipeline.method import Method
+from recsys_lora.tasks.examples import RATING
 from recsys_lora.tasks.explanation import texts_of
-from recsys_lora.tasks.prompts import RATING
 from recsys_lora.tasks.task import RatingPredictions
 
 EXPLANATION = "explanation"

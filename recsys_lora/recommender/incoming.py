@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys_lora.data.live import Known, LiveData
+from recsys_lora.data.known import Known
+from recsys_lora.data.live import LiveData
 from recsys_lora.errors import UserError
 from recsys_lora.recommender.asked import named
 

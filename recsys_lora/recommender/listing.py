@@ -8,7 +8,8 @@ import polars as pl
 
 from recsys_lora.cf.retrieval import Floats, Ints
 from recsys_lora.data.history import Pairs
-from recsys_lora.data.live import NOBODY, LiveData
+from recsys_lora.data.known import NOBODY
+from recsys_lora.data.live import LiveData
 from recsys_lora.errors import UserError
 from recsys_lora.recommender.asked import Asker
 from recsys_lora.recommender.stages import POPULARITY, Stages, popular, whole

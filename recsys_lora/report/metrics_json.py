@@ -79,10 +79,8 @@ class Value(_Record):
 
     @model_validator(mode="after")
     def _null_has_a_reason(self) -> Self:
-        if self.value is None and not self.reason:
-            raise ValueError("a metric without a value needs a reason")
-        if self.value is None and self.interval:
-            raise ValueError("an undefined metric has an interval")
+        if self.value is None and (not self.reason or self.interval):
+            raise ValueError("a metric without a value needs a reason, and has no interval")
         if self.interval and self.interval[0] > self.interval[1]:
             raise ValueError("an interval is upside down")
         return self
@@ -242,10 +240,7 @@ def validated(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_metrics(path: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Check and write metrics.json, atomically.
-
-    Returns:
-        What was written.
+    """Check and write metrics.json, atomically; returns what was written.
 
     Raises:
         ValueError: it does not follow the schema.

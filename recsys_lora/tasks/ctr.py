@@ -17,18 +17,8 @@ from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.negatives import NegativeSampler
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.scale import RatingScale
-from recsys_lora.tasks.task import (
-    CTR,
-    Floats,
-    Kind,
-    Limit,
-    Output,
-    Task,
-    asked_rows,
-    generator,
-    report_left_out,
-    sample,
-)
+from recsys_lora.tasks.selection import HistoryRange, Limit, asked_rows, generator, report_left_out, sample, within
+from recsys_lora.tasks.task import CTR, Floats, Kind, Output, Task
 from recsys_lora.types import NonNegativeFloat, PositiveInt
 
 Negatives = Literal["auto", "rated", "sampled"]
@@ -50,6 +40,7 @@ class ClickThrough(Task):
         collaborative: see `Task`.
         scale: see `Task`.
         train_share: see `Task`.
+        history_range: see `Task`.
         negatives: `rated` asks every labelled row; `sampled` asks every positive of the split and sampled items
             beside it; `auto` is `rated` unless the split leaves one test row a user, where no user has both. Of data
             without ratings, `rated` asks the items that were sampled when it was prepared.
@@ -71,12 +62,13 @@ class ClickThrough(Task):
         *,
         scale: RatingScale,
         train_share: NonNegativeFloat = 1.0,
+        history_range: HistoryRange | None = None,
         negatives: Negatives = "auto",
         ctr_negatives: PositiveInt = 4,
         train_negatives: PositiveInt = 1,
         authors_negatives: bool = False,
     ) -> None:
-        super().__init__(text, collaborative, scale=scale, train_share=train_share)
+        super().__init__(text, collaborative, scale=scale, train_share=train_share, history_range=history_range)
         self.negatives, self.authors_negatives = negatives, authors_negatives
         self.ctr_negatives, self.train_negatives = ctr_negatives, train_negatives
 
@@ -94,7 +86,7 @@ class ClickThrough(Task):
         if self._sampled(data):
             return self._beside_positives(data, split, limit, seed)
         count = data.sampled_negatives(split)
-        return replace(of_rows(data.sample(split, limit, seed)), suffix=f"_neg{count}" if count else "")
+        return replace(of_rows(self._labelled(data, split, limit, seed)), suffix=f"_neg{count}" if count else "")
 
     def check(self, questions: Questions, split: SplitName) -> None:
         """Refuse questions of one class.
@@ -113,8 +105,15 @@ class ClickThrough(Task):
         one_test_row = data.manifest.get("split", {}).get("split") == "leave_last_out"
         return self.negatives == "sampled" or (self.negatives == "auto" and one_test_row)
 
+    def _labelled(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Rows:
+        """Return labelled rows; a sample of those that the range leaves, the published one in its own order."""
+        if self.history_range is None or not isinstance(limit, int):
+            return within(data.sample(split, limit, seed), self.history_range)
+        rows = within(data.rows(split), self.history_range)
+        return rows.take(sample(len(rows), limit, generator(self.name, split, seed)))
+
     def _beside_positives(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Questions:
-        rows, most = asked_rows(data, split, limit, seed)
+        rows, most = asked_rows(data, split, limit, seed, self.history_range)
         random = generator(self.name, split, seed)
         count = self.train_negatives if split == "train" else self.ctr_negatives
         sampler = NegativeSampler(data, split, "uniform", self.authors_negatives)

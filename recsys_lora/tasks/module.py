@@ -16,7 +16,8 @@ from recsys_lora.data.training import TaskOrder, TrainSet, temperature_shares
 from recsys_lora.errors import UserError
 from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.question import Questions
-from recsys_lora.tasks.task import Limit, Task, Version
+from recsys_lora.tasks.selection import Limit
+from recsys_lora.tasks.task import Task, Version
 
 log = logging.getLogger(__name__)
 

@@ -2,31 +2,24 @@
 
 import copy
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from recsys_lora.data.batch import PromptSet
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.data.slots import AttributeSlots, attribute_slots
 from recsys_lora.errors import UserError, at
 from recsys_lora.llm.answer import ChoiceAnswer, ResolvedChoices
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.prompts import encoded
 from recsys_lora.prompts.encode import Encoder
-from recsys_lora.prompts.template import TITLE, Example, Template, slots
-from recsys_lora.prompts.titles import prompt_titles
+from recsys_lora.prompts.template import Template
+from recsys_lora.tasks.examples import Examples, ExtraSlots
 from recsys_lora.tasks.question import Questions
-from recsys_lora.tasks.task import Task, Version, common_ending, letter
+from recsys_lora.tasks.task import Task, Version, common_ending
 
 log = logging.getLogger(__name__)
-RATING, LETTER = "rating", "letter"
-
-ExtraSlots = Mapping[str, str | Sequence[str]]
-"""Further slots of one prompt; where a value is a sequence, it has one text a candidate."""
 
 
 @dataclass(frozen=True)
@@ -126,16 +119,14 @@ class TaskPrompts:
             soft_id=backbone.pad_id,
             find_title=reading.find_title,
         )
-        self.unknown = f"unknown {words.get('item', 'item')}"
-        self.titles = {
-            version: self._titles(wording.template.title_tokens) for version, wording in reading.wordings.items()
-        }
-        self._of_template: dict[Template, AttributeSlots] = {}
+        self.examples = Examples(data, task, self.tokenizer, self.words)
+        for wording in reading.wordings.values():
+            self.examples.titles(wording.template.title_tokens)  # says at once what it had to change
 
     def on(self, data: PreparedData) -> "TaskPrompts":
         """Return what makes the same prompts of other histories of the same users and items."""
         other = copy.copy(self)
-        other.data = data
+        other.data, other.examples = data, self.examples.on(data)
         return other
 
     def set(
@@ -163,7 +154,7 @@ class TaskPrompts:
         version = version or self.reading.answered
         wording, readers = self.reading.wordings[version], encoder_rows or questions
         with at(wording.key):
-            examples = self.examples(questions, wording.template, self.extra_slots(self, readers), version)
+            examples = self.examples(questions, wording.template, self.extra_slots(self, readers))
             prompts = self.encoder.encode(wording.template, examples, len(questions), show)
         for reason, count in prompts.counts.items():
             log.info("%s, %s: %s: %d of %d", self.task.name, version, reason, count, len(questions))
@@ -192,67 +183,15 @@ class TaskPrompts:
     def right_answers(self, questions: Questions) -> list[str]:
         """Return the right answer of each question, as text."""
         if questions.answers is not None:
-            return self._clean(questions.answers)
+            return self.examples.clean(questions.answers)
         if (choices := self.task.choices) is not None:
             return [choices[target] for target in questions.target.tolist()]
         right = questions.items[np.arange(len(questions)), questions.target]
         return [self._answer_title(item) for item in right]
 
-    def examples(
-        self,
-        questions: Questions,
-        template: Template,
-        extra: Iterable[ExtraSlots],
-        version: Version | None = None,
-    ) -> Iterator[Example]:
-        """Yield what each question offers to a template.
-
-        Args:
-            questions: of this task.
-            template: it decides what is shown.
-            extra: further slots of each question.
-            version: whose titles, cut to that wording's length.
-        """
-        titles = self.titles[version or self.reading.answered]
-        rated, known = RATING in slots(template.item), self._attributes(template)
-        window = questions.user, questions.position, template.history_items
-        liked = self.data.history.last(*window)  # (n, items), 0: none
-        ratings = self.data.history_ratings.last(*window) if rated else np.zeros(liked.shape)
-        written = self.task.scale.write
-        names = sorted({name for texts in questions.texts for name in texts})
-        cleaned = {name: iter(self._clean([texts[name] for texts in questions.texts])) for name in names}
-        columns: list[Any] = [column.tolist() for column in (questions.user, questions.items, liked, ratings)]
-        for user, row, earlier, given, further in zip(*columns, extra, strict=True):
-            history = [
-                {**known.item[item], TITLE: titles[item], **({RATING: written(rating)} if rated else {})}
-                for item, rating in zip(earlier, given, strict=True)
-                if item
-            ]
-            own = {name: text if isinstance(text, str) else text[0] for name, text in further.items()}
-            texts = {**known.user[user], **known.item[row[0]], TITLE: titles[row[0]]}
-            texts |= {name: next(values) for name, values in cleaned.items()} | own
-            of_each = {name: text for name, text in further.items() if not isinstance(text, str)}
-            candidates = [
-                {**known.item[item], TITLE: titles[item], LETTER: letter(place)}
-                | {name: texts[place] for name, texts in of_each.items()}
-                for place, item in enumerate(row)
-                if item
-            ]
-            yield Example(history, texts, candidates)
-
-    def _attributes(self, template: Template) -> AttributeSlots:
-        """Return what fills a template's slots that are attributes of items and users; the data set's words win."""
-        if template not in self._of_template:
-            parts = (template.text, template.no_history, template.item, template.candidate or "")
-            names = {name for part in parts for name in slots(part)} - set(self.words)
-            found = attribute_slots(self.data, names, self.tokenizer, template.title_tokens)
-            for reason, count in found.counts.items():
-                log.info("%s: %s: %d", self.task.name, reason, count)
-            self._of_template[template] = found
-        return self._of_template[template]
-
     def _answer_title(self, item: int) -> str:
-        return next(reversed(self.titles.values()))[item] or self.unknown
+        last = list(self.reading.wordings.values())[-1]
+        return self.examples.titles(last.template.title_tokens)[item] or self.examples.unknown
 
     def _answer_ids(self, answers: Sequence[str]) -> list[list[int]]:
         """Tokenise answers as they follow the prompt, with the end of text after them where the task has it."""
@@ -278,15 +217,3 @@ class TaskPrompts:
         if self.tokenizer.eos_token_id is None:
             raise UserError(f"task {self.task.name}: this tokenizer has no end-of-text token: choose another backbone")
         return [self.tokenizer.eos_token_id]
-
-    def _titles(self, tokens: int) -> list[str]:
-        titles, counts = prompt_titles(self.data.titles, self.tokenizer, tokens, self.unknown)
-        for reason, count in counts.items():
-            log.info("%s: %s: %d of %d", self.task.name, reason, count, self.data.num_items)
-        return titles
-
-    def _clean(self, texts: Sequence[str]) -> list[str]:
-        """Make review texts fit for prompts, as titles are, at any length."""
-        whole = max(map(len, texts), default=0) + 1
-        cleaned: tuple[list[str], Counter[str]] = prompt_titles(["", *texts], self.tokenizer, whole, "")
-        return cleaned[0][1:]

@@ -1,4 +1,4 @@
-"""What the tasks share that are answered by a rating: from logits to numbers, errors, and what needs no model.
+"""Tasks that are answered by a rating: from logits to numbers, errors, and what needs no model.
 
 With logits z_k of the choices v_k (K of them, 1..5), p = softmax(z):
 
@@ -10,12 +10,40 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.evaluation.baselines import PRETENDED_ROWS
 from recsys_lora.evaluation.statistics import Mean, RootMean, Statistic
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.scale import RatingScale
-from recsys_lora.tasks.task import Floats, Output, RatingPredictions
+from recsys_lora.tasks.task import Floats, Kind, Output, RatingPredictions, Raw, Task
+
+
+class RatingTask(Task):
+    """The base of tasks whose answer is one of the scale's whole numbers; a subclass says what is asked."""
+
+    kind: Kind = "choice"
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The scale's whole numbers."""
+        return self.scale.choices
+
+    def predict(self, raw: Raw, questions: Questions) -> RatingPredictions:
+        """Return expected value and argmax from logits (n, K)."""
+        return from_logits(np.asarray(raw, dtype=np.float64), self.scale)
+
+    def averaged(self, outputs: Sequence[Output]) -> RatingPredictions:
+        """Return the mean over seeds of the expected ratings, with the nearest choices."""
+        return averaged([checked(output) for output in outputs], self.scale)
+
+    def metrics(self, questions: Questions, output: Output) -> list[Statistic]:
+        """Return MAE, RMSE and accuracy."""
+        return metrics(questions, checked(output))
+
+    def baselines(self, data: PreparedData, questions: Questions, train: Questions) -> dict[str, Output]:
+        """Return the constant mode, the global mean and the item mean."""
+        return {**baselines(self.scale, questions, train)}
 
 
 def from_logits(logits: Floats, scale: RatingScale) -> RatingPredictions:

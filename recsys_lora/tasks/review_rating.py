@@ -1,6 +1,5 @@
 """How many stars did the user give with this review? The authors' fourth task."""
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -8,29 +7,18 @@ import numpy as np
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
 from recsys_lora.errors import UserError
-from recsys_lora.evaluation.statistics import Statistic
 from recsys_lora.prompts.template import Template
-from recsys_lora.tasks import ratings, reviews
+from recsys_lora.tasks import reviews
 from recsys_lora.tasks.question import Questions
+from recsys_lora.tasks.ratings import RatingTask
 from recsys_lora.tasks.scale import RatingScale
-from recsys_lora.tasks.task import (
-    Kind,
-    Limit,
-    Output,
-    RatingPredictions,
-    Raw,
-    Task,
-    asked_rows,
-    generator,
-    report_left_out,
-    sample,
-)
+from recsys_lora.tasks.selection import Limit, asked_rows, generator, report_left_out, sample
 from recsys_lora.types import NonNegativeFloat, PositiveInt
 
 REVIEW = "review"
 
 
-class ReviewRating(Task):
+class ReviewRating(RatingTask):
     """The rating that goes with a review.
 
     Args:
@@ -42,7 +30,6 @@ class ReviewRating(Task):
     """
 
     name: ClassVar[str] = "review_rating"
-    kind: Kind = "choice"
 
     def __init__(
         self,
@@ -55,11 +42,6 @@ class ReviewRating(Task):
     ) -> None:
         super().__init__(text, collaborative, scale=scale, train_share=train_share)
         self.words = words
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """The scale's whole numbers."""
-        return self.scale.choices
 
     def missing(self, data: PreparedData) -> str | None:
         """Say where a data set has no reviews."""
@@ -82,19 +64,3 @@ class ReviewRating(Task):
         rows = rows.take(places)
         slots = tuple({REVIEW: written[place]} for place in places)
         return Questions.of(rows, self.scale.nearest(rows.rating), rows.rating, slots)
-
-    def predict(self, raw: Raw, questions: Questions) -> RatingPredictions:
-        """Return expected value and argmax from logits (n, K)."""
-        return ratings.from_logits(np.asarray(raw, dtype=np.float64), self.scale)
-
-    def averaged(self, outputs: Sequence[Output]) -> RatingPredictions:
-        """Return the mean over seeds of the expected ratings, with the nearest choices."""
-        return ratings.averaged([ratings.checked(output) for output in outputs], self.scale)
-
-    def metrics(self, questions: Questions, output: Output) -> list[Statistic]:
-        """Return MAE, RMSE and accuracy."""
-        return ratings.metrics(questions, ratings.checked(output))
-
-    def baselines(self, data: PreparedData, questions: Questions, train: Questions) -> dict[str, Output]:
-        """Return the constant mode, the global mean and the item mean."""
-        return {**ratings.baselines(self.scale, questions, train)}

@@ -1,8 +1,6 @@
 """What every task says of itself. Adding a task is one class and one yaml in `conf/task` (docs/adding_a_task.md)."""
 
 import itertools
-import logging
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
@@ -11,22 +9,19 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_lora.data.prepared import PreparedData, Rows
+from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
 from recsys_lora.errors import UserError
 from recsys_lora.evaluation.statistics import Statistic
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.scale import RatingScale
+from recsys_lora.tasks.selection import HistoryRange, Limit
 from recsys_lora.types import NonNegativeFloat
-
-log = logging.getLogger(__name__)
 
 Kind = Literal["choice", "candidates", "text"]
 Version = Literal["text", "collaborative"]
 VERSIONS: tuple[Version, ...] = get_args(Version)
-Limit = int | Literal["published"] | None
-"""How many questions: a number, all (None), or those of the rows on which published work validates."""
 CTR, USER, ITEM = "ctr", "user", "item"
 Floats = NDArray[np.float64]
 
@@ -58,6 +53,8 @@ class Task:
         collaborative: the prompt with the soft tokens <user> and, after it, <item> (once a candidate).
         scale: the data set's ratings.
         train_share: the task's weight in batches that mix tasks.
+        history_range: earlier positives that a question's row has, at least and at most, in every split; None asks rows
+            with any number.
 
     Attributes:
         name: in tables and configs.
@@ -84,10 +81,16 @@ class Task:
     length_normalised: bool = True
 
     def __init__(
-        self, text: Template, collaborative: Template, *, scale: RatingScale, train_share: NonNegativeFloat = 1.0
+        self,
+        text: Template,
+        collaborative: Template,
+        *,
+        scale: RatingScale,
+        train_share: NonNegativeFloat = 1.0,
+        history_range: HistoryRange | None = None,
     ) -> None:
         self.text, self.collaborative = text, collaborative
-        self.scale, self.train_share = scale, train_share
+        self.scale, self.train_share, self.history_range = scale, train_share, history_range
         common_ending([text, collaborative], f"task {self.name}")
         if text.soft_names or collaborative.soft_names != [USER, ITEM]:
             raise UserError(
@@ -203,26 +206,6 @@ def common_ending(templates: Sequence[Template], place: str) -> str:
     return ending
 
 
-def asked_rows(data: PreparedData, split: SplitName, limit: Limit, seed: int) -> tuple[Rows, int | None]:
-    """Return the rows from which a task makes questions, in their order, and how many questions it may make."""
-    if limit != "published":
-        return data.rows(split), limit
-    rows = data.sample(split, limit, seed)
-    return rows.take(np.argsort(rows.row)), None
-
-
-def generator(task: str, split: SplitName, seed: int) -> np.random.Generator:
-    """Return the source of all draws for one task's split, so that no two of them draw alike."""
-    return np.random.default_rng([seed, zlib.crc32(f"{task}/{split}".encode())])
-
-
-def sample(groups: int, limit: int | None, random: np.random.Generator) -> NDArray[np.int64]:
-    """Return the places, ascending, of a sample of `limit` of so many groups; all where None or no more."""
-    if limit is None or limit >= groups:
-        return np.arange(groups)
-    return np.sort(random.choice(groups, limit, replace=False))
-
-
 def select(output: Output, index: NDArray[Any]) -> Output:
     """Return the predictions at `index` (places or a mask), in that order."""
     if isinstance(output, RatingPredictions):
@@ -231,12 +214,6 @@ def select(output: Output, index: NDArray[Any]) -> Output:
         return np.asarray(output[index])
     places = np.flatnonzero(index) if index.dtype == np.bool_ else index
     return [output[int(place)] for place in places]
-
-
-def report_left_out(task: str, split: str, reason: str, count: int, of: int) -> None:
-    """Log how many rows give no question, and why; nothing where there are none."""
-    if count:
-        log.info("%s, %s: %d of %d rows left out: %s", task, split, count, of, reason)
 
 
 def letter(place: int) -> str:

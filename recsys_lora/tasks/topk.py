@@ -20,18 +20,8 @@ from recsys_lora.prompts.template import CANDIDATES, Template, slots
 from recsys_lora.tasks.negatives import NegativeSampler, Sampling
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.scale import RatingScale
-from recsys_lora.tasks.task import (
-    Floats,
-    Limit,
-    Output,
-    Raw,
-    Task,
-    asked_rows,
-    generator,
-    letter,
-    report_left_out,
-    sample,
-)
+from recsys_lora.tasks.selection import HistoryRange, Limit, asked_rows, generator, report_left_out, sample
+from recsys_lora.tasks.task import Floats, Output, Raw, Task, letter
 from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 Scoring = Literal["title_likelihood", "option_letter"]
@@ -40,19 +30,22 @@ Scoring = Literal["title_likelihood", "option_letter"]
 class TopK(Task):
     """Sequential recommendation among candidates.
 
-    Valid and test ask for each user's last positive in the split, train for the last few with enough history.
+    Valid and test ask for each user's last positive in the split, or for more of them, train for the last few with
+    enough history.
 
     Args:
         text: see `Task`; both prompts hold `{candidates}`.
         collaborative: see `Task`; each candidate has its own <item>.
         scale: see `Task`.
         train_share: see `Task`.
+        history_range: see `Task`.
         candidates: C, the right one included; part of the metrics' names.
         sampling: of the others: `uniform`, or `popularity`, as often as they occur in train; part of the names, too.
         scoring: `title_likelihood` or `option_letter`.
         length_normalised: the mean instead of the sum of a title's token log-likelihoods.
         end_token: let the end-of-text token be part of each title, so that no title is the beginning of another.
         train_per_user: training questions of a user at most, the latest; None for all.
+        eval_per_user: the same in valid and test.
         min_history: positives before a training question at least.
         cutoffs: the k of HR@k and NDCG@k.
         authors_negatives: sample from all items, a user's other positives included, as the authors' code does.
@@ -71,17 +64,19 @@ class TopK(Task):
         *,
         scale: RatingScale,
         train_share: NonNegativeFloat = 1.0,
+        history_range: HistoryRange | None = None,
         candidates: PositiveInt = 10,
         sampling: Sampling = "uniform",
         scoring: Scoring = "title_likelihood",
         length_normalised: bool = True,
         end_token: bool = True,
         train_per_user: PositiveInt | None = 10,
+        eval_per_user: PositiveInt | None = 1,
         min_history: NonNegativeInt = 1,
         cutoffs: Sequence[int] = (1, 3, 5),
         authors_negatives: bool = False,
     ) -> None:
-        super().__init__(text, collaborative, scale=scale, train_share=train_share)
+        super().__init__(text, collaborative, scale=scale, train_share=train_share, history_range=history_range)
         if candidates < 2:
             raise UserError("task topk: candidates=1: nothing to choose from: set it to 2 or more")
         if any(CANDIDATES not in slots(prompt.text) for prompt in (text, collaborative)):
@@ -91,7 +86,8 @@ class TopK(Task):
         self.kind = "choice" if scoring == "option_letter" else "candidates"
         self.candidates, self.sampling, self.length_normalised = candidates, sampling, length_normalised
         self.cutoffs, self.authors_negatives = tuple(cutoffs), authors_negatives
-        self.train_per_user, self.min_history, self._end_token = train_per_user, min_history, end_token
+        self.train_per_user, self.eval_per_user = train_per_user, eval_per_user
+        self.min_history, self._end_token = min_history, end_token
 
     @property
     def end_token(self) -> bool:
@@ -120,7 +116,7 @@ class TopK(Task):
             UserError: the catalogue is too small to sample from.
         """
         random = generator(self.name, split, seed)
-        rows, most = asked_rows(data, split, limit, seed)
+        rows, most = asked_rows(data, split, limit, seed, self.history_range)
         rows = self._last_positives(rows, split)
         sampler = NegativeSampler(data, split, self.sampling, self.authors_negatives)
         count = self.candidates - 1
@@ -146,7 +142,7 @@ class TopK(Task):
 
     def _last_positives(self, rows: Rows, split: SplitName) -> Rows:
         positives = rows.take(rows.label > 0)
-        per_user: int | None = 1
+        per_user = self.eval_per_user
         if split == "train":
             per_user = self.train_per_user
             enough = positives.position >= self.min_history

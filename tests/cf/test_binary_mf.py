@@ -132,3 +132,16 @@ def test_a_fitted_encoder_was_chosen_with_binary_codes(factory, board):
     assert user.shape == item.shape == (30, 16)
     assert set(user.unique().tolist()) == set(item.unique().tolist()) == {-1.0, 1.0}
     assert result.encoder.scorings.item() == result.best["step"]
+
+
+@torch.no_grad()
+def test_unscaled_logits_are_the_dot_products_of_codes():
+    catalogue = Catalogue.from_prepared(checkerboard(12, 9))
+    torch.manual_seed(0)
+    plain = BinaryMF(catalogue, dim=8, scaled=False).eval()
+    torch.manual_seed(0)
+    scaled = BinaryMF(catalogue, dim=8).eval()
+    user, item, nothing = torch.tensor([1, 2, 3]), torch.tensor([4, 5, 6]), torch.zeros(3, 0, dtype=torch.int64)
+    e_u, e_i = plain.encode(user, nothing, item)
+    assert torch.equal(plain.score(user, nothing, item), (e_u * e_i).sum(-1))
+    assert_close(scaled.score(user, nothing, item) * 8**0.5, plain.score(user, nothing, item))

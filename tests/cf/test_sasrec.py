@@ -32,12 +32,14 @@ def encoder(request):
     return made
 
 
-def naive(encoder, items):
-    """One history without padding, all positions through all blocks, heads by a loop."""
+def naive(encoder, items, zero=0):
+    """One history, all positions through all blocks, heads by a loop; the first `zero` positions hold zero vectors."""
     weights = dict(encoder.named_parameters())
     norm = lambda x, name: layer_norm(x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"], 1e-8)  # noqa: E731
     lin = lambda x, name: linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])  # noqa: E731
     x = encoder.items.weight[items] * math.sqrt(encoder.user_dim) + encoder.position[LENGTH - len(items) :]
+    real = (torch.arange(len(items)) >= zero).unsqueeze(1)
+    x = x * real
     for b in range(len(encoder.blocks)):
         name = f"blocks.{b}"
         q = norm(x, f"{name}.norm_query")
@@ -47,7 +49,7 @@ def naive(encoder, items):
             one = (t[:, columns].unsqueeze(0) for t in (query, key, value))
             parts.append(scaled_dot_product_attention(*one, is_causal=True)[0])
         y = norm(q + lin(torch.cat(parts, -1), f"{name}.out"), f"{name}.norm")
-        x = y + lin(relu(lin(y, f"{name}.network.0")), f"{name}.network.3")
+        x = (y + lin(relu(lin(y, f"{name}.network.0")), f"{name}.network.3")) * real
     return norm(x, "norm")
 
 
@@ -95,3 +97,16 @@ def test_dropout_keeps_the_mean_and_drops_its_share():
     assert y.mean().item() == pytest.approx(1.0, abs=0.005)
     assert torch.equal(dropout.eval()(x), x)
     assert torch.equal(ByteDropout(0.0)(x), x)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("length", [0, 1, 4, LENGTH])
+def test_padding_that_is_read_counts_as_zero_vectors(encoder, length):
+    """Against the naive forward with zero vectors in the empty places, which every block sets to zero again."""
+    items = torch.randint(1, 10, (5, length))
+    padded = torch.cat([torch.zeros(5, LENGTH - length, dtype=torch.int64), items], 1)
+    masked = encoder.user_vectors(torch.ones(5), padded)
+    encoder.padding = "read"
+    expected = torch.stack([naive(encoder, one, zero=LENGTH - length)[-1] for one in padded])
+    assert_close(encoder.user_vectors(torch.ones(5), padded), expected, SUM)
+    assert torch.equal(masked, encoder.user_vectors(torch.ones(5), padded)) == (length in (0, LENGTH))

@@ -5,7 +5,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from recsys_lora.config.paths import conf_dir, options
-from recsys_lora.config.variants import as_config, choices, variants
+from recsys_lora.config.variants import as_config, choices, variant, variants
 from recsys_lora.errors import UserError
 from tests.cli.test_launch import command
 from tests.documents import parsed
@@ -86,12 +86,44 @@ def test_a_mistyped_variant_is_answered_with_the_nearest(tmp_path, override, sai
 
 
 def test_a_sweep_over_a_glob_has_the_variants_that_fit():
-    [rows, ckf] = parsed(["row=glob(cora*)", "ablation=glob(ckf*,exclude=ckf_collaborative)"])
+    [rows, ckf] = parsed(["row=glob(cora*)", "ablation=glob(ckf*,exclude=ckf_weighted)"])
     assert list(rows.sweep_string_iterator()) == ["cora_din", "cora_lightgcn", "cora_mf", "cora_sasrec"]
     swept = list(ckf.sweep_string_iterator())
-    assert len(swept) == 13
+    assert len(swept) == 14
     assert swept[0] == "ckf"
 
 
 def test_hidden_files_are_in_no_help():
     assert all(not name.startswith("_") for group in ("model", "cf", "llm", "row") for name in options(group))
+
+
+PATTERNS = """
+pub-*-*: [a=1, b=1]
+pub-cora-*: [b=2, [c=2, [d=2]]]
+pub-cora-mf: [d=3]
+own: [a=7]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("pub-cora-mf", ["a=1", "b=1", "b=2", "c=2", "d=2", "d=3"]),
+        ("pub-cora-din", ["a=1", "b=1", "b=2", "c=2", "d=2"]),
+        ("pub-ckf-mf", ["a=1", "b=1"]),
+        ("own", ["a=7"]),
+        ("None-cora-mf", None),
+        ("pub-*-*", ["a=1", "b=1"]),
+    ],
+)
+def test_a_name_has_the_overrides_of_all_patterns_that_fit(tmp_path, name, overrides):
+    (tmp_path / "_variants.yaml").write_text(PATTERNS)
+    assert variant(tmp_path, name) == overrides
+
+
+def test_of_two_patterns_the_later_counts_and_none_is_a_choice(tmp_path):
+    (tmp_path / "row").mkdir()
+    (tmp_path / "row" / "_variants.yaml").write_text(PATTERNS)
+    assert choices(tmp_path, "row") == ["own"]
+    made = as_config(tmp_path, variant(tmp_path / "row", "pub-cora-mf"))
+    assert OmegaConf.to_container(made) == {"defaults": [], "a": 1, "b": 2, "c": 2, "d": 3}

@@ -4,8 +4,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys_lora.data.history import ChangedHistory, History
-from recsys_lora.data.live import Known, LiveData
+from recsys_lora.data.history import ChangedHistory, History, Pairs
+from recsys_lora.data.known import Known
+from recsys_lora.data.live import LiveData
+from recsys_lora.data.rated import RatedHistory
+from recsys_lora.methods.candidates import pair_questions
 from tests.methods.synthetic import prepared
 
 USERS, ITEMS = 6, 30
@@ -75,6 +78,23 @@ def test_events_follow_what_was_known_and_the_old_data_stay(base):
     assert moved.history_ratings.last(*last).tolist() == [[5.0, 5.0]]
     assert moved.known(2).items.tolist() == [*before.items, 7, 9]
     assert live.known(2).items.tolist() == before.items.tolist()
+
+
+@pytest.mark.parametrize("k", [1, 3, 20])
+def test_all_that_is_rated_shows_as_what_was_prepared(base, k):
+    """A user who is known as before, but by the call, has the same rated rows at every position."""
+    live = LiveData(base)
+    again = live.with_known({2: live.known(2), live.stranger: live.known(2)})
+    for position in range(len(live.known(2).positives) + 1):
+        windows = []
+        for data, user in ((base, 2), (live, 2), (again, 2), (again, live.stranger)):
+            rated = RatedHistory(data)
+            asked = pair_questions(base, Pairs(*(np.array([n]) for n in (user, 1, position))))
+            window = asked.user, rated.position(asked), k
+            windows.append([part.last(*window).tolist() for part in (rated.items, rated.ratings)])
+        assert windows[1:] == windows[:1] * 3
+    nobody = pair_questions(live, Pairs(*(np.array([n]) for n in (live.stranger, 1, 0))))
+    assert RatedHistory(live).position(nobody).tolist() == [0]
 
 
 def test_users_and_items_come_behind_those_there_are(base):

@@ -9,6 +9,7 @@ import torch
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.llm.tiny import TinySource
+from recsys_lora.methods.binllm import BinLLM
 from recsys_lora.methods.collm import CoLLM
 from recsys_lora.methods.cora.generator import WeightGenerator
 from recsys_lora.methods.cora.module import CoRAModule
@@ -17,6 +18,7 @@ from recsys_lora.methods.lora import LoRA
 from recsys_lora.methods.optimizer import OptimizerSettings
 from recsys_lora.methods.person_prompt import PersonPrompt
 from recsys_lora.methods.prompt4nr import Prompt4NR
+from recsys_lora.methods.tallrec import TALLRec
 from recsys_lora.methods.user_item_graph import GraphNetwork
 from recsys_lora.methods.zero_shot import ZeroShot
 from recsys_lora.prompts.template import Template
@@ -119,6 +121,7 @@ def graphlora(data, encoder, *, lr=1e-3, seed=0, graph=None, history_length=0, *
     settings = {
         "beta": 0.1,
         "layer": "middle",
+        "layer_alpha": None,
         "graph": functools.partial(GraphNetwork, **{"kind": "ngcf", "layers": 2, "dropout": 0.0, **(graph or {})}),
         "catalogue": Catalogue.from_prepared(data),
         "factor": 10,
@@ -129,6 +132,22 @@ def graphlora(data, encoder, *, lr=1e-3, seed=0, graph=None, history_length=0, *
         "untrained_encoder": lambda: copy.deepcopy(encoder),
     }
     return GraphLoRA(**_with_lora(data, "graphlora", lr, settings | knobs))
+
+
+def tallrec(data, *, lr=1e-3, seed=0, **knobs) -> TALLRec:
+    torch.manual_seed(seed)
+    return TALLRec(**_with_lora(data, "tallrec", lr, {"prompt": template()} | knobs))
+
+
+def code_template() -> Template:
+    asked = "would {user_code} enjoy {title} {item_code}? #Answer:"
+    return Template(f"A user rated {{history}}: {asked}", asked, item="{title}", history_items=2)
+
+
+def binllm(data, encoder, *, lr=1e-3, seed=0, **knobs) -> BinLLM:
+    torch.manual_seed(seed)
+    settings = {"prompt": code_template(), "encoder": encoder, "identity": {"data": data.key, "encoder": "table"}}
+    return BinLLM(**_with_lora(data, "binllm", lr, settings | knobs))
 
 
 def person_prompt(data, *, lr=1e-2, seed=0, **knobs) -> PersonPrompt:

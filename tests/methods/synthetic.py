@@ -66,3 +66,21 @@ def prepared(users: int = 200, items: int = 200, rows_each: int = 24, dim: int =
     )
     manifest = {"key": f"synthetic-{seed}", "name": "synthetic"}
     return PreparedData(Path("nowhere"), manifest, interactions, table), encoder
+
+
+def coded(width: int = 8, users: int = 100, items: int = 100, rows_each: int = 24, titles=None):
+    """Return (data, encoder): the label is whether the two codes of `width` bits are equal; all bits of a code are."""
+    data, encoder = prepared(users=users, items=items, rows_each=rows_each, dim=1, titles=titles)
+    for name in ("users", "items"):
+        codes = torch.where(getattr(encoder, name) >= 0, 1.0, -1.0).repeat(1, width)
+        setattr(encoder, name, nn.Parameter(codes, requires_grad=False))
+    encoder.user_dim = encoder.item_dim = width
+    return data, encoder
+
+
+def decided_by_users(**sizes):
+    """Return (data, encoder): users of odd number like all items, the others none."""
+    data, encoder = prepared(**sizes)
+    label = (data.interactions["user"].to_numpy() % 2).astype(np.int8)
+    interactions = data.interactions.with_columns(label=pl.Series(label))
+    return PreparedData(data.folder, data.manifest, interactions, data.items), encoder

@@ -1,28 +1,22 @@
-"""BinLLM on a tiny backbone: codes stand in the prompts, and the language model learns to read them.
-
-A user's and an item's first bits agree or not; that is the label, and no title tells it.
-"""
+"""BinLLM on a tiny backbone: codes stand in the prompts; `test_contract.py` has that they are read."""
 
 import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from torch import nn
 from torch.nn import functional
 
 from recsys_lora.errors import UserError
-from recsys_lora.methods.binllm import BinLLM
 from recsys_lora.methods.checkpoint import load_checkpoint, start_from, trained_state
 from recsys_lora.methods.lora import LoRA
-from recsys_lora.methods.optimizer import OptimizerSettings
-from recsys_lora.methods.tallrec import TALLRec
-from recsys_lora.metrics.ranking import auc
-from recsys_lora.prompts.template import Example, Template
+from recsys_lora.prompts.template import Example
 from recsys_lora.tasks.ctr import of_rows
 from tests.jobs import resolved
 from tests.methods import factory
 from tests.methods.asking import prompts_for, score_rows
-from tests.methods.synthetic import WORDS, TableEncoder, prepared
+from tests.methods.factory import binllm
+from tests.methods.synthetic import WORDS, TableEncoder
+from tests.methods.synthetic import coded as world
 from tests.rounding import assert_close
 
 COLLM = (
@@ -31,41 +25,6 @@ COLLM = (
     'whether the user would enjoy the movie titled {title} with the feature <I>? Answer with "Yes" or "No". '
     "\n#Answer:"
 )
-
-
-def world(width=8, users=100, items=100, rows_each=24, titles=None):
-    """Return (data, encoder): codes of `width` bits, all equal to the sign of the one number that makes the label."""
-    data, encoder = prepared(users=users, items=items, rows_each=rows_each, dim=1, titles=titles)
-    for name in ("users", "items"):
-        codes = torch.where(getattr(encoder, name) >= 0, 1.0, -1.0).repeat(1, width)
-        setattr(encoder, name, nn.Parameter(codes, requires_grad=False))
-    encoder.user_dim = encoder.item_dim = width
-    return data, encoder
-
-
-def template():
-    asked = "would {user_code} enjoy {title} {item_code}? #Answer:"
-    return Template(f"A user rated {{history}}: {asked}", asked, item="{title}", history_items=2)
-
-
-def shared(data, name, lr=1e-3, **knobs):
-    return {
-        "name": name,
-        "prompt": template(),
-        "batch_size": 32,
-        "score": "yes_minus_no",
-        "optimizer": OptimizerSettings(lr=lr, weight_decay=0.0),
-        "tasks": factory.asked(),
-        "backbone": factory.backbone(data),
-        "identity": {"data": data.key, "encoder": "table"},
-        **vars(LoRA(targets=factory.ALL, dropout=0.0)),
-        **knobs,
-    }
-
-
-def binllm(data, encoder, **knobs):
-    torch.manual_seed(0)
-    return BinLLM(encoder=encoder, **shared(data, "binllm", **knobs))
 
 
 @pytest.fixture(scope="module")
@@ -86,24 +45,6 @@ def step(module, batch, lr=0.5):
         for label, p in parameters.items():
             p -= lr * gradients[label] / gradients[label].norm().clamp_min(1e-12)
     return gradients
-
-
-@pytest.fixture(scope="module")
-def fitted():
-    torch.manual_seed(0)
-    data, encoder = world(width=2)
-    module = binllm(data, encoder, lr=2e-2)
-    datamodule = module.datamodule(data, WORDS, seed=0, valid_rows=100)
-    factory.trainer(max_epochs=2).fit(module, datamodule)
-    return data, module, datamodule
-
-
-def test_the_language_model_reads_its_codes_and_nothing_else(fitted):
-    data, module, datamodule = fitted
-    rows = data.rows("test")
-    assert auc(rows.label, score_rows(module, datamodule, rows, show=False)) > 0.9
-    shuffled = auc(rows.label, score_rows(module, datamodule, rows, shuffle_users=1, show=False))
-    assert abs(shuffled - 0.5) < 0.06
 
 
 @pytest.mark.parametrize(("code", "one", "zero"), [("bits", "1" * 16, "0" * 16), ("dot_decimal", "255.255", "0.0")])
@@ -151,10 +92,14 @@ def test_rows_of_a_batch_do_not_touch_each_other(small):
     assert together.std() > 1e-4
 
 
-def test_what_was_trained_is_saved_and_loaded(fitted, tmp_path):
-    data, module, datamodule = fitted
-    module.trainer.save_checkpoint(tmp_path / "last.ckpt")
-    again = binllm(data, module.encoder, lr=2e-2)
+def test_what_was_trained_is_saved_and_loaded(small, tmp_path):
+    data, encoder = small
+    module = binllm(data, encoder, lr=2e-2)
+    datamodule = module.datamodule(data, WORDS, seed=0)
+    trainer = factory.trainer(max_steps=4)
+    trainer.fit(module, datamodule)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    again = binllm(data, encoder, lr=2e-2, seed=9)
     load_checkpoint(tmp_path / "last.ckpt", again, again.identity)
     rows = data.rows("test").take(np.arange(20))
     expected = score_rows(module, datamodule, rows, show=False)
@@ -163,7 +108,7 @@ def test_what_was_trained_is_saved_and_loaded(fitted, tmp_path):
 
 def test_it_goes_on_from_the_updates_of_a_stage_of_text(small):
     data, encoder = small
-    text = TALLRec(**shared(data, "tallrec", prompt=factory.template()))
+    text = factory.tallrec(data)
     batch = batch_of(text, data)
     for _ in range(2):
         step(text, batch)

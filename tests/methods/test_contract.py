@@ -1,8 +1,11 @@
-"""What every collaborative method has to show: that the language model really uses its vectors.
+"""What every method that knows users has to show: that the language model really uses what it is told of them.
 
-Titles carry nothing, a row's label is the sign of e_u · e_i. A method that feels its vectors learns that; with users'
-vectors shuffled it is left with chance. A method joins by one entry of `METHODS`.
+Titles carry nothing; a row's label is the sign of e_u · e_i, or, where there are no vectors, whether the user's number
+is odd. A method that feels its vectors, codes or tokens learns that; with users shuffled it is left with chance. A
+method joins by one entry of `METHODS`, with the world that it lives in.
 """
+
+import functools
 
 import numpy as np
 import pytest
@@ -13,27 +16,31 @@ from recsys_lora.metrics.ranking import auc
 from recsys_lora.tasks.ctr import of_rows
 from tests.methods import factory
 from tests.methods.asking import score_rows
-from tests.methods.synthetic import WORDS, prepared
+from tests.methods.synthetic import WORDS, coded, decided_by_users, prepared
 from tests.rounding import assert_close
 
+SIZES = {"users": 200, "items": 200, "rows_each": 24}
+VECTORS = functools.partial(prepared, dim=4, **SIZES)
+CODES = functools.partial(coded, width=2)
+USERS = functools.partial(decided_by_users, **SIZES)
+BARE = {"batch_size": 16, "prompt": factory.bare_template()}
 METHODS = {
-    "cora": lambda data, encoder: factory.cora(data, encoder, lr=3e-3),
-    "cora-pair": lambda data, encoder: factory.cora(data, encoder, lr=3e-3, generator={"input": "pair"}),
-    "cora-suffix": lambda data, encoder: factory.cora(data, encoder, lr=3e-3, scope="suffix"),
-    "collm": lambda data, encoder: factory.collm(
-        data, encoder, lr=3e-3, batch_size=16, prompt=factory.bare_template(), tune_lora=True
-    ),
-    "graphlora": lambda data, encoder: factory.graphlora(
-        data, encoder, lr=3e-3, batch_size=16, prompt=factory.bare_template()
-    ),
+    "cora": (VECTORS, lambda *world: factory.cora(*world, lr=3e-3)),
+    "cora-pair": (VECTORS, lambda *world: factory.cora(*world, lr=3e-3, generator={"input": "pair"})),
+    "cora-suffix": (VECTORS, lambda *world: factory.cora(*world, lr=3e-3, scope="suffix")),
+    "collm": (VECTORS, lambda *world: factory.collm(*world, lr=3e-3, tune_lora=True, **BARE)),
+    "graphlora": (VECTORS, lambda *world: factory.graphlora(*world, lr=3e-3, **BARE)),
+    "binllm": (CODES, lambda *world: factory.binllm(*world, lr=2e-2)),
+    "person_prompt": (USERS, lambda data, _: factory.person_prompt(data, tune_lora=True, **BARE)),
 }
 
 
 @pytest.fixture(scope="module", params=METHODS, ids=str)
 def fitted(request):
     torch.manual_seed(0)
-    data, encoder = prepared(users=200, items=200, rows_each=24, dim=4)
-    module = METHODS[request.param](data, encoder)
+    world, method = METHODS[request.param]
+    data, encoder = world()
+    module = method(data, encoder)
     datamodule = module.datamodule(data, WORDS, seed=0, valid_rows=200)
     factory.trainer(max_epochs=2).fit(module, datamodule)
     return data, module, datamodule
@@ -54,7 +61,7 @@ def test_with_users_shuffled_nothing_is_left(fitted):
 @pytest.mark.parametrize(("budget", "padding"), [(20, "right"), (200, "left"), (5000, "left"), (5000, "right")])
 def test_scores_do_not_depend_on_batch_mates(fitted, budget, padding):
     data, module, datamodule = fitted
-    rows = data.rows("test").take(np.arange(0, 800, 13))
+    rows = data.rows("test").take(np.arange(0, 400, 7))
     expected = score_rows(module, datamodule, rows, show=False)
     prompts = datamodule.prompts["ctr"].set(of_rows(rows), show=False)
     got = np.zeros(len(rows))
@@ -71,5 +78,5 @@ def test_the_fitted_methods_checkpoint_is_of_the_size_of_what_was_trained(fitted
     checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
     trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
     kept = sum(value.numel() for value in checkpoint["state_dict"].values())
-    assert trained <= kept < trained + 100
+    assert trained <= kept < 1.02 * trained + 100  # and what was measured: scales, which ids train has
     assert not [name for name in checkpoint["state_dict"] if name.startswith(("backbone.", "encoder."))]

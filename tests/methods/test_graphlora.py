@@ -241,3 +241,11 @@ def test_a_whole_job_of_each_ablation(tmp_path, monkeypatch, ablation):
     tuned, fitted = module.tuned_encoder.users.weight.cpu(), outcome.collaborative.encoder.users.weight
     assert not torch.equal(tuned, fitted)
     assert [name for name, p in module.lowrank.named_parameters() if name.endswith(".P") and p.abs().sum() > 0]
+
+
+def test_the_chosen_block_may_have_another_scale(world):
+    model = factory.backbone(world[0]).model
+    lowrank = ShiftedLoRA(rank=4, alpha=8.0, layer=0, layer_alpha=4.0).install(model)
+    scales = {(lowrank.sites[name].block, layer.sources[0].scale) for name, layer in lowrank.layers.items()}
+    assert scales == {(0, 1.0), *((block, 2.0) for block, _ in scales if block)}
+    assert len(scales) > 1

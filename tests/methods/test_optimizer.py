@@ -110,3 +110,18 @@ def test_with_a_loss_scaler_it_is_not_fused():
     scaler = SimpleNamespace(precision_plugin=SimpleNamespace(scaler=object()))
     assert not may_be_fused(scaler)
     assert may_be_fused(trainer())
+
+
+def test_a_horizon_stands_for_the_end_of_the_budget():
+    knobs = {"schedule": "cosine", "warmup_steps": 0, "final_lr_fraction": 0.08}
+    long = OptimizerSettings(**knobs, horizon_steps=10_000)
+    assert [long.lr_factor(step, 100) for step in (0, 50, 99)] == [rates(10_000, **knobs)[s] for s in (0, 50, 99)]
+    assert long.lr_factor(5_000, math.inf) == pytest.approx(0.54)
+    short = OptimizerSettings(**knobs, horizon_steps=50)
+    assert [short.lr_factor(step, 100) for step in (50, 99)] == pytest.approx([0.08, 0.08])
+
+
+def test_warm_up_begins_where_it_is_told_and_takes_the_share_it_may():
+    curve = rates(1000, warmup_steps=10**6, max_warmup_fraction=0.05, initial_lr_fraction=0.0)
+    assert (curve[0], curve[25], curve[50]) == (0.0, pytest.approx(0.5), 1.0)
+    assert rates(1000, warmup_steps=20, max_warmup_fraction=0.05).index(1.0) == 20

@@ -89,6 +89,8 @@ def test_the_wording_has_three_vectors_before_the_history_and_three_before_the_t
     assert template.soft_names == ["u1", "u2", "u3", "i1", "i2", "i3"]
     words, title = {"item": "book", "items": "books"}, {"title": "Emma"}
     with_history = template.render(Example([{"title": "Walden"}], title), words)
-    ending = f'[SEP] {SOFT * 3} "Emma" [SEP] Would the user enjoy the book? Answer with "Yes" or "No". \n#Answer:'
-    assert with_history == f'#Question: {SOFT * 3} "Walden" {ending}'
-    assert template.render(Example([], title), words) == f"#Question: {SOFT * 3} no book yet {ending}"
+    question = "Using all available information, make a prediction about whether the user would enjoy the book?"
+    three = ".".join(SOFT * 3)
+    ending = f'[SEP] {three} "Emma" [SEP] {question} Answer with "Yes" or "No". \n#Answer:'
+    assert with_history == f'#Question: {three} "Walden" {ending}'
+    assert template.render(Example([], title), words) == f"#Question: {three} no book yet {ending}"

@@ -103,3 +103,38 @@ def test_there_is_an_ending_with_and_without_history():
     template = Template("{history} <user>, A:", "None <user> {title}: A:", soft_tokens=["user"])
     assert template.endings == (", A:", ": A:")
     assert Template("{history}{title}", "x").endings == ("", "x")
+
+
+def test_a_word_may_stand_for_an_empty_history():
+    text = "Liked {history}; {title}?"
+    template = Template(text, "{title}!", item="{title}", empty_history="unkow")
+    assert template.render(Example((), {"title": "A"}), {}) == "Liked unkow; A?"
+    assert template.render(Example(({"title": "B"},), {"title": "A"}), {}) == "Liked B; A?"
+    assert template.changed(empty_history=None).render(Example((), {"title": "A"}), {}) == "A!"
+
+
+def test_a_word_for_an_empty_history_needs_its_slot():
+    with pytest.raises(UserError, match="empty_history stands in the slot"):
+        Template("{title}?", "{title}!", empty_history="none")
+
+
+def test_soft_tokens_in_their_order_say_whose_they_are():
+    wording = "<user>: {candidates} or <item>?"
+    template = Template(wording, wording, soft_tokens=["user", "item"], candidate="{title} <item>")
+    assert template.soft_sequence(3) == [("user", 0), ("item", 0), ("item", 1), ("item", 2), ("item", 0)]
+    rendered = template.render(Example((), {}, [{"title": name} for name in "abc"]), {})
+    assert rendered.count(SOFT) == len(template.soft_sequence(3))
+    single = Template("<item> {title} <user>", "<item> {title} <user>", soft_tokens=["user", "item"])
+    assert single.soft_sequence(1) == [("item", 0), ("user", 0)]
+
+
+def test_remarked_puts_slots_or_other_tokens_in_the_places_of_soft_ones():
+    wording = "<user>: {candidates}?"
+    template = Template(wording, wording, soft_tokens=["user", "item"], candidate="{title} <item>")
+    coded = template.remarked({"user": "{code}", "item": "{number}"})
+    assert coded.soft_names == []
+    listed = [{"title": name, "number": str(number)} for number, name in enumerate("ab")]
+    assert coded.render(Example((), {"code": "u7"}, listed), {}) == "u7: a 0; b 1?"
+    other = template.remarked({"user": "<a><b>", "item": "<c>"}, soft_tokens=["a", "b", "c"])
+    assert other.soft_sequence(2) == [("a", 0), ("b", 0), ("c", 0), ("c", 1)]
+    assert template.soft_sequence(2) == [("user", 0), ("item", 0), ("item", 1)]  # itself unchanged

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 
+from recsys_lora.config.check import mismatches
 from recsys_lora.errors import UserError
 from recsys_lora.metrics.ranking import auc
 from recsys_lora.tasks.ctr import NO, YES, ClickThrough
 from recsys_lora.tasks.task import select
+from tests.jobs import resolved
 from tests.tasks import world
 
 
@@ -133,3 +135,20 @@ def test_a_user_who_likes_nearly_all_is_left_out_and_named_in_the_log(caplog):
         questions = ask(world.data(rows), negatives="sampled")
     assert set(questions.user.tolist()) == {2}
     assert "38 of 39 rows left out: the user likes all but fewer than 4 items" in caplog.text
+
+
+@pytest.mark.parametrize("limit", [None, 20])
+@pytest.mark.parametrize("knobs", [{"negatives": "rated"}, {"negatives": "sampled", "ctr_negatives": 1}])
+def test_a_range_of_earlier_positives_leaves_only_such_rows(limit, knobs):
+    data = world.many()
+    every = data.rows("train")
+    questions = ask(data, "train", limit, history_range=[2, 3], **knobs)
+    assert set(questions.position.tolist()) == {2, 3}
+    fitting = every.row[(every.position >= 2) & (every.position <= 3)]
+    assert {*questions.row.tolist()} <= {*fitting.tolist()}
+    assert len(questions) == 20 or limit is None
+
+
+def test_a_range_has_two_ends():
+    found = [bool(list(mismatches(resolved(f"task.ctr.history_range={given}")))) for given in ("[1,20]", "null", "[1]")]
+    assert found == [False, False, True]

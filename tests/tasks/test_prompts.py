@@ -243,3 +243,39 @@ def test_right_answers_are_the_words_of_the_choice():
     for task, expected in ((ClickThrough(**world.prompts()), ["Yes", "No"]), (Rating(**world.prompts()), ["5", "2"])):
         questions = task.questions(data, "train", None, 0)
         assert made(task, data, backbone).right_answers(questions) == expected
+
+
+def test_a_history_of_all_rated_items_shows_the_low_ratings_too(backbone):
+    data = world.many()
+    task = Rating(**world.prompts(item="{title}={rating}", history="rated"))
+    questions = task.questions(data, "test", None, 0)
+    prompts = made(task, data, backbone).set(questions, "text", show=False)
+    table = data.interactions.to_dicts()
+    shown = ("5", "4", "1", "5", "2", "4", "5")
+    for row, text in zip(questions.row.tolist(), texts(backbone, prompts), strict=True):
+        earlier = table[row - 3 : row]
+        written = ", ".join(f"{world.title(r['item'])}={r['rating']:g}" for r in earlier)
+        assert text.startswith(f"Liked {written}.")
+        assert [f"{r['rating']:g}" for r in table[row - 7 : row]] == list(shown)
+
+
+def test_items_that_were_sampled_beside_positives_are_in_no_history(backbone):
+    data = world.many()
+    data.manifest["negatives"] = {"train": 1, "test": 1, "seed": 0}
+    rated, liked = (Rating(**world.prompts(history=kind)) for kind in ("rated", "liked"))
+    shown = []
+    for task in (rated, liked):
+        questions = task.questions(data, "test", None, 0)
+        shown.append(texts(backbone, made(task, data, backbone).set(questions, "text", show=False)))
+    assert shown[0] == shown[1]
+
+
+def test_prompts_on_other_histories_show_those(backbone):
+    data, task = world.many(), Rating(**world.prompts(history="rated"))
+    questions = task.questions(data, "test", 1, 0)
+    prompts = made(task, data, backbone)
+    rows = [(1, item, 5, "train") for item in (31, 32)] + [(1, 33, 1, "train")]
+    other = world.data([*rows, *((user, 1, 4, "test") for user in range(1, 31))])
+    moved = task.questions(other, "test", None, 0).take(np.array([0]))
+    assert "Film 31, Film 32, Film 33." in texts(backbone, prompts.on(other).set(moved, "text", show=False))[0]
+    assert "Film 31" not in texts(backbone, prompts.set(questions, "text", show=False))[0]

@@ -5,7 +5,8 @@ from recsys_lora.errors import UserError
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.rating import Rating
-from recsys_lora.tasks.task import common_ending, generator, letter, sample, select
+from recsys_lora.tasks.selection import generator, sample
+from recsys_lora.tasks.task import common_ending, letter, select
 from tests.tasks import world
 
 

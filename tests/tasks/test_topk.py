@@ -109,3 +109,10 @@ def test_too_small_a_catalogue_is_refused():
 def test_rows_are_counted_from_each_users_end():
     assert from_the_end(np.array([1, 1, 1, 2, 4, 4])).tolist() == [2, 1, 0, 0, 1, 0]
     assert from_the_end(np.zeros(0, dtype=np.int64)).tolist() == []
+
+
+def test_valid_and_test_may_ask_every_positive():
+    rows = [(1, 1, 5, "train"), (1, 2, 5, "test"), (1, 3, 4, "test"), (1, 4, 1, "test"), (2, 5, 5, "test")]
+    assert ask(world.data(rows), eval_per_user=None).row.tolist() == [1, 2, 4]
+    assert ask(world.data(rows), eval_per_user=None, history_range=[1, 1]).row.tolist() == [1]
+    assert ask(world.data(rows), eval_per_user=1).row.tolist() == [2, 4]

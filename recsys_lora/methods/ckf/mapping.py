@@ -9,7 +9,8 @@ Source: CKF, TKDE 2025, arXiv 2410.20642, and the authors' public code for the w
 non-linearity, and histories hold the row's own future; here there is one, and only earlier items come in.
 
 Start: the last layer's bias makes every W_u the identity but for what little the history adds, and M_U and M_V give
-tokens that spread as the backbone's own embeddings do. No token starts where the language model has never been.
+tokens that spread as the backbone's own embeddings do. No token starts where the language model has never been. The
+authors start all of it as PyTorch starts linear maps (`start=pytorch`).
 """
 
 from collections.abc import Sequence
@@ -25,8 +26,9 @@ from recsys_lora.types import PositiveInt
 
 Bridge = Literal["meta", "shared", "low_rank", "none"]
 Pooling = Literal["mean", "attention"]
-Activation = Literal["relu", "gelu", "tanh"]
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
+Start = Literal["tokens", "pytorch"]
+Activation = Literal["relu", "gelu", "tanh", "none"]
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "none": nn.Identity}
 
 
 class MetaNetwork(nn.Module):
@@ -40,7 +42,8 @@ class MetaNetwork(nn.Module):
         pooling: `mean` of the history's vectors, or `attention` among them first.
         hidden: widths of the MLP's hidden layers.
         attention_hidden: widths of the hidden layers behind the attention.
-        activation: after every hidden layer.
+        activation: after every hidden layer; `none` leaves the network linear.
+        start: `tokens` starts at the identity, `pytorch` as PyTorch starts linear maps.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class MetaNetwork(nn.Module):
         hidden: Sequence[int] = (32,),
         attention_hidden: Sequence[int] = (32, 64),
         activation: Activation = "relu",
+        start: Start = "tokens",
     ) -> None:
         super().__init__()
         self.dim, self.bridge, self.rank = dim, bridge, rank
@@ -69,13 +73,17 @@ class MetaNetwork(nn.Module):
         self.body = nn.Sequential(*layers)
         width = [dim, *hidden][-1]
         self.head = nn.Linear(width, dim * dim if bridge == "meta" else 2 * dim * rank)
-        nn.init.normal_(self.head.weight, std=(width * dim) ** -0.5)
+        if start == "tokens":
+            self._start_at_identity(width)
+
+    def _start_at_identity(self, width: int) -> None:
+        nn.init.normal_(self.head.weight, std=(width * self.dim) ** -0.5)
         with torch.no_grad():
-            if bridge == "meta":
-                self.head.bias.copy_(torch.eye(dim).flatten())
+            if self.bridge == "meta":
+                self.head.bias.copy_(torch.eye(self.dim).flatten())
             else:
-                self.head.bias.normal_(std=dim**-0.5)
-                self.head.bias[: dim * rank].zero_()  # of L_u, so that L_u R_u^T is small
+                self.head.bias.normal_(std=self.dim**-0.5)
+                self.head.bias[: self.dim * self.rank].zero_()  # of L_u, so that L_u R_u^T is small
 
     def pooled(self, history: Tensor, present: Tensor) -> Tensor:
         """Return p_u (B, D): a learned default for a user without history, who never sees another's.
@@ -112,8 +120,9 @@ class CollaborativeMapping(nn.Module):
         pooling: how a history becomes p_u.
         hidden: widths of the meta-network's hidden layers.
         attention_hidden: widths of the hidden layers behind the attention.
-        activation: after every hidden layer.
+        activation: after every hidden layer; `none` leaves the network linear.
         personalised_items: map the candidates' vectors with W_u, too.
+        start: `tokens` starts as the module's text says, `pytorch` as PyTorch starts linear maps.
     """
 
     def __init__(
@@ -131,6 +140,7 @@ class CollaborativeMapping(nn.Module):
         attention_hidden: Sequence[PositiveInt] = (32, 64),
         activation: Activation = "relu",
         personalised_items: bool = False,
+        start: Start = "tokens",
     ) -> None:
         super().__init__()
         dim = dim or user_dim
@@ -145,12 +155,14 @@ class CollaborativeMapping(nn.Module):
                 hidden=hidden,
                 attention_hidden=attention_hidden,
                 activation=activation,
+                start=start,
             )
         self.personalised_items = personalised_items
         self.user_token, self.item_token = nn.Linear(dim, hidden_size), nn.Linear(dim, hidden_size)
-        for layer in (self.user_token, self.item_token):  # for inputs that spread by 1
-            nn.init.normal_(layer.weight, std=token_std / dim**0.5)
-            nn.init.zeros_(layer.bias)
+        if start == "tokens":
+            for layer in (self.user_token, self.item_token):  # for inputs that spread by 1
+                nn.init.normal_(layer.weight, std=token_std / dim**0.5)
+                nn.init.zeros_(layer.bias)
 
     def forward(self, user: Tensor, items: Tensor, history: Tensor, present: Tensor) -> Tensor:
         """Make the soft tokens of a batch.

@@ -4,8 +4,9 @@
 
 The paper weighs the two losses, lambda · L_text + (1 - lambda) · L_collaborative, the first for the low-rank updates
 and the second for the mapping. Adam divides a slowly varying weight out, parameter by parameter, so that it would have
-next to no effect. Here the losses stay as they are and the *learning rates* of the two groups are scaled: lambda for
-the low-rank updates, 1 - lambda for the mapping; and each loss reaches its own group only.
+next to no effect. By default the losses stay as they are here and the *learning rates* of the two groups are scaled:
+lambda for the low-rank updates, 1 - lambda for the mapping; `weighted` is the paper's. Each loss reaches its own group
+only.
 
 Source: CKF, TKDE 2025, arXiv 2410.20642.
 """
@@ -18,7 +19,7 @@ from annotated_types import Interval
 
 from recsys_lora.types import Fraction, PositiveFloat
 
-Curriculum = Literal["sigmoid", "two_stage", "joint", "collaborative"]
+Curriculum = Literal["sigmoid", "weighted", "two_stage", "joint", "collaborative"]
 
 
 class Shares(NamedTuple):
@@ -33,8 +34,9 @@ class Objective:
     """Which loss trains what, and when.
 
     Attributes:
-        curriculum: `sigmoid` is lambda as above; `two_stage` trains the low-rank updates first and then the mapping;
-            in `joint` both losses reach the low-rank updates at all times, at full learning rates; `collaborative` is
+        curriculum: `sigmoid` is lambda as above, of learning rates; `weighted` is lambda of the losses, at full
+            learning rates, as in the paper; `two_stage` trains the low-rank updates first and then the mapping; in
+            `joint` both losses reach the low-rank updates at all times, at full learning rates; `collaborative` is
             `joint` without the prompts of text alone, at half its cost.
         steepness: the 8 of the formula.
         middle: b / T, where the halves have equal weight, or change.
@@ -54,7 +56,7 @@ class Objective:
     @property
     def separate(self) -> bool:
         """Whether each loss reaches one group only."""
-        return self.curriculum in ("sigmoid", "two_stage")
+        return self.curriculum in ("sigmoid", "weighted", "two_stage")
 
     def weight(self, progress: float) -> float:
         """Return lambda, the text half's weight, at t / T; .5 at all times where both halves count alike."""
@@ -70,9 +72,14 @@ class Objective:
         shares = self.shares(progress)
         return {"text": shares.lowrank > 0 and self.curriculum != "collaborative", "collaborative": shares.mapping > 0}
 
+    def loss_weights(self, progress: float) -> dict[str, float]:
+        """Return what each half's loss is multiplied with at t / T."""
+        weighted, weight = self.curriculum == "weighted", self.weight(progress)
+        return {"text": weight if weighted else 1.0, "collaborative": 1 - weight if weighted else 1.0}
+
     def shares(self, progress: float) -> Shares:
         """Return each group's share of its learning rate at t / T; 0 where its half is not computed."""
-        if not self.separate:
+        if not self.separate or self.curriculum == "weighted":
             return Shares(1.0, self.mapping_lr)
         weight = self.weight(progress)
         lowrank, mapping = (share if share >= self.skip_below else 0.0 for share in (weight, 1 - weight))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recsys_lora.errors import UserError
-from recsys_lora.methods.cora.reader import Input, QueryReader
+from recsys_lora.methods.cora.reader import Input, QueryReader, SingleKey
 from recsys_lora.types import PositiveFloat, PositiveInt, Probability
 
 Kind = Literal["queries", "direct"]
@@ -46,6 +46,9 @@ class WeightGenerator(nn.Module):
         pooling: `mean` maps the queries' mean to all of A; with `per_rank_component` query k makes A's column k.
         normalise: scale every A to a Frobenius norm of one.
         dropout: on the queries, the attention and every sub-layer's output.
+        single_key: how attention over one key is built: `merged` is one linear map of its value, `separate` the value's
+            and the output's, with dropout of the one weight between them.
+        norm_eps: of the LayerNorms.
         init_std: standard deviation of the blocks' initial weights; None is one over the square root of the input
             width. The authors' .02, meant for D_q = 512, leaves a narrow generator nearly constant: on labels that are
             the sign of e_u · e_i it stays at chance where this learns them (`tests/methods/test_contract.py`).
@@ -72,6 +75,8 @@ class WeightGenerator(nn.Module):
         pooling: Pooling = "mean",
         normalise: bool = True,
         dropout: Probability = 0.1,
+        single_key: SingleKey = "merged",
+        norm_eps: PositiveFloat = 1e-5,
         init_std: PositiveFloat | None = None,
         backbone_parameters: int | None = None,
     ) -> None:
@@ -87,6 +92,7 @@ class WeightGenerator(nn.Module):
                 "blocks": blocks,
                 "ffn_dim": ffn_dim,
                 "pooling": pooling,
+                "single_key": single_key,
             }
             structure |= {"user_dim": user_dim, "item_dim": item_dim, "widths": widths, "rank": rank}
             query_dim = query_dim or fitting_query_dim(backbone_parameters, heads, **structure)
@@ -101,6 +107,8 @@ class WeightGenerator(nn.Module):
                 heads=heads,
                 ffn_dim=ffn_dim or 4 * query_dim,
                 dropout=dropout,
+                single_key=single_key,
+                norm_eps=norm_eps,
                 init_std=init_std,
             )
         columns = rank if self.pooling == "mean" else 1

@@ -147,3 +147,24 @@ def test_the_shared_matrix_reads_no_history():
     net = mapping(bridge="shared")
     user, items, history = inputs()
     assert torch.equal(net(user, items, history, PRESENT), net(user, items, -history, ~PRESENT))
+
+
+def test_without_activation_the_network_is_linear():
+    meta = mapping(activation="none").meta
+    with torch.no_grad():
+        meta.head.bias.zero_()
+        meta.body[0].bias.zero_()
+    [_, _, history] = inputs()
+    present = torch.ones(B, L, dtype=torch.bool)
+    assert_close(meta.matrices(-history, present), -meta.matrices(history, present), SUM)
+
+
+def test_pytorchs_start_leaves_every_linear_map_as_it_is_made():
+    made = mapping(start="pytorch", hidden=(7,))
+    torch.manual_seed(1)
+    plain = [nn.Linear(D, 7), nn.Linear(7, D * D), nn.Linear(D, H), nn.Linear(D, H)]
+    layers = [made.meta.body[0], made.meta.head, made.user_token, made.item_token]
+    for layer, expected in zip(layers, plain, strict=True):
+        assert torch.equal(layer.weight, expected.weight)
+        assert torch.equal(layer.bias, expected.bias)
+    assert not torch.equal(mapping(hidden=(7,)).meta.head.weight, made.meta.head.weight)

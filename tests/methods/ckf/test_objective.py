@@ -73,3 +73,19 @@ def test_a_steep_curriculum_does_not_overflow():
     objective = Objective(steepness=1e6)
     assert objective.shares(0.0) == Shares(1.0, 0.0)
     assert objective.shares(1.0) == Shares(0.0, 1.0)
+
+
+def test_weighted_scales_the_losses_and_no_learning_rate():
+    objective = Objective(curriculum="weighted", mapping_lr=3.0)
+    for progress in (0.0, 0.5, 1.0):
+        weight = objective.weight(progress)
+        assert objective.loss_weights(progress) == {"text": weight, "collaborative": 1 - weight}
+        assert objective.shares(progress) == Shares(1.0, 3.0)
+        assert objective.computed(progress) == {"text": True, "collaborative": True}
+    assert objective.weight(0.5) == 0.5
+    assert objective.separate
+
+
+@pytest.mark.parametrize("curriculum", ["sigmoid", "two_stage", "joint", "collaborative"])
+def test_the_others_scale_no_loss(curriculum):
+    assert Objective(curriculum=curriculum).loss_weights(0.3) == {"text": 1.0, "collaborative": 1.0}

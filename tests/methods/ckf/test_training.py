@@ -246,3 +246,20 @@ def test_what_only_the_collaborative_vectors_know_is_learned_through_the_mapping
     right = ((module(made.batch(collaborative)) > 0).numpy() == likes).mean()
     assert right > 0.95
     assert ((module(made.batch(text)) > 0).numpy() == likes).mean() < 0.8
+
+
+def test_weighted_losses_shrink_gradients_and_adam_divides_them_out(world):
+    objective = Objective(curriculum="weighted")
+    plain = made.started(made.module(world, objective=Objective(skip_below=0.0), optimizer=steady()))
+    module = made.started(made.module(world, objective=objective, optimizer=steady()))
+    first = fit(plain, world, max_steps=1, max_epochs=-1).logged[0]
+    watch = fit(module, world, max_steps=1, max_epochs=-1)
+    weight = objective.weight(0.0)
+    for group, share in (("lowrank", weight), ("mapping", 1 - weight)):
+        assert watch.logged[0][f"train/grad_norm_{group}"] == pytest.approx(
+            share * first[f"train/grad_norm_{group}"], rel=1e-3
+        )
+    longer = made.started(made.module(world, objective=objective, optimizer=steady()))
+    moves = np.array(fit(longer, world, max_steps=20, max_epochs=-1).moves)
+    # A rate scaled by lambda would end at 3e-4 of the full one; Adam's averages of 20 steps leave a sixth.
+    assert ((moves > 0.1e-4) & (moves < 1.5e-4)).all()

@@ -6,12 +6,14 @@ import torch
 from recsys_lora.errors import UserError
 from recsys_lora.lowrank import Site
 from recsys_lora.methods.cora.generator import WeightGenerator, fitting_query_dim
+from recsys_lora.methods.cora.reader import Attention
 from recsys_lora.methods.cora.sharing import shared_factor
 from tests.rounding import assert_close
 
 WIDTHS = {"narrow": 12, "wide": 20}
 VARIANTS = [
     {"kind": "direct"},
+    {"single_key": "separate"},
     *(
         {"input": given, "pooling": pooling, "queries": queries, "normalise": normalise}
         for given, pooling, queries, normalise in itertools.product(
@@ -140,3 +142,34 @@ def test_who_shares_a_factor():
     assert shared_factor(site, "all") == "width1024"
     assert shared_factor(site, "per_layer") == "layer3_width1024"
     assert shared_factor(site, "per_matrix") == "o_proj_width1024"
+
+
+def test_attention_over_one_key_in_two_maps_is_that_of_torch():
+    torch.manual_seed(3)
+    ours = Attention(16, 10, 1, 4, 0.0, "separate")
+    theirs = torch.nn.MultiheadAttention(16, 4, kdim=10, vdim=10, batch_first=True)
+    with torch.no_grad():
+        theirs.v_proj_weight.copy_(ours.value.weight)
+        theirs.in_proj_bias[32:].copy_(ours.value.bias)
+        theirs.out_proj.weight.copy_(ours.output.weight)
+        theirs.out_proj.bias.copy_(ours.output.bias)
+    queries, key = torch.randn(5, 3, 16), torch.randn(5, 1, 10)
+    assert_close(ours(queries, key), theirs(queries, key, key)[0])
+
+
+def test_its_dropout_takes_whole_heads():
+    torch.manual_seed(4)
+    attention = Attention(16, 10, 1, 4, 0.5, "separate").train()
+    attention.output = torch.nn.Identity()
+    key = torch.randn(200, 1, 10)
+    heads = attention(torch.randn(200, 3, 16), key).unflatten(-1, (4, 4))  # (B, K, heads, d)
+    whole = attention.value(key).unflatten(-1, (4, 4)).expand_as(heads)
+    dropped = (heads == 0).all(-1)
+    assert_close(heads, torch.where(dropped.unsqueeze(-1), 0.0, 2 * whole))
+    assert abs(dropped.float().mean() - 0.5) < 0.05
+
+
+def test_the_norms_have_the_epsilon_asked_for():
+    made = generator(norm_eps=1e-12, single_key="separate")
+    assert {m.eps for m in made.modules() if isinstance(m, torch.nn.LayerNorm)} == {1e-12}
+    assert all(factor.isfinite().all() for factor in made(*pairs()).values())

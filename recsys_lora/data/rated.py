@@ -1,0 +1,73 @@
+"""Histories of all that users have rated, liked or not, beside those of what they liked."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from recsys_lora.data.history import ChangedHistory, History, Ints, UserItems
+from recsys_lora.data.known import NOBODY, Part
+from recsys_lora.data.prepared import PreparedData
+
+
+class Asked(UserItems, Protocol):
+    """Users and items at their rows: `Rows`, the questions of a task."""
+
+    @property
+    def row(self) -> Ints:
+        """(n,) places among all rows; behind the last for what stands after all of them."""
+
+
+@dataclass(frozen=True)
+class RatedHistory:
+    """The rows of a data set as histories; what was sampled beside positives is no row of a user.
+
+    Attributes:
+        data: the data set.
+    """
+
+    data: PreparedData
+
+    @cached_property
+    def items(self) -> History:
+        """Every user's items, in order."""
+        return ChangedHistory(self._offsets, self.data.every.item, Part(self.data.changed, "items"))
+
+    @cached_property
+    def ratings(self) -> History:
+        """What they were rated, in the places of `items`."""
+        return ChangedHistory(self._offsets, self.data.every.rating, Part(self.data.changed, "ratings"))
+
+    def position(self, asked: Asked) -> Ints:
+        """Return how many of the user's rows come before each question (n,).
+
+        A question at the row r that knows p positives of its user comes before the (p + 1)th positive and before r.
+        """
+        offsets, changed = self.data.history.offsets, self.data.changed
+        moved = [user for user in np.unique(asked.user).tolist() if user in changed or user > len(offsets) - 2]
+        known_anew = np.isin(asked.user, moved)  # or later than all rows, of which they have none
+        user, position = (np.where(known_anew, 0, part) for part in (asked.user, asked.position))
+        next_positive = self._positives[offsets[user] + position]
+        begin, end = self._offsets[user], self._offsets[user + 1]
+        found = np.asarray(np.minimum(np.minimum(asked.row, next_positive), end) - begin, dtype=np.int64)
+        for place in np.flatnonzero(known_anew).tolist():
+            found[place] = changed.get(int(asked.user[place]), NOBODY).before(int(asked.position[place]))
+        return found
+
+    def on(self, data: PreparedData) -> "RatedHistory":
+        """Return the same of other histories of the same rows."""
+        other = RatedHistory(data)
+        other.__dict__.update({name: getattr(self, name) for name in ("_offsets", "_positives")})
+        return other
+
+    @cached_property
+    def _offsets(self) -> Ints:
+        begins = np.searchsorted(self.data.every.user, np.arange(self.data.num_users + 2))
+        return np.asarray(begins, dtype=np.int64)
+
+    @cached_property
+    def _positives(self) -> Ints:
+        """The positives' places among all rows, and the place behind all rows: (positives + 1,)."""
+        places: Ints = np.append(np.flatnonzero(self.data.every.label > 0), len(self.data.every))
+        return places

@@ -1,0 +1,109 @@
+"""What questions offer to a prompt's wording: titles, histories, candidates, attributes and further texts."""
+
+import copy
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from recsys_lora.data.prepared import PreparedData
+from recsys_lora.data.rated import RatedHistory
+from recsys_lora.data.slots import AttributeSlots, attribute_slots
+from recsys_lora.prompts.template import TITLE, Example, Template, slots
+from recsys_lora.prompts.titles import prompt_titles
+from recsys_lora.tasks.question import Questions
+from recsys_lora.tasks.task import Task, letter
+
+log = logging.getLogger(__name__)
+RATING, LETTER = "rating", "letter"
+
+ExtraSlots = Mapping[str, str | Sequence[str]]
+"""Further slots of one prompt; where a value is a sequence, it has one text a candidate."""
+
+
+class Examples:
+    """Makes the examples of one task's prompts.
+
+    Args:
+        data: the data set.
+        task: what is asked.
+        tokenizer: cuts titles.
+        words: the data set's words and the task's, for the templates' slots.
+    """
+
+    def __init__(self, data: PreparedData, task: Task, tokenizer: Any, words: Mapping[str, str]) -> None:
+        self.data, self.task, self.tokenizer, self.words = data, task, tokenizer, words
+        self.unknown = f"unknown {words.get('item', 'item')}"
+        self._titles: dict[int, list[str]] = {}
+        self._attributes: dict[Template, AttributeSlots] = {}
+        self._rated = RatedHistory(data)
+
+    def on(self, data: PreparedData) -> "Examples":
+        """Return what makes the examples of other histories of the same users and items."""
+        other = copy.copy(self)
+        other.data, other._rated = data, self._rated.on(data)
+        return other
+
+    def __call__(self, questions: Questions, template: Template, extra: Iterable[ExtraSlots]) -> Iterator[Example]:
+        """Yield what each question offers to a template.
+
+        Args:
+            questions: of this task.
+            template: it decides what is shown.
+            extra: further slots of each question.
+        """
+        titles, known = self.titles(template.title_tokens), self._attributes_of(template)
+        earlier = self._earlier(questions, template)
+        names = sorted({name for texts in questions.texts for name in texts})
+        cleaned = {name: iter(self.clean([texts[name] for texts in questions.texts])) for name in names}
+        asked = zip(questions.user.tolist(), questions.items.tolist(), earlier, extra, strict=True)
+        for user, row, shown, further in asked:
+            history = [{**known.item[item], TITLE: titles[item], **more} for item, more in shown]
+            own = {name: text if isinstance(text, str) else text[0] for name, text in further.items()}
+            texts = {**known.user[user], **known.item[row[0]], TITLE: titles[row[0]]}
+            texts |= {name: next(values) for name, values in cleaned.items()} | own
+            of_each = {name: text for name, text in further.items() if not isinstance(text, str)}
+            candidates = [
+                {**known.item[item], TITLE: titles[item], LETTER: letter(place)}
+                | {name: texts[place] for name, texts in of_each.items()}
+                for place, item in enumerate(row)
+                if item
+            ]
+            yield Example(history, texts, candidates)
+
+    def titles(self, tokens: int) -> list[str]:
+        """Return the titles by item number, none longer than so many tokens."""
+        if tokens not in self._titles:
+            titles, counts = prompt_titles(self.data.titles, self.tokenizer, tokens, self.unknown)
+            for reason, count in counts.items():
+                log.info("%s: %s: %d of %d", self.task.name, reason, count, self.data.num_items)
+            self._titles[tokens] = titles
+        return self._titles[tokens]
+
+    def clean(self, texts: Sequence[str]) -> list[str]:
+        """Make review texts fit for prompts, as titles are, at any length."""
+        whole = max(map(len, texts), default=0) + 1
+        cleaned: tuple[list[str], Counter[str]] = prompt_titles(["", *texts], self.tokenizer, whole, "")
+        return cleaned[0][1:]
+
+    def _earlier(self, questions: Questions, template: Template) -> Iterator[list[tuple[int, dict[str, str]]]]:
+        """Yield the items of each question's history, oldest first, each with its rating where the wording shows it."""
+        items, ratings, position = self.data.history, self.data.history_ratings, questions.position
+        if template.history == "rated" and not self.data.manifest.get("negatives"):
+            items, ratings, position = self._rated.items, self._rated.ratings, self._rated.position(questions)
+        window = questions.user, position, template.history_items
+        written, write = RATING in slots(template.item), self.task.scale.write
+        for row, given in zip(items.last(*window).tolist(), ratings.last(*window).tolist(), strict=True):
+            shown = zip(row, given, strict=True)
+            yield [(item, {RATING: write(rating)} if written else {}) for item, rating in shown if item]
+
+    def _attributes_of(self, template: Template) -> AttributeSlots:
+        """Return what fills a template's slots that are attributes of items and users; the data set's words win."""
+        if template not in self._attributes:
+            parts = (template.text, template.no_history, template.item, template.candidate or "")
+            names = {name for part in parts for name in slots(part)} - set(self.words)
+            found = attribute_slots(self.data, names, self.tokenizer, template.title_tokens)
+            for reason, count in found.counts.items():
+                log.info("%s: %s: %d", self.task.name, reason, count)
+            self._attributes[template] = found
+        return self._attributes[template]

@@ -1,0 +1,59 @@
+"""Which rows of a split a task asks, and how many of them."""
+
+import logging
+import zlib
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Len
+from numpy.typing import NDArray
+
+from recsys_lora.data.prepared import PreparedData, Rows
+from recsys_lora.data.schema import SplitName
+from recsys_lora.types import NonNegativeInt
+
+log = logging.getLogger(__name__)
+
+Limit = int | Literal["published"] | None
+"""How many questions: a number, all (None), or those of the rows on which published work validates."""
+HistoryRange = Annotated[Sequence[NonNegativeInt], Len(2, 2)]
+"""The least and the most."""
+
+
+def asked_rows(
+    data: PreparedData, split: SplitName, limit: Limit, seed: int, history_range: HistoryRange | None = None
+) -> tuple[Rows, int | None]:
+    """Return the rows from which a task makes questions, in their order, and how many questions it may make."""
+    if limit != "published":
+        return within(data.rows(split), history_range), limit
+    rows = data.sample(split, limit, seed)
+    return within(rows.take(np.argsort(rows.row)), history_range), None
+
+
+def within(rows: Rows, history_range: HistoryRange | None) -> Rows:
+    """Return the rows whose number of earlier positives lies in a range, both ends included; all where None."""
+    if history_range is None:
+        return rows
+    least, most = history_range
+    kept = rows.take((rows.position >= least) & (rows.position <= most))
+    log.info("%d of %d rows have %d to %d earlier positives and are asked", len(kept), len(rows), least, most)
+    return kept
+
+
+def generator(task: str, split: SplitName, seed: int) -> np.random.Generator:
+    """Return the source of all draws for one task's split, so that no two of them draw alike."""
+    return np.random.default_rng([seed, zlib.crc32(f"{task}/{split}".encode())])
+
+
+def sample(groups: int, limit: int | None, random: np.random.Generator) -> NDArray[np.int64]:
+    """Return the places, ascending, of a sample of `limit` of so many groups; all where None or no more."""
+    if limit is None or limit >= groups:
+        return np.arange(groups)
+    return np.sort(random.choice(groups, limit, replace=False))
+
+
+def report_left_out(task: str, split: str, reason: str, count: int, of: int) -> None:
+    """Log how many rows give no question, and why; nothing where there are none."""
+    if count:
+        log.info("%s, %s: %d of %d rows left out: %s", task, split, count, of, reason)
