@@ -1,7 +1,7 @@
 """A run in one folder that `recsys_lora.load` takes anywhere: config, prepared tables, encoder, trained weights."""
 
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from recsys_lora.files import atomic_folder, write_json
@@ -9,7 +9,7 @@ from recsys_lora.methods.checkpoint import SAFE, open_checkpoint, write_safe
 from recsys_lora.pipeline.artifacts import RECORD, seal
 from recsys_lora.pipeline.job import CONFIG_FILE
 from recsys_lora.pipeline.loading import Loaded, store_of
-from recsys_lora.pipeline.made import FILE, STORE, Made
+from recsys_lora.pipeline.made import FILE, STORE
 from recsys_lora.version import __version__
 
 BESIDE = ("environment.json", "metrics.json", "table.md")
@@ -46,7 +46,7 @@ def export_bundle(run: Loaded, folder: Path) -> Path:
         for name in (CONFIG_FILE, *BESIDE):
             if (run.folder / name).is_file():
                 shutil.copy2(run.folder / name, target / name)
-        write_json(target / FILE, asdict(Made(made.prepare, made.cf, kept)))
+        write_json(target / FILE, asdict(replace(made, weights=kept)))
     return folder
 
 

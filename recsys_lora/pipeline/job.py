@@ -103,8 +103,8 @@ def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outc
         method = method_stage(config, store, data, tasks, collaborative, backbone, folder)
     clock.lap("method")
     if processes.is_rank_zero:
-        encoder = None if collaborative is None else collaborative.folder
-        write_made(folder, store.root, data.folder, encoder, None if method is None else method.weights)
+        encoder, key = (None, None) if collaborative is None else (collaborative.folder, collaborative.key)
+        write_made(folder, store.root, data.folder, encoder, key, None if method is None else method.weights)
     metrics = None
     if config.test:
         rows = EvaluationRows(config, store, data, tasks, collaborative, method)

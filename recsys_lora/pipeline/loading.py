@@ -17,7 +17,7 @@ from recsys_lora.config.roles import Kind
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.methods.checkpoint import load_checkpoint
-from recsys_lora.pipeline.artifacts import ArtifactStore, manifest
+from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import assemble, load_backbone
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.devices import suited
@@ -77,7 +77,9 @@ def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = (), 
     kind = get_object(config.model["_target_"])
     tasks = choose_tasks(config, data, reads_prompts=kind.needs_backbone)
     config = replace(config, tasks=list(tasks), task={name: config.task[name] for name in tasks})
-    collaborative = None if made.cf is None else _encoder(config, data, store.find(made.cf), place)
+    collaborative = None
+    if made.cf is not None and made.cf_key is not None:
+        collaborative = _encoder(config, data, store.find(made.cf), made.cf_key, place)
     method = None
     if kind.needs_backbone:
         weights = None if made.weights is None else _weights(store, made.weights)
@@ -144,10 +146,10 @@ def _on_one_device(config: RunConfig, place: torch.device) -> RunConfig:
     return replace(config, trainer=trainer, llm=llm)
 
 
-def _encoder(config: RunConfig, data: PreparedData, folder: Path, place: torch.device) -> Collaborative:
+def _encoder(config: RunConfig, data: PreparedData, folder: Path, key: str, place: torch.device) -> Collaborative:
     factory = build(config.cf.encoder, "cf.encoder")
     encoder = load_encoder(factory, Catalogue.from_prepared(data), folder).to(place)
-    return Collaborative(config.cf.name, folder, manifest(folder)["key"], encoder, read_description(folder)["best"])
+    return Collaborative(config.cf.name, folder, key, encoder, read_description(folder)["best"])
 
 
 def _weights(store: ArtifactStore, place: str) -> Path:

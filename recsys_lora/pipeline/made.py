@@ -18,15 +18,19 @@ class Made:
     Attributes:
         prepare: the folder of the prepared data.
         cf: that of the fitted encoder; None where the run has none.
+        cf_key: what the method's weights call that encoder; None where the run has none.
         weights: the file with what the method trained; None where nothing is.
     """
 
     prepare: str
     cf: str | None
+    cf_key: str | None
     weights: str | None
 
 
-def write_made(folder: Path, root: Path, prepare: Path, cf: Path | None, weights: Path | None) -> None:
+def write_made(
+    folder: Path, root: Path, prepare: Path, cf: Path | None, cf_key: str | None, weights: Path | None
+) -> None:
     """Keep where the parts of a run are.
 
     Args:
@@ -34,10 +38,11 @@ def write_made(folder: Path, root: Path, prepare: Path, cf: Path | None, weights
         root: of all artifacts.
         prepare: see `Made`.
         cf: see `Made`.
+        cf_key: see `Made`.
         weights: see `Made`.
     """
     encoder, trained = (None if path is None else _below(root, path) for path in (cf, weights))
-    write_json(folder / FILE, asdict(Made(_below(root, prepare), encoder, trained)))
+    write_json(folder / FILE, asdict(Made(_below(root, prepare), encoder, cf_key, trained)))
 
 
 def read_made(folder: Path) -> Made:
