@@ -81,11 +81,9 @@ def line(settings):
 
 
 @pytest.mark.parametrize(("run", "values"), RATES.items(), ids=line)
-@pytest.mark.parametrize("override", ["preset=published", "budget=paper", "rates=published"])
-def test_rates(run, values, override):
-    method, cf, data = run
+def test_rates(run, values):
     lr, rows, iterations, epochs = values
-    config = resolved(f"model={method}", f"cf={cf}", f"data={data}", override)
+    config = published(*run)
     optimizer = config["model"]["optimizer"]
     assert config["model"]["batch_size"] == rows
     assert optimizer["lr"] == lr
@@ -95,10 +93,22 @@ def test_rates(run, values, override):
     assert optimizer["weight_decay"] == 1e-3
     assert optimizer["initial_lr_fraction"] * lr == pytest.approx(1e-5)
     assert optimizer["final_lr_fraction"] * lr == pytest.approx(LOWEST)
-    if override != "rates=published":
-        assert config["trainer"]["val_check_interval"] == iterations
-        assert config["callbacks"]["stop_early"]["patience"] == (50 if method == "graphlora" else 20)
-        assert config["data"]["valid_rows"] == "published"
+    assert config["trainer"]["val_check_interval"] == iterations
+    assert config["callbacks"]["stop_early"]["patience"] == (50 if run[0] == "graphlora" else 20)
+    assert config["data"]["valid_rows"] == "published"
+
+
+@pytest.mark.parametrize("method", [*LLM_METHODS, "ckf"])
+def test_the_budget_and_the_rates_alone_are_those_of_the_preset(method):
+    whole = published(method, "mf", "amazon_book")
+    budget, rates = (
+        resolved(f"model={method}", "cf=mf", "data=amazon_book", alone) for alone in ("budget=paper", "rates=published")
+    )
+    for config in (budget, rates):
+        assert config["model"]["optimizer"] == whole["model"]["optimizer"]
+        assert config["model"]["batch_size"] == whole["model"]["batch_size"]
+    assert (budget["trainer"], budget["data"]) == (whole["trainer"], whole["data"])
+    assert rates["data"]["train_rows"] == resolved()["data"]["train_rows"]
 
 
 @pytest.mark.parametrize(("run", "values"), CF.items(), ids=line)
