@@ -14,6 +14,8 @@ PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 """A share, both ends allowed."""
+PositiveFraction = Annotated[float, Interval(gt=0, le=1)]
+"""A share that is not empty."""
 OpenFraction = Annotated[float, Interval(gt=0, lt=1)]
 """A share, neither end allowed."""
 Probability = Annotated[float, Interval(ge=0, lt=1)]

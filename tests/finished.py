@@ -9,6 +9,7 @@ OFFSET = ("model.offset=cf", "model.optimizer.lr=0.02")
 RUNS = {
     "cora": SMALL,
     "cora-suffix": (*SMALL, "model.scope=suffix"),
+    "cora-share": (*SMALL, "cf=mf", "cf.train_share=0.6"),
     "cora-rated": (*SMALL, "model.prompt.history=rated", "model.prompt.item='{title}, {rating} stars'"),
     "cora-din": (*SMALL, "cf=din"),
     "cora-offset": (*SMALL, "cf=mf", "cf.encoder.biases=true", "cf.encoder.unseen=history", *OFFSET),

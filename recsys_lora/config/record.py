@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from recsys_lora.config.roles import CONTROL, DISPLAY, LABEL, PLACE, SOURCE, Kind, cost, result
 from recsys_lora.config.typed import Record
-from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveFraction, PositiveInt
 
 Node = Mapping[str, Any]
 WRITTEN = (Kind.PLACE, Kind.DISPLAY)
@@ -67,6 +67,7 @@ class CFConfig(Record):
     encoder: Annotated[Node, result("cf", tunable=True)]
     fit: Annotated[Node, result("cf", tunable=True).but({"scoring_rows": cost("cf")})]
     trainer: Annotated[Node, result("cf", tunable=True)]
+    train_share: Annotated[PositiveFraction, result("cf", tunable=True)] = 1.0
 
 
 @dataclass(frozen=True)

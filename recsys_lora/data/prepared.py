@@ -1,5 +1,6 @@
 """A prepared data set: two Parquet tables and a manifest in a folder, numpy arrays once loaded."""
 
+import copy
 import hashlib
 from collections.abc import Mapping
 from functools import cached_property
@@ -187,7 +188,23 @@ class PreparedData:
 
     def rows(self, split: SplitName) -> Rows:
         """Return all rows of a split, in their order."""
-        return self.every.take(np.flatnonzero((self._splits == split).to_numpy()))
+        return self.every.take(np.flatnonzero((self._splits == split).fill_null(False).to_numpy()))
+
+    def with_train_part(self, share: float, part: Literal["earliest", "rest"]) -> "PreparedData":
+        """Return the data set with a part of its train rows alone; histories and everything else are the same.
+
+        Args:
+            share: of the train rows by time, rounded; of one second, those that come first in the split's order.
+            part: that share of them, or the rows after it.
+        """
+        every = self.every
+        train = np.flatnonzero((self._splits == "train").fill_null(False).to_numpy())
+        by_time = train[np.argsort(every.timestamp[train], kind="stable")]
+        size = round(share * len(by_time))
+        left_out = by_time[size:] if part == "earliest" else by_time[:size]
+        view = copy.copy(self)
+        view._splits = self._splits.clone().scatter(left_out, None)
+        return view
 
     def sampled_negatives(self, split: SplitName) -> int | None:
         """Return how many items were sampled beside each positive where rows have no rating, which metrics name."""

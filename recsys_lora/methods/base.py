@@ -15,6 +15,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from recsys_lora.cf.two_fits import TwoFits
 from recsys_lora.data.batch import Padding, PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
@@ -257,6 +258,8 @@ class LLMRecommender(lightning.LightningModule):
         super().train(mode)
         if self.encoder is not None:
             self.encoder.eval()
+        if isinstance(self.encoder, TwoFits):
+            self.encoder.trains_method = mode
         return self
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

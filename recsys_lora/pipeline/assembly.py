@@ -17,7 +17,7 @@ from recsys_lora.llm.dtype import dtype_name, resolve_dtype
 from recsys_lora.llm.sharding import shard
 from recsys_lora.llm.source import Loading
 from recsys_lora.methods.base import LLMRecommender
-from recsys_lora.pipeline.collaborative import Collaborative
+from recsys_lora.pipeline.collaborative import Collaborative, method_data
 from recsys_lora.pipeline.sharded import wants_shards
 from recsys_lora.pipeline.tasks import mixing_of
 from recsys_lora.tasks.module import TaskData
@@ -53,12 +53,13 @@ def assemble(
     factory = build(config.model, "model")
     parts: dict[str, Any] = {"tasks": tasks, "backbone": backbone, "identity": {"data": data.key}}
     if collaborative is not None:
-        parts["encoder"] = collaborative.encoder
+        parts["encoder"] = collaborative.for_method()
         parts["identity"] |= {"encoder": collaborative.key}
     asked = inspect.signature(kind).parameters
     parts |= {name: offer() for name, offer in _offers(config, data).items() if name in asked}
     module: LLMRecommender = factory(**parts)
-    return module.to(backbone.device), datamodule_of(config, module, data)
+    rows = data if collaborative is None else method_data(config, data)
+    return module.to(backbone.device), datamodule_of(config, module, rows)
 
 
 def datamodule_of(config: RunConfig, module: LLMRecommender, data: PreparedData) -> TaskData:

@@ -154,3 +154,19 @@ def test_histories_are_of_the_past_in_the_benchmark(raw_data, tmp_path):
     reader = MovieLens1M(str(raw_data / "ml-1m"))
     prepare(reader, MovieLensBenchmark(), name="ml_1m", positive=4, out=tmp_path / "out")
     assert of_the_past(PreparedData.load(tmp_path / "out")) == 51_623
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 1.0])
+def test_parts_of_the_train_rows_are_the_earliest_and_the_rest(data, share):
+    train = data.rows("train")
+    earliest, rest = (data.with_train_part(share, part) for part in ("earliest", "rest"))
+    assert len(earliest.rows("train")) == round(share * len(train))
+    both = [*earliest.rows("train").row, *rest.rows("train").row]
+    assert sorted(both) == train.row.tolist()
+    if len(rest.rows("train")):
+        assert earliest.rows("train").timestamp.max() <= rest.rows("train").timestamp.min()
+    for part in (earliest, rest):
+        assert part.rows("test").row.tolist() == data.rows("test").row.tolist()
+        assert part.history is data.history
+        assert part.key == data.key
+    assert data.rows("train").row.tolist() == train.row.tolist()

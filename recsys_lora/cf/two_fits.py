@@ -1,0 +1,43 @@
+"""Two fits of one CF model: methods train on the vectors of the first, and are validated and tested on the second's.
+
+The first has seen the earliest train rows, so that a method trains on the rest as it will be tested: on labels the
+vectors do not know yet, and on some users and items that they do not know at all. The second has seen all train rows.
+Both start from the same random numbers, so that their vectors point alike: on ML-1M those of MF fitted on 70 % and on
+all rows have a cosine of .77 on the mean.
+"""
+
+from torch import Tensor
+
+from recsys_lora.cf.encoder import CollaborativeEncoder
+
+
+class TwoFits(CollaborativeEncoder):
+    """The first fit while its method trains, the second at all other times; both stay in evaluation mode.
+
+    Args:
+        first: fitted on the earliest train rows.
+        second: fitted on all.
+    """
+
+    def __init__(self, first: CollaborativeEncoder, second: CollaborativeEncoder) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+        self.user_dim, self.item_dim, self.history_length = second.user_dim, second.item_dim, second.history_length
+        self.trains_method = False
+
+    @property
+    def chosen(self) -> CollaborativeEncoder:
+        """The fit that is read now."""
+        return self.first if self.trains_method else self.second
+
+    def encode(self, user: Tensor, history: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+        """Return e_u and e_i of the fit that is read now."""
+        return self.chosen.encode(user, history, item)
+
+    def score(self, user: Tensor, history: Tensor, item: Tensor) -> Tensor:
+        """Return its logits (B,)."""
+        return self.chosen.score(user, history, item)
+
+    def score_candidates(self, user: Tensor, history: Tensor, items: Tensor) -> Tensor:
+        """Return its logits (B, C)."""
+        return self.chosen.score_candidates(user, history, items)
