@@ -21,6 +21,7 @@ RUNS = {
     "person_prompt": (*LORA, "model=person_prompt"),
     "prompt4nr": (*LORA, "model=prompt4nr"),
     "icl": (*NO_METHOD, "model=icl"),
+    "text_similarity": (*NO_METHOD, "model=text_similarity"),
     "zero_shot": (*NO_METHOD, "model=zero_shot"),
     "mf": (*NO_METHOD, "row=mf"),
 }

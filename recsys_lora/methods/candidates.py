@@ -61,11 +61,12 @@ def score_candidates(
     prompts = datamodule.prompts[CTR].set(questions, show=False)
     lengths = prompts.prompts.lengths
     scores = np.zeros(len(questions))
-    prefix = SharedPrefix(module.backbone, len(questions))
+    reads_prompts = type(module).forward is LLMRecommender.forward  # else the method answers in a way of its own
+    prefix = SharedPrefix(module.backbone, len(questions)) if share_prefix and reads_prompts else None
     with evaluating(module), torch.inference_mode():
         for index in token_budget_batches(np.argsort(-lengths, kind="stable"), lengths, datamodule.token_budget):
             batch = prompts.batch(index, datamodule.pad_id, "right").to(module.device)
-            scores[index] = _scores(module, batch, prefix if share_prefix else None).double().cpu().numpy()
+            scores[index] = _scores(module, batch, prefix).double().cpu().numpy()
     return scores
 
 
