@@ -53,7 +53,8 @@ def moved(data: LiveData, table: pl.DataFrame, items: NDArray[np.int64]) -> Live
     by_user = np.argsort(user, kind="stable")
     users, begins = np.unique(user[by_user], return_index=True)
     known: dict[int, Known] = {}
-    for number, own in zip(users.tolist(), np.split(by_user, begins[1:]), strict=True):
+    for number, begin, end in zip(users.tolist(), begins, np.append(begins[1:], len(user)), strict=False):
+        own = by_user[begin:end]
         known[number] = data.known(number).then(Known(items[own], rating[own], liked[own]))
     return data.with_known(known).settled()
 
