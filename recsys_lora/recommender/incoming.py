@@ -51,9 +51,11 @@ def moved(data: LiveData, table: pl.DataFrame, items: NDArray[np.int64]) -> Live
     """
     user = np.array([data.user_numbers[raw] for raw in table[USER]], dtype=np.int64)
     rating, liked = table[RATING].to_numpy(), table[LIKED].to_numpy()
+    by_user = np.argsort(user, kind="stable")
+    users, begins = np.unique(user[by_user], return_index=True)
     known: dict[int, Known] = {}
-    for number in np.unique(user).tolist():
-        own = np.flatnonzero(user == number)
+    for number, begin, end in zip(users.tolist(), begins, np.append(begins[1:], len(user)), strict=False):
+        own = by_user[begin:end]
         known[number] = data.known(number).then(Known(items[own], rating[own], liked[own]))
     return data.with_known(known).settled()
 

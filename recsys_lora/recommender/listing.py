@@ -56,8 +56,7 @@ def scored(
         Listed(raw, items[own], scores[own], None if cf is None else cf[own], stages.name).table(data)
         for raw, own in places.items()
     ]
-    order = pl.Series([place for own in places.values() for place in own], dtype=pl.Int64)
-    return below(tables).select(pl.all().sort_by(order))
+    return below(tables, [place for own in places.values() for place in own])
 
 
 def lists(stages: Stages, data: LiveData, group: Sequence[Asker], wanted: Wanted) -> Iterator[Listed]:

@@ -67,13 +67,12 @@ class Recommender:
             data = self._data
             every = askers(data, [user for user, _ in pairs], history, self._liked)
             items = item_numbers(data, [item for _, item in pairs])
-            found: list[tuple[int, pl.DataFrame]] = []
+            tables, order = [], []
             for view, places in together(data, every):
-                group = [every[place] for place in places]
                 known = None if position is None else [position[place] for place in places]
-                table = scored(self._stages, view, group, items[places], known)
-                found.extend(zip(places, table.iter_slices(1), strict=True))
-        return below([row for _, row in sorted(found, key=lambda one: one[0])])
+                tables.append(scored(self._stages, view, [every[place] for place in places], items[places], known))
+                order.extend(places)
+        return below(tables, order)
 
     def recommend(
         self,

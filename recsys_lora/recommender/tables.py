@@ -68,6 +68,12 @@ def ranked(scores: Floats, then: Floats | None = None) -> NDArray[np.int64]:
     return ranks
 
 
-def below(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Return tables one below the other."""
-    return pl.concat(tables) if tables else pl.DataFrame(schema=SCHEMA)
+def below(tables: Sequence[pl.DataFrame], order: Sequence[int] | None = None) -> pl.DataFrame:
+    """Return tables one below the other.
+
+    Args:
+        tables: of one schema.
+        order: where each row goes (n,); None leaves them as they are.
+    """
+    every = pl.concat(tables) if tables else pl.DataFrame(schema=SCHEMA)
+    return every if order is None else every.select(pl.all().sort_by(pl.Series(order, dtype=pl.Int64)))

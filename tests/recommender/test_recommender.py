@@ -274,6 +274,12 @@ def test_events_move_histories(runs, cora):
     assert not {"i7", "i8", "i9"} & set(cora.recommend("u3", k=30)["item"])
 
 
+def test_no_events_move_nothing(cora):
+    before = cora.score([("u3", "i1")])
+    assert cora.update([]) == 0
+    same(cora.score([("u3", "i1")]), before)
+
+
 def test_users_come_with_their_events(runs, cora):
     liked = met(runs, "u3").filter(pl.col("rating") > 3)["item_id"].to_list()
     right = cora.score([("u3", "i1"), ("u3", COLD)]).drop("user")
