@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Processes that run tests; 0: this one.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 # The index to take torch from, for another build than the default (see pytorch.org/get-started).
 TORCH_INDEX ?=
 
@@ -27,7 +30,7 @@ demo: setup ## fetch MovieLens-100K and SmolLM2-135M, train CoRA, print what cam
 	$(BIN)/python -m recsys_lora.run experiment=demo $(ARGS)
 
 test: setup ## the tests, with tiny models
-	$(BIN)/python -m pytest -m 'not slow and not network and not gpu' $(ARGS)
+	$(PYTEST) -m 'not slow and not network and not gpu' $(ARGS)
 
 # What must hold on any processor, without what takes long and has no kernel of its own.
 CONTRACTS := tests/test_rounding.py tests/cf/test_contract.py tests/lowrank/test_layer.py tests/lowrank/test_acts_at.py \
@@ -43,10 +46,10 @@ test-kernels: setup ## the contract tests as older x86 processors compute them, 
 	$(AVX2) OMP_NUM_THREADS=4 $(BIN)/python -m pytest $(CONTRACTS)
 
 test-slow: setup ## what takes minutes and fetches nothing: several processes, runs that are killed, notebooks
-	$(BIN)/python -m pytest -m 'slow and not network and not gpu' $(ARGS)
+	$(PYTEST) -m 'slow and not network and not gpu' $(ARGS)
 
 test-all: setup ## all tests, with the README's commands and real fetches into an empty cache
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-gpu: setup ## four minutes on a GPU: every row of the tables, every knob that depends on the device, one table
 	$(BIN)/python -m tests.on_device $(ARGS)

@@ -15,6 +15,14 @@ SIZES: dict[str, dict[str, int]] = {
         "num_key_value_heads": 3,
         "intermediate_size": 1_152,
     },
+    "llama_135m": {
+        "vocab_size": 49_152,
+        "hidden_size": 576,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "intermediate_size": 1_536,
+    },
     "llama_1b": {
         "vocab_size": 128_256,
         "hidden_size": 2_048,
@@ -40,8 +48,9 @@ SIZES: dict[str, dict[str, int]] = {
         "intermediate_size": 128,
     },
 }
-"""Llamas with random weights; `llama_1b` has the shape of Llama 3.2 1B, `llama_7b` that of Llama 7B."""
-FETCHED = ("smollm2_135m", "gemma3_270m")
+"""Llamas with random weights: `llama_135m` has the shape of SmolLM2-135M, `llama_1b` that of Llama 3.2 1B, `llama_7b`
+that of Llama 7B."""
+FETCHED = ("smollm2_135m", "gemma3_270m", "qwen25_coder_0_5b", "qwen25_coder_1_5b")
 
 
 def add_backbone(parser: argparse.ArgumentParser, default: str = "llama_30m", dtype: str = "float32") -> None:

@@ -13,6 +13,7 @@ Compared in turn, in one process, on the same tokens:
     generator   the same, A(u, i) made by CoRA's default generator, backward to the generator's weights and P
     optimiser   the same and a step of AdamW
     compiled    the same as `optimiser`, with compiled blocks (`--compiled`)
+    graphs      the same as `compiled`, replayed as CUDA graphs (`--graphs`, on a GPU)
 
 A ratio is the median over rounds of a case's time over that of the frozen body in the same round, so that a slow
 moment of the machine falls on both. The head is left out of all. First it is checked that with P = 0 all give the
@@ -41,8 +42,9 @@ from recsys_lora.llm.source import Attention
 if TYPE_CHECKING:
     from recsys_lora.llm.backbone import Backbone
 
-PRODUCTS, FROZEN, OWN, COMPILED = "products", "frozen", "frozen, attention=auto", "compiled"
-CASES = (PRODUCTS, FROZEN, OWN, "low-rank", "generator", "optimiser", COMPILED)
+PRODUCTS, FROZEN, OWN = "products", "frozen", "frozen, attention=auto"
+COMPILED, GRAPHS = "compiled", "graphs"
+CASES = (PRODUCTS, FROZEN, OWN, "low-rank", "generator", "optimiser", COMPILED, GRAPHS)
 AIMS = {
     "low-rank": Aim(1.03, "at most"),
     "generator": Aim(1.06, "at most"),
@@ -67,6 +69,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dropout", type=float, default=0.05)
     parser.add_argument("--targets", nargs="+", default=["q_proj", "k_proj", "v_proj", "o_proj"])
     parser.add_argument("--compiled", action="store_true", help="compile too: half a minute more")
+    parser.add_argument("--graphs", action="store_true", help="record CUDA graphs of compiled blocks too")
     parser.add_argument("--only", choices=CASES, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
@@ -103,14 +106,26 @@ def build(options: argparse.Namespace) -> dict[str, Step]:
         "generator": lambda: adapted.step(adapted.made()),
         "optimiser": lambda: adapted.step(adapted.made(), optimise=True),
     }
-    if options.compiled:
+
+    def compiled_step(graphs: bool) -> Step:
         compiled = Adapted(copied(own.model), options, embeds, target)
-        compile_blocks(compiled.model, options.device)
+        compile_blocks(compiled.model, options.device, "reduce-overhead" if graphs else True)
         if not options.only:
             states, wanted = compiled.step(compiled.given).float(), frozen(plain).float()
             _timing.same(states, wanted, ROUNDING, "compiled blocks", whole=True)
         compiled.start()
-        steps[COMPILED] = lambda: compiled.step(compiled.made(), optimise=True)
+
+        def step() -> Any:
+            if graphs:
+                torch.compiler.cudagraph_mark_step_begin()
+            return compiled.step(compiled.made(), optimise=True)
+
+        return step
+
+    if options.compiled:
+        steps[COMPILED] = compiled_step(graphs=False)
+    if options.graphs:
+        steps[GRAPHS] = compiled_step(graphs=True)
     return steps
 
 
@@ -178,7 +193,7 @@ class Adapted:
         }
         self.user, self.item = torch.randn(2, len(embeds), ENCODER_DIM, device=device)
         self.trained = [*self.injection.parameters(), *self.generator.parameters()]
-        self.adam = torch.optim.AdamW(self.trained, lr=1e-4)
+        self.adam = torch.optim.AdamW(self.trained, lr=1e-4, fused=True)
 
     def start(self) -> None:
         """Give P values, as after the first steps."""
@@ -200,7 +215,7 @@ class Adapted:
             self.adam.step()
         for tensor in (*self.trained, *self.given.values()):
             tensor.grad = None
-        return hidden.detach()
+        return hidden.detach().clone()  # graphs give the memory of their outputs to the next step
 
 
 def check_equal(frozen: Any, adapted: Any) -> None:

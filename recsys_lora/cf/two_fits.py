@@ -12,7 +12,9 @@ from recsys_lora.cf.encoder import CollaborativeEncoder
 
 
 class TwoFits(CollaborativeEncoder):
-    """The first fit while its method trains, the second at all other times; both stay in evaluation mode.
+    """The first fit in training mode, the second in evaluation mode; both stay in evaluation mode themselves.
+
+    The mode is the module's own flag, which Lightning puts back after a validation without calling `train`.
 
     Args:
         first: fitted on the earliest train rows.
@@ -23,12 +25,16 @@ class TwoFits(CollaborativeEncoder):
         super().__init__()
         self.first, self.second = first, second
         self.user_dim, self.item_dim, self.history_length = second.user_dim, second.item_dim, second.history_length
-        self.trains_method = False
 
     @property
     def chosen(self) -> CollaborativeEncoder:
         """The fit that is read now."""
-        return self.first if self.trains_method else self.second
+        return self.first if self.training else self.second
+
+    def train(self, mode: bool = True) -> "TwoFits":
+        """Choose the fit."""
+        self.training = mode
+        return self
 
     def encode(self, user: Tensor, history: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
         """Return e_u and e_i of the fit that is read now."""

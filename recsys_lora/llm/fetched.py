@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from recsys_lora.assets.fetch import Asset, fetch
-from recsys_lora.assets.registry import GEMMA3_270M, SMOLLM2_135M
+from recsys_lora.assets.registry import GEMMA3_270M, QWEN25_CODER_05B, QWEN25_CODER_15B, SMOLLM2_135M
 from recsys_lora.llm.dtype import DtypeName
 from recsys_lora.llm.gguf import converted
 from recsys_lora.llm.quantised import Quantise
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 ASSETS: dict[str, tuple[Asset, str]] = {
     "smollm2_135m": (SMOLLM2_135M, "SmolLM2-135M-Instruct (4-bit, de-quantised)"),
     "gemma3_270m": (GEMMA3_270M, "Gemma-3-270M (4-bit, de-quantised)"),
+    "qwen25_coder_0_5b": (QWEN25_CODER_05B, "Qwen2.5-Coder-0.5B-Instruct (4-bit, de-quantised)"),
+    "qwen25_coder_1_5b": (QWEN25_CODER_15B, "Qwen2.5-Coder-1.5B-Instruct (4-bit, de-quantised)"),
 }
 
 
@@ -36,7 +38,7 @@ class FetchedSource(Loading):
 
     def __init__(
         self,
-        name: Literal["smollm2_135m", "gemma3_270m"],
+        name: Literal["smollm2_135m", "gemma3_270m", "qwen25_coder_0_5b", "qwen25_coder_1_5b"],
         dtype: DtypeName = "auto",
         attention: Attention = "auto",
         chat_template: bool = False,

@@ -106,8 +106,9 @@ class Here(threading.local):
         enabled: whether the layers add anything at all.
     """
 
-    state: BatchState | None = None
-    enabled: bool = True
+    def __init__(self) -> None:  # once a thread: torch before 2.12 compiles no attribute that only the class has
+        self.state: BatchState | None = None
+        self.enabled = True
 
     def __reduce__(self) -> tuple[type["Here"], tuple[()]]:
         return Here, ()

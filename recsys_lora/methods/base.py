@@ -256,10 +256,8 @@ class LLMRecommender(lightning.LightningModule):
     def train(self, mode: bool = True) -> "LLMRecommender":
         """Set the mode of what is trained; a frozen encoder stays in evaluation mode."""
         super().train(mode)
-        if self.encoder is not None:
+        if self.encoder is not None and not isinstance(self.encoder, TwoFits):
             self.encoder.eval()
-        if isinstance(self.encoder, TwoFits):
-            self.encoder.trains_method = mode
         return self
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

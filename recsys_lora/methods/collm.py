@@ -118,11 +118,8 @@ class CoLLM(SecondStage):
     def calibrate(self, data: PreparedData, train: UserItems) -> None:
         """Measure the spread of the collaborative vectors over the training questions, as they are at the start."""
         encoder = self.tuned_encoder or self.encoder
-        if encoder is None:
-            return
-        training = encoder.training
-        self.vector_scale.measure(encoder.eval(), data, train)
-        encoder.train(training)
+        if encoder is not None:
+            self.vector_scale.measure(encoder, data, train)
 
 
 def mapping(dim: int, factor: int, hidden_size: int) -> nn.Sequential:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lora.cf.encoder import CollaborativeEncoder
-from recsys_lora.cf.inference import device_of
+from recsys_lora.cf.inference import device_of, evaluating
 from recsys_lora.data.history import Pairs, UserItems
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
@@ -69,13 +69,16 @@ def encode_rows(
 def vector_std(encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems) -> tuple[float, float]:
     """Return the standard deviation of all entries of e_u and of e_i over rows (evenly taken where there are many).
 
+    They are the vectors of evaluation.
+
     Raises:
         UserError: one of them is zero, so that nothing can be divided by it.
     """
     if len(rows.user) > LARGEST_SAMPLE:
         chosen = np.linspace(0, len(rows.user) - 1, LARGEST_SAMPLE).astype(np.int64)
         rows = Pairs(rows.user[chosen], rows.item[chosen], rows.position[chosen])
-    user, item = encode_rows(encoder, data, rows)
+    with evaluating(encoder):
+        user, item = encode_rows(encoder, data, rows)
     std = float(user.std()), float(item.std())
     if not min(std) > 0:
         raise UserError("cf: all vectors of the encoder are the same on the training rows: refit it (stage.force=[cf])")

@@ -268,7 +268,10 @@ def test_two_processes_convert_one_file(tmp_path: Path) -> None:
 
 @pytest.mark.network
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "width", "o_proj"), [("smollm2_135m", 576, 576), ("gemma3_270m", 640, 1024)])
+@pytest.mark.parametrize(
+    ("name", "width", "o_proj"),
+    [("smollm2_135m", 576, 576), ("gemma3_270m", 640, 1024), ("qwen25_coder_0_5b", 896, 896)],
+)
 def test_fetched_backbones_write_english(name: Any, width: int, o_proj: int) -> None:
     backbone = FetchedSource(name, dtype="float32").load([], "cpu")
     assert backbone.hidden_size == width

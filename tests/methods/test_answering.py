@@ -108,7 +108,7 @@ def test_choices_are_answered_as_one_by_one(model, name, version):
     model.module.eval()
     for place in range(len(questions)):
         whole = logits(model.module.backbone, own_embeds(model, single(model, name, questions, place, version)))
-        assert_close(found[place], answer_of(model, name, whole[-1]))
+        assert_close(found[place], answer_of(model, name, whole[-1]), size=whole[-1])
     assert found.std() > 1e-3
 
 
@@ -127,7 +127,7 @@ def test_every_method_answers_choices_as_one_by_one(any_model, name):
     for place in range(len(questions)):
         batch = single(any_model, name, questions, place, None)
         whole = logits(any_model.module.backbone, own_embeds(any_model, batch))
-        assert_close(found[place], answer_of(any_model, name, whole[-1]))
+        assert_close(found[place], answer_of(any_model, name, whole[-1]), size=whole[-1])
 
 
 @pytest.mark.parametrize("normalised", [True, False])
@@ -285,7 +285,7 @@ def test_with_its_layers_off_it_answers_as_the_bare_backbone_and_as_before_after
             batch = single(model, name, questions, place, "text", with_answers=name == "topk")
             whole = logits(bare, bare.embed(batch.input_ids))
             if name in CHOICES:
-                assert_close(numbers(found)[place], answer_of(model, name, whole[-1]))
+                assert_close(numbers(found)[place], answer_of(model, name, whole[-1]), size=whole[-1])
             elif name == "topk":
                 count = int(batch.answer_tokens)
                 chance = whole.log_softmax(-1)[-count - 1 : -1]

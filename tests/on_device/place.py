@@ -14,7 +14,7 @@ from recsys_lora.errors import UserError
 from recsys_lora.files import home
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.pipeline.logging_setup import quiet_libraries
-from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, own_tables, run, with_reviews, write_tables
+from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, method_of, own_tables, run, with_reviews, write_tables
 
 TINY = "tiny"
 FETCHED = ("assets", "backbones")
@@ -127,7 +127,7 @@ def placed(outcome: Any, device: str) -> str:
         kinds = {part.device.type for part in parts}
         if kinds != {device}:
             raise CheckError(f"the method is on {', '.join(sorted(kinds))}")
-    return f"AUC {outcome.metrics['test']['auc']:.3f}"
+    return f"AUC {method_of(outcome.metrics)['auc']:.3f}"
 
 
 def near(found: torch.Tensor, expected: torch.Tensor, tolerance: float) -> str:

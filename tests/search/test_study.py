@@ -173,10 +173,10 @@ def test_a_cf_model_is_judged_by_the_best_validation_of_its_fit(place):
     [
         (["hparams_search=mf", "search.pruner=median"], "fits of CF models are not pruned"),
         (
-            ["hparams_search=ckf", "search.metric=valid/auc"],
+            ["hparams_search=ckf", "tasks=[ctr,rating]", "search.metric=valid/auc"],
             r"search\.metric=valid/auc: weights are chosen by valid/loss",
         ),
-        (["hparams_search=ckf", "search.direction=maximize"], "the minimum is the best"),
+        (["hparams_search=ckf", "tasks=[ctr,rating]", "search.direction=maximize"], "the minimum is the best"),
         (["hparams_search=cora", "train=false"], "a search trains"),
         (["hparams_search=cora", "search.trials=0"], r"search\.trials=0"),
         (["hparams_search=cora", "search.sampler=guess"], r"search\.sampler=guess"),
