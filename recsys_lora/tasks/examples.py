@@ -92,10 +92,14 @@ class Examples:
         if template.history == "rated" and not self.data.manifest.get("negatives"):
             items, ratings, position = self._rated.items, self._rated.ratings, self._rated.position(questions)
         window = questions.user, position, template.history_items
-        written, write = RATING in slots(template.item), self.task.scale.write
-        for row, given in zip(items.last(*window).tolist(), ratings.last(*window).tolist(), strict=True):
-            shown = zip(row, given, strict=True)
-            yield [(item, {RATING: write(rating)} if written else {}) for item, rating in shown if item]
+        shown = items.last(*window).tolist()
+        if RATING not in slots(template.item):
+            for row in shown:
+                yield [(item, {}) for item in row if item]
+            return
+        write = self.task.scale.write
+        for row, given in zip(shown, ratings.last(*window).tolist(), strict=True):
+            yield [(item, {RATING: write(rating)}) for item, rating in zip(row, given, strict=True) if item]
 
     def _attributes_of(self, template: Template) -> AttributeSlots:
         """Return what fills a template's slots that are attributes of items and users; the data set's words win."""
