@@ -36,6 +36,12 @@ class FoldIn(nn.Module):
         self.register_buffer("seen_items", catalogue.seen_items, persistent=False)
         self._kept: tuple[list[tuple[int, int]], tuple[Tensor, Tensor]] | None = None
 
+    def grow(self, users: int, items: int) -> None:
+        """Make room for more users and items, which train does not know."""
+        self.largest_user += users
+        self.seen_items = functional.pad(self.seen_items, (0, items))
+        self._kept = None
+
     def forward(self, users: Tensor, items: Tensor, seen_users: Tensor, history: Tensor) -> Tensor:
         """Return e_u - mean u (B, D) of histories (B, L), padded with 0; zero where a history has no known item.
 

@@ -9,6 +9,8 @@ VERBS = {
     "run": "prepare, fit the CF model, train the method, test, report; -m runs a sweep",
     "prepare": "prepare a data set alone",
     "compare": "make one table of finished runs",
+    "recommend": "recommend items to users of a finished run",
+    "export": "take a finished run out of the framework: adapters, models, vectors, bundles",
     "tune": "search hyperparameters",
     "wandb-report": "save a view in W&B that compares runs",
 }

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys_lora.data.history import History, build_histories
+from recsys_lora.data.known import Known
 from recsys_lora.data.rows import Rows
 from recsys_lora.data.schema import TEXT_COLUMNS, SplitName
 from recsys_lora.errors import UserError
@@ -43,6 +45,7 @@ class PreparedData:
         key: names the content.
         num_users: the largest user number U.
         num_items: the largest item number N.
+        changed: what is known of users of whom more is known than their rows say; none, while nobody uses it.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class PreparedData:
         self.folder, self._called = folder, called
         self.manifest = manifest
         self.key: str = manifest["key"]
+        self.changed: Mapping[int, Known] = {}
         self._interactions, self._items = interactions.lazy(), items.lazy()
         pairs = self._interactions.select("user", "user_id").unique("user").sort("user")
         self._users = pairs if users is None else users.lazy()
