@@ -201,9 +201,26 @@ class PreparedData:
         train = np.flatnonzero((self._splits == "train").fill_null(False).to_numpy())
         by_time = train[np.argsort(every.timestamp[train], kind="stable")]
         size = round(share * len(by_time))
-        left_out = by_time[size:] if part == "earliest" else by_time[:size]
+        return self._without(by_time[size:] if part == "earliest" else by_time[:size])
+
+    def with_test_users(self, users: int, seed: int) -> "PreparedData":
+        """Return the data set with the test rows of some users alone, all rows of each.
+
+        Args:
+            users: how many of those who have test rows; all where there are no more.
+            seed: decides which.
+        """
+        test = self.rows("test")
+        known = np.unique(test.user)
+        if users >= len(known):
+            return self
+        kept = np.random.default_rng(seed).choice(known, users, replace=False)
+        return self._without(test.row[~np.isin(test.user, kept)])
+
+    def _without(self, rows: NDArray[np.int64]) -> "PreparedData":
+        """Return the data set with these rows in no split; histories and everything else are the same."""
         view = copy.copy(self)
-        view._splits = self._splits.clone().scatter(left_out, None)
+        view._splits = self._splits.clone().scatter(rows, None)
         return view
 
     def sampled_negatives(self, split: SplitName) -> int | None:
