@@ -10,6 +10,7 @@ VERBS = {
     "prepare": "prepare a data set alone",
     "compare": "make one table of finished runs",
     "recommend": "recommend items to users of a finished run",
+    "serve": "answer over HTTP for a finished run, with a page",
     "export": "take a finished run out of the framework: adapters, models, vectors, bundles",
     "tune": "search hyperparameters",
     "wandb-report": "save a view in W&B that compares runs",
