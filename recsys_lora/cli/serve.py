@@ -51,7 +51,7 @@ def _do(asked: Settings) -> None:
     from recsys_lora.serving.server import serve
 
     limits = Limits(asked.window_ms / 1000, asked.max_batch, asked.max_rows, asked.max_waiting)
-    options = Options(limits, token, int(asked.max_body), asked.timeout)
+    options = Options(limits, token, max_body=int(asked.max_body), timeout=asked.timeout)
     serve(load(asked.run, device=asked.device), asked.host, asked.port, options)
 
 

@@ -29,6 +29,7 @@ REFUSED: dict[int | str, dict[str, Any]] = {
         401: "no token, or a wrong one",
         404: "an unknown id",
         413: "too large",
+        421: "called by another name",
         422: "bad input",
         503: "too many requests wait",
         504: "out of time",
@@ -43,12 +44,14 @@ class Options:
     Attributes:
         limits: how large batches get; `max_rows` is also what one request may ask for.
         token: a bearer token; None: everybody may ask.
+        hosts: names by which the server may be called; None: any.
         max_body: bytes of a request.
         timeout: seconds of a request.
     """
 
     limits: Limits = field(default_factory=Limits)
     token: str | None = None
+    hosts: frozenset[str] | None = None
     max_body: int = 1_000_000
     timeout: float = 30.0
 
@@ -146,6 +149,7 @@ def make_app(recommender: Recommender, options: Options | None = None) -> FastAP
         routes=routes,
         open_routes=OPEN,
         token=chosen.token,
+        hosts=chosen.hosts,
         max_body=chosen.max_body,
         timeout=chosen.timeout,
     )

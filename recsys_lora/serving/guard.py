@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import re
 import time
 from collections.abc import Collection
 
@@ -19,11 +20,12 @@ SAFE = {
     "x-content-type-options": "nosniff",
 }
 """Headers of every answer. There is no Access-Control header: pages of other origins cannot read answers."""
-UNKNOWN = "other"
+UNKNOWN, GONE = "other", 499
+"""How requests for other paths are counted, and those whose sender has left."""
 
 
 class Guard:
-    """Middleware: a token, a largest body, a time for the whole request; counts and times every answer.
+    """Middleware: host names, a token, a largest body, a time for the whole request; counts and times every answer.
 
     Args:
         app: what is guarded.
@@ -31,6 +33,8 @@ class Guard:
         routes: paths that are counted by name.
         open_routes: paths that need no token.
         token: what has to stand in `Authorization: Bearer TOKEN`; None: nothing.
+        hosts: names by which the server may be called; None: any. They keep a page elsewhere from reading answers by
+            letting its own name point to this machine.
         max_body: bytes.
         timeout: seconds.
     """
@@ -42,11 +46,12 @@ class Guard:
         routes: Collection[str],
         open_routes: Collection[str],
         token: str | None,
+        hosts: Collection[str] | None,
         max_body: int,
         timeout: float,
     ) -> None:
         self.app, self.metrics, self.routes, self.open_routes = app, metrics, routes, open_routes
-        self.token, self.max_body, self.timeout = token, max_body, timeout
+        self.token, self.hosts, self.max_body, self.timeout = token, hosts, max_body, timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or let it pass."""
@@ -66,11 +71,17 @@ class Guard:
 
         try:
             await self._answer(scope, receive, told)
+        except ClientDisconnect:
+            status = GONE
         finally:
             route = scope["path"] if scope["path"] in self.routes else UNKNOWN
             self.metrics.answered(route, status, time.perf_counter() - begun)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._is_meant(scope):
+            answer = refused(421, "wrong_host", "not a name of this server: call it by its address, or give it a token")
+            await answer(scope, receive, send)
+            return
         if not self._may_ask(scope):
             answer = refused(401, "unauthorized", "give Authorization: Bearer TOKEN", WWW_Authenticate="Bearer")
             await answer(scope, receive, send)
@@ -94,8 +105,13 @@ class Guard:
             if begun:
                 raise
             await refused(504, "timeout", f"no answer within {self.timeout:g} seconds")(scope, receive, send)
-        except ClientDisconnect:
-            return  # nobody is there to be answered
+
+    def _is_meant(self, scope: Scope) -> bool:
+        """Tell whether the name by which the server was called is one of its own."""
+        if self.hosts is None:
+            return True
+        name = Headers(scope=scope).get("host", "")
+        return re.sub(r":\d*$", "", name).strip("[]").lower() in self.hosts
 
     def _may_ask(self, scope: Scope) -> bool:
         """Compare the whole header in a time that does not depend on how much of it is right."""

@@ -157,9 +157,7 @@ class Health(BaseModel):
 class Problem(BaseModel):
     """What is wrong, in one line."""
 
-    type: str = Field(
-        description="unknown_id, too_large, bad_request, unauthorized, busy, timeout, no_route, no_method, internal."
-    )
+    type: str = Field(description="For programs; docs/serving.md lists them.")
     message: str
 
 

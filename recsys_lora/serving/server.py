@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import uvicorn
 
@@ -13,6 +14,10 @@ from recsys_lora.console import console
 from recsys_lora.errors import UserError
 from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.serving.app import Options, make_app
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+CONNECTIONS = 100
+"""Connections beyond those whose requests wait."""
 
 
 def serve(recommender: Recommender, host: str, port: int, options: Options) -> None:
@@ -27,12 +32,15 @@ def serve(recommender: Recommender, host: str, port: int, options: Options) -> N
     Raises:
         UserError: the address cannot be listened on.
     """
+    if options.token is None and _is_loopback(host):
+        options = replace(options, hosts=LOOPBACK | {host.lower()})
     with closing(_listening(host, port)) as listening:
         config = uvicorn.Config(
             make_app(recommender, options),
             log_level="warning",
             access_log=False,
             server_header=False,
+            limit_concurrency=options.limits.max_waiting + CONNECTIONS,
             timeout_graceful_shutdown=math.ceil(options.timeout),
         )
         name = f"[{host}]" if ":" in host else host

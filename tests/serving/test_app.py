@@ -126,7 +126,7 @@ def test_calls_of_one_kind_go_through_the_model_together(cora, monkeypatch):
         ("/recommend", {"users": ["u1"], "top": 3}, 422, "bad_request", "top: "),
         ("/recommend", {"users": ["u" * 300]}, 422, "bad_request", "users"),
         ("/recommend", {"users": ["\ud800"]}, 422, "bad_request", "users"),
-        ("/recommend", {"users": ["x"], "history": {"\ud800": ["i1"]}}, 404, "unknown_id", "user 'x'"),
+        ("/recommend", {"users": ["x"], "history": {"\ud800": ["i1"]}}, 422, "bad_request", "history"),
         ("/recommend", {}, 422, "bad_request", "users: "),
         ("/score", {"pairs": [["u1"]]}, 422, "bad_request", "pairs"),
         ("/score", {"pairs": [["u1", True]]}, 422, "bad_request", "pairs"),
@@ -171,6 +171,14 @@ def test_without_the_token_there_is_no_answer(client_of, headers):
     assert error(client.post("/score", json={"pairs": [["u1", "i1"]]}, headers=headers), 401)[0] == "unauthorized"
     assert client.get("/health", headers=headers).json() == {"status": "ok"}
     assert "u1" not in client.get("/", headers=headers).text
+
+
+@pytest.mark.parametrize("name", ["localhost", "LOCALHOST:8000", "127.0.0.1:80", "[::1]:8000"])
+def test_a_server_is_called_by_its_own_names(client_of, name):
+    client = client_of(Options(hosts=frozenset({"localhost", "127.0.0.1", "::1"})))
+    assert client.get("/run", headers={"Host": name}).status_code == 200
+    for other in (f"{name}.elsewhere.example", "elsewhere.example:8000", ""):
+        assert error(client.get("/run", headers={"Host": other}), 421)[0] == "wrong_host"
 
 
 class Slow:
