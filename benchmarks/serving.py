@@ -121,7 +121,12 @@ class Client:
     async def ask(self, route: str, body: Body) -> list[Body]:
         """Return the rows of an answer."""
         text = json.dumps(body).encode()
-        head = [f"POST /{route} HTTP/1.1", "Host: localhost", "Content-Type: application/json", f"Content-Length: {len(text)}"]
+        head = [
+            f"POST /{route} HTTP/1.1",
+            "Host: localhost",
+            "Content-Type: application/json",
+            f"Content-Length: {len(text)}",
+        ]
         self.write.write("\r\n".join([*head, "", ""]).encode() + text)
         lines = (await self.read.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
         [length] = [int(line.split(":")[1]) for line in lines if line.startswith("content-length:")]

@@ -11,6 +11,7 @@ VERBS = {
     "compare": "make one table of finished runs",
     "recommend": "recommend items to users of a finished run",
     "serve": "answer over HTTP for a finished run, with a page",
+    "mcp": "offer a finished run as tools to assistants",
     "export": "take a finished run out of the framework: adapters, models, vectors, bundles",
     "tune": "search hyperparameters",
     "wandb-report": "save a view in W&B that compares runs",
