@@ -1,12 +1,16 @@
 """What README, docs and yaml files tell people to type can be typed."""
 
+import importlib
 import re
+from dataclasses import fields
 
 import pytest
 
+from recsys_lora.cli.settings import read
 from recsys_lora.config.check import mismatches
 from recsys_lora.config.hints import explain
 from recsys_lora.config.paths import GROUPS, conf_dir, options
+from recsys_lora.errors import UserError
 from tests.documents import ROOT, Command, documents, fenced, inline, of_yaml, single
 from tests.jobs import resolved
 
@@ -18,6 +22,7 @@ WRITTEN = [
     if not any(wrong in command.text for wrong in WRONG_ON_PURPOSE) and "NAME" not in command.text.split("=")
 ]
 IN_YAML = [command for path in sorted(conf_dir().rglob("*.yaml")) for command in of_yaml(path)]
+NEEDED = {"run": "folder", "out": "file.csv", "to": "peft"}
 OTHERS = re.compile(
     r"python -m recsys_lora\.compare |recsys-lora (recommend|export|serve|mcp) |python -m tests\.on_device |make |"
     r"pip install|python3 -m venv|python benchmarks/|git clone|cd |export |rm -r |tar "
@@ -35,12 +40,12 @@ def complaints(commands: list[Command]) -> list[str]:
         if (config, *overrides) in seen:
             continue
         seen.add((config, *overrides))
-        if (found := complaint(overrides, config)) and not (command.bare and fits_somewhere(overrides)):
+        if (found := complaint(overrides, config)) and not (command.bare and fits_somewhere(overrides, arguments)):
             lines.append(f"{command.place}: {command.text}: {found}")
     return lines
 
 
-def fits_somewhere(overrides: list[str]) -> bool:
+def fits_somewhere(overrides: list[str], arguments: list[str]) -> bool:
     """Tell whether overrides that stand in a sentence fit where that sentence may mean."""
     contexts = (
         (["data=table", *overrides], "config"),
@@ -49,7 +54,22 @@ def fits_somewhere(overrides: list[str]) -> bool:
         ([f"model.{override}" for override in overrides], "config"),
         *(([f"model={model}", *overrides], "config") for model in options("model")),
     )
-    return any(complaint(*context) is None for context in contexts)
+    return is_of_another_verb(arguments) or any(complaint(*context) is None for context in contexts)
+
+
+def is_of_another_verb(arguments: list[str]) -> bool:
+    """Tell whether these are settings of a verb that Hydra does not compose, with values that it takes."""
+    for verb in ("recommend", "export", "serve", "mcp"):
+        kind = importlib.import_module(f"recsys_lora.cli.{verb}").Settings
+        given = {argument.partition("=")[0] for argument in arguments}
+        needed = [f"{name}={value}" for name, value in NEEDED.items() if name not in given]
+        known = {one.name for one in fields(kind)}
+        try:
+            read(verb, kind, [*arguments, *(one for one in needed if one.partition("=")[0] in known)])
+        except UserError:
+            continue
+        return True
+    return False
 
 
 def complaint(overrides: list[str], config: str) -> str | None:
