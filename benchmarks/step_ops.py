@@ -143,7 +143,7 @@ def question(name: str, options: argparse.Namespace) -> tuple[int, int, int, int
             source.dropout = options.dropout
     datamodule = module.datamodule(data, scoring.WORDS, seed=0)
     questions = of_rows(data.rows("test"))
-    prompts = datamodule.prompts["ctr"].set(questions, show=False)
+    prompts = datamodule.prompts["ctr"].set(questions)
     train = TrainSet({module.versions[0]: prompts})
     batches = [train.batch(np.arange(options.batch), backbone.pad_id, "right") for _ in range(STEPS)]
     step = trained(module, batches_of(data, questions.pairs(), batches))

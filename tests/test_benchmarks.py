@@ -379,7 +379,7 @@ def test_scoring_makes_no_row_of_logits_and_reads_little_padding(world):
     module = factory.zero_shot(data)
     datamodule = module.datamodule(data, WORDS, seed=0, token_budget=300)
     rows = data.rows("test")
-    lengths = datamodule.prompts["ctr"].set(of_rows(rows), show=False).prompts.lengths
+    lengths = datamodule.prompts["ctr"].set(of_rows(rows)).prompts.lengths
     bodies = calls(module.backbone)
     with Logits(module.backbone) as seen:
         score_rows(module, datamodule, rows, show=False)
