@@ -9,6 +9,7 @@ VERBS = {
     "run": "prepare, fit the CF model, train the method, test, report; -m runs a sweep",
     "prepare": "prepare a data set alone",
     "compare": "make one table of finished runs",
+    "runs": "list the runs in a folder",
     "tune": "search hyperparameters",
     "wandb-report": "save a view in W&B that compares runs",
 }

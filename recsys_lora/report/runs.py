@@ -38,6 +38,11 @@ class Run:
     environment: Mapping[str, Any]
     overrides: Sequence[str]
 
+    @property
+    def called(self) -> str:
+        """What records call its folder: a sweep's job with the name of the sweep."""
+        return folder_name(self.folder)
+
     def predictions(self, task: str) -> Path:
         """Return where its predictions of a task are."""
         return self.folder / file_name(task)
@@ -64,6 +69,22 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
         for folder in inside:
             found.setdefault(folder.resolve(), folder)
     return list(found.values())
+
+
+def read_finished(paths: Sequence[Path]) -> tuple[list[Run], list[Path]]:
+    """Read the runs that paths name.
+
+    Returns:
+        Those that have finished, and the folders of those that have no results.
+
+    Raises:
+        UserError: none has finished, or something of one that has is missing.
+    """
+    folders = find_runs(paths)
+    unfinished = [folder for folder in folders if not (folder / "metrics.json").is_file()]
+    if len(unfinished) == len(folders):
+        raise UserError(f"{folders[0]}/metrics.json: not there: none of {len(folders)} runs has finished its test")
+    return [read_run(folder) for folder in folders if folder not in unfinished], unfinished
 
 
 def read_run(folder: Path) -> Run:
@@ -102,6 +123,12 @@ def configuration(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict
         return key != "seed" and role.kind in COMPARED and bool(stages & set(role.stages))
 
     return {key: "null" if value is None else str(value) for key, value in leaves(config) if matters(key)}
+
+
+def folder_name(folder: Path) -> str:
+    """Return what records call a run's folder: without the machine's path, a sweep's job with the sweep's name."""
+    name = folder.resolve()
+    return f"{name.parent.name}/{name.name}" if name.name.isdigit() else name.name
 
 
 def _is_run(folder: Path) -> bool:
