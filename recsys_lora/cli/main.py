@@ -10,6 +10,7 @@ VERBS = {
     "prepare": "prepare a data set alone",
     "compare": "make one table of finished runs",
     "runs": "list the runs in a folder",
+    "report": "draw finished runs: one HTML page",
     "tune": "search hyperparameters",
     "wandb-report": "save a view in W&B that compares runs",
 }
