@@ -38,7 +38,7 @@ def _do(asked: argparse.Namespace) -> None:
     from recsys_lora.report.runs import folder_name, read_finished
     from recsys_lora.report.visual.page import FILE, of_run, of_runs
 
-    runs, unfinished = read_finished(asked.runs)
+    runs, unfinished = read_finished(asked.runs, typed=False)
     left_out = [folder_name(folder) for folder in unfinished]
     if len(runs) == 1:
         target, page = asked.out or runs[0].folder / FILE, of_run(runs[0])

@@ -71,8 +71,8 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
-def read_finished(paths: Sequence[Path]) -> tuple[list[Run], list[Path]]:
-    """Read the runs that paths name.
+def read_finished(paths: Sequence[Path], typed: bool = True) -> tuple[list[Run], list[Path]]:
+    """Read the runs that paths name; `typed` as for `read_run`.
 
     Returns:
         Those that have finished, and the folders of those that have no results.
@@ -84,21 +84,26 @@ def read_finished(paths: Sequence[Path]) -> tuple[list[Run], list[Path]]:
     unfinished = [folder for folder in folders if not (folder / "metrics.json").is_file()]
     if len(unfinished) == len(folders):
         raise UserError(f"{folders[0]}/metrics.json: not there: none of {len(folders)} runs has finished its test")
-    return [read_run(folder) for folder in folders if folder not in unfinished], unfinished
+    return [read_run(folder, typed) for folder in folders if folder not in unfinished], unfinished
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path, typed: bool = True) -> Run:
     """Read a run's folder, all but its predictions.
+
+    Args:
+        folder: the run's.
+        typed: it has to have been started by a command; False also takes runs of `run_config`, without overrides.
 
     Raises:
         UserError: something of it is missing.
     """
     metrics = read_metrics(folder / "metrics.json")
-    files: list[str | Path] = [*map(file_name, metrics["tasks"]), ENVIRONMENT, CONFIG, OVERRIDES]
+    files: list[str | Path] = [*map(file_name, metrics["tasks"]), ENVIRONMENT, CONFIG, *([OVERRIDES] if typed else [])]
     for name in files:
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: not there: run it again, or leave this run out")
-    overrides = [str(line) for line in OmegaConf.to_container(OmegaConf.load(folder / OVERRIDES)) or []]
+    given = OmegaConf.to_container(OmegaConf.load(folder / OVERRIDES)) if (folder / OVERRIDES).is_file() else []
+    overrides = [str(line) for line in given or []]
     config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG), resolve=True)
     if not isinstance(config, dict):
         raise UserError(f"{folder / CONFIG}: holds no config: run it again, or leave this run out")

@@ -13,6 +13,8 @@ from recsys_lora.report.visual.svg import Axis, Plot, axis, categories
 
 SHARES = tuple(tick / 5 for tick in range(6))
 USER_BINS = 10
+LONGEST = 28
+"""Characters of a name beside a plot; longer ones stand above it."""
 SMALLEST = 10
 """Questions of a slice that is shown."""
 
@@ -42,15 +44,18 @@ def intervals(title: str, metric: str, values: Sequence[tuple[str, int, float, S
     """
     if not values:
         return ""
+    called = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name, *_ in values]
+    up = categories("", called[::-1])
     known = [end for _, _, value, ends in values for end in (value, *(ends or ()))]
-    up = categories("", [name for name, *_ in reversed(values)])
-    plot = Plot(axis(metric, known), up, f"{title}: dots with 95 % intervals", height=60 + 24 * len(values))
+    across = axis(metric, known, ticks=3 if max(map(len, called)) > LONGEST / 2 else 5)
+    plot = Plot(across, up, f"{title}: dots with 95 % intervals", height=60 + 24 * len(values))
     for place, (name, style, value, ends) in enumerate(reversed(values)):
         if ends:
             plot.segment((ends[0], place), (ends[1], place), style)
         between = f" [{number(ends[0])}, {number(ends[1])}]" if ends else ""
         plot.dot(value, place, style, f"{name}: {number(value)}{between}")
-    return figure(title, plot.svg(), caption="bars: 95 % bootstrap intervals over users")
+    legend = [(name, style) for name, style, *_ in values] if any(len(name) > LONGEST for name, *_ in values) else []
+    return figure(title, plot.svg(), legend, "bars: 95 % bootstrap intervals over users", dots=True)
 
 
 def curves(title: str, x: str, y: str, series: Sequence[Curve]) -> str:

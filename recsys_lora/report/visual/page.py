@@ -22,7 +22,7 @@ def write_report(folder: Path) -> Path:
     Raises:
         UserError: the run has not finished, or something of it is missing.
     """
-    write_text(target := folder / FILE, of_run(read_run(folder)))
+    write_text(target := folder / FILE, of_run(read_run(folder, typed=False)))
     return target
 
 
@@ -64,14 +64,19 @@ def of_runs(runs: Sequence[Run], left_out: Sequence[str] = ()) -> str:
 
 
 def names_of(runs: Sequence[Run]) -> list[str]:
-    """Return what the runs are called: their configurations, and the seed where runs differ in nothing else."""
+    """Return what the runs are called: their configurations, with seed or folder where these are the same."""
     keys = [tuple(sorted(_key(run).items())) for run in runs]
     first = {key: runs[keys.index(key)] for key in dict.fromkeys(keys)}
     labels = dict(zip(first, (one.label for one in named(list(first.values()))), strict=True))
-    names = []
-    for key, run in zip(keys, runs, strict=True):
-        names.append(labels[key] + (f", seed {run.metrics['seed']}" if keys.count(key) > 1 else ""))
-    return [name if names.count(name) == 1 else f"{name}, {run.called}" for name, run in zip(names, runs, strict=True)]
+    names = [labels[key] for key in keys]
+    names = _told_apart(names, [f"seed {run.metrics['seed']}" for run in runs])
+    return _told_apart(names, [run.called for run in runs])
+
+
+def _told_apart(names: Sequence[str], more: Sequence[str]) -> list[str]:
+    """Return names, with more where several have the same and more differs among these."""
+    further = {name: {text for other, text in zip(names, more, strict=True) if other == name} for name in names}
+    return [name if len(further[name]) == 1 else f"{name}, {text}" for name, text in zip(names, more, strict=True)]
 
 
 def _key(run: Run) -> dict[str, str]:

@@ -15,8 +15,8 @@ from recsys_lora.tasks.lines import SCORE, file_name, read_lines
 STYLES = {"method": 0, "cf": 1, "frozen_llm": 2}
 """How the lines of these roles are drawn; others look like OTHER."""
 OTHER = 3
-LARGEST_CONFIG = 200_000
-"""Characters of a config that are shown."""
+LARGEST_CONFIG, LONGEST_TITLE = 200_000, 120
+"""Characters of a config and of a title that are shown."""
 
 
 def results(run: Run) -> str:
@@ -87,6 +87,7 @@ def cost(run: Run) -> str:
 def configuration(run: Run) -> str:
     """Return how to make the run again, and the whole config."""
     config = (run.folder / "config.yaml").read_text(encoding="utf-8")
+    cut = f" (the first {LARGEST_CONFIG:,} characters)" if len(config) > LARGEST_CONFIG else ""
     environment, git = run.environment, run.environment["git"] or {}
     rows = [
         ["command", str(environment["command"])],
@@ -96,7 +97,7 @@ def configuration(run: Run) -> str:
         ["versions", ", ".join(f"{name} {version}" for name, version in environment["packages"].items())],
         ["machine", ", ".join(f"{name}: {_plain(value)}" for name, value in environment["hardware"].items())],
     ]
-    return markup.table(["", "value"], rows, texts=(0, 1)) + markup.folded("config.yaml", config[:LARGEST_CONFIG])
+    return markup.table(["", "value"], rows, texts=(0, 1)) + markup.folded(f"config.yaml{cut}", config[:LARGEST_CONFIG])
 
 
 def _whole(lines: Sequence[Scored]) -> str:
@@ -129,16 +130,20 @@ def _examples(title: str, places: Sequence[int], found: Disagreement, encoder: S
     rows = [
         [
             str(row["user_id"]),
-            str(row["title"]),
+            _short(row["title"]),
             "yes" if row["label"] > 0 else "no",
             number(float(found.first[place]), 2),
             number(float(found.second[place]), 2),
-            "; ".join(row["history"]) or DASH,
+            "; ".join(map(_short, row["history"])) or DASH,
             f"{row['item_rows']:,}",
         ]
         for place, row in zip(places, _rows(encoder.table, places), strict=True)
     ]
     return markup.table(heads, rows, title, texts=(0, 1, 2, 5))
+
+
+def _short(title: str) -> str:
+    return title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 1]}…"
 
 
 def _rows(table: pl.DataFrame, places: Sequence[int]) -> list[dict[str, Any]]:
