@@ -107,7 +107,9 @@ class TaskData(lightning.LightningDataModule):
         number = len(self.versions) * sum(map(len, train.values())) + sum(map(len, valid.values()))
         with progress("tokenising", number, "prompts", show=number > 0 and self.shard.rank == 0) as advance:
             if train:
-                versions = {version: self._joined(train, version, advance) for version in self.versions}
+                versions: dict[str, PromptSet] = {
+                    version: self._joined(train, version, advance) for version in self.versions
+                }
                 self.train = TrainSet(versions, self.mixing.forward_overhead_tokens)
             if valid:
                 self.valid = self._joined(valid, self.versions[0], advance)

@@ -24,8 +24,8 @@ def read_curve(path: Path, x: str, y: str) -> tuple[list[float], list[float]]:
         return [], []
     pairs = table.select(pl.col(x, y).cast(pl.Float64, strict=False)).drop_nulls()
     pairs = pairs.filter(pl.all_horizontal(pl.all().is_finite()))
-    places = np.unique(np.linspace(0, len(pairs) - 1, min(POINTS, len(pairs))).astype(int)) if len(pairs) else []
-    return [pairs[column].gather(places).to_list() for column in (x, y)]  # type: ignore[return-value]
+    places = np.unique(np.linspace(0, max(0, len(pairs) - 1), min(POINTS, len(pairs))).astype(int))
+    return pairs[x].gather(places).to_list(), pairs[y].gather(places).to_list()
 
 
 def columns(path: Path) -> list[str]:

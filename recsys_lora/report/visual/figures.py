@@ -79,7 +79,8 @@ def roc_figure(lines: Sequence[Scored]) -> str:
     plot = Plot(share_axis("false positive rate"), share_axis("true positive rate"), "ROC curves")
     plot.segment((0, 0), (1, 1))
     for line in lines:
-        plot.line(*map(np.ndarray.tolist, roc(line.label, line.score)), line.style, line.name)
+        false, true = roc(line.label, line.score)
+        plot.line(false.tolist(), true.tolist(), line.style, line.name)
     return figure("ROC", plot.svg(), _legend(lines), "dotted: chance")
 
 

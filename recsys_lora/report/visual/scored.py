@@ -80,9 +80,9 @@ def calibration(label: Flags, score: Floats) -> Iterator[tuple[float, float, flo
 def grouped(values: NDArray[np.int64]) -> list[tuple[str, Flags]]:
     """Return groups of numbers from 0: zero, and what is above in up to three of about the same size."""
     above = np.sort(values[values > 0])
-    ends = np.unique(above[[len(above) * part // PARTS - 1 for part in range(1, PARTS + 1)]]) if len(above) else []
+    ends = {int(above[len(above) * part // PARTS - 1]) for part in range(1, PARTS + 1) if len(above)}
     groups, before = [("0", values == 0)], 0
-    for end in ends:
+    for end in sorted(ends):
         inside = (values > before) & (values <= end)
         low, high = int(values[inside].min()), int(values[inside].max())
         groups.append((f"{low:,}" if low == high else f"{low:,}–{high:,}", inside))
