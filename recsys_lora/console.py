@@ -5,12 +5,13 @@ few seconds.
 """
 
 import contextlib
+import logging
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 
@@ -148,8 +149,23 @@ def _live(step: _Step) -> Iterator[Advance]:
     def advance(done: float, note: str) -> None:
         step.done, step.note = step.done + done, note
 
-    with Live(console=screen, get_renderable=lambda: step.drawn(time.monotonic(), screen.width)):
+    below = sys.stdout
+    with Live(console=screen, get_renderable=lambda: step.drawn(time.monotonic(), screen.width)), _logged_above(below):
         yield advance
+
+
+@contextlib.contextmanager
+def _logged_above(output: TextIO) -> Iterator[None]:
+    """Let log lines for an output stand above the live line on it: within, standard output writes there."""
+    handlers = [one for one in logging.getLogger().handlers if isinstance(one, logging.StreamHandler)]
+    moved = [one for one in handlers if one.stream is output]
+    for handler in moved:
+        handler.setStream(sys.stdout)
+    try:
+        yield
+    finally:
+        for handler in moved:
+            handler.setStream(output)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,10 @@
 """Progress where there is no terminal: plain lines with rate and time left."""
 
+import io
 import itertools
+import logging
+import re
+import sys
 
 import pytest
 
@@ -68,6 +72,36 @@ def test_sentences_are_broken_between_words_on_a_terminal_alone(capsys, monkeypa
 def test_a_console_is_as_wide_as_columns_says(monkeypatch):
     monkeypatch.setenv("COLUMNS", "77")
     assert console.console().width == 77
+
+
+class Terminal(io.StringIO):
+    """A terminal of 80 columns."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_log_lines_stand_above_a_live_line(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    handler = logging.StreamHandler(terminal)
+    log = logging.getLogger()
+    log.addHandler(handler)
+    try:
+        with console.progress("training", 4, "steps") as advance:
+            advance(2, "loss 0.5")
+            log.warning("step 2: a line of the log")
+            advance(2, "loss 0.4")
+        log.warning("afterwards")
+    finally:
+        log.removeHandler(handler)
+    shown = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).split("\r")[-1] for line in terminal.getvalue().splitlines()]
+    assert "step 2: a line of the log" in shown
+    assert "afterwards" in shown
+    assert handler.stream is terminal
+    assert any("━ training: 4/4 steps" in line and line.endswith("loss 0.4") for line in shown)
 
 
 def test_other_ranks_show_nothing(capsys):

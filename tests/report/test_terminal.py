@@ -33,6 +33,13 @@ def test_every_value_stands_once_and_in_a_row_with_its_name(width):
             assert text.count(interval) == len(CELLS)
 
 
+def test_columns_are_shared_out_evenly_and_heads_are_whole_where_there_is_room():
+    widths = [len(line) for line in drawn(80).splitlines() if line.startswith("┏")]
+    assert max(widths) - min(widths) <= 13  # a column
+    text = drawn(80, ["model", "AUC of warm questions", "n"], [["cora", ".7", "1"]])
+    assert "AUC of warm questions" in text
+
+
 def test_a_cell_wider_than_the_screen_is_broken_between_words():
     reason = "failed: " + "some words of a long reason " * 8
     text = drawn(60, ["job", "result"], [["0", reason]])
