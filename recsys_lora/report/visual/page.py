@@ -12,6 +12,8 @@ from recsys_lora.report.visual.scored import Scored
 from recsys_lora.tasks.lines import file_name
 
 FILE = "report.html"
+KEY = ["user_id", "item_id", "label"]
+"""What makes questions of two runs the same."""
 DRAWN = 6
 """So many runs are drawn, the first: more could not be told apart. Tables have all."""
 
@@ -130,20 +132,16 @@ def _scores(task: str, runs: Sequence[Run], names: Sequence[str]) -> str:
     for style, (name, run) in enumerate(zip(names, runs, strict=True)):
         if task not in run.metrics["tasks"] or not (run.folder / file_name(task)).is_file():
             continue
-        table = (line := sections.drawn(run, task)[0]).table.sort(*KEY_COLUMNS)
-        if found and not table.select(KEY_COLUMNS).equals(found[0].table.select(KEY_COLUMNS)):
+        table = (line := sections.drawn(run, task)[0]).table.sort(*KEY, "row")
+        if found and not table.select(KEY).equals(found[0].table.select(KEY)):
             others.append(name)
         elif len(found) < DRAWN:
             found.append(Scored(name, style, table, line.column))
-    if not found:
+    if not found or not found[0].has_both_classes:
         return ""
     told = markup.paragraph(f"Tested on other questions, not drawn: {', '.join(others)}.") if others else ""
     whole = [figures.roc_figure(found), figures.calibration_figure(found), figures.users_figure(found)]
     return told + markup.figures([*whole, *figures.slice_figures(found)])
-
-
-KEY_COLUMNS = ["user_id", "item_id", "label", "row"]
-"""What makes two questions the same."""
 
 
 def _cost(runs: Sequence[Run], names: Sequence[str]) -> str:

@@ -52,6 +52,11 @@ class Scored:
         return np.asarray(self.table["label"].to_numpy() > 0)
 
     @property
+    def has_both_classes(self) -> bool:
+        """Whether some questions are positive and some are not."""
+        return bool(self.label.any() and not self.label.all())
+
+    @property
     def user(self) -> NDArray[np.object_]:
         """Raw ids (n,)."""
         return self.table["user_id"].to_numpy()

@@ -101,10 +101,9 @@ def configuration(run: Run) -> str:
 
 
 def _whole(lines: Sequence[Scored]) -> str:
-    made = [figures.roc_figure(lines), figures.calibration_figure(lines), figures.users_figure(lines)]
-    if 0 < lines[0].label.sum() < len(lines[0].label):
-        return markup.figures(made)
-    return markup.paragraph("All questions have the same answer: nothing is ranked.")
+    if not lines[0].has_both_classes:
+        return markup.paragraph("All questions have the same answer: nothing is ranked.")
+    return markup.figures([figures.roc_figure(lines), figures.calibration_figure(lines), figures.users_figure(lines)])
 
 
 def _disagreement(lines: Sequence[Scored]) -> str:

@@ -1,6 +1,7 @@
 """report.html of whole runs: complete, self-contained, small, and safe whatever the data holds."""
 
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from recsys_lora.report.runs import read_run
 from recsys_lora.report.table import cell
 from recsys_lora.report.visual.page import names_of, of_run, of_runs
 from recsys_lora.tasks.lines import SCORE, read_lines
-from tests.jobs import SMALL, own_tables, run, write_tables
+from tests.jobs import NO_METHOD, SMALL, own_tables, run, write_tables
 from tests.report.runs import noisy, run_folder
 
 EVIL = "<script>alert('é')</script><img src=x onerror=alert(1)> & \"quotes\""
@@ -115,6 +116,23 @@ def test_a_run_without_scores_of_its_lines_has_the_rest(tmp_path):
     assert "ctr: slices" not in page.texts
     assert any("No curves are in this run's folder" in text for text in page.texts)
     assert {"topk", "explanation"} <= set(page.texts)
+
+
+def test_questions_of_one_class_are_not_ranked(folder, tmp_path):
+    made = shutil.copytree(folder, tmp_path / "run")
+    table = read_lines(made / "lines_ctr.parquet").with_columns(label=pl.lit(1.0, pl.Float32))
+    table.write_parquet(made / "lines_ctr.parquet")
+    page = self_contained(of_run(read_run(made, typed=False)))
+    assert "All questions have the same answer: nothing is ranked." in page.texts
+    assert "ROC" not in page.texts
+
+
+def test_a_cf_model_alone_has_a_page_without_disagreement(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+    run(tmp_path / "run", *NO_METHOD, "model=cf", *write_tables(tmp_path, *own_tables()))
+    page = self_contained((tmp_path / "run" / "report.html").read_text())
+    assert {"ROC", "CF model: loss", "ctr: slices"} <= set(page.texts)
+    assert "ctr: where CF and LLM disagree" not in page.texts
 
 
 @pytest.fixture
