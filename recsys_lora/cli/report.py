@@ -46,5 +46,5 @@ def _do(asked: argparse.Namespace) -> None:
         target, page = asked.out or Path(FILE), of_runs(runs, left_out)
     write_text(target, page)
     if left_out:
-        say(f"left out, not finished: {', '.join(left_out)}")
+        say(f"left out, without results: {', '.join(left_out)}")
     say(f"{target}: {len(page.encode()) / 1000:.0f} kB")

@@ -170,7 +170,7 @@ def notes(comparison: Comparison) -> list[str]:
                 found = (own.against.t.reason, own.against.wilcoxon.reason)
                 result += [f"{row.label}: {reason}" for reason in dict.fromkeys(found) if reason]
     if comparison.left_out:
-        result.append(f"left out, not finished: {', '.join(comparison.left_out)}")
+        result.append(f"left out, without results: {', '.join(comparison.left_out)}")
     return list(dict.fromkeys(result))
 
 

@@ -186,7 +186,7 @@ def test_what_has_not_finished_is_left_out_and_named(tmp_path):
     made = compare([tmp_path])
     assert [len(row.runs) for row in made.rows] == [1]
     assert made.left_out == ["b", "sweep/3"]
-    assert notes(made)[-1] == "left out, not finished: b, sweep/3"
+    assert notes(made)[-1] == "left out, without results: b, sweep/3"
 
 
 def test_rows_with_long_settings_are_called_by_letters_and_have_a_legend(tmp_path):

@@ -61,7 +61,7 @@ def of_runs(runs: Sequence[Run], left_out: Sequence[str] = ()) -> str:
     drawn = [(name, style, run.folder) for style, (name, run) in enumerate(zip(names, runs, strict=True))][:DRAWN]
     parts += [("Training", markup.figures(curves.of_runs(drawn))), ("Cost", _cost(runs, names))]
     about = [f"{len(runs)} runs on {', '.join(dict.fromkeys(run.metrics['data'] for run in runs))}"]
-    about += [f"left out, not finished: {', '.join(left_out)}"] if left_out else []
+    about += [f"left out, without results: {', '.join(left_out)}"] if left_out else []
     return markup.document("Runs beside each other", about, parts)
 
 

@@ -149,9 +149,9 @@ def test_several_runs_stand_beside_each_other(several, capsys, monkeypatch):
     main([str(several)])
     page = self_contained(Path("report.html").read_text())
     assert {"cora-mf, seed 1", "cora-mf, seed 2", "mf", "ctr", "topk", "Cost"} <= set(page.texts)
-    assert "left out, not finished: running" in page.texts
+    assert "left out, without results: running" in page.texts
     said = capsys.readouterr().out
-    assert "left out, not finished: running" in said
+    assert "left out, without results: running" in said
     assert "report.html: " in said
 
 
