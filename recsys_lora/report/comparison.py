@@ -34,7 +34,7 @@ def compare(
     draws: int = 1000,
     warm: Definition = "seen",
 ) -> Comparison:
-    """Compare finished runs; the record names those of the folders that have not finished.
+    """Compare finished runs; the record names those of the folders that have no results.
 
     Args:
         paths: run folders, or folders that hold runs.

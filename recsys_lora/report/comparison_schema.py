@@ -209,7 +209,7 @@ class Comparison(_Record):
         draws: bootstrap draws behind the intervals.
         tasks: what was asked.
         rows: in the order of the runs given.
-        left_out: folders of runs that had not finished.
+        left_out: folders of runs without results.
     """
 
     schema_version: Literal[2] = 2
