@@ -70,6 +70,7 @@ def batches_of(data: Any, pairs: Any, made: Sequence[Any]) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.data, self.train_pairs = data, pairs  # to measure vectors on
+            self.seed = 0
 
         def train_dataloader(self) -> Any:
             """Return the batches; Lightning would take a list for several loaders."""

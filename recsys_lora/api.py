@@ -1,4 +1,4 @@
-"""The Python API, for notebooks and services: the command line's overrides make a config, and one call runs it."""
+"""The Python API, for notebooks and services: overrides make a config, one call runs it, another loads what it made."""
 
 from datetime import datetime
 from pathlib import Path
@@ -8,12 +8,15 @@ from recsys_lora.config.paths import conf_dir
 from recsys_lora.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from omegaconf import DictConfig
 
     from recsys_lora.config.record import RunConfig
     from recsys_lora.pipeline.job import Outcome
+    from recsys_lora.recommender.recommender import Recommender
 
-__all__ = ["compose", "run_config"]
+__all__ = ["compose", "load", "run_config"]
 
 
 def compose(*overrides: str, folder: str | Path | None = None) -> "RunConfig":
@@ -71,6 +74,28 @@ def run_config(config: "RunConfig") -> "Outcome":
     folder = Path(config.paths.run)
     folder.mkdir(parents=True, exist_ok=True)
     return execute(config, folder)
+
+
+def load(folder: str | Path, *overrides: str, device: str = "auto", trust: "Sequence[str]" = ()) -> "Recommender":
+    """Load a finished run to use it: no raw data are read, nothing is trained, nothing is written into the run.
+
+    Args:
+        folder: of the run, or of a bundle that `recsys-lora export` made.
+        overrides: as on the command line, of values that change no result: `"llm.path=FOLDER"`.
+        device: auto, cpu, cuda or cuda:N; auto is a CUDA device where there is one.
+        trust: packages whose code a bundle may run, besides this one.
+
+    Returns:
+        What scores, recommends and explains by raw ids, from any number of threads.
+
+    Raises:
+        UserError: it is no finished run, something of it is gone, the device is not there, or a bundle names code that
+            is not trusted.
+    """
+    from recsys_lora.pipeline.loading import load_run
+    from recsys_lora.recommender.recommender import Recommender
+
+    return Recommender(load_run(Path(folder), device, overrides, trust))
 
 
 def _refuse_several(cfg: "DictConfig") -> None:

@@ -104,6 +104,11 @@ class BinaryMF(DotProductEncoder):
         """Return every item's code (N+1, D)."""
         return self._codes(self.item_projection(self.items.all()))
 
+    def grow(self, users: int, items: int) -> None:
+        """Make room for more users and items."""
+        self.users.grow(users)
+        self.items.grow(items)
+
     def score(self, user: Tensor, history: Tensor, item: Tensor) -> Tensor:
         """Return the logits h_u · h_i / sqrt(D) (B,)."""
         return super().score(user, history, item) * self.scale

@@ -99,3 +99,9 @@ class DIN(CollaborativeEncoder):
         C = items.shape[1]
         rows = self.score(user.repeat_interleave(C), history.repeat_interleave(C, 0), items.flatten())
         return rows.view(items.shape)
+
+    def grow(self, users: int, items: int) -> None:
+        """Make room for more users and items."""
+        self.users.grow(users)
+        self.items.grow(items)
+        self.history_items.grow(items)

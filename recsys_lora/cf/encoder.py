@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from recsys_lora.data.history import History
 from recsys_lora.data.prepared import Rows
+from recsys_lora.errors import UserError
 
 SplitName = Literal["train", "valid", "test"]
 
@@ -109,6 +110,17 @@ class CollaborativeEncoder(nn.Module):
     def score_candidates(self, user: Tensor, history: Tensor, items: Tensor) -> Tensor:
         """Return the logits (B, C) of several items a user, `items` (B, C)."""
         raise NotImplementedError
+
+    def grow(self, users: int, items: int) -> None:
+        """Make room, in place, for so many more users and items behind the last ones; all of them are unseen.
+
+        Raises:
+            UserError: the encoder does not say how.
+        """
+        raise UserError(
+            f"{type(self).__name__} makes no room for users and items that come later: give it grow(users, items), as "
+            "docs/adding_a_cf_encoder.md says"
+        )
 
 
 @runtime_checkable

@@ -33,6 +33,21 @@ def normalised_adjacency(catalogue: Catalogue) -> Tensor:
         return adjacency.coalesce().to_sparse_csr()
 
 
+def grown_rows(row_starts: Tensor, columns: Tensor, first_item: int, users: int, items: int) -> tuple[Tensor, Tensor]:
+    """Return a graph's CSR rows and columns with nodes without an edge behind the last user and the last item.
+
+    Args:
+        row_starts: where each node's columns begin (n + 1,), of all users and then all items.
+        columns: (E,).
+        first_item: number of the first item's node.
+        users: how many more users.
+        items: how many more items.
+    """
+    starts = [row_starts[: first_item + 1], row_starts[first_item].repeat(users)]
+    starts += [row_starts[first_item + 1 :], row_starts[-1].repeat(items)]
+    return torch.cat(starts), torch.where(columns >= first_item, columns + users, columns)
+
+
 class _Propagate(torch.autograd.Function):
     """One product with the adjacency; as it is symmetric, the gradient is the same product (no transpose is built)."""
 
@@ -108,6 +123,22 @@ class LightGCN(DotProductEncoder):
         self._kept = None
         super().train(mode)
         return self
+
+    def grow(self, users: int, items: int) -> None:
+        """Make room for more users and items, which have no edge."""
+        old, graph = self.first_item, self.adjacency
+        rows, columns = grown_rows(graph.crow_indices(), graph.col_indices(), old, users, items)
+        size = len(self.weight) + users + items
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+            self.adjacency = torch.sparse_csr_tensor(rows, columns, graph.values(), (size, size), check_invariants=True)
+        weight, seen = self.weight.detach(), self.seen
+        parts = [nn.functional.pad(weight[:old], (0, 0, 0, users)), nn.functional.pad(weight[old:], (0, 0, 0, items))]
+        self.weight = nn.Parameter(torch.cat(parts), requires_grad=self.weight.requires_grad)
+        self.seen = torch.cat([nn.functional.pad(seen[:old], (0, users)), nn.functional.pad(seen[old:], (0, items))])
+        self.first_item, self._kept = old + users, None
+        if self.fold_in is not None:
+            self.fold_in.grow(users, items)
 
     def _vectors(self, ids: Tensor, first: int, last: int) -> Tensor:
         table, seen = self.propagated()[first:last], self.seen[first:last]

@@ -82,6 +82,16 @@ class MF(DotProductEncoder):
         vectors: Tensor = self.items(item)
         return vectors
 
+    def grow(self, users: int, items: int) -> None:
+        """Make room for more users and items."""
+        self.users.grow(users)
+        self.items.grow(items)
+        if self.fold_in is not None:
+            self.fold_in.grow(users, items)
+        if self.biases is not None:
+            self.biases.users.grow(users)
+            self.biases.items.grow(items)
+
     def item_table(self) -> Tensor:
         """Return every item's row (N+1, D)."""
         return self.items.all()

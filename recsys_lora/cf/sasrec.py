@@ -134,3 +134,7 @@ class SASRec(DotProductEncoder):
     def item_table(self) -> Tensor:
         """Return every item's row (N+1, D)."""
         return self.items.all()
+
+    def grow(self, users: int, items: int) -> None:
+        """Make room for more items; users have no table."""
+        self.items.grow(items)

@@ -73,6 +73,12 @@ class IdTable(nn.Module):
         """Return the vectors (..., D) of ids (...)."""
         return look_up(self.weight, self.seen, ids, self.unseen)
 
+    def grow(self, count: int) -> None:
+        """Make room for `count` more ids behind the last one; none of them is seen."""
+        weight = functional.pad(self.weight.detach(), (0, 0, 0, count))
+        self.weight = nn.Parameter(weight, requires_grad=self.weight.requires_grad)
+        self.seen = functional.pad(self.seen, (0, count))
+
     def all(self) -> Tensor:
         """Return the vectors of every id (n, D)."""
         return self(torch.arange(len(self.weight), device=self.weight.device))  # type: ignore[no-any-return]

@@ -11,6 +11,8 @@ VERBS = {
     "compare": "make one table of finished runs",
     "runs": "list the runs in a folder",
     "report": "draw finished runs: one HTML page",
+    "recommend": "recommend items to users of a finished run",
+    "export": "take a finished run out of the framework: adapters, models, vectors, bundles",
     "tune": "search hyperparameters",
     "wandb-report": "save a view in W&B that compares runs",
 }

@@ -56,6 +56,7 @@ class DataConfig(Record):
     train_rows: Annotated[PositiveInt | None, result("method", tunable=True)] = None
     valid_rows: Annotated[PositiveInt | Literal["published"] | None, result("method")] = None
     test_rows: Annotated[PositiveInt | None, result("test", "frozen")] = None
+    test_users: Annotated[PositiveInt | None, result("test", "frozen")] = None
     sample_seed: Annotated[NonNegativeInt, result("method", "test", "frozen")] = 0
 
 

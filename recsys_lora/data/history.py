@@ -1,6 +1,6 @@
 """Users' positives as one CSR pair of arrays, and every row's place in them. Never a Python list a row."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -55,7 +55,11 @@ class History:
     offsets: NDArray[np.int64]
     items: NDArray[Any]
 
-    def last(self, user: NDArray[np.int64], position: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+    def of(self, user: int) -> NDArray[Any]:
+        """Return all of one user's positives, oldest first."""
+        return self.items[self.offsets[user] : self.offsets[user + 1]]
+
+    def last(self, user: NDArray[np.int64], position: NDArray[np.int64], k: int) -> NDArray[Any]:
         """Return the last `k` items before each row, oldest first, padded with 0 on the left.
 
         Args:
@@ -70,8 +74,36 @@ class History:
         index = start + position[:, None] + np.arange(-k, 0)  # (n, k)
         inside = index >= start
         if not len(self.items):
-            return np.zeros(index.shape, dtype=np.int64)
-        return np.where(inside, self.items[np.where(inside, index, 0)], 0)
+            return np.zeros(index.shape, dtype=self.items.dtype)
+        return np.where(inside, self.items[np.where(inside, index, 0)], self.items.dtype.type(0))
+
+
+@dataclass(frozen=True)
+class ChangedHistory(History):
+    """Users' positives with those of a few users exchanged, or of users added behind the last one.
+
+    Attributes:
+        changed: user -> all of the user's positives, oldest first.
+    """
+
+    changed: Mapping[int, NDArray[Any]]
+
+    def of(self, user: int) -> NDArray[Any]:
+        """Return all of one user's positives, oldest first."""
+        if user in self.changed:
+            return self.changed[user]
+        return super().of(user) if user < len(self.offsets) - 1 else self.items[:0]
+
+    def last(self, user: NDArray[np.int64], position: NDArray[np.int64], k: int) -> NDArray[Any]:
+        """Return the last `k` items before each row, as `History.last` does."""
+        moved = [number for number in np.unique(user).tolist() if number in self.changed]
+        stored = (user < len(self.offsets) - 1) & ~np.isin(user, moved)
+        found = super().last(np.where(stored, user, 0), np.where(stored, position, 0), k)
+        for number in moved:
+            rows, own = np.flatnonzero(user == number), self.changed[number]
+            offsets = np.array([0, len(own)], dtype=np.int64)
+            found[rows] = History(offsets, own).last(np.zeros_like(rows), position[rows], k)
+        return found
 
 
 def build_histories(

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys_lora.data.history import History, build_histories
+from recsys_lora.data.known import Known
 from recsys_lora.data.rows import Rows
 from recsys_lora.data.schema import TEXT_COLUMNS, SplitName
 from recsys_lora.errors import UserError
@@ -43,6 +45,7 @@ class PreparedData:
         key: names the content.
         num_users: the largest user number U.
         num_items: the largest item number N.
+        changed: what is known of users of whom more is known than their rows say; none, while nobody uses it.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class PreparedData:
         self.folder, self._called = folder, called
         self.manifest = manifest
         self.key: str = manifest["key"]
+        self.changed: Mapping[int, Known] = {}
         self._interactions, self._items = interactions.lazy(), items.lazy()
         pairs = self._interactions.select("user", "user_id").unique("user").sort("user")
         self._users = pairs if users is None else users.lazy()
@@ -197,9 +201,26 @@ class PreparedData:
         train = np.flatnonzero((self._splits == "train").fill_null(False).to_numpy())
         by_time = train[np.argsort(every.timestamp[train], kind="stable")]
         size = round(share * len(by_time))
-        left_out = by_time[size:] if part == "earliest" else by_time[:size]
+        return self._without(by_time[size:] if part == "earliest" else by_time[:size])
+
+    def with_test_users(self, users: int, seed: int) -> "PreparedData":
+        """Return the data set with the test rows of some users alone, all rows of each.
+
+        Args:
+            users: how many of those who have test rows; all where there are no more.
+            seed: decides which.
+        """
+        test = self.rows("test")
+        known = np.unique(test.user)
+        if users >= len(known):
+            return self
+        kept = np.random.default_rng(seed).choice(known, users, replace=False)
+        return self._without(test.row[~np.isin(test.user, kept)])
+
+    def _without(self, rows: NDArray[np.int64]) -> "PreparedData":
+        """Return the data set with these rows in no split; histories and everything else are the same."""
         view = copy.copy(self)
-        view._splits = self._splits.clone().scatter(left_out, None)
+        view._splits = self._splits.clone().scatter(rows, None)
         return view
 
     def sampled_negatives(self, split: SplitName) -> int | None:

@@ -6,7 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from recsys_lora.data.history import History, Ints, UserItems
+from recsys_lora.data.history import ChangedHistory, History, Ints, UserItems
+from recsys_lora.data.known import NOBODY, Part
 from recsys_lora.data.prepared import PreparedData
 
 
@@ -31,21 +32,34 @@ class RatedHistory:
     @cached_property
     def items(self) -> History:
         """Every user's items, in order."""
-        return History(self._offsets, self.data.every.item)
+        return ChangedHistory(self._offsets, self.data.every.item, Part(self.data.changed, "items"))
 
     @cached_property
     def ratings(self) -> History:
         """What they were rated, in the places of `items`."""
-        return History(self._offsets, self.data.every.rating)
+        return ChangedHistory(self._offsets, self.data.every.rating, Part(self.data.changed, "ratings"))
 
     def position(self, asked: Asked) -> Ints:
         """Return how many of the user's rows come before each question (n,).
 
         A question at the row r that knows p positives of its user comes before the (p + 1)th positive and before r.
         """
-        next_positive = self._positives[self.data.history.offsets[asked.user] + asked.position]
-        begin, end = self._offsets[asked.user], self._offsets[asked.user + 1]
-        return np.asarray(np.minimum(np.minimum(asked.row, next_positive), end) - begin, dtype=np.int64)
+        offsets, changed = self.data.history.offsets, self.data.changed
+        moved = [user for user in np.unique(asked.user).tolist() if user in changed or user > len(offsets) - 2]
+        known_anew = np.isin(asked.user, moved)  # or later than all rows, of which they have none
+        user, position = (np.where(known_anew, 0, part) for part in (asked.user, asked.position))
+        next_positive = self._positives[offsets[user] + position]
+        begin, end = self._offsets[user], self._offsets[user + 1]
+        found = np.asarray(np.minimum(np.minimum(asked.row, next_positive), end) - begin, dtype=np.int64)
+        for place in np.flatnonzero(known_anew).tolist():
+            found[place] = changed.get(int(asked.user[place]), NOBODY).before(int(asked.position[place]))
+        return found
+
+    def on(self, data: PreparedData) -> "RatedHistory":
+        """Return the same of other histories of the same rows."""
+        other = RatedHistory(data)
+        other.__dict__.update({name: getattr(self, name) for name in ("_offsets", "_positives")})
+        return other
 
     @cached_property
     def _offsets(self) -> Ints:

@@ -3,21 +3,29 @@
 One adapter has one A and one P a layer, so a static source can be written as it is, a routed one for one task, a
 generated one for one (user, item) pair. A layer with several sources becomes one of their summed rank, since
 Σ_s scale_s · P_s A_s^T = [scale_1 P_1, scale_2 P_2, ...] [A_1, A_2, ...]^T; the scales are written into P.
+
+All layers get one rank, the smallest of those that vLLM makes room for, by columns of zeros, which add nothing: vLLM
+reads no rank a layer.
 """
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
+from recsys_lora.errors import UserError
 from recsys_lora.files import atomic_folder, write_json
 from recsys_lora.lowrank.inject import Injection
 from recsys_lora.lowrank.source import Generated, Routed, Shifted, Static
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+ENGINE_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""The values of vLLM's `max_lora_rank`."""
 
 
 def export(
@@ -41,21 +49,47 @@ def export(
 
     Raises:
         ValueError: a task or a pair is needed and not given.
-        UserError: the folder cannot be written.
+        UserError: the folder cannot be written, or the rank is larger than engines take.
     """
-    tensors, ranks = {}, {}
-    for name, layer in injection.layers.items():
-        factors = [_factors(source, task, pair) for source in layer.sources]
-        A = torch.cat([a for a, _ in factors], dim=1)  # (in, R)
-        P = torch.cat([p for _, p in factors], dim=1)  # (out, R)
-        ranks[name] = A.shape[1]
-        tensors[f"base_model.model.{name}.lora_A.weight"] = A.T.float().cpu().contiguous()
-        tensors[f"base_model.model.{name}.lora_B.weight"] = P.float().cpu().contiguous()
+    updates = factors_of(injection, task, pair)
+    rank = engine_rank(max(A.shape[1] for A, _ in updates.values()))
+    tensors = {}
+    for name, factors in updates.items():
+        A, P = (functional.pad(factor, (0, rank - factor.shape[1])).float().cpu() for factor in factors)
+        tensors[f"base_model.model.{name}.lora_A.weight"] = A.T.contiguous()
+        tensors[f"base_model.model.{name}.lora_B.weight"] = P.contiguous()
     conv = any(isinstance(layer.base, Conv1D) for layer in injection.layers.values())
     with atomic_folder(folder) as made:
-        save_file(tensors, made / "adapter_model.safetensors", metadata={"format": "pt"})
-        write_json(made / "adapter_config.json", _config(ranks, base_model, conv))
+        save_file(tensors, made / WEIGHTS, metadata={"format": "pt"})
+        write_json(made / CONFIG, _config(sorted(updates), rank, base_model, conv))
     return folder
+
+
+def factors_of(
+    injection: Injection, task: int | None = None, pair: Mapping[str, Tensor] | None = None
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return each layer's one A (in, R) and P (out, R), the scale in P, by the layer's path; arguments as `export`.
+
+    Raises:
+        ValueError: a task or a pair is needed and not given, or a source has no such factors.
+    """
+    updates = {}
+    for name, layer in injection.layers.items():
+        factors = [_factors(source, task, pair) for source in layer.sources]
+        updates[name] = torch.cat([A for A, _ in factors], dim=1), torch.cat([P for _, P in factors], dim=1)
+    return updates
+
+
+def engine_rank(rank: int) -> int:
+    """Return the smallest rank that vLLM makes room for and that is not below `rank`.
+
+    Raises:
+        UserError: it makes room for none so large.
+    """
+    for size in ENGINE_RANKS:
+        if size >= rank:
+            return size
+    raise UserError(f"an adapter of rank {rank}: inference engines take {ENGINE_RANKS[-1]} at most: merge it instead")
 
 
 def _factors(source: Any, task: int | None, pair: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor]:
@@ -73,21 +107,18 @@ def _factors(source: Any, task: int | None, pair: Mapping[str, Tensor] | None) -
     raise ValueError(f"{type(source).__name__} has no factors that peft knows")
 
 
-def _config(ranks: Mapping[str, int], base_model: str, conv: bool) -> dict[str, Any]:
-    """Return peft's description; alpha = R everywhere, as the scale is in P."""
-    common = Counter(ranks.values()).most_common(1)[0][0]
-    other = {name: rank for name, rank in ranks.items() if rank != common}
+def _config(modules: Sequence[str], rank: int, base_model: str, conv: bool) -> dict[str, Any]:
+    """Return peft's description; alpha = R, as the scale is in P."""
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base_model,
-        "target_modules": sorted(ranks),
-        "r": common,
-        "lora_alpha": common,
-        "rank_pattern": other,
-        "alpha_pattern": other,
+        "target_modules": list(modules),
+        "r": rank,
+        "lora_alpha": rank,
         "lora_dropout": 0.0,
         "bias": "none",
         "fan_in_fan_out": conv,
+        "modules_to_save": None,
         "inference_mode": True,
     }

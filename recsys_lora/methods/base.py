@@ -123,6 +123,11 @@ class LLMRecommender(lightning.LightningModule):
     def calibrate(self, data: PreparedData, train: UserItems) -> None:
         """Measure on the users and items of the training questions what the method must know before its first step."""
 
+    def grow(self, users: int, items: int) -> None:
+        """Make room, in place, for so many more users and items, which no training row has."""
+        if self.encoder is not None:
+            self.encoder.grow(users, items)
+
     def release(self) -> None:
         """Take whatever the method put into the backbone out of it again; the method cannot score any more."""
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from recsys_lora.cf.inference import evaluating
 from recsys_lora.data.batch import PromptBatch
+from recsys_lora.data.history import Pairs, UserItems
 from recsys_lora.data.loader import token_budget_batches
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
@@ -60,11 +61,12 @@ def score_candidates(
     prompts = datamodule.prompts[CTR].set(questions)
     lengths = prompts.prompts.lengths
     scores = np.zeros(len(questions))
-    prefix = SharedPrefix(module.backbone, len(questions))
+    reads_prompts = type(module).forward is LLMRecommender.forward  # else the method answers in a way of its own
+    prefix = SharedPrefix(module.backbone, len(questions)) if share_prefix and reads_prompts else None
     with evaluating(module), torch.inference_mode():
         for index in token_budget_batches(np.argsort(-lengths, kind="stable"), lengths, datamodule.token_budget):
             batch = prompts.batch(index, datamodule.pad_id, "right").to(module.device)
-            scores[index] = _scores(module, batch, prefix if share_prefix else None).double().cpu().numpy()
+            scores[index] = _scores(module, batch, prefix).double().cpu().numpy()
     return scores
 
 
@@ -81,17 +83,23 @@ def candidate_questions(data: PreparedData, user: int, items: Sequence[int], pos
         raise UserError(
             f"item {unknown[0]}: the data set's items are 1 to {data.num_items}: look it up in raw_item_ids"
         )
-    known = int(data.history.offsets[user + 1] - data.history.offsets[user])
+    known = len(data.history.of(user))
     if position is not None and not 0 <= position <= known:
         raise UserError(f"position={position}: user {user} has {known} positives: give 0 to {known}")
-    n = len(item)
+    users = np.full(len(item), user, dtype=np.int64)
+    return pair_questions(data, Pairs(users, item, np.full_like(users, known if position is None else position)))
+
+
+def pair_questions(data: PreparedData, pairs: UserItems) -> Questions:
+    """Return the question of the task ctr for each pair, as if it stood behind all rows of the data set."""
+    n = len(pairs.user)
     return Questions(
         row=len(data.every) + np.arange(n),
-        user=np.full(n, user, dtype=np.int64),
-        item=item,
-        position=np.full(n, known if position is None else position, dtype=np.int64),
+        user=pairs.user,
+        item=pairs.item,
+        position=pairs.position,
         timestamp=np.full(n, LATEST, dtype=np.int64),
-        items=item[:, None],
+        items=pairs.item[:, None],
         target=np.zeros(n, dtype=np.int64),
         label=np.zeros(n, dtype=np.float32),
         texts=({},) * n,

@@ -5,18 +5,22 @@ encoder), Lightning's plain records, and an identity: which backbone, encoder, d
 refused.
 """
 
+import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from recsys_lora.errors import UserError
 
 FROZEN_PARTS = ("backbone.", "encoder.")
 IDENTITY = "identity"
+SAFE = ".safetensors"
 
 
 def trained_state(module: nn.Module) -> dict[str, Tensor]:
@@ -72,6 +76,8 @@ def open_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint: give ckpt_path the path of a .ckpt file")
+    if path.suffix == SAFE:
+        return _checked(path, _read_safe(path))
     try:
         with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums of its archive
             if damaged := archive.testzip():
@@ -82,6 +88,30 @@ def open_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # what a damaged pickle raises is anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not a checkpoint of this program ({reason}): give another ckpt_path") from error
+    return _checked(path, checkpoint)
+
+
+def write_safe(path: Path, checkpoint: Mapping[str, Any]) -> None:
+    """Write a checkpoint's tensors and its identity, and nothing else, as safetensors."""
+    state = {name: value.contiguous() for name, value in checkpoint["state_dict"].items()}
+    save_file(state, path, metadata={IDENTITY: json.dumps(checkpoint[IDENTITY])})
+
+
+def _read_safe(path: Path) -> dict[str, Any]:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            return {"state_dict": state, IDENTITY: json.loads((file.metadata() or {})[IDENTITY])}
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: not a checkpoint of this program ({error}): give another ckpt_path") from error
+
+
+def _checked(path: Path, checkpoint: Any) -> dict[str, Any]:
+    """Return what a file holds, once it is a checkpoint of finite numbers.
+
+    Raises:
+        UserError: it is none.
+    """
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: not a checkpoint of this program (no tensors by name): give another ckpt_path")

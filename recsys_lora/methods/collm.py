@@ -109,6 +109,12 @@ class CoLLM(SecondStage):
         sides = torch.cat([user.unsqueeze(1), items], dim=1)  # (B, 1 + C, D)
         return self.arranged(self.mapping(sides), batch)
 
+    def grow(self, users: int, items: int) -> None:
+        """Make room for more users and items, in the encoder that is tuned, too."""
+        super().grow(users, items)
+        if self.tuned_encoder is not None:
+            self.tuned_encoder.grow(users, items)
+
     def calibrate(self, data: PreparedData, train: UserItems) -> None:
         """Measure the spread of the collaborative vectors over the training questions, as they are at the start."""
         encoder = self.tuned_encoder or self.encoder

@@ -148,6 +148,12 @@ class GraphLoRA(CoLLM):
         sides = self.arranged(nodes[every], batch)  # (B, S, R)
         self.lowrank.state.set(shift=BottleneckShift(self.beta * sides, batch.soft_positions))
 
+    def grow(self, users: int, items: int) -> None:
+        """Make room for more users and items, in the graph, too."""
+        super().grow(users, items)
+        if self.graph is not None:
+            self.graph.grow(users, items)
+
     def nodes(self, graph: GraphNetwork) -> Tensor:
         """Return the graph network's vectors (n, R); without gradients they are kept while the weights stand."""
         encoder = self.tuned_encoder or self.encoder

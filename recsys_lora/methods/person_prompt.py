@@ -51,6 +51,12 @@ class TokenTable(nn.Module):
         with torch.no_grad():
             self.weight.mul_(self.seen.unsqueeze(1))
 
+    def grow(self, count: int) -> None:
+        """Make room for `count` more ids behind the last one, which have no training row."""
+        weight = nn.functional.pad(self.weight.detach(), (0, 0, 0, count))
+        self.weight = nn.Parameter(weight, requires_grad=self.weight.requires_grad)
+        self.seen = nn.functional.pad(self.seen, (0, count))
+
     def forward(self, ids: Tensor) -> Tensor:
         """Return the tokens (..., H) of ids (...)."""
         return look_up(self.weight, self.seen, ids, self.unseen)
@@ -87,6 +93,12 @@ class PersonPrompt(SecondStage):
         """Return the tokens (B, S, H) of the batch's users and candidates, in the order of the prompt."""
         tokens = torch.cat([self.users(batch.user).unsqueeze(1), self.items(batch.items)], dim=1)  # (B, 1 + C, H)
         return self.arranged(tokens, batch)
+
+    def grow(self, users: int, items: int) -> None:
+        """Make room for more users and items."""
+        super().grow(users, items)
+        self.users.grow(users)
+        self.items.grow(items)
 
     def calibrate(self, data: PreparedData, train: UserItems) -> None:
         """Learn which users and items the training questions of this run have."""

@@ -71,6 +71,18 @@ class TextSimilarity(LLMRecommender):
         earlier = mean_of_present(vectors[batch.history], batch.history != 0)  # (B, H)
         return functional.cosine_similarity(earlier, vectors[batch.item], dim=1)
 
+    def grow(self, users: int, items: int) -> None:
+        """Make room for more users; items are known by the titles that the method was made with.
+
+        Raises:
+            UserError: there are more items.
+        """
+        super().grow(users, items)
+        if items:
+            raise UserError(
+                f"model={self.name}: has a vector a title, of those it was made with: it takes no new items"
+            )
+
     @property
     def vectors(self) -> Tensor:
         """The titles' vectors (N+1, H), float32, zero at the padding; made once."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recsys_lora.cf.encoder import Catalogue
-from recsys_lora.cf.lightgcn import normalised_adjacency
+from recsys_lora.cf.lightgcn import grown_rows, normalised_adjacency
 from recsys_lora.types import PositiveInt, Probability
 
 Kind = Literal["lightgcn", "ngcf"]
@@ -68,6 +68,13 @@ class GraphNetwork(nn.Module):
         self.maps = nn.ParameterList(nn.init.xavier_uniform_(torch.empty(shape)) for shape in shapes)  # W
         products = shapes if kind == "ngcf" else []
         self.product_maps = nn.ParameterList(nn.init.xavier_uniform_(torch.empty(shape)) for shape in products)  # V
+
+    def grow(self, users: int, items: int) -> None:
+        """Make room for more users and items, which have no edge."""
+        parts = self.row_starts, self.columns, self.first_item
+        self.row_starts, self.columns = grown_rows(*parts, users, items)
+        self.first_item += users
+        self.nodes += users + items
 
     @property
     def adjacency(self) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from recsys_lora.errors import UserError
 from recsys_lora.files import atomic_folder, content_key, disk_errors, read_json, sweep_temporary, write_json
 from recsys_lora.pipeline.integrity import checksums, damage
 from recsys_lora.processes.group import SINGLE, ProcessGroup
@@ -50,11 +51,13 @@ class ArtifactStore:
         root: the folder of all artifacts.
         force: stages whose artifacts are made anew even where they exist.
         processes: those of the job, this one among them.
+        remember: note which artifacts were compared with their checksums, so that this is done once a machine.
     """
 
     root: Path
     force: frozenset[str] = frozenset()
     processes: ProcessGroup = SINGLE
+    remember: bool = True
 
     def get(
         self,
@@ -105,6 +108,18 @@ class ArtifactStore:
         self.processes.barrier()
         return Artifact(folder, key, reused=found)
 
+    def find(self, place: str) -> Path:
+        """Return a folder that a run's record names, of an artifact that is there and as it was written.
+
+        Raises:
+            UserError: it is gone or damaged.
+        """
+        folder = self.root / place
+        wrong = _wrong(folder, self.remember) if folder.exists() else "is gone"
+        if wrong:
+            raise UserError(f"{folder}: {wrong}: run the same command again, or export the run again")
+        return folder
+
     @staticmethod
     def _make(stage: str, key: str, depends: Mapping[str, Any], make: Callable[[Path], object], folder: Path) -> None:
         """Fill the folder and write its record; the lock is held."""
@@ -113,8 +128,7 @@ class ArtifactStore:
             make(temporary)
             made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             record = {"stage": stage, "key": key, "version": __version__, "made": made}
-            files = checksums(temporary)
-            write_json(temporary / RECORD, {**record, "files": files, "depends": dict(depends)})
+            seal(temporary, {**record, "depends": dict(depends)})
 
     @staticmethod
     def key(stage: str, depends: Mapping[str, Any]) -> str:
@@ -145,6 +159,11 @@ class _Held:
         self.lock.release()
 
 
+def seal(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write an artifact's record, with the checksums of what is in its folder."""
+    write_json(folder / RECORD, {**record, "files": checksums(folder)})
+
+
 def manifest(folder: Path) -> dict[str, Any]:
     """Return what an artifact was made of."""
     record: dict[str, Any] = read_json(folder / RECORD)
@@ -155,11 +174,14 @@ def _intact(folder: Path) -> bool:
     """Say whether an artifact is there and is what was written; a damaged one is reported, to be made anew."""
     if not folder.exists():
         return False
-    try:
-        files = json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"]
-        wrong = damage(folder, files)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        wrong = f"{RECORD} cannot be read ({type(error).__name__})"
-    if wrong:
+    if wrong := _wrong(folder):
         log.warning("%s: %s: it is made anew", folder, wrong)
     return not wrong
+
+
+def _wrong(folder: Path, remember: bool = True) -> str | None:
+    """Return what is wrong with an artifact's files, in a few words; None if nothing."""
+    try:
+        return damage(folder, json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"], remember)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{RECORD} cannot be read ({type(error).__name__})"

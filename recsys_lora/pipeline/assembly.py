@@ -50,7 +50,7 @@ def assemble(
 ) -> tuple[LLMRecommender, TaskData]:
     """Return the untrained method, where its backbone is, and the questions of its run."""
     kind = get_object(config.model["_target_"])
-    factory, node = build(config.model, "model"), config.data
+    factory = build(config.model, "model")
     parts: dict[str, Any] = {"tasks": tasks, "backbone": backbone, "identity": {"data": data.key}}
     if collaborative is not None:
         parts["encoder"] = collaborative.for_method()
@@ -58,17 +58,23 @@ def assemble(
     asked = inspect.signature(kind).parameters
     parts |= {name: offer() for name, offer in _offers(config, data).items() if name in asked}
     module: LLMRecommender = factory(**parts)
-    datamodule = module.datamodule(
-        data if collaborative is None else method_data(config, data),
+    rows = data if collaborative is None else method_data(config, data)
+    return module.to(backbone.device), datamodule_of(config, module, rows)
+
+
+def datamodule_of(config: RunConfig, module: LLMRecommender, data: PreparedData) -> TaskData:
+    """Return the questions of a run, of its data or of what these have become."""
+    node = config.data
+    return module.datamodule(
+        data,
         node.wording,
         seed=config.seed,
         token_budget=config.scoring_tokens,
         train_rows=node.train_rows,
         valid_rows=node.valid_rows,
         sample_seed=node.sample_seed,
-        mixing=mixing_of(config, backbone, len(tasks)),
+        mixing=mixing_of(config, module.backbone, len(module.tasks)),
     )
-    return module.to(backbone.device), datamodule
 
 
 def _offers(config: RunConfig, data: PreparedData) -> dict[str, Callable[[], Any]]:

@@ -24,6 +24,7 @@ class Collaborative:
 
     Attributes:
         name: of its config, for tables.
+        folder: its artifact.
         key: of its artifact, and of that of the first fit.
         encoder: frozen, in evaluation mode.
         best: the validation record of the chosen weights.
@@ -31,6 +32,7 @@ class Collaborative:
     """
 
     name: str
+    folder: Path
     key: str
     encoder: CollaborativeEncoder
     best: dict[str, float]
@@ -79,9 +81,9 @@ def cf_stage(
     encoder, artifact = fitted(1.0)
     key, best = artifact.key, read_description(artifact.folder)["best"]
     if cf.train_share == 1:
-        return Collaborative(cf.name, key, encoder, best)
+        return Collaborative(cf.name, artifact.folder, key, encoder, best)
     first, early = fitted(cf.train_share)
-    return Collaborative(cf.name, f"{key}-{early.key}", encoder, best, first)
+    return Collaborative(cf.name, artifact.folder, f"{key}-{early.key}", encoder, best, first)
 
 
 def method_data(config: RunConfig, data: PreparedData) -> PreparedData:

@@ -22,12 +22,13 @@ def checksums(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): file_sha256(path) for path in _files(folder)}
 
 
-def damage(folder: Path, expected: Checksums) -> str | None:
+def damage(folder: Path, expected: Checksums, remember: bool = True) -> str | None:
     """Return what is wrong with an artifact's files, in a few words; None if nothing.
 
     Args:
         folder: of the artifact; its own record `artifact.json` is left aside.
         expected: what `checksums` returned when it was made.
+        remember: note beside the folder that contents were compared.
     """
     note = _note(folder)
     try:
@@ -39,7 +40,8 @@ def damage(folder: Path, expected: Checksums) -> str | None:
                 return f"{name} has changed since it was written"
     except FileNotFoundError as error:
         return f"{Path(error.filename).relative_to(folder)} is missing"
-    _write(note, {**_read(note), platform.node(): stamps})
+    if remember:
+        _write(note, {**_read(note), platform.node(): stamps})
     return None
 
 

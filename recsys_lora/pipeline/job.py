@@ -18,6 +18,7 @@ from recsys_lora.pipeline.assembly import load_backbone
 from recsys_lora.pipeline.collaborative import Collaborative, cf_stage
 from recsys_lora.pipeline.devices import check_devices, device, log_choices, suited
 from recsys_lora.pipeline.logging_setup import quiet_libraries, silent
+from recsys_lora.pipeline.made import STORE, write_made
 from recsys_lora.pipeline.method import Method, method_stage
 from recsys_lora.pipeline.preparation import prepare_stage
 from recsys_lora.pipeline.reporting import log_report, report
@@ -86,7 +87,7 @@ def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outc
     """
     if not processes.is_rank_zero:
         config = config.at(str(folder))
-    store = ArtifactStore(home() / "artifacts", frozenset(config.stage.force), processes)
+    store = ArtifactStore(home() / STORE, frozenset(config.stage.force), processes)
     kind, place = get_object(config.model["_target_"]), device(config.trainer)
     config = suited(config, place)
     clock = _Clock()
@@ -102,6 +103,9 @@ def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outc
         log_choices(config, backbone)
         method = method_stage(config, store, data, tasks, collaborative, backbone, folder)
     clock.lap("method")
+    if processes.is_rank_zero:
+        encoder, key = (None, None) if collaborative is None else (collaborative.folder, collaborative.key)
+        write_made(folder, store.root, data.folder, encoder, key, None if method is None else method.weights)
     metrics = None
     if config.test:
         rows = EvaluationRows(config, store, data, tasks, collaborative, method)

@@ -44,12 +44,14 @@ class Method:
         datamodule: makes its prompts.
         key: of its artifact, or of what it is where nothing is trained.
         training: the record of its training; empty where there was none.
+        weights: the file of what is trained; None where nothing is.
     """
 
     module: LLMRecommender
     datamodule: TaskData
     key: str
     training: dict[str, Any]
+    weights: Path | None = None
 
 
 def method_stage(
@@ -90,8 +92,9 @@ def method_stage(
         return Method(module, datamodule, store.key("method", depends), {})
     if tested:
         assert config.ckpt_path is not None
-        load_checkpoint(Path(config.ckpt_path), module, module.identity)
-        return Method(module, datamodule, store.key("method", depends), {})
+        given = Path(config.ckpt_path)
+        load_checkpoint(given, module, module.identity)
+        return Method(module, datamodule, store.key("method", depends), {}, given)
     if config.ckpt_path:
         _check_training_state(Path(config.ckpt_path), module)
 
@@ -111,9 +114,10 @@ def method_stage(
             write_json(folder / RECORD, record)
 
     artifact = store.get("method", f"{module.name}-{data.manifest['name']}", depends, make, together=True)
-    load_checkpoint(artifact.folder / WEIGHTS, module, module.identity)
+    weights = artifact.folder / WEIGHTS
+    load_checkpoint(weights, module, module.identity)
     training = read_json(artifact.folder / RECORD) | {"reused": artifact.reused}
-    return Method(module, datamodule, artifact.key, training)
+    return Method(module, datamodule, artifact.key, training, weights)
 
 
 @dataclass(frozen=True)

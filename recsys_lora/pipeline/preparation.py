@@ -13,6 +13,7 @@ from recsys_lora.data.prepared import INTERACTIONS, ITEMS, MANIFEST, USERS, Prep
 from recsys_lora.data.schema import SPLITS
 from recsys_lora.files import atomic_folder, home
 from recsys_lora.pipeline.artifacts import ArtifactStore
+from recsys_lora.pipeline.made import STORE
 from recsys_lora.report.terminal import fitted
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def run_preparation(config: PreparationConfig) -> None:
     out = Path(config.out) if config.out else None
     if out is not None:
         check_target(out)
-    store = ArtifactStore(home() / "artifacts", frozenset(config.stage.force))
+    store = ArtifactStore(home() / STORE, frozenset(config.stage.force))
     data = prepare_stage(config, store)
     print_summary(data, config.checksums)
     if out is not None:

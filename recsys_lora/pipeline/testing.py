@@ -62,8 +62,9 @@ class EvaluationRows:
     ) -> None:
         self.config, self.store, self.data, self.tasks = config, store, data, tasks
         self.collaborative, self.method = collaborative, method
-        rows, self.seed = config.data.test_rows, config.data.sample_seed
-        self.questions = {name: task.questions(data, "test", rows, self.seed) for name, task in tasks.items()}
+        rows, users, self.seed = config.data.test_rows, config.data.test_users, config.data.sample_seed
+        asked = data if users is None else data.with_test_users(users, self.seed)
+        self.questions = {name: task.questions(asked, "test", rows, self.seed) for name, task in tasks.items()}
         self.scoring: dict[str, dict[str, Any]] = {}  # what answering each task took, when the method really did it
 
     def records(self, folder: Path) -> dict[str, dict[str, Any]]:

@@ -41,7 +41,7 @@ class Examples:
     def on(self, data: PreparedData) -> "Examples":
         """Return what makes the examples of other histories of the same users and items."""
         other = copy.copy(self)
-        other.data, other._rated = data, RatedHistory(data)
+        other.data, other._rated = data, self._rated.on(data)
         return other
 
     def __call__(self, questions: Questions, template: Template, extra: Iterable[ExtraSlots]) -> Iterator[Example]:

@@ -1,5 +1,6 @@
 """Lightning's view of a run's data: which questions it trains and validates on, and the loaders over them."""
 
+import copy
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -95,6 +96,12 @@ class TaskData(lightning.LightningDataModule):
         self.valid: PromptSet | None = None
         self.train_pairs: Pairs | None = None
         self.shares: list[float] = []
+
+    def on(self, data: PreparedData) -> "TaskData":
+        """Return what asks the same of other histories of the same users and items."""
+        other = copy.copy(self)
+        other.data, other.prompts = data, {name: prompts.on(data) for name, prompts in self.prompts.items()}
+        return other
 
     def setup(self, stage: str) -> None:
         """Tokenise the questions that `stage` needs, once.

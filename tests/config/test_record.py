@@ -37,6 +37,7 @@ USED_BY = {
     "data.train_rows": {"method"},
     "data.valid_rows": {"method"},
     "data.test_rows": {"test", "frozen"},
+    "data.test_users": {"test", "frozen"},
     "data.sample_seed": {"method", "test", "frozen"},
     "cf.fit.scoring_rows": NOTHING,
     "cf": {"cf"},

@@ -170,3 +170,17 @@ def test_parts_of_the_train_rows_are_the_earliest_and_the_rest(data, share):
         assert part.history is data.history
         assert part.key == data.key
     assert data.rows("train").row.tolist() == train.row.tolist()
+
+
+def test_some_test_users_keep_all_of_their_rows_and_others_none(data):
+    test = data.rows("test")
+    users = np.unique(test.user)
+    some = data.with_test_users(2, seed=1)
+    asked = some.rows("test")
+    assert len(np.unique(asked.user)) == 2
+    assert asked.row.tolist() == test.row[np.isin(test.user, asked.user)].tolist()
+    assert some.rows("train").row.tolist() == data.rows("train").row.tolist()
+    assert data.with_test_users(2, seed=1).rows("test").row.tolist() == asked.row.tolist()
+    chosen = {tuple(np.unique(data.with_test_users(2, seed).rows("test").user)) for seed in range(20)}
+    assert len(chosen) > 1
+    assert data.with_test_users(len(users), seed=1) is data

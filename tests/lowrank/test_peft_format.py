@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file
 from torch import nn
 
+from recsys_lora.errors import UserError
 from recsys_lora.lowrank import Generated, Site, Source, Static, inject
-from recsys_lora.lowrank.peft_format import export
+from recsys_lora.lowrank.peft_format import engine_rank, export
 from tests.lowrank.families import ALL, FAMILIES, tiny
 from tests.lowrank.test_layer import ALPHA, TASKS, B, R, T, injected
 from tests.rounding import assert_close
@@ -31,7 +33,7 @@ def test_peft_gives_the_same_outputs(family: str, kind: str, tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
 
-def test_mixed_ranks_are_written_a_layer(tmp_path: Path) -> None:
+def test_mixed_ranks_become_one_that_engines_take(tmp_path: Path) -> None:
     def make(site: Site) -> list[Source]:
         rank = 2 if site.target == "q_proj" else 5
         return [Static(site.in_features, site.out_features, rank, 8.0)]
@@ -41,7 +43,9 @@ def test_mixed_ranks_are_written_a_layer(tmp_path: Path) -> None:
     for parameter in injection.parameters():
         nn.init.normal_(parameter, std=0.3)
     folder = export(injection, tmp_path / "adapter", "tiny")
-    assert json.loads((folder / "adapter_config.json").read_text())["r"] == 5
+    assert json.loads((folder / "adapter_config.json").read_text())["r"] == 8
+    tensors = load_file(folder / "adapter_model.safetensors")
+    assert {min(value.shape) for value in tensors.values()} == {8}
     ids = torch.randint(0, 97, (B, T))
     with torch.no_grad():
         theirs = PeftModel.from_pretrained(tiny("llama"), str(folder))(input_ids=ids).logits
@@ -79,6 +83,16 @@ def test_start_is_peft_s_start() -> None:
     bound = 1 / 400**0.5  # kaiming-uniform with a = sqrt(5)
     assert source.P.abs().max() == 0
     assert 0.95 * bound < source.A.abs().max() <= bound
+
+
+@pytest.mark.parametrize(("rank", "size"), [(1, 8), (8, 8), (9, 16), (300, 320), (512, 512)])
+def test_the_rank_is_the_next_that_engines_take(rank: int, size: int) -> None:
+    assert engine_rank(rank) == size
+
+
+def test_a_rank_that_no_engine_takes_is_refused() -> None:
+    with pytest.raises(UserError, match="rank 513: inference engines take 512 at most"):
+        engine_rank(513)
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:

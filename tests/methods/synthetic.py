@@ -24,6 +24,10 @@ class TableEncoder(nn.Module):
         self.users = nn.Parameter(torch.randn(num_users + 1, dim, generator=generator), requires_grad=False)
         self.items = nn.Parameter(torch.randn(num_items + 1, dim, generator=generator), requires_grad=False)
 
+    def grow(self, users, items):
+        for table, more in ((self.users, users), (self.items, items)):
+            table.data = torch.nn.functional.pad(table.data, (0, 0, 0, more))
+
     def encode(self, user, history, item):
         return self.users[user], self.items[item]
 

@@ -3,11 +3,13 @@
 import functools
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from recsys_lora.cf.din import DIN
 from recsys_lora.cf.encoder import Catalogue
+from recsys_lora.data.live import LiveData
 from recsys_lora.errors import UserError
 from recsys_lora.methods.candidates import candidate_questions, score_candidates
 from recsys_lora.methods.lora import LoRA
@@ -212,3 +214,15 @@ def test_rows_know_all_positives_or_as_many_as_asked():
 def test_what_is_unknown_is_refused(arguments, complaint):
     with pytest.raises(UserError, match=complaint):
         candidate_questions(small()[0], *arguments)
+
+
+@pytest.mark.parametrize("name", ["collm, din", "graphlora", "person_prompt"])
+def test_room_for_more_users_and_items_changes_no_score_and_scores_them(name):
+    module, datamodule = of_method(name)
+    expected = score_candidates(module, datamodule, USER, ITEMS)
+    module.grow(1, 2)
+    assert_close(score_candidates(module, datamodule, USER, ITEMS), expected)
+    live = LiveData(datamodule.data).with_items(pl.DataFrame({"item_id": ["a", "b"], "title": ["New", "Newer"]}))
+    later = module.datamodule(live, WORDS, seed=0)
+    assert_close(score_candidates(module, later, USER, ITEMS), expected)
+    assert np.isfinite(score_candidates(module, later, live.stranger, [31, 32, 1])).all()

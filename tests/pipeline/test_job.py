@@ -84,6 +84,7 @@ def test_a_run_folder_holds_all_that_the_run_was(place, first):
     _, folder = first
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert files == {
+        "artifacts.json",
         "config.yaml",
         "environment.json",
         "metrics.json",

@@ -1,0 +1,69 @@
+"""`recsys-lora recommend run=RUN out=FILE`: lists for any number of users of a finished run, in a file."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from recsys_lora.cli.settings import Help, answer
+from recsys_lora.errors import UserError
+from recsys_lora.types import PositiveInt
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Recommend items to users of a finished run; the same command goes on where it was ended."""
+
+    run: Annotated[Path, Help("folder of the run, or of an exported bundle")]
+    out: Annotated[Path, Help("file to write: .parquet or .csv")]
+    users: Annotated[str, Help("all, or a file: one id a line, or .csv or .parquet with a column user")] = "all"
+    k: Annotated[PositiveInt, Help("items a user")] = 10
+    retrieve: Annotated[PositiveInt, Help("items a user that the CF model finds and the method ranks")] = 100
+    exclude_seen: Annotated[bool, Help("leave out what a user has met")] = True
+    events: Annotated[Path | None, Help("file of events since, columns user, item, rating, timestamp")] = None
+    items: Annotated[Path | None, Help("file of new items, columns item and title")] = None
+    device: Annotated[str, Help("auto, cpu, cuda or cuda:N")] = "auto"
+    shard: Annotated[str, Help("I/N: the I-th of N equal shares of the users, for a process or a device each")] = "1/1"
+    part: Annotated[PositiveInt, Help("users between two states that are kept")] = 1000
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    answer("recommend", Settings, _do, arguments)
+
+
+def read_shard(text: str) -> slice:
+    """Return which users are a share's: every N-th, from the I-th on.
+
+    Raises:
+        UserError: it is no I/N with I from 1 to N.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    number, of = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= of:
+        raise UserError(f"shard={text}: give I/N with I from 1 to N, as shard=1/4")
+    return slice(number - 1, None, of)
+
+
+def _do(asked: Settings) -> None:
+    """Load, recommend and write; heavy imports happen here, after the command line has been understood."""
+    from recsys_lora.api import load
+    from recsys_lora.console import say
+    from recsys_lora.recommender import files
+    from recsys_lora.recommender.batch import Lists, recommend_to_file
+
+    users = None if asked.users == "all" else files.read_users(Path(asked.users))
+    files.check_target(asked.out)
+    share = read_shard(asked.shard)
+    recommender = load(asked.run, device=asked.device)
+    if asked.items is not None:
+        recommender.add_items(files.read_table(asked.items))
+    if asked.events is not None:
+        recommender.update(files.read_table(asked.events))
+    wanted = Lists(asked.k, asked.retrieve, asked.exclude_seen)
+    given = [path for path in (asked.events, asked.items) if path is not None]
+    done = recommend_to_file(recommender, users, asked.out, wanted, asked.part, given, share)
+    say(f"{asked.out}: {done.rows:,} rows for {done.users:,} users")
+    if done.unknown:
+        say(f"left out, as the run does not know them: {done.unknown_line}")

@@ -1,0 +1,134 @@
+"""A prepared data set in use: with users, items and events that came after it was made."""
+
+import copy
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys_lora.data.history import ChangedHistory, History
+from recsys_lora.data.known import NOBODY, Known, Part
+from recsys_lora.data.prepared import PreparedData
+from recsys_lora.data.rows import Rows
+from recsys_lora.data.schema import SplitName
+
+
+class LiveData(PreparedData):
+    """The data of a trained run as it moves on; each change gives a new one, and threads may go on with the old one.
+
+    Users and items keep their numbers. Behind the last user stands one who is nobody in particular, `stranger`, for
+    questions about people with no id; behind that, users who came later.
+
+    Args:
+        base: the data that the run was trained on.
+        users: raw ids of the users who came later.
+        items: columns item_id and title, and any of the base's attributes: items that came later.
+        changed: what is known of users of whom more is known than in `base`.
+    """
+
+    def __init__(
+        self,
+        base: PreparedData,
+        users: Sequence[str] = (),
+        items: pl.DataFrame | None = None,
+        changed: Mapping[int, Known] | None = None,
+    ) -> None:
+        self.base, self.later_users, self.later_items = base, tuple(users), items
+        self.stranger = base.num_users + 1
+        numbers = range(self.stranger, self.stranger + 1 + len(self.later_users))
+        added = pl.DataFrame({"user_id": [None, *self.later_users], "user": list(numbers)})
+        every = base.items if items is None else _below(base.items, _numbered(items, base.num_items))
+        super().__init__(base.folder, base.manifest, base._interactions, every, _below(base.users, added), base._called)
+        self.changed = changed or {}
+
+    # What moves
+
+    def with_users(self, ids: Iterable[str]) -> "LiveData":
+        """Return the same with users of whom nothing is known yet."""
+        return LiveData(self.base, (*self.later_users, *ids), self.later_items, self.changed)
+
+    def with_items(self, items: pl.DataFrame) -> "LiveData":
+        """Return the same with more items: columns item_id and title, and any of the attributes."""
+        every = items if self.later_items is None else pl.concat([self.later_items, items], how="diagonal_relaxed")
+        return LiveData(self.base, self.later_users, every, self.changed)
+
+    def with_known(self, known: Mapping[int, Known]) -> "LiveData":
+        """Return the same with other histories of a few users, by number; it costs next to nothing."""
+        other = copy.copy(self)
+        other.changed = ChainMap(dict(known), self.changed)  # type: ignore[arg-type]  # it is only read
+        return other
+
+    def settled(self) -> "LiveData":
+        """Return the same with all that is known in one place: for data that are kept."""
+        other = copy.copy(self)
+        other.changed = dict(self.changed)
+        return other
+
+    # What is known
+
+    def known(self, user: int) -> Known:
+        """Return what is known of a user, by number."""
+        if user in self.changed:
+            return self.changed[user]
+        if user > self.base.num_users:
+            return NOBODY
+        every = self.base.every
+        rows = slice(*np.searchsorted(every.user, [user, user + 1]))
+        item, rating, liked = every.item[rows], every.rating[rows], every.label[rows] > 0
+        met = liked if self.manifest.get("negatives") else slice(None)  # what is not liked was only drawn
+        return Known(item[met], rating[met], liked[met])
+
+    @property
+    def history(self) -> History:
+        """Users' positives."""
+        return _changed(self.base.history, Part(self.changed, "positives"))
+
+    @property
+    def history_ratings(self) -> History:
+        """What users' positives were rated."""
+        return _changed(self.base.history_ratings, Part(self.changed, "positive_ratings"))
+
+    @property
+    def every(self) -> Rows:
+        """All rows that the run was trained, validated and tested on."""
+        return self.base.every
+
+    def rows(self, split: SplitName) -> Rows:
+        """Return all rows of a split of these."""
+        return self.base.rows(split)
+
+    @cached_property
+    def popularity(self) -> NDArray[np.int64]:
+        """How often each item occurs in train (N + 1,)."""
+        return self.train_counts()[1]
+
+    @cached_property
+    def user_numbers(self) -> Mapping[str, int]:
+        """Users' numbers by raw id."""
+        return {raw: number for number, raw in enumerate(self.raw_user_ids) if number and raw is not None}
+
+    @cached_property
+    def item_numbers(self) -> Mapping[str, int]:
+        """Items' numbers by raw id."""
+        return {raw: number for number, raw in enumerate(self.raw_item_ids) if number}
+
+
+def _changed(base: History, changed: Mapping[int, NDArray[Any]]) -> ChangedHistory:
+    return ChangedHistory(base.offsets, base.items, changed)
+
+
+def _numbered(items: pl.DataFrame, last: int) -> pl.DataFrame:
+    return items.with_columns(pl.Series("item", range(last + 1, last + 1 + len(items)), dtype=pl.Int64))
+
+
+def _below(table: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
+    """Return a table with rows added, in its own columns and types; what is not given is null."""
+    columns = [
+        (added[name] if name in added.columns else pl.Series([None] * len(added))).cast(dtype).alias(name)
+        for name, dtype in table.schema.items()
+    ]
+    return pl.concat([table, pl.DataFrame(columns)])

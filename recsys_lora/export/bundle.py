@@ -1,0 +1,55 @@
+"""A run in one folder that `recsys_lora.load` takes anywhere: config, prepared tables, encoder, trained weights."""
+
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from recsys_lora.files import atomic_folder, write_json
+from recsys_lora.methods.checkpoint import SAFE, open_checkpoint, write_safe
+from recsys_lora.pipeline.artifacts import RECORD, seal
+from recsys_lora.pipeline.job import CONFIG_FILE
+from recsys_lora.pipeline.loading import Loaded, store_of
+from recsys_lora.pipeline.made import FILE, STORE
+from recsys_lora.version import __version__
+
+BESIDE = ("environment.json", "metrics.json", "table.md")
+"""What a bundle takes along of a run's folder where it is there."""
+
+
+def export_bundle(run: Loaded, folder: Path) -> Path:
+    """Write a bundle. The backbone is not in it: the config says which one it is.
+
+    Each part has a record with the SHA-256 of its files, which loading compares. Weights are safetensors, and loading
+    takes a config that names code of this package alone, unless told whom else to trust.
+
+    Args:
+        run: the run.
+        folder: where to; replaced if it exists.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: a part of the run is gone, or the disk is full.
+    """
+    store, made = store_of(run.folder), run.made
+    weights = None if run.method is None or run.method.weights is None else run.method.weights
+    with atomic_folder(folder) as target:
+        for place in filter(None, (made.prepare, made.cf)):
+            shutil.copytree(store.find(place), target / STORE / place)
+        kept = None if weights is None else f"method/{_name(weights)}/{weights.stem}{SAFE}"
+        if weights is not None and kept is not None:
+            inside = (target / STORE / kept).parent
+            inside.mkdir(parents=True)
+            write_safe(target / STORE / kept, open_checkpoint(weights))
+            seal(inside, {"stage": "method", "key": _name(weights), "version": __version__})
+        for name in (CONFIG_FILE, *BESIDE):
+            if (run.folder / name).is_file():
+                shutil.copy2(run.folder / name, target / name)
+        write_json(target / FILE, asdict(replace(made, weights=kept)))
+    return folder
+
+
+def _name(weights: Path) -> str:
+    """Return what the weights' folder is called: that of their artifact, or of the file where it is a checkpoint."""
+    return weights.parent.name if (weights.parent / RECORD).is_file() else weights.stem

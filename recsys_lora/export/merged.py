@@ -1,0 +1,60 @@
+"""The backbone with a run's low-rank updates added into its weights: a plain model for any engine."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers.pytorch_utils import Conv1D
+
+from recsys_lora.errors import UserError
+from recsys_lora.export.adapter import PROMPT, Asked, described, module_of, update_of
+from recsys_lora.files import atomic_folder, write_json
+from recsys_lora.lowrank import Injection
+from recsys_lora.lowrank.peft_format import factors_of
+from recsys_lora.recommender.recommender import Recommender
+
+
+def export_merged(recommender: Recommender, folder: Path, asked: Asked) -> Path:
+    """Write a model folder as `save_pretrained` does, with its tokenizer and `prompt.json`.
+
+    Args:
+        recommender: the run.
+        folder: where to; replaced if it exists.
+        asked: which updates.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: as `update_of`; the backbone is quantised; or the disk is full.
+    """
+    module, update = module_of(recommender), update_of(recommender, asked)
+    model = module.backbone.model
+    if getattr(model, "hf_quantizer", None) is not None:
+        raise UserError("llm.quantise: packed weights cannot take updates: load the run with llm.quantise=none")
+    state = merged_state(update.injection, update.task, update.pair)
+    with atomic_folder(folder) as made:
+        model.save_pretrained(made, state_dict=state)
+        module.backbone.tokenizer.save_pretrained(made)
+        write_json(made / PROMPT, described(module, update, asked))
+    return folder
+
+
+@torch.no_grad()
+def merged_state(
+    injection: Injection, task: int | None = None, pair: dict[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """Return the model's state dict, under its own names, with the updates added; arguments as `factors_of`."""
+    updates = factors_of(injection, task, pair)
+    state = {}
+    for name, value in injection.model.state_dict().items():
+        site, _, last = name.rpartition(".base.")
+        if site not in updates:
+            state[name] = value
+            continue
+        if last == "weight":
+            A, P = (factor.float().to(value.device) for factor in updates[site])
+            turned = isinstance(injection.layers[site].base, Conv1D)
+            value = (value.float() + (A @ P.T if turned else P @ A.T)).to(value.dtype)
+        state[f"{site}.{last}"] = value
+    return state

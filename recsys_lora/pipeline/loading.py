@@ -1,0 +1,157 @@
+"""A finished run's parts, made again from what the run kept: no raw data are read, nothing is trained or written."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from recsys_lora.cf.encoder import Catalogue
+from recsys_lora.cf.fit import load_encoder, read_description
+from recsys_lora.config.edge import build, containers, read_run
+from recsys_lora.config.record import RunConfig
+from recsys_lora.config.roles import Kind
+from recsys_lora.data.prepared import PreparedData
+from recsys_lora.errors import UserError
+from recsys_lora.methods.checkpoint import load_checkpoint
+from recsys_lora.pipeline.artifacts import ArtifactStore
+from recsys_lora.pipeline.assembly import assemble, load_backbone
+from recsys_lora.pipeline.collaborative import Collaborative
+from recsys_lora.pipeline.devices import suited
+from recsys_lora.pipeline.job import CONFIG_FILE
+from recsys_lora.pipeline.logging_setup import quiet_libraries
+from recsys_lora.pipeline.made import Made, read_made, root_of
+from recsys_lora.pipeline.method import Method
+from recsys_lora.pipeline.tasks import choose_tasks
+from recsys_lora.pipeline.trust import check_targets
+from recsys_lora.tasks.task import Task
+
+CHANGEABLE = (Kind.SOURCE, Kind.COST)
+"""Kinds of values that may differ from the run's: where input lies, and what changes memory or time alone."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A finished run, ready to answer.
+
+    Attributes:
+        folder: of the run or bundle.
+        config: the run's, on one device.
+        made: where its parts are.
+        data: what it was trained on.
+        tasks: what it was asked, by name.
+        collaborative: the fitted encoder; None where the run has none.
+        method: the trained method; None where the CF model is all there is.
+    """
+
+    folder: Path
+    config: RunConfig
+    made: Made
+    data: PreparedData
+    tasks: Mapping[str, Task]
+    collaborative: Collaborative | None
+    method: Method | None
+
+
+def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = (), trust: Sequence[str] = ()) -> Loaded:
+    """Load a finished run, or a bundle.
+
+    Args:
+        folder: its folder.
+        device: auto, cpu, cuda or cuda:N; auto is a CUDA device where there is one.
+        overrides: as on the command line, of values that change no result: `llm.path=FOLDER`.
+        trust: packages whose code a bundle may run, besides this one.
+
+    Raises:
+        UserError: it is no finished run, something of it is gone, the device is not there, or a bundle names code that
+            is not trusted.
+    """
+    quiet_libraries()
+    made, place = read_made(folder), chosen_device(device)
+    config = suited(_on_one_device(_read(folder, overrides, trust), place), place)
+    store = store_of(folder)
+    data = PreparedData.load(store.find(made.prepare), config.data.titles)
+    kind = get_object(config.model["_target_"])
+    tasks = choose_tasks(config, data, reads_prompts=kind.needs_backbone)
+    config = replace(config, tasks=list(tasks), task={name: config.task[name] for name in tasks})
+    collaborative = None
+    if made.cf is not None and made.cf_key is not None:
+        collaborative = _encoder(config, data, store.find(made.cf), made.cf_key, place)
+    method = None
+    if kind.needs_backbone:
+        weights = None if made.weights is None else _weights(store, made.weights)
+        with torch.random.fork_rng():  # what is untrained is drawn, and replaced
+            module, datamodule = assemble(config, data, tasks, collaborative, load_backbone(config, data, place))
+        if weights is not None:
+            load_checkpoint(weights, module, module.identity)
+        key = "untrained" if weights is None else weights.parent.name
+        method = Method(module.eval(), datamodule, key, {}, weights)
+    return Loaded(folder, config, made, data, tasks, collaborative, method)
+
+
+def store_of(folder: Path) -> ArtifactStore:
+    """Return where the artifacts of a run are, or those that a bundle brings along."""
+    root = root_of(folder)
+    return ArtifactStore(root, remember=root.parent != folder)
+
+
+def chosen_device(name: str) -> torch.device:
+    """Return a device by name; auto: a CUDA device where there is one.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"device={name}: no device: choose auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device={name}: PyTorch finds {torch.cuda.device_count()} CUDA devices: choose cpu")
+    return device
+
+
+def _read(folder: Path, overrides: Sequence[str], trust: Sequence[str]) -> RunConfig:
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise UserError(f"{path}: not there: give the folder of a run, or of an exported bundle")
+    config = OmegaConf.load(path)
+    assert isinstance(config, DictConfig)
+    for override in overrides:
+        key, equals, _ = override.partition("=")
+        if not equals or RunConfig.role_of(key).kind not in CHANGEABLE:
+            raise UserError(
+                f"{override}: a loaded run takes overrides of what changes no result, as llm.path=FOLDER or "
+                "evaluation.token_budget=N"
+            )
+    try:
+        changed = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
+    assert isinstance(changed, DictConfig)
+    if root_of(folder).parent == folder:  # a run's own folder is trusted like the command that made it
+        check_targets(containers(changed), trust)
+    return read_run(changed)
+
+
+def _on_one_device(config: RunConfig, place: torch.device) -> RunConfig:
+    """Return the config of a run on one device, its blocks not compiled, whatever it was trained on."""
+    accelerator = "gpu" if place.type == "cuda" else "cpu"
+    trainer = {**config.trainer, "accelerator": accelerator, "devices": 1, "num_nodes": 1, "strategy": "auto"}
+    llm = {**config.llm, **({"compiled": False} if "compiled" in config.llm else {})}
+    return replace(config, trainer=trainer, llm=llm)
+
+
+def _encoder(config: RunConfig, data: PreparedData, folder: Path, key: str, place: torch.device) -> Collaborative:
+    factory = build(config.cf.encoder, "cf.encoder")
+    encoder = load_encoder(factory, Catalogue.from_prepared(data), folder).to(place)
+    return Collaborative(config.cf.name, folder, key, encoder, read_description(folder)["best"])
+
+
+def _weights(store: ArtifactStore, place: str) -> Path:
+    path = Path(place)
+    return path if path.is_absolute() else store.find(path.parent.as_posix()) / path.name

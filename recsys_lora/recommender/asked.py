@@ -1,0 +1,132 @@
+"""Who is asked about and with which history: raw ids become numbers, and unknown ones are named."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_lora.data.known import NOBODY, Known
+from recsys_lora.data.live import LiveData
+from recsys_lora.errors import UserError
+
+RawId = str | int
+Histories = Sequence[RawId] | Mapping[RawId, Sequence[RawId]] | None
+NAMED = 5
+"""Unknown ids in one message."""
+
+
+@dataclass(frozen=True)
+class Asker:
+    """One user of a call.
+
+    Attributes:
+        raw: the raw id; None: nobody in particular.
+        number: the user's, or the stranger's.
+        given: what the call says of the user, in the place of what is known; None: nothing.
+    """
+
+    raw: str | None
+    number: int
+    given: Known | None = None
+
+    def known(self, live: LiveData) -> Known:
+        """Return what is known of the user in this call."""
+        return live.known(self.number) if self.given is None else self.given
+
+    def is_unheard_of(self, live: LiveData) -> bool:
+        """Tell whether nothing can be said of the user: not of the trained data, and without a history."""
+        return self.number > live.base.num_users and not len(self.known(live).positives)
+
+
+def askers(live: LiveData, users: Sequence[RawId | None], histories: Histories, rating: float) -> list[Asker]:
+    """Return the users of a call.
+
+    Args:
+        live: the data.
+        users: raw ids; None is nobody in particular.
+        histories: raw ids of liked items, oldest first: of the one user, or by user; they take the place of what is
+            known, and of users that are not known they are all that is.
+        rating: of such items.
+
+    Raises:
+        UserError: a user is unknown and has no history here, or an item is unknown.
+    """
+    raws = [None if user is None else str(user) for user in users]
+    given = {raw: history_of(live, ids, rating) for raw, ids in _by_user(raws, histories).items()}
+    numbers = live.user_numbers
+    if unknown := [raw for raw in dict.fromkeys(raws) if raw not in numbers and raw not in given]:
+        names = named([str(raw) for raw in unknown])
+        raise UserError(
+            f"user {names}: not among the {len(numbers):,} users of {live.manifest['name']}: give "
+            "history=[ITEM, ...], or history=[] for what is popular"
+        )
+    return [
+        Asker(raw, live.stranger if raw is None else numbers.get(raw, live.stranger), given.get(raw)) for raw in raws
+    ]
+
+
+def _by_user(raws: Sequence[str | None], histories: Histories) -> dict[str | None, Sequence[RawId]]:
+    if histories is None:
+        return {}
+    if isinstance(histories, Mapping):
+        return {str(user): ids for user, ids in histories.items()}
+    if isinstance(histories, str):
+        raise UserError(f"history={histories!r}: a text: give a list of item ids")
+    if len(set(raws)) > 1:
+        raise UserError(f"history: one list for {len(set(raws))} users: give {{USER: [ITEM, ...]}}")
+    return dict.fromkeys(raws, histories)
+
+
+def history_of(live: LiveData, ids: Sequence[RawId], rating: float) -> Known:
+    """Return what is known of somebody who likes these items, oldest first.
+
+    Raises:
+        UserError: an item is unknown.
+    """
+    if not len(ids):
+        return NOBODY
+    items = item_numbers(live, ids)
+    return Known(items, np.full(len(items), rating, dtype=np.float32), np.ones(len(items), dtype=np.bool_))
+
+
+def item_numbers(live: LiveData, ids: Iterable[RawId]) -> NDArray[np.int64]:
+    """Return items' numbers (n,).
+
+    Raises:
+        UserError: some are unknown; the first of them are named.
+    """
+    raws, numbers = [str(raw) for raw in ids], live.item_numbers
+    if unknown := [raw for raw in dict.fromkeys(raws) if raw not in numbers]:
+        raise UserError(
+            f"item {named(unknown)}: not among the {len(numbers):,} items of {live.manifest['name']}: add what is new "
+            "by add_items"
+        )
+    return np.array([numbers[raw] for raw in raws], dtype=np.int64)
+
+
+def named(ids: Sequence[str]) -> str:
+    """Return the first of some ids, and how many more there are."""
+    more = f" and {len(ids) - NAMED:,} more" if len(ids) > NAMED else ""
+    return ", ".join(map(repr, ids[:NAMED])) + more
+
+
+def together(live: LiveData, every: Sequence[Asker]) -> Iterator[tuple[LiveData, list[int]]]:
+    """Yield who can be asked about at once: the data as they then are, and places of `every`.
+
+    All whose history is what is known are together. Of the others, each user comes alone, as several may share the
+    stranger's number.
+    """
+    alone: dict[str | None, list[int]] = {}
+    plain = []
+    for place, asker in enumerate(every):
+        if asker.given is None:
+            plain.append(place)
+        else:
+            alone.setdefault(asker.raw, []).append(place)
+    if plain:
+        yield live, plain
+    for places in alone.values():
+        asker = every[places[0]]
+        assert asker.given is not None
+        yield live.with_known({asker.number: asker.given}), places

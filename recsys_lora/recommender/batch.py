@@ -1,0 +1,154 @@
+"""Lists for any number of users: parts of a few users each are kept, then joined; memory is that of one part."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import polars as pl
+from filelock import FileLock, Timeout
+
+from recsys_lora.console import progress
+from recsys_lora.errors import UserError
+from recsys_lora.files import atomic_file, content_key, disk_errors, file_sha256, read_json, write_json
+from recsys_lora.recommender.asked import named
+from recsys_lora.recommender.files import CSV
+from recsys_lora.recommender.recommender import Recommender
+
+KEY = "key.json"
+EVERYBODY = slice(None)
+USERS_AT_ONCE = 16
+"""Users whose lists are made by one call, between two signs of progress."""
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What lists are wanted: see `Recommender.recommend`."""
+
+    k: int = 10
+    retrieve: int = 100
+    exclude_seen: bool = True
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was written.
+
+    Attributes:
+        users: how many have a list.
+        rows: of the file.
+        unknown: raw ids that the run does not know.
+    """
+
+    users: int
+    rows: int
+    unknown: Sequence[str]
+
+    @property
+    def unknown_line(self) -> str:
+        """How many are unknown, and who the first of them are."""
+        return f"{len(self.unknown):,} users: {named(self.unknown)}"
+
+
+def recommend_to_file(
+    recommender: Recommender,
+    users: Sequence[str] | None,
+    out: Path,
+    wanted: Lists,
+    part: int = 1000,
+    given: Sequence[Path] = (),
+    share: slice = EVERYBODY,
+) -> Done:
+    """Write every user's list into one file; a call that was ended goes on from the parts that are there.
+
+    Args:
+        recommender: what recommends.
+        users: raw ids; None: all users.
+        out: a .parquet or .csv file.
+        wanted: which lists.
+        part: users of a part.
+        given: files whose events and items the recommender has taken in.
+        share: which of the users.
+
+    Raises:
+        UserError: no user is known, another process writes the same file, or the disk is full.
+    """
+    known = set(recommender.users)
+    every = (recommender.users if users is None else list(users))[share]
+    asked = [user for user in every if user in known]
+    unknown = [user for user in every if user not in known]
+    if not every:
+        raise UserError(f"{out}: no user is in this share: give fewer shares")
+    if not asked:
+        raise UserError(f"users: the run knows none of them: {named(unknown)}: give ids of its users")
+    folder = out.with_name(f".{out.name}.parts")
+    with _alone(out):
+        _begin(folder, _key(recommender, asked, wanted, part, given))
+        rows = _join(list(_parts(recommender, asked, folder, wanted, part)), out)
+        shutil.rmtree(folder)
+    return Done(len(asked), rows, unknown)
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep other processes from writing the same file.
+
+    Raises:
+        UserError: one is at work.
+    """
+    with disk_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out.with_name(f".{out.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(f"{out}: another process writes it: wait for its end, or choose another out") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _parts(recommender: Recommender, users: Sequence[str], folder: Path, wanted: Lists, size: int) -> Iterator[Path]:
+    """Yield the files of all parts, each made where it is not there."""
+    with progress("recommend", len(users), "users") as advance:
+        for number, begin in enumerate(range(0, len(users), size)):
+            path, own = folder / f"part-{number:08d}.parquet", users[begin : begin + size]
+            if path.exists():
+                advance(len(own), "kept")
+            else:
+                tables = []
+                for few in (own[at : at + USERS_AT_ONCE] for at in range(0, len(own), USERS_AT_ONCE)):
+                    tables.append(recommender.recommend(few, **asdict(wanted)))
+                    advance(len(few), "")
+                with atomic_file(path) as temporary:
+                    pl.concat(tables).write_parquet(temporary)
+            yield path
+
+
+def _key(recommender: Recommender, users: Sequence[str], wanted: Lists, part: int, given: Sequence[Path]) -> str:
+    """Return what names the parts: the run, what it has taken in, the users and what is wanted."""
+    files = [file_sha256(path) for path in given]
+    return content_key([asdict(recommender.run.made), files, list(users), asdict(wanted), part])
+
+
+def _begin(folder: Path, key: str) -> None:
+    """Make the folder of the parts; parts of another command are thrown away."""
+    if (folder / KEY).is_file() and read_json(folder / KEY) == key:
+        return
+    with disk_errors(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    write_json(folder / KEY, key)
+
+
+def _join(parts: Sequence[Path], out: Path) -> int:
+    """Write the parts one below the other; returns the number of rows."""
+    every = pl.scan_parquet(list(parts))
+    with atomic_file(out) as temporary:
+        if out.suffix == CSV:
+            every.sink_csv(temporary)
+        else:
+            every.sink_parquet(temporary)
+    return int(every.select(pl.len()).collect().item())

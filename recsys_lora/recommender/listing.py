@@ -1,0 +1,117 @@
+"""Scores of pairs and lists of items for the users of one call, whose histories are those of one state of the data."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from recsys_lora.cf.retrieval import Floats, Ints
+from recsys_lora.data.history import Pairs
+from recsys_lora.data.known import NOBODY
+from recsys_lora.data.live import LiveData
+from recsys_lora.errors import UserError
+from recsys_lora.recommender.asked import Asker
+from recsys_lora.recommender.stages import POPULARITY, Stages, popular, whole
+from recsys_lora.recommender.tables import Listed, below
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which items are ranked.
+
+    Attributes:
+        retrieve: how many the CF model retrieves from the catalogue, for each user.
+        candidates: numbers of items that take their place; None: what is retrieved.
+        exclude_seen: leave out what a user has met.
+    """
+
+    retrieve: int
+    candidates: Ints | None
+    exclude_seen: bool
+
+
+def scored(
+    stages: Stages, data: LiveData, group: Sequence[Asker], items: Ints, position: Sequence[int] | None
+) -> pl.DataFrame:
+    """Return a row a pair, in their order; ranks are among each user's pairs.
+
+    Args:
+        stages: what answers.
+        data: where users' histories are.
+        group: the pairs' users.
+        items: the pairs' items (n,).
+        position: how many positives of each pair's user are known; None: all.
+
+    Raises:
+        UserError: a position is none.
+    """
+    user = np.array([asker.number for asker in group], dtype=np.int64)
+    pairs = Pairs(user, items, _positions(data, group, position))
+    scores, cf = stages.scores(data, pairs), stages.cf_scores(data, pairs)
+    places: dict[str | None, list[int]] = {}
+    for place, asker in enumerate(group):
+        places.setdefault(asker.raw, []).append(place)
+    tables = [
+        Listed(raw, items[own], scores[own], None if cf is None else cf[own], stages.name).table(data)
+        for raw, own in places.items()
+    ]
+    return below(tables, [place for own in places.values() for place in own])
+
+
+def lists(stages: Stages, data: LiveData, group: Sequence[Asker], wanted: Wanted) -> Iterator[Listed]:
+    """Yield the items of each user with their scores, in any order; of who is unheard of, what is popular.
+
+    Args:
+        stages: what answers.
+        data: where users' histories are.
+        group: the users.
+        wanted: which items.
+    """
+    hidden = [data.known(asker.number).items if wanted.exclude_seen else NOBODY.items for asker in group]
+    heard = [place for place, asker in enumerate(group) if not asker.is_unheard_of(data)]
+    found = iter(
+        _candidates(stages, data, [group[place].number for place in heard], [hidden[p] for p in heard], wanted)
+    )
+    for asker, out in zip(group, hidden, strict=True):
+        if asker.is_unheard_of(data):
+            yield Listed(asker.raw, _popular(data, out, wanted), None, None, POPULARITY)
+            continue
+        items, cf = next(found)
+        scores = cf if stages.method is None else stages.scores_of_one(data, asker.number, items)
+        yield Listed(asker.raw, items, scores, cf, stages.name)
+
+
+def _candidates(
+    stages: Stages, data: LiveData, users: Sequence[int], hidden: Sequence[Ints], wanted: Wanted
+) -> Iterator[tuple[Ints, Floats | None]]:
+    """Yield what is to be ranked for each user, and the CF model's logits."""
+    if wanted.candidates is None:
+        yield from stages.retrieved(data, users, hidden, wanted.retrieve)
+        return
+    for user, out in zip(users, hidden, strict=True):
+        items = wanted.candidates[~np.isin(wanted.candidates, out)]
+        yield items, stages.cf_scores(data, whole(data, user, items))
+
+
+def _popular(data: LiveData, hidden: Ints, wanted: Wanted) -> Ints:
+    if wanted.candidates is not None:
+        others = np.setdiff1d(np.arange(1, data.num_items + 1), wanted.candidates)
+        return popular(data.popularity, np.union1d(hidden, others), len(wanted.candidates))
+    return popular(data.popularity, hidden, wanted.retrieve)
+
+
+def _positions(data: LiveData, group: Sequence[Asker], given: Sequence[int] | None) -> Ints:
+    """Return how many positives of each user are known (n,).
+
+    Raises:
+        UserError: a position is negative, or larger than the user has positives.
+    """
+    known = np.array([len(data.history.of(asker.number)) for asker in group], dtype=np.int64)
+    if given is None:
+        return known
+    wanted = np.asarray(given, dtype=np.int64)
+    if len(wrong := np.flatnonzero((wanted < 0) | (wanted > known))):
+        raw, most = group[int(wrong[0])].raw, known[wrong[0]]
+        raise UserError(f"position={wanted[wrong[0]]}: user {raw!r} has {most} positives: give 0 to {most}")
+    return wanted

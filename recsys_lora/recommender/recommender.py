@@ -1,0 +1,248 @@
+"""A trained run in use, by raw ids: scores, ranked lists, similar items, explanations; events and items may come."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from recsys_lora.data.batch import PromptBatch
+from recsys_lora.data.live import LiveData
+from recsys_lora.errors import UserError
+from recsys_lora.pipeline.assembly import datamodule_of
+from recsys_lora.pipeline.loading import Loaded
+from recsys_lora.recommender import explaining, incoming
+from recsys_lora.recommender.asked import Histories, RawId, askers, item_numbers, together
+from recsys_lora.recommender.gate import Gate
+from recsys_lora.recommender.listing import Wanted, lists, scored
+from recsys_lora.recommender.similar import nearest
+from recsys_lora.recommender.stages import Stages, whole
+from recsys_lora.recommender.tables import below
+from recsys_lora.tasks.task import CTR
+
+
+class Recommender:
+    """Answers for people and items of a trained run; any number of threads may ask one.
+
+    Args:
+        loaded: the run.
+
+    Attributes:
+        run: the run: its config, tasks and trained parts.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.run = loaded
+        self._gate = Gate()
+        self._data = LiveData(loaded.data)
+        method = loaded.method
+        if method is not None:
+            method = replace(method, datamodule=method.datamodule.on(self._data))
+        self._stages = Stages(loaded.collaborative, method)
+        self._stages.grow(1, 0)  # the stranger
+
+    # What is asked
+
+    def score(
+        self,
+        pairs: Sequence[tuple[RawId | None, RawId]],
+        history: Histories = None,
+        position: Sequence[int] | None = None,
+    ) -> pl.DataFrame:
+        """Score (user, item) pairs.
+
+        Args:
+            pairs: raw ids; the user None is nobody in particular.
+            history: raw ids of liked items, oldest first: of the one user, or by user; see `recommend`.
+            position: for each pair, how many of the user's positives are known, the earliest; all by default.
+
+        Returns:
+            A row a pair, in their order; ranks are among each user's pairs.
+
+        Raises:
+            UserError: an id is unknown, a position is none, or the method was trained without the task ctr.
+        """
+        with self._gate.reading():
+            data = self._data
+            every = askers(data, [user for user, _ in pairs], history, self._liked)
+            items = item_numbers(data, [item for _, item in pairs])
+            tables, order = [], []
+            for view, places in together(data, every):
+                known = None if position is None else [position[place] for place in places]
+                tables.append(scored(self._stages, view, [every[place] for place in places], items[places], known))
+                order.extend(places)
+        return below(tables, order)
+
+    def recommend(
+        self,
+        users: RawId | Sequence[RawId | None] | None,
+        k: int = 10,
+        candidates: Sequence[RawId] | None = None,
+        exclude_seen: bool = True,
+        retrieve: int = 100,
+        history: Histories = None,
+    ) -> pl.DataFrame:
+        """Recommend items: the CF model retrieves from the whole catalogue, the language model ranks what it found.
+
+        Args:
+            users: raw ids, or one; None is nobody in particular.
+            k: items a user at most.
+            candidates: rank these items instead of what the CF model retrieves.
+            exclude_seen: leave out what a user has met, liked or not.
+            retrieve: how many items are retrieved and ranked, for each user.
+            history: raw ids of liked items, oldest first: of the one user, or by user. It takes the place of what is
+                known of a user. A user who is not known needs one; where it is empty the list is what is popular, and
+                its column `by` says so.
+
+        Returns:
+            Up to `k` rows a user, the best first, users in their order.
+
+        Raises:
+            UserError: an id is unknown, or the method was trained without the task ctr.
+        """
+        several = isinstance(users, Sequence) and not isinstance(users, str)
+        asked: Any = users if several else [users]
+        if k < 1 or retrieve < 1:
+            raise UserError(f"k={k}, retrieve={retrieve}: give 1 or more")
+        with self._gate.reading():
+            self._stages.check_ranks()
+            data = self._data
+            every = askers(data, asked, history, self._liked)
+            chosen = None if candidates is None else np.unique(item_numbers(data, candidates))
+            wanted = Wanted(retrieve, chosen, exclude_seen)
+            tables: dict[int, pl.DataFrame] = {}
+            for view, places in together(data, every):
+                group = [every[place] for place in places]
+                for place, listed in zip(places, lists(self._stages, view, group, wanted), strict=True):
+                    tables[place] = listed.table(data).sort("rank").head(k)
+        return below([tables[place] for place in range(len(every))])
+
+    def similar(self, item: RawId, k: int = 10) -> pl.DataFrame:
+        """Return the items whose collaborative vectors point where this one's does.
+
+        Args:
+            item: raw id.
+            k: how many at most.
+
+        Returns:
+            Columns item, title, score (the cosine) and rank, the nearest first.
+
+        Raises:
+            UserError: the item is unknown or occurs nowhere in train, or the run has no CF model.
+        """
+        with self._gate.reading():
+            return nearest(self.run.collaborative, self._data, int(item_numbers(self._data, [item])[0]), k)
+
+    def explain(
+        self, user: RawId | None, item: RawId, rating: float | None = None, history: Histories = None
+    ) -> pl.DataFrame:
+        """Let a method with the task `explanation` write why a user gives an item so many stars.
+
+        Args:
+            user: raw id.
+            item: raw id.
+            rating: what is explained; by default what the method expects where it has the task `rating`, else the
+                scale's highest.
+            history: see `recommend`.
+
+        Returns:
+            One row: user, item, title, rating, text.
+
+        Raises:
+            UserError: an id is unknown, the rating is none of the scale's, or the method has no such task.
+        """
+        with self._gate.reading():
+            data = self._data
+            [asker] = askers(data, [user], history, self._liked)
+            [(view, _)] = together(data, [asker])
+            pair = whole(view, asker.number, item_numbers(data, [item]))
+            return explaining.explained(self._stages.method, view, asker.raw, pair, rating)
+
+    def asks(self, user: RawId | None, item: RawId, task: str = CTR, history: Histories = None) -> PromptBatch:
+        """Return what the method is asked about a user and an item: a batch of one prompt, on the method's device.
+
+        Args:
+            user: raw id.
+            item: raw id.
+            task: `ctr` or `rating`.
+            history: see `recommend`.
+
+        Raises:
+            UserError: an id is unknown, or the method has no such task.
+        """
+        with self._gate.reading():
+            [asker] = askers(self._data, [user], history, self._liked)
+            [(view, _)] = together(self._data, [asker])
+            pair = whole(view, asker.number, item_numbers(self._data, [item]))
+            return self._stages.prompt(view, pair, task)
+
+    # What comes
+
+    def update(self, interactions: pl.DataFrame | Sequence[Sequence[Any]]) -> int:
+        """Take in events: histories move, nothing is trained.
+
+        Args:
+            interactions: columns user, item, and rating where the data have ratings; timestamp where events are not
+                given oldest first. Or rows of these, in this order. Users may be new.
+
+        Returns:
+            How many events.
+
+        Raises:
+            UserError: an item is unknown, or a column is missing.
+        """
+        with self._gate.writing():
+            events = incoming.events(interactions, self.run.config.data.positive, self._liked)
+            items = item_numbers(self._data, events["item"])
+            known = self._data.user_numbers
+            new = [raw for raw in events["user"].unique(maintain_order=True) if raw not in known]
+            if new:
+                self._replace(self._data.with_users(new), users=len(new))
+            self._replace(incoming.moved(self._data, events, items))
+        return len(events)
+
+    def add_items(self, items: pl.DataFrame | Sequence[Sequence[Any]]) -> int:
+        """Take in items that nobody has met: they are known by their title, and have an unseen item's vector.
+
+        Args:
+            items: columns item and title, and any of the data's attributes; or rows of item and title.
+
+        Returns:
+            How many items.
+
+        Raises:
+            UserError: an item is there already or has no title, or a column is unknown.
+        """
+        with self._gate.writing():
+            table = incoming.items(items, self._data)
+            self._replace(self._data.with_items(table), items=len(table))
+        return len(table)
+
+    @property
+    def users(self) -> list[str]:
+        """All users' raw ids."""
+        return list(self._data.user_numbers)
+
+    @property
+    def items(self) -> pl.DataFrame:
+        """All items: columns item and title."""
+        return self._data.items.select(pl.col("item_id").alias("item"), "title")
+
+    # How
+
+    @property
+    def _liked(self) -> float:
+        """What stands for the rating of an item that is liked and has none."""
+        return self.run.config.data.rating_scale.high
+
+    def _replace(self, data: LiveData, users: int = 0, items: int = 0) -> None:
+        """Go on with other data; what answers gets room for so many more users and items."""
+        method = self._stages.method
+        if users or items:
+            self._stages.grow(users, items)
+        if method is not None:
+            grown = users or items
+            made = datamodule_of(self.run.config, method.module, data) if grown else method.datamodule.on(data)
+            self._stages = replace(self._stages, method=replace(method, datamodule=made))
+        self._data = data

@@ -1,0 +1,79 @@
+"""What a recommender answers, as small tables with raw ids."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys_lora.data.live import LiveData
+
+SCHEMA = {
+    "user": pl.String,
+    "item": pl.String,
+    "title": pl.String,
+    "score": pl.Float64,
+    "rank": pl.Int64,
+    "cf_score": pl.Float64,
+    "cf_rank": pl.Int64,
+    "by": pl.String,
+}
+"""Columns of scores and lists; docs/using_a_run.md says what each is."""
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Items of one user with their scores.
+
+    Attributes:
+        user: the raw id; None: nobody in particular.
+        items: numbers (n,).
+        scores: of what ranks (n,); None where nothing can be said of the user.
+        cf_scores: of the CF model (n,); None where the run has none.
+        by: what ranks.
+    """
+
+    user: str | None
+    items: NDArray[np.int64]
+    scores: Floats | None
+    cf_scores: Floats | None
+    by: str
+
+    def table(self, data: LiveData) -> pl.DataFrame:
+        """Return a row an item, in the order of the items; ranks are among these."""
+        count = len(self.items)
+        places = np.arange(1, count + 1)
+        ranks = places if self.scores is None else ranked(self.scores, self.cf_scores)
+        nothing = [None] * count
+        columns = {
+            "user": [self.user] * count,
+            "item": [data.raw_item_ids[item] for item in self.items],
+            "title": [data.titles[item] for item in self.items],
+            "score": nothing if self.scores is None else self.scores,
+            "rank": ranks,
+            "cf_score": nothing if self.cf_scores is None else self.cf_scores,
+            "cf_rank": nothing if self.cf_scores is None else ranked(self.cf_scores),
+            "by": [self.by] * count,
+        }
+        return pl.DataFrame(columns, schema=SCHEMA)
+
+
+def ranked(scores: Floats, then: Floats | None = None) -> NDArray[np.int64]:
+    """Return each score's rank from 1 (n,); of equal ones the higher in `then`, and then the earlier, comes first."""
+    order = np.lexsort((-(np.zeros_like(scores) if then is None else then), -scores))
+    ranks = np.empty(len(scores), dtype=np.int64)
+    ranks[order] = np.arange(1, len(scores) + 1)
+    return ranks
+
+
+def below(tables: Sequence[pl.DataFrame], order: Sequence[int] | None = None) -> pl.DataFrame:
+    """Return tables one below the other.
+
+    Args:
+        tables: of one schema.
+        order: where each row goes (n,); None leaves them as they are.
+    """
+    every = pl.concat(tables) if tables else pl.DataFrame(schema=SCHEMA)
+    return every if order is None else every.select(pl.all().sort_by(pl.Series(order, dtype=pl.Int64)))

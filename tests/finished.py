@@ -1,0 +1,44 @@
+"""Finished runs that tests load; each is trained once."""
+
+import polars as pl
+
+from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, own_tables, run, with_reviews, write_tables
+
+LORA = (*NO_METHOD, "model.batch_size=8", "model.rank=4")
+OFFSET = ("model.offset=cf", "model.optimizer.lr=0.02")
+RUNS = {
+    "cora": SMALL,
+    "cora-suffix": (*SMALL, "model.scope=suffix"),
+    "cora-share": (*SMALL, "cf=mf", "cf.train_share=0.6"),
+    "cora-rated": (*SMALL, "model.prompt.history=rated", "model.prompt.item='{title}, {rating} stars'"),
+    "cora-din": (*SMALL, "cf=din"),
+    "cora-offset": (*SMALL, "cf=mf", "cf.encoder.biases=true", "cf.encoder.unseen=history", *OFFSET),
+    "ckf": SMALL_TASKS,
+    "tallrec": (*LORA, "model=tallrec"),
+    "collm": (*LORA, "model=collm", "cf=lightgcn"),
+    "binllm": (*LORA, "model=binllm", "cf=binary_mf"),
+    "graphlora": (*LORA, "model=graphlora", "cf=mf"),
+    "person_prompt": (*LORA, "model=person_prompt"),
+    "prompt4nr": (*LORA, "model=prompt4nr"),
+    "icl": (*NO_METHOD, "model=icl"),
+    "text_similarity": (*NO_METHOD, "model=text_similarity"),
+    "zero_shot": (*NO_METHOD, "model=zero_shot"),
+    "mf": (*NO_METHOD, "row=mf"),
+}
+
+
+class Runs:
+    """Runs by name, made when first asked for."""
+
+    def __init__(self, folder):
+        every, self.items = own_tables()
+        met = (pl.int_range(pl.len()) * 7 % 5 > 1) | (pl.col("item_id") == "i29")  # three of five, and the cold item
+        self.folder, self.interactions = folder, with_reviews(every.filter(met))
+        self.tables = write_tables(folder / "tables", self.interactions, self.items)
+        self.outcomes = {}
+
+    def __call__(self, name):
+        """Return the folder of a run."""
+        if name not in self.outcomes:
+            self.outcomes[name] = run(self.folder / "runs" / name, *RUNS[name], *self.tables)
+        return self.folder / "runs" / name
