@@ -152,6 +152,20 @@ def test_candidates(capsys):
     assert [row.note.endswith(" times as many") for row in rows] == [False, True] * len(methods)
 
 
+@pytest.mark.slow  # trains, and starts three servers
+def test_serving(capsys, monkeypatch):
+    monkeypatch.setenv("RECSYS_LORA_HOME", "")  # it sets a home of its own
+    lines = run("serving", "--requests", "6", "--clients", "1", "3", "--threads", "1")
+    assert [tuple(line[:3]) for line in lines] == [
+        (route, clients, mode)
+        for route in ("score", "recommend")
+        for clients in ("1", "3")
+        for mode in ("batched", "no window", "one by one")
+    ]
+    assert all(0 < float(p50) <= float(p99) and float(speed) > 0 for *_, speed, p50, p99 in lines)
+    assert "requests/s" in capsys.readouterr().out
+
+
 def test_every_method_of_the_candidates_has_its_prompts():
     candidates, options = script("candidates"), argparse.Namespace(llm="tiny", dtype="float32", device="cpu")
     data = script("scoring").make_data(16)

@@ -19,8 +19,8 @@ WRITTEN = [
 ]
 IN_YAML = [command for path in sorted(conf_dir().rglob("*.yaml")) for command in of_yaml(path)]
 OTHERS = re.compile(
-    r"python -m recsys_lora\.compare |recsys-lora (recommend|export) |python -m tests\.on_device |make |pip install|"
-    r"python3 -m venv|python benchmarks/|git clone|cd |export |rm -r |tar "
+    r"python -m recsys_lora\.compare |recsys-lora (recommend|export|serve|mcp) |python -m tests\.on_device |make |"
+    r"pip install|python3 -m venv|python benchmarks/|git clone|cd |export |rm -r |tar "
 )
 
 

@@ -14,8 +14,9 @@ def test_tables_are_those_of_their_records(page):
     assert rewritten(page) == page.read_text(encoding="utf-8"), remedy
 
 
-def test_tables_of_speed_are_those_of_their_records(monkeypatch):
+@pytest.mark.parametrize("name", ["performance.md", "serving.md"])
+def test_tables_of_speed_are_those_of_their_records(monkeypatch, name):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    page = ROOT / "docs" / "performance.md"
+    page = ROOT / "docs" / name
     made = rewritten(page, "bench", importlib.import_module("_table").page_table)
     assert made == page.read_text(encoding="utf-8"), f"run: python benchmarks/_table.py docs/{page.name}"

@@ -12,6 +12,8 @@ VERBS = {
     "runs": "list the runs in a folder",
     "report": "draw finished runs: one HTML page",
     "recommend": "recommend items to users of a finished run",
+    "serve": "answer over HTTP for a finished run, with a page",
+    "mcp": "offer a finished run as tools to assistants",
     "export": "take a finished run out of the framework: adapters, models, vectors, bundles",
     "tune": "search hyperparameters",
     "wandb-report": "save a view in W&B that compares runs",

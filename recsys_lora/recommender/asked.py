@@ -16,6 +16,10 @@ NAMED = 5
 """Unknown ids in one message."""
 
 
+class UnknownIdError(UserError):
+    """Some users or items are not those of the run."""
+
+
 @dataclass(frozen=True)
 class Asker:
     """One user of a call.
@@ -50,14 +54,15 @@ def askers(live: LiveData, users: Sequence[RawId | None], histories: Histories, 
         rating: of such items.
 
     Raises:
-        UserError: a user is unknown and has no history here, or an item is unknown.
+        UnknownIdError: a user is unknown and has no history here, or an item is unknown.
+        UserError: a history is none.
     """
     raws = [None if user is None else str(user) for user in users]
     given = {raw: history_of(live, ids, rating) for raw, ids in _by_user(raws, histories).items()}
     numbers = live.user_numbers
     if unknown := [raw for raw in dict.fromkeys(raws) if raw not in numbers and raw not in given]:
         names = named([str(raw) for raw in unknown])
-        raise UserError(
+        raise UnknownIdError(
             f"user {names}: not among the {len(numbers):,} users of {live.manifest['name']}: give "
             "history=[ITEM, ...], or history=[] for what is popular"
         )
@@ -82,7 +87,7 @@ def history_of(live: LiveData, ids: Sequence[RawId], rating: float) -> Known:
     """Return what is known of somebody who likes these items, oldest first.
 
     Raises:
-        UserError: an item is unknown.
+        UnknownIdError: an item is unknown.
     """
     if not len(ids):
         return NOBODY
@@ -94,11 +99,11 @@ def item_numbers(live: LiveData, ids: Iterable[RawId]) -> NDArray[np.int64]:
     """Return items' numbers (n,).
 
     Raises:
-        UserError: some are unknown; the first of them are named.
+        UnknownIdError: some are unknown; the first of them are named.
     """
     raws, numbers = [str(raw) for raw in ids], live.item_numbers
     if unknown := [raw for raw in dict.fromkeys(raws) if raw not in numbers]:
-        raise UserError(
+        raise UnknownIdError(
             f"item {named(unknown)}: not among the {len(numbers):,} items of {live.manifest['name']}: add what is new "
             "by add_items"
         )
@@ -111,19 +116,43 @@ def named(ids: Sequence[str]) -> str:
     return ", ".join(map(repr, ids[:NAMED])) + more
 
 
+def positions(live: LiveData, every: Sequence[Asker], given: Sequence[int] | None) -> NDArray[np.int64]:
+    """Return how many positives of each user are known (n,).
+
+    Args:
+        live: the data.
+        every: the users.
+        given: how many are to be known, the earliest; None: all.
+
+    Raises:
+        UserError: a position is negative, or larger than the user has positives.
+    """
+    stored = live.history
+    known = np.array(
+        [len(stored.of(one.number) if one.given is None else one.given.positives) for one in every], dtype=np.int64
+    )
+    if given is None:
+        return known
+    wanted = np.asarray(given, dtype=np.int64)
+    if len(wrong := np.flatnonzero((wanted < 0) | (wanted > known))):
+        raw, most = every[int(wrong[0])].raw, known[wrong[0]]
+        raise UserError(f"position={wanted[wrong[0]]}: user {raw!r} has {most} positives: give 0 to {most}")
+    return wanted
+
+
 def together(live: LiveData, every: Sequence[Asker]) -> Iterator[tuple[LiveData, list[int]]]:
     """Yield who can be asked about at once: the data as they then are, and places of `every`.
 
-    All whose history is what is known are together. Of the others, each user comes alone, as several may share the
-    stranger's number.
+    All whose history is what is known are together. Of the others, each user of each call comes alone, as several may
+    share the stranger's number, and one may be given several histories.
     """
-    alone: dict[str | None, list[int]] = {}
+    alone: dict[tuple[str | None, int], list[int]] = {}
     plain = []
     for place, asker in enumerate(every):
         if asker.given is None:
             plain.append(place)
         else:
-            alone.setdefault(asker.raw, []).append(place)
+            alone.setdefault((asker.raw, id(asker.given)), []).append(place)
     if plain:
         yield live, plain
     for places in alone.values():

@@ -7,10 +7,8 @@ import numpy as np
 import polars as pl
 
 from recsys_lora.cf.retrieval import Floats, Ints
-from recsys_lora.data.history import Pairs
 from recsys_lora.data.known import NOBODY
 from recsys_lora.data.live import LiveData
-from recsys_lora.errors import UserError
 from recsys_lora.recommender.asked import Asker
 from recsys_lora.recommender.stages import POPULARITY, Stages, popular, whole
 from recsys_lora.recommender.tables import Listed, below
@@ -30,30 +28,30 @@ class Wanted:
     candidates: Ints | None
     exclude_seen: bool
 
+    @property
+    def key(self) -> tuple[int, bytes | None, bool]:
+        """What is equal where the same is wanted."""
+        return self.retrieve, None if self.candidates is None else self.candidates.tobytes(), self.exclude_seen
 
-def scored(
-    stages: Stages, data: LiveData, group: Sequence[Asker], items: Ints, position: Sequence[int] | None
+
+def pair_table(
+    by: str, data: LiveData, group: Sequence[Asker], items: Ints, scores: Floats, cf: Floats | None
 ) -> pl.DataFrame:
     """Return a row a pair, in their order; ranks are among each user's pairs.
 
     Args:
-        stages: what answers.
-        data: where users' histories are.
+        by: what ranks.
+        data: names of items.
         group: the pairs' users.
         items: the pairs' items (n,).
-        position: how many positives of each pair's user are known; None: all.
-
-    Raises:
-        UserError: a position is none.
+        scores: of what ranks (n,).
+        cf: of the CF model (n,); None where the run has none.
     """
-    user = np.array([asker.number for asker in group], dtype=np.int64)
-    pairs = Pairs(user, items, _positions(data, group, position))
-    scores, cf = stages.scores(data, pairs), stages.cf_scores(data, pairs)
     places: dict[str | None, list[int]] = {}
     for place, asker in enumerate(group):
         places.setdefault(asker.raw, []).append(place)
     tables = [
-        Listed(raw, items[own], scores[own], None if cf is None else cf[own], stages.name).table(data)
+        Listed(raw, items[own], scores[own], None if cf is None else cf[own], by).table(data)
         for raw, own in places.items()
     ]
     return below(tables, [place for own in places.values() for place in own])
@@ -99,19 +97,3 @@ def _popular(data: LiveData, hidden: Ints, wanted: Wanted) -> Ints:
         others = np.setdiff1d(np.arange(1, data.num_items + 1), wanted.candidates)
         return popular(data.popularity, np.union1d(hidden, others), len(wanted.candidates))
     return popular(data.popularity, hidden, wanted.retrieve)
-
-
-def _positions(data: LiveData, group: Sequence[Asker], given: Sequence[int] | None) -> Ints:
-    """Return how many positives of each user are known (n,).
-
-    Raises:
-        UserError: a position is negative, or larger than the user has positives.
-    """
-    known = np.array([len(data.history.of(asker.number)) for asker in group], dtype=np.int64)
-    if given is None:
-        return known
-    wanted = np.asarray(given, dtype=np.int64)
-    if len(wrong := np.flatnonzero((wanted < 0) | (wanted > known))):
-        raw, most = group[int(wrong[0])].raw, known[wrong[0]]
-        raise UserError(f"position={wanted[wrong[0]]}: user {raw!r} has {most} positives: give 0 to {most}")
-    return wanted

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from recsys_lora.data.batch import PromptBatch
@@ -14,11 +13,10 @@ from recsys_lora.pipeline.assembly import datamodule_of
 from recsys_lora.pipeline.loading import Loaded
 from recsys_lora.recommender import explaining, incoming
 from recsys_lora.recommender.asked import Histories, RawId, askers, item_numbers, together
+from recsys_lora.recommender.calls import Answer, Call, ListCall, ScoreCall, SimilarCall, State, answers
 from recsys_lora.recommender.gate import Gate
-from recsys_lora.recommender.listing import Wanted, lists, scored
-from recsys_lora.recommender.similar import nearest
 from recsys_lora.recommender.stages import Stages, whole
-from recsys_lora.recommender.tables import below
+from recsys_lora.recommender.tables import known_table
 from recsys_lora.tasks.task import CTR
 
 
@@ -63,16 +61,7 @@ class Recommender:
         Raises:
             UserError: an id is unknown, a position is none, or the method was trained without the task ctr.
         """
-        with self._gate.reading():
-            data = self._data
-            every = askers(data, [user for user, _ in pairs], history, self._liked)
-            items = item_numbers(data, [item for _, item in pairs])
-            tables, order = [], []
-            for view, places in together(data, every):
-                known = None if position is None else [position[place] for place in places]
-                tables.append(scored(self._stages, view, [every[place] for place in places], items[places], known))
-                order.extend(places)
-        return below(tables, order)
+        return self._one(ScoreCall(pairs, history, position))
 
     def recommend(
         self,
@@ -103,20 +92,7 @@ class Recommender:
         """
         several = isinstance(users, Sequence) and not isinstance(users, str)
         asked: Any = users if several else [users]
-        if k < 1 or retrieve < 1:
-            raise UserError(f"k={k}, retrieve={retrieve}: give 1 or more")
-        with self._gate.reading():
-            self._stages.check_ranks()
-            data = self._data
-            every = askers(data, asked, history, self._liked)
-            chosen = None if candidates is None else np.unique(item_numbers(data, candidates))
-            wanted = Wanted(retrieve, chosen, exclude_seen)
-            tables: dict[int, pl.DataFrame] = {}
-            for view, places in together(data, every):
-                group = [every[place] for place in places]
-                for place, listed in zip(places, lists(self._stages, view, group, wanted), strict=True):
-                    tables[place] = listed.table(data).sort("rank").head(k)
-        return below([tables[place] for place in range(len(every))])
+        return self._one(ListCall(asked, k, candidates, exclude_seen, retrieve, history))
 
     def similar(self, item: RawId, k: int = 10) -> pl.DataFrame:
         """Return the items whose collaborative vectors point where this one's does.
@@ -131,8 +107,17 @@ class Recommender:
         Raises:
             UserError: the item is unknown or occurs nowhere in train, or the run has no CF model.
         """
+        return self._one(SimilarCall(item, k))
+
+    def answer(self, calls: Sequence[Call]) -> list[Answer]:
+        """Answer several calls as one batch: what the threads of a service ask at about the same time.
+
+        Returns:
+            For each call what `score`, `recommend` or `similar` returns (scores differ by rounding alone), or the
+            `UserError` that it raises.
+        """
         with self._gate.reading():
-            return nearest(self.run.collaborative, self._data, int(item_numbers(self._data, [item])[0]), k)
+            return answers(State(self._stages, self._data, self._liked), calls)
 
     def explain(
         self, user: RawId | None, item: RawId, rating: float | None = None, history: Histories = None
@@ -229,7 +214,23 @@ class Recommender:
         """All items: columns item and title."""
         return self._data.items.select(pl.col("item_id").alias("item"), "title")
 
+    def history(self, user: RawId) -> pl.DataFrame:
+        """Return what is known of a user, oldest first: columns item, title, rating and liked.
+
+        Raises:
+            UnknownIdError: the user is unknown.
+        """
+        with self._gate.reading():
+            [asker] = askers(self._data, [user], None, self._liked)
+            return known_table(asker.known(self._data), self._data)
+
     # How
+
+    def _one(self, call: Call) -> pl.DataFrame:
+        [found] = self.answer([call])
+        if isinstance(found, UserError):
+            raise found
+        return found
 
     @property
     def _liked(self) -> float:

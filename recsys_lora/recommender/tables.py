@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recsys_lora.data.known import Known
 from recsys_lora.data.live import LiveData
 
 SCHEMA = {
@@ -58,6 +59,20 @@ class Listed:
             "by": [self.by] * count,
         }
         return pl.DataFrame(columns, schema=SCHEMA)
+
+
+def known_table(known: Known, data: LiveData) -> pl.DataFrame:
+    """Return what is known of a user, oldest first: columns item, title, rating and liked."""
+    items = known.items.tolist()
+    columns = {
+        "item": [data.raw_item_ids[item] for item in items],
+        "title": [data.titles[item] for item in items],
+        "rating": known.ratings,
+        "liked": known.liked,
+    }
+    return pl.DataFrame(
+        columns, schema={"item": pl.String, "title": pl.String, "rating": pl.Float64, "liked": pl.Boolean}
+    )
 
 
 def ranked(scores: Floats, then: Floats | None = None) -> NDArray[np.int64]:

@@ -1,0 +1,174 @@
+"""Several calls answered as one batch: each gets what it would get alone, or its own mistake."""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import polars as pl
+
+from recsys_lora.cf.retrieval import Floats, Ints
+from recsys_lora.data.history import Pairs
+from recsys_lora.data.live import LiveData
+from recsys_lora.errors import UserError
+from recsys_lora.recommender.asked import Asker, Histories, RawId, askers, item_numbers, positions, together
+from recsys_lora.recommender.listing import Wanted, lists, pair_table
+from recsys_lora.recommender.similar import nearest
+from recsys_lora.recommender.stages import Stages
+from recsys_lora.recommender.tables import Listed, below
+
+Answer = pl.DataFrame | UserError
+C = TypeVar("C")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class ScoreCall:
+    """The arguments of `Recommender.score`."""
+
+    pairs: Sequence[tuple[RawId | None, RawId]]
+    history: Histories = None
+    position: Sequence[int] | None = None
+
+
+@dataclass(frozen=True)
+class ListCall:
+    """The arguments of `Recommender.recommend`; `users` are always several here."""
+
+    users: Sequence[RawId | None]
+    k: int = 10
+    candidates: Sequence[RawId] | None = None
+    exclude_seen: bool = True
+    retrieve: int = 100
+    history: Histories = None
+
+
+@dataclass(frozen=True)
+class SimilarCall:
+    """The arguments of `Recommender.similar`."""
+
+    item: RawId
+    k: int = 10
+
+
+Call = ScoreCall | ListCall | SimilarCall
+
+
+@dataclass(frozen=True)
+class State:
+    """What answers, and the data at one time.
+
+    Attributes:
+        stages: what answers.
+        data: the data.
+        liked: what stands for the rating of an item that is liked and has none.
+    """
+
+    stages: Stages
+    data: LiveData
+    liked: float
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The pairs of a call: their users, items and positions, each (n,)."""
+
+    askers: list[Asker]
+    items: Ints
+    position: Ints
+
+
+def answers(state: State, calls: Sequence[Call]) -> list[Answer]:
+    """Return the answer of each call, or its mistake; calls of one kind are computed together."""
+    scores = {place: call for place, call in enumerate(calls) if isinstance(call, ScoreCall)}
+    listed = {place: call for place, call in enumerate(calls) if isinstance(call, ListCall)}
+    similar = {place: call for place, call in enumerate(calls) if isinstance(call, SimilarCall)}
+    found = {**_scored(state, scores), **_listed(state, listed), **_each(similar, lambda call: _similar(state, call))}
+    return [found[place] for place in range(len(calls))]
+
+
+def _each(calls: Mapping[int, C], read: Callable[[C], R]) -> dict[int, R | UserError]:
+    """Return what is read of each call, or its mistake."""
+    found: dict[int, R | UserError] = {}
+    for place, call in calls.items():
+        try:
+            found[place] = read(call)
+        except UserError as error:
+            found[place] = error
+    return found
+
+
+def _parted(found: Mapping[int, R | UserError]) -> tuple[dict[int, R], dict[int, Answer]]:
+    """Return what was read, and apart from it the mistakes."""
+    right = {place: one for place, one in found.items() if not isinstance(one, UserError)}
+    return right, {place: one for place, one in found.items() if isinstance(one, UserError)}
+
+
+# Pairs
+
+
+def _scored(state: State, calls: Mapping[int, ScoreCall]) -> dict[int, Answer]:
+    """Score the pairs of all calls together."""
+    rows, found = _parted(_each(calls, lambda call: _rows(state, call)))
+    if not rows:
+        return found
+    every = [asker for own in rows.values() for asker in own.askers]
+    items = np.concatenate([own.items for own in rows.values()])
+    position = np.concatenate([own.position for own in rows.values()])
+    scores, cf = np.zeros(len(every)), None if state.stages.collaborative is None else np.zeros(len(every))
+    for view, places in together(state.data, every):
+        user = np.array([every[place].number for place in places], dtype=np.int64)
+        pairs = Pairs(user, items[places], position[places])
+        scores[places] = state.stages.scores(view, pairs)
+        if cf is not None:
+            cf[places] = state.stages.cf_scores(view, pairs)
+    for (place, own), part in zip(rows.items(), _slices(len(own.askers) for own in rows.values()), strict=True):
+        apart: Floats | None = None if cf is None else cf[part]
+        found[place] = pair_table(state.stages.name, state.data, own.askers, own.items, scores[part], apart)
+    return found
+
+
+def _rows(state: State, call: ScoreCall) -> _Rows:
+    state.stages.check_ranks()
+    every = askers(state.data, [user for user, _ in call.pairs], call.history, state.liked)
+    items = item_numbers(state.data, [item for _, item in call.pairs])
+    return _Rows(every, items, positions(state.data, every, call.position))
+
+
+# Lists
+
+
+def _listed(state: State, calls: Mapping[int, ListCall]) -> dict[int, Answer]:
+    """Make the lists of all calls; what is retrieved alike is retrieved together."""
+    read, found = _parted(_each(calls, lambda call: _lists_of(state, call)))
+    for wanted in {wanted.key: wanted for _, wanted in read.values()}.values():
+        alike = {place: every for place, (every, own) in read.items() if own.key == wanted.key}
+        group = [asker for every in alike.values() for asker in every]
+        listed: dict[int, Listed] = {}
+        for view, places in together(state.data, group):
+            listed |= zip(places, lists(state.stages, view, [group[place] for place in places], wanted), strict=True)
+        for place, part in zip(alike, _slices(map(len, alike.values())), strict=True):
+            own = [listed[number] for number in range(part.start, part.stop)]
+            found[place] = below([one.table(state.data).sort("rank").head(calls[place].k) for one in own])
+    return found
+
+
+def _lists_of(state: State, call: ListCall) -> tuple[list[Asker], Wanted]:
+    if call.k < 1 or call.retrieve < 1:
+        raise UserError(f"k={call.k}, retrieve={call.retrieve}: give 1 or more")
+    state.stages.check_ranks()
+    every = askers(state.data, call.users, call.history, state.liked)
+    chosen = None if call.candidates is None else np.unique(item_numbers(state.data, call.candidates))
+    return every, Wanted(call.retrieve, chosen, call.exclude_seen)
+
+
+def _similar(state: State, call: SimilarCall) -> pl.DataFrame:
+    [item] = item_numbers(state.data, [call.item]).tolist()
+    return nearest(state.stages.collaborative, state.data, item, call.k)
+
+
+def _slices(lengths: Iterable[int]) -> list[slice]:
+    """Return where parts of these lengths stand, one behind the other."""
+    ends = list(itertools.accumulate(lengths, initial=0))
+    return list(itertools.starmap(slice, itertools.pairwise(ends)))

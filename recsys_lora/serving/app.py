@@ -1,0 +1,218 @@
+"""The routes of a server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import Body, Depends, FastAPI, Query, Response
+from fastapi.security import HTTPBearer
+
+import recsys_lora
+from recsys_lora.recommender.calls import Answer, Call
+from recsys_lora.recommender.recommender import Recommender
+from recsys_lora.serving import schemas
+from recsys_lora.serving.batcher import Batcher, Limits
+from recsys_lora.serving.errors import HANDLERS, TooLargeError
+from recsys_lora.serving.guard import Guard
+from recsys_lora.serving.metrics import MEDIA_TYPE, Metrics
+from recsys_lora.serving.page import page
+
+PAGE, HEALTH, METRICS = "/", "/health", "/metrics"
+OPEN = (PAGE, HEALTH)
+"""Paths that need no token: they say nothing of the run."""
+CLOSING_SECONDS = 10.0
+REFUSED: dict[int | str, dict[str, Any]] = {
+    status: {"model": schemas.Refused, "description": told}
+    for status, told in {
+        401: "no token, or a wrong one",
+        404: "an unknown id",
+        413: "too large",
+        421: "called by another name",
+        422: "bad input",
+        503: "too many requests wait",
+        504: "out of time",
+    }.items()
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a server answers.
+
+    Attributes:
+        limits: how large batches get; `max_rows` is also what one request may ask for.
+        token: a bearer token; None: everybody may ask.
+        hosts: names by which the server may be called; None: any.
+        max_body: bytes of a request.
+        timeout: seconds of a request.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    token: str | None = None
+    hosts: frozenset[str] | None = None
+    max_body: int = 1_000_000
+    timeout: float = 30.0
+
+
+Asked = schemas.RecommendRequest | schemas.ScoreRequest | schemas.SimilarRequest
+
+
+class Service:
+    """A recommender, asked in batches.
+
+    Args:
+        recommender: the run.
+        limits: how large batches get.
+    """
+
+    def __init__(self, recommender: Recommender, limits: Limits) -> None:
+        self.recommender, self.limits, self.metrics = recommender, limits, Metrics()
+        self.batcher: Batcher[Call, Any] = Batcher(self._answer, limits, self.metrics.batched)
+
+    def _answer(self, calls: Sequence[Call]) -> list[Answer]:
+        return self.recommender.answer(calls)
+
+    async def rows(self, asked: Asked) -> dict[str, Any]:
+        """Return the rows of an answer.
+
+        Raises:
+            TooLargeError: it would have too many.
+            BusyError: too many requests wait.
+            UserError: the request cannot be answered.
+        """
+        if asked.rows > self.limits.max_rows:
+            raise TooLargeError(
+                f"{asked.rows:,} rows: this server computes {self.limits.max_rows:,} a request: ask for less"
+            )
+        found = await asyncio.wrap_future(self.batcher.submit(asked.call, asked.rows))
+        return {"rows": found.to_dicts()}
+
+    def described(self) -> schemas.RunDescription:
+        """Say what is served."""
+        run = self.recommender.run
+        return schemas.RunDescription(
+            run=run.folder.resolve().name,
+            method=None if run.method is None else run.method.module.name,
+            cf=None if run.collaborative is None else run.collaborative.name,
+            data=run.data.manifest["name"],
+            users=len(self.recommender.users),
+            items=len(self.recommender.items),
+            version=recsys_lora.__version__,
+        )
+
+    def examples(self) -> dict[str, dict[str, Any]]:
+        """Return a request of each kind that this run can answer."""
+        user, items = self.recommender.users[0], self.recommender.items["item"].head(2).to_list()
+        return {
+            "recommend": {"users": [user], "k": 3},
+            "history": {"users": ["somebody new"], "history": items, "k": 3},
+            "score": {"pairs": [[user, item] for item in items]},
+            "similar": {"item": items[0], "k": 3},
+        }
+
+
+def make_app(recommender: Recommender, options: Options | None = None) -> FastAPI:
+    """Return the ASGI app of a run; its worker thread ends with the app's lifespan.
+
+    Args:
+        recommender: the run.
+        options: how it answers.
+    """
+    chosen = options or Options()
+    service = Service(recommender, chosen.limits)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(service.batcher.close, CLOSING_SECONDS)
+
+    documented = [] if chosen.token is None else [Depends(HTTPBearer(auto_error=False))]
+    app = FastAPI(
+        title="recsys_lora",
+        summary="A trained run, asked by raw ids",
+        version=recsys_lora.__version__,
+        lifespan=lifespan,
+        docs_url=None,  # their pages load scripts of other hosts
+        redoc_url=None,
+        responses=REFUSED,
+        dependencies=documented,
+        exception_handlers=HANDLERS,  # type: ignore[arg-type]  # handlers of subclasses
+    )
+    _add_answers(app, service)
+    _add_views(app, service)
+    routes = {path for route in app.routes if (path := getattr(route, "path", None))}
+    app.add_middleware(
+        Guard,
+        metrics=service.metrics,
+        routes=routes,
+        open_routes=OPEN,
+        token=chosen.token,
+        hosts=chosen.hosts,
+        max_body=chosen.max_body,
+        timeout=chosen.timeout,
+    )
+    return app
+
+
+def _add_answers(app: FastAPI, service: Service) -> None:
+    """Add what is computed in batches."""
+    example = service.examples()
+
+    def named(*names: str) -> Any:
+        return Body(openapi_examples={name: {"value": example[name]} for name in names})
+
+    @app.post("/recommend", response_model=schemas.ScoredRows)
+    async def recommend(asked: Annotated[schemas.RecommendRequest, named("recommend", "history")]) -> dict[str, Any]:
+        """Recommend items: the CF model retrieves from the whole catalogue, the language model ranks."""
+        return await service.rows(asked)
+
+    @app.post("/score", response_model=schemas.ScoredRows)
+    async def score(asked: Annotated[schemas.ScoreRequest, named("score")]) -> dict[str, Any]:
+        """Score (user, item) pairs; ranks are among each user's."""
+        return await service.rows(asked)
+
+    @app.post("/similar", response_model=schemas.SimilarRows)
+    async def similar(asked: Annotated[schemas.SimilarRequest, named("similar")]) -> dict[str, Any]:
+        """Find alike items by the CF model's vectors."""
+        return await service.rows(asked)
+
+
+def _add_views(app: FastAPI, service: Service) -> None:
+    """Add what is looked up."""
+
+    @app.get("/users")
+    def users(
+        search: Annotated[str, Query(max_length=schemas.LONGEST_ID)] = "",
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    ) -> schemas.Users:
+        """Find users whose id begins with a text."""
+        found = [user for user in service.recommender.users if user.startswith(search)]
+        return schemas.Users(users=found[:limit], total=len(found))
+
+    @app.get("/history")
+    def history(user: Annotated[str, Query(max_length=schemas.LONGEST_ID)]) -> schemas.MetRows:
+        """Return all that a user has met, oldest first."""
+        return schemas.MetRows.model_validate({"rows": service.recommender.history(user).to_dicts()})
+
+    @app.get("/run")
+    def run() -> schemas.RunDescription:
+        """Say what is served."""
+        return service.described()
+
+    @app.get(HEALTH)
+    async def health(response: Response) -> schemas.Health:
+        """Say whether requests are answered."""
+        response.status_code = 200 if service.batcher.alive else 503
+        return schemas.Health(status="ok" if service.batcher.alive else "worker ended")
+
+    @app.get(METRICS, response_class=Response)
+    async def metrics() -> Response:
+        """Return counts and times, as Prometheus reads them."""
+        gauges = {"waiting_requests": ("Requests that wait for a batch.", float(service.batcher.waiting))}
+        return Response(service.metrics.text(gauges), media_type=MEDIA_TYPE)
+
+    @app.get(PAGE, include_in_schema=False)
+    async def look() -> Response:
+        return page()

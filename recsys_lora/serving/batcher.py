@@ -1,0 +1,152 @@
+"""Micro-batching: what requests ask for at about the same time is answered by one worker thread as one batch.
+
+A batch begins with the request that has waited longest, and is closed when that one has waited for the window, or when
+the batch is full. Requests that come while a batch is computed wait for the next one, which then starts at once.
+"""
+
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+
+class BusyError(Exception):
+    """So many requests wait that a further one is turned away; or the batcher is closed."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How large batches get.
+
+    Attributes:
+        window: seconds that a request waits for others at most.
+        max_batch: requests of a batch.
+        max_rows: rows of a batch, unless a single request has more.
+        max_waiting: requests that wait; further ones are turned away.
+    """
+
+    window: float = 0.005
+    max_batch: int = 64
+    max_rows: int = 5000
+    max_waiting: int = 1024
+
+
+@dataclass(frozen=True)
+class Asked(Generic[C, R]):
+    """A request that waits."""
+
+    call: C
+    rows: int
+    since: float
+    answer: "Future[R]" = field(default_factory=Future)
+
+
+class Batcher(Generic[C, R]):
+    """Answers calls in batches, on one thread of its own.
+
+    Args:
+        answer: the answers of some calls, in their order; an exception among them is raised to who asked.
+        limits: how large batches get.
+        measured: gets the number of requests of each batch.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[Sequence[C]], Sequence[R | Exception]],
+        limits: Limits,
+        measured: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        self._answer, self.limits, self._measured = answer, limits, measured
+        self._waiting: deque[Asked[C, R]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
+        self._thread.start()
+
+    def submit(self, call: C, rows: int) -> "Future[R]":
+        """Let a call wait for its batch; a future that is cancelled before its batch begins costs nothing.
+
+        Args:
+            call: what is asked.
+            rows: how many rows are computed for it.
+
+        Raises:
+            BusyError: too many wait already, or the batcher is closed.
+        """
+        asked: Asked[C, R] = Asked(call, rows, time.monotonic())
+        with self._changed:
+            if self._closed or len(self._waiting) >= self.limits.max_waiting:
+                raise BusyError("the server is closing" if self._closed else "too many requests wait: ask again later")
+            self._waiting.append(asked)
+            self._changed.notify_all()
+        return asked.answer
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return len(self._waiting)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the worker thread runs."""
+        return self._thread.is_alive()
+
+    def close(self, timeout: float | None = None) -> None:
+        """Take no more calls, answer those that wait, and end the thread; it is left alone after `timeout` seconds."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(timeout)
+
+    def _work(self) -> None:
+        while batch := self._take():
+            wanted = [asked for asked in batch if asked.answer.set_running_or_notify_cancel()]
+            if wanted:
+                self._measured(len(wanted))
+                self._do(wanted)
+
+    def _take(self) -> list[Asked[C, R]]:
+        """Wait for a batch; an empty one is the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if not self._waiting:
+                return []
+            due = self._waiting[0].since + self.limits.window
+            while not (self._closed or self._is_full()) and (left := due - time.monotonic()) > 0:
+                self._changed.wait(left)
+            return self._cut()
+
+    def _is_full(self) -> bool:
+        rows = sum(asked.rows for asked in itertools.islice(self._waiting, self.limits.max_batch))
+        return len(self._waiting) >= self.limits.max_batch or rows >= self.limits.max_rows
+
+    def _cut(self) -> list[Asked[C, R]]:
+        batch = [self._waiting.popleft()]
+        rows = batch[0].rows
+        while self._waiting and len(batch) < self.limits.max_batch:
+            rows += self._waiting[0].rows
+            if rows > self.limits.max_rows:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    def _do(self, batch: Sequence[Asked[C, R]]) -> None:
+        """Answer a batch; what goes wrong reaches everybody who asked."""
+        try:
+            found = self._answer([asked.call for asked in batch])
+            for asked, one in zip(batch, found, strict=True):
+                if isinstance(one, Exception):
+                    asked.answer.set_exception(one)
+                else:
+                    asked.answer.set_result(one)
+        except Exception as error:
+            for asked in batch:
+                if not asked.answer.done():
+                    asked.answer.set_exception(error)

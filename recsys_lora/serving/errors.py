@@ -1,0 +1,81 @@
+"""Mistakes as answers: a status, a type for programs and one line for people."""
+
+import json
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from recsys_lora.errors import UserError
+from recsys_lora.recommender.asked import UnknownIdError
+from recsys_lora.serving.batcher import BusyError
+
+BUSY_SECONDS = "1"
+OF_HTTP = {404: "no_route", 405: "no_method"}
+
+
+class TooLargeError(Exception):
+    """A request asks for more than the server computes at once."""
+
+
+def refused(status: int, kind: str, message: str, **headers: str) -> Response:
+    """Return an answer that says what is wrong."""
+    body = json.dumps({"error": {"type": kind, "message": message}})
+    return Response(
+        body, status, {name.replace("_", "-"): value for name, value in headers.items()}, "application/json"
+    )
+
+
+async def on_unknown(request: Request, error: Exception) -> Response:
+    """404: an id that the run does not know."""
+    return refused(404, "unknown_id", str(error))
+
+
+async def on_mistake(request: Request, error: Exception) -> Response:
+    """422: what is asked cannot be answered."""
+    return refused(422, "bad_request", str(error))
+
+
+async def on_invalid(request: Request, error: Exception) -> Response:
+    """422: the request is not of its schema; the first few places are named."""
+    assert isinstance(error, RequestValidationError)
+    found = [f"{'.'.join(map(str, one['loc'][1:])) or one['loc'][0]}: {one['msg']}" for one in error.errors()[:3]]
+    return refused(422, "bad_request", "; ".join(found))
+
+
+async def on_too_large(request: Request, error: Exception) -> Response:
+    """413: more rows than the server computes at once."""
+    return refused(413, "too_large", str(error))
+
+
+async def on_busy(request: Request, error: Exception) -> Response:
+    """503: come again."""
+    return refused(503, "busy", str(error), Retry_After=BUSY_SECONDS)
+
+
+async def on_http(request: Request, error: Exception) -> Response:
+    """Routes and methods that are not there, and bodies that cannot be read."""
+    assert isinstance(error, HTTPException)
+    return refused(
+        error.status_code,
+        OF_HTTP.get(error.status_code, "bad_request"),
+        str(error.detail),
+        **(dict(error.headers or {})),
+    )
+
+
+async def on_failure(request: Request, error: Exception) -> Response:
+    """500: a fault of the server; the log has it, the answer does not."""
+    return refused(500, "internal", "the server failed: its log says why")
+
+
+HANDLERS = {
+    UnknownIdError: on_unknown,
+    UserError: on_mistake,
+    RequestValidationError: on_invalid,
+    TooLargeError: on_too_large,
+    BusyError: on_busy,
+    HTTPException: on_http,
+    Exception: on_failure,
+}

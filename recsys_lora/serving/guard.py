@@ -1,0 +1,149 @@
+"""What stands before the routes: who may ask, how much, how long; and what every answer says to a browser."""
+
+import asyncio
+import hmac
+import re
+import time
+from collections.abc import Collection
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from recsys_lora.serving.errors import refused
+from recsys_lora.serving.metrics import Metrics
+
+SAFE = {
+    "cache-control": "no-store",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+"""Headers of every answer. There is no Access-Control header: pages of other origins cannot read answers."""
+UNKNOWN, GONE = "other", 499
+"""How requests for other paths are counted, and those whose sender has left."""
+
+
+class Guard:
+    """Middleware: host names, a token, a largest body, a time for the whole request; counts and times every answer.
+
+    Args:
+        app: what is guarded.
+        metrics: what counts.
+        routes: paths that are counted by name.
+        open_routes: paths that need no token.
+        token: what has to stand in `Authorization: Bearer TOKEN`; None: nothing.
+        hosts: names by which the server may be called; None: any. They keep a page elsewhere from reading answers by
+            letting its own name point to this machine.
+        max_body: bytes.
+        timeout: seconds.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        routes: Collection[str],
+        open_routes: Collection[str],
+        token: str | None,
+        hosts: Collection[str] | None,
+        max_body: int,
+        timeout: float,
+    ) -> None:
+        self.app, self.metrics, self.routes, self.open_routes = app, metrics, routes, open_routes
+        self.token, self.hosts, self.max_body, self.timeout = token, hosts, max_body, timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or let it pass."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun, status = time.perf_counter(), 500
+
+        async def told(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in SAFE.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self._answer(scope, receive, told)
+        except ClientDisconnect:
+            status = GONE
+        finally:
+            route = scope["path"] if scope["path"] in self.routes else UNKNOWN
+            self.metrics.answered(route, status, time.perf_counter() - begun)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._is_meant(scope):
+            answer = refused(421, "wrong_host", "not a name of this server: call it by its address, or give it a token")
+            await answer(scope, receive, send)
+            return
+        if not self._may_ask(scope):
+            answer = refused(401, "unauthorized", "give Authorization: Bearer TOKEN", WWW_Authenticate="Bearer")
+            await answer(scope, receive, send)
+            return
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            async with asyncio.timeout(self.timeout):
+                body = await self._body(scope, receive)
+                if body is None:
+                    answer = refused(413, "too_large", f"more than {self.max_body:,} bytes", Connection="close")
+                    await answer(scope, receive, watched)
+                else:
+                    await self.app(scope, _replayed(body, receive), watched)
+        except TimeoutError:
+            if begun:
+                raise
+            await refused(504, "timeout", f"no answer within {self.timeout:g} seconds")(scope, receive, send)
+
+    def _is_meant(self, scope: Scope) -> bool:
+        """Tell whether the name by which the server was called is one of its own."""
+        if self.hosts is None:
+            return True
+        name = Headers(scope=scope).get("host", "")
+        return re.sub(r":\d*$", "", name).strip("[]").lower() in self.hosts
+
+    def _may_ask(self, scope: Scope) -> bool:
+        """Compare the whole header in a time that does not depend on how much of it is right."""
+        if self.token is None or scope["path"] in self.open_routes:
+            return True
+        given = Headers(scope=scope).get("authorization", "")
+        kind, _, token = given.partition(" ")
+        return kind.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), self.token.encode())
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
+        """Read a body; None: it is too large."""
+        announced = Headers(scope=scope).get("content-length", "0")
+        if announced.isdigit() and int(announced) > self.max_body:
+            return None
+        parts, size = [], 0
+        async for part in Request(scope, receive).stream():
+            size += len(part)
+            if size > self.max_body:
+                return None
+            parts.append(part)
+        return b"".join(parts)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Return what gives the body at once, and then what comes after it."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

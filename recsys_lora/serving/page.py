@@ -1,0 +1,45 @@
+"""The page of a server, with a policy that lets nothing but its own style and script run."""
+
+import base64
+import hashlib
+import re
+from functools import cache
+from importlib.resources import files
+
+from starlette.responses import HTMLResponse, Response
+
+FILE = "page.html"
+INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
+
+
+def page() -> Response:
+    """Return the page."""
+    html = source()
+    return HTMLResponse(html, headers={"Content-Security-Policy": policy(html)})
+
+
+@cache
+def source() -> str:
+    """Return the page's text."""
+    return (files(__package__) / FILE).read_text(encoding="utf-8")
+
+
+def policy(html: str) -> str:
+    """Return the Content-Security-Policy of a page: its inline style and script by hash, requests to its own origin."""
+    allowed = {kind: _hash(text) for kind, text in INLINE.findall(html)}
+    parts = {
+        "default-src": "'none'",
+        "script-src": allowed["script"],
+        "style-src": allowed["style"],
+        "connect-src": "'self'",
+        "img-src": "data:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+        "require-trusted-types-for": "'script'",
+    }
+    return "; ".join(f"{name} {value}" for name, value in parts.items())
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
