@@ -41,9 +41,9 @@ SSE := ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 ONEDNN_MAX_CPU
 AVX2 := ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2
 
 test-kernels: setup ## the contract tests as older x86 processors compute them, on one thread and on four
-	$(SSE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(CONTRACTS)
+	$(SSE) OMP_NUM_THREADS=1 $(PYTEST) $(CONTRACTS)
 	$(SSE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/methods/test_contract.py -k 'batch_mates and cora-20'
-	$(AVX2) OMP_NUM_THREADS=4 $(BIN)/python -m pytest $(CONTRACTS)
+	$(AVX2) OMP_NUM_THREADS=4 $(PYTEST) $(CONTRACTS)
 
 test-slow: setup ## what takes minutes and fetches nothing: several processes, runs that are killed, notebooks
 	$(PYTEST) -m 'slow and not network and not gpu' $(ARGS)

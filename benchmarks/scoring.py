@@ -174,7 +174,7 @@ class Scoring:
         """Return the share of padding among all tokens read, of this package and of the fixed batches."""
         import numpy as np
 
-        loader = self.datamodule.score_loader(self.prompts.set(self.questions, show=False))
+        loader = self.datamodule.score_loader(self.prompts.set(self.questions))
         masks = [batch.attention_mask.numpy() for batch in loader]
         read = sum(mask.size for mask in masks)
         real = sum(int(mask.sum()) for mask in masks)

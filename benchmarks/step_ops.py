@@ -70,6 +70,7 @@ def batches_of(data: Any, pairs: Any, made: Sequence[Any]) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.data, self.train_pairs = data, pairs  # to measure vectors on
+            self.seed = 0
 
         def train_dataloader(self) -> Any:
             """Return the batches; Lightning would take a list for several loaders."""
@@ -143,7 +144,7 @@ def question(name: str, options: argparse.Namespace) -> tuple[int, int, int, int
             source.dropout = options.dropout
     datamodule = module.datamodule(data, scoring.WORDS, seed=0)
     questions = of_rows(data.rows("test"))
-    prompts = datamodule.prompts["ctr"].set(questions, show=False)
+    prompts = datamodule.prompts["ctr"].set(questions)
     train = TrainSet({module.versions[0]: prompts})
     batches = [train.batch(np.arange(options.batch), backbone.pad_id, "right") for _ in range(STEPS)]
     step = trained(module, batches_of(data, questions.pairs(), batches))

@@ -65,7 +65,7 @@ class Prompts:
 
     def once(self) -> Any:
         """Return all prompts as the package makes them."""
-        return self.prompts.set(self.questions, show=False)
+        return self.prompts.set(self.questions)
 
     def collated(self) -> Iterator[Any]:
         """Yield the batches of one epoch, tokenised as they are asked for."""

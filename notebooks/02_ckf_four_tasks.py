@@ -158,7 +158,7 @@ questions = {task: tasks.questions(task, "test", 60) for task in TASKS}
 
 # %%
 def written(task, version, number=0):
-    prompts = tasks.prompts[task].set(questions[task], version, show=False)
+    prompts = tasks.prompts[task].set(questions[task], version)
     ids, places = prompts.prompts[number].tolist(), prompts.prompts.soft_positions[number]
     parts, begin = [], 0
     for which, place in enumerate(place for place in places.tolist() if place >= 0):
@@ -198,7 +198,7 @@ plt.show()
 
 # %%
 rows = np.unique(questions["ctr"].user, return_index=True)[1]  # one question for each user
-prompts = tasks.prompts["ctr"].set(questions["ctr"], "collaborative", show=False)
+prompts = tasks.prompts["ctr"].set(questions["ctr"], "collaborative")
 batch = prompts.batch(rows, tasks.pad_id, tasks.padding)
 with torch.no_grad():
     user, items = module.vector_scale(*module.collaborative(batch))

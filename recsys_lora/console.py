@@ -1,24 +1,45 @@
-"""What a person sees: one console, and one progress display for every long step.
+"""What a person sees: one console, its sentences, and one progress display for every long step.
 
-On a terminal a Rich bar with rate and time left; elsewhere (a log file, CI) a plain line every few seconds.
+On a terminal a line that is written anew, with a bar where there is room; elsewhere (a log file, CI) a plain line every
+few seconds.
 """
 
 import contextlib
+import logging
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 
+if TYPE_CHECKING:
+    from rich.text import Text
+
 Advance = Callable[[float, str], None]
-"""Call with the amount done since the last call and a short note ("" for none), shown behind the bar."""
+"""Call with the amount done since the last call and a short note ("" for none), shown until the next call."""
 
 SECONDS_BETWEEN_LINES = 10.0
+BAR = 20
+"""Characters of a bar."""
 
 
 def console() -> Console:
-    """Return a console on the present standard output, wide enough for tables where there is no terminal."""
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120, highlight=False)
+    """Return a console on the present standard output, as wide as the terminal, as COLUMNS says, or 80 characters."""
+    return Console(file=sys.stdout, highlight=False)
+
+
+def say(*sentences: str) -> None:
+    """Print sentences, a line each; on a terminal they are broken between words, and never within one."""
+    screen = console()
+    for sentence in sentences:
+        lines = [sentence]
+        if screen.is_terminal:
+            lines = textwrap.wrap(sentence, screen.width, break_long_words=False, break_on_hyphens=False) or [""]
+        for line in lines:
+            screen.print(line, markup=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:
@@ -29,6 +50,52 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+@dataclass
+class _Step:
+    """A step under way.
+
+    Attributes:
+        description: what is being done.
+        total: the amount of work; None where it is not known.
+        unit: what is counted, plural.
+        done: the amount done.
+        note: behind the numbers.
+        begun: when, by the monotonic clock.
+    """
+
+    description: str
+    total: float | None
+    unit: str
+    done: float = 0.0
+    note: str = ""
+    begun: float = field(default_factory=lambda: time.monotonic())
+
+    def line(self, now: float) -> str:
+        """Say how far it is, how fast, and how long it will take or has taken."""
+        elapsed = now - self.begun
+        rate = self.done / elapsed if elapsed > 0 else 0.0
+        parts = [
+            f"{self.description}: {self.done:.0f}" + (f"/{self.total:.0f}" if self.total else "") + f" {self.unit}"
+        ]
+        if rate:
+            parts.append(f"{rate:.3g}/s")
+        if self.total and rate and self.done < self.total:
+            parts.append(f"{duration((self.total - self.done) / rate)} left")
+        else:
+            parts.append(duration(elapsed))
+        return ", ".join(parts + ([self.note] if self.note else []))
+
+    def drawn(self, now: float, width: int) -> "Text":
+        """Return the line, behind a bar where the work is known and the width has room for both."""
+        from rich.text import Text
+
+        line = Text(self.line(now))
+        if not self.total or line.cell_len + BAR + 1 > width:
+            return line
+        full = min(BAR, int(BAR * self.done / self.total))
+        return Text.assemble(("━" * full, "cyan"), ("━" * (BAR - full), "dim"), " ", line)
 
 
 @contextlib.contextmanager
@@ -45,72 +112,74 @@ def progress(description: str, total: float | None, unit: str = "rows", show: bo
         A function to call with the amount just done and a note.
     """
     if not show:
-        yield _nothing
-    elif sys.stdout.isatty():
-        with _bar(description, total, unit) as advance:
-            yield advance
-    else:
-        with _lines(description, total, unit) as advance:
-            yield advance
+        yield unseen
+        return
+    with (_live if sys.stdout.isatty() else _lines)(_Step(description, total, unit)) as advance:
+        yield advance
 
 
-def _nothing(done: float, note: str) -> None:
+def unseen(done: float, note: str) -> None:
     """Show nothing."""
 
 
+def part_of(advance: Advance, doing: str, total: int) -> Advance:
+    """Return what notes on a step's display how far a part of it is, which is not counted itself.
+
+    Args:
+        advance: of the step.
+        doing: what the part does, a word.
+        total: the amount of its work.
+    """
+    done_so_far = 0.0
+
+    def noted(done: float, note: str) -> None:
+        nonlocal done_so_far
+        done_so_far += done
+        advance(0, f"{doing} {done_so_far:.0f}/{total}")
+
+    return noted
+
+
 @contextlib.contextmanager
-def _bar(description: str, total: float | None, unit: str) -> Iterator[Advance]:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+def _live(step: _Step) -> Iterator[Advance]:
+    from rich.live import Live
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit if total else "{task.completed:.0f} " + unit),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=console()) as bar:
-        task = bar.add_task(description, total=total, note="", rate="")
+    screen = console()
 
-        def advance(done: float, note: str = "") -> None:
-            state = bar.tasks[task]
-            rate = f"{state.speed:.3g}/s" if state.speed else ""
-            bar.update(task, advance=done, rate=rate, note=note or state.fields["note"])
+    def advance(done: float, note: str) -> None:
+        step.done, step.note = step.done + done, note
 
+    below = sys.stdout
+    with Live(console=screen, get_renderable=lambda: step.drawn(time.monotonic(), screen.width)), _logged_above(below):
         yield advance
 
 
 @contextlib.contextmanager
-def _lines(description: str, total: float | None, unit: str) -> Iterator[Advance]:
+def _logged_above(output: TextIO) -> Iterator[None]:
+    """Let log lines for an output stand above the live line on it: within, standard output writes there."""
+    handlers = [one for one in logging.getLogger().handlers if isinstance(one, logging.StreamHandler)]
+    moved = [one for one in handlers if one.stream is output]
+    for handler in moved:
+        handler.setStream(sys.stdout)
+    try:
+        yield
+    finally:
+        for handler in moved:
+            handler.setStream(output)
+
+
+@contextlib.contextmanager
+def _lines(step: _Step) -> Iterator[Advance]:
     out = sys.stdout
-    start = last = time.monotonic()
-    done_so_far = 0.0
+    last = step.begun
 
-    def line(now: float, note: str) -> str:
-        elapsed = now - start
-        rate = done_so_far / elapsed if elapsed > 0 else 0.0
-        parts = [f"{description}: {done_so_far:.0f}" + (f"/{total:.0f}" if total else "") + f" {unit}"]
-        if rate:
-            parts.append(f"{rate:.3g}/s")
-        if total and rate and done_so_far < total:
-            parts.append(f"{duration((total - done_so_far) / rate)} left")
-        else:
-            parts.append(duration(elapsed))
-        return ", ".join(parts + ([note] if note else []))
-
-    latest = ""
-
-    def advance(done: float, note: str = "") -> None:
-        nonlocal done_so_far, last, latest
-        done_so_far += done
-        latest = note or latest
+    def advance(done: float, note: str) -> None:
+        nonlocal last
+        step.done, step.note = step.done + done, note
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES:
             last = now
-            print(line(now, latest), file=out, flush=True)
+            print(step.line(now), file=out, flush=True)
 
     yield advance
-    print(line(time.monotonic(), latest), file=out, flush=True)
+    print(step.line(time.monotonic()), file=out, flush=True)

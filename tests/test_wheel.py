@@ -51,7 +51,7 @@ def test_it_is_the_copy_that_runs(installed, tmp_path):
 
 
 def test_it_works_from_any_folder(installed, tmp_path):
-    assert "name: cora" in typed(installed, tmp_path, "-m", "recsys_lora.run", "--help")
+    assert "name: cora" in typed(installed, tmp_path, "-m", "recsys_lora.run", "--help", "all")
     config = yaml.safe_load(typed(installed, tmp_path, "-m", "recsys_lora.run", "--cfg", "job", "model.rank=3"))
     assert config["model"]["rank"] == 3
     named = write_tables(tmp_path, *own_tables(users=8))

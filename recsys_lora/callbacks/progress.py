@@ -33,6 +33,7 @@ class FitProgress(Callback):
         self._step = 0
         self._noted = 0.0
         self._loss = math.nan
+        self._latest = ""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the display; after a resume it counts the steps that are left."""
@@ -49,12 +50,11 @@ class FitProgress(Callback):
         if self._advance is None:
             return
         now = time.monotonic()
-        note = ""
         if now - self._noted >= SECONDS_BETWEEN_NOTES:
             self._noted = now
             self._loss = _loss(outputs)
-            note = self._note(trainer)
-        self._advance(trainer.global_step - self._step, note)
+            self._latest = self._note(trainer)
+        self._advance(trainer.global_step - self._step, self._latest)
         self._step = trainer.global_step
 
     def on_validation_batch_end(
@@ -75,7 +75,8 @@ class FitProgress(Callback):
         """Note and log the result."""
         if self._advance is None or trainer.sanity_checking:
             return
-        self._advance(0, self._note(trainer))
+        self._latest = self._note(trainer)
+        self._advance(0, self._latest)
         if (value := trainer.callback_metrics.get(self.monitor)) is not None and trainer.is_global_zero:
             log.info("step %d: %s %.4f, loss %.4f", trainer.global_step, self.monitor, float(value), self._loss)
 

@@ -8,6 +8,8 @@ mean. Chosen on ML-1M's validation rows, where 3,686 of 10,401 are of users unkn
 the mean as its prior and the scaled mean of the items do no better (docs/floor.md).
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,6 +20,20 @@ PRETENDED_ITEMS = 10.0
 """How many average items each history is given, so that short ones move e_u little."""
 RIDGE = 1.0
 """The ridge over the mean eigenvalue of the known users' x."""
+
+
+class Kept(NamedTuple):
+    """What was made of tables, which are held as well: others might else come to lie at their addresses.
+
+    Attributes:
+        present: address and version of each.
+        tables: users' and items' vectors.
+        made: the mean item and W.
+    """
+
+    present: list[tuple[int, int]]
+    tables: tuple[Tensor, Tensor]
+    made: tuple[Tensor, Tensor]
 
 
 class FoldIn(nn.Module):
@@ -34,7 +50,7 @@ class FoldIn(nn.Module):
         self.register_buffer("user", catalogue.train_user, persistent=False)
         self.register_buffer("item", catalogue.train_item, persistent=False)
         self.register_buffer("seen_items", catalogue.seen_items, persistent=False)
-        self._kept: tuple[list[tuple[int, int]], tuple[Tensor, Tensor]] | None = None
+        self._kept: Kept | None = None
 
     def grow(self, users: int, items: int) -> None:
         """Make room for more users and items, which train does not know."""
@@ -62,12 +78,13 @@ class FoldIn(nn.Module):
         """Return the mean item (D,) and W (D, D); in evaluation they are kept while the tables stand."""
         if self.training:
             return self._fitted(users.detach(), items.detach(), seen_users)
-        present = [(table.data_ptr(), table._version) for table in (users, items)]
+        tables = users.detach(), items.detach()
+        present = [(table.data_ptr(), table._version) for table in tables]
         kept = self._kept  # another thread may replace them
-        if kept is None or kept[0] != present:
+        if kept is None or kept.present != present:
             with torch.inference_mode(False), torch.no_grad():
-                self._kept = kept = present, self._fitted(users.detach(), items.detach(), seen_users)
-        return kept[1]
+                self._kept = kept = Kept(present, tables, self._fitted(*tables, seen_users))
+        return kept.made
 
     def train(self, mode: bool = True) -> "FoldIn":
         """Switch between training and evaluation, forgetting what was kept: fused optimisers leave no trace."""

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _do(asked: argparse.Namespace, given: Sequence[str]) -> None:
     """Compare, write and print; heavy imports happen here, after the command line has been understood."""
-    from recsys_lora.console import console
+    from recsys_lora.console import console, say
     from recsys_lora.files import write_json, write_text
     from recsys_lora.pipeline.built_tasks import task_of
     from recsys_lora.report import comparison_cells, comparison_table
@@ -69,10 +69,9 @@ def _do(asked: argparse.Namespace, given: Sequence[str]) -> None:
     if asked.runs:
         command = command_line("compare", given)
         made = compare(asked.runs, command, task_of, asked.baseline, asked.draws, asked.warm)
-        for table in comparison_table.rich_tables(made):
+        for table in comparison_table.on_terminal(made, screen.width):
             screen.print(table)
-        for note in comparison_cells.notes(made):
-            screen.print(note, markup=False)
+        say(*comparison_cells.notes(made))
         forms = (
             (asked.csv, comparison_table.as_csv),
             (asked.markdown, comparison_table.markdown),
@@ -84,7 +83,7 @@ def _do(asked: argparse.Namespace, given: Sequence[str]) -> None:
         if asked.json is not None:
             write_json(asked.json, made.as_json())
     for page in asked.page:  # after the record, which may be one of the page's
-        screen.print(f"{page}: tables rewritten: {rewrite(page)}", markup=False)
+        say(f"{page}: tables rewritten: {rewrite(page)}")
 
 
 def whole_number(text: str) -> int:

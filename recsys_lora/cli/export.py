@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _do(asked: Settings) -> None:
     """Load and write; heavy imports happen here, after the command line has been understood."""
     from recsys_lora.api import load
-    from recsys_lora.console import console
+    from recsys_lora.console import say
     from recsys_lora.export.adapter import Asked, export_adapter
     from recsys_lora.export.bundle import export_bundle
     from recsys_lora.export.merged import export_merged
@@ -53,4 +53,4 @@ def _do(asked: Settings) -> None:
         export_bundle(recommender.run, out)
     files = [path for path in out.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files) / 1e6
-    console().print(f"{out}: {asked.to}, {len(files)} files, {size:.1f} MB", markup=False)
+    say(f"{out}: {asked.to}, {len(files)} files, {size:.1f} MB")

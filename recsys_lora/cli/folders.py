@@ -100,6 +100,21 @@ def hold(folder: Path) -> None:
         raise UserError(f"{folder}: another process is at work in it: wait for its end, or give resume=never")
 
 
+def is_held(folder: Path) -> bool:
+    """Tell whether a process is at work in a folder; nothing is written."""
+    from filelock import FileLock, Timeout
+
+    if folder.absolute() in _locks:
+        return True
+    if not (folder / LOCK).is_file():
+        return False
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def leave(folder: Path) -> None:
     """Give a folder's lock back."""
     if lock := _locks.pop(folder.absolute(), None):

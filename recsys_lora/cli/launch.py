@@ -25,12 +25,13 @@ FAILED_JOBS, MISTAKE, SIGNALLED = 1, 2, 128
 GOES_ON = "the same command goes on from what is kept"
 
 
-def launch(task: Task, config_name: str = "config") -> None:
+def launch(task: Task, config_name: str = "config", about: str = "run") -> None:
     """Compose the config from the command line, run `task` with it, and leave with a fitting exit status.
 
     Args:
         task: a module's function; gets the composed config; a mistake it finds is a `UserError`.
         config_name: the yaml file at the top of conf/ that the command composes.
+        about: the yaml file of conf/hydra/help/ that its --help begins with.
 
     Exit status: 0 done; 1 jobs of a sweep failed; 2 a mistake of the user's, one line on standard error; 128 and the
     number of a signal that ended it (130 interrupted, 143 terminated). Anything else is a defect of this package and
@@ -38,7 +39,7 @@ def launch(task: Task, config_name: str = "config") -> None:
     """
     try:
         if help_page.asked(sys.argv[1:]):
-            print(help_page.text(config_name, sys.argv[1:]))  # noqa: T201 - this is the command line
+            print(help_page.text(config_name, about, sys.argv[1:]))  # noqa: T201 - this is the command line
             return
         with stopping():
             try:

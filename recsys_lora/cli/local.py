@@ -14,7 +14,7 @@ from recsys_lora.cli.deadline import Deadline
 from recsys_lora.cli.status import FINISHED, read_status
 from recsys_lora.cli.sweep_job import OUTPUT, SweepJob, ended
 from recsys_lora.config.check import check
-from recsys_lora.console import console, duration
+from recsys_lora.console import duration, say
 from recsys_lora.errors import UserError
 from recsys_lora.processes.launched import last_line, share_of_cores
 from recsys_lora.types import NonNegativeInt, OpenFraction, PositiveFloat, PositiveInt
@@ -86,7 +86,7 @@ def run_side_by_side(jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> l
                 if waiting and place not in taken:
                     running.append(_start(job := waiting.pop(0), place, places[place]))
                     varied = " ".join(override for override in job.overrides if override not in shared)
-                    console().print(f"job {job.number}: started: {varied}", markup=False, soft_wrap=True)
+                    say(f"job {job.number}: started: {varied}")
             time.sleep(SECONDS_BETWEEN_LOOKS)
             for one in [one for one in running if one.process.poll() is not None]:
                 running.remove(one)
@@ -132,7 +132,7 @@ def _not_started(job: SweepJob, settings: LocalSettings) -> str | None:
         return None
     minutes = f"hydra.launcher.minutes={settings.minutes:g}"
     reason = ended(job, f"not started: too little is left of {minutes}: give more, or fewer jobs")
-    console().print(f"job {job.number}: {reason}: {' '.join(job.overrides)}", markup=False, soft_wrap=True)
+    say(f"job {job.number}: {reason}: {' '.join(job.overrides)}")
     return reason
 
 
@@ -144,7 +144,7 @@ def _close(one: _Running, over: str | None = None) -> str | None:
     reason = ended(one.job, lost)
     took = duration(time.monotonic() - one.since)
     said = f"failed after {took}: {reason}" if reason else f"finished, {took}"
-    console().print(f"job {one.job.number}: {said}", markup=False, soft_wrap=True)
+    say(f"job {one.job.number}: {said}")
     return reason
 
 

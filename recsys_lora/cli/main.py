@@ -9,6 +9,8 @@ VERBS = {
     "run": "prepare, fit the CF model, train the method, test, report; -m runs a sweep",
     "prepare": "prepare a data set alone",
     "compare": "make one table of finished runs",
+    "runs": "list the runs in a folder",
+    "report": "draw finished runs: one HTML page",
     "recommend": "recommend items to users of a finished run",
     "serve": "answer over HTTP for a finished run, with a page",
     "mcp": "offer a finished run as tools to assistants",

@@ -15,4 +15,4 @@ def task(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Run the command line."""
-    launch(task, config_name="prepare")
+    launch(task, config_name="prepare", about="prepare")

@@ -49,7 +49,7 @@ def read_shard(text: str) -> slice:
 def _do(asked: Settings) -> None:
     """Load, recommend and write; heavy imports happen here, after the command line has been understood."""
     from recsys_lora.api import load
-    from recsys_lora.console import console
+    from recsys_lora.console import say
     from recsys_lora.recommender import files
     from recsys_lora.recommender.batch import Lists, recommend_to_file
 
@@ -64,6 +64,6 @@ def _do(asked: Settings) -> None:
     wanted = Lists(asked.k, asked.retrieve, asked.exclude_seen)
     given = [path for path in (asked.events, asked.items) if path is not None]
     done = recommend_to_file(recommender, users, asked.out, wanted, asked.part, given, share)
-    console().print(f"{asked.out}: {done.rows:,} rows for {done.users:,} users", markup=False)
+    say(f"{asked.out}: {done.rows:,} rows for {done.users:,} users")
     if done.unknown:
-        console().print(f"left out, as the run does not know them: {done.unknown_line}", markup=False)
+        say(f"left out, as the run does not know them: {done.unknown_line}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from recsys_lora.cli.sweep_job import SweepJob, ended, run_payload
 from recsys_lora.config.check import check
-from recsys_lora.console import console
+from recsys_lora.console import say
 from recsys_lora.errors import UserError
 from recsys_lora.types import NonNegativeInt, PositiveInt
 
@@ -80,7 +80,7 @@ def run_as_array(jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> list[
     check({"_target_": f"{__name__}.SlurmSettings", **settings}, "hydra.launcher")
     submitted = executor(SlurmSettings(**settings)).map_array(_Work(), [job.payload for job in jobs])
     names = ", ".join(one.job_id for one in submitted)
-    console().print(f"{len(jobs)} jobs submitted ({names}): waiting; Ctrl-C cancels them", markup=False, soft_wrap=True)
+    say(f"{len(jobs)} jobs submitted ({names}): waiting; Ctrl-C cancels them")
     try:
         return [_gathered(job, one) for job, one in zip(jobs, submitted, strict=True)]
     except BaseException:
@@ -137,5 +137,5 @@ def _gathered(job: SweepJob, submitted: "Job[None]") -> str | None:
         lost = f"its job {submitted.job_id} ended without a result ({reason}): see {submitted.paths.stderr}"
     reason_of_job = ended(job, lost)
     said = f"failed: {reason_of_job}" if reason_of_job else "finished"
-    console().print(f"job {job.number}: {said}", markup=False, soft_wrap=True)
+    say(f"job {job.number}: {said}")
     return reason_of_job

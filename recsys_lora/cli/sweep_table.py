@@ -39,7 +39,7 @@ class SweepTable(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write and print the table; then, where the launcher is to leave one, the archive of the whole folder."""
-        from recsys_lora.console import console
+        from recsys_lora.console import say
         from recsys_lora.files import write_archive
 
         with passing_hydra():
@@ -47,7 +47,7 @@ class SweepTable(Callback):
             publish(folder)
             if target := OmegaConf.select(config, "hydra.launcher.archive"):
                 size = write_archive(Path(target), folder, CHECKPOINTS)
-                console().print(f"{target}: all but checkpoints, {size / 2**20:.1f} MiB", markup=False, soft_wrap=True)
+                say(f"{target}: all but checkpoints, {size / 2**20:.1f} MiB")
 
 
 def publish(folder: Path) -> list[Job]:
@@ -58,13 +58,17 @@ def publish(folder: Path) -> list[Job]:
     """
     from recsys_lora.console import console
     from recsys_lora.files import write_text
+    from recsys_lora.report.table import stacked
+    from recsys_lora.report.terminal import fitted
 
     jobs = read_jobs(folder)
     write_text(folder / CSV_FILE, as_csv(jobs))
     columns, lines = table(jobs)
     text = [columns, ["---"] * len(columns), *lines]
     write_text(folder / TABLE_FILE, "".join("| " + " | ".join(row) + " |\n" for row in text))
-    console().print(_rich(columns, lines, f"{len(jobs)} jobs, in {folder}"))
+    screen = console()
+    cells = [[line[0], *map(stacked, line[1:])] for line in lines]
+    screen.print(fitted(f"{len(jobs)} jobs, in {folder}", columns, cells, screen.width))
     return jobs
 
 
@@ -135,16 +139,3 @@ def _every_metric(job: Job) -> dict[str, Any]:
     if job.metrics is None:
         return {"status": "failed", "error": job.error} if job.error else {"status": UNFINISHED}
     return {"status": "finished", **flat_metrics(job.metrics)}
-
-
-def _rich(columns: Sequence[str], lines: Sequence[Sequence[str]], title: str) -> Any:
-    from rich.table import Table
-
-    from recsys_lora.report.table import stacked
-
-    made = Table(title=title, title_justify="left")
-    for index, column in enumerate(columns):
-        made.add_column(column, justify="left" if index < 2 else "right", overflow="fold")
-    for line in lines:
-        made.add_row(*(stacked(value) for value in line))
-    return made

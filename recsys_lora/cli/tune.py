@@ -30,4 +30,4 @@ def task(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Run the command line."""
-    launch(task)
+    launch(task, about="tune")

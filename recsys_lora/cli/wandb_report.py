@@ -51,7 +51,7 @@ def _do(asked: argparse.Namespace) -> None:
     """
     if importlib.util.find_spec("wandb_workspaces") is None:
         raise UserError(f"wandb_report: wandb-workspaces is not installed: {INSTALL}")
-    from recsys_lora.console import console
+    from recsys_lora.console import say
     from recsys_lora.files import write_text
     from recsys_lora.report.wandb_view import as_json, build_workspace, read_logged
 
@@ -59,9 +59,9 @@ def _do(asked: argparse.Namespace) -> None:
     if asked.json is not None:
         offline = build_workspace(logged, asked.entity or "", asked.project, asked.name, asked.group)
         write_text(asked.json, as_json(offline))
-        console().print(f"{asked.json}: the view, not sent", markup=False)
+        say(f"{asked.json}: the view, not sent")
         return
-    console().print(f"saved: {_save(logged, asked)}", markup=False)
+    say(f"saved: {_save(logged, asked)}")
 
 
 def _save(logged: "Logged", asked: argparse.Namespace) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import distributed
 
 from recsys_lora.cf.inference import evaluating
-from recsys_lora.console import progress
+from recsys_lora.console import part_of, progress
 from recsys_lora.data.batch import PromptSet
 from recsys_lora.data.loader import Shard
 from recsys_lora.llm.generation import greedy
@@ -65,17 +65,20 @@ class Answering:
         task, shard = self.datamodule.tasks[name], scoring_shard(self.module)
         show = show and own_shard().rank == 0
         others = None if shuffle_users is None else questions.of_other_users(shuffle_users)
-        prompts = self.datamodule.prompts[name].set(questions, version, show=show, encoder_rows=others)
-        kinds: dict[str, Callable[[], Iterator[Part]]] = {
-            "choice": lambda: self._choices(prompts, shard),
-            "candidates": lambda: self._candidates(task, prompts, questions, shard),
-            "text": lambda: self._texts(task, prompts, shard),
+        make = self.datamodule.prompts[name].set
+        kinds: dict[str, Callable[[PromptSet], Iterator[Part]]] = {
+            "choice": lambda prompts: self._choices(prompts, shard),
+            "candidates": lambda prompts: self._candidates(task, prompts, questions, shard),
+            "text": lambda prompts: self._texts(task, prompts, shard),
         }
         places, results = [], []
         label = f"{self.module.name}: {name}" + ("" if version in (None, self.module.versions[0]) else f", {version}")
+        label += "" if shuffle_users is None else ", users shuffled"
         mine = len(shard.of(np.arange(len(questions))))
         with evaluating(self.module), torch.inference_mode(), progress(label, mine, "questions", show=show) as advance:
-            for where, answers in kinds[task.kind]():
+            tokenising = part_of(advance, "tokenising", len(questions))
+            prompts = make(questions, version, advance=tokenising, encoder_rows=others)
+            for where, answers in kinds[task.kind](prompts):
                 places.append(where)
                 results.append(answers)
                 advance(len(where), "")

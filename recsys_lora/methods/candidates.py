@@ -58,7 +58,7 @@ def score_candidates(
         tasks = ", ".join(datamodule.prompts)
         raise UserError(f"model={module.name} answers {tasks}: candidates are scored by ctr: train it with tasks=[ctr]")
     questions = candidate_questions(datamodule.data, user, items, position)
-    prompts = datamodule.prompts[CTR].set(questions, show=False)
+    prompts = datamodule.prompts[CTR].set(questions)
     lengths = prompts.prompts.lengths
     scores = np.zeros(len(questions))
     reads_prompts = type(module).forward is LLMRecommender.forward  # else the method answers in a way of its own

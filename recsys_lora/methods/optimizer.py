@@ -62,7 +62,8 @@ class OptimizerSettings:
             decay = self.weight_decay if parameter.dim() >= 2 else 0.0
             rate = (rates or {}).get(parameter, 1.0)
             groups.setdefault((decay, self.lr * rate), []).append(parameter)
-        return [{"params": own, "weight_decay": decay, "lr": lr} for (decay, lr), own in groups.items()]
+        first = sorted(groups.items(), key=lambda group: group[0][1] != self.lr)  # whose rate loggers show
+        return [{"params": own, "weight_decay": decay, "lr": lr} for (decay, lr), own in first]
 
     def over(self, groups: list[dict[str, Any]], fused: bool = True) -> torch.optim.AdamW:
         """Return AdamW over `groups`.

@@ -27,6 +27,7 @@ from recsys_lora.pipeline.testing import EvaluationRows
 from recsys_lora.processes.group import ProcessGroup, process_group
 from recsys_lora.processes.launched import is_rank_zero
 from recsys_lora.report.environment import environment
+from recsys_lora.report.visual.page import write_report
 
 CONFIG_FILE = "config.yaml"
 WORKER = "recsys_lora.pipeline.worker"
@@ -111,6 +112,7 @@ def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outc
         metrics = report(config, folder, rows, clock.seconds)
         if processes.is_rank_zero:
             log_report(config, folder, metrics)
+            log.info("report: %s", write_report(folder))
         log.info("results are in %s", folder)
     return Outcome(data, collaborative, method, metrics)
 

@@ -4,11 +4,9 @@ import logging
 import shutil
 from pathlib import Path
 
-from rich.table import Table
-
 from recsys_lora.config.edge import build
 from recsys_lora.config.record import PreparationConfig, RunConfig
-from recsys_lora.console import console
+from recsys_lora.console import console, say
 from recsys_lora.data.negatives import Negatives
 from recsys_lora.data.prepare import check_target, drop_records, prepare, prepare_key
 from recsys_lora.data.prepared import INTERACTIONS, ITEMS, MANIFEST, USERS, PreparedData, checksum
@@ -16,6 +14,7 @@ from recsys_lora.data.schema import SPLITS
 from recsys_lora.files import atomic_folder, home
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.made import STORE
+from recsys_lora.report.terminal import fitted
 
 log = logging.getLogger(__name__)
 
@@ -54,19 +53,17 @@ def run_preparation(config: PreparationConfig) -> None:
 
 def print_summary(data: PreparedData, checksums: bool) -> None:
     """Print one table of the splits and one of what was dropped and remarked."""
-    made = Table(
-        title=f"{data.manifest['name']}: {data.num_users:,} users, {data.num_items:,} items", title_justify="left"
-    )
-    records = data.manifest["splits"]
-    for column in records[0]:
-        made.add_column(column.replace("_", " "), justify="left" if column == "split" else "right")
-    for record in records:
-        made.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in record.values()))
+    title = f"{data.manifest['name']}: {data.num_users:,} users, {data.num_items:,} items"
+    records = data.manifest["splits"]  # the first column is that of their names
+    heads = [column.replace("_", " ") for column in records[0]]
+    cells = [
+        [f"{value:,}" if isinstance(value, int) else str(value) for value in record.values()] for record in records
+    ]
     screen = console()
-    screen.print(made)
+    screen.print(fitted(title, heads, cells, screen.width))
     for record in drop_records(data):
         count = "" if record["count"] is None else f"{record['count']:,}"
-        screen.print(f"{count:>12}  {record['what']}", soft_wrap=True)
+        say(f"{count:>12}  {record['what']}")
     if checksums:
         for split in SPLITS:
-            screen.print(f"sha256 {split:<5} {checksum(data, data.rows(split))}", soft_wrap=True)
+            say(f"sha256 {split:<5} {checksum(data, data.rows(split))}")

@@ -20,6 +20,8 @@ from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.method import Method
 from recsys_lora.pipeline.stacking import stacked
+from recsys_lora.tasks.lines import file_name as lines_file
+from recsys_lora.tasks.lines import write_lines
 from recsys_lora.tasks.predictions import (
     file_name,
     output_of,
@@ -80,6 +82,8 @@ class EvaluationRows:
             own = next(line for line in answered if line.role == "method")
             write_predictions(folder / file_name(name), self.data, "test", questions, own.output)
             flags, lines = warm_flags(self.data, questions), [*answered, *self._stacks(name, answered, own.name)]
+            if self.tasks[name].is_binary:
+                write_lines(folder / lines_file(name), self.data, questions, lines)
             record = task_record(self.tasks[name], questions, lines, flags, settings.warm, settings.draws)
             records[name] = {**record, "scoring": self.scoring.get(name)}
         return records

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_lora.console import progress
+from recsys_lora.console import Advance, unseen
 from recsys_lora.errors import UserError
 from recsys_lora.prompts.encoded import EncodedPrompts, flat
 from recsys_lora.prompts.template import SOFT, TITLE, TITLE_MARK, Example, Template
@@ -50,14 +50,13 @@ class Encoder:
     soft_id: int = 0
     find_title: bool = False
 
-    def encode(self, template: Template, examples: Iterable[Example], total: int, show: bool = True) -> EncodedPrompts:
+    def encode(self, template: Template, examples: Iterable[Example], advance: Advance = unseen) -> EncodedPrompts:
         """Tokenise all examples.
 
         Args:
             template: their wording.
             examples: what fills its slots, read once.
-            total: how many there are, for the progress display.
-            show: show progress.
+            advance: is told how many have been done.
 
         Raises:
             UserError: the template alone is longer than a prompt may be.
@@ -66,17 +65,16 @@ class Encoder:
         counts: Counter[str] = Counter()
         encoded: list[NDArray[np.int32]] = []
         starts: list[int] | None = [] if self.find_title else None
-        with progress("tokenising prompts", total, "prompts", show=show) as advance:
-            for chunk in _chunks(examples, CHUNK):
-                texts = [self._render(template, example) for example in chunk]
-                tokens = self.tokenise(texts)
-                long = [index for index, ids in enumerate(tokens) if len(ids) > limit]
-                for index in long:
-                    texts[index], tokens[index] = self._shorten(template, chunk[index], limit, counts)
-                if starts is not None:
-                    starts += self.title_starts(texts, tokens)
-                encoded.extend(np.array([*ids, *self.suffix], dtype=np.int32) for ids in tokens)
-                advance(len(chunk), "")
+        for chunk in _chunks(examples, CHUNK):
+            texts = [self._render(template, example) for example in chunk]
+            tokens = self.tokenise(texts)
+            long = [index for index, ids in enumerate(tokens) if len(ids) > limit]
+            for index in long:
+                texts[index], tokens[index] = self._shorten(template, chunk[index], limit, counts)
+            if starts is not None:
+                starts += self.title_starts(texts, tokens)
+            encoded.extend(np.array([*ids, *self.suffix], dtype=np.int32) for ids in tokens)
+            advance(len(chunk), "")
         return flat(encoded, self.soft_id, counts, starts)
 
     def tokenise(self, prompts: Sequence[str]) -> list[list[int]]:

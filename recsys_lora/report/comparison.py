@@ -16,7 +16,7 @@ from recsys_lora.report.comparison_schema import Comparison, Cost, Number, Row, 
 from recsys_lora.report.labels import Named, named
 from recsys_lora.report.provenance import run_record
 from recsys_lora.report.published import published
-from recsys_lora.report.runs import Run, find_runs, read_run
+from recsys_lora.report.runs import Run, folder_name, read_finished
 from recsys_lora.report.same_rows import read_sorted, refuse_other_rows
 from recsys_lora.report.table import method_line
 from recsys_lora.tasks.predictions import output_of, questions_of
@@ -34,7 +34,7 @@ def compare(
     draws: int = 1000,
     warm: Definition = "seen",
 ) -> Comparison:
-    """Compare finished runs.
+    """Compare finished runs; the record names those of the folders that have no results.
 
     Args:
         paths: run folders, or folders that hold runs.
@@ -49,7 +49,7 @@ def compare(
         UserError: a folder holds no finished run, two runs were not tested on the same questions, or no row is the
             baseline.
     """
-    runs = [read_run(folder) for folder in find_runs(paths)]
+    runs, unfinished = read_finished(paths)
     groups = grouped(runs)
     rows = [
         _row(name, [runs[place] for place in group], warm)
@@ -74,6 +74,7 @@ def compare(
         draws=draws,
         tasks=tasks,
         rows=rows,
+        left_out=[folder_name(folder) for folder in unfinished],
     )
 
 

@@ -169,6 +169,8 @@ def notes(comparison: Comparison) -> list[str]:
             if own.against is not None:
                 found = (own.against.t.reason, own.against.wilcoxon.reason)
                 result += [f"{row.label}: {reason}" for reason in dict.fromkeys(found) if reason]
+    if comparison.left_out:
+        result.append(f"left out, without results: {', '.join(comparison.left_out)}")
     return list(dict.fromkeys(result))
 
 

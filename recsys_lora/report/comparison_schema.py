@@ -209,6 +209,7 @@ class Comparison(_Record):
         draws: bootstrap draws behind the intervals.
         tasks: what was asked.
         rows: in the order of the runs given.
+        left_out: folders of runs without results.
     """
 
     schema_version: Literal[2] = 2
@@ -220,6 +221,7 @@ class Comparison(_Record):
     draws: Count
     tasks: dict[str, TestSet]
     rows: Annotated[list[Row], Field(min_length=1)]
+    left_out: list[str] = []
 
     def as_json(self) -> dict[str, Any]:
         """Return the record in its JSON form."""

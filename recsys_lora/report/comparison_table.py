@@ -1,19 +1,17 @@
 """The forms of a comparison's table: terminal, Markdown, CSV and LaTeX."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
-from rich.table import Table
-from rich.text import Text
+from rich.console import RenderableType
 
 from recsys_lora.report.comparison_cells import Group, against_lines, asked, lines, notes, title
 from recsys_lora.report.comparison_schema import Comparison, Number, Row, TaskRow, Whose
 from recsys_lora.report.table import csv_text
+from recsys_lora.report.terminal import fitted
 
 PARTS: dict[Group, str] = {"metrics": "", "published": "published numbers", "cost": "cost"}
 WHOSE: tuple[Whose, ...] = get_args(Whose)
-LONGEST_WORD = 30
-"""Of a row's name, in characters, that a terminal does not break."""
 LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -35,29 +33,24 @@ LATEX = str.maketrans(
 )
 
 
-def rich_tables(comparison: Comparison) -> list[Table]:
-    """Return the tables for a terminal, of each task: metrics, published numbers, cost, comparison with a baseline."""
-    result = []
+def on_terminal(comparison: Comparison, width: int) -> Iterator[RenderableType]:
+    """Yield the tables for a screen of so many characters.
+
+    They are, of each task: metrics, published numbers, cost, comparison with a baseline.
+    """
     for task in comparison.tasks:
         for group, name in PARTS.items():
             heads, cells = lines(comparison, task, group)
             if len(heads) > 1:
-                result.append(_rich(f"{task}: {name}" if name else title(comparison, task), heads, cells))
+                yield _fitted(f"{task}: {name}" if name else title(comparison, task), heads, cells, width)
         heads, cells = against_lines(comparison, task)
         if cells:
-            result.append(_rich(f"{task}: compared with {comparison.baseline}", heads, cells))
-    return result
+            yield _fitted(f"{task}: compared with {comparison.baseline}", heads, cells, width)
 
 
-def _rich(name: str, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
-    table = Table(title=Text(name), title_justify="left")
-    words = max(len(word) for text in (heads[0], *(line[0] for line in cells)) for word in text.split())
-    table.add_column(Text(heads[0]), min_width=min(words, LONGEST_WORD), overflow="fold")
-    for head in heads[1:]:
-        table.add_column(Text(head), justify="right", overflow="fold")
-    for line in cells:
-        table.add_row(*(Text(cell.replace(" [", "\n[").replace(" ±", "\n±")) for cell in line))
-    return table
+def _fitted(name: str, heads: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> RenderableType:
+    stacked = [[line[0], *(cell.replace(" [", "\n[").replace(" ±", "\n±") for cell in line[1:])] for line in cells]
+    return fitted(name, heads, stacked, width)
 
 
 def markdown(comparison: Comparison) -> str:

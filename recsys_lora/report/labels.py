@@ -7,6 +7,8 @@ from itertools import combinations
 from recsys_lora.report.published import row_name
 from recsys_lora.report.runs import Run
 
+LONGEST = 48
+"""Characters of a label; where one is longer, the rows are called by letters."""
 SHOWN_OF_A_LIST = 3
 """A longer list is written by its ends, where these still tell it from the other rows' lists."""
 
@@ -28,7 +30,8 @@ def named(runs: Sequence[Run]) -> list[Named]:
     """Return what to call configurations, given a run of each.
 
     Of the settings in which namesakes differ the label has the fewest that tell all of them apart, the first such in
-    the order of the config; each by the shortest end of its key that no other key of the config shares.
+    the order of the config; each by the shortest end of its key that no other key of the config shares. Where one of
+    these labels is long, the namesakes are called A, B, ... instead, and the settings are all in `settings`.
     """
     names = [row_name(run.metrics["model"], run.metrics["cf"]) for run in runs]
     described = [_described(run) for run in runs]
@@ -38,10 +41,24 @@ def named(runs: Sequence[Run]) -> list[Named]:
         keys = dict.fromkeys(key for other in alike for key in other)
         differing = [key for key in keys if len({other.get(key) for other in alike}) > 1]
         chosen = telling(differing, alike)
-        shown = [f"{_tail(key, own)}={_value(key, own, alike)}" for key in chosen if key in own]
+        labels = [_label(name, chosen, other, alike) for other in alike]
+        place = alike.index(own)
+        if max(map(len, labels)) > LONGEST:
+            labels = [f"{name}, {letters(number)}" for number in range(len(alike))]
+            chosen = ()
         rest = {key: own[key] for key in differing if key in own and key not in chosen}
-        result.append(Named(", ".join([name, *shown]), rest))
+        result.append(Named(labels[place], rest))
     return result
+
+
+def letters(number: int) -> str:
+    """Return A for 0, B for 1, ..., Z, AA, AB, ..."""
+    before, last = divmod(number, 26)
+    return (letters(before - 1) if before else "") + chr(ord("A") + last)
+
+
+def _label(name: str, chosen: Sequence[str], own: Mapping[str, str], alike: Sequence[Mapping[str, str]]) -> str:
+    return ", ".join([name, *(f"{_tail(key, own)}={_value(key, own, alike)}" for key in chosen if key in own)])
 
 
 def telling(keys: Sequence[str], alike: Sequence[Mapping[str, str]]) -> tuple[str, ...]:

@@ -19,9 +19,8 @@ def run_record(run: Run) -> RunRecord:
     environment = run.environment
     git: Mapping[str, Any] = environment["git"] or {}
     overrides = [portable(override) for override in run.overrides]
-    name = run.folder.resolve()
     return RunRecord(
-        folder=f"{name.parent.name}/{name.name}" if name.name.isdigit() else name.name,
+        folder=run.called,
         seed=run.metrics["seed"],
         command=command_line("run", overrides),
         overrides=overrides,

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recsys_lora.console import console
+from recsys_lora.console import console, say
 from recsys_lora.files import write_text
 from recsys_lora.report.metrics_json import write_metrics
-from recsys_lora.report.table import markdown, notes, rich_tables
+from recsys_lora.report.table import markdown, notes, on_terminal
 
 METRICS_FILE, TABLE_FILE = "metrics.json", "table.md"
 
@@ -22,8 +22,7 @@ def publish(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     tasks, draws, title = metrics["tasks"], metrics["draws"], f"{metrics['name']}, test of {metrics['data']}"
     write_text(folder / TABLE_FILE, markdown(tasks, draws, title))
     screen = console()
-    for table in rich_tables(tasks, title):
+    for table in on_terminal(tasks, title, screen.width):
         screen.print(table)
-    for sentence in notes(tasks, draws):
-        screen.print(sentence, markup=False)
+    say(*notes(tasks, draws))
     return metrics

@@ -38,6 +38,11 @@ class Run:
     environment: Mapping[str, Any]
     overrides: Sequence[str]
 
+    @property
+    def called(self) -> str:
+        """What records call its folder: a sweep's job with the name of the sweep."""
+        return folder_name(self.folder)
+
     def predictions(self, task: str) -> Path:
         """Return where its predictions of a task are."""
         return self.folder / file_name(task)
@@ -66,18 +71,39 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
-def read_run(folder: Path) -> Run:
+def read_finished(paths: Sequence[Path], typed: bool = True) -> tuple[list[Run], list[Path]]:
+    """Read the runs that paths name; `typed` as for `read_run`.
+
+    Returns:
+        Those that have finished, and the folders of those that have no results.
+
+    Raises:
+        UserError: none has finished, or something of one that has is missing.
+    """
+    folders = find_runs(paths)
+    unfinished = [folder for folder in folders if not (folder / "metrics.json").is_file()]
+    if len(unfinished) == len(folders):
+        raise UserError(f"{folders[0]}/metrics.json: not there: none of {len(folders)} runs has finished its test")
+    return [read_run(folder, typed) for folder in folders if folder not in unfinished], unfinished
+
+
+def read_run(folder: Path, typed: bool = True) -> Run:
     """Read a run's folder, all but its predictions.
+
+    Args:
+        folder: the run's.
+        typed: it has to have been started by a command; False also takes runs of `run_config`, without overrides.
 
     Raises:
         UserError: something of it is missing.
     """
     metrics = read_metrics(folder / "metrics.json")
-    files: list[str | Path] = [*map(file_name, metrics["tasks"]), ENVIRONMENT, CONFIG, OVERRIDES]
+    files: list[str | Path] = [*map(file_name, metrics["tasks"]), ENVIRONMENT, CONFIG, *([OVERRIDES] if typed else [])]
     for name in files:
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: not there: run it again, or leave this run out")
-    overrides = [str(line) for line in OmegaConf.to_container(OmegaConf.load(folder / OVERRIDES)) or []]
+    given = OmegaConf.to_container(OmegaConf.load(folder / OVERRIDES)) if (folder / OVERRIDES).is_file() else []
+    overrides = [str(line) for line in given or []]
     config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG), resolve=True)
     if not isinstance(config, dict):
         raise UserError(f"{folder / CONFIG}: holds no config: run it again, or leave this run out")
@@ -102,6 +128,12 @@ def configuration(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict
         return key != "seed" and role.kind in COMPARED and bool(stages & set(role.stages))
 
     return {key: "null" if value is None else str(value) for key, value in leaves(config) if matters(key)}
+
+
+def folder_name(folder: Path) -> str:
+    """Return what records call a run's folder: without the machine's path, a sweep's job with the sweep's name."""
+    name = folder.resolve()
+    return f"{name.parent.name}/{name.name}" if name.name.isdigit() else name.name
 
 
 def _is_run(folder: Path) -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
+from rich.console import RenderableType
+
+from recsys_lora.report.terminal import fitted
 
 DASH = "–"
 MAIN = 2
@@ -65,10 +66,10 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def stacked(text: str) -> Text:
+def stacked(text: str) -> str:
     """Return a cell for the terminal: two values, or a value and its interval, one below the other."""
     value, bracket, rest = text.partition(" [")
-    return Text(f"{value}\n[{rest}" if bracket else text.replace(", ", "\n"))
+    return f"{value}\n[{rest}" if bracket else text.replace(", ", "\n")
 
 
 def method_line(block: Block) -> Block:
@@ -142,20 +143,17 @@ def compared(name: str, block: Block) -> Grid:
     return Grid(f"{name}: paired differences", [name, *map(shown, metrics)], cells, [False] * len(pairs))
 
 
-def rich_tables(tasks: Mapping[str, Block], title: str) -> list[Table]:
-    """Return the tables as Rich renders them."""
-    result = []
+def on_terminal(tasks: Mapping[str, Block], title: str, width: int) -> Iterator[RenderableType]:
+    """Yield the tables as Rich renders them, for a screen of so many characters."""
     for grid in grids(tasks, title):
-        table = Table(title=grid.title, title_justify="left")
-        for index, column in enumerate(grid.columns):
-            first = index == 0
-            names, bracket, rest = column.partition(" (")
-            head = Text(names.replace(", ", "\n") + (f"\n({rest}" if bracket else ""))
-            table.add_column(head, justify="left" if first else "right", no_wrap=first, overflow="fold")
-        for line, bold in zip(grid.cells, grid.own, strict=True):
-            table.add_row(line[0], *map(stacked, line[1:]), style="bold" if bold else "")
-        result.append(table)
-    return result
+        cells = [[line[0], *map(stacked, line[1:])] for line in grid.cells]
+        yield fitted(grid.title, [_head(column) for column in grid.columns], cells, width, grid.own)
+
+
+def _head(column: str) -> str:
+    """Return a column's head for the terminal, its parts below each other."""
+    names, bracket, rest = column.partition(" (")
+    return names.replace(", ", "\n") + (f"\n({rest}" if bracket else "")
 
 
 def markdown(tasks: Mapping[str, Block], draws: int, title: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import lightning
 
+from recsys_lora.console import Advance, progress
 from recsys_lora.data.batch import Padding, PromptSet, join
 from recsys_lora.data.history import Pairs
 from recsys_lora.data.loader import ScoreLoader, Shard, TrainLoader
@@ -108,18 +109,29 @@ class TaskData(lightning.LightningDataModule):
         Raises:
             UserError: no task has a training question, or none to validate on, or nothing can be learned from them.
         """
-        if stage == "fit" and self.train is None:
-            self.train = self._train_set()
-        if stage in ("fit", "validate") and self.valid is None:
-            made = {name: self.questions(name, "valid", self.valid_rows) for name in self.tasks}
-            self.valid = self._joined(self._asked(made, "valid"), self.versions[0])
+        train = self._train_questions() if stage == "fit" and self.train is None else {}
+        valid = self._valid_questions() if stage in ("fit", "validate") and self.valid is None else {}
+        number = len(self.versions) * sum(map(len, train.values())) + sum(map(len, valid.values()))
+        with progress("tokenising", number, "prompts", show=number > 0 and self.shard.rank == 0) as advance:
+            if train:
+                versions: dict[str, PromptSet] = {
+                    version: self._joined(train, version, advance) for version in self.versions
+                }
+                self.train = TrainSet(versions, self.mixing.forward_overhead_tokens)
+            if valid:
+                self.valid = self._joined(valid, self.versions[0], advance)
 
     def questions(self, name: str, split: SplitName, limit: Limit) -> Questions:
         """Return the questions of one task, the same ones in every run with the same sample seed."""
         return self.tasks[name].questions(self.data, split, limit, self.sample_seed)
 
-    def _train_set(self) -> TrainSet:
-        """Return the training questions in every version, and decide the shares of tasks."""
+    def _valid_questions(self) -> dict[str, Questions]:
+        """Return the questions to validate on, by task."""
+        made = {name: self.questions(name, "valid", self.valid_rows) for name in self.tasks}
+        return self._asked(made, "valid")
+
+    def _train_questions(self) -> dict[str, Questions]:
+        """Return the training questions by task, and decide the shares of tasks."""
         made = {name: self.questions(name, "train", None) for name in self.tasks}
         self.shares = self._shares([len(questions) for questions in made.values()])
         if self.train_rows is not None:
@@ -131,8 +143,7 @@ class TaskData(lightning.LightningDataModule):
                 share = self.shares[list(self.tasks).index(name)]
                 log.info("%s: %d training questions, %.0f %% of every batch", name, len(questions), 100 * share)
         self.train_pairs = Pairs.concatenated([questions.pairs() for questions in asked.values()])
-        versions: dict[str, PromptSet] = {version: self._joined(asked, version) for version in self.versions}
-        return TrainSet(versions, self.mixing.forward_overhead_tokens)
+        return asked
 
     def _shares(self, sizes: list[int]) -> list[float]:
         own = [float(task.train_share) for task in self.tasks.values()]
@@ -157,10 +168,9 @@ class TaskData(lightning.LightningDataModule):
                 self.tasks[name].check(questions, split)
         return asked
 
-    def _joined(self, asked: Mapping[str, Questions], version: Version) -> PromptSet:
-        show = self.shard.rank == 0
+    def _joined(self, asked: Mapping[str, Questions], version: Version, advance: Advance) -> PromptSet:
         return join(
-            [self.prompts[name].set(some, version, with_answers=True, show=show) for name, some in asked.items()]
+            [self.prompts[name].set(some, version, with_answers=True, advance=advance) for name, some in asked.items()]
         )
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsys_lora.console import Advance, unseen
 from recsys_lora.data.batch import PromptSet
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError, at
@@ -134,7 +135,7 @@ class TaskPrompts:
         questions: Questions,
         version: Version | None = None,
         with_answers: bool = False,
-        show: bool = True,
+        advance: Advance = unseen,
         encoder_rows: Questions | None = None,
     ) -> PromptSet:
         """Return the prompts of `questions`, in their order, beside what the model needs of them.
@@ -144,7 +145,7 @@ class TaskPrompts:
             version: which of the versions that the method reads; the one that it answers by default.
             with_answers: let text answers follow the prompts, as for a loss; choices never do. The answer of a
                 `candidates` task is the right title.
-            show: show progress.
+            advance: is told how many have been made.
             encoder_rows: the same questions with other users and positions, whose vectors and history the encoder then
                 gives, and whoever writes further slots; the text of the prompts stays.
 
@@ -155,7 +156,7 @@ class TaskPrompts:
         wording, readers = self.reading.wordings[version], encoder_rows or questions
         with at(wording.key):
             examples = self.examples(questions, wording.template, self.extra_slots(self, readers))
-            prompts = self.encoder.encode(wording.template, examples, len(questions), show)
+            prompts = self.encoder.encode(wording.template, examples, advance)
         for reason, count in prompts.counts.items():
             log.info("%s, %s: %s: %d of %d", self.task.name, version, reason, count, len(questions))
         answers: list[list[int]] = [[]] * len(questions)

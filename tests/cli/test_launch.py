@@ -48,7 +48,8 @@ def test_a_mistake_is_one_line_with_the_nearest_names(tmp_path, arguments, expec
 
 
 def test_help_lists_groups_without_torch(tmp_path):
-    out, _ = command(tmp_path, "--help")
+    for arguments in (["--help"], ["--help", "all"]):
+        out, _ = command(tmp_path, *arguments)
+        assert "one run" in out
+        assert "torch" not in out.split("status")[-1]
     assert f"model: {', '.join(options('model'))}" in out
-    assert "one run" in out
-    assert "torch" not in out.split("status")[-1]

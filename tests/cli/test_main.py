@@ -23,7 +23,7 @@ def test_help_names_the_verbs(tmp_path):
     assert all(f"  {verb} " in done.stdout for verb in VERBS)
 
 
-@pytest.mark.parametrize(("verb", "said"), [("run", "one run"), ("prepare", "checksums: false"), ("tune", "one run")])
+@pytest.mark.parametrize(("verb", "said"), [("run", "one run"), ("prepare", "checksums=false"), ("tune", "20 trials")])
 def test_a_verb_has_the_help_of_its_module(tmp_path, verb, said):
     ours, theirs = typed(tmp_path, verb, "--help"), typed(tmp_path, verb, "--help", "seed=3")
     module = subprocess.run(

@@ -8,7 +8,7 @@ from tests.methods.synthetic import WORDS
 def prompts_for(module, data, rows, **more):
     """Return the prompts of rows, in their order."""
     prompts = module.datamodule(data, WORDS, seed=0).prompts["ctr"]
-    return prompts.set(of_rows(rows), show=False, **more)
+    return prompts.set(of_rows(rows), **more)
 
 
 def score_rows(module, datamodule, rows, shuffle_users=None, show=False):

@@ -84,7 +84,7 @@ def one_by_one(module, datamodule, items):
     """Score a prompt at a time by the model's whole logits."""
     found = []
     for item in items:
-        prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, [item]), show=False)
+        prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, [item]))
         yes, no = module.answers.choices[0].token_ids
         batch = prompts.batch(np.array([0]), datamodule.pad_id, "right")
         with torch.no_grad():
@@ -117,7 +117,7 @@ def test_scores_are_those_of_one_prompt_at_a_time(name):
 @pytest.mark.parametrize("name", ["tallrec", "collm"])
 def test_the_shared_part_goes_on_past_the_users_own_token(name):
     module, datamodule = of_method(name)
-    prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, ITEMS), show=False).prompts
+    prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, ITEMS)).prompts
     seen = forwards(module)
     score_candidates(module, datamodule, USER, ITEMS)
     alike = [len(set(column)) == 1 for column in zip(*(prompts[index].tolist() for index in range(6)), strict=False)]
@@ -129,7 +129,7 @@ def test_the_shared_part_goes_on_past_the_users_own_token(name):
 @pytest.mark.parametrize("name", ["cora, suffix", "graphlora"])
 def test_the_shared_part_ends_before_what_is_a_prompts_own(name):
     module, datamodule = of_method(name)
-    prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, ITEMS), show=False).prompts
+    prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, ITEMS)).prompts
     seen = forwards(module)
     score_candidates(module, datamodule, USER, ITEMS)
     length = int(prompts.soft_positions[:, 0].min() if name == "graphlora" else prompts.title_starts.min())
@@ -142,22 +142,17 @@ def test_candidates_whose_histories_were_shortened_differently_share_less():
     module, datamodule = of_method("cora, suffix")
     template = datamodule.prompts["ctr"].reading.wordings["text"].template
     template.max_tokens = (
-        int(
-            datamodule.prompts["ctr"]
-            .set(candidate_questions(datamodule.data, USER, ITEMS), show=False)
-            .prompts.lengths.max()
-        )
-        - 1
+        int(datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, ITEMS)).prompts.lengths.max()) - 1
     )
     questions = candidate_questions(datamodule.data, USER, ITEMS)
-    assert 0 < sum(datamodule.prompts["ctr"].set(questions, show=False).prompts.counts.values()) < len(ITEMS)
+    assert 0 < sum(datamodule.prompts["ctr"].set(questions).prompts.counts.values()) < len(ITEMS)
     expected = score_candidates(module, datamodule, USER, ITEMS, share_prefix=False)
     assert_close(score_candidates(module, datamodule, USER, ITEMS), expected)
 
 
 def test_an_encoder_whose_user_vector_depends_on_the_item_shares_what_stands_before_it():
     module, datamodule = of_method("collm, din")
-    prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, ITEMS), show=False).prompts
+    prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, ITEMS)).prompts
     seen = forwards(module)
     score_candidates(module, datamodule, USER, ITEMS)
     assert seen[0] == (1, prompts.soft_positions[0, 0])
@@ -166,7 +161,7 @@ def test_an_encoder_whose_user_vector_depends_on_the_item_shares_what_stands_bef
 @pytest.mark.parametrize("mapping", [None, {"bridge": "none"}], ids=["meta", "none"])
 def test_ckf_answers_its_click_through_task(mapping):
     module, datamodule = of_ckf(mapping=mapping)
-    prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, ITEMS), show=False)
+    prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, ITEMS))
     yes, no = datamodule.prompts["ctr"].reading.choices.token_ids
     expected = []
     for place in range(len(ITEMS)):

@@ -63,7 +63,7 @@ def test_scores_do_not_depend_on_batch_mates(fitted, budget, padding):
     data, module, datamodule = fitted
     rows = data.rows("test").take(np.arange(0, 400, 7))
     expected = score_rows(module, datamodule, rows, show=False)
-    prompts = datamodule.prompts["ctr"].set(of_rows(rows), show=False)
+    prompts = datamodule.prompts["ctr"].set(of_rows(rows))
     got = np.zeros(len(rows))
     module.eval()
     with torch.inference_mode():

@@ -103,7 +103,7 @@ def test_other_tasks_are_solved_in_their_own_words(data):
     asked = tasks["rating"].questions(data, "test", 4, 0)
     for slots, text, user in zip(
         module.extra_slots(prompts, asked),
-        (module.backbone.tokenizer.decode(prompts.set(asked, show=False).prompts[n].tolist()) for n in range(4)),
+        (module.backbone.tokenizer.decode(prompts.set(asked).prompts[n].tolist()) for n in range(4)),
         asked.user,
         strict=True,
     ):

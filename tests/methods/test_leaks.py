@@ -96,7 +96,7 @@ def otherwise(data: PreparedData, row: int) -> PreparedData:
 def read(module, data, name, questions):
     """Return what a method reads for each question: tokens, in each version, and histories."""
     prompts = module.datamodule(data, WORDS, seed=0).prompts[name]
-    sets = [prompts.set(questions, version, show=False) for version in prompts.reading.wordings]
+    sets = [prompts.set(questions, version) for version in prompts.reading.wordings]
     return [([tokens.tolist() for tokens in made.prompts], made.history.tolist()) for made in sets]
 
 

@@ -125,3 +125,9 @@ def test_warm_up_begins_where_it_is_told_and_takes_the_share_it_may():
     curve = rates(1000, warmup_steps=10**6, max_warmup_fraction=0.05, initial_lr_fraction=0.0)
     assert (curve[0], curve[25], curve[50]) == (0.0, pytest.approx(0.5), 1.0)
     assert rates(1000, warmup_steps=20, max_warmup_fraction=0.05).index(1.0) == 20
+
+
+def test_the_group_whose_rate_is_shown_is_of_the_settings_own():
+    fast, slow = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
+    settings = OptimizerSettings(lr=0.1)
+    assert [group["lr"] for group in settings.groups([fast, slow], {fast: 20.0})] == [0.1, 2.0]

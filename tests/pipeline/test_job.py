@@ -91,6 +91,8 @@ def test_a_run_folder_holds_all_that_the_run_was(place, first):
         "metrics.csv",
         "table.md",
         "predictions_ctr.parquet",
+        "lines_ctr.parquet",
+        "report.html",
         "cf/metrics.csv",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",

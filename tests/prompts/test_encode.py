@@ -21,7 +21,7 @@ def examples(*histories, title="Heat"):
 
 
 def encode(tokenizer, cases, template=TEMPLATE, max_tokens=1000, **more):
-    return Encoder(tokenizer, WORDS, max_tokens, **more).encode(template, cases, len(cases), show=False)
+    return Encoder(tokenizer, WORDS, max_tokens, **more).encode(template, cases)
 
 
 def test_prompts_are_what_the_tokenizer_gives_for_the_rendered_text(tokenizer):

@@ -12,6 +12,7 @@ from recsys_lora.errors import UserError
 from recsys_lora.report import comparison
 from recsys_lora.report.comparison_cells import notes
 from recsys_lora.report.comparison_schema import read_comparison
+from recsys_lora.report.labels import letters
 from recsys_lora.report.provenance import portable
 from recsys_lora.report.published import everything, published, row_name
 from recsys_lora.report.runs import find_runs
@@ -176,6 +177,33 @@ def test_repeated_rows_count():
     twice = pl.concat([once, once.head(1)])
     assert surplus(once, twice) == (0, 1)
     assert surplus(twice, once) == (1, 0)
+
+
+def test_what_has_not_finished_is_left_out_and_named(tmp_path):
+    run_folder(tmp_path / "a")
+    for name in ("b", "sweep/3"):
+        (run_folder(tmp_path / name, seed=2) / "metrics.json").unlink()
+    made = compare([tmp_path])
+    assert [len(row.runs) for row in made.rows] == [1]
+    assert made.left_out == ["b", "sweep/3"]
+    assert notes(made)[-1] == "left out, without results: b, sweep/3"
+
+
+def test_rows_with_long_settings_are_called_by_letters_and_have_a_legend(tmp_path):
+    values = [f"a prompt of many words, number {place}, that tells rows apart" for place in range(3)]
+    for place, value in enumerate(values):
+        run_folder(tmp_path / str(place), scored=noisy(place), model__prompt=value)
+    run_folder(tmp_path / "9", model="mf", scored=noisy(4))
+    made = compare([tmp_path], baseline="CORA-MF, b", draws=0)
+    assert [row.label for row in made.rows] == ["cora-mf, A", "cora-mf, B", "cora-mf, C", "mf"]
+    assert made.baseline == "cora-mf, B"
+    for letter, value in zip("ABC", values, strict=True):
+        assert f"cora-mf, {letter}: model.prompt={value}" in notes(made)
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "A"), (25, "Z"), (26, "AA"), (51, "AZ"), (52, "BA"), (702, "AAA")])
+def test_letters_go_on_behind_z(number, text):
+    assert letters(number) == text
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "predictions_ctr.parquet", "environment.json", "config.yaml"])

@@ -34,7 +34,7 @@ def texts(backbone, prompts):
 def test_a_prompt_shows_the_users_own_earlier_positives_and_no_later_ones(backbone):
     data, task = world.many(), Rating(**world.prompts(item="{title}={rating}"))
     questions = task.questions(data, "train", None, 0)
-    prompts = made(task, data, backbone).set(questions, "text", True, show=False)
+    prompts = made(task, data, backbone).set(questions, "text", True)
     table = data.interactions.to_dicts()
     for row, text in zip(questions.row.tolist(), texts(backbone, prompts), strict=True):
         earlier = [r for r in table[:row] if r["user"] == table[row]["user"] and r["label"]][-3:]
@@ -54,7 +54,7 @@ def test_attributes_of_items_and_users_fill_slots(backbone):
     template = Template(**wording, item="{title} [{category}]", history_items=2)
     task = Rating(**world.prompts())
     questions = task.questions(data, "test", 3, 0)
-    prompts = made(task, data, backbone, templates={"text": template}).set(questions, show=False)
+    prompts = made(task, data, backbone, templates={"text": template}).set(questions)
     table = data.interactions.to_dicts()
     for row, text in zip(questions.row.tolist(), texts(backbone, prompts), strict=True):
         user, item = table[row]["user"], table[row]["item"]
@@ -70,13 +70,13 @@ def test_a_slot_that_nothing_fills_says_what_could(backbone):
     task = Rating(**world.prompts())
     questions = task.questions(world.many(), "test", 3, 0)
     with pytest.raises(UserError, match=r"nothing fills the slot \{colour\}: use .*history, item, items, .*title"):
-        made(task, world.many(), backbone, templates={"text": template}).set(questions, show=False)
+        made(task, world.many(), backbone, templates={"text": template}).set(questions)
 
 
 def test_the_encoder_reads_the_same_users_history(backbone):
     data, task = world.many(), Rating(**world.prompts())
     questions = task.questions(data, "test", None, 0)
-    prompts = made(task, data, backbone).set(questions, "collaborative", False, show=False)
+    prompts = made(task, data, backbone).set(questions, "collaborative", False)
     assert np.array_equal(prompts.history, data.history.last(questions.user, questions.position, 4))
     assert np.array_equal(prompts.row, questions.row)
     assert prompts.task.tolist() == [2] * len(questions)
@@ -86,8 +86,8 @@ def test_the_encoder_reads_the_same_users_history(backbone):
 def test_both_versions_ask_the_same_and_only_one_has_soft_tokens(backbone):
     data, task = world.many(), ClickThrough(**world.prompts())
     prompts, questions = made(task, data, backbone), task.questions(data, "test", 4, 0)
-    text = prompts.set(questions, "text", True, show=False)
-    soft = prompts.set(questions, "collaborative", True, show=False)
+    text = prompts.set(questions, "text", True)
+    soft = prompts.set(questions, "collaborative", True)
     assert text.prompts.soft_positions.shape == (4, 0)
     assert soft.prompts.soft_positions.shape == (4, 2)
     assert prompts.reading.choices.pieces == ["ĠYes", "ĠNo"]
@@ -97,8 +97,8 @@ def test_both_versions_ask_the_same_and_only_one_has_soft_tokens(backbone):
 def test_candidates_are_listed_in_order_each_with_its_own_soft_token(backbone):
     data, task = world.many(), TopK(**world.listed(), candidates=4, cutoffs=[1])
     prompts, questions = made(task, data, backbone), task.questions(data, "test", 3, 0)
-    text = texts(backbone, prompts.set(questions, "text", False, show=False))
-    soft = prompts.set(questions, "collaborative", False, show=False)
+    text = texts(backbone, prompts.set(questions, "text", False))
+    soft = prompts.set(questions, "collaborative", False)
     for items, one in zip(questions.items.tolist(), text, strict=True):
         shown = "; ".join(f"{letter}) {world.title(item)}" for letter, item in zip("ABCD", items, strict=True))
         assert f"Of {shown}?" in one
@@ -109,8 +109,8 @@ def test_candidates_are_listed_in_order_each_with_its_own_soft_token(backbone):
 def test_the_answer_among_candidates_is_the_right_title_and_the_end(backbone):
     data, task = world.many(), TopK(**world.listed(), candidates=4, cutoffs=[1])
     prompts, questions = made(task, data, backbone), task.questions(data, "test", 5, 0)
-    bare = prompts.set(questions, "text", False, show=False)
-    full = prompts.set(questions, "text", True, show=False)
+    bare = prompts.set(questions, "text", False)
+    full = prompts.set(questions, "text", True)
     continuations = prompts.continuations(questions)
     for index in range(5):
         answer = full.prompts[index][-full.answer_tokens[index] :].tolist()
@@ -142,7 +142,7 @@ def test_an_item_without_a_title_is_named_unknown(backbone):
     data = world.data([(1, 2, 5, "train"), (1, 1, 5, "test")], titles=titles)
     task = TopK(**world.listed(), candidates=4, cutoffs=[1])
     questions = task.questions(data, "test", None, 0)
-    prompts = made(task, data, backbone).set(questions, "text", True, show=False)
+    prompts = made(task, data, backbone).set(questions, "text", True)
     assert texts(backbone, prompts)[0].endswith(" unknown movie</s>")
 
 
@@ -151,7 +151,7 @@ def test_option_letters_are_choices(backbone):
     prompts = made(task, data, backbone)
     assert prompts.reading.choices.pieces == ["ĠA", "ĠB", "ĠC", "ĠD"]
     questions = task.questions(data, "test", None, 0)
-    assert not prompts.set(questions, "text", True, show=False).answer_tokens.any()
+    assert not prompts.set(questions, "text", True).answer_tokens.any()
 
 
 REVIEWS = {"summary": ['A "good" </s> one', "word " * 80], "review": ["good " * 400, "short"]}
@@ -163,7 +163,7 @@ def test_a_text_answer_ends_in_the_end_token_and_keeps_to_its_length(backbone):
     task = Explanation(**world.prompts("{title} {rating}?"), words=80, answer_tokens=12)
     for split in ("train", "test"):
         questions = task.questions(data, split, None, 0)
-        prompts = made(task, data, backbone).set(questions, "text", True, show=False)
+        prompts = made(task, data, backbone).set(questions, "text", True)
         answer = prompts.prompts[0][-prompts.answer_tokens[0] :].tolist()
         assert len(answer) <= 12
         assert answer.count(backbone.tokenizer.eos_token_id) == 1  # the end, and none from the review itself
@@ -174,7 +174,7 @@ def test_a_long_review_is_cut_and_the_question_never(backbone):
     data, small = world.data(ROWS, **REVIEWS), TinySource(context=100).load([world.title(1)], "cpu")
     task = ReviewRating(**world.prompts("{title}, {review} Stars?"), words=400)
     questions = task.questions(data, "train", None, 0)
-    prompts = made(task, data, small).set(questions, "collaborative", True, show=False)
+    prompts = made(task, data, small).set(questions, "collaborative", True)
     assert prompts.prompts.lengths[0] <= 100
     [text] = texts(small, prompts)
     assert "Film 1, good good" in text
@@ -187,7 +187,7 @@ def test_an_answer_leaves_room_for_itself(backbone):
     task = Explanation(**world.prompts("{title} {rating}?", history_items=50), answer_tokens=40)
     data = world.data([(1, item, 5, "train") for item in range(1, 39)], summary=["word " * 90] * 38)
     questions = task.questions(data, "train", None, 0)
-    prompts = made(task, data, small).set(questions, "text", True, show=False)
+    prompts = made(task, data, small).set(questions, "text", True)
     assert prompts.prompts.lengths.max() <= 120
     assert prompts.answer_tokens.max() == 40
 
@@ -210,7 +210,7 @@ def test_a_method_may_add_slots_of_the_prompt_and_of_each_candidate(backbone):
 
     questions = task.questions(data, "test", 2, 0)
     prompts = made(task, data, backbone, extra=extra, templates={"text": template})
-    written = texts(backbone, prompts.set(questions, show=False))
+    written = texts(backbone, prompts.set(questions))
     for text, user, items in zip(written, questions.user, questions.items, strict=True):
         assert text.startswith(f"{user}/{items[0]}: ")
         assert all(f"{world.title(item)}={user}/{item}" in text for item in items)
@@ -220,7 +220,7 @@ def test_the_encoder_may_be_shown_other_users_while_the_text_stays(backbone):
     data, task = world.many(), ClickThrough(**world.prompts())
     questions = task.questions(data, "test", None, 0)
     others, prompts = questions.of_other_users(3), made(task, data, backbone)
-    own, shown = prompts.set(questions, show=False), prompts.set(questions, show=False, encoder_rows=others)
+    own, shown = prompts.set(questions), prompts.set(questions, encoder_rows=others)
     assert np.array_equal(own.prompts.ids, shown.prompts.ids)
     assert np.array_equal(shown.user, others.user)
     assert (shown.user != own.user).all()
@@ -249,7 +249,7 @@ def test_a_history_of_all_rated_items_shows_the_low_ratings_too(backbone):
     data = world.many()
     task = Rating(**world.prompts(item="{title}={rating}", history="rated"))
     questions = task.questions(data, "test", None, 0)
-    prompts = made(task, data, backbone).set(questions, "text", show=False)
+    prompts = made(task, data, backbone).set(questions, "text")
     table = data.interactions.to_dicts()
     shown = ("5", "4", "1", "5", "2", "4", "5")
     for row, text in zip(questions.row.tolist(), texts(backbone, prompts), strict=True):
@@ -266,7 +266,7 @@ def test_items_that_were_sampled_beside_positives_are_in_no_history(backbone):
     shown = []
     for task in (rated, liked):
         questions = task.questions(data, "test", None, 0)
-        shown.append(texts(backbone, made(task, data, backbone).set(questions, "text", show=False)))
+        shown.append(texts(backbone, made(task, data, backbone).set(questions, "text")))
     assert shown[0] == shown[1]
 
 
@@ -277,5 +277,5 @@ def test_prompts_on_other_histories_show_those(backbone):
     rows = [(1, item, 5, "train") for item in (31, 32)] + [(1, 33, 1, "train")]
     other = world.data([*rows, *((user, 1, 4, "test") for user in range(1, 31))])
     moved = task.questions(other, "test", None, 0).take(np.array([0]))
-    assert "Film 31, Film 32, Film 33." in texts(backbone, prompts.on(other).set(moved, "text", show=False))[0]
-    assert "Film 31" not in texts(backbone, prompts.set(questions, "text", show=False))[0]
+    assert "Film 31, Film 32, Film 33." in texts(backbone, prompts.on(other).set(moved, "text"))[0]
+    assert "Film 31" not in texts(backbone, prompts.set(questions, "text"))[0]

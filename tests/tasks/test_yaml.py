@@ -40,8 +40,8 @@ def test_a_tasks_prompts_can_be_written_in_both_versions(name):
     backbone = TinySource(context=2048).load(DATA.titles[1:], "cpu")
     prompts = made(task, DATA, backbone)
     questions = task.questions(DATA, "test", 1, 0)
-    text = backbone.tokenizer.decode(prompts.set(questions, "text", False, show=False).prompts[0])
-    soft = prompts.set(questions, "collaborative", False, show=False)
+    text = backbone.tokenizer.decode(prompts.set(questions, "text", False).prompts[0])
+    soft = prompts.set(questions, "collaborative", False)
     assert "{" not in text
     assert "<user>" not in text
     assert "Film 14" in text

@@ -1,0 +1,50 @@
+"""`recsys-lora report RUNS...`: report.html of one run, or of several beside each other."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from recsys_lora.errors import UserError
+
+MISTAKE = 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return what understands the command line."""
+    made = argparse.ArgumentParser(
+        prog="recsys-lora report",
+        description="Draw finished runs: one self-contained page, of one run in its folder, of several in a file.",
+    )
+    made.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="run folders, or folders that hold runs")
+    made.add_argument("--out", type=Path, metavar="FILE", help="the page (one run: report.html in its folder)")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line. Exit status: 0 done; 2 a mistake of the person's, one line on standard error."""
+    asked = parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
+    try:
+        _do(asked)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(MISTAKE) from error
+
+
+def _do(asked: argparse.Namespace) -> None:
+    """Write the page; heavy imports happen here, after the command line has been understood."""
+    from recsys_lora.console import say
+    from recsys_lora.files import write_text
+    from recsys_lora.report.runs import folder_name, read_finished
+    from recsys_lora.report.visual.page import FILE, of_run, of_runs
+
+    runs, unfinished = read_finished(asked.runs, typed=False)
+    left_out = [folder_name(folder) for folder in unfinished]
+    if len(runs) == 1:
+        target, page = asked.out or runs[0].folder / FILE, of_run(runs[0])
+    else:
+        target, page = asked.out or Path(FILE), of_runs(runs, left_out)
+    write_text(target, page)
+    if left_out:
+        say(f"left out, without results: {', '.join(left_out)}")
+    say(f"{target}: {len(page.encode()) / 1000:.0f} kB")

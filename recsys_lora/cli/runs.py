@@ -1,0 +1,152 @@
+"""`recsys-lora runs [FOLDER]`: what is in a folder of runs, newest first."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from recsys_lora.errors import UserError
+
+MISTAKE = 2
+RUNS = Path("runs")
+STOPPED, UNTESTED, UNREADABLE = "stopped", "not tested", "unreadable"
+HEADS = ("changed", "status", "model", "data", "AUC", "seconds", "run")
+NUMBERS = ("AUC", "seconds")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A run as the list has it.
+
+    Attributes:
+        folder: its folder.
+        changed: when its status last changed, in seconds since 1970.
+        status: finished, running, stopped (its process has ended before it did), failed; not tested and unreadable
+            where nothing says how it stands.
+        model: the method and its encoder; None where it is not known, as below.
+        data: the data set.
+        auc: of the method on all click-through questions.
+        seconds: wall time of all stages.
+        error: why it failed.
+    """
+
+    folder: Path
+    changed: float
+    status: str
+    model: str | None = None
+    data: str | None = None
+    auc: float | None = None
+    seconds: float | None = None
+    error: str | None = None
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return what understands the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m recsys_lora.runs", description="List the runs in a folder, jobs of sweeps too, newest first."
+    )
+    made.add_argument("folder", nargs="?", type=Path, default=RUNS, metavar="FOLDER", help="a folder of runs (runs)")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line. Exit status: 0 done; 2 a mistake of the person's, one line on standard error."""
+    asked = parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
+    try:
+        from recsys_lora.console import say
+
+        say(*lines(listed(asked.folder)))
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(MISTAKE) from error
+
+
+def listed(folder: Path) -> list[Listed]:
+    """Return the runs in a folder, newest first.
+
+    Raises:
+        UserError: the folder is not there, or no run is in it.
+    """
+    from recsys_lora.report.runs import find_runs
+
+    return sorted(map(_listed, find_runs([folder])), key=lambda run: run.changed, reverse=True)
+
+
+def lines(runs: Sequence[Listed]) -> list[str]:
+    """Return the list as text, in columns, the folder last; a failed run's reason is a line below it."""
+    rows = [HEADS, *map(_cells, runs)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    written = []
+    for row, run in zip(rows, [None, *runs], strict=True):
+        cells = [
+            cell.rjust(width) if head in NUMBERS else cell.ljust(width)
+            for head, cell, width in zip(HEADS[:-1], row, widths, strict=False)
+        ]
+        written.append("  ".join([*cells, row[-1]]))
+        if run is not None and run.error:
+            written.append(f"    {run.error}")
+    return written
+
+
+def _cells(run: Listed) -> tuple[str, ...]:
+    from datetime import datetime
+
+    from recsys_lora.report.table import DASH, number
+
+    changed = datetime.fromtimestamp(run.changed).astimezone().strftime("%m-%d %H:%M")
+    auc = DASH if run.auc is None else number(run.auc)
+    seconds = DASH if run.seconds is None else f"{run.seconds:,.0f}"
+    return changed, run.status, run.model or DASH, run.data or DASH, auc, seconds, str(run.folder)
+
+
+def _listed(folder: Path) -> Listed:
+    """Read one run, whatever its folder lacks."""
+    from recsys_lora.cli.folders import is_held
+    from recsys_lora.cli.status import RUNNING, STATUS, read_status
+
+    found = read_status(folder)
+    path = folder / STATUS
+    changed = (path if path.is_file() else folder).stat().st_mtime
+    state: str = found.status if found else UNTESTED
+    if state == RUNNING and not is_held(folder):
+        state = STOPPED
+    run = Listed(folder, changed, state, error=found.error if found else None)
+    return _measured(run) if (folder / "metrics.json").is_file() else _planned(run)
+
+
+def _measured(run: Listed) -> Listed:
+    from dataclasses import replace
+
+    from recsys_lora.cli.status import FINISHED
+    from recsys_lora.report.metrics_json import read_metrics
+    from recsys_lora.report.published import row_name
+    from recsys_lora.report.table import method_line
+
+    try:
+        metrics = read_metrics(run.folder / "metrics.json")
+    except UserError as error:
+        return replace(run, status=UNREADABLE, error=str(error))
+    ctr = metrics["tasks"].get("ctr")
+    return replace(
+        run,
+        status=FINISHED if run.status == UNTESTED else run.status,
+        model=row_name(metrics["model"], metrics["cf"]),
+        data=metrics["data"],
+        auc=method_line(ctr)["metrics"]["auc"]["value"] if ctr else None,
+        seconds=sum(metrics["seconds"].values()),
+    )
+
+
+def _planned(run: Listed) -> Listed:
+    """Name the model and the data of a run without results by its config."""
+    from dataclasses import replace
+
+    from omegaconf import OmegaConf
+
+    found = [path for name in ("config.yaml", ".hydra/config.yaml") if (path := run.folder / name).is_file()]
+    if not found:
+        return run
+    config = OmegaConf.load(found[0])
+    model, data = (OmegaConf.select(config, f"{group}.name", default=None) for group in ("model", "data"))
+    return replace(run, model=model, data=data)

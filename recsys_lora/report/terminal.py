@@ -1,0 +1,87 @@
+"""Tables on a terminal: columns that do not fit beside the others stand in a table below, beside the same names."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.cells import cell_len
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+FRAME = 3
+"""Characters of a column beside its text: a space on both sides and a line; the table's own first line is one more."""
+NAME_SHARE = 0.45
+"""Of the width, what the names may take before they are broken."""
+
+
+def fitted(
+    title: str, heads: Sequence[str], cells: Sequence[Sequence[str]], width: int, bold: Sequence[bool] = ()
+) -> Group:
+    """Return a table, or several below each other, in which every value can be read.
+
+    Args:
+        title: above all of them.
+        heads: of the columns; the first is that of the names, which each table begins with.
+        cells: the rows; a cell may have several lines, and is broken between words where it is wider than the screen.
+        width: of the screen, in characters.
+        bold: which rows are set off; none by default.
+    """
+    columns = list(zip(heads, *cells, strict=True))
+    names = min(_width(columns[0]), int(NAME_SHARE * width))
+    room = width - names - FRAME - 1
+    widths = [min(_width(column), room - FRAME) for column in columns[1:]]
+    tables = []
+    for part in _parts(widths, room):
+        own = _widened(part, widths, columns, room)
+        tables.append(_table(columns, {0: names, **own}, bold))
+    return Group(Text(title), *tables)
+
+
+def _width(column: Sequence[str]) -> int:
+    """Return what a column needs: its longest line, and the longest word of its head."""
+    head, *cells = column
+    lines = [line for cell in cells for line in cell.split("\n")]
+    return max((cell_len(text) for text in [*head.split(), *lines]), default=1) or 1
+
+
+def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Return the places, after the names, of the columns of each table: as few tables as can be, of like widths."""
+    fewest = len(_filled(widths, room))
+    narrowest = max((width + FRAME for width in widths), default=room)
+    return next(parts for limit in range(narrowest, room + 1) if len(parts := _filled(widths, limit)) == fewest)
+
+
+def _filled(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Return the places of the columns of each table, each filled as far as there is room."""
+    parts: list[list[int]] = [[]]
+    left = room
+    for place, width in enumerate(widths, start=1):
+        if parts[-1] and width + FRAME > left:
+            parts.append([])
+            left = room
+        parts[-1].append(place)
+        left -= width + FRAME
+    return parts
+
+
+def _widened(part: Sequence[int], widths: Sequence[int], columns: Sequence[Sequence[str]], room: int) -> dict[int, int]:
+    """Return the widths of a table's columns, wider where their heads' lines then fit unbroken."""
+    own = {place: widths[place - 1] for place in part}
+    left = room - sum(width + FRAME for width in own.values())
+    for place in part:
+        wanted = max(map(cell_len, columns[place][0].split("\n"))) - own[place]
+        if 0 < wanted <= left:
+            own[place] += wanted
+            left -= wanted
+    return own
+
+
+def _table(columns: Sequence[Sequence[str]], widths: Mapping[int, int], bold: Sequence[bool]) -> Table:
+    """Return a table of some columns, by their places and widths."""
+    made = Table()
+    for place, width in widths.items():
+        head = Text(columns[place][0])
+        made.add_column(head, justify="right" if place else "left", width=width, overflow="fold")
+    for row in range(1, len(columns[0])):
+        style = "bold" if bold and bold[row - 1] else ""
+        made.add_row(*(Text(columns[place][row]) for place in widths), style=style)
+    return made

@@ -1,0 +1,76 @@
+"""Curves of training, as the CSV logger left them in a run's folder, and their figures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from recsys_lora.report.table import shown
+from recsys_lora.report.visual.figures import Curve, curves
+
+POINTS = 300
+"""Of a curve, at most."""
+METHOD, ENCODER = Path("metrics.csv"), Path("cf") / "metrics.csv"
+STEPS, EPOCHS = "optimiser steps", "epochs"
+
+
+def read_curve(path: Path, x: str, y: str) -> tuple[list[float], list[float]]:
+    """Return a column of a file over another, without what is missing; nothing where file or column is not there."""
+    if not path.is_file():
+        return [], []
+    table = pl.read_csv(path, infer_schema_length=None)
+    if x not in table.columns or y not in table.columns:
+        return [], []
+    pairs = table.select(pl.col(x, y).cast(pl.Float64, strict=False)).drop_nulls()
+    pairs = pairs.filter(pl.all_horizontal(pl.all().is_finite()))
+    places = np.unique(np.linspace(0, max(0, len(pairs) - 1), min(POINTS, len(pairs))).astype(int))
+    return pairs[x].gather(places).to_list(), pairs[y].gather(places).to_list()
+
+
+def columns(path: Path) -> list[str]:
+    """Return the columns of a file; none where it is not there."""
+    return pl.read_csv(path, n_rows=0).columns if path.is_file() else []
+
+
+def of_run(folder: Path) -> list[str]:
+    """Return the figures of one run: losses, validation, losses of each task, rate; then its CF model's fit."""
+    names = columns(folder / METHOD)
+    metrics = [name for name in names if name.startswith("valid/") and not name.startswith("valid/loss")]
+    tasks = [name for name in names if name.startswith("train/loss_")]
+    made = [
+        _figure(folder, METHOD, "Loss", STEPS, "loss", ["train/loss", "valid/loss"]),
+        _figure(folder, METHOD, "Validation", STEPS, "metric", metrics),
+        _figure(folder, METHOD, "Training loss by task", STEPS, "loss", tasks),
+        _figure(folder, METHOD, "Learning rate", STEPS, "learning rate", ["train/lr"]),
+        _figure(folder, ENCODER, "CF model: loss", EPOCHS, "loss", ["train_loss"]),
+        _figure(folder, ENCODER, "CF model: validation", EPOCHS, "metric", ["valid_auc", "valid_uauc"]),
+    ]
+    return [one for one in made if one]
+
+
+def of_runs(runs: Sequence[tuple[str, int, Path]]) -> list[str]:
+    """Return a figure for each validation metric, and the training loss, that any of several runs has logged.
+
+    Args:
+        runs: each one's name, style and folder.
+    """
+    every = dict.fromkeys(name for _, _, folder in runs for name in columns(folder / METHOD))
+    kept = ["train/loss", *(name for name in every if name.startswith("valid/") and not name.startswith("valid/loss_"))]
+    made = []
+    for column in kept:
+        series = [Curve(name, style, *read_curve(folder / METHOD, "step", column)) for name, style, folder in runs]
+        made.append(curves(_title(column), STEPS, _title(column), series))
+    return made
+
+
+def _figure(folder: Path, file: Path, title: str, x: str, y: str, names: Sequence[str]) -> str:
+    at = "epoch" if x == EPOCHS else "step"
+    series = [Curve(_title(name), style, *read_curve(folder / file, at, name)) for style, name in enumerate(names)]
+    return curves(title, x, y, series)
+
+
+def _title(column: str) -> str:
+    """Return what a column is called: `valid/auc` is `valid AUC`."""
+    part, joint, name = column.partition("/") if "/" in column else column.partition("_")
+    return f"{part} {shown(name)}" if joint else column

@@ -1,0 +1,79 @@
+"""Every line's scores of the questions with a label, beside what the questions are about: what pictures are made of."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from recsys_lora.data.prepared import PreparedData
+from recsys_lora.errors import UserError
+from recsys_lora.files import atomic_file
+from recsys_lora.tasks.question import Questions
+from recsys_lora.tasks.record import Answered
+
+SCORE = "score of "
+"""What the name of a line's column begins with."""
+SHOWN = 5
+"""Titles of a history that are kept, the latest."""
+COLUMNS = ("row", "user_id", "item_id", "title", "label", "history", "history_length", "item_rows", "user_rows")
+
+
+def file_name(task: str) -> str:
+    """Return the name of a task's file in a run's folder."""
+    return f"lines_{task}.parquet"
+
+
+def write_lines(path: Path, data: PreparedData, questions: Questions, answered: Sequence[Answered]) -> None:
+    """Write a Parquet file, atomically.
+
+    Columns: row, user_id, item_id (raw strings), title (its raw id in quotes where the item has none), label, history
+    (titles of the latest positives before the question, oldest first), history_length (how many there are),
+    item_rows and user_rows (how often item and user occur in train), then `score of LINE` for every line on all
+    questions.
+
+    Args:
+        path: the file.
+        data: the data set.
+        questions: n questions with a label of 0 or 1.
+        answered: the lines, (n,) scores each; those on a sample are left out.
+    """
+    titles = np.array(
+        [title or f"'{raw}'" for title, raw in zip(data.titles, data.raw_item_ids, strict=True)], dtype=object
+    )
+    history = data.history.last(questions.user, questions.position, SHOWN)
+    users, items = data.train_counts()
+    table = pl.DataFrame(
+        {
+            "row": questions.row,
+            "user_id": pl.Series([data.raw_user_ids[user] for user in questions.user.tolist()], dtype=pl.String),
+            "item_id": pl.Series([data.raw_item_ids[item] for item in questions.item.tolist()], dtype=pl.String),
+            "title": pl.Series(titles[questions.item].tolist(), dtype=pl.String),
+            "label": questions.label,
+            "history": pl.Series(
+                [[titles[item] for item in own if item] for own in history.tolist()], dtype=pl.List(pl.String)
+            ),
+            "history_length": questions.position,
+            "item_rows": items[questions.item],
+            "user_rows": users[questions.user],
+            **{SCORE + line.name: np.asarray(line.output) for line in answered if line.sample is None},
+        }
+    )
+    with atomic_file(path) as temporary:
+        table.write_parquet(temporary)
+
+
+def read_lines(path: Path) -> pl.DataFrame:
+    """Read a file that `write_lines` wrote.
+
+    Raises:
+        UserError: it cannot be read or lacks a column.
+    """
+    try:
+        table = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: cannot be read as Parquet ({reason}): test the run again") from error
+    if missing := [name for name in COLUMNS if name not in table.columns]:
+        raise UserError(f"{path}: no column {', '.join(missing)}: test the run again")
+    return table
