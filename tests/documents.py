@@ -80,9 +80,9 @@ def of_yaml(path: Path) -> Iterator[Command]:
 
 
 def single(arguments: list[str]) -> list[str]:
-    """Return a command's overrides, of each sweep its first value; flags are left out."""
+    """Return a command's overrides, of each sweep its first value; without flags and dots."""
     chosen = []
-    for override in parsed([argument for argument in arguments if not argument.startswith("-")]):
+    for override in parsed([one for one in arguments if not one.startswith("-") and one != "..."]):
         if override.is_sweep_override():
             chosen.append(f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}")
         else:
