@@ -112,13 +112,14 @@ def interruptible():
 
 def numbers(metrics: dict) -> dict:
     """Return metrics.json without how long things took and what was found made."""
-    kept = {key: value for key, value in metrics.items() if key not in ("seconds", "scoring", "training")}
+    kept = {key: value for key, value in metrics.items() if key not in ("seconds", "tasks", "training")}
+    tasks = {name: {key: block[key] for key in block if key != "scoring"} for name, block in metrics["tasks"].items()}
     training = {key: value for key, value in metrics["training"].items() if key not in ("seconds", "reused")}
-    return {**kept, "training": training}
+    return {**kept, "tasks": tasks, "training": training}
 
 
 def curve(folder: Path) -> pl.DataFrame:
-    return pl.read_csv(folder / "metrics.csv").select("step", "train/loss", "train/lr", "valid/auc", "valid/log_loss")
+    return pl.read_csv(folder / "metrics.csv").select("step", "train/loss", "train/lr", "valid/auc", "valid/loss")
 
 
 def slurm(place: Path) -> dict[str, str]:
