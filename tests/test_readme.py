@@ -20,19 +20,29 @@ from tests.jobs import own_tables, write_tables
 pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(900)]
 COMMANDS = list(dict.fromkeys(command for path in documents() for command in fenced(path) if command.ours))
 DROPPED = ("llm=", "llm.", "budget=", "trainer=")
+ADDED = {
+    "adding_a_method.md": ("text_lora", "model/text_lora"),
+    "adding_a_cf_encoder.md": ("biased_mf", "cf/biased_mf"),
+    "adding_a_task.md": ("full_marks", "task/full_marks"),
+}
+"""What a page adds: its module, and its config."""
+HERE = ("ratings.csv", "items.csv")
+FILE = re.compile(r"(?:interactions|items|users|reviews|meta)=\S+\.\w+$")
+"""An argument that names a person's own file."""
 SMOKE = ("llm=tiny", "budget=smoke", "evaluation.draws=20")
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """An empty folder with a person's own tables, and the package of docs/adding_a_method.md."""
+    """An empty folder with a person's own tables, and the packages of the pages that add something."""
     folder = tmp_path_factory.mktemp("readme")
     write_tables(folder, *own_tables())
-    blocks = FENCE.findall((ROOT / "docs" / "adding_a_method.md").read_text())
-    for language, path in (("python", "my_package/text_lora.py"), ("yaml", "my_conf/model/text_lora.yaml")):
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(next(body for named, body in blocks if named == language))
+    for page, (module, config) in ADDED.items():
+        blocks = FENCE.findall((ROOT / "docs" / page).read_text())
+        for language, path in (("python", f"my_package/{module}.py"), ("yaml", f"my_conf/{config}.yaml")):
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(next(body for named, body in blocks if named == language))
     return folder
 
 
@@ -59,11 +69,18 @@ def shortened(command: Command) -> list[str]:
         if not (raw := os.environ.get("RECSYS_LORA_TEST_DATA")):
             pytest.skip("RECSYS_LORA_TEST_DATA names no folder of raw files")
         arguments.append(f"data.root={Path(raw) / 'ml-1m'}")
-    if any(
-        re.search(r"=([A-Z]+|/.*)$", a) for a in arguments if "TEST_DATA" not in a and not a.startswith("data.root=/")
-    ):
+    if any(names_a_file_of_ones_own(argument) for argument in arguments):
         arguments = [*single(arguments), "--cfg", "job"]
     return [*program, *arguments]
+
+
+def names_a_file_of_ones_own(argument: str) -> bool:
+    """Tell whether an argument names a file or folder that is not here: a placeholder, a path, somebody's table."""
+    if "TEST_DATA" in argument or argument.startswith("data.root=/"):
+        return False
+    if re.search(r"=([A-Z]+|/.*)$", argument):
+        return True
+    return bool(FILE.search(argument)) and argument.partition("=")[2] not in HERE
 
 
 def short_sweep(arguments: list[str]) -> list[str]:
