@@ -122,6 +122,6 @@ def test_a_command_does_what_it_says(place, command):
             assert tables
             assert all(table["rows"] > 0 for table in tables)
             assert yaml.safe_load((path.parent / "config.yaml").read_text())["paths"]["run"] == str(path.parent)
-        assert "popularity" in printed
+        assert "results are in" in printed
     elif command.ours[0] == "prepare":
         assert "users" in printed
