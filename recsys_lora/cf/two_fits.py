@@ -2,8 +2,7 @@
 
 The first has seen the earliest train rows, so that a method trains on the rest as it will be tested: on labels the
 vectors do not know yet, and on some users and items that they do not know at all. The second has seen all train rows.
-Both start from the same random numbers, so that their vectors point alike: on ML-1M those of MF fitted on 70 % and on
-all rows have a cosine of .77 on the mean.
+Both start from the same random numbers, so that their vectors lie in about the same space.
 """
 
 from torch import Tensor

@@ -5,9 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from recsys_lora.errors import UserError
-
-MISTAKE = 2
+from recsys_lora.cli.mistakes import mistakes_told
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,11 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = understood.parse_args(given)
     if not asked.runs and not asked.page:
         understood.error("give run folders, or --page with a page to rewrite")
-    try:
+    with mistakes_told():
         _do(asked, given)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(MISTAKE) from error
 
 
 def _do(asked: argparse.Namespace, given: Sequence[str]) -> None:

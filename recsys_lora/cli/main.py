@@ -3,6 +3,7 @@
 import importlib
 import sys
 
+from recsys_lora.cli.mistakes import MISTAKE, mistakes_told
 from recsys_lora.errors import UserError
 
 VERBS = {
@@ -18,7 +19,6 @@ VERBS = {
     "tune": "search hyperparameters",
     "wandb-report": "save a view in W&B that compares runs",
 }
-MISTAKE = 2
 USAGE = "\n".join(
     [
         "recsys-lora VERB ...: collaborative signal for language models",
@@ -36,11 +36,8 @@ def main() -> None:
     if not given or given[0] in ("-h", "--help"):
         print(USAGE)  # noqa: T201 - this is the command line
         raise SystemExit(0 if given else MISTAKE)
-    try:
+    with mistakes_told():
         module = importlib.import_module(f"recsys_lora.cli.{known(given[0]).replace('-', '_')}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        raise SystemExit(MISTAKE) from error
     sys.argv = [f"{sys.argv[0]} {given[0]}", *given[1:]]
     module.main()
 

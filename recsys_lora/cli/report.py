@@ -5,9 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from recsys_lora.errors import UserError
-
-MISTAKE = 2
+from recsys_lora.cli.mistakes import mistakes_told
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,11 +22,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit status: 0 done; 2 a mistake of the person's, one line on standard error."""
     asked = parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
-    try:
+    with mistakes_told():
         _do(asked)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(MISTAKE) from error
 
 
 def _do(asked: argparse.Namespace) -> None:

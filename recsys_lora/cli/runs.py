@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from recsys_lora.cli.mistakes import mistakes_told
 from recsys_lora.errors import UserError
 
-MISTAKE = 2
 RUNS = Path("runs")
 STOPPED, UNTESTED, UNREADABLE = "stopped", "not tested", "unreadable"
 HEADS = ("changed", "status", "model", "data", "AUC", "seconds", "run")
@@ -53,13 +53,10 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit status: 0 done; 2 a mistake of the person's, one line on standard error."""
     asked = parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
-    try:
+    with mistakes_told():
         from recsys_lora.console import say
 
         say(*lines(listed(asked.folder)))
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(MISTAKE) from error
 
 
 def listed(folder: Path) -> list[Listed]:

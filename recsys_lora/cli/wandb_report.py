@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recsys_lora.cli.mistakes import mistakes_told
 from recsys_lora.errors import UserError
 
 if TYPE_CHECKING:
     from recsys_lora.report.wandb_view import Logged
 
-MISTAKE = 2
 INSTALL = "pip install 'recsys-lora[wandb]'"
 
 
@@ -36,11 +36,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit status: 0 done; 2 a mistake of the person's, one line on standard error."""
     asked = parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
-    try:
+    with mistakes_told():
         _do(asked)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(MISTAKE) from error
 
 
 def _do(asked: argparse.Namespace) -> None:

@@ -65,6 +65,7 @@ class EvaluationRows:
         rows, users, self.seed = config.data.test_rows, config.data.test_users, config.data.sample_seed
         asked = data if users is None else data.with_test_users(users, self.seed)
         self.questions = {name: task.questions(asked, "test", rows, self.seed) for name, task in tasks.items()}
+        self._trained_on: dict[str, Questions] = {}
         self.scoring: dict[str, dict[str, Any]] = {}  # what answering each task took, when the method really did it
 
     def records(self, folder: Path) -> dict[str, dict[str, Any]]:
@@ -108,14 +109,19 @@ class EvaluationRows:
     def _baselines(self, name: str, questions: Questions) -> Iterator[Answered]:
         """Yield the lines of what reads no prompts: simple baselines, and the collaborative encoder."""
         task = self.tasks[name]
-        train = task.questions(self.data, "train", None, self.seed)
-        for label, output in task.baselines(self.data, questions, train).items():
+        for label, output in task.baselines(self.data, questions, self._train(name)).items():
             yield Answered(label, "baseline", output)
         if self.collaborative is not None and task.encoder_answers:
             scores = np.full(questions.items.shape, -np.inf)
             scores[questions.items > 0] = self.collaborative.score(self.data, questions.pairs())
             own: Role = "cf" if self.method is not None else "method"
             yield Answered(self.collaborative.name, own, task.from_encoder(scores))
+
+    def _train(self, name: str) -> Questions:
+        """Return all of a task's training questions, made once."""
+        if name not in self._trained_on:
+            self._trained_on[name] = self.tasks[name].questions(self.data, "train", None, self.seed)
+        return self._trained_on[name]
 
     def _own_lines(self, name: str) -> Iterator[Answered]:
         """Yield the method's lines: in each version that it reads, and on a sample with users exchanged."""

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
 from recsys_lora.files import atomic_file
+from recsys_lora.tasks.predictions import read_columns
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.record import Answered
 
@@ -69,11 +69,4 @@ def read_lines(path: Path) -> pl.DataFrame:
     Raises:
         UserError: it cannot be read or lacks a column.
     """
-    try:
-        table = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: cannot be read as Parquet ({reason}): test the run again") from error
-    if missing := [name for name in COLUMNS if name not in table.columns]:
-        raise UserError(f"{path}: no column {', '.join(missing)}: test the run again")
-    return table
+    return read_columns(path, COLUMNS, "test the run again")

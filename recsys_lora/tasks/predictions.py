@@ -1,6 +1,6 @@
 """What was predicted, as a Parquet file a task that carries the raw ids: all that metrics need is in it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +72,28 @@ def read_table(path: Path) -> pl.DataFrame:
     Raises:
         UserError: it cannot be read or lacks a column.
     """
+    expected = (*COLUMNS, *(f"warm_{name}" for name in DEFINITIONS))
+    return read_columns(path, expected, "give a predictions file that a run wrote")
+
+
+def read_columns(path: Path, expected: Iterable[str], advice: str) -> pl.DataFrame:
+    """Read a Parquet file of a run's answers.
+
+    Args:
+        path: the file.
+        expected: the columns that it must have.
+        advice: what to do where it is none such.
+
+    Raises:
+        UserError: it cannot be read or lacks a column.
+    """
     try:
         table = pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: cannot be read as Parquet ({reason}): give a run's predictions file") from error
-    expected = (*COLUMNS, *(f"warm_{name}" for name in DEFINITIONS))
+        raise UserError(f"{path}: cannot be read as Parquet ({reason}): {advice}") from error
     if missing := [name for name in expected if name not in table.columns]:
-        raise UserError(f"{path}: no column {', '.join(missing)}: give a predictions file that a run wrote")
+        raise UserError(f"{path}: no column {', '.join(missing)}: {advice}")
     return table
 
 
