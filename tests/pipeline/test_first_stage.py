@@ -1,13 +1,16 @@
 """A method that starts from another's low-rank updates: the stage before is a run's own, made once."""
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
 
 from recsys_lora.config.edge import read_run
 from recsys_lora.errors import UserError
+from recsys_lora.lowrank import Generated
 from recsys_lora.pipeline.job import execute
 from tests.jobs import NO_METHOD, composed, run
+from tests.methods.asking import score_rows
 from tests.rounding import SUM, assert_close
 
 TALLREC = (*NO_METHOD, "model=tallrec", "model.batch_size=8", "evaluation.zero_shot=false")
@@ -50,3 +53,37 @@ def test_a_first_stage_made_on_the_way_serves_a_run_of_its_own(tables, tmp_path)
 def test_updates_of_another_shape_are_refused(tables, tmp_path):
     with pytest.raises(UserError, match=r"first: its lowrank\S+ .* meets .* in model=tallrec: give both the same"):
         twice(tmp_path / "second", tables, first=("model.rank=2",))
+
+
+CORA = (*NO_METHOD, "model.batch_size=8", "first.batch_size=8", "evaluation.zero_shot=false", "cf=mf", "model=cora_tuned")
+
+
+def test_cora_adds_its_weights_to_what_a_first_stage_has_learned_of_the_text(tables, tmp_path):
+    own = "model.rank=4", "model.targets=[q_proj,up_proj]", "model.prompt.history_items=3"
+    tuned = run(tmp_path / "tuned", *CORA, *tables, *own, "first.optimizer.lr=0.01")
+    shared = "model.rank=4", "model.alpha=32.0", "model.targets=[q_proj,up_proj]", "model.dropout=0.05"
+    alone = run(
+        tmp_path / "alone", *TALLREC, *tables, *shared, "model.prompt.history_items=3", "model.optimizer.lr=0.01"
+    )
+    assert alone.method.training["reused"]
+    module, datamodule = tuned.method.module, tuned.method.datamodule
+    rows = tuned.data.rows("test")
+    trained, text = score_rows(module, datamodule, rows), score_rows(alone.method.module, alone.method.datamodule, rows)
+    assert np.abs(trained - text).max() > 1e-3
+    with torch.no_grad():
+        for source in module.modules():
+            if isinstance(source, Generated):
+                source.P.zero_()
+    assert_close(score_rows(module, datamodule, rows), text)
+
+
+def test_fixed_updates_stay_as_they_are_and_tuned_ones_learn(tables, tmp_path):
+    for kind in ("fixed", "tuned"):
+        run(tmp_path / kind, *CORA, *tables, f"model.text_lora={kind}", "first.optimizer.lr=0.01")
+    first = weights(tmp_path / "fixed" / "first" / "checkpoints" / "best.ckpt")
+    learned = {name: value for name, value in first.items() if name.endswith(("A", "P"))}
+    assert learned
+    for kind in ("fixed", "tuned"):
+        found = weights(tmp_path / kind / "checkpoints" / "best.ckpt")
+        same = [torch.equal(found[name], value) for name, value in learned.items()]
+        assert all(same) if kind == "fixed" else not all(same)

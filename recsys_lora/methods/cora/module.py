@@ -7,7 +7,8 @@
 Only the generator and the P's are trained; P starts at zero, so that training starts at the frozen model.
 Source: CoRA, AAAI 2025, arXiv 2408.10645.
 
-Ours: with scope=suffix the weights act on a prompt's tokens from the candidate's title on, and the frozen model reads
+Ours: the backbone can have been tuned on the text by LoRA before (`text_lora`), and generated weights are then added to
+what that knows of titles; a frozen model of few parameters knows little of them. With scope=suffix the weights act on a prompt's tokens from the candidate's title on, and the frozen model reads
 what stands before it, which all candidates of one user share. Where `{title}` precedes `{history}`, that is little.
 """
 
@@ -21,7 +22,7 @@ from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
-from recsys_lora.lowrank import Generated, Site, inject
+from recsys_lora.lowrank import Generated, Site, Source, Static, inject
 from recsys_lora.lowrank.source import DropoutPer
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.cora.generator import WeightGenerator
@@ -31,6 +32,7 @@ from recsys_lora.methods.vectors import InputScale, VectorScale, mean_of_present
 from recsys_lora.types import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 
 Scope = Literal["all", "suffix"]
+TextLoRA = Literal["none", "fixed", "tuned"]
 
 
 class CoRAModule(LLMRecommender):
@@ -47,6 +49,8 @@ class CoRAModule(LLMRecommender):
         dropout_per: drop an input feature for all of a sample's tokens, or for each token by itself (slower).
         input_scale: `std` divides e_u and e_i by the standard deviation of their entries over the training rows.
         vector_noise: standard deviation of the noise on their entries in training, after that.
+        text_lora: LoRA of the same rank and scale on the same maps, which all pairs share: `fixed` leaves it as a first
+            stage made it, without dropout; `tuned` trains it with the generator.
         shared: what every recommender is made with; it needs an encoder.
 
     Raises:
@@ -68,6 +72,7 @@ class CoRAModule(LLMRecommender):
         dropout_per: DropoutPer,
         input_scale: InputScale,
         vector_noise: NonNegativeFloat = 0.0,
+        text_lora: TextLoRA = "none",
         **shared: Unpack[Shared],
     ) -> None:
         self.scope = scope
@@ -81,16 +86,26 @@ class CoRAModule(LLMRecommender):
         backbone = self.backbone
         size = sum(parameter.numel() for parameter in backbone.parameters())
 
-        def adapted(site: Site) -> list[Generated]:
-            key = shared_factor(site, sharing)
-            return [Generated(key, site.in_features, site.out_features, rank, alpha, dropout, dropout_per)]
+        def adapted(site: Site) -> list[Source]:
+            shape = site.in_features, site.out_features, rank, alpha, dropout, dropout_per
+            plain = [] if text_lora == "none" else [Static(*shape)]  # first, as where it is alone: so it is taken over
+            return [*plain, Generated(shared_factor(site, sharing), *shape)]
 
         self.lowrank = inject(backbone.model, targets, adapted)
+        layers = self.lowrank.modules() if text_lora == "fixed" else ()
+        self._fixed = [layer.requires_grad_(False) for layer in layers if isinstance(layer, Static)]
         widths = {key: shape.in_features for key, shape in self.lowrank.state.shapes.items()}
         if self.encoder is None:
             raise ValueError("CoRA needs a collaborative encoder")
         self.generator = generator(self.encoder.user_dim, self.encoder.item_dim, widths, rank, backbone_parameters=size)
         self.vector_scale = VectorScale(input_scale, vector_noise)
+
+    def train(self, mode: bool = True) -> "CoRAModule":
+        """Set the mode of what is trained; fixed LoRA stays in evaluation mode."""
+        super().train(mode)
+        for layer in self._fixed:
+            layer.eval()
+        return self
 
     def condition(self, batch: PromptBatch, vectors: Vectors | None) -> None:
         """Generate the weights of the batch's pairs and hand them to the adapted maps.
