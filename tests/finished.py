@@ -13,6 +13,7 @@ RUNS = {
     "cora-rated": (*SMALL, "model.prompt.history=rated", "model.prompt.item='{title}, {rating} stars'"),
     "cora-din": (*SMALL, "cf=din"),
     "cora-offset": (*SMALL, "cf=mf", "cf.encoder.biases=true", "cf.encoder.unseen=history", *OFFSET),
+    "cora-tuned": (*SMALL, "model=cora_tuned", "cf=mf", "cf.train_share=0.6", *OFFSET),
     "ckf": SMALL_TASKS,
     "tallrec": (*LORA, "model=tallrec"),
     "collm": (*LORA, "model=collm", "cf=lightgcn"),

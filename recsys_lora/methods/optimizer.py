@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from recsys_lora.errors import UserError
 from recsys_lora.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 
 
@@ -102,9 +103,18 @@ def planned_steps(trainer: Any, batches: int) -> float:
     Args:
         trainer: a Lightning trainer.
         batches: what an epoch has, before the trainer limits it.
+
+    Raises:
+        UserError: validations within an epoch are further apart than the epoch is long.
     """
     limit = trainer.limit_train_batches
     batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
+    interval = trainer.val_check_interval
+    if isinstance(interval, int) and interval > batches and trainer.check_val_every_n_epoch is not None:
+        raise UserError(
+            f"trainer.val_check_interval={interval} counts batches of one epoch, which has {batches}: lower it, or "
+            "count over all epochs with trainer.check_val_every_n_epoch=null"
+        )
     steps = math.ceil(batches / trainer.accumulate_grad_batches)
     by_epochs = math.inf if trainer.max_epochs in (None, -1) else steps * trainer.max_epochs
     by_steps = math.inf if trainer.max_steps == -1 else trainer.max_steps

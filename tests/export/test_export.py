@@ -29,7 +29,18 @@ from tests.documents import FENCE, ROOT
 from tests.finished import RUNS
 
 USER, ITEM = "u3", "i7"
-WITH_UPDATES = ["cora", "cora-offset", "cora-din", "ckf", "tallrec", "collm", "binllm", "person_prompt", "prompt4nr"]
+WITH_UPDATES = [
+    "cora",
+    "cora-offset",
+    "cora-tuned",
+    "cora-din",
+    "ckf",
+    "tallrec",
+    "collm",
+    "binllm",
+    "person_prompt",
+    "prompt4nr",
+]
 SOFT = ("ckf", "collm", "person_prompt", "prompt4nr")
 
 
@@ -127,7 +138,7 @@ def test_a_merged_model_gives_the_runs_scores_in_plain_transformers(loaded, tmp_
     assert abs(recommender.score([(USER, ITEM)])["score"][0] - right) < 1e-6  # the run's own layers stay as they were
 
 
-@pytest.mark.parametrize("name", ["mf", "collm", "cora", "cora-offset"])
+@pytest.mark.parametrize("name", ["mf", "collm", "cora", "cora-offset", "cora-tuned"])
 def test_dot_products_of_the_vectors_are_the_cf_models_scores(loaded, runs, tmp_path, name):
     folder = export_vectors(loaded(name), tmp_path / "vectors")
     users, items = (pl.read_parquet(folder / f"{side}.parquet") for side in ("users", "items"))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from recsys_lora.errors import UserError
 from recsys_lora.methods.optimizer import OptimizerSettings, may_be_fused, planned_steps
 from tests.methods.factory import trainer
 from tests.rounding import SUM, assert_close
@@ -71,6 +72,13 @@ def test_only_matrices_decay_and_frozen_parameters_are_left_out():
 )
 def test_planned_steps_are_those_that_the_trainers_limits_leave(options, steps):
     assert planned_steps(trainer(**options), 10) == steps
+
+
+def test_validations_further_apart_than_an_epoch_are_refused_in_one_line():
+    line = r"trainer.val_check_interval=66 counts batches of one epoch, which has 10: .*check_val_every_n_epoch=null"
+    with pytest.raises(UserError, match=line):
+        planned_steps(trainer(max_steps=50, val_check_interval=66), 10)
+    assert planned_steps(trainer(max_steps=50, val_check_interval=66, check_val_every_n_epoch=None), 10) == 50
 
 
 def stepped(fused, steps, start=None, seed=0):

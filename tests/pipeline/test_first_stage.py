@@ -55,7 +55,14 @@ def test_updates_of_another_shape_are_refused(tables, tmp_path):
         twice(tmp_path / "second", tables, first=("model.rank=2",))
 
 
-CORA = (*NO_METHOD, "model.batch_size=8", "first.batch_size=8", "evaluation.zero_shot=false", "cf=mf", "model=cora_tuned")
+CORA = (
+    *NO_METHOD,
+    "model.batch_size=8",
+    "first.batch_size=8",
+    "evaluation.zero_shot=false",
+    "cf=mf",
+    "model=cora_tuned",
+)
 
 
 def test_cora_adds_its_weights_to_what_a_first_stage_has_learned_of_the_text(tables, tmp_path):

@@ -22,7 +22,7 @@ def same(left, right):
     assert_frame_equal(left, right, rel_tol=1e-5, abs_tol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["cora", "cora-offset", "ckf", "zero_shot", "mf"])
+@pytest.mark.parametrize("name", ["cora", "cora-offset", "cora-tuned", "ckf", "zero_shot", "mf"])
 def test_calls_answered_together_get_what_each_gets_alone(runs, name):
     calls = [
         ScoreCall([("u1", "i1"), ("u2", "i5"), ("u1", COLD)]),

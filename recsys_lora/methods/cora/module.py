@@ -7,9 +7,10 @@
 Only the generator and the P's are trained; P starts at zero, so that training starts at the frozen model.
 Source: CoRA, AAAI 2025, arXiv 2408.10645.
 
-Ours: the backbone can have been tuned on the text by LoRA before (`text_lora`), and generated weights are then added to
-what that knows of titles; a frozen model of few parameters knows little of them. With scope=suffix the weights act on a prompt's tokens from the candidate's title on, and the frozen model reads
-what stands before it, which all candidates of one user share. Where `{title}` precedes `{history}`, that is little.
+Ours: LoRA can have tuned the backbone on the text before (`text_lora`), and the generated weights are added to it: a
+frozen model of few parameters learns little of titles. With scope=suffix the generated weights act on a prompt's tokens
+from the candidate's title on, and the model reads what stands before it, which all candidates of one user share, without
+them. Where `{title}` precedes `{history}`, that is little.
 """
 
 from collections.abc import Callable, Sequence

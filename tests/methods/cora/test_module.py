@@ -31,6 +31,8 @@ ABLATIONS = [
     {"sharing": "per_matrix"},
     {"targets": SEVERAL_WIDTHS},
     {"scope": "suffix"},
+    {"text_lora": "tuned"},
+    {"text_lora": "fixed"},
     {"score": "yes"},
     {"input_scale": "none"},
     {"dropout": 0.1},

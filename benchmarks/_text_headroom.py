@@ -1,0 +1,116 @@
+"""How much years and genres could add to MF, by logistic regressions: a look before a language model is trained.
+
+    python benchmarks/_text_headroom.py data=ml_1m data.root=FOLDER
+
+Each regression is fitted on train rows and has MF's logit as a feature, beside what a title and an items table tell
+(year of release, its distance from those of the history, genres, their overlap with the history's). With one fit MF has
+seen the labels of these rows; with two (`cf.train_share=0.5`) the rows are those that the first fit has not seen. The
+overrides are those of `recsys_lora.run`; the items table needs the columns `year` and `genres`.
+"""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import recsys_lora
+from recsys_lora.cf.fit import score_rows
+from recsys_lora.data.prepared import PreparedData
+from recsys_lora.data.rows import Rows
+from recsys_lora.metrics.ranking import auc, uauc
+
+CF = ("model=cf", "cf=mf", "cf.encoder.biases=true", "cf.encoder.unseen=history", "test=false")
+DECADES = (1960, 1970, 1980, 1985, 1990, 1995, 1998)
+UNKNOWN_YEAR = 1990
+SPLITS = ("train", "valid", "test")
+
+
+class Text:
+    """Features of titles and the items table, by item number.
+
+    Attributes:
+        year: (I + 1,) of release.
+        genres: (I + 1, G) 0 or 1.
+    """
+
+    def __init__(self, data: PreparedData) -> None:
+        self._history = data.history
+        self.year = np.full(data.num_items + 1, float(UNKNOWN_YEAR))
+        names: dict[str, int] = {}
+        pairs = []
+        for entry in data.items.iter_rows(named=True):
+            self.year[entry["item"]] = entry["year"] or UNKNOWN_YEAR
+            pairs += [
+                (entry["item"], names.setdefault(name, len(names))) for name in (entry["genres"] or "").split("|")
+            ]
+        self.genres = np.zeros((data.num_items + 1, len(names)))
+        self.genres[tuple(np.array(pairs).T)] = 1
+
+    def of_rows(self, rows: Rows) -> NDArray[np.float64]:
+        """Return the features (n, F) of rows."""
+        distance, overlap = np.zeros(len(rows)), np.zeros(len(rows))
+        for number, (user, item, position) in enumerate(zip(rows.user, rows.item, rows.position, strict=True)):
+            if position:
+                earlier = self._history.of(user)[:position]
+                distance[number] = np.abs(self.year[earlier] - self.year[item]).mean()
+                overlap[number] = (self.genres[earlier].mean(axis=0) * self.genres[item]).sum()
+        year = self.year[rows.item]
+        before = np.stack([year < decade for decade in DECADES], axis=1)
+        shared = overlap / np.maximum(1, self.genres[rows.item].sum(axis=1))
+        return np.column_stack([year, before, distance, shared, self.genres[rows.item]])
+
+
+def fitted(overrides: Sequence[str], share: float) -> tuple[dict[str, Rows], dict[str, Any], Text]:
+    """Return the rows of each split, MF's logits of them, and the features' maker."""
+    outcome = recsys_lora.run_config(recsys_lora.compose(*CF, *overrides, f"cf.train_share={share}"))
+    data, cf = outcome.data, outcome.collaborative
+    assert cf is not None
+    part = data if share == 1 else data.with_train_part(share, "rest")
+    rows = {"train": part.rows("train"), "valid": data.rows("valid"), "test": data.rows("test")}
+    logits = {split: cf.score(data, rows[split]) for split in ("valid", "test")}
+    logits["train"] = score_rows(cf.first or cf.encoder, rows["train"], data.history)
+    return rows, logits, Text(data)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print AUC / UAUC of each split, with one fit and with two."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="+")
+    overrides = parser.parse_args(argv).overrides
+    for share in (1.0, 0.5):
+        rows, logits, text = fitted(overrides, share)
+        features = {split: text.of_rows(rows[split]) for split in SPLITS}
+        print(f"\nMF fitted on {share:.0%} of the train rows, regressions on {len(rows['train']):,}: AUC / UAUC")
+        print(f"{'':24}" + "".join(f"{split:>16}" for split in SPLITS))
+        show("MF", logits, rows)
+        for name, with_cf, columns in (
+            ("MF and years", True, slice(0, 1 + len(DECADES))),
+            ("MF, years, genres", True, slice(None)),
+            ("years, genres", False, slice(None)),
+        ):
+            given = {
+                split: np.column_stack([logits[split]] * with_cf + [features[split][:, columns]]) for split in SPLITS
+            }
+            model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=1000))
+            model.fit(given["train"], rows["train"].label)
+            show(name, {split: model.decision_function(given[split]) for split in SPLITS}, rows)
+
+
+def show(name: str, scores: dict[str, Any], rows: dict[str, Rows]) -> None:
+    """Print one line."""
+    cells = []
+    for split in SPLITS:
+        part = rows[split]
+        cells.append(
+            f"{auc(part.label, scores[split]):.4f} / {uauc(part.user, part.label, scores[split])[0]:.4f}".rjust(16)
+        )
+    print(f"{name:24}" + "".join(cells), flush=True)
+
+
+if __name__ == "__main__":
+    main()
