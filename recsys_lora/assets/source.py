@@ -199,7 +199,7 @@ def _pip_download(requirement: str, place: Path, advance: Advance) -> None:
         try:
             while pip.poll() is None:
                 time.sleep(0.2)
-                now = _size(place)
+                now = _size(temporary)  # the copy that pip makes of it at the end is not counted again
                 advance(max(0.0, now - done), "")
                 done = max(done, now)
         except BaseException:

@@ -9,8 +9,8 @@ Source: CoRA, AAAI 2025, arXiv 2408.10645.
 
 Ours: LoRA can have tuned the backbone on the text before (`text_lora`), and the generated weights are added to it: a
 frozen model of few parameters learns little of titles. With scope=suffix the generated weights act on a prompt's tokens
-from the candidate's title on, and the model reads what stands before it, which all candidates of one user share, without
-them. Where `{title}` precedes `{history}`, that is little.
+from the candidate's title on; what stands before it, which all candidates of one user share, is read without them.
+Where `{title}` precedes `{history}`, that is little.
 """
 
 from collections.abc import Callable, Sequence
