@@ -58,7 +58,6 @@ def test_updates_of_another_shape_are_refused(tables, tmp_path):
 CORA = (
     *NO_METHOD,
     "model.batch_size=8",
-    "first.batch_size=8",
     "evaluation.zero_shot=false",
     "cf=mf",
     "model=cora_tuned",
