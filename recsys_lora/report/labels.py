@@ -11,6 +11,8 @@ LONGEST = 48
 """Characters of a label; where one is longer, the rows are called by letters."""
 SHOWN_OF_A_LIST = 3
 """A longer list is written by its ends, where these still tell it from the other rows' lists."""
+READABLE = 24
+"""Characters of a value: a setting with longer ones is named only where no other tells the same rows apart."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +32,23 @@ def named(runs: Sequence[Run]) -> list[Named]:
     """Return what to call configurations, given a run of each.
 
     Of the settings in which namesakes differ the label has the fewest that tell all of them apart, the first such in
-    the order of the config; each by the shortest end of its key that no other key of the config shares. Where one of
-    these labels is long, the namesakes are called A, B, ... instead, and the settings are all in `settings`.
+    the order of the config whose values are readable; each by the shortest end of its key that no other key of the
+    config shares. A setting that has another's values in all namesakes, as a first stage's prompt has, is left out.
+    Where one of these labels is long, the namesakes are called A, B, ... instead, and the settings are all in
+    `settings`.
     """
     names = [row_name(run.metrics["model"], run.metrics["cf"]) for run in runs]
     described = [_described(run) for run in runs]
     result = []
     for own, name in zip(described, names, strict=True):
         alike = [other for other, its in zip(described, names, strict=True) if its == name]
+        place = alike.index(own)
+        alike = _without_copies(alike)
+        own = alike[place]
         keys = dict.fromkeys(key for other in alike for key in other)
         differing = [key for key in keys if len({other.get(key) for other in alike}) > 1]
         chosen = telling(differing, alike)
         labels = [_label(name, chosen, other, alike) for other in alike]
-        place = alike.index(own)
         if max(map(len, labels)) > LONGEST:
             labels = [f"{name}, {letters(number)}" for number in range(len(alike))]
             chosen = ()
@@ -63,16 +69,31 @@ def _label(name: str, chosen: Sequence[str], own: Mapping[str, str], alike: Sequ
 
 def telling(keys: Sequence[str], alike: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
     """Return the fewest keys by which no two of the configurations are alike, the first such in their order."""
-    parts: dict[tuple[int, ...], str] = {}  # keys that part the configurations the same way: the first of them
+    parts: dict[tuple[int, ...], list[str]] = {}  # keys that part the configurations the same way
     for key in keys:
         values = [other.get(key) for other in alike]
-        parts.setdefault(tuple(values.index(value) for value in values), key)
-    first = list(parts.values())
+        parts.setdefault(tuple(values.index(value) for value in values), []).append(key)
+
+    def length(key: str) -> int:
+        return max(READABLE, *(len(other.get(key, "")) for other in alike))
+
+    first = [min(same, key=length) for same in parts.values()]
     for number in range(len(first) + 1):
         for chosen in combinations(first, number):
             if len({tuple(other.get(key) for key in chosen) for other in alike}) == len(alike):
                 return chosen
     return tuple(first)
+
+
+def _without_copies(alike: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Return configurations without the keys that differ just as an earlier key does, value by value."""
+    earlier: dict[tuple[str | None, ...], str] = {}
+    for key in dict.fromkeys(key for other in alike for key in other):
+        values = tuple(other.get(key) for other in alike)
+        if len(set(values)) > 1:
+            earlier.setdefault(values, key)
+    same = {key: earlier.get(tuple(other.get(key) for other in alike), key) for other in alike for key in other}
+    return [{key: value for key, value in other.items() if same[key] == key} for other in alike]
 
 
 def _tail(key: str, config: Mapping[str, str]) -> str:
@@ -101,7 +122,7 @@ def _compact(text: str) -> str:
 
 
 def _described(run: Run) -> dict[str, str]:
-    """Return a run's configuration, the language model's own name before its settings."""
+    """Return a run's configuration, each value on one line, the language model's own name before its settings."""
     llm = run.metrics["llm"]
     known = {} if llm is None else {"llm": str(llm)}
-    return known | run.configuration
+    return known | {key: value.replace("\n", r"\n") for key, value in run.configuration.items()}

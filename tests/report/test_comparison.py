@@ -201,6 +201,19 @@ def test_rows_with_long_settings_are_called_by_letters_and_have_a_legend(tmp_pat
         assert f"cora-mf, {letter}: model.prompt={value}" in notes(made)
 
 
+def test_a_short_setting_names_a_row_before_long_ones_that_differ_as_it_does(tmp_path):
+    for place, item in enumerate(("{title}", "{title} ({genres})")):
+        text = f"a long prompt\nof {item} with many words and more than one line, which nobody reads in a label"
+        both = {
+            f"{stage}__{key}": value for stage in ("model", "first") for key, value in (("text", text), ("entry", item))
+        }
+        run_folder(tmp_path / str(place), scored=noisy(place), **both)
+    made = compare([tmp_path], draws=0)
+    assert [row.label for row in made.rows] == ["cora-mf, entry={title}", "cora-mf, entry={title} ({genres})"]
+    legend = r"cora-mf, entry={title}: model.text=a long prompt\nof {title} with many words and more than one line, "
+    assert [note for note in notes(made) if note.startswith(legend) and "first" not in note]
+
+
 @pytest.mark.parametrize(("number", "text"), [(0, "A"), (25, "Z"), (26, "AA"), (51, "AZ"), (52, "BA"), (702, "AAA")])
 def test_letters_go_on_behind_z(number, text):
     assert letters(number) == text
