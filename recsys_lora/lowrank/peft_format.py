@@ -1,8 +1,10 @@
 """Write the low-rank updates as an adapter folder that `peft` loads.
 
 One adapter has one A and one P a layer, so a static source can be written as it is, a routed one for one task, a
-generated one for one (user, item) pair. A layer with several sources becomes one of their summed rank, since
-Σ_s scale_s · P_s A_s^T = [scale_1 P_1, scale_2 P_2, ...] [A_1, A_2, ...]^T; the scales are written into P.
+generated one for one (user, item) pair. A layer with several sources becomes one of their summed rank, with the
+scales written into P, since
+
+    Σ_s scale_s · P_s A_s^T = [scale_1 P_1, scale_2 P_2, ...] [A_1, A_2, ...]^T
 
 All layers get one rank, the smallest of those that vLLM makes room for, by columns of zeros, which add nothing: vLLM
 reads no rank a layer.
