@@ -9,9 +9,10 @@ TOP = "top"
 INTRODUCTION = [
     "# Package",
     "",
-    "Every public class and function, by room: what its docstring says. Shapes use the same letters everywhere: B batch,",
-    "T tokens, H hidden, R rank, K queries, D collaborative width, U users, N items. Most programs need three functions,",
-    "`compose`, `run_config` and `load`, in [top](top.md), and the class `Recommender` in [recommender](recommender.md).",
+    "Every public class and function, by room: what its docstring says. Shapes use the same letters everywhere: B",
+    "batch, T tokens, H hidden, R rank, K queries, D collaborative width, U users, N items. Most programs need three",
+    "functions, `compose`, `run_config` and `load`, in [top](top.md), and the class `Recommender` in",
+    "[recommender](recommender.md).",
     "",
 ]
 

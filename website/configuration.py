@@ -18,8 +18,8 @@ LONGEST = 70
 INTRODUCTION = [
     "# Configuration",
     "",
-    "Every group with its choices, and every key with its default: made of the yaml files in `conf/` and their comments.",
-    "A key is typed as it stands here: `model.rank=8`. A choice that begins with `_` is a part that others share.",
+    "Every group with its choices, and every key with its default: made of the yaml files in `conf/` and their",
+    "comments. A key is typed as it stands here: `model.rank=8`. A choice that begins with `_` is a part that others share.",
     "`recsys-lora run --help` shows the groups, `recsys-lora run model=ckf --cfg job` what a command composes.",
     "",
 ]
@@ -157,7 +157,7 @@ def _keys(
 
 
 def _comment_above(lines: Sequence[str], at: int) -> str:
-    """Return the comment that ends on the line above one, joined; the one that a file opens with belongs to the file."""
+    """Return the comment that ends on the line above one, joined; what a file opens with belongs to the file."""
     first = at
     while first and lines[first - 1].lstrip().startswith("# "):
         first -= 1

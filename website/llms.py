@@ -9,14 +9,14 @@ FILE = "llms.txt"
 ABOUT = """\
 # recsys_lora
 
-> A framework on Lightning and Hydra that puts collaborative signal into frozen language models: CoRA (low-rank weights made
-> of a user's and an item's vectors), CKF (soft tokens and Multi-LoRA for several tasks) and their peers. Every data set,
-> encoder, backbone, method and ablation is a config override.
+> A framework on Lightning and Hydra that puts collaborative signal into frozen language models: CoRA (low-rank weights
+> made of a user's and an item's vectors), CKF (soft tokens and Multi-LoRA for several tasks) and their peers. Every data
+> set, encoder, backbone, method and ablation is a config override.
 
 * Install and train: `make demo`, or `pip install -c constraints.txt -e .` and `recsys-lora run experiment=demo`.
-* One command, one verb: `recsys-lora run | prepare | compare | runs | report | recommend | serve | mcp | export | tune`.
-* Every value is an override (`model=ckf cf=lightgcn model.rank=8`); `recsys-lora run --help all` lists all, and `conf/` holds
-  them with a comment each.
+* One command, a verb each: `recsys-lora VERB` with run, prepare, compare, runs, report, recommend, serve, mcp, export, tune.
+* Every value is an override (`model=ckf cf=lightgcn model.rank=8`); `recsys-lora run --help all` lists all, and `conf/`
+  holds them with a comment each.
 * From Python: `recsys_lora.compose`, `recsys_lora.run_config`, `recsys_lora.load`.
 """
 
