@@ -43,7 +43,7 @@ def assemble(folder: Path, root: Path = ROOT) -> Path:
             "notebooks": _notebooks(target, root, rewriter),
         }
         _written(target, root, rewriter)
-        _write(target / LLMS, llms(listed, root))
+        _write(target / LLMS, llms(listed, _on_the_site))
         shutil.copyfile(root / "website" / STYLE, target / STYLE)
         config = yaml.safe_load((root / CONFIG).read_text(encoding="utf-8"))
         config["nav"] = [{"Home": "index.md"}, *navigation(listed, pages(root), below)]
@@ -123,6 +123,11 @@ def _notebooks(target: Path, root: Path, rewriter: Rewriter) -> Nav:
     about = "Each is a plain script beside its notebook in `notebooks/`; `make notebooks` runs them all."
     _write(target / "notebooks" / "index.md", "\n".join(["# Notebooks", "", about, "", *lines, ""]))
     return nav
+
+
+def _on_the_site(place: str) -> str:
+    """Return where the site has a page of the contents."""
+    return (FOLDERS.get(place) or pages()[place]).removesuffix(".md") + ".html"
 
 
 def _write(path: Path, text: str) -> None:

@@ -19,8 +19,9 @@ INTRODUCTION = [
     "# Configuration",
     "",
     "Every group with its choices, and every key with its default: made of the yaml files in `conf/` and their",
-    "comments. A key is typed as it stands here: `model.rank=8`. A choice that begins with `_` is a part that others share.",
-    "`recsys-lora run --help` shows the groups, `recsys-lora run model=ckf --cfg job` what a command composes.",
+    "comments. A key is typed as it stands here: `model.rank=8`. A choice that begins with `_` is a part that",
+    "others share. `recsys-lora run --help` shows the groups, `recsys-lora run model=ckf --cfg job` what a",
+    "command composes.",
     "",
 ]
 
