@@ -83,9 +83,9 @@ def _configuration(target: Path, root: Path) -> Nav:
     lines = []
     for group, files in configuration.groups(root / "conf").items():
         name = f"{group.replace('/', '-')}.md"
-        _write(target / "configuration" / name, configuration.page(group, files))
+        _write(target / "configuration" / name, configuration.page(root / "conf", group, files))
         nav.append({group: f"configuration/{name}"})
-        lines.append(f"* [`{group}`]({name}): {', '.join(configuration.names(files))}")
+        lines.append(f"* [`{group}`]({name}): {configuration.offered(root / 'conf', group)}")
     _write(target / "configuration" / "index.md", "\n".join([*configuration.INTRODUCTION, *lines, ""]))
     return nav
 
@@ -106,7 +106,7 @@ def _notebooks(target: Path, root: Path, rewriter: Rewriter) -> Nav:
     """Write the notebooks with their stored outputs."""
     nav: Nav = []
     for place, at in notebooks(root).items():
-        notebook = nbformat.read(root / place, as_version=4)
+        notebook = nbformat.read(root / place, as_version=4)  # type: ignore[no-untyped-call]
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = rewriter.rewrite(cell.source, place, at)

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from recsys_lora.config.variants import FILE as VARIANTS
+from recsys_lora.config.variants import choices
 
 TOP = "config"
 INTERNAL = ("hydra/help", "hydra/job_logging")
@@ -70,10 +71,9 @@ def groups(conf: Path) -> dict[str, list[Path]]:
     return dict(sorted(found.items(), key=lambda one: (one[0] != TOP, one[0])))
 
 
-def names(files: Sequence[Path]) -> list[str]:
+def offered(conf: Path, group: str) -> str:
     """Return what a group offers, as code."""
-    offered = [f"`{path.stem}`" for path in files if not path.stem.startswith("_")]
-    return offered or [f"`{name}`" for path in files for name in yaml.safe_load(path.read_text(encoding="utf-8"))]
+    return ", ".join(f"`{name}`" for name in choices(conf, "." if group == TOP else group))
 
 
 def described(path: Path, group: str) -> Described:
@@ -105,12 +105,12 @@ def described(path: Path, group: str) -> Described:
     return made
 
 
-def page(group: str, files: Sequence[Path]) -> str:
-    """Return the page of a group as Markdown."""
+def page(conf: Path, group: str, files: Sequence[Path]) -> str:
+    """Return the page of a group of a folder of configs as Markdown."""
     title = "The top of the config" if group == TOP else f"`{group}`"
     parts = [f"# {title}", ""]
     if group != TOP:
-        parts += [f"Chosen by `{group}=NAME`: {', '.join(names(files))}.", ""]
+        parts += [f"Chosen by `{group}=NAME`: {offered(conf, group)}.", ""]
     for path in files:
         parts += _section(described(path, group), path.name == VARIANTS)
     return "\n".join(parts)

@@ -161,7 +161,7 @@ def make_app(recommender: Recommender, options: Options | None = None, other: Re
         for service, prefix in zip(services, ("", OTHER), strict=False)
         for make in (_answers, _views)
     ]
-    routes = {path for one in (app, *routers) for route in one.routes if (path := getattr(route, "path", None))}
+    routes = {path for one in (app.router, *routers) for route in one.routes if (path := getattr(route, "path", None))}
     for router in routers:
         app.include_router(router)
     app.add_middleware(

@@ -28,7 +28,7 @@ def test_every_yaml_is_in_a_group():
 
 @pytest.mark.parametrize(("group", "path"), FILES, ids=lambda one: one if isinstance(one, str) else one.stem)
 def test_a_groups_page_has_every_key_of_its_files(group, path):
-    text = page(group, GROUPS[group])
+    text = page(conf_dir(), group, GROUPS[group])
     held = OmegaConf.to_container(OmegaConf.load(path)) or {}
     if path.name == "_variants.yaml":
         assert all(f"| `{name}` |" in text for name in held)
@@ -63,7 +63,7 @@ def test_comments_stand_with_their_keys(tmp_path):
         Key("model.c.d", "[x, y]", "Below, in two lines."),
         Key("model.c.e.f", "null", ""),
     ]
-    assert "The first: a \\| b." in page("model", [tmp_path / "it.yaml"])
+    assert "The first: a \\| b." in page(tmp_path, "model", [tmp_path / "it.yaml"])
 
 
 def test_a_package_at_the_top_moves_keys(tmp_path):
