@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from recsys_lora.cli.settings import TRUST, Help, Names, answer
+from recsys_lora.cli.settings import Help, answer
 
 To = Literal["peft", "gguf-lora", "merged", "vectors", "bundle"]
 
@@ -21,7 +21,6 @@ class Settings:
     item: Annotated[str | None, Help("the same")] = None
     task: Annotated[str | None, Help("whose updates, where they differ by task (CKF)")] = None
     device: Annotated[str, Help("auto, cpu, cuda or cuda:N")] = "cpu"
-    trust: Annotated[Names, TRUST] = ()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -42,7 +41,7 @@ def _do(asked: Settings) -> None:
 
     if asked.out is not None:
         check_target(asked.out)
-    recommender = load(asked.run, device=asked.device, trust=asked.trust)
+    recommender = load(asked.run, device=asked.device)
     which = Asked(asked.user, asked.item, asked.task)
     out = asked.out or Path("exports") / own_name(recommender.run, asked.to, which)
     if asked.to == "peft":

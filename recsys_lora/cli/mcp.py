@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
-from recsys_lora.cli.settings import TRUST, Help, Names, answer
+from recsys_lora.cli.settings import Help, answer
 from recsys_lora.errors import UserError
 from recsys_lora.types import PositiveInt
 
@@ -20,7 +20,6 @@ class Settings:
     run: Annotated[Path, Help("folder of the run, or of an exported bundle")]
     max_rows: Annotated[PositiveInt, Help("pairs of a call")] = 5000
     device: Annotated[str, Help("auto, cpu, cuda or cuda:N")] = "auto"
-    trust: Annotated[Names, TRUST] = ()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,5 +35,5 @@ def _do(asked: Settings) -> None:
     from recsys_lora.serving.tools import make_tools
 
     with contextlib.redirect_stdout(sys.stderr):  # standard output is the protocol's
-        tools = make_tools(load(asked.run, device=asked.device, trust=asked.trust), asked.max_rows)
+        tools = make_tools(load(asked.run, device=asked.device), asked.max_rows)
     tools.run("stdio")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from recsys_lora.cli.settings import TRUST, Help, Names, answer
+from recsys_lora.cli.settings import Help, answer
 from recsys_lora.errors import UserError
 from recsys_lora.types import PositiveInt
 
@@ -24,7 +24,6 @@ class Settings:
     events: Annotated[Path | None, Help("file of events since, columns user, item, rating, timestamp")] = None
     items: Annotated[Path | None, Help("file of new items, columns item and title")] = None
     device: Annotated[str, Help("auto, cpu, cuda or cuda:N")] = "auto"
-    trust: Annotated[Names, TRUST] = ()
     shard: Annotated[str, Help("I/N: the I-th of N equal shares of the users, for a process or a device each")] = "1/1"
     part: Annotated[PositiveInt, Help("users between two states that are kept")] = 1000
 
@@ -57,7 +56,7 @@ def _do(asked: Settings) -> None:
     users = None if asked.users == "all" else files.read_users(Path(asked.users))
     files.check_target(asked.out)
     share = read_shard(asked.shard)
-    recommender = load(asked.run, device=asked.device, trust=asked.trust)
+    recommender = load(asked.run, device=asked.device)
     if asked.items is not None:
         recommender.add_items(files.read_table(asked.items))
     if asked.events is not None:

@@ -9,7 +9,7 @@ from typing import Annotated
 from annotated_types import Interval
 from pydantic import ByteSize
 
-from recsys_lora.cli.settings import TRUST, Help, Names, answer
+from recsys_lora.cli.settings import Help, answer
 from recsys_lora.errors import UserError
 from recsys_lora.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
@@ -34,7 +34,6 @@ class Settings:
     max_body: Annotated[ByteSize, Help("largest request")] = MEGABYTE
     timeout: Annotated[PositiveFloat, Help("seconds of a request")] = 30.0
     device: Annotated[str, Help("auto, cpu, cuda or cuda:N")] = "auto"
-    trust: Annotated[Names, TRUST] = ()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -54,8 +53,8 @@ def _do(asked: Settings) -> None:
 
     limits = Limits(asked.window_ms / 1000, asked.max_batch, asked.max_rows, asked.max_waiting)
     options = Options(limits, token, max_body=int(asked.max_body), timeout=asked.timeout)
-    run = load(asked.run, device=asked.device, trust=asked.trust)
-    other = None if asked.other is None else load(asked.other, device=asked.device, trust=asked.trust)
+    run = load(asked.run, device=asked.device)
+    other = None if asked.other is None else load(asked.other, device=asked.device)
     serve(run, asked.host, asked.port, options, other)
 
 

@@ -5,9 +5,9 @@ import sys
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from recsys_lora.config.hints import suggestion
 from recsys_lora.errors import UserError
@@ -24,15 +24,6 @@ class Help:
     """What a setting is, in the annotation of its field."""
 
     text: str
-
-
-def _split(text: Any) -> Any:
-    return tuple(filter(None, (part.strip() for part in text.split(",")))) if isinstance(text, str) else text
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-"""Several names, with commas between them."""
-TRUST = Help("packages, by commas, whose code a bundle may run")
 
 
 def answer(verb: str, kind: type[S], do: Callable[[S], None], arguments: Sequence[str] | None = None) -> None:
@@ -88,7 +79,7 @@ def page(verb: str, kind: type[Any]) -> str:
     hints = typing.get_type_hints(kind, include_extras=True)
     for one in fields(kind):
         [told] = [more.text for more in typing.get_args(hints[one.name]) if isinstance(more, Help)]
-        default = "" if _required(one) or one.default in (None, ()) else f" ({_written(one.default)})"
+        default = "" if _required(one) or one.default is None else f" ({_written(one.default)})"
         lines.append(f"  {one.name:<14}{told}{default}")
     return "\n".join(lines) + "\n"
 

@@ -27,8 +27,8 @@ def check_targets(config: Mapping[str, Any], trusted: Sequence[str] = ()) -> Non
         package = target.partition(".")[0]
         if package not in (*KNOWN, *trusted):
             raise UserError(
-                f"{key}={target}: this bundle runs code of the package {package}: if you trust both, give "
-                f"trust={package}, in Python load(BUNDLE, trust=[{package!r}])"
+                f"{key}={target}: this bundle runs code of the package {package}: if you trust both, "
+                f"recsys_lora.load(BUNDLE, trust=[{package!r}])"
             )
         if key.startswith(BUILT) and package in KNOWN and not inspect.isclass(get_object(target)):
             raise UserError(f"{key}={target}: this bundle calls a function where a class belongs: do not load it")

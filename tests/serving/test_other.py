@@ -3,8 +3,6 @@
 import pytest
 
 import recsys_lora
-from recsys_lora.cli.serve import Settings
-from recsys_lora.cli.settings import page, read
 from recsys_lora.errors import UserError
 from recsys_lora.serving.app import Options, make_app
 from tests.serving.test_app import TOKEN, asked, error, same, table
@@ -60,10 +58,3 @@ def test_runs_of_other_data_are_refused(cora, runs):
     other.add_items([("new", "A New Thing")])
     with pytest.raises(UserError, match=r"other=.*: has other users or items than run=.*: serve two runs of one data"):
         make_app(cora, None, other)
-
-
-def test_packages_to_trust_are_a_list(tmp_path):
-    found = read("serve", Settings, [f"run={tmp_path}", f"other={tmp_path}", "trust=mine, yours"])
-    assert found.trust == ("mine", "yours")
-    assert read("serve", Settings, [f"run={tmp_path}"]).trust == ()
-    assert "()" not in page("serve", Settings)
