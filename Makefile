@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-kernels test-slow test-all test-gpu lint format typecheck bench notebooks clean
+.PHONY: help setup demo test test-kernels test-slow test-all test-gpu lint format typecheck bench notebooks docs lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -71,6 +71,13 @@ bench: setup ## the CPU benchmarks, a table each
 notebooks: setup ## run the notebooks with the tiny model and store their outputs
 	$(BIN)/jupytext --quiet --sync notebooks/[0-9]*.py
 	$(BIN)/python notebooks/execute.py $(ARGS)
+
+docs: setup ## build the site into build/docs/site; a broken link fails
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m website
+
+lock: ## make uv.lock again, with the versions of constraints.txt (needs uv)
+	uv lock $$(sed -n 's/^[^#]/-P &/p' constraints.txt)
 
 clean: ## remove the environment and caches of tools
 	rm -rf $(VENV) .ruff_cache .mypy_cache .pytest_cache build dist

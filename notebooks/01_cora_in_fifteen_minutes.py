@@ -20,7 +20,7 @@
 # What a collaborative model knows about a user and an item enters as *weights*: a small network reads the two vectors
 # and makes a matrix A(u, i), and every adapted linear map of the language model computes
 #
-# $$y = W_0 x + \frac{\alpha}{R}\, P\, A(u, i)^\top x .$$
+#     y = W0 x + (alpha / R) · P A(u, i)^T x
 #
 # This notebook trains CoRA on a made film club and then opens it up: what the generated weights look like, and what
 # they do to a score.

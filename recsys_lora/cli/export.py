@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from recsys_lora.cli.settings import Help, answer
 
-To = Literal["peft", "merged", "vectors", "bundle"]
+To = Literal["peft", "gguf-lora", "merged", "vectors", "bundle"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Settings:
     """Take a finished run out of the framework."""
 
     run: Annotated[Path, Help("folder of the run, or of an exported bundle")]
-    to: Annotated[To, Help("peft (an adapter), merged (a model), vectors (Parquet) or bundle (for recsys_lora.load)")]
+    to: Annotated[To, Help("peft or gguf-lora (adapters), merged (a model), vectors, or bundle (for recsys_lora.load)")]
     out: Annotated[Path | None, Help("folder to make; by default a name of its own in exports/")] = None
     user: Annotated[str | None, Help("whose weights (CoRA), or whose prompt is written beside an adapter")] = None
     item: Annotated[str | None, Help("the same")] = None
@@ -34,6 +34,7 @@ def _do(asked: Settings) -> None:
     from recsys_lora.console import say
     from recsys_lora.export.adapter import Asked, export_adapter
     from recsys_lora.export.bundle import export_bundle
+    from recsys_lora.export.gguf_lora import export_gguf_lora
     from recsys_lora.export.merged import export_merged
     from recsys_lora.export.names import check_target, own_name
     from recsys_lora.export.vectors import export_vectors
@@ -45,6 +46,8 @@ def _do(asked: Settings) -> None:
     out = asked.out or Path("exports") / own_name(recommender.run, asked.to, which)
     if asked.to == "peft":
         export_adapter(recommender, out, which)
+    elif asked.to == "gguf-lora":
+        export_gguf_lora(recommender, out, which)
     elif asked.to == "merged":
         export_merged(recommender, out, which)
     elif asked.to == "vectors":

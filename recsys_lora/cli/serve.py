@@ -22,6 +22,7 @@ class Settings:
     """Serve a finished run over HTTP, with a page, until SIGTERM or Ctrl-C."""
 
     run: Annotated[Path, Help("folder of the run, or of an exported bundle")]
+    other: Annotated[Path | None, Help("folder of a second run, which the page shows beside the first")] = None
     host: Annotated[str, Help("address to listen on; 0.0.0.0: all")] = "127.0.0.1"
     port: Annotated[Port, Help("0 takes a free one")] = 8000
     token: Annotated[str | None, Help("who asks has to send Authorization: Bearer TOKEN")] = None
@@ -52,7 +53,9 @@ def _do(asked: Settings) -> None:
 
     limits = Limits(asked.window_ms / 1000, asked.max_batch, asked.max_rows, asked.max_waiting)
     options = Options(limits, token, max_body=int(asked.max_body), timeout=asked.timeout)
-    serve(load(asked.run, device=asked.device), asked.host, asked.port, options)
+    run = load(asked.run, device=asked.device)
+    other = None if asked.other is None else load(asked.other, device=asked.device)
+    serve(run, asked.host, asked.port, options, other)
 
 
 def _token(asked: Settings) -> str | None:

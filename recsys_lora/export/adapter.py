@@ -97,12 +97,17 @@ def export_adapter(recommender: Recommender, folder: Path, asked: Asked) -> Path
     module, update = module_of(recommender), update_of(recommender, asked)
     with atomic_folder(folder) as made:
         export(update.injection, made, base_model(module), update.task, update.pair)
-        write_json(made / PROMPT, described(module, update, asked))
-        if update.batch is not None and update.batch.soft_positions.shape[1]:
-            with torch.inference_mode(), evaluating(module):
-                embeds = module.embeds(update.batch)[0]
-            save_file({"inputs_embeds": embeds.float().cpu().contiguous()}, made / EMBEDS)
+        write_asked(made, module, update, asked)
     return folder
+
+
+def write_asked(folder: Path, module: LLMRecommender, update: Update, asked: Asked) -> None:
+    """Write what has to be asked beside an adapter: `prompt.json`, and `prompt_embeds.safetensors` of soft tokens."""
+    write_json(folder / PROMPT, described(module, update, asked))
+    if update.batch is not None and update.batch.soft_positions.shape[1]:
+        with torch.inference_mode(), evaluating(module):
+            embeds = module.embeds(update.batch)[0]
+        save_file({"inputs_embeds": embeds.float().cpu().contiguous()}, folder / EMBEDS)
 
 
 def base_model(module: LLMRecommender) -> str:

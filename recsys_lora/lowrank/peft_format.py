@@ -1,8 +1,10 @@
 """Write the low-rank updates as an adapter folder that `peft` loads.
 
 One adapter has one A and one P a layer, so a static source can be written as it is, a routed one for one task, a
-generated one for one (user, item) pair. A layer with several sources becomes one of their summed rank, since
-Σ_s scale_s · P_s A_s^T = [scale_1 P_1, scale_2 P_2, ...] [A_1, A_2, ...]^T; the scales are written into P.
+generated one for one (user, item) pair. A layer with several sources becomes one of their summed rank, with the
+scales written into P, since
+
+    Σ_s scale_s · P_s A_s^T = [scale_1 P_1, scale_2 P_2, ...] [A_1, A_2, ...]^T
 
 All layers get one rank, the smallest of those that vLLM makes room for, by columns of zeros, which add nothing: vLLM
 reads no rank a layer.
@@ -51,11 +53,9 @@ def export(
         ValueError: a task or a pair is needed and not given.
         UserError: the folder cannot be written, or the rank is larger than engines take.
     """
-    updates = factors_of(injection, task, pair)
-    rank = engine_rank(max(A.shape[1] for A, _ in updates.values()))
+    updates, rank = of_one_rank(injection, task, pair)
     tensors = {}
-    for name, factors in updates.items():
-        A, P = (functional.pad(factor, (0, rank - factor.shape[1])).float().cpu() for factor in factors)
+    for name, (A, P) in updates.items():
         tensors[f"base_model.model.{name}.lora_A.weight"] = A.T.contiguous()
         tensors[f"base_model.model.{name}.lora_B.weight"] = P.contiguous()
     conv = any(isinstance(layer.base, Conv1D) for layer in injection.layers.values())
@@ -63,6 +63,24 @@ def export(
         save_file(tensors, made / WEIGHTS, metadata={"format": "pt"})
         write_json(made / CONFIG, _config(sorted(updates), rank, base_model, conv))
     return folder
+
+
+def of_one_rank(
+    injection: Injection, task: int | None = None, pair: Mapping[str, Tensor] | None = None
+) -> tuple[dict[str, tuple[Tensor, Tensor]], int]:
+    """Return each layer's A (in, R) and P (out, R) in float32 on the CPU, and R, which all have; arguments as `export`.
+
+    Raises:
+        ValueError: as `factors_of`.
+        UserError: the rank is larger than engines take.
+    """
+    updates = factors_of(injection, task, pair)
+    rank = engine_rank(max(A.shape[1] for A, _ in updates.values()))
+
+    def wide(factor: Tensor) -> Tensor:
+        return functional.pad(factor, (0, rank - factor.shape[1])).float().cpu()
+
+    return {name: (wide(A), wide(P)) for name, (A, P) in updates.items()}, rank
 
 
 def factors_of(

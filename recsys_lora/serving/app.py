@@ -6,10 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from fastapi import Body, Depends, FastAPI, Query, Response
+from fastapi import APIRouter, Body, Depends, FastAPI, Query, Response
 from fastapi.security import HTTPBearer
 
 import recsys_lora
+from recsys_lora.errors import UserError
 from recsys_lora.recommender.calls import Answer, Call
 from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.serving import schemas
@@ -20,6 +21,8 @@ from recsys_lora.serving.metrics import MEDIA_TYPE, Metrics
 from recsys_lora.serving.page import page
 
 PAGE, HEALTH, METRICS = "/", "/health", "/metrics"
+OTHER = "/other"
+"""What the routes of a second run begin with."""
 OPEN = (PAGE, HEALTH)
 """Paths that need no token: they say nothing of the run."""
 CLOSING_SECONDS = 10.0
@@ -65,11 +68,15 @@ class Service:
     Args:
         recommender: the run.
         limits: how large batches get.
+        metrics: what counts them.
+        other: the run beside it, if there is one.
     """
 
-    def __init__(self, recommender: Recommender, limits: Limits) -> None:
-        self.recommender, self.limits, self.metrics = recommender, limits, Metrics()
-        self.batcher: Batcher[Call, Any] = Batcher(self._answer, limits, self.metrics.batched)
+    def __init__(
+        self, recommender: Recommender, limits: Limits, metrics: Metrics, other: Recommender | None = None
+    ) -> None:
+        self.recommender, self.limits, self.other = recommender, limits, other
+        self.batcher: Batcher[Call, Any] = Batcher(self._answer, limits, metrics.batched)
 
     def _answer(self, calls: Sequence[Call]) -> list[Answer]:
         return self.recommender.answer(calls)
@@ -100,6 +107,7 @@ class Service:
             users=len(self.recommender.users),
             items=len(self.recommender.items),
             version=recsys_lora.__version__,
+            other=None if self.other is None else self.other.run.folder.resolve().name,
         )
 
     def examples(self) -> dict[str, dict[str, Any]]:
@@ -113,20 +121,27 @@ class Service:
         }
 
 
-def make_app(recommender: Recommender, options: Options | None = None) -> FastAPI:
-    """Return the ASGI app of a run; its worker thread ends with the app's lifespan.
+def make_app(recommender: Recommender, options: Options | None = None, other: Recommender | None = None) -> FastAPI:
+    """Return the ASGI app of a run, or of two; their worker threads end with the app's lifespan.
 
     Args:
         recommender: the run.
         options: how it answers.
+        other: a run to compare with, of the same users and items; its routes begin with `/other`.
+
+    Raises:
+        UserError: the other run has other users or items.
     """
-    chosen = options or Options()
-    service = Service(recommender, chosen.limits)
+    chosen, metrics = options or Options(), Metrics()
+    services = [Service(recommender, chosen.limits, metrics, other)]
+    if other is not None:
+        refuse_other_data(recommender, other)
+        services.append(Service(other, chosen.limits, metrics))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        await asyncio.to_thread(service.batcher.close, CLOSING_SECONDS)
+        await asyncio.gather(*(asyncio.to_thread(one.batcher.close, CLOSING_SECONDS) for one in services))
 
     documented = [] if chosen.token is None else [Depends(HTTPBearer(auto_error=False))]
     app = FastAPI(
@@ -140,12 +155,18 @@ def make_app(recommender: Recommender, options: Options | None = None) -> FastAP
         dependencies=documented,
         exception_handlers=HANDLERS,  # type: ignore[arg-type]  # handlers of subclasses
     )
-    _add_answers(app, service)
-    _add_views(app, service)
-    routes = {path for route in app.routes if (path := getattr(route, "path", None))}
+    _add_states(app, services, metrics)
+    routers = [
+        make(service, prefix)
+        for service, prefix in zip(services, ("", OTHER), strict=False)
+        for make in (_answers, _views)
+    ]
+    routes = {path for one in (app.router, *routers) for route in one.routes if (path := getattr(route, "path", None))}
+    for router in routers:
+        app.include_router(router)
     app.add_middleware(
         Guard,
-        metrics=service.metrics,
+        metrics=metrics,
         routes=routes,
         open_routes=OPEN,
         token=chosen.token,
@@ -156,33 +177,49 @@ def make_app(recommender: Recommender, options: Options | None = None) -> FastAP
     return app
 
 
-def _add_answers(app: FastAPI, service: Service) -> None:
-    """Add what is computed in batches."""
-    example = service.examples()
+def refuse_other_data(run: Recommender, other: Recommender) -> None:
+    """Refuse two runs that cannot be asked the same.
+
+    Raises:
+        UserError: their users or items differ.
+    """
+    if set(run.users) != set(other.users) or set(run.items["item"]) != set(other.items["item"]):
+        raise UserError(
+            f"other={other.run.folder}: has other users or items than run={run.run.folder}: serve two runs of one data "
+            "set"
+        )
+
+
+def _answers(service: Service, prefix: str) -> APIRouter:
+    """Return the routes of what is computed in batches."""
+    router, example = APIRouter(prefix=prefix), service.examples()
 
     def named(*names: str) -> Any:
         return Body(openapi_examples={name: {"value": example[name]} for name in names})
 
-    @app.post("/recommend", response_model=schemas.ScoredRows)
+    @router.post("/recommend", response_model=schemas.ScoredRows)
     async def recommend(asked: Annotated[schemas.RecommendRequest, named("recommend", "history")]) -> dict[str, Any]:
         """Recommend items: the CF model retrieves from the whole catalogue, the language model ranks."""
         return await service.rows(asked)
 
-    @app.post("/score", response_model=schemas.ScoredRows)
+    @router.post("/score", response_model=schemas.ScoredRows)
     async def score(asked: Annotated[schemas.ScoreRequest, named("score")]) -> dict[str, Any]:
         """Score (user, item) pairs; ranks are among each user's."""
         return await service.rows(asked)
 
-    @app.post("/similar", response_model=schemas.SimilarRows)
+    @router.post("/similar", response_model=schemas.SimilarRows)
     async def similar(asked: Annotated[schemas.SimilarRequest, named("similar")]) -> dict[str, Any]:
         """Find alike items by the CF model's vectors."""
         return await service.rows(asked)
 
+    return router
 
-def _add_views(app: FastAPI, service: Service) -> None:
-    """Add what is looked up."""
 
-    @app.get("/users")
+def _views(service: Service, prefix: str) -> APIRouter:
+    """Return the routes of what is looked up."""
+    router = APIRouter(prefix=prefix)
+
+    @router.get("/users")
     def users(
         search: Annotated[str, Query(max_length=schemas.LONGEST_ID)] = "",
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
@@ -191,27 +228,35 @@ def _add_views(app: FastAPI, service: Service) -> None:
         found = [user for user in service.recommender.users if user.startswith(search)]
         return schemas.Users(users=found[:limit], total=len(found))
 
-    @app.get("/history")
+    @router.get("/history")
     def history(user: Annotated[str, Query(max_length=schemas.LONGEST_ID)]) -> schemas.MetRows:
         """Return all that a user has met, oldest first."""
         return schemas.MetRows.model_validate({"rows": service.recommender.history(user).to_dicts()})
 
-    @app.get("/run")
+    @router.get("/run")
     def run() -> schemas.RunDescription:
         """Say what is served."""
         return service.described()
 
+    return router
+
+
+def _add_states(app: FastAPI, services: Sequence[Service], metrics: Metrics) -> None:
+    """Add what tells of the server as a whole, and the page."""
+
     @app.get(HEALTH)
     async def health(response: Response) -> schemas.Health:
         """Say whether requests are answered."""
-        response.status_code = 200 if service.batcher.alive else 503
-        return schemas.Health(status="ok" if service.batcher.alive else "worker ended")
+        alive = all(service.batcher.alive for service in services)
+        response.status_code = 200 if alive else 503
+        return schemas.Health(status="ok" if alive else "worker ended")
 
     @app.get(METRICS, response_class=Response)
-    async def metrics() -> Response:
+    async def counted() -> Response:
         """Return counts and times, as Prometheus reads them."""
-        gauges = {"waiting_requests": ("Requests that wait for a batch.", float(service.batcher.waiting))}
-        return Response(service.metrics.text(gauges), media_type=MEDIA_TYPE)
+        waiting = sum(service.batcher.waiting for service in services)
+        gauges = {"waiting_requests": ("Requests that wait for a batch.", float(waiting))}
+        return Response(metrics.text(gauges), media_type=MEDIA_TYPE)
 
     @app.get(PAGE, include_in_schema=False)
     async def look() -> Response:

@@ -146,6 +146,7 @@ class RunDescription(BaseModel):
     users: int
     items: int
     version: str
+    other: str | None = Field(description="The run beside it, whose routes begin with /other.")
 
 
 class Health(BaseModel):

@@ -20,7 +20,7 @@ CONNECTIONS = 100
 """Connections beyond those whose requests wait."""
 
 
-def serve(recommender: Recommender, host: str, port: int, options: Options) -> None:
+def serve(recommender: Recommender, host: str, port: int, options: Options, other: Recommender | None = None) -> None:
     """Serve a run until SIGTERM or SIGINT.
 
     Args:
@@ -28,15 +28,16 @@ def serve(recommender: Recommender, host: str, port: int, options: Options) -> N
         host: the address to listen on.
         port: 0 takes a free one, which is printed.
         options: how it answers.
+        other: a run to compare with.
 
     Raises:
-        UserError: the address cannot be listened on.
+        UserError: the other run is of other data, or the address cannot be listened on.
     """
     if options.token is None and _is_loopback(host):
         options = replace(options, hosts=LOOPBACK | {host.lower()})
     with closing(_listening(host, port)) as listening:
         config = uvicorn.Config(
-            make_app(recommender, options),
+            make_app(recommender, options, other),
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -30,8 +30,8 @@ def client_of(cora):
     """Return what opens an app with options; all are closed at the end."""
     opened = []
 
-    def start(options=None, recommender=cora, **how):
-        client = TestClient(make_app(recommender, options), **how)
+    def start(options=None, recommender=cora, other=None, **how):
+        client = TestClient(make_app(recommender, options, other), **how)
         client.__enter__()
         opened.append(client)
         return client

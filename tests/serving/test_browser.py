@@ -16,9 +16,9 @@ HOSTILE = "<img src=x onerror=\"document.title='broken'\">"
 
 
 @contextlib.contextmanager
-def served(recommender, options=None):
+def served(recommender, options=None, other=None):
     """Yield the address of a server in a thread."""
-    server = uvicorn.Server(uvicorn.Config(make_app(recommender, options), port=0, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(make_app(recommender, options, other), port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -30,7 +30,7 @@ def served(recommender, options=None):
         thread.join()
 
 
-def seen(recommender, look, options=None):
+def seen(recommender, look, options=None, other=None):
     """Let a coroutine look at the page, and check that it complained about nothing."""
 
     async def open_and_look(url):
@@ -38,12 +38,13 @@ def seen(recommender, look, options=None):
             await look(page)
             return page.errors
 
-    with served(recommender, options) as url:
+    with served(recommender, options, other) as url:
         return asyncio.run(open_and_look(url))
 
 
 TEXTS = "[...document.querySelectorAll('{}')].map((one) => one.textContent)"
 HISTORY, METHOD = TEXTS.format("#history span"), TEXTS.format("#method td:nth-child(2)")
+OTHER = "[...document.querySelectorAll('#other td:nth-child({})')].map((one) => one.textContent)"
 FOCUS = "document.activeElement.getAttribute('aria-label')"
 
 
@@ -82,6 +83,36 @@ def test_the_lists_are_the_recommenders_and_move_with_the_history(cora):
         await page.run("document.getElementById('reset').click()")
         await page.until("document.getElementById('status').textContent === ''")
         assert await page.run(METHOD) == found.head(10)["title"].to_list()
+
+    assert seen(cora, look) == []
+
+
+def test_two_runs_rank_the_same_items_side_by_side(cora, runs):
+    other = recsys_lora.load(runs("cora-offset"))
+    items = cora.recommend("u3", k=30, retrieve=30)["item"].to_list()
+    places = dict(zip(items, range(1, 31), strict=False))
+
+    async def look(page):
+        await choose(page, "u3")
+        assert not await page.run("document.getElementById('beside').hidden")
+        found = other.recommend("u3", k=10, candidates=items, exclude_seen=False)
+        assert await page.run(OTHER.format(2)) == found["title"].to_list()
+        assert await page.run(OTHER.format(3)) == [str(places[item]) for item in found["item"]]
+        assert await page.run(OTHER.format(4)) == [f"{score:.3f}" for score in found["score"]]
+        await page.run("document.querySelector('#history button:nth-of-type(3)').focus()")
+        await page.press("Enter")
+        await page.until("document.querySelectorAll('#other td.up, #other td.down').length")
+        left = other.history("u3").filter(liked=True)["item"].to_list()[:-1]
+        moved = other.recommend("u3", k=10, candidates=items, history=left, exclude_seen=False)
+        assert await page.run(OTHER.format(2)) == moved["title"].to_list()
+
+    assert seen(cora, look, other=other) == []
+
+
+def test_one_run_has_no_second_list(cora):
+    async def look(page):
+        await choose(page, "u3")
+        assert await page.run("document.getElementById('beside').hidden")
 
     assert seen(cora, look) == []
 

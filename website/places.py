@@ -1,0 +1,47 @@
+"""Which files of the repository are pages, and what they are called on the site."""
+
+from pathlib import Path, PurePosixPath
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS, CONTENTS = "docs", "docs/README.md"
+ELSEWHERE = {
+    CONTENTS: "index.md",
+    "README.md": "overview.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+}
+"""Files that are called something else on the site."""
+FOLDERS = {
+    "conf": "configuration/index.md",
+    "recsys_lora": "api/index.md",
+    "notebooks": "notebooks/index.md",
+}
+"""Folders of the repository, and the page that the site has for each."""
+
+
+def pages(root: Path = ROOT) -> dict[str, str]:
+    """Return the path on the site of every Markdown file that is a page, by its path in the repository."""
+    written = [path.relative_to(root).as_posix() for path in (root / DOCS).rglob("*.md")]
+    return {place: ELSEWHERE.get(place, place.removeprefix(f"{DOCS}/")) for place in sorted({*written, *ELSEWHERE})}
+
+
+def notebooks(root: Path = ROOT) -> dict[str, str]:
+    """Return the path on the site of every notebook, by its path in the repository."""
+    found = sorted((root / "notebooks").glob("[0-9]*.ipynb"))
+    return {path.relative_to(root).as_posix(): f"notebooks/{path.stem}.md" for path in found}
+
+
+def resolved(link: str, page: str) -> str:
+    """Return the path in the repository of a link's target.
+
+    Args:
+        link: as it stands in a page, without anchor.
+        page: the page's path in the repository.
+    """
+    parts: list[str] = []
+    for part in (PurePosixPath(page).parent / link).parts:
+        if part == "..":
+            parts.pop()
+        else:
+            parts.append(part)
+    return "/".join(parts)
