@@ -9,8 +9,12 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from recsys_lora.errors import UserError
+from recsys_lora.files import read_json
 from recsys_lora.version import __version__
 
 PACKAGES = (
@@ -29,6 +33,49 @@ IMPORTED_AS = {"hydra-core": "hydra", "scikit-learn": "sklearn"}
 """Of packages whose module has another name."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 GIT_SECONDS = 10
+
+
+class Git(TypedDict, total=False):
+    """The checkout that a run was started from."""
+
+    commit: str | None
+    branch: str | None
+    dirty: bool
+
+
+class Hardware(TypedDict):
+    """What a run could compute on; more is in the file."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    processor: str
+    threads: int
+    gpus: list[str]
+
+
+class Environment(TypedDict):
+    """environment.json, as far as it is read again."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    git: Git | None
+    command: str
+    started: str
+    python: str
+    packages: dict[str, str]
+    hardware: Hardware
+
+
+def read_environment(path: Path) -> Environment:
+    """Read a run's environment.json.
+
+    Raises:
+        UserError: it is not what a run writes.
+    """
+    try:
+        return TypeAdapter(Environment).validate_python(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise UserError(f"{path}: {place}: {first['msg']}: run it again, or leave this run out") from error
 
 
 def environment() -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from recsys_lora.report.comparison_schema import RunRecord
 from recsys_lora.report.runs import Run
@@ -17,7 +16,7 @@ ELSEWHERE = re.compile(
 def run_record(run: Run) -> RunRecord:
     """Return what makes a run again, and what came out."""
     environment = run.environment
-    git: Mapping[str, Any] = environment["git"] or {}
+    git = environment["git"] or {}
     overrides = [portable(override) for override in run.overrides]
     return RunRecord(
         folder=run.called,
@@ -50,8 +49,10 @@ def portable(text: str) -> str:
 def _device(run: Run) -> str:
     """Return the accelerator that the run could use, or the processor and its threads."""
     hardware = run.environment["hardware"]
-    asked = run.config["trainer" if run.metrics["llm"] else "cf"]
-    accelerator = asked["accelerator"] if run.metrics["llm"] else asked["trainer"]["accelerator"]
-    if hardware["gpus"] and accelerator != "cpu":
+    asked: object = run.config
+    for key in ("trainer",) if run.metrics["llm"] else ("cf", "trainer"):
+        asked = asked.get(key) if isinstance(asked, Mapping) else None
+    on_cpu = isinstance(asked, Mapping) and asked.get("accelerator") == "cpu"
+    if hardware["gpus"] and not on_cpu:
         return ", ".join(hardware["gpus"])
     return f"{hardware['processor']}, {hardware['threads']} threads"

@@ -126,6 +126,29 @@ def test_wandb_offline_writes_a_run_that_goes_on_after_a_resume(tmp_path):
     assert sum("train/lr" in row for row in names) == 20
 
 
+def test_wandb_follows_its_variables_where_the_config_says_nothing(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    for name, value in {"MODE": "offline", "PROJECT": "theirs"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    log = loggers.wandb(tmp_path)
+    assert (log._wandb_init["mode"], log._wandb_init["project"], log._wandb_init["entity"]) == (
+        "offline",
+        "theirs",
+        None,
+    )
+    log = loggers.wandb(tmp_path, mode="disabled", project="ours", entity="us")
+    assert (log._wandb_init["mode"], log._wandb_init["project"], log._wandb_init["entity"]) == (
+        "disabled",
+        "ours",
+        "us",
+    )
+    for name in ("MODE", "PROJECT"):
+        monkeypatch.delenv(f"WANDB_{name}")
+    monkeypatch.setattr("wandb.login", lambda **_: True)
+    log = loggers.wandb(tmp_path)
+    assert (log._wandb_init["mode"], log._wandb_init["project"]) == ("online", "recsys_lora")
+
+
 def test_wandb_disabled_writes_no_run(tmp_path):
     pytest.importorskip("wandb")
     log = loggers.wandb(tmp_path, mode="disabled")
