@@ -9,9 +9,9 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recsys_lora.errors import UserError
 from recsys_lora.files import read_json
@@ -35,27 +35,28 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
 GIT_SECONDS = 10
 
 
-class Git(TypedDict, total=False):
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class Git(_Record):
     """The checkout that a run was started from."""
 
-    commit: str | None
-    branch: str | None
-    dirty: bool
+    commit: str | None = None
+    dirty: bool | None = None
 
 
-class Hardware(TypedDict):
-    """What a run could compute on; more is in the file."""
+class Hardware(_Record):
+    """What a run could compute on."""
 
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
     processor: str
     threads: int
     gpus: list[str]
 
 
-class Environment(TypedDict):
-    """environment.json, as far as it is read again."""
+class Environment(_Record):
+    """environment.json, as far as it is read again; there is more in the file."""
 
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
     git: Git | None
     command: str
     started: str
@@ -64,14 +65,14 @@ class Environment(TypedDict):
     hardware: Hardware
 
 
-def read_environment(path: Path) -> Environment:
+def read_environment(path: Path) -> dict[str, Any]:
     """Read a run's environment.json.
 
     Raises:
         UserError: it is not what a run writes.
     """
     try:
-        return TypeAdapter(Environment).validate_python(read_json(path))
+        return Environment.model_validate(read_json(path)).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"

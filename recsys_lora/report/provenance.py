@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from recsys_lora.report.comparison_schema import RunRecord
 from recsys_lora.report.runs import Run
@@ -16,7 +17,7 @@ ELSEWHERE = re.compile(
 def run_record(run: Run) -> RunRecord:
     """Return what makes a run again, and what came out."""
     environment = run.environment
-    git = environment["git"] or {}
+    git: Mapping[str, Any] = environment["git"] or {}
     overrides = [portable(override) for override in run.overrides]
     return RunRecord(
         folder=run.called,

@@ -9,7 +9,7 @@ from recsys_lora.config.record import RunConfig
 from recsys_lora.config.recorded import read_overrides, read_recorded
 from recsys_lora.config.roles import Kind, leaves
 from recsys_lora.errors import UserError
-from recsys_lora.report.environment import Environment, read_environment
+from recsys_lora.report.environment import read_environment
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.tasks.predictions import file_name
 
@@ -34,7 +34,7 @@ class Run:
     folder: Path
     metrics: Mapping[str, Any]
     config: Mapping[str, Any]
-    environment: Environment
+    environment: Mapping[str, Any]
     overrides: Sequence[str]
 
     @property

@@ -39,7 +39,7 @@ def command(tmp_path, *arguments: str) -> tuple[str, str]:
         (["llm=gguf"], "add llm.path=VALUE"),
         (["model.optimizer.lr=inf"], "model.optimizer.lr=inf: give a finite number"),
         (["data.positive=nan"], "data.positive=nan: give a finite number"),
-        (["model.optimizer.betas=[0.9,inf]"], "model.optimizer.betas=inf: give a finite number"),
+        (["tags=[a,-inf]"], "tags=-inf: give a finite number"),
         (["data.name=../.."], "data.name=../..: folders are called by it: leave out slashes"),
         (["cf.name=.."], "cf.name=..: folders are called by it"),
         (["paths.runs=/dev/null/runs"], "the folder cannot be made (Not a directory): choose another by paths.runs="),

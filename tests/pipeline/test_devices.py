@@ -79,7 +79,7 @@ def test_a_logger_without_an_account_is_told_before_anything_is_read(tmp_path, m
 
 
 def test_what_trains_nothing_needs_no_step(tmp_path):
-    with pytest.raises(UserError, match="missing.csv"):
+    with pytest.raises(UserError, match=r"missing\.csv"):
         run(tmp_path / "run", *NO_METHOD, "model=zero_shot", "data.interactions=missing.csv", "trainer.max_epochs=0")
 
 
