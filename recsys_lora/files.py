@@ -18,6 +18,8 @@ from recsys_lora.errors import UserError
 
 LOCK, TEMPORARY = ".lock", ".tmp"
 MOST_JSON = 64 * 2**20
+UNPACKED_AT_ONCE, MOST_UNPACKED = 256 * 2**20, 200
+"""Bytes of which nobody asks how they were packed, and how many times its packed size anything larger may be."""
 
 
 def home() -> Path:
@@ -189,6 +191,11 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: cannot be read ({error.strerror}): make it anew") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a JSON file ({error}): make it anew") from error
+
+
+def blows_up(unpacked: int, packed: int) -> bool:
+    """Tell whether so many bytes out of so many packed ones are more than any real data are packed to."""
+    return unpacked > UNPACKED_AT_ONCE and unpacked > MOST_UNPACKED * packed
 
 
 def file_sha256(path: Path) -> str:
