@@ -40,7 +40,7 @@ def test_interpolations_stay_characters(path, monkeypatch):
     ("content", "said"),
     [
         (BOMB.encode(), "it has YAML aliases"),
-        (b"[" * 100_000, "nested more than 64 deep"),
+        (b"[" * 100_000, "nest"),
         (b"a: " * 200 + b"b", "no YAML"),
         (b"a: " + b"x" * (5 << 20), "more than 4 MiB"),
         (b"a: [", "no YAML"),

@@ -6,6 +6,7 @@ lie; everything else is unpacked or rewritten into the engine's scratch folder f
 
 import bz2
 import codecs
+import errno
 import gzip
 import io
 import lzma
@@ -207,9 +208,19 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        raise UserError(f"{path}: the packed file is damaged or cut off ({error}): download it again") from error
+        raise _damaged(path, error) from error
     except (PermissionError, IsADirectoryError) as error:
         raise UserError(f"{path}: cannot be opened ({error.strerror}): change its permissions") from error
+    except (NotImplementedError, RuntimeError) as error:  # zipfile's: packed in another way, or encrypted after all
+        raise _damaged(path, error) from error
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL, errno.EIO):
+            raise
+        raise _damaged(path, error) from error  # bz2 and zipfile say so of damage
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: the packed file is damaged or cut off ({error}): download it again")
 
 
 def scratch_file(engine: Engine, origin: Path) -> Path:
