@@ -1,4 +1,4 @@
-"""`python -m tests.long`: all of it; `--share 0.1` a tenth, `fuzz kills ...` some of it. Exit status 1: something broke.
+"""`python -m tests.long`: all of it; `--share 0.1` a tenth, `fuzz kills ...` some of it. Status 1: something broke.
 
 Every part prints a table of counts and, below it, whatever broke.
 """
