@@ -59,11 +59,12 @@ VERSIONS := tests/config/test_edge.py tests/config/test_recorded.py tests/config
 	tests/callbacks/test_resume.py tests/callbacks/test_checkpoint.py tests/llm/test_backbone.py \
 	tests/lowrank/test_layer.py tests/data/test_prepare.py tests/pipeline/test_first_stage.py \
 	-m 'not slow and not network and not gpu'
+TORCH ?= torch==2.6.0
 TESTERS := pytest pytest-timeout pytest-xdist pyarrow scikit-learn peft hypothesis
 
 test-oldest: ## the contract tests with the lowest versions that pyproject.toml allows, in an environment of their own
 	$(PYTHON) -m venv $(VENV)-oldest
-	$(VENV)-oldest/bin/python -m pip install --quiet --disable-pip-version-check -r tests/oldest.txt $(TESTERS)
+	$(VENV)-oldest/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $(TORCH) -r tests/oldest.txt $(TESTERS)
 	PYTHONPATH=. $(VENV)-oldest/bin/python -m pytest -n $(WORKERS) $(VERSIONS) $(ARGS)
 
 test-newest: ## the same with the newest versions that it allows, whatever constraints.txt says

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from recsys_lora.cli.mistakes import MISTAKE, closed_pipes, mistakes_told
+from recsys_lora.cli.mistakes import MISTAKE, plain_output, mistakes_told
 from recsys_lora.errors import UserError
 
 VERBS = {
@@ -34,7 +34,7 @@ def main() -> None:
     """Run the command line."""
     given = sys.argv[1:]
     if not given or given[0] in ("-h", "--help"):
-        with closed_pipes():
+        with plain_output():
             print(USAGE)  # noqa: T201 - this is the command line
         raise SystemExit(0 if given else MISTAKE)
     with mistakes_told():

@@ -1,6 +1,7 @@
 """A mistake of the person's ends a command with one line on standard error and exit status 2."""
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ UNREAD = 1
 def mistakes_told() -> Iterator[None]:
     """Tell a mistake made in the block, and leave the process."""
     try:
-        with closed_pipes():
+        with plain_output():
             yield
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -25,8 +26,13 @@ def mistakes_told() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def closed_pipes() -> Iterator[None]:
-    """End the process in silence where nobody reads its output any more, as after `| head`."""
+def plain_output() -> Iterator[None]:
+    """End the process in silence where nobody reads its output any more, as after `| head`.
+
+    A character that the terminal has not is written as a question mark.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
         yield
         sys.stdout.flush()
