@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from recsys_lora.cli.mistakes import MISTAKE, plain_output, mistakes_told
+from recsys_lora.cli.mistakes import MISTAKE, mistakes_told, plain_output
 from recsys_lora.errors import UserError
 
 VERBS = {

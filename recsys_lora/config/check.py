@@ -5,6 +5,7 @@ against that argument's annotation, so that a knob is declared once, where it is
 checked against the records in `record.py`. All mismatches are reported at once.
 """
 
+import dataclasses
 import inspect
 import math
 import typing
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hydra.utils import get_object
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from recsys_lora.config.hints import suggestion
 from recsys_lora.config.record import PreparationConfig, RunConfig
@@ -167,8 +168,11 @@ _STRICT = ConfigDict(arbitrary_types_allowed=True)
 
 
 def _configurable(annotation: Any) -> bool:
-    """Pydantic takes no config for a type that has its own."""
-    return not (inspect.isclass(annotation) and (hasattr(annotation, "__pydantic_config__")))
+    """Pydantic takes no config for a type that can have its own."""
+    own = inspect.isclass(annotation) and (
+        issubclass(annotation, BaseModel) or hasattr(annotation, "__pydantic_config__")
+    )
+    return not (own or dataclasses.is_dataclass(annotation) or typing.is_typeddict(annotation))
 
 
 def _holds_call(value: Any) -> bool:

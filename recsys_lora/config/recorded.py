@@ -19,7 +19,7 @@ SCALARS = (str, int, float, bool, type(None))
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # the library has no types
     """Writes a container that stands in two places twice."""
 
     def ignore_aliases(self, data: Any) -> bool:

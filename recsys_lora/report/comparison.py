@@ -123,6 +123,9 @@ def _row(name: Named, runs: Sequence[Run], warm: Definition) -> Row:
 
 
 def _task_row(name: str, runs: Sequence[Run], warm: Definition) -> TaskRow:
+    for run in runs:
+        if name not in run.metrics["tasks"] or warm not in run.metrics["tasks"][name]["parts"]:
+            raise UserError(f"{run.folder}/metrics.json: no {warm} parts of {name}: run it again, or leave it out")
     blocks = [run.metrics["tasks"][name] for run in runs]
     lines, first = [method_line(block) for block in blocks], runs[0].metrics
     metrics = lines[0]["metrics"]

@@ -1,7 +1,10 @@
 """An object's own complaint names the config key it was made from."""
 
+from dataclasses import dataclass
+
 import pytest
 
+from recsys_lora.config.check import check
 from recsys_lora.config.edge import build, read_run
 from recsys_lora.errors import UserError, at
 from tests.jobs import composed
@@ -38,6 +41,22 @@ def test_nothing_is_resolved_where_objects_are_made(monkeypatch, text):
         {"_target_": "types.SimpleNamespace", "own": text, "list": [{"_target_": "builtins.str", "_args_": [text]}]}
     )
     assert (made.own, made.list) == (text, [text])
+
+
+@dataclass(frozen=True)
+class Spot:
+    """What no yaml can write."""
+
+    x: int
+
+
+def at_a_spot(spot: Spot) -> Spot:
+    return spot
+
+
+def test_a_value_for_an_argument_that_no_yaml_can_write_is_one_line():
+    with pytest.raises(UserError, match=r"^model\.spot=3: Input should be (a dictionary or )?an instance of Spot$"):
+        check({"_target_": f"{__name__}.at_a_spot", "spot": 3}, "model")
 
 
 def test_a_partial_node_is_the_callable_with_its_knobs():

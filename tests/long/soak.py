@@ -1,6 +1,8 @@
 """Many runs in one process: memory, open files and threads stay as they are."""
 
+import contextlib
 import gc
+import io
 import os
 import resource
 import threading
@@ -25,7 +27,8 @@ def run(place: Path, share: float, seed: int, counts: Counts) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RECSYS_LORA_HOME", str(place / "home"))
         for number in range(rounds):
-            run_job(place / str(number), *SMALL, *tables, f"seed={seed + number}")
+            with contextlib.redirect_stdout(io.StringIO()):
+                run_job(place / str(number), *SMALL, *tables, f"seed={seed + number}")
             gc.collect()
             if number == FIRST:
                 memory, files, threads = held()

@@ -62,6 +62,22 @@ def test_odd_records_are_one_line_or_of_no_account(tmp_path, monkeypatch, name, 
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda line: line["metrics"].update(other=line["metrics"].pop("auc")), "have other metrics than the whole"),
+        (lambda line: line["parts"].pop("count"), "has other parts than the task"),
+    ],
+)
+def test_metrics_that_are_not_the_same_on_all_rows_are_refused(tmp_path, change, said):
+    path = run_folder(tmp_path / "run") / "metrics.json"
+    metrics = json.loads(path.read_text())
+    change(metrics["tasks"]["ctr"]["lines"][0])
+    path.write_text(json.dumps(metrics))
+    with pytest.raises(UserError, match=said):
+        compared(tmp_path / "run")
+
+
 def changed(folder, *columns):
     path = folder / "predictions_ctr.parquet"
     pl.read_parquet(path).with_columns(*columns).write_parquet(path)
