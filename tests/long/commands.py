@@ -13,15 +13,18 @@ from typing import Any
 from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS
 from tests.pipeline.test_kill import nobody_left, numbers
 
-LONGER = ("data.train_rows=48", "trainer.max_epochs=6", "cf.trainer.max_epochs=10")
+PLAIN = ("evaluation.zero_shot=false", "evaluation.stack=false", "evaluation.shuffled_rows=0")
+LONGER = (*PLAIN, "trainer.max_epochs=4", "trainer.val_check_interval=1.0", "cf.trainer.max_epochs=10")
+"""A few seconds for every stage, so that a random moment may fall into any of them."""
 LORA = (*NO_METHOD, "model.batch_size=8", "model.rank=4", *LONGER)
+CORA = (*SMALL, *LONGER)
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "cora": (*SMALL, *LONGER),
-    "ckf": (*SMALL_TASKS, "trainer.max_epochs=3"),
+    "cora": CORA,
+    "ckf": (*SMALL_TASKS, *LONGER),
     "collm": (*LORA, "model=collm", "cf=lightgcn"),
     "tallrec": (*LORA, "model=tallrec"),
     "mf alone": (*NO_METHOD, "row=mf", "cf.trainer.max_epochs=10"),
-    "cora on two processes": (*SMALL, "trainer=ddp_sim", "trainer.max_epochs=2"),
+    "cora on two processes": (*CORA, "trainer=ddp_sim"),
     "a sweep of tallrec": ("-m", *LORA, "model=tallrec", "seed=1,2"),
 }
 PATIENCE = 900

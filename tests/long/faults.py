@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.jobs import SMALL, own_tables, write_tables
-from tests.long.commands import Command, timed
+from tests.jobs import own_tables, write_tables
+from tests.long.commands import CORA, Command, timed
 from tests.long.counts import Counts
 
 MEGABYTE = 1 << 20
@@ -24,7 +24,7 @@ WORKER_KILLS = 10
 def run(place: Path, share: float, seed: int, counts: Counts) -> None:
     """Run one command under every fault, and then without it, to the numbers of the run that never met one."""
     tables = write_tables(place / "tables", *own_tables())
-    line = [*SMALL, *tables]
+    line = [*CORA, *tables]
     whole = Command(place / "whole", line)
     seconds = timed(whole)
     step = max(1, round(1 / share))  # of each kind's sizes every so many-th
@@ -92,7 +92,7 @@ def workers(
     place: Path, tables: tuple[str, ...], kills: int, seconds: float, random_: random.Random, counts: Counts
 ) -> None:
     """Kill the second process of a job at random moments: the first ends with a line, at once."""
-    line = [*SMALL, *tables, "trainer=ddp_sim"]
+    line = [*CORA, *tables, "trainer=ddp_sim"]
     whole = Command(place / "whole_pair", line)
     timed(whole)
     for number in range(kills):
