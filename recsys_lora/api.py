@@ -69,10 +69,11 @@ def run_config(config: "RunConfig") -> "Outcome":
     Raises:
         UserError: the input is wrong; the line says what to do.
     """
+    from recsys_lora.files import make_folder
     from recsys_lora.pipeline.job import execute
 
     folder = Path(config.paths.run)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, "paths.runs=FOLDER")
     return execute(config, folder)
 
 
@@ -83,14 +84,14 @@ def load(folder: str | Path, *overrides: str, device: str = "auto", trust: "Sequ
         folder: of the run, or of a bundle that `recsys-lora export` made.
         overrides: as on the command line, of values that change no result: `"llm.path=FOLDER"`.
         device: auto, cpu, cuda or cuda:N; auto is a CUDA device where there is one.
-        trust: packages whose code a bundle may run, besides this one.
+        trust: packages whose code the run's config may name, besides this one: that of a method of your own.
 
     Returns:
         What scores, recommends and explains by raw ids, from any number of threads.
 
     Raises:
-        UserError: it is no finished run, something of it is gone, the device is not there, or a bundle names code that
-            is not trusted.
+        UserError: it is no finished run, something of it is gone, the device is not there, or its config names
+            code that is not trusted.
     """
     from recsys_lora.pipeline.loading import load_run
     from recsys_lora.recommender.recommender import Recommender

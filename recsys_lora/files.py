@@ -17,6 +17,9 @@ from typing import Any
 from recsys_lora.errors import UserError
 
 LOCK, TEMPORARY = ".lock", ".tmp"
+MOST_JSON = 64 * 2**20
+UNPACKED_AT_ONCE, MOST_UNPACKED = 256 * 2**20, 200
+"""Bytes of which nobody asks how they were packed, and how many times its packed size anything larger may be."""
 
 
 def home() -> Path:
@@ -71,6 +74,22 @@ def _system_error(error: Exception) -> int | None:
         return error.errno
     found = re.search(r"\(os error (\d+)\)", str(error))
     return int(found.group(1)) if found else None
+
+
+def make_folder(path: Path, key: str) -> None:
+    """Make a folder, with those above it, where it is not there.
+
+    Args:
+        path: the folder.
+        key: the config key that chooses it, for the message.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: the folder cannot be made ({error.strerror}): choose another by {key}") from error
 
 
 def existing_parent(path: Path) -> Path:
@@ -162,12 +181,21 @@ def read_json(path: Path) -> Any:
     """Read a JSON file that this package wrote.
 
     Raises:
-        UserError: the file is not JSON.
+        UserError: the file cannot be read or is not JSON, or it is larger, or nested deeper, than what is written.
     """
     try:
+        if (size := path.stat().st_size) > MOST_JSON:
+            raise UserError(f"{path}: {size / 2**20:.0f} MiB of JSON is nothing that a run writes: make it anew")
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not a JSON file ({error}): delete it and run again") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}): make it anew") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not a JSON file ({error}): make it anew") from error
+
+
+def blows_up(unpacked: int, packed: int) -> bool:
+    """Tell whether so many bytes out of so many packed ones are more than any real data are packed to."""
+    return unpacked > UNPACKED_AT_ONCE and unpacked > MOST_UNPACKED * packed
 
 
 def file_sha256(path: Path) -> str:

@@ -11,6 +11,8 @@ from annotated_types import Ge, Gt, Interval
 PositiveInt = Annotated[int, Ge(1)]
 NonNegativeInt = Annotated[int, Ge(0)]
 PositiveFloat = Annotated[float, Gt(0)]
+Seed = Annotated[int, Interval(ge=0, le=2**32 - 1)]
+"""Of random number generators; numpy takes 32 bits."""
 NonNegativeFloat = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 """A share, both ends allowed."""

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from recsys_lora.console import Advance, progress
+from recsys_lora.files import blows_up
 
 SECONDS_TO_ANSWER = 15.0
 BLOCK = 1 << 18
@@ -43,6 +44,8 @@ def _unzip(archive: Path, members: Sequence[str], target: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as opened, target.open("wb") as out:
             for member in members:
+                if blows_up(opened.getinfo(member).file_size, archive.stat().st_size):
+                    raise SourceError(f"{archive.name} unpacks {member} to more than real data")
                 with opened.open(member) as file:
                     shutil.copyfileobj(file, out, BLOCK)
     except KeyError as error:

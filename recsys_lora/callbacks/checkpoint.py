@@ -20,6 +20,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from recsys_lora.callbacks.lightning_internals import gradients_add_up, log_step, validation_or_epoch_end_due
 from recsys_lora.errors import UserError
 from recsys_lora.files import atomic_file, disk_errors, temporary_name
 from recsys_lora.processes.signals import REQUEUE, Stopped, rearm, requeue_asked, requeues
@@ -152,7 +153,7 @@ class BestLast(Checkpoint):
             log.info("before the first step %s is %.4f", self.monitor, score)
             self._write(trainer, best=improved, last=False)
             return
-        self._last_waits = trainer.fit_loop._should_accumulate()
+        self._last_waits = gradients_add_up(trainer)
         self._write(trainer, best=improved, last=not self._last_waits)
         if not self._last_waits and self._must_leave(trainer):
             raise Stopped(REQUEUE)
@@ -166,13 +167,13 @@ class BestLast(Checkpoint):
         logged before; where the run goes on in this process the loggers get it twice.
         """
         step = trainer.global_step
-        if self._not_training(trainer) or _validation_or_epoch_end_due(trainer):
+        if self._not_training(trainer) or validation_or_epoch_end_due(trainer):
             return
         leaves = self._must_leave(trainer)
         wanted = leaves or self._last_waits or (self.every_n_steps is not None and step % self.every_n_steps == 0)
         if wanted and step != self.saved_step:
             self._last_waits = False
-            trainer._logger_connector.update_train_step_metrics()
+            log_step(trainer)
             self._write(trainer)
         if leaves:
             raise Stopped(REQUEUE)
@@ -217,11 +218,3 @@ class BestLast(Checkpoint):
             finally:
                 temporary.unlink(missing_ok=True)
         trainer.strategy.barrier("BestLast")
-
-
-def _validation_or_epoch_end_due(trainer: Trainer) -> bool:
-    """Tell whether after this batch comes a validation, the end of the epoch, or no optimiser step yet."""
-    fit = trainer.fit_loop
-    epoch, fetcher = fit.epoch_loop, fit._data_fetcher
-    assert fetcher is not None, "called outside a training epoch"
-    return bool(epoch._should_check_val_fx(fetcher) or epoch._num_ready_batches_reached() or epoch._should_accumulate())

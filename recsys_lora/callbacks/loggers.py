@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import os
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any, Literal
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from recsys_lora.callbacks.lightning_internals import has_begun
 from recsys_lora.errors import UserError
 from recsys_lora.files import atomic_file, write_text
 
 CSV_FILE, WANDB_ID_FILE = "metrics.csv", "wandb_run_id.txt"
+WITHOUT_ACCOUNT = ("offline", "disabled", "dryrun")
+"""Modes of W&B."""
 
 
 class CSVLog(Logger):
@@ -106,8 +110,8 @@ class CSVLog(Logger):
 
 def wandb(
     save_dir: str | Path,
-    mode: Literal["online", "offline", "disabled"] = "online",
-    project: str = "recsys_lora",
+    mode: Literal["online", "offline", "disabled"] | None = None,
+    project: str | None = None,
     entity: str | None = None,
     name: str | None = None,
     group: str | None = None,
@@ -118,25 +122,29 @@ def wandb(
 
     Args:
         save_dir: the run folder; wandb makes `wandb/` in it.
-        mode: `offline` writes files only (`wandb sync` uploads them), `disabled` does nothing.
-        project: where runs are collected.
-        entity: user or team; None takes the account's own.
+        mode: `offline` writes files only (`wandb sync` uploads them), `disabled` does nothing; None: `WANDB_MODE`, else
+            online.
+        project: where runs are collected; None: `WANDB_PROJECT`, else recsys_lora.
+        entity: user or team; None: `WANDB_ENTITY`, else the account's own.
         name: what the run is called.
         group: runs that belong together: an experiment, a sweep.
         job_type: which part of the work this is.
         tags: free labels.
 
     Raises:
-        UserError: wandb is not installed.
+        UserError: wandb is not installed, or there is no account to log into.
     """
     if importlib.util.find_spec("wandb") is None:
         raise UserError("logger=wandb: wandb is not installed: pip install 'recsys-lora[wandb]', or choose logger=csv")
+    chosen = mode or os.environ.get("WANDB_MODE") or "online"
+    if chosen not in WITHOUT_ACCOUNT:
+        _refuse_no_account()
     folder = Path(save_dir).absolute()
     return WandbLogger(
         save_dir=folder,
         id=_wandb_id(folder),
-        mode=mode,
-        project=project,
+        mode=chosen,
+        project=project or os.environ.get("WANDB_PROJECT") or "recsys_lora",
         entity=entity,
         name=name,
         group=group,
@@ -144,6 +152,25 @@ def wandb(
         tags=list(tags),
         log_model=False,
     )
+
+
+@rank_zero_only
+def _refuse_no_account() -> None:
+    """Refuse to log online where nobody has logged in; the network is not asked.
+
+    Raises:
+        UserError: nobody has.
+    """
+    import wandb as library
+
+    try:
+        known = library.login(prompt=False, verify=False)
+    except library.errors.Error:
+        known = False
+    if not known:
+        raise UserError(
+            "logger=wandb: no W&B account here: wandb login, or logger.wandb.mode=offline writes files for wandb sync"
+        )
 
 
 @rank_zero_only
@@ -194,5 +221,5 @@ def close(loggers: Sequence[Logger], failed: bool = False) -> None:
     """Finish all loggers at the end of a run, so that each is on disk (and uploaded) before the process ends."""
     for logger in loggers:
         logger.finalize("failed" if failed else "success")
-        if isinstance(logger, WandbLogger) and logger._experiment is not None:
+        if isinstance(logger, WandbLogger) and has_begun(logger):
             logger.experiment.finish(exit_code=int(failed))

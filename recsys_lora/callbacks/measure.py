@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
+from recsys_lora.callbacks.lightning_internals import logs_now
 from recsys_lora.data.training import TrainBatch
 
 
@@ -26,7 +27,7 @@ class LearningRateAndGradient(Callback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Log both where loggers read them; nothing waits for the device here."""
-        if not trainer._logger_connector.should_update_logs:
+        if not logs_now(trainer):
             return
         rate = torch.tensor(float(optimizer.param_groups[0]["lr"]), dtype=torch.float64)
         pl_module.log("train/lr", rate)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import CSVLogger
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -158,7 +159,7 @@ def load_encoder(factory: EncoderFactory, catalogue: Catalogue, folder: Path) ->
     """Return a saved encoder, frozen and in evaluation mode, on the CPU.
 
     Raises:
-        UserError: the weights are missing or belong to another encoder, width or data set.
+        UserError: the weights are missing or damaged, not numbers, or belong to another encoder, width or data set.
     """
     path = folder / WEIGHTS
     if not path.exists():
@@ -166,7 +167,12 @@ def load_encoder(factory: EncoderFactory, catalogue: Catalogue, folder: Path) ->
     with _random_state(0):
         encoder = factory(catalogue)
     try:
-        encoder.load_state_dict(load_file(path))
+        state = load_file(path)
+        if broken := [name for name, value in state.items() if not torch.isfinite(value).all()]:
+            raise UserError(f"{path}: {broken[0]} holds values that are not finite: refit with stage.force=[cf]")
+        encoder.load_state_dict(state)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not an encoder ({error}): refit with stage.force=[cf]") from error
     except RuntimeError as error:
         what = " ".join(str(error).split())
         raise UserError(

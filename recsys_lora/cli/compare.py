@@ -24,6 +24,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="compare every other row with this one (its label, or a run folder of it), with tests over users",
     )
+    made.add_argument(
+        "--trust", metavar="PACKAGES", help="packages of your own whose tasks runs may name, separated by commas"
+    )
     made.add_argument("--draws", type=whole_number, default=1000, metavar="N", help="bootstrap draws over users (1000)")
     made.add_argument(
         "--warm", choices=("seen", "count", "notebook"), default="seen", help="the definition of warm rows (seen)"
@@ -52,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _do(asked: argparse.Namespace, given: Sequence[str]) -> None:
     """Compare, write and print; heavy imports happen here, after the command line has been understood."""
+    from functools import partial
+
+    from recsys_lora.config.trust import packages
     from recsys_lora.console import console, say
     from recsys_lora.files import write_json, write_text
     from recsys_lora.pipeline.built_tasks import task_of
@@ -63,7 +69,8 @@ def _do(asked: argparse.Namespace, given: Sequence[str]) -> None:
     screen = console()
     if asked.runs:
         command = command_line("compare", given)
-        made = compare(asked.runs, command, task_of, asked.baseline, asked.draws, asked.warm)
+        tasks = partial(task_of, trust=packages(asked.trust))
+        made = compare(asked.runs, command, tasks, asked.baseline, asked.draws, asked.warm)
         for table in comparison_table.on_terminal(made, screen.width):
             screen.print(table)
         say(*comparison_cells.notes(made))

@@ -21,6 +21,7 @@ class Settings:
     item: Annotated[str | None, Help("the same")] = None
     task: Annotated[str | None, Help("whose updates, where they differ by task (CKF)")] = None
     device: Annotated[str, Help("auto, cpu, cuda or cuda:N")] = "cpu"
+    trust: Annotated[str | None, Help("packages whose code the run may name, as my_package,other")] = None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _do(asked: Settings) -> None:
     """Load and write; heavy imports happen here, after the command line has been understood."""
     from recsys_lora.api import load
+    from recsys_lora.config.trust import packages
     from recsys_lora.console import say
     from recsys_lora.export.adapter import Asked, export_adapter
     from recsys_lora.export.bundle import export_bundle
@@ -41,7 +43,7 @@ def _do(asked: Settings) -> None:
 
     if asked.out is not None:
         check_target(asked.out)
-    recommender = load(asked.run, device=asked.device)
+    recommender = load(asked.run, device=asked.device, trust=packages(asked.trust))
     which = Asked(asked.user, asked.item, asked.task)
     out = asked.out or Path("exports") / own_name(recommender.run, asked.to, which)
     if asked.to == "peft":

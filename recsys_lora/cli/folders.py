@@ -4,6 +4,8 @@
 process is at work from one whose process was killed: the system frees it with the process.
 """
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from recsys_lora.cli.status import FINISHED, STATUS, read_status
 from recsys_lora.config.edge import containers
 from recsys_lora.config.record import RunConfig
+from recsys_lora.config.recorded import read_recorded
 from recsys_lora.config.roles import Kind, leaves, selected
 from recsys_lora.errors import UserError
-from recsys_lora.files import LOCK, content_key
+from recsys_lora.files import LOCK, content_key, disk_errors
 from recsys_lora.processes.launched import is_rank_zero, started_externally
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ RUN, SWEEP = "run", "sweep"
 KEPT_CONFIG = {RUN: ".hydra/config.yaml", SWEEP: "multirun.yaml"}
 NAMED_DIFFERENCES = 3
 
+log = logging.getLogger(__name__)
 _locks: "dict[Path, BaseFileLock]" = {}
 
 
@@ -50,20 +54,27 @@ def choose_folder(cfg: DictConfig, kind: str, fresh: Path) -> Path:
         return fresh
     own = fingerprint(cfg, kind)
     for folder in sorted(fresh.parent.glob(f"*/{STATUS}"), key=lambda path: path.stat().st_mtime, reverse=True):
-        if _unfinished(folder.parent, own) and occupy(folder.parent):
+        if not _unfinished(folder.parent, own):
+            continue
+        if link := link_out_of(folder.parent):
+            log.warning("%s: passed over, %s leads out of it", folder.parent, link.name)
+        elif occupy(folder.parent):
             if _unfinished(folder.parent, own):
                 return folder.parent
             leave(folder.parent)  # it has finished meanwhile
     return fresh
 
 
-def described(cfg: DictConfig, kind: str = RUN) -> dict[str, Any]:
-    """Return what makes two runs, or sweeps, the same: all values but the places they write to, and what is swept."""
-    config = containers(cfg, resolve=False)
-    hydra = config.pop("hydra", None)
-    kept = selected(config, _matters)
+def described(config: Mapping[str, Any], kind: str = RUN) -> dict[str, Any]:
+    """Return what makes two runs, or sweeps, the same: all values but the places they write to, and what is swept.
+
+    Args:
+        config: plain containers, interpolations not resolved.
+        kind: run or sweep.
+    """
+    kept = selected({key: value for key, value in config.items() if key != "hydra"}, _matters)
     if kind == SWEEP:
-        assert hydra is not None
+        hydra = config["hydra"]
         varied = [line for line in hydra["overrides"]["task"] if _matters(line.lstrip("+~").partition("=")[0])]
         kept["sweep"] = {"overrides": varied, "params": hydra["sweeper"].get("params")}
     return kept
@@ -71,7 +82,7 @@ def described(cfg: DictConfig, kind: str = RUN) -> dict[str, Any]:
 
 def fingerprint(cfg: DictConfig, kind: str = RUN) -> str:
     """Return 16 hex digits over `described`."""
-    return content_key(described(cfg, kind))
+    return content_key(described(containers(cfg, resolve=False), kind))
 
 
 def occupy(folder: Path) -> bool:
@@ -80,10 +91,11 @@ def occupy(folder: Path) -> bool:
 
     folder = folder.absolute()
     if folder not in _locks:
-        folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
         try:
-            lock.acquire(timeout=0)
+            with disk_errors(folder / LOCK):
+                folder.mkdir(parents=True, exist_ok=True)
+                lock.acquire(timeout=0)
         except Timeout:
             return False
         _locks[folder] = lock
@@ -98,6 +110,13 @@ def hold(folder: Path) -> None:
     """
     if not occupy(folder):
         raise UserError(f"{folder}: another process is at work in it: wait for its end, or give resume=never")
+
+
+def link_out_of(folder: Path) -> Path | None:
+    """Return a link in a folder that leads out of it, by which a run would write elsewhere; None where none does."""
+    inside = folder.resolve()
+    links = (path for path in folder.rglob("*") if path.is_symlink())
+    return next((link for link in links if not link.resolve().is_relative_to(inside)), None)
 
 
 def is_held(folder: Path) -> bool:
@@ -130,6 +149,13 @@ def _unfinished(folder: Path, own: str) -> bool:
     return status is not None and status.fingerprint == own and status.status != FINISHED
 
 
+def _leaves(path: Path, config: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    try:
+        return dict(leaves(described(config, kind)))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not the config of a {kind}: give another folder, or resume=never") from error
+
+
 def _given(kind: str, folder: Path, cfg: DictConfig) -> Path:
     """Return the folder that `resume` names, after a check that it is of the same command.
 
@@ -139,9 +165,9 @@ def _given(kind: str, folder: Path, cfg: DictConfig) -> Path:
     path = folder / KEPT_CONFIG[kind]
     if not path.is_file():
         raise UserError(f"resume={folder}: not the folder of a {kind} ({path} is not there): give one, auto or never")
-    former = OmegaConf.load(path)
-    assert isinstance(former, DictConfig)
-    before, now = (dict(leaves(described(config, kind))) for config in (former, cfg))
+    if link := link_out_of(folder):
+        raise UserError(f"resume={folder}: {link} leads out of the folder: delete it, or resume=never")
+    before, now = (_leaves(path, config, kind) for config in (read_recorded(path), containers(cfg, resolve=False)))
     differing = [key for key in dict.fromkeys([*now, *before]) if before.get(key) != now.get(key)]
     if differing:
         named = ", ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in differing[:NAMED_DIFFERENCES])

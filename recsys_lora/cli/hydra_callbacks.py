@@ -12,6 +12,9 @@ from recsys_lora.cli.folders import RUN, SWEEP, choose_folder, fingerprint, hold
 from recsys_lora.cli.jobs import failures, jobs_of
 from recsys_lora.cli.passing import FailedJobsError, passing_hydra
 from recsys_lora.cli.status import FAILED, FINISHED, RUNNING, Status, read_status, write_status
+from recsys_lora.config.check import refuse_unusable
+from recsys_lora.config.edge import containers
+from recsys_lora.files import make_folder
 from recsys_lora.processes.launched import is_rank_zero
 
 
@@ -52,13 +55,16 @@ class RunFolder(Callback):
 
 
 def _choose(config: DictConfig, kind: str) -> Path:
-    """Choose a folder, which Hydra then makes; one that is named on the command line is taken as it is."""
+    """Choose a folder and make it; one that is named on the command line is taken as it is."""
+    refuse_unusable(containers(config, resolve=False))
     HydraConfig.instance().set_config(config)  # the folder's name says what was chosen of some groups
     key = f"hydra.{kind}.dir"
     fresh = Path(str(OmegaConf.select(config, key)))
     if any(line.startswith(f"{key}=") for line in config.hydra.overrides.hydra):
+        make_folder(fresh, f"{key}=FOLDER")
         return fresh
     folder = choose_folder(config, kind, fresh)
+    make_folder(folder, "paths.runs=FOLDER")
     with read_write(config.hydra):
         OmegaConf.update(config, key, str(folder))
         config.hydra.overrides.hydra.append(f"{key}={QuotedString(str(folder), Quote.single).with_quotes()}")

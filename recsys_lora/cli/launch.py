@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from recsys_lora.cli import help as help_page
+from recsys_lora.cli.mistakes import plain_output
 from recsys_lora.cli.passing import FailedJobsError, HydraPassed
 from recsys_lora.config.hints import explain, refuse_missing
 from recsys_lora.config.paths import conf_dir
@@ -39,9 +40,10 @@ def launch(task: Task, config_name: str = "config", about: str = "run") -> None:
     """
     try:
         if help_page.asked(sys.argv[1:]):
-            print(help_page.text(config_name, about, sys.argv[1:]))  # noqa: T201 - this is the command line
+            with plain_output():
+                print(help_page.text(config_name, about, sys.argv[1:]))  # noqa: T201 - this is the command line
             return
-        with stopping():
+        with plain_output(), stopping():
             try:
                 _run_hydra(task, config_name)
             except HydraPassed as passed:

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from recsys_lora.cli.mistakes import MISTAKE, mistakes_told
+from recsys_lora.cli.mistakes import MISTAKE, mistakes_told, plain_output
 from recsys_lora.errors import UserError
 
 VERBS = {
@@ -34,7 +34,8 @@ def main() -> None:
     """Run the command line."""
     given = sys.argv[1:]
     if not given or given[0] in ("-h", "--help"):
-        print(USAGE)  # noqa: T201 - this is the command line
+        with plain_output():
+            print(USAGE)  # noqa: T201 - this is the command line
         raise SystemExit(0 if given else MISTAKE)
     with mistakes_told():
         module = importlib.import_module(f"recsys_lora.cli.{known(given[0]).replace('-', '_')}")

@@ -20,6 +20,7 @@ class Settings:
     run: Annotated[Path, Help("folder of the run, or of an exported bundle")]
     max_rows: Annotated[PositiveInt, Help("pairs of a call")] = 5000
     device: Annotated[str, Help("auto, cpu, cuda or cuda:N")] = "auto"
+    trust: Annotated[str | None, Help("packages whose code the run may name, as my_package,other")] = None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,8 +33,9 @@ def _do(asked: Settings) -> None:
     if find_spec("mcp") is None:
         raise UserError("mcp: mcp is not installed: pip install 'recsys-lora[mcp]'")
     from recsys_lora.api import load
+    from recsys_lora.config.trust import packages
     from recsys_lora.serving.tools import make_tools
 
     with contextlib.redirect_stdout(sys.stderr):  # standard output is the protocol's
-        tools = make_tools(load(asked.run, device=asked.device), asked.max_rows)
+        tools = make_tools(load(asked.run, device=asked.device, trust=packages(asked.trust)), asked.max_rows)
     tools.run("stdio")

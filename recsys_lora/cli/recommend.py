@@ -24,6 +24,7 @@ class Settings:
     events: Annotated[Path | None, Help("file of events since, columns user, item, rating, timestamp")] = None
     items: Annotated[Path | None, Help("file of new items, columns item and title")] = None
     device: Annotated[str, Help("auto, cpu, cuda or cuda:N")] = "auto"
+    trust: Annotated[str | None, Help("packages whose code the run may name, as my_package,other")] = None
     shard: Annotated[str, Help("I/N: the I-th of N equal shares of the users, for a process or a device each")] = "1/1"
     part: Annotated[PositiveInt, Help("users between two states that are kept")] = 1000
 
@@ -49,6 +50,7 @@ def read_shard(text: str) -> slice:
 def _do(asked: Settings) -> None:
     """Load, recommend and write; heavy imports happen here, after the command line has been understood."""
     from recsys_lora.api import load
+    from recsys_lora.config.trust import packages
     from recsys_lora.console import say
     from recsys_lora.recommender import files
     from recsys_lora.recommender.batch import Lists, recommend_to_file
@@ -56,7 +58,7 @@ def _do(asked: Settings) -> None:
     users = None if asked.users == "all" else files.read_users(Path(asked.users))
     files.check_target(asked.out)
     share = read_shard(asked.shard)
-    recommender = load(asked.run, device=asked.device)
+    recommender = load(asked.run, device=asked.device, trust=packages(asked.trust))
     if asked.items is not None:
         recommender.add_items(files.read_table(asked.items))
     if asked.events is not None:

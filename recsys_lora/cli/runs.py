@@ -139,11 +139,19 @@ def _planned(run: Listed) -> Listed:
     """Name the model and the data of a run without results by its config."""
     from dataclasses import replace
 
-    from omegaconf import OmegaConf
+    from recsys_lora.config.recorded import read_recorded
 
     found = [path for name in ("config.yaml", ".hydra/config.yaml") if (path := run.folder / name).is_file()]
     if not found:
         return run
-    config = OmegaConf.load(found[0])
-    model, data = (OmegaConf.select(config, f"{group}.name", default=None) for group in ("model", "data"))
+    try:
+        config = read_recorded(found[0])
+    except UserError as error:
+        return replace(run, status=UNREADABLE, error=str(error))
+    model, data = (_name(config.get(group)) for group in ("model", "data"))
     return replace(run, model=model, data=data)
+
+
+def _name(node: object) -> str | None:
+    """Return a group's name."""
+    return str(node["name"]) if isinstance(node, dict) and node.get("name") is not None else None

@@ -34,6 +34,7 @@ class Settings:
     max_body: Annotated[ByteSize, Help("largest request")] = MEGABYTE
     timeout: Annotated[PositiveFloat, Help("seconds of a request")] = 30.0
     device: Annotated[str, Help("auto, cpu, cuda or cuda:N")] = "auto"
+    trust: Annotated[str | None, Help("packages whose code the run may name, as my_package,other")] = None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,14 +48,16 @@ def _do(asked: Settings) -> None:
         raise UserError(f"serve: {', '.join(missing)} is not installed: pip install 'recsys-lora[serve]'")
     token = _token(asked)
     from recsys_lora.api import load
+    from recsys_lora.config.trust import packages
     from recsys_lora.serving.app import Options
     from recsys_lora.serving.batcher import Limits
     from recsys_lora.serving.server import serve
 
     limits = Limits(asked.window_ms / 1000, asked.max_batch, asked.max_rows, asked.max_waiting)
     options = Options(limits, token, max_body=int(asked.max_body), timeout=asked.timeout)
-    run = load(asked.run, device=asked.device)
-    other = None if asked.other is None else load(asked.other, device=asked.device)
+    trusted = packages(asked.trust)
+    run = load(asked.run, device=asked.device, trust=trusted)
+    other = None if asked.other is None else load(asked.other, device=asked.device, trust=trusted)
     serve(run, asked.host, asked.port, options, other)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from recsys_lora.cli.mistakes import plain_output
 from recsys_lora.config.hints import suggestion
 from recsys_lora.errors import UserError
 
@@ -39,10 +40,12 @@ def answer(verb: str, kind: type[S], do: Callable[[S], None], arguments: Sequenc
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     if any(one in ("-h", "--help") for one in given):
-        sys.stdout.write(page(verb, kind))
+        with plain_output():
+            sys.stdout.write(page(verb, kind))
         return
     try:
-        do(read(verb, kind, given))
+        with plain_output():
+            do(read(verb, kind, given))
     except UserError as error:
         _leave(f"error: {error}", MISTAKE)
     except KeyboardInterrupt:

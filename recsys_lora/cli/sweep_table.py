@@ -74,6 +74,7 @@ def publish(folder: Path) -> list[Job]:
 
 def read_jobs(folder: Path) -> list[Job]:
     """Return the jobs of a sweep's folder, in their order."""
+    from recsys_lora.config.recorded import read_overrides
     from recsys_lora.report.metrics_json import read_metrics
 
     jobs: list[Job] = []
@@ -81,8 +82,8 @@ def read_jobs(folder: Path) -> list[Job]:
         status = read_status(run)
         path, overrides = run / "metrics.json", run / ".hydra" / "overrides.yaml"
         started = overrides.is_file()  # not where there was no time for it
-        lines = OmegaConf.to_container(OmegaConf.load(overrides)) if started else status and status.overrides
-        given = [str(line).partition("=") for line in lines or []]
+        lines = read_overrides(overrides) if started else status and status.overrides
+        given = [line.partition("=") for line in lines or []]
         metrics = read_metrics(path) if path.is_file() else None
         error = status.error if status else None
         overrides_given = {key.lstrip("+"): value for key, _, value in given}

@@ -5,22 +5,67 @@ against that argument's annotation, so that a knob is declared once, where it is
 checked against the records in `record.py`. All mismatches are reported at once.
 """
 
+import dataclasses
 import inspect
+import math
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hydra.utils import get_object
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from recsys_lora.config.hints import suggestion
 from recsys_lora.config.record import PreparationConfig, RunConfig
+from recsys_lora.config.roles import leaves
 from recsys_lora.config.typed import not_settings
 from recsys_lora.errors import UserError
 
 VALUES = {key: hint for record in (PreparationConfig, RunConfig) for key, hint, _ in record.values()}
 """Types of the values that belong to no object, by dotted keys."""
 RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
+
+
+NAMES = ("model.name", "data.name", "cf.name")
+"""Values of which names of files and folders are made."""
+
+
+def refuse_unusable(config: Mapping[str, Any]) -> None:
+    """Refuse what no run can work with, before a folder is named by it: what is not a number, and names that lead away.
+
+    Args:
+        config: plain containers; interpolations may be unresolved.
+
+    Raises:
+        UserError: the first line names a value; all others follow, separated by semicolons.
+    """
+    if found := list(_unusable(config)):
+        raise UserError("; ".join(found))
+
+
+def _unusable(config: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in leaves(config):
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                yield f"{key}={number}: give a finite number"
+        if key in NAMES and isinstance(value, str) and (not value.strip(".") or set(value) & set("/\\\0")):
+            yield f"{key}={value}: folders are called by it: leave out slashes"
+
+
+def imported(target: str, key: str) -> Any:
+    """Return what a `_target_` names.
+
+    Raises:
+        UserError: it cannot be imported.
+    """
+    try:
+        return get_object(target)
+    except Exception as error:  # whatever importing a stranger's module raises is the answer to "does it exist"
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise UserError(
+            f"{key}._target_={target}: cannot be imported ({reason}): correct it, or put the folder of its package on "
+            "PYTHONPATH"
+        ) from error
 
 
 def check(config: Mapping[str, Any], at: str = "") -> None:
@@ -33,7 +78,7 @@ def check(config: Mapping[str, Any], at: str = "") -> None:
     Raises:
         UserError: the first line names a mismatch; all others follow, separated by semicolons.
     """
-    if found := list(mismatches(config, at)):
+    if found := [*_unusable(config), *mismatches(config, at)]:
         raise UserError("; ".join(found))
 
 
@@ -58,9 +103,9 @@ def _below(value: Any, at: str) -> Iterator[str]:
 def _call(node: Mapping[str, Any], at: str) -> Iterator[str]:
     target = node["_target_"]
     try:
-        called = get_object(target)
-    except Exception as error:  # whatever importing a stranger's module raises is the answer to "does it exist"
-        yield f"{at}._target_={target}: cannot be imported ({str(error).splitlines()[0]})"
+        called = imported(target, at)
+    except UserError as error:
+        yield str(error)
         return
     arguments, hints = _signature(called)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in arguments.values())
@@ -123,8 +168,11 @@ _STRICT = ConfigDict(arbitrary_types_allowed=True)
 
 
 def _configurable(annotation: Any) -> bool:
-    """Pydantic takes no config for a type that has its own."""
-    return not (inspect.isclass(annotation) and (hasattr(annotation, "__pydantic_config__")))
+    """Pydantic takes no config for a type that can have its own."""
+    own = inspect.isclass(annotation) and (
+        issubclass(annotation, BaseModel) or hasattr(annotation, "__pydantic_config__")
+    )
+    return not (own or dataclasses.is_dataclass(annotation) or typing.is_typeddict(annotation))
 
 
 def _holds_call(value: Any) -> bool:

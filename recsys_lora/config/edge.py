@@ -1,13 +1,13 @@
 """From a composed config to a typed record and to objects: past this point nothing knows of Hydra."""
 
-import re
+import functools
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from recsys_lora.config.check import check
+from recsys_lora.config.check import RESERVED, check, imported
 from recsys_lora.config.record import PreparationConfig, RunConfig
 from recsys_lora.config.typed import Record, not_settings
 from recsys_lora.errors import UserError
@@ -32,6 +32,19 @@ def read_preparation(cfg: DictConfig) -> PreparationConfig:
     return _read(cfg, PreparationConfig)
 
 
+def recorded_run(config: Mapping[str, Any]) -> RunConfig:
+    """Return the config that a run kept as a checked record; nothing in it is resolved.
+
+    Args:
+        config: plain containers, as `recorded.read_recorded` returns them.
+
+    Raises:
+        UserError: as `read_run`.
+    """
+    check(config)
+    return RunConfig.of(config)
+
+
 def containers(cfg: DictConfig, resolve: bool = True) -> dict[str, Any]:
     """Return a config as plain containers.
 
@@ -52,31 +65,47 @@ def _read(cfg: DictConfig, record: type[R]) -> R:
 
 def _default_name(cfg: DictConfig) -> str:
     """Return model-data, and the CF model where the model is built on one."""
-    built_on = cfg.cf.name if get_object(cfg.model["_target_"]).needs_encoder else cfg.model.name
+    built_on = cfg.cf.name if imported(cfg.model["_target_"], "model").needs_encoder else cfg.model.name
     parts = [cfg.model.name, cfg.data.name, *([] if built_on == cfg.model.name else [built_on])]
     return "-".join(parts)
 
 
 def build(node: Any, at: str = "") -> Any:
-    """Make the object that a node's `_target_` names.
+    """Make the object that a node's `_target_` names, as `hydra.utils.instantiate` does, of nested nodes first.
+
+    Hydra resolves interpolations on the way, several times over. Here a text is a text: that of a recorded config may
+    come from somebody else (see `recsys_lora.config.recorded`), and one of a prompt may have `${` in it.
 
     Args:
-        node: plain containers; with `_partial_: true` the result is the callable with its knobs bound.
+        node: plain containers; with `_partial_: true` the result is the callable with its knobs bound, with
+            `_recursive_: false` nested nodes are handed over as they are.
         at: the node's place in the config, for messages.
 
     Raises:
         UserError: the node is no settings, or what the object's own checks find wrong; the line names the key.
     """
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
     if not isinstance(node, Mapping):
         raise UserError(not_settings(at, node))
+    return _made(node, at)
+
+
+def _made(value: Any, place: str) -> Any:
+    if isinstance(value, list):
+        return [_made(item, f"{place}[{index}]") for index, item in enumerate(value)]
+    if not isinstance(value, Mapping):
+        return value
+    nested = value.get("_recursive_", True)
+    parts = {
+        str(key): _made(part, f"{place}.{key}" if place else str(key)) if nested else part
+        for key, part in value.items()
+    }
+    if "_target_" not in parts:
+        return parts
+    called, positional = get_object(parts["_target_"]), parts.get("_args_", [])
+    named = {key: part for key, part in parts.items() if key not in RESERVED}
+    if parts.get("_partial_", False):
+        return functools.partial(called, *positional, **named)
     try:
-        return instantiate(node, _convert_="all")
-    except InstantiationException as error:
-        if not isinstance(error.__cause__, UserError):
-            raise
-        inner = re.search(r"full_key: (\S+)", str(error))
-        place = ".".join(part for part in (at, inner.group(1) if inner else "") if part)
-        raise UserError(f"{place}: {error.__cause__}" if place else str(error.__cause__)) from error
+        return called(*positional, **named)
+    except UserError as error:
+        raise UserError(f"{place}: {error}" if place else str(error)) from error

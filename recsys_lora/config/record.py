@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from recsys_lora.config.roles import CONTROL, DISPLAY, LABEL, PLACE, SOURCE, Kind, cost, result
 from recsys_lora.config.typed import Record
-from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveFraction, PositiveInt
+from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveFraction, PositiveInt, Seed
 
 Node = Mapping[str, Any]
 WRITTEN = (Kind.PLACE, Kind.DISPLAY)
@@ -33,7 +33,7 @@ class NegativesConfig(Record):
 
     train: Annotated[PositiveInt, result("prepare")]
     test: Annotated[PositiveInt, result("prepare")]
-    seed: Annotated[NonNegativeInt, result("prepare")]
+    seed: Annotated[Seed, result("prepare")]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class DataConfig(Record):
     valid_rows: Annotated[PositiveInt | Literal["published"] | None, result("method")] = None
     test_rows: Annotated[PositiveInt | None, result("test", "frozen")] = None
     test_users: Annotated[PositiveInt | None, result("test", "frozen")] = None
-    sample_seed: Annotated[NonNegativeInt, result("method", "test", "frozen")] = 0
+    sample_seed: Annotated[Seed, result("method", "test", "frozen")] = 0
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class RunConfig(Record):
     logger: Annotated[Mapping[str, Node | None], DISPLAY.but({"*.save_dir": PLACE})]
     evaluation: EvaluationConfig
     paths: PathsConfig
-    seed: Annotated[NonNegativeInt, result("cf", "method")]
+    seed: Annotated[Seed, result("cf", "method")]
     first: Annotated[Node | None, result("method", by_content=True, tunable=True)] = None
     tasks: Annotated[list[str] | None, result("method")] = None
     task: Annotated[Mapping[str, Node], result("method", tunable=True)] = field(default_factory=dict)

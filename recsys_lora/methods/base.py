@@ -15,11 +15,13 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from recsys_lora.callbacks.lightning_internals import logs_now
 from recsys_lora.cf.two_fits import TwoFits
 from recsys_lora.data.batch import Padding, PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.training import TrainBatch
+from recsys_lora.errors import UserError
 from recsys_lora.llm.soft_tokens import place_soft_tokens
 from recsys_lora.lowrank import Injection
 from recsys_lora.methods.answers import Answers
@@ -197,7 +199,7 @@ class LLMRecommender(lightning.LightningModule):
     @property
     def logs_now(self) -> bool:
         """Whether loggers get the values of the present step: what only they read is computed then."""
-        return bool(self.trainer._logger_connector.should_update_logs)
+        return logs_now(self.trainer)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Tell a backbone that records graphs where a step begins; gradients that add up are all of one step."""
@@ -234,8 +236,17 @@ class LLMRecommender(lightning.LightningModule):
         self.validation.update(batch, self.hidden(batch))
 
     def on_validation_epoch_end(self) -> None:
-        """Log what was collected."""
+        """Log what was collected.
+
+        Raises:
+            UserError: the loss is not a number.
+        """
         for name, value in self.validation.results():
+            if name == "loss" and not bool(torch.isfinite(value)):
+                raise UserError(
+                    f"valid/loss is {float(value)} at step {self.trainer.global_step}: the weights have blown up: "
+                    "lower the learning rate (model.optimizer.lr) or raise the precision (llm.dtype=float32)"
+                )
             self.log(f"valid/{name}", value, prog_bar=name in ("loss", "auc", "uauc"), rank_zero_only=False)
 
     @property

@@ -1,9 +1,12 @@
 """Tasks, built from a config; a comparison of finished runs needs no more, and no torch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from recsys_lora.config.check import check
 from recsys_lora.config.edge import build
+from recsys_lora.config.trust import check_targets
+from recsys_lora.errors import UserError
 from recsys_lora.tasks.scale import RatingScale
 from recsys_lora.tasks.task import Task
 
@@ -19,6 +22,22 @@ def built_tasks(known: Mapping[str, Any], scale: Mapping[str, float], names: Ite
     return {name: build(known[name], f"task.{name}")(scale=RatingScale(**scale)) for name in dict.fromkeys(names)}
 
 
-def task_of(config: Mapping[str, Any], name: str) -> Task:
-    """Return a task of a finished run, given the run's config."""
-    return built_tasks(config["task"], config["data"]["rating_scale"], [name])[name]
+def task_of(config: Mapping[str, Any], name: str, trust: Sequence[str] = ()) -> Task:
+    """Return a task of a finished run.
+
+    Args:
+        config: the run's, which may come from somebody else.
+        name: of the task.
+        trust: packages whose code the task may be, besides this one.
+
+    Raises:
+        UserError: the config does not describe it, or names code that is not trusted.
+    """
+    try:
+        node, scale = config["task"][name], config["data"]["rating_scale"]
+        rated = {key: float(scale[key]) for key in ("low", "high", "step")}
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"task.{name}: not in the run's config, or without data.rating_scale: run it again") from error
+    check_targets({"task": {name: node}}, trust)
+    check(node, f"task.{name}")
+    return built_tasks({name: node}, rated, [name])[name]

@@ -42,14 +42,16 @@ def device(trainer: Mapping[str, Any]) -> torch.device:
 
 
 def check_devices(config: RunConfig) -> None:
-    """Refuse a run that this machine has not the devices for, before anything is read, fitted or started.
+    """Refuse a run whose trainer has not the devices or nothing to do, before anything is read, fitted or started.
 
     Raises:
         UserError: so it is.
     """
-    trainer = config.trainer
+    trainer, kind = config.trainer, get_object(config.model["_target_"])
     device(trainer)
-    if get_object(config.model["_target_"]).needs_encoder:
+    if kind.needs_backbone and kind.trains and config.train:
+        _refuse_no_step(trainer)
+    if kind.needs_encoder:
         _refuse_missing("cf.trainer", config.cf.trainer["accelerator"], "set it to auto")
     sharded = wants_shards(trainer)
     if sharded and config.llm.get("quantise", "none") != "none":
@@ -58,6 +60,13 @@ def check_devices(config: RunConfig) -> None:
         raise UserError("trainer=fsdp spreads blocks that are not compiled: set llm.compiled=false")
     if planned_processes(trainer) == 1 and sharded:
         raise UserError("trainer=fsdp: one device has nothing to spread the backbone over: choose trainer=gpu")
+
+
+def _refuse_no_step(trainer: Mapping[str, Any]) -> None:
+    """Refuse a training of no step: nothing would be kept of it."""
+    for key in ("max_epochs", "max_steps", "limit_train_batches"):
+        if trainer.get(key) == 0:
+            raise UserError(f"trainer.{key}=0: nothing would be trained: give more, or train=false with ckpt_path=FILE")
 
 
 def _refuse_missing(key: str, accelerator: str, instead: str) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_object
-from omegaconf import OmegaConf
 
+from recsys_lora.config.edge import build
 from recsys_lora.config.record import RunConfig
+from recsys_lora.config.recorded import write_recorded
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.files import home, write_json, write_text
+from recsys_lora.files import home, write_json
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import load_backbone
 from recsys_lora.pipeline.collaborative import Collaborative, cf_stage
@@ -64,8 +65,11 @@ def execute(config: RunConfig, folder: Path) -> Outcome:
     quiet_libraries()
     check_devices(config)
     if is_rank_zero():
-        write_text(folder / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(config.as_dict())))
+        write_recorded(folder / CONFIG_FILE, config.as_dict())
         write_json(folder / "environment.json", environment())
+        for name, node in config.logger.items():
+            if node:
+                build(node, f"logger.{name}")  # what it lacks, as an account, is told before anything is fitted
     with process_group(config.trainer, folder, WORKER) as processes:
         folder = Path(processes.broadcast(str(folder)))
         if processes.is_rank_zero:

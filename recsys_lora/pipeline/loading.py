@@ -6,14 +6,16 @@ from pathlib import Path
 
 import torch
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.fit import load_encoder, read_description
-from recsys_lora.config.edge import build, containers, read_run
+from recsys_lora.config.edge import build, recorded_run
 from recsys_lora.config.record import RunConfig
+from recsys_lora.config.recorded import merged, read_recorded
 from recsys_lora.config.roles import Kind
+from recsys_lora.config.trust import check_targets
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.errors import UserError
 from recsys_lora.methods.checkpoint import load_checkpoint
@@ -26,7 +28,6 @@ from recsys_lora.pipeline.logging_setup import quiet_libraries
 from recsys_lora.pipeline.made import Made, read_made, root_of
 from recsys_lora.pipeline.method import Method
 from recsys_lora.pipeline.tasks import choose_tasks
-from recsys_lora.pipeline.trust import check_targets
 from recsys_lora.tasks.task import Task
 
 CHANGEABLE = (Kind.SOURCE, Kind.COST)
@@ -63,11 +64,11 @@ def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = (), 
         folder: its folder.
         device: auto, cpu, cuda or cuda:N; auto is a CUDA device where there is one.
         overrides: as on the command line, of values that change no result: `llm.path=FOLDER`.
-        trust: packages whose code a bundle may run, besides this one.
+        trust: packages whose code the config may name, besides this one.
 
     Raises:
-        UserError: it is no finished run, something of it is gone, the device is not there, or a bundle names code that
-            is not trusted.
+        UserError: it is no finished run, something of it is gone, the device is not there, or its config names code
+            that is not trusted.
     """
     quiet_libraries()
     made, place = read_made(folder), chosen_device(device)
@@ -119,8 +120,6 @@ def _read(folder: Path, overrides: Sequence[str], trust: Sequence[str]) -> RunCo
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise UserError(f"{path}: not there: give the folder of a run, or of an exported bundle")
-    config = OmegaConf.load(path)
-    assert isinstance(config, DictConfig)
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals or RunConfig.role_of(key).kind not in CHANGEABLE:
@@ -129,13 +128,13 @@ def _read(folder: Path, overrides: Sequence[str], trust: Sequence[str]) -> RunCo
                 "evaluation.token_budget=N"
             )
     try:
-        changed = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
+        changes = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)), resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
-    assert isinstance(changed, DictConfig)
-    if root_of(folder).parent == folder:  # a run's own folder is trusted like the command that made it
-        check_targets(containers(changed), trust)
-    return read_run(changed)
+    assert isinstance(changes, dict)
+    config = merged(read_recorded(path), {str(key): value for key, value in changes.items()})
+    check_targets(config, trust)
+    return recorded_run(config)
 
 
 def _on_one_device(config: RunConfig, place: torch.device) -> RunConfig:

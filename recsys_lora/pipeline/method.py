@@ -109,6 +109,8 @@ def method_stage(
         start = resume_checkpoint(run_folder / "checkpoints", key, store.processes) or config.ckpt_path
         record = _train(config, module, datamodule, run_folder, key, start)
         kept = LAST if record["best_step"] is None else BEST
+        if not record["steps"]:
+            raise UserError("training took no step: give trainer.max_epochs, max_steps and max_time more")
         if store.processes.is_rank_zero:
             _keep(run_folder / "checkpoints" / kept, folder / WEIGHTS)
             write_json(folder / RECORD, record)

@@ -10,9 +10,8 @@ import sys
 import threading
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
-
-from recsys_lora.config.edge import read_run
+from recsys_lora.config.edge import recorded_run
+from recsys_lora.config.recorded import read_recorded
 from recsys_lora.pipeline.job import CONFIG_FILE, run_stages
 from recsys_lora.pipeline.logging_setup import quiet_libraries
 from recsys_lora.processes.group import joined, worker_folder
@@ -27,11 +26,10 @@ def main(folder: Path) -> None:
     threading.Thread(target=_end_with_the_first, daemon=True).start()
     logging.basicConfig(level=logging.INFO)
     quiet_libraries()
-    config = OmegaConf.load(folder / CONFIG_FILE)
-    assert isinstance(config, DictConfig)
+    config = recorded_run(read_recorded(folder / CONFIG_FILE))
     with joined({name: os.environ[name] for name in VARIABLES}) as processes:
         place = worker_folder(Path(processes.broadcast(str(folder))), processes.rank)
-        run_stages(read_run(config), place, processes)
+        run_stages(config, place, processes)
 
 
 def _end_with_the_first() -> None:

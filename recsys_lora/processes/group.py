@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,8 +65,8 @@ def local_processes(trainer: Mapping[str, Any]) -> int:
     """Return how many processes a trainer's config asks for on this machine: one a device.
 
     Raises:
-        UserError: it asks for several machines, on which nobody has started a process, or for more devices than there
-            are.
+        UserError: it asks for several machines, on which nobody has started a process, for more devices than there
+            are, or for none.
     """
     if trainer["num_nodes"] != 1:
         raise UserError(
@@ -74,6 +74,8 @@ def local_processes(trainer: Mapping[str, Any]) -> int:
             "torchrun or SLURM, see docs/distributed.md"
         )
     devices, there = trainer["devices"], torch.cuda.device_count()
+    if devices in (0, "0", "") or devices == []:
+        raise UserError(f"trainer.devices={devices}: a run needs at least one: give 1 or more, or auto")
     if isinstance(devices, list):
         return len(devices)
     if isinstance(devices, int | str) and str(devices).isdigit():
@@ -113,9 +115,10 @@ def process_group(trainer: Mapping[str, Any], folder: Path, worker: str) -> Iter
         yield SINGLE
         return
     meeting = local_rendezvous(number)
-    workers = [_started(rank, meeting, folder, worker) for rank in range(1, number)]
+    workers: list[subprocess.Popen[bytes]] = []
     try:
-        with _threads(number), joined({**meeting, **ranks(0)}) as group:
+        workers += [_started(rank, meeting, folder, worker) for rank in range(1, number)]
+        with _threads(number), joined({**meeting, **ranks(0)}, lambda: _refuse_dead(workers, folder)) as group:
             try:
                 yield group
             except UserError:
@@ -137,9 +140,14 @@ def process_group(trainer: Mapping[str, Any], folder: Path, worker: str) -> Iter
 
 
 @contextlib.contextmanager
-def joined(meeting: Mapping[str, str]) -> Iterator[ProcessGroup]:
-    """Join the other processes at a rendezvous, and leave them at the end of the block."""
-    with rendezvous(meeting):
+def joined(meeting: Mapping[str, str], meanwhile: Callable[[], None] = lambda: None) -> Iterator[ProcessGroup]:
+    """Join the other processes at a rendezvous, and leave them at the end of the block.
+
+    Args:
+        meeting: where.
+        meanwhile: see `rendezvous`.
+    """
+    with rendezvous(meeting, meanwhile):
         yield ProcessGroup(distributed.get_rank(), distributed.get_world_size())
 
 
@@ -157,6 +165,17 @@ def _started(rank: int, meeting: Mapping[str, str], folder: Path, worker: str) -
     with (place / LOG).open("wb") as log:
         command = [sys.executable, "-m", worker, str(folder)]
         return subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=log, stderr=log)
+
+
+def _refuse_dead(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
+    """Give up where another process has ended before it was met.
+
+    Raises:
+        UserError: one has; the line names its log.
+    """
+    for rank, process in enumerate(workers, 1):
+        if process.poll() is not None:
+            raise UserError(_lost(rank, folder))
 
 
 def _blame(workers: Sequence[subprocess.Popen[bytes]], folder: Path, error: Exception) -> None:

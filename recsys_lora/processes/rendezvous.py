@@ -4,13 +4,15 @@ import contextlib
 import datetime
 import os
 import socket
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import distributed
 
 PATIENCE = datetime.timedelta(days=7)
 """How long a process waits for another: as long as rank 0 may fetch, prepare and fit."""
+SECONDS_BETWEEN_LOOKS = 0.2
 VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK", "LOCAL_RANK", "NODE_RANK")
 
 
@@ -46,23 +48,45 @@ def external_rendezvous() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def rendezvous(meeting: Mapping[str, str]) -> Iterator[None]:
+def rendezvous(meeting: Mapping[str, str], meanwhile: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Meet the other processes; the environment and `torch.distributed` are afterwards as before.
 
     Args:
         meeting: a value for each of `VARIABLES`.
+        meanwhile: called now and then while the others are waited for; what it raises ends the waiting.
     """
     before = {name: os.environ.get(name) for name in VARIABLES}
     os.environ |= meeting
     if torch.cuda.is_available():
         torch.cuda.set_device(int(meeting["LOCAL_RANK"]) % torch.cuda.device_count())
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    distributed.init_process_group(backend, timeout=PATIENCE)
     try:
-        yield
+        _meet(backend, meanwhile)
+        try:
+            yield
+        finally:
+            distributed.destroy_process_group()
     finally:
-        distributed.destroy_process_group()
         for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def _meet(backend: str, meanwhile: Callable[[], None]) -> None:
+    """Wait for the others in a thread of its own, so that signals and deaths are answered while torch waits."""
+    failures: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            distributed.init_process_group(backend, timeout=PATIENCE)
+        except BaseException as error:  # it is raised below, in the thread that waits for this one
+            failures.append(error)
+
+    waiting = threading.Thread(target=wait, name="rendezvous", daemon=True)
+    waiting.start()
+    while waiting.is_alive():
+        meanwhile()
+        waiting.join(SECONDS_BETWEEN_LOOKS)
+    if failures:
+        raise failures[0]

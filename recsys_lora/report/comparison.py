@@ -12,6 +12,7 @@ from recsys_lora.errors import UserError
 from recsys_lora.evaluation.bootstrap import Statistic
 from recsys_lora.evaluation.warm_cold import Definition
 from recsys_lora.report.against import against
+from recsys_lora.report.agreement import refuse_contradiction
 from recsys_lora.report.comparison_schema import Comparison, Cost, Number, Row, TaskRow, TestSet
 from recsys_lora.report.labels import Named, named
 from recsys_lora.report.provenance import run_record
@@ -39,15 +40,15 @@ def compare(
     Args:
         paths: run folders, or folders that hold runs.
         command: what asks for it, for the record.
-        task_of: makes the tasks, which compute metrics anew for the differences.
+        task_of: makes the tasks, which compute metrics anew, to be those of metrics.json, and for the differences.
         baseline: label of the row that the others are compared with, or the folder of one of its runs; None leaves
             tests out.
         draws: bootstrap draws over users for the intervals of these differences.
         warm: the definition of warm and cold questions.
 
     Raises:
-        UserError: a folder holds no finished run, two runs were not tested on the same questions, or no row is the
-            baseline.
+        UserError: a folder holds no finished run, two runs were not tested on the same questions, a run's predictions
+            are not what its metrics.json was made of, or no row is the baseline.
     """
     runs, unfinished = read_finished(paths)
     groups = grouped(runs)
@@ -61,6 +62,8 @@ def compare(
         asked = [place for place, run in enumerate(runs) if task in run.metrics["tasks"]]
         tables = dict(zip(asked, [read_sorted(runs[place].predictions(task)) for place in asked], strict=True))
         refuse_other_rows(task, [runs[place] for place in asked], list(tables.values()))
+        for place, table in tables.items():
+            refuse_contradiction(runs[place], task, table, task_of(runs[place].config, task))
         tasks[task] = _test_set(runs[asked[0]].metrics["tasks"][task], warm)
         if base is not None and groups[base][0] in tables:
             of_groups = [[tables[place] for place in group if place in tables] for group in groups]
@@ -120,6 +123,9 @@ def _row(name: Named, runs: Sequence[Run], warm: Definition) -> Row:
 
 
 def _task_row(name: str, runs: Sequence[Run], warm: Definition) -> TaskRow:
+    for run in runs:
+        if name not in run.metrics["tasks"] or warm not in run.metrics["tasks"][name]["parts"]:
+            raise UserError(f"{run.folder}/metrics.json: no {warm} parts of {name}: run it again, or leave it out")
     blocks = [run.metrics["tasks"][name] for run in runs]
     lines, first = [method_line(block) for block in blocks], runs[0].metrics
     metrics = lines[0]["metrics"]

@@ -11,6 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from recsys_lora.errors import UserError
+from recsys_lora.files import read_json
 from recsys_lora.version import __version__
 
 PACKAGES = (
@@ -29,6 +33,50 @@ IMPORTED_AS = {"hydra-core": "hydra", "scikit-learn": "sklearn"}
 """Of packages whose module has another name."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 GIT_SECONDS = 10
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class Git(_Record):
+    """The checkout that a run was started from."""
+
+    commit: str | None = None
+    dirty: bool | None = None
+
+
+class Hardware(_Record):
+    """What a run could compute on."""
+
+    processor: str
+    threads: int
+    gpus: list[str]
+
+
+class Environment(_Record):
+    """environment.json, as far as it is read again; there is more in the file."""
+
+    git: Git | None
+    command: str
+    started: str
+    python: str
+    packages: dict[str, str]
+    hardware: Hardware
+
+
+def read_environment(path: Path) -> dict[str, Any]:
+    """Read a run's environment.json.
+
+    Raises:
+        UserError: it is not what a run writes.
+    """
+    try:
+        return Environment.model_validate(read_json(path)).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise UserError(f"{path}: {place}: {first['msg']}: run it again, or leave this run out") from error
 
 
 def environment() -> dict[str, Any]:

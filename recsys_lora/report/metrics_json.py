@@ -117,6 +117,13 @@ class Line(_Record):
     metrics: dict[str, Value]
     parts: dict[Definition, Parts]
 
+    @model_validator(mode="after")
+    def _parts_have_the_same(self) -> Self:
+        for name, parts in self.parts.items():
+            if not self.metrics.keys() == parts.warm.keys() == parts.cold.keys():
+                raise ValueError(f"{self.name}: parts by {name} have other metrics than the whole")
+        return self
+
 
 class Difference(_Record):
     """The method, or a stack with it, minus another line, with the 95 % bootstrap interval over users.
@@ -191,6 +198,8 @@ class TaskBlock(_Record):
                 raise ValueError(f"{sizes.warm} warm and {sizes.cold} cold rows of {self.rows} by {name}")
         if self.positives is not None and self.positives > self.rows:
             raise ValueError(f"{self.positives} positives of {self.rows} rows")
+        if differing := [line.name for line in self.lines if line.parts.keys() != self.parts.keys()]:
+            raise ValueError(f"{differing[0]} has other parts than the task")
         if not any(line.role == "method" and not line.sample for line in self.lines):
             raise ValueError("no line is the method on all rows")
         return self

@@ -50,8 +50,10 @@ def portable(text: str) -> str:
 def _device(run: Run) -> str:
     """Return the accelerator that the run could use, or the processor and its threads."""
     hardware = run.environment["hardware"]
-    asked = run.config["trainer" if run.metrics["llm"] else "cf"]
-    accelerator = asked["accelerator"] if run.metrics["llm"] else asked["trainer"]["accelerator"]
-    if hardware["gpus"] and accelerator != "cpu":
+    asked: object = run.config
+    for key in ("trainer",) if run.metrics["llm"] else ("cf", "trainer"):
+        asked = asked.get(key) if isinstance(asked, Mapping) else None
+    on_cpu = isinstance(asked, Mapping) and asked.get("accelerator") == "cpu"
+    if hardware["gpus"] and not on_cpu:
         return ", ".join(hardware["gpus"])
     return f"{hardware['processor']}, {hardware['threads']} threads"

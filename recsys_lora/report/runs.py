@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from recsys_lora.config.record import RunConfig
+from recsys_lora.config.recorded import read_overrides, read_recorded
 from recsys_lora.config.roles import Kind, leaves
 from recsys_lora.errors import UserError
-from recsys_lora.files import read_json
+from recsys_lora.report.environment import read_environment
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.tasks.predictions import file_name
 
@@ -27,7 +26,7 @@ class Run:
     Attributes:
         folder: its folder.
         metrics: its metrics.json.
-        config: its whole config.
+        config: its whole config, in which nothing is resolved: a run may come from somebody else.
         environment: its environment.json.
         overrides: of its command line, as typed.
     """
@@ -95,20 +94,15 @@ def read_run(folder: Path, typed: bool = True) -> Run:
         typed: it has to have been started by a command; False also takes runs of `run_config`, without overrides.
 
     Raises:
-        UserError: something of it is missing.
+        UserError: something of it is missing, or is not what a run writes.
     """
     metrics = read_metrics(folder / "metrics.json")
     files: list[str | Path] = [*map(file_name, metrics["tasks"]), ENVIRONMENT, CONFIG, *([OVERRIDES] if typed else [])]
     for name in files:
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: not there: run it again, or leave this run out")
-    given = OmegaConf.to_container(OmegaConf.load(folder / OVERRIDES)) if (folder / OVERRIDES).is_file() else []
-    overrides = [str(line) for line in given or []]
-    config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG), resolve=True)
-    if not isinstance(config, dict):
-        raise UserError(f"{folder / CONFIG}: holds no config: run it again, or leave this run out")
-    named = {str(key): value for key, value in config.items()}
-    return Run(folder, metrics, named, read_json(folder / ENVIRONMENT), overrides)
+    overrides = read_overrides(folder / OVERRIDES) if (folder / OVERRIDES).is_file() else []
+    return Run(folder, metrics, read_recorded(folder / CONFIG), read_environment(folder / ENVIRONMENT), overrides)
 
 
 def configuration(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, str]:

@@ -15,7 +15,25 @@ from recsys_lora.files import atomic_file
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Output, RatingPredictions
 
-COLUMNS = ("row", "user_id", "item_id", "items", "target", "label", "sampling", "split")
+Kinds = dict[str, pl.DataType | type[pl.DataType]]
+COLUMNS: Kinds = {
+    "row": pl.Int64,
+    "user_id": pl.String,
+    "item_id": pl.String,
+    "items": pl.List(pl.String),
+    "target": pl.Int64,
+    "label": pl.Float32,
+    "sampling": pl.String,
+    "split": pl.String,
+}
+PREDICTED: Kinds = {
+    "score": pl.Float64,
+    "scores": pl.List(pl.Float64),
+    "expected": pl.Float64,
+    "argmax": pl.Float64,
+    "text": pl.String,
+}
+ADVICE = "give a predictions file that a run wrote"
 Flags = dict[Definition, NDArray[np.int8]]
 
 
@@ -70,10 +88,23 @@ def read_table(path: Path) -> pl.DataFrame:
     """Read a file that `write_predictions` wrote.
 
     Raises:
-        UserError: it cannot be read or lacks a column.
+        UserError: it cannot be read, lacks a column, or has values that no run writes.
     """
-    expected = (*COLUMNS, *(f"warm_{name}" for name in DEFINITIONS))
-    return read_columns(path, expected, "give a predictions file that a run wrote")
+    flags = [f"warm_{name}" for name in DEFINITIONS]
+    table = read_columns(path, (*COLUMNS, *flags), ADVICE)
+    predicted = {name: kind for name, kind in PREDICTED.items() if name in table.columns}
+    if not predicted or set(predicted) == {"argmax"}:
+        raise UserError(f"{path}: no predictions are in it: {ADVICE}")
+    try:
+        table = table.cast({**COLUMNS, **predicted, **dict.fromkeys(flags, pl.Boolean)})  # type: ignore[arg-type]
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"{path}: {str(error).splitlines()[0]}: {ADVICE}") from error
+    for name in (*COLUMNS, *predicted):
+        values = table[name].explode() if name == "scores" else table[name]
+        not_a_number = name in predicted and values.dtype == pl.Float64 and values.is_nan().any()
+        if values.null_count() or not_a_number:
+            raise UserError(f"{path}: a value of {name} is missing or not a number: {ADVICE}")
+    return table
 
 
 def read_columns(path: Path, expected: Iterable[str], advice: str) -> pl.DataFrame:

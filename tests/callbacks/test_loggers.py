@@ -126,6 +126,23 @@ def test_wandb_offline_writes_a_run_that_goes_on_after_a_resume(tmp_path):
     assert sum("train/lr" in row for row in names) == 20
 
 
+def test_wandb_follows_its_variables_where_the_config_says_nothing(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+
+    def given(**settings):
+        passed = loggers.wandb(tmp_path, **settings)._wandb_init
+        return tuple(passed[key] for key in ("mode", "project", "entity"))
+
+    for name, value in {"MODE": "offline", "PROJECT": "theirs"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    assert given() == ("offline", "theirs", None)
+    assert given(mode="disabled", project="ours", entity="us") == ("disabled", "ours", "us")
+    for name in ("MODE", "PROJECT"):
+        monkeypatch.delenv(f"WANDB_{name}")
+    monkeypatch.setattr("wandb.login", lambda **_: True)
+    assert given() == ("online", "recsys_lora", None)
+
+
 def test_wandb_disabled_writes_no_run(tmp_path):
     pytest.importorskip("wandb")
     log = loggers.wandb(tmp_path, mode="disabled")

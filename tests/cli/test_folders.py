@@ -138,6 +138,29 @@ def test_a_named_folder_of_another_config_is_refused_and_the_keys_are_named(tmp_
     assert len(line.splitlines()) == 1
 
 
+@pytest.mark.parametrize("odd", ["a: &a [x]\nb: *a\n", "[", "- a\n", "data: [1, 2]\n", "hydra: 3\n"])
+def test_a_named_folder_of_odd_contents_is_one_line(tmp_path, odd):
+    folder = kept(tmp_path / "elsewhere")
+    (folder / ".hydra" / "config.yaml").write_text(odd)
+    with pytest.raises(UserError) as refusal:
+        chosen(tmp_path / "runs", config(f"resume={folder}"))
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_nothing_is_written_through_links_of_a_folder(tmp_path, caplog):
+    (tmp_path / "mine").write_text("untouched")
+    folder = kept(was_there(tmp_path / "before", config(), RUNNING))
+    (folder / "wandb").mkdir()
+    (folder / "wandb" / "latest").symlink_to(folder / "wandb")
+    assert chosen(tmp_path, config()) == folder
+    folders.leave(folder)
+    (folder / "run.log").symlink_to(tmp_path / "mine")
+    assert chosen(tmp_path, config()) == tmp_path / "new"
+    assert f"{folder}: passed over, run.log leads out of it" in caplog.text
+    with pytest.raises(UserError, match=r"run\.log leads out of the folder: delete it"):
+        chosen(tmp_path, config(f"resume={folder}"))
+
+
 @pytest.mark.parametrize("value", ["null", "3", "nowhere"])
 def test_what_is_neither_auto_nor_never_nor_a_run_is_refused(tmp_path, value):
     with pytest.raises(UserError, match=rf"resume={'None' if value == 'null' else value}: "):

@@ -1,5 +1,6 @@
 """A mistyped command line gets one line with the nearest valid names, and torch is never loaded for it."""
 
+import os
 import subprocess
 import sys
 
@@ -36,6 +37,14 @@ def command(tmp_path, *arguments: str) -> tuple[str, str]:
         (["model.rank=["], "model.rank=[: not an override Hydra can read"),
         (["llm=hub"], "llm.name: has to be given with what was chosen: add llm.name=VALUE"),
         (["llm=gguf"], "add llm.path=VALUE"),
+        (["model.optimizer.lr=inf"], "model.optimizer.lr=inf: give a finite number"),
+        (["data.positive=nan"], "data.positive=nan: give a finite number"),
+        (["tags=[a,-inf]"], "tags=-inf: give a finite number"),
+        (["data.name=../.."], "data.name=../..: folders are called by it: leave out slashes"),
+        (["cf.name=.."], "cf.name=..: folders are called by it"),
+        (["paths.runs=/dev/null/runs"], "the folder cannot be made (Not a directory): choose another by paths.runs="),
+        (["hydra.run.dir=/proc/nowhere"], "/proc/nowhere: the folder cannot be made"),
+        (["-m", "paths.runs=/proc/nowhere"], "the folder cannot be made (No such file or directory)"),
         (["-m", "model=coar"], "model=coar: no such option: did you mean cora?"),
         (["-m", "model.rnk=8,16"], "model.rnk: no such option: did you mean model.rank"),
     ],
@@ -45,6 +54,18 @@ def test_a_mistake_is_one_line_with_the_nearest_names(tmp_path, arguments, expec
     assert expected in err
     assert len(err.strip().splitlines()) == 1
     assert out.strip().endswith("status 2 False False")
+
+
+def test_output_that_nobody_reads_ends_the_command_in_silence(tmp_path):
+    for verb in (["--help"], ["run", "--help"], ["export", "--help"], ["runs", "."], ["runs", "--help"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            [sys.executable, "-m", "recsys_lora", *verb], stdout=writer, stderr=-1, text=True, cwd=tmp_path, check=False
+        )
+        os.close(writer)
+        assert "Traceback" not in done.stderr
+        assert "BrokenPipe" not in done.stderr
 
 
 def test_help_lists_groups_without_torch(tmp_path):

@@ -64,6 +64,24 @@ def test_a_line_a_run_in_columns_and_the_reason_below(runs, capsys):
     assert starts == {shown[0].index("run", shown[0].index("seconds"))}
 
 
+@pytest.mark.parametrize(
+    ("config", "status", "model"),
+    [
+        ("model: {name: '${oc.env:TOKEN}'}\ndata: {name: a}\n", "not tested", "${oc.env:TOKEN}"),
+        ("model: 3\n", "not tested", None),
+        ("a: &a [x]\nb: *a\n", "unreadable", None),
+        ("a: [", "unreadable", None),
+    ],
+)
+def test_a_stranger_s_config_is_shown_as_it_is_or_passed_over(tmp_path, monkeypatch, config, status, model):
+    monkeypatch.setenv("TOKEN", "s3cret")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(config)
+    [run] = listed(tmp_path)
+    assert (run.status, run.model) == (status, model)
+    assert "s3cret" not in "\n".join(lines([run]))
+
+
 def test_listing_writes_nothing(runs):
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
     listed(runs)

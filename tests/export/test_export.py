@@ -190,9 +190,10 @@ def test_a_damaged_bundle_is_refused(loaded, tmp_path):
 @pytest.mark.parametrize(
     ("key", "target", "said"),
     [
-        ("model", "os.system", "model._target_=os.system: this bundle runs code of the package os"),
-        ("callbacks.progress", "subprocess.run", "code of the package subprocess"),
-        ("cf.encoder", "recsys_lora.files.write_text", "calls a function where a class belongs"),
+        ("model", "os.system", "model._target_=os.system: this config runs code of os"),
+        ("model", "recsys_lora.processes.group.subprocess.Popen", "runs code of subprocess"),
+        ("callbacks.progress", "subprocess.run", "runs code of subprocess"),
+        ("cf.encoder", "recsys_lora.files.write_text", "a function is called where a class belongs"),
     ],
 )
 def test_a_bundle_cannot_name_other_code(loaded, tmp_path, key, target, said):

@@ -226,6 +226,12 @@ def test_a_learning_rate_that_blows_up_is_said(tmp_path, tables):
     assert artifacts(tmp_path) == {"prepare", "cf"}
 
 
+def test_weights_that_blow_up_in_the_step_before_a_validation_are_said(tmp_path, tables):
+    line = refused(tmp_path, *SMALL, *tables, "model.optimizer.lr=1e20")
+    assert line.startswith("valid/loss is ")
+    assert "lower the learning rate (model.optimizer.lr)" in line
+
+
 def test_an_encoder_that_blows_up_is_said(tmp_path, tables):
     line = refused(tmp_path, *NO_METHOD, *tables, "row=mf", "cf.fit.lr=1e30", "cf.trainer.max_epochs=3")
     assert "cf.fit.lr" in line

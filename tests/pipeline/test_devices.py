@@ -51,6 +51,38 @@ def test_what_cannot_be_spread_is_refused_before_anything_is_read(overrides, rea
         )
 
 
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("trainer.max_epochs=0", r"trainer\.max_epochs=0: nothing would be trained"),
+        ("trainer.max_steps=0", r"trainer\.max_steps=0: nothing would be trained"),
+        ("trainer.limit_train_batches=0", r"trainer\.limit_train_batches=0: nothing would be trained"),
+        ("trainer.devices=0", r"trainer\.devices=0: a run needs at least one"),
+        ("trainer.devices=[]", r"trainer\.devices=\[\]: a run needs at least one"),
+        ("seed=18446744073709551616", r"seed=18446744073709551616: Input should be less than or equal to 4294967295"),
+        ("data.sample_seed=4294967296", r"data\.sample_seed=4294967296: Input should be less"),
+        ("model._target_=my_methods.Mine", r"model\._target_=my_methods\.Mine: cannot be imported \(No module"),
+    ],
+)
+def test_what_cannot_train_is_refused_before_anything_is_read(override, reason, tmp_path):
+    with pytest.raises(UserError, match=reason) as refusal:
+        run(tmp_path / "run", *SMALL, "data.interactions=missing.csv", override)
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_a_logger_without_an_account_is_told_before_anything_is_read(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setattr("wandb.login", lambda **_: False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    with pytest.raises(UserError, match=r"logger=wandb: no W&B account here: wandb login, or logger\.wandb\.mode="):
+        run(tmp_path / "run", *SMALL, "data.interactions=missing.csv", "logger=wandb")
+
+
+def test_what_trains_nothing_needs_no_step(tmp_path):
+    with pytest.raises(UserError, match=r"missing\.csv"):
+        run(tmp_path / "run", *NO_METHOD, "model=zero_shot", "data.interactions=missing.csv", "trainer.max_epochs=0")
+
+
 def test_more_devices_than_there_are_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)

@@ -6,6 +6,7 @@ lie; everything else is unpacked or rewritten into the engine's scratch folder f
 
 import bz2
 import codecs
+import errno
 import gzip
 import io
 import lzma
@@ -21,6 +22,7 @@ from typing import IO, Any, Literal, cast
 
 from recsys_lora.data.engine import Engine
 from recsys_lora.errors import UserError
+from recsys_lora.files import MOST_UNPACKED, blows_up
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -43,6 +45,8 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 SAMPLE = 1 << 16
+LONGEST_LINE = 16 << 20
+"""Bytes of a line, and of a field."""
 DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile, zstd.ZstdError)
 
 
@@ -76,8 +80,47 @@ class Part:
         Raises:
             UserError: the file is cut off or damaged.
         """
-        with readable(self.origin), _opened(self.path, "gzip" if self.gzipped else "none") as stream:
+        with readable(self.origin), _opened(self.path, "gzip" if self.gzipped else "none", by_line=True) as stream:
             yield stream
+
+
+class _Guarded(io.RawIOBase):
+    """A stream that ends with a line where it is a bomb: packed far tighter than data are, or one endless line.
+
+    Attributes:
+        fileobj: the packed file itself, which tells how far it has been read.
+    """
+
+    def __init__(self, stream: IO[bytes], path: Path, by_line: bool) -> None:
+        super().__init__()
+        self.fileobj = getattr(stream, "fileobj", stream)
+        self._stream, self._path, self._packed = stream, path, path.stat().st_size
+        self._by_line, self._unpacked, self._line = by_line, 0, 0
+
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next bytes.
+
+        Raises:
+            UserError: it is a bomb.
+        """
+        view = memoryview(buffer).cast("B")
+        block = self._stream.read(len(view))
+        view[: len(block)] = block
+        self._unpacked += len(block)
+        end = max(block.rfind(b"\n"), block.rfind(b"\r"))
+        self._line = self._line + len(block) if end < 0 else len(block) - end - 1
+        if self._by_line and self._line > LONGEST_LINE:
+            raise UserError(f"{self._path}: a line of more than {LONGEST_LINE >> 20} MiB: this is no table")
+        if blows_up(self._unpacked, self._packed):
+            raise UserError(
+                f"{self._path}: {self._packed / 1e6:.1f} MB are unpacked to more than {self._unpacked / 1e6:.0f} MB, "
+                "which no real data are: if they are yours, unpack them first"
+            )
+        return len(block)
 
 
 def files_of(path: Path, knob: str) -> list[Path]:
@@ -124,7 +167,35 @@ def open_part(path: Path, engine: Engine, encoding: str | None, knob: str) -> Pa
             part = Part(path, path, packing == "gzip", parquet, sample)
         else:
             part = Part(path, _copy(path, packing, engine), False, parquet, sample)
-    return part if parquet else _text(part, engine, encoding, knob)
+    if parquet:
+        return part
+    _refuse_endless(part)
+    return _text(part, engine, encoding, knob)
+
+
+def _refuse_endless(part: Part) -> None:
+    """Refuse a text whose last line is too long: DuckDB leaves such a line out and says nothing.
+
+    Raises:
+        UserError: it is.
+    """
+    if part.sample.lstrip().startswith(b"["):  # a JSON array, which may be one line
+        return
+    size = part.path.stat().st_size
+    with readable(part.origin), part.path.open("rb") as file:
+        if part.gzipped:
+            file.seek(-4, io.SEEK_END)
+            unpacked = int.from_bytes(file.read(4), "little")
+        else:
+            file.seek(max(0, size - LONGEST_LINE))
+            end = file.read()
+    if part.gzipped:
+        if unpacked > max(LONGEST_LINE, MOST_UNPACKED * size):  # packed as tight as one character again and again
+            with part.lines() as stream:
+                while stream.read(1 << 20):
+                    pass
+    elif size > LONGEST_LINE and b"\n" not in end and b"\r" not in end:
+        raise UserError(f"{part.origin}: its last line has more than {LONGEST_LINE >> 20} MiB: this is no table")
 
 
 @contextmanager
@@ -137,9 +208,19 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        raise UserError(f"{path}: the packed file is damaged or cut off ({error}): download it again") from error
+        raise _damaged(path, error) from error
     except (PermissionError, IsADirectoryError) as error:
         raise UserError(f"{path}: cannot be opened ({error.strerror}): change its permissions") from error
+    except (NotImplementedError, RuntimeError) as error:  # zipfile's: packed in another way, or encrypted after all
+        raise _damaged(path, error) from error
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL, errno.EIO):
+            raise
+        raise _damaged(path, error) from error  # bz2 and zipfile say so of damage
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: the packed file is damaged or cut off ({error}): download it again")
 
 
 def scratch_file(engine: Engine, origin: Path) -> Path:
@@ -171,18 +252,14 @@ def _packing(path: Path) -> Packing:
 
 
 @contextmanager
-def _opened(path: Path, packing: Packing) -> Iterator[IO[bytes]]:
+def _opened(path: Path, packing: Packing, by_line: bool = False) -> Iterator[IO[bytes]]:
     if packing == "zip":
-        with zipfile.ZipFile(path) as archive, archive.open(_member(path, archive)) as stream:
-            yield stream
+        with zipfile.ZipFile(path) as archive, archive.open(_member(path, archive)) as member:
+            yield cast(IO[bytes], io.BufferedReader(_Guarded(member, path, by_line), 1 << 20))
         return
-    if packing == "gzip":
-        with gzip.open(path, "rb") as unpacked, io.BufferedReader(unpacked, 1 << 20) as stream:
-            yield cast(IO[bytes], stream)
-        return
-    openers: dict[str, Any] = {"none": open, "bz2": bz2.open, "xz": lzma.open, "zst": zstd.open}
-    with cast(IO[bytes], openers[packing](path, "rb")) as stream:
-        yield stream
+    openers: dict[str, Any] = {"none": open, "gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open, "zst": zstd.open}
+    with cast(IO[bytes], openers[packing](path, "rb")) as unpacked:
+        yield cast(IO[bytes], io.BufferedReader(_Guarded(unpacked, path, by_line), 1 << 20))
 
 
 def _member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:

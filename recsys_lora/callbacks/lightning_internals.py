@@ -1,0 +1,36 @@
+"""All that this package needs of Lightning and Lightning does not promise: the private names are here alone.
+
+Exact resume rests on knowing, between two batches, what Lightning is about to do. `pyproject.toml` bounds Lightning
+from above for their sake; `make test-newest` and `make test-oldest` try both ends of the range.
+"""
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import WandbLogger
+
+
+def gradients_add_up(trainer: Trainer) -> bool:
+    """Tell whether the batch at hand ends without an optimiser step."""
+    return bool(trainer.fit_loop._should_accumulate())
+
+
+def validation_or_epoch_end_due(trainer: Trainer) -> bool:
+    """Tell whether after this batch comes a validation, the end of the epoch, or no optimiser step yet."""
+    fit = trainer.fit_loop
+    epoch, fetcher = fit.epoch_loop, fit._data_fetcher
+    assert fetcher is not None, "called outside a training epoch"
+    return bool(epoch._should_check_val_fx(fetcher) or epoch._num_ready_batches_reached() or epoch._should_accumulate())
+
+
+def logs_now(trainer: Trainer) -> bool:
+    """Tell whether loggers get the values of the present step."""
+    return bool(trainer._logger_connector.should_update_logs)
+
+
+def log_step(trainer: Trainer) -> None:
+    """Log the present step's values now, before Lightning does."""
+    trainer._logger_connector.update_train_step_metrics()
+
+
+def has_begun(logger: WandbLogger) -> bool:
+    """Tell whether a W&B run has been begun; to ask for it would begin one."""
+    return logger._experiment is not None

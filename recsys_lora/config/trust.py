@@ -1,0 +1,77 @@
+"""Which code a recorded config may name: its `_target_`s are called, and it may come from somebody else.
+
+A config that a person composes, from this package's conf/, folders of their own and the command line, may name any
+code. That of a run's folder or bundle may name what is defined in the packages below and in those that the person
+trusts by name. Where an object is defined counts, not only how it is reached: `recsys_lora.files.os.system` is of `os`.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra.utils import get_object
+
+from recsys_lora.errors import UserError
+
+OWN = ("recsys_lora", "torch.optim")
+KNOWN = (*OWN, "lightning")
+BUILT = ("cf.encoder", "model", "llm", "task")
+"""The nodes of which loading makes objects: these may name classes alone, which do nothing but be made."""
+
+
+def check_targets(config: Mapping[str, Any], trusted: Sequence[str] = ()) -> None:
+    """Refuse a recorded config that names code that is not trusted, or functions where loading builds.
+
+    Args:
+        config: plain containers.
+        trusted: packages or modules besides `KNOWN`, as `my_package`.
+
+    Raises:
+        UserError: it does so; the line names the key.
+    """
+    for key, target in targets(config):
+        if _within(target, trusted):
+            continue
+        built = any(key.startswith(f"{node}.") for node in BUILT)
+        known = OWN if built else KNOWN
+        if not _within(target, known):
+            raise _refused(key, target, target)
+        try:
+            found: Any = get_object(target)
+        except Exception as error:  # importing raises anything
+            raise UserError(f"{key}={target}: there is no such code in this version: do not load it") from error
+        if not _within(home := str(getattr(found, "__module__", None)), known):
+            raise _refused(key, target, home)
+        if built and not inspect.isclass(found):
+            raise UserError(f"{key}={target}: a function is called where a class belongs: do not load it")
+
+
+def targets(node: Any, at: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the key and the value of every `_target_`, at any depth."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            key = f"{at}.{name}" if at else str(name)
+            if name == "_target_":
+                yield key, str(value)
+            else:
+                yield from targets(value, key)
+    elif isinstance(node, list):
+        for place, value in enumerate(node):
+            yield from targets(value, f"{at}[{place}]")
+
+
+def packages(text: str | None) -> tuple[str, ...]:
+    """Return the packages that a setting names, separated by commas."""
+    return tuple(name for part in (text or "").split(",") if (name := part.strip()))
+
+
+def _within(name: str, prefixes: Sequence[str]) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def _refused(key: str, target: str, place: str) -> UserError:
+    package = place.partition(".")[0]
+    return UserError(
+        f"{key}={target}: this config runs code of {package}: if you trust its author, say trust={package} "
+        f"(compare: --trust {package}; Python: trust=[{package!r}])"
+    )
