@@ -270,7 +270,7 @@ def test_every_form_can_be_typed(runs, tmp_path, capsys, to):
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["to=gguf"], "to=gguf: Input should be 'peft', 'merged', 'vectors' or 'bundle'"),
+        (["to=gguf"], "to=gguf: Input should be 'peft', 'gguf-lora', 'merged', 'vectors' or 'bundle'"),
         (["to=peft", "out=full"], "out=full: the folder holds something else: name a new one"),
         (["to=peft", "out=file"], "out=file: is a file: name a folder"),
         (["to=peft"], "nowhere: no such folder"),

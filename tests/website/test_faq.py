@@ -13,8 +13,8 @@ from tests.documents import FENCE, ROOT
 
 PAGE = ROOT / "docs" / "faq.md"
 BLOCKS = FENCE.findall(PAGE.read_text())
-TYPED = [body.splitlines() for language, body in BLOCKS if language == "console"]
-QUOTED = [body.strip() for language, body in BLOCKS if language == "text"]
+TYPED = [body.splitlines() for _, body in BLOCKS if body.startswith("$ ")]
+QUOTED = [body.strip() for _, body in BLOCKS if not body.startswith("$ ")]
 FEWEST = 25
 """Letters that a message has to say by itself to be recognised."""
 
