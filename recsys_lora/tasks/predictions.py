@@ -1,6 +1,6 @@
 """What was predicted, as a Parquet file a task that carries the raw ids: all that metrics need is in it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from recsys_lora.files import atomic_file
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Output, RatingPredictions
 
-Kinds = dict[str, pl.DataType | type[pl.DataType]]
+Kinds = Mapping[str, Any]
 COLUMNS: Kinds = {
     "row": pl.Int64,
     "user_id": pl.String,
@@ -95,8 +95,9 @@ def read_table(path: Path) -> pl.DataFrame:
     predicted = {name: kind for name, kind in PREDICTED.items() if name in table.columns}
     if not predicted or set(predicted) == {"argmax"}:
         raise UserError(f"{path}: no predictions are in it: {ADVICE}")
+    kinds: dict[Any, Any] = {**COLUMNS, **predicted, **dict.fromkeys(flags, pl.Boolean)}
     try:
-        table = table.cast({**COLUMNS, **predicted, **dict.fromkeys(flags, pl.Boolean)})  # type: ignore[arg-type]
+        table = table.cast(kinds)
     except pl.exceptions.PolarsError as error:
         raise UserError(f"{path}: {str(error).splitlines()[0]}: {ADVICE}") from error
     for name in (*COLUMNS, *predicted):

@@ -12,7 +12,8 @@ KILLS = 100
 EACH = 4
 """Kills of one command before it may finish."""
 NUMBERS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-LEFT = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
+LEFT = {signal.SIGKILL: (-9,), signal.SIGTERM: (143, -15), signal.SIGINT: (130, -2)}
+"""Exit statuses; the negative ones before Python has begun to listen, and after the run has ended."""
 
 
 def run(place: Path, share: float, seed: int, counts: Counts) -> None:
@@ -30,7 +31,7 @@ def run(place: Path, share: float, seed: int, counts: Counts) -> None:
         for _ in range(EACH):
             sent = random_.choice(NUMBERS)
             status = own.end(sent, random_.uniform(0.0, seconds))
-            if status is not None and status != LEFT[sent] and not (sent == signal.SIGINT and status == -2):
+            if status is not None and status not in LEFT[sent]:
                 counts.broke(name, f"exit status {status} after {sent.name}: {own.said()[-300:]}")
             elif "Traceback" in own.said() and "KeyboardInterrupt" not in own.said():
                 counts.broke(name, f"a traceback after {sent.name}: {own.said()[-300:]}")
