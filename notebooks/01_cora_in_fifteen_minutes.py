@@ -43,9 +43,9 @@ from helpers import film_club, quiet, work_folder
 from IPython.display import Markdown
 
 import recsys_lora
+from recsys_lora.evaluation.ranking import auc
 from recsys_lora.methods.answering import Answering
 from recsys_lora.methods.vectors import mean_of_present
-from recsys_lora.metrics.ranking import auc
 from recsys_lora.tasks.ctr import of_rows
 
 work = work_folder()

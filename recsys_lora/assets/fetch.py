@@ -15,8 +15,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from recsys_lora.assets.source import Source, SourceError
-from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_folder, disk_errors, home, sweep_temporary
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_folder, disk_errors, home, sweep_temporary
 
 logger = logging.getLogger(__name__)
 BLOCK = 1 << 20

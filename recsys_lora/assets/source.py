@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from recsys_lora.console import Advance, progress
+from recsys_lora.utils.console import Advance, progress
 
 SECONDS_TO_ANSWER = 15.0
 BLOCK = 1 << 18

@@ -20,10 +20,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_file, disk_errors, temporary_name
 from recsys_lora.processes.signals import REQUEUE, Stopped, rearm, requeue_asked, requeues
-from recsys_lora.types import PositiveInt
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_file, disk_errors, temporary_name
+from recsys_lora.utils.types import PositiveInt
 
 log = logging.getLogger(__name__)
 BEST, LAST = "best.ckpt", "last.ckpt"

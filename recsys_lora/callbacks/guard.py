@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from recsys_lora.callbacks.measure import gradient_norm
-from recsys_lora.errors import UserError
-from recsys_lora.files import write_bytes
-from recsys_lora.types import PositiveInt
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import write_bytes
+from recsys_lora.utils.types import PositiveInt
 
 
 @dataclasses.dataclass

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_file, write_text
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_file, write_text
 
 CSV_FILE, WANDB_ID_FILE = "metrics.csv", "wandb_run_id.txt"
 

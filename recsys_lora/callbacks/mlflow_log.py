@@ -9,8 +9,8 @@ from typing import Any
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import write_text
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import write_text
 
 MLFLOW_ID_FILE = "mlflow_run_id.txt"
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from recsys_lora.cf.dot import DotProductEncoder
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.table import IdTable, Unseen
-from recsys_lora.types import PositiveFloat, PositiveInt
+from recsys_lora.utils.types import PositiveFloat, PositiveInt
 
 
 class _StraightThrough(torch.autograd.Function):

@@ -18,11 +18,11 @@ from recsys_lora.cf.encoder import Catalogue, CFData, CollaborativeEncoder, Enco
 from recsys_lora.cf.inference import device_of, evaluating
 from recsys_lora.cf.module import CFModule, RowTensors
 from recsys_lora.cf.settings import FitSettings, TrainerSettings
-from recsys_lora.console import Advance, progress
 from recsys_lora.data.history import History, UserItems
 from recsys_lora.data.prepared import Rows
-from recsys_lora.errors import UserError
-from recsys_lora.files import read_json, write_json
+from recsys_lora.utils.console import Advance, progress
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import read_json, write_json
 
 WEIGHTS = "encoder.safetensors"
 DESCRIPTION = "encoder.json"

@@ -15,7 +15,7 @@ from recsys_lora.cf.dot import DotProductEncoder
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.fold_in import FoldIn
 from recsys_lora.cf.table import UnseenUsers, is_unseen, look_up, of_items
-from recsys_lora.types import NonNegativeInt, PositiveFloat, PositiveInt
+from recsys_lora.utils.types import NonNegativeInt, PositiveFloat, PositiveInt
 
 
 def normalised_adjacency(catalogue: Catalogue) -> Tensor:

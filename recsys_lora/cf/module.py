@@ -14,8 +14,8 @@ from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
 from recsys_lora.cf.settings import FitSettings
 from recsys_lora.data.history import History
 from recsys_lora.data.prepared import Rows
-from recsys_lora.errors import UserError
-from recsys_lora.metrics.ranking import auc, uauc
+from recsys_lora.evaluation.ranking import auc, uauc
+from recsys_lora.utils.errors import UserError
 
 
 class RowTensors(nn.Module):

@@ -52,13 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _do(asked: argparse.Namespace, given: Sequence[str]) -> None:
     """Compare, write and print; heavy imports happen here, after the command line has been understood."""
-    from recsys_lora.console import console, say
-    from recsys_lora.files import write_json, write_text
     from recsys_lora.pipeline.built_tasks import task_of
     from recsys_lora.report import comparison_cells, comparison_table
     from recsys_lora.report.comparison import compare
     from recsys_lora.report.page import rewrite
     from recsys_lora.report.provenance import command_line
+    from recsys_lora.utils.console import console, say
+    from recsys_lora.utils.files import write_json, write_text
 
     screen = console()
     if asked.runs:

@@ -13,9 +13,9 @@ from recsys_lora.cli.status import FINISHED, STATUS, read_status
 from recsys_lora.config.edge import containers
 from recsys_lora.config.record import RunConfig
 from recsys_lora.config.roles import Kind, leaves, selected
-from recsys_lora.errors import UserError
-from recsys_lora.files import LOCK, content_key
 from recsys_lora.processes.launched import is_rank_zero, started_externally
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import LOCK, content_key
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

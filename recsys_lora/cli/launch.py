@@ -14,9 +14,9 @@ from recsys_lora.cli import help as help_page
 from recsys_lora.cli.passing import FailedJobsError, HydraPassed
 from recsys_lora.config.hints import explain, refuse_missing
 from recsys_lora.config.paths import conf_dir
-from recsys_lora.errors import UserError
 from recsys_lora.processes.launched import is_rank_zero
 from recsys_lora.processes.signals import REQUEUE, Stopped, requeue, stopping
+from recsys_lora.utils.errors import UserError
 
 Task = Callable[[DictConfig], None]
 log = logging.getLogger(__name__)

@@ -1,10 +1,10 @@
-"""`recsys-lora VERB ...`: one command; `python -m recsys_lora.VERB` does the same."""
+"""`recsys-lora VERB ...`: one command; `python -m recsys_lora VERB` does the same."""
 
 import importlib
 import sys
 
 from recsys_lora.cli.mistakes import MISTAKE, mistakes_told
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 VERBS = {
     "run": "prepare, fit the CF model, train the method, test, report; -m runs a sweep",

@@ -4,7 +4,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 MISTAKE = 2
 """The exit status."""

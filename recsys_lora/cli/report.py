@@ -28,10 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _do(asked: argparse.Namespace) -> None:
     """Write the page; heavy imports happen here, after the command line has been understood."""
-    from recsys_lora.console import say
-    from recsys_lora.files import write_text
     from recsys_lora.report.runs import folder_name, read_finished
     from recsys_lora.report.visual.page import FILE, of_run, of_runs
+    from recsys_lora.utils.console import say
+    from recsys_lora.utils.files import write_text
 
     runs, unfinished = read_finished(asked.runs, typed=False)
     left_out = [folder_name(folder) for folder in unfinished]

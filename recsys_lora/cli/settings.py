@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from recsys_lora.config.hints import suggestion
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recsys_lora.cli.mistakes import mistakes_told
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 if TYPE_CHECKING:
     from recsys_lora.report.wandb_view import Logged
@@ -48,9 +48,9 @@ def _do(asked: argparse.Namespace) -> None:
     """
     if importlib.util.find_spec("wandb_workspaces") is None:
         raise UserError(f"wandb_report: wandb-workspaces is not installed: {INSTALL}")
-    from recsys_lora.console import say
-    from recsys_lora.files import write_text
     from recsys_lora.report.wandb_view import as_json, build_workspace, read_logged
+    from recsys_lora.utils.console import say
+    from recsys_lora.utils.files import write_text
 
     logged = read_logged(asked.runs)
     if asked.json is not None:

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from recsys_lora.config.hints import suggestion
 from recsys_lora.config.record import PreparationConfig, RunConfig
 from recsys_lora.config.typed import not_settings
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 VALUES = {key: hint for record in (PreparationConfig, RunConfig) for key, hint, _ in record.values()}
 """Types of the values that belong to no object, by dotted keys."""

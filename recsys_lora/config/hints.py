@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from recsys_lora.config.paths import GROUPS, options
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 
 def nearest(name: str, names: Iterable[str], most: int = 3) -> list[str]:

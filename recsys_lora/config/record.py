@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from recsys_lora.config.roles import CONTROL, DISPLAY, LABEL, PLACE, SOURCE, Kind, cost, result
 from recsys_lora.config.typed import Record
-from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveFraction, PositiveInt
+from recsys_lora.utils.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveFraction, PositiveInt
 
 Node = Mapping[str, Any]
 WRITTEN = (Kind.PLACE, Kind.DISPLAY)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Self
 
 from recsys_lora.config.roles import SOURCE, Role, Stage, selected
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)

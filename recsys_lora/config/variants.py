@@ -21,7 +21,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 FILE = "_variants.yaml"
 SEVERAL = "-"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from recsys_lora.data.batch import Padding, PromptBatch, PromptSet
 from recsys_lora.data.training import TaskOrder, TrainBatch, TrainSet
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 
 @dataclass(frozen=True)

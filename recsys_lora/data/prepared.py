@@ -15,8 +15,8 @@ from recsys_lora.data.history import History, build_histories
 from recsys_lora.data.known import Known
 from recsys_lora.data.rows import Rows
 from recsys_lora.data.schema import TEXT_COLUMNS, SplitName
-from recsys_lora.errors import UserError
-from recsys_lora.files import read_json
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import read_json
 
 __all__ = ["FORMAT_VERSION", "INTERACTIONS", "ITEMS", "MANIFEST", "USERS", "PreparedData", "Rows", "checksum"]
 

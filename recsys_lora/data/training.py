@@ -15,7 +15,7 @@ from torch import Tensor
 
 from recsys_lora.data.batch import Padding, PromptBatch, PromptSet
 from recsys_lora.data.length_buckets import alike
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 POOL_BATCHES = 16
 """Batches whose rows are drawn at random and then sorted by length: little padding, and still random company."""

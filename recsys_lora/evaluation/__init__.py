@@ -1,1 +1,1 @@
-"""Predictions, what they are worth, and how sure one can be of it."""
+"""Metrics as pure functions on arrays, and the statistics over them: bootstrap, paired tests, baselines, stacking."""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 PRETENDED_ROWS = 5.0
 EDGE = 1e-6

@@ -10,7 +10,7 @@ are sums over arrays: the rows are sorted by score once, and nothing is copied o
 import numpy as np
 
 from recsys_lora.evaluation.bootstrap import ELEMENTS_AT_ONCE, Floats, Statistic
-from recsys_lora.metrics.ranking import Array, auc, checked, user_auc
+from recsys_lora.evaluation.ranking import Array, auc, checked, user_auc
 
 __all__ = ["AUC", "UAUC", "Mean", "RootMean", "ScalarMetric", "Statistic"]
 NO_ROWS = "no rows"

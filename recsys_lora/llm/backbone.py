@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recsys_lora.errors import UserError
 from recsys_lora.llm.attention import padded_right
 from recsys_lora.llm.compiling import LENGTH_BUCKET
 from recsys_lora.llm.head import Head
+from recsys_lora.utils.errors import UserError
 
 
 class Backbone(nn.Module):

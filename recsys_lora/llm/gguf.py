@@ -11,9 +11,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from recsys_lora.console import progress
-from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_folder, content_key, disk_errors, home, sweep_temporary
+from recsys_lora.utils.console import progress
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_folder, content_key, disk_errors, home, sweep_temporary
 
 FORMAT = 1
 """Raised when the conversion changes, so that older folders are made anew."""

@@ -5,12 +5,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import file_sha256
 from recsys_lora.llm.dtype import DtypeName
 from recsys_lora.llm.gguf import converted
 from recsys_lora.llm.quantised import Quantise
 from recsys_lora.llm.source import Attention, Compiled, Loading, folder_sha256, from_pretrained
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import file_sha256
 
 SECONDS_TO_ANSWER = 10.0
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
+from recsys_lora.utils.errors import UserError
 
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 6e-2}
 """Of the largest absolute value compared."""

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.lowrank.shift import one_hot
+from recsys_lora.utils.errors import UserError
 
 SIDES = ("user", "item")
 """The soft tokens of a prompt about one user and one item."""

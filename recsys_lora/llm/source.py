@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from safetensors import SafetensorError
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import file_sha256
 from recsys_lora.llm.dtype import DtypeName, resolve_dtype
 from recsys_lora.llm.quantised import Quantise, quantised_options
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import file_sha256
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsys_lora.llm.dtype import DtypeName
 from recsys_lora.llm.source import Attention, Compiled, Loading
-from recsys_lora.types import NonNegativeInt, PositiveFloat, PositiveInt
+from recsys_lora.utils.types import NonNegativeInt, PositiveFloat, PositiveInt
 
 if TYPE_CHECKING:
     import torch

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from recsys_lora.errors import UserError
 from recsys_lora.lowrank.checkpointing import bind_state_to_blocks
 from recsys_lora.lowrank.layer import LowRankLinear, linear_shape
 from recsys_lora.lowrank.source import Generated, Source
 from recsys_lora.lowrank.state import GeneratedShape, StateSlot
 from recsys_lora.lowrank.together import Readers, reads_with
+from recsys_lora.utils.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_folder, write_json
 from recsys_lora.lowrank.inject import Injection
 from recsys_lora.lowrank.source import Generated, Routed, Shifted, Static
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_folder, write_json
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 ENGINE_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)

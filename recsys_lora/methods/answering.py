@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import distributed
 
 from recsys_lora.cf.inference import evaluating
-from recsys_lora.console import part_of, progress
 from recsys_lora.data.batch import PromptSet
 from recsys_lora.data.loader import Shard
 from recsys_lora.llm.generation import greedy
@@ -20,6 +19,7 @@ from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Output, Raw, Task, Version
+from recsys_lora.utils.console import part_of, progress
 
 Part = tuple[NDArray[np.int64], Any]
 """The places of some questions, and their answers: a list, or a tensor where the answers are choices."""

@@ -18,13 +18,13 @@ from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import Pairs, UserItems
 from recsys_lora.data.loader import token_budget_batches
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
 from recsys_lora.llm.shared_prefix import SharedPrefix
 from recsys_lora.methods.answering import state_slot
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import CTR
+from recsys_lora.utils.errors import UserError
 
 LATEST = np.iinfo(np.int64).max
 

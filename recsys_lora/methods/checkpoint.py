@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 FROZEN_PARTS = ("backbone.", "encoder.")
 IDENTITY = "identity"

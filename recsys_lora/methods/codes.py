@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 CodeFormat = Literal["bits", "dot_decimal"]
 GROUP = 8

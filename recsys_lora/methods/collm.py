@@ -22,13 +22,13 @@ from recsys_lora.cf.inference import device_of
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
 from recsys_lora.llm.soft_tokens import SIDES, token_std
 from recsys_lora.methods.lora import LoRA, SecondStage, Tuned
 from recsys_lora.methods.shared import Vectors
 from recsys_lora.methods.vectors import InputScale, VectorScale, encode_candidates
 from recsys_lora.tasks.task import Version
-from recsys_lora.types import NonNegativeFloat, PositiveInt
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import NonNegativeFloat, PositiveInt
 
 OutputScale = Literal["none", "tokens"]
 EncoderStart = Literal["fitted", "fresh"]

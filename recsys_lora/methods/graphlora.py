@@ -26,7 +26,6 @@ from torch import Tensor, nn
 
 from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
 from recsys_lora.data.batch import PromptBatch
-from recsys_lora.errors import UserError
 from recsys_lora.lowrank import BottleneckShift, Injection, Shifted, Site, Static, inject
 from recsys_lora.lowrank.inject import find_sites
 from recsys_lora.methods.collm import CoLLM, OutputScale
@@ -34,7 +33,8 @@ from recsys_lora.methods.lora import LoRA, Tuned
 from recsys_lora.methods.shared import Vectors
 from recsys_lora.methods.user_item_graph import GraphNetwork
 from recsys_lora.methods.vectors import InputScale
-from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 Layer = NonNegativeInt | Literal["middle", "last", "all"]
 

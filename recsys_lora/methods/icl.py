@@ -16,7 +16,7 @@ from recsys_lora.tasks.examples import ExtraSlots
 from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import CTR
-from recsys_lora.types import NonNegativeInt, PositiveInt
+from recsys_lora.utils.types import NonNegativeInt, PositiveInt
 
 Source = Literal["user", "others"]
 EXAMPLES = "{examples}"

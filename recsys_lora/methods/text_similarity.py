@@ -15,12 +15,12 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from recsys_lora.data.batch import PromptBatch
-from recsys_lora.errors import UserError
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.shared import Shared
 from recsys_lora.methods.vectors import mean_of_present
 from recsys_lora.prompts.titles import prompt_titles
-from recsys_lora.types import PositiveInt
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import PositiveInt
 
 TITLES_AT_ONCE = 64
 

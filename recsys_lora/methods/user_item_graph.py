@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.lightgcn import grown_rows, normalised_adjacency
-from recsys_lora.types import PositiveInt, Probability
+from recsys_lora.utils.types import PositiveInt, Probability
 
 Kind = Literal["lightgcn", "ngcf"]
 LENGTH = 0.1

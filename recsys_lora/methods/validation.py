@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from recsys_lora.data.batch import PromptBatch
+from recsys_lora.evaluation.torch_metrics import AUC, UAUC
 from recsys_lora.methods.answers import Answers
-from recsys_lora.metrics.torch_metrics import AUC, UAUC
 
 
 class TaskMeans(Metric):

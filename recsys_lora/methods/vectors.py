@@ -10,7 +10,7 @@ from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.cf.inference import device_of, evaluating
 from recsys_lora.data.history import Pairs, UserItems
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 InputScale = Literal["none", "std"]
 """Whether e_u and e_i are divided by the standard deviation of their entries over the training rows."""

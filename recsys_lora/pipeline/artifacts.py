@@ -16,11 +16,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_folder, content_key, disk_errors, read_json, sweep_temporary, write_json
 from recsys_lora.pipeline.integrity import checksums, damage
 from recsys_lora.processes.group import SINGLE, ProcessGroup
-from recsys_lora.version import __version__
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_folder, content_key, disk_errors, read_json, sweep_temporary, write_json
+from recsys_lora.utils.version import __version__
 
 log = logging.getLogger(__name__)
 

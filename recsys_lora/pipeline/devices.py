@@ -14,11 +14,11 @@ import torch
 from hydra.utils import get_object
 
 from recsys_lora.config.record import RunConfig
-from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.llm.dtype import dtype_name
 from recsys_lora.pipeline.sharded import wants_shards
 from recsys_lora.processes.group import planned_processes
+from recsys_lora.utils.errors import UserError
 
 CPU_TOKENS, MOST_TOKENS = 4096, 65_536
 """Padded tokens of a scoring batch: on a CPU, and at most on a GPU, which is what runs on an H200 had."""

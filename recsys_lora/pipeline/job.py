@@ -12,7 +12,6 @@ from omegaconf import OmegaConf
 
 from recsys_lora.config.record import RunConfig
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.files import home, write_json, write_text
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import load_backbone
 from recsys_lora.pipeline.collaborative import Collaborative, cf_stage
@@ -28,6 +27,7 @@ from recsys_lora.processes.group import ProcessGroup, process_group
 from recsys_lora.processes.launched import is_rank_zero
 from recsys_lora.report.environment import environment
 from recsys_lora.report.visual.page import write_report
+from recsys_lora.utils.files import home, write_json, write_text
 
 CONFIG_FILE = "config.yaml"
 WORKER = "recsys_lora.pipeline.worker"
@@ -49,6 +49,23 @@ class Outcome:
     collaborative: Collaborative | None
     method: Method | None
     metrics: dict[str, Any] | None
+
+
+def run_config(config: RunConfig) -> Outcome:
+    """Run all stages of a config in this process; what is cached is not made again.
+
+    Args:
+        config: from `compose`.
+
+    Returns:
+        The prepared data, the fitted encoder, the trained method and what metrics.json holds.
+
+    Raises:
+        UserError: the input is wrong; the line says what to do.
+    """
+    folder = Path(config.paths.run)
+    folder.mkdir(parents=True, exist_ok=True)
+    return execute(config, folder)
 
 
 def execute(config: RunConfig, folder: Path) -> Outcome:

@@ -15,7 +15,6 @@ from recsys_lora.config.edge import build, containers, read_run
 from recsys_lora.config.record import RunConfig
 from recsys_lora.config.roles import Kind
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
 from recsys_lora.methods.checkpoint import load_checkpoint
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import assemble, load_backbone
@@ -28,6 +27,7 @@ from recsys_lora.pipeline.method import Method
 from recsys_lora.pipeline.tasks import choose_tasks
 from recsys_lora.pipeline.trust import check_targets
 from recsys_lora.tasks.task import Task
+from recsys_lora.utils.errors import UserError
 
 CHANGEABLE = (Kind.SOURCE, Kind.COST)
 """Kinds of values that may differ from the run's: where input lies, and what changes memory or time alone."""

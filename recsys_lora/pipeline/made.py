@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import home, write_json
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import home, write_json
 
 FILE, STORE = "artifacts.json", "artifacts"
 

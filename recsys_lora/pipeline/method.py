@@ -18,8 +18,6 @@ from recsys_lora.callbacks.loggers import close
 from recsys_lora.config.edge import build
 from recsys_lora.config.record import RunConfig
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
-from recsys_lora.files import file_sha256, read_json, write_bytes, write_json
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_checkpoint, start_from, trained_state
@@ -30,6 +28,8 @@ from recsys_lora.pipeline.resume_checkpoint import resume_checkpoint
 from recsys_lora.processes.signals import requeue_waits
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.task import Task
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import file_sha256, read_json, write_bytes, write_json
 
 WEIGHTS, RECORD = "trained.ckpt", "training.json"
 log = logging.getLogger(__name__)

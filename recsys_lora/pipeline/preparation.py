@@ -6,15 +6,15 @@ from pathlib import Path
 
 from recsys_lora.config.edge import build
 from recsys_lora.config.record import PreparationConfig, RunConfig
-from recsys_lora.console import console, say
 from recsys_lora.data.negatives import Negatives
 from recsys_lora.data.prepare import check_target, drop_records, prepare, prepare_key
 from recsys_lora.data.prepared import INTERACTIONS, ITEMS, MANIFEST, USERS, PreparedData, checksum
 from recsys_lora.data.schema import SPLITS
-from recsys_lora.files import atomic_folder, home
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.made import STORE
 from recsys_lora.report.terminal import fitted
+from recsys_lora.utils.console import console, say
+from recsys_lora.utils.files import atomic_folder, home
 
 log = logging.getLogger(__name__)
 

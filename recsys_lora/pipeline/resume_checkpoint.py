@@ -4,9 +4,9 @@ import logging
 from pathlib import Path
 
 from recsys_lora.callbacks.checkpoint import ARTIFACT, LAST
-from recsys_lora.errors import UserError
 from recsys_lora.methods.checkpoint import open_checkpoint
 from recsys_lora.processes.group import ProcessGroup
+from recsys_lora.utils.errors import UserError
 
 log = logging.getLogger(__name__)
 

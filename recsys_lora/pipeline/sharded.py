@@ -7,8 +7,8 @@ from hydra.utils import get_object
 from lightning.pytorch.strategies import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
-from recsys_lora.errors import UserError
 from recsys_lora.llm.sharding import is_shard
+from recsys_lora.utils.errors import UserError
 
 REFUSED = ("fsdp", "deepspeed", "model_parallel")
 

@@ -12,7 +12,6 @@ from recsys_lora.config.edge import build
 from recsys_lora.config.record import RunConfig
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
-from recsys_lora.files import read_json, write_json
 from recsys_lora.methods.answering import Answering
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.zero_shot import ZeroShot
@@ -32,6 +31,7 @@ from recsys_lora.tasks.predictions import (
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.record import Answered, Role, task_record
 from recsys_lora.tasks.task import CTR, Output, Task, Version
+from recsys_lora.utils.files import read_json, write_json
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from hydra.utils import get_object
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 KNOWN = ("recsys_lora", "lightning")
 BUILT = ("cf.encoder", "model", "llm", "task")

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_lora.console import Advance, unseen
-from recsys_lora.errors import UserError
 from recsys_lora.prompts.encoded import EncodedPrompts, flat
 from recsys_lora.prompts.template import SOFT, TITLE, TITLE_MARK, Example, Template
 from recsys_lora.prompts.titles import first_tokens
+from recsys_lora.utils.console import Advance, unseen
+from recsys_lora.utils.errors import UserError
 
 CHUNK = 2048
 SHORTENED = "prompts with a shortened history"

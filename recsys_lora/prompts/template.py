@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any, Literal
 
-from recsys_lora.errors import UserError
-from recsys_lora.types import NonNegativeInt, PositiveInt
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import NonNegativeInt, PositiveInt
 
 SOFT = "\ue000"
 """Stands for one soft token in a rendered prompt: a private-use character, removed from all titles."""

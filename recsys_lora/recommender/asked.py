@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from recsys_lora.data.known import NOBODY, Known
 from recsys_lora.data.live import LiveData
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 RawId = str | int
 Histories = Sequence[RawId] | Mapping[RawId, Sequence[RawId]] | None

@@ -9,12 +9,12 @@ from pathlib import Path
 import polars as pl
 from filelock import FileLock, Timeout
 
-from recsys_lora.console import progress
-from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_file, content_key, disk_errors, file_sha256, read_json, write_json
 from recsys_lora.recommender.asked import named
 from recsys_lora.recommender.files import CSV
 from recsys_lora.recommender.recommender import Recommender
+from recsys_lora.utils.console import progress
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_file, content_key, disk_errors, file_sha256, read_json, write_json
 
 KEY = "key.json"
 EVERYBODY = slice(None)

@@ -11,12 +11,12 @@ import polars as pl
 from recsys_lora.cf.retrieval import Floats, Ints
 from recsys_lora.data.history import Pairs
 from recsys_lora.data.live import LiveData
-from recsys_lora.errors import UserError
 from recsys_lora.recommender.asked import Asker, Histories, RawId, askers, item_numbers, positions, together
 from recsys_lora.recommender.listing import Wanted, lists, pair_table
 from recsys_lora.recommender.similar import nearest
 from recsys_lora.recommender.stages import Stages
 from recsys_lora.recommender.tables import Listed, below
+from recsys_lora.utils.errors import UserError
 
 Answer = pl.DataFrame | UserError
 C = TypeVar("C")

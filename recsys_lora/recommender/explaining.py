@@ -7,13 +7,13 @@ import polars as pl
 
 from recsys_lora.data.history import Pairs
 from recsys_lora.data.live import LiveData
-from recsys_lora.errors import UserError
 from recsys_lora.methods.answering import Answering
 from recsys_lora.methods.candidates import pair_questions
 from recsys_lora.pipeline.method import Method
 from recsys_lora.tasks.examples import RATING
 from recsys_lora.tasks.explanation import texts_of
 from recsys_lora.tasks.task import RatingPredictions
+from recsys_lora.utils.errors import UserError
 
 EXPLANATION = "explanation"
 

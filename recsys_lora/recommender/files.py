@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 PARQUET, CSV, TEXT = ".parquet", ".csv", ".txt"
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from recsys_lora.data.known import Known
 from recsys_lora.data.live import LiveData
-from recsys_lora.errors import UserError
 from recsys_lora.recommender.asked import named
+from recsys_lora.utils.errors import UserError
 
 USER, ITEM, TITLE, LIKED = "user", "item", "title", "liked"
 RATING, TIMESTAMP = "rating", "timestamp"

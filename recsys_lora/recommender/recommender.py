@@ -8,7 +8,6 @@ import polars as pl
 
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.live import LiveData
-from recsys_lora.errors import UserError
 from recsys_lora.pipeline.assembly import datamodule_of
 from recsys_lora.pipeline.loading import Loaded
 from recsys_lora.recommender import explaining, incoming
@@ -18,6 +17,7 @@ from recsys_lora.recommender.gate import Gate
 from recsys_lora.recommender.stages import Stages, whole
 from recsys_lora.recommender.tables import known_table
 from recsys_lora.tasks.task import CTR
+from recsys_lora.utils.errors import UserError
 
 
 class Recommender:

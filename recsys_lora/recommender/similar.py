@@ -8,8 +8,8 @@ from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.cf.inference import device_of, evaluating
 from recsys_lora.cf.retrieval import best
 from recsys_lora.data.live import LiveData
-from recsys_lora.errors import UserError
 from recsys_lora.pipeline.collaborative import Collaborative
+from recsys_lora.utils.errors import UserError
 
 ITEMS_AT_ONCE = 2**13
 

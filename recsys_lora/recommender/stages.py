@@ -10,12 +10,12 @@ from recsys_lora.cf.retrieval import Floats, Ints, best, retrieve
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import Pairs
 from recsys_lora.data.live import LiveData
-from recsys_lora.errors import UserError
 from recsys_lora.methods.answering import Answering
 from recsys_lora.methods.candidates import pair_questions, score_candidates
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.method import Method
 from recsys_lora.tasks.task import CTR
+from recsys_lora.utils.errors import UserError
 
 POPULARITY = "popularity"
 PAIRWISE = ("ctr", "rating")

@@ -8,7 +8,6 @@ from typing import Any
 
 import polars as pl
 
-from recsys_lora.errors import UserError
 from recsys_lora.evaluation.bootstrap import Statistic
 from recsys_lora.evaluation.warm_cold import Definition
 from recsys_lora.report.against import against
@@ -21,6 +20,7 @@ from recsys_lora.report.same_rows import read_sorted, refuse_other_rows
 from recsys_lora.report.table import method_line
 from recsys_lora.tasks.predictions import output_of, questions_of
 from recsys_lora.tasks.task import CTR, Task
+from recsys_lora.utils.errors import UserError
 
 TaskOf = Callable[[Mapping[str, Any], str], Task]
 """Makes a run's task, given the run's config and the task's name."""

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from recsys_lora.console import duration
 from recsys_lora.report.comparison_schema import Comparison, Gap, Number, Quoted, Row, TaskRow, Tested
 from recsys_lora.report.table import DASH, MAIN, number, shown
+from recsys_lora.utils.console import duration
 
 Group = Literal["metrics", "published", "cost"]
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from recsys_lora.errors import UserError
 from recsys_lora.evaluation.warm_cold import Definition
-from recsys_lora.files import read_json
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import read_json
 
 VERSION = 2
 Count = Annotated[int, Field(ge=0)]

@@ -7,8 +7,8 @@ from rich.console import RenderableType
 
 from recsys_lora.report.comparison_cells import Group, against_lines, asked, lines, notes, title
 from recsys_lora.report.comparison_schema import Comparison, Number, Row, TaskRow, Whose
-from recsys_lora.report.table import csv_text
 from recsys_lora.report.terminal import fitted
+from recsys_lora.utils.files import csv_text
 
 PARTS: dict[Group, str] = {"metrics": "", "published": "published numbers", "cost": "cost"}
 WHOSE: tuple[Whose, ...] = get_args(Whose)

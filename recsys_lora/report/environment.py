@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recsys_lora.version import __version__
+from recsys_lora.utils.version import __version__
 
 PACKAGES = (
     "torch",

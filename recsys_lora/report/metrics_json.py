@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
-from recsys_lora.errors import UserError
 from recsys_lora.evaluation.warm_cold import Definition
-from recsys_lora.files import read_json, write_json
 from recsys_lora.tasks.record import Role
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import read_json, write_json
 
 VERSION = 3
 Count = Annotated[int, Field(ge=0)]

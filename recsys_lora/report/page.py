@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import write_text
 from recsys_lora.report.comparison_schema import read_comparison
 from recsys_lora.report.comparison_table import markdown
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import write_text
 
 TABLE = "table"
 """The kind of marks between which comparisons of runs stand."""

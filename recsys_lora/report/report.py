@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recsys_lora.console import console, say
-from recsys_lora.files import write_text
 from recsys_lora.report.metrics_json import write_metrics
 from recsys_lora.report.table import markdown, notes, on_terminal
+from recsys_lora.utils.console import console, say
+from recsys_lora.utils.files import write_text
 
 METRICS_FILE, TABLE_FILE = "metrics.json", "table.md"
 

@@ -9,10 +9,10 @@ from omegaconf import OmegaConf
 
 from recsys_lora.config.record import RunConfig
 from recsys_lora.config.roles import Kind, leaves
-from recsys_lora.errors import UserError
-from recsys_lora.files import read_json
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.tasks.predictions import file_name
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import read_json
 
 ENVIRONMENT, CONFIG = "environment.json", "config.yaml"
 OVERRIDES = Path(".hydra") / "overrides.yaml"

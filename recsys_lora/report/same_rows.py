@@ -5,9 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
-from recsys_lora.errors import UserError
 from recsys_lora.report.runs import Run
 from recsys_lora.tasks.predictions import read_table
+from recsys_lora.utils.errors import UserError
 
 SHOWN = "shown"
 KEY = ["user_id", "item_id", SHOWN, "target", "label"]

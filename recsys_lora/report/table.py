@@ -1,7 +1,5 @@
 """The tables at the end of a run, one a task, every line on the same questions: for the terminal and the run folder."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,16 +52,6 @@ def shown(metric: str) -> str:
         return metric.replace("_", " ", 1)
     name, joint, rest = metric.partition("_")
     return f"{name.upper()}{joint}{rest}" if name in ACRONYMS else metric
-
-
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as CSV under the keys of all of them; what a row does not have is empty."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def stacked(text: str) -> str:

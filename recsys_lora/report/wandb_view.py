@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recsys_lora.errors import UserError
 from recsys_lora.report.flat import flat_metrics
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.report.runs import find_runs
+from recsys_lora.utils.errors import UserError
 
 METHOD = "model.name"
 """The config key by which runs are grouped."""

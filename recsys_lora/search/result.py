@@ -14,12 +14,11 @@ from recsys_lora.config.edge import containers
 from recsys_lora.config.paths import GROUPS
 from recsys_lora.config.record import RunConfig
 from recsys_lora.config.roles import Kind, selected
-from recsys_lora.files import write_bytes, write_text
-from recsys_lora.report.table import csv_text
 from recsys_lora.search.plot import png
 from recsys_lora.search.settings import SearchSettings
 from recsys_lora.search.space import Space, chosen
 from recsys_lora.search.study import ERROR, state_of
+from recsys_lora.utils.files import csv_text, write_bytes, write_text
 
 TABLE_FILE, PLOT_FILE, CONF = "trials.csv", "search.png", "conf"
 COMBINING = ("row", "experiment", "ablation", "hparams_search", "debug", "paths")

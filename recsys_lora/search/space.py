@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from recsys_lora.config.check import mismatches
 from recsys_lora.config.hints import suggestion
 from recsys_lora.config.record import RunConfig
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 NODE = "search.space"
 RANGE_KEYS = ("low", "high", "log", "step")

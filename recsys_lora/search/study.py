@@ -8,9 +8,9 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import write_json
 from recsys_lora.search.settings import SearchSettings
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import write_json
 
 STORAGE, RECORD = "study.db", "trial.json"
 SETTINGS, KILLED, ERROR = "settings", "killed", "error"

@@ -11,16 +11,16 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, open_dict
 from optuna.trial import TrialState
 
-from recsys_lora.callbacks.trial import reporting
 from recsys_lora.config.edge import build, containers, read_run
 from recsys_lora.config.record import RunConfig
 from recsys_lora.config.roles import Kind, leaves
-from recsys_lora.errors import UserError
 from recsys_lora.pipeline.job import Outcome, execute
+from recsys_lora.search.pruning import reporting
 from recsys_lora.search.result import publish
 from recsys_lora.search.settings import SearchSettings
 from recsys_lora.search.space import Space, check_space, chosen, read_space
 from recsys_lora.search.study import ERROR, ended, open_study, state_of, trial_folder, write_record
+from recsys_lora.utils.errors import UserError
 
 CF_METRIC = "valid/auc"
 WITH_EFFECT = (Kind.RESULT, Kind.COST, Kind.SOURCE)
@@ -113,7 +113,7 @@ class _Trials:
         if not _is_method(config):
             return config
         reporter = {
-            "_target_": "recsys_lora.callbacks.trial.ReportTrial",
+            "_target_": "recsys_lora.search.pruning.ReportTrial",
             "monitor": self.settings.metric,
             "method": config.model["name"],
         }

@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.data.schema import SplitName
-from recsys_lora.errors import UserError
 from recsys_lora.evaluation.baselines import PositiveShare, global_mean, item_and_user
+from recsys_lora.evaluation.ranking import row_log_loss
 from recsys_lora.evaluation.statistics import AUC, UAUC, Mean, Statistic
-from recsys_lora.metrics.ranking import row_log_loss
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.negatives import NegativeSampler
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.scale import RatingScale
 from recsys_lora.tasks.selection import HistoryRange, Limit, asked_rows, generator, report_left_out, sample, within
 from recsys_lora.tasks.task import CTR, Floats, Kind, Output, Task
-from recsys_lora.types import NonNegativeFloat, PositiveInt
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import NonNegativeFloat, PositiveInt
 
 Negatives = Literal["auto", "rated", "sampled"]
 ITEM_MEAN, USER_SHARE = "item_mean", "user_share"

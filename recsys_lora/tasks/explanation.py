@@ -12,9 +12,8 @@ import numpy as np
 
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
-from recsys_lora.errors import UserError
 from recsys_lora.evaluation.statistics import Mean, ScalarMetric, Statistic
-from recsys_lora.metrics.text import bleu, distinct, empty_share, most_common_share, repeated_share, rouge_l
+from recsys_lora.evaluation.text import bleu, distinct, empty_share, most_common_share, repeated_share, rouge_l
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks import reviews
 from recsys_lora.tasks.examples import RATING
@@ -22,7 +21,8 @@ from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.scale import RatingScale
 from recsys_lora.tasks.selection import Limit, asked_rows, generator, report_left_out, sample
 from recsys_lora.tasks.task import Kind, Output, RatingPredictions, Task
-from recsys_lora.types import NonNegativeFloat, PositiveInt
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import NonNegativeFloat, PositiveInt
 
 Reference = Literal["summary", "review"]
 

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.files import atomic_file
 from recsys_lora.tasks.predictions import read_columns
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.record import Answered
+from recsys_lora.utils.files import atomic_file
 
 SCORE = "score of "
 """What the name of a line's column begins with."""

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 import lightning
 
-from recsys_lora.console import Advance, progress
 from recsys_lora.data.batch import Padding, PromptSet, join
 from recsys_lora.data.history import Pairs
 from recsys_lora.data.loader import ScoreLoader, Shard, TrainLoader
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
 from recsys_lora.data.training import TaskOrder, TrainSet, temperature_shares
-from recsys_lora.errors import UserError
 from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.selection import Limit
 from recsys_lora.tasks.task import Task, Version
+from recsys_lora.utils.console import Advance, progress
+from recsys_lora.utils.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
 from recsys_lora.evaluation.warm_cold import DEFINITIONS, NEITHER, Definition, all_warm_cold
-from recsys_lora.files import atomic_file
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Output, RatingPredictions
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_file
 
 COLUMNS = ("row", "user_id", "item_id", "items", "target", "label", "sampling", "split")
 Flags = dict[Definition, NDArray[np.int8]]

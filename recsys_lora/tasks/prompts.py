@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys_lora.console import Advance, unseen
 from recsys_lora.data.batch import PromptSet
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError, at
 from recsys_lora.llm.answer import ChoiceAnswer, ResolvedChoices
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.prompts import encoded
@@ -19,6 +17,8 @@ from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.examples import Examples, ExtraSlots
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Task, Version, common_ending
+from recsys_lora.utils.console import Advance, unseen
+from recsys_lora.utils.errors import UserError, at
 
 log = logging.getLogger(__name__)
 

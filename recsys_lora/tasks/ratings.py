@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
 from recsys_lora.evaluation.baselines import PRETENDED_ROWS
 from recsys_lora.evaluation.statistics import Mean, RootMean, Statistic
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.scale import RatingScale
 from recsys_lora.tasks.task import Floats, Kind, Output, RatingPredictions, Raw, Task
+from recsys_lora.utils.errors import UserError
 
 
 class RatingTask(Task):

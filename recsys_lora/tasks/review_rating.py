@@ -6,14 +6,14 @@ import numpy as np
 
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
-from recsys_lora.errors import UserError
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks import reviews
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.ratings import RatingTask
 from recsys_lora.tasks.scale import RatingScale
 from recsys_lora.tasks.selection import Limit, asked_rows, generator, report_left_out, sample
-from recsys_lora.types import NonNegativeFloat, PositiveInt
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import NonNegativeFloat, PositiveInt
 
 REVIEW = "review"
 

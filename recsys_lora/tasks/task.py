@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
-from recsys_lora.errors import UserError
 from recsys_lora.evaluation.statistics import Statistic
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.scale import RatingScale
 from recsys_lora.tasks.selection import HistoryRange, Limit
-from recsys_lora.types import NonNegativeFloat
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import NonNegativeFloat
 
 Kind = Literal["choice", "candidates", "text"]
 Version = Literal["text", "collaborative"]

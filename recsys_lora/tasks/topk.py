@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.data.schema import SplitName
-from recsys_lora.errors import UserError
+from recsys_lora.evaluation.ranking import hit_rate_at, mrr, ndcg_at
 from recsys_lora.evaluation.statistics import Mean, Statistic
-from recsys_lora.metrics.ranking import hit_rate_at, mrr, ndcg_at
 from recsys_lora.prompts.template import CANDIDATES, Template, slots
 from recsys_lora.tasks.negatives import NegativeSampler, Sampling
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.scale import RatingScale
 from recsys_lora.tasks.selection import HistoryRange, Limit, asked_rows, generator, report_left_out, sample
 from recsys_lora.tasks.task import Floats, Output, Raw, Task, letter
-from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveInt
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 Scoring = Literal["title_likelihood", "option_letter"]
 

@@ -16,7 +16,7 @@ from recsys_lora.cli.hydra_callbacks import RunFolder
 from recsys_lora.cli.passing import FailedJobsError, HydraPassed
 from recsys_lora.cli.status import FAILED, FINISHED, RUNNING, STATUS, Status, read_status, write_status
 from recsys_lora.config.paths import conf_dir
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 
 @pytest.fixture(autouse=True)

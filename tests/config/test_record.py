@@ -11,10 +11,10 @@ from omegaconf import OmegaConf
 from recsys_lora.config.edge import build, read_run
 from recsys_lora.config.record import RunConfig
 from recsys_lora.config.roles import Kind, leaves
-from recsys_lora.errors import UserError
-from recsys_lora.files import content_key
 from recsys_lora.pipeline.collaborative import cf_depends
 from recsys_lora.pipeline.method import method_depends
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import content_key
 from tests.jobs import composed, resolved
 
 NOTHING: set[str] = set()

@@ -10,12 +10,12 @@ import torch
 from recsys_lora.cf.din import DIN
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.data.live import LiveData
-from recsys_lora.errors import UserError
 from recsys_lora.methods.candidates import candidate_questions, score_candidates
 from recsys_lora.methods.lora import LoRA
 from recsys_lora.methods.tallrec import TALLRec
 from recsys_lora.tasks.ctr import ClickThrough
 from recsys_lora.tasks.rating import Rating
+from recsys_lora.utils.errors import UserError
 from tests.methods import factory, test_binllm
 from tests.methods.ckf import world as ckf
 from tests.methods.synthetic import WORDS, prepared

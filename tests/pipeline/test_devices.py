@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from recsys_lora.errors import UserError
 from recsys_lora.pipeline import devices
+from recsys_lora.utils.errors import UserError
 from tests.jobs import NO_METHOD, SMALL, run
 
 NONE = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")

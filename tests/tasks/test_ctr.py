@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from recsys_lora.config.check import mismatches
-from recsys_lora.errors import UserError
-from recsys_lora.metrics.ranking import auc
+from recsys_lora.evaluation.ranking import auc
 from recsys_lora.tasks.ctr import NO, YES, ClickThrough
 from recsys_lora.tasks.task import select
+from recsys_lora.utils.errors import UserError
 from tests.jobs import resolved
 from tests.tasks import world
 

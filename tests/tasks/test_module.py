@@ -5,12 +5,12 @@ import pytest
 
 from recsys_lora.data.loader import Shard
 from recsys_lora.data.training import temperature_shares
-from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.tasks.ctr import ClickThrough
 from recsys_lora.tasks.module import Mixing, TaskData
 from recsys_lora.tasks.rating import Rating
 from recsys_lora.tasks.topk import TopK
+from recsys_lora.utils.errors import UserError
 from tests.tasks import test_prompts, world
 
 CTR, TOPK, RATING = 0, 1, 2

@@ -12,7 +12,7 @@ import duckdb
 
 from recsys_lora.data.engine import Engine, text
 from recsys_lora.data.readers.raw_table import Column, RawTable
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 Unit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds"]
 UNITS: dict[str, int] = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, cast
 
 from recsys_lora.data.engine import Engine
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 if sys.version_info >= (3, 14):
     from compression import zstd

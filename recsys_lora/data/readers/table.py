@@ -14,7 +14,7 @@ from recsys_lora.data.readers.raw_table import RawTable
 from recsys_lora.data.readers.source import files_of
 from recsys_lora.data.readers.text_format import Escape, Quote, TextFormat
 from recsys_lora.data.schema import INTERACTIONS, ITEMS, TEXT_COLUMNS, USERS, Dropped, RawTables, Remark
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 Names = Mapping[str, str | int | None]
 WORDS = {"user_id": "user", "item_id": "item", "rating": "rating", "timestamp": "timestamp"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from recsys_lora.data.readers.source import Part
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 Quote = Literal["auto", "double", "none"]
 Escape = Literal["double", "backslash"]

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from recsys_lora.methods.ckf.pooling import AttentionPooling
 from recsys_lora.methods.vectors import mean_of_present
-from recsys_lora.types import PositiveInt
+from recsys_lora.utils.types import PositiveInt
 
 Bridge = Literal["meta", "shared", "low_rank", "none"]
 Pooling = Literal["mean", "attention"]

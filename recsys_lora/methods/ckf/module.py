@@ -32,7 +32,7 @@ from recsys_lora.methods.optimizer import may_be_fused, planned_steps
 from recsys_lora.methods.shared import Shared, Vectors
 from recsys_lora.methods.vectors import InputScale, VectorScale, encode_candidates, last
 from recsys_lora.tasks.task import Version
-from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
+from recsys_lora.utils.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 
 
 class CKFMultiTaskModule(LLMRecommender):

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from torch import nn
 
-from recsys_lora.errors import UserError
 from recsys_lora.lowrank import Injection, Routed, Site, Source, Static, inject
 from recsys_lora.lowrank.source import DropoutPer
+from recsys_lora.utils.errors import UserError
 
 Lora = Literal["multi", "shared_only", "specific_only", "single", "all_matrices"]
 """`multi` is the paper's; `shared_only` and `specific_only` leave out the other update; `single` is one shared update

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recsys_lora.errors import UserError
 from recsys_lora.methods.cora.reader import Input, QueryReader, SingleKey
-from recsys_lora.types import PositiveFloat, PositiveInt, Probability
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import PositiveFloat, PositiveInt, Probability
 
 Kind = Literal["queries", "direct"]
 Pooling = Literal["mean", "per_rank_component"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 Input = Literal["joint", "pair"]
 SingleKey = Literal["merged", "separate"]

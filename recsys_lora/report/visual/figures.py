@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys_lora.metrics.ranking import user_auc
+from recsys_lora.evaluation.ranking import user_auc
 from recsys_lora.report.table import number
 from recsys_lora.report.visual.markup import figure
 from recsys_lora.report.visual.scored import Flags, Scored, auc_within, calibration, roc, slices

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from recsys_lora.files import write_text
 from recsys_lora.report.labels import named
 from recsys_lora.report.runs import Run, read_run
 from recsys_lora.report.table import DASH, MAIN, cell, method_line, shown
 from recsys_lora.report.visual import curves, figures, markup, sections
 from recsys_lora.report.visual.scored import Scored
 from recsys_lora.tasks.lines import file_name
+from recsys_lora.utils.files import write_text
 
 FILE = "report.html"
 KEY = ["user_id", "item_id", "label"]

@@ -8,8 +8,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys_lora.evaluation.bootstrap import draws_of, percentiles
+from recsys_lora.evaluation.ranking import auc
 from recsys_lora.evaluation.statistics import AUC
-from recsys_lora.metrics.ranking import auc
 from recsys_lora.tasks.lines import SCORE
 
 Floats = NDArray[np.float64]

@@ -5,12 +5,12 @@ from typing import Any
 
 import polars as pl
 
-from recsys_lora.console import duration
 from recsys_lora.report.runs import Run
 from recsys_lora.report.table import DASH, MAIN, compared, grids, notes, number, shown, warm_and_cold
 from recsys_lora.report.visual import curves, figures, markup
 from recsys_lora.report.visual.scored import Disagreement, Scored, disagreement
 from recsys_lora.tasks.lines import SCORE, file_name, read_lines
+from recsys_lora.utils.console import duration
 
 STYLES = {"method": 0, "cf": 1, "frozen_llm": 2}
 """How the lines of these roles are drawn; others look like OTHER."""

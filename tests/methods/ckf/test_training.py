@@ -10,10 +10,10 @@ from lightning.pytorch.callbacks import Callback
 
 from recsys_lora.callbacks.checkpoint import BestLast
 from recsys_lora.callbacks.random_state import RandomState
-from recsys_lora.errors import UserError
 from recsys_lora.methods.checkpoint import load_checkpoint, trained_state
 from recsys_lora.methods.ckf.objective import Objective
 from recsys_lora.methods.optimizer import OptimizerSettings
+from recsys_lora.utils.errors import UserError
 from tests.methods import factory
 from tests.methods.ckf import world as made
 from tests.rounding import TRAINING, assert_close

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_lora.metrics.grouped_auc import grouped_auc, numbered
+from recsys_lora.evaluation.grouped_auc import grouped_auc, numbered
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]

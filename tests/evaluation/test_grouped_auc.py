@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recsys_lora.metrics.grouped_auc import _codes, grouped_auc, numbered
+from recsys_lora.evaluation.grouped_auc import _codes, grouped_auc, numbered
 
 
 def by_pairs(group, positive, score):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from recsys_lora.metrics.rating import mae, rmse
+from recsys_lora.evaluation.rating import mae, rmse
 
 
 def test_errors_equal_scikit_learn():

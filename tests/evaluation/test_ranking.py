@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from recsys_lora.metrics.ranking import auc, hit_rate_at, log_loss, mrr, ndcg_at, uauc, user_auc
+from recsys_lora.evaluation.ranking import auc, hit_rate_at, log_loss, mrr, ndcg_at, uauc, user_auc
 
 
 def rows(seed, n=1500, users=80, levels=None, dtype=np.float64):

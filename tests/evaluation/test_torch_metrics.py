@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from recsys_lora.metrics.ranking import auc, uauc
-from recsys_lora.metrics.torch_metrics import AUC, UAUC
+from recsys_lora.evaluation.ranking import auc, uauc
+from recsys_lora.evaluation.torch_metrics import AUC, UAUC
 from tests import processes
 
 ROWS = 101

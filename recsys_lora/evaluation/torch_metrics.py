@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from recsys_lora.metrics.ranking import auc, uauc
+from recsys_lora.evaluation.ranking import auc, uauc
 
 
 class _Gathered(Metric):

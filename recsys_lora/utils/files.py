@@ -1,20 +1,22 @@
 """Files that are either whole or absent: temporary name, then rename. And keys made of content."""
 
 import contextlib
+import csv
 import errno
 import glob
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
 import tarfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 LOCK, TEMPORARY = ".lock", ".tmp"
 
@@ -133,6 +135,16 @@ def write_bytes(target: Path, content: bytes | memoryview) -> None:
 def write_json(target: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV under the keys of all of them; what a row does not have is empty."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def write_archive(target: Path, folder: Path, without: str) -> int:

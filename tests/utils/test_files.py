@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import (
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import (
     atomic_file,
     atomic_folder,
     content_key,

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from recsys_lora import console
+from recsys_lora.utils import console
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_lora.metrics.text import (
+from recsys_lora.evaluation.text import (
     bleu,
     common_subsequence,
     distinct,

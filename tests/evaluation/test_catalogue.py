@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import ndcg_score
 from torchmetrics.functional.retrieval import retrieval_hit_rate
 
-from recsys_lora.metrics.catalogue import ItemLists, catalogue_ranks, hit_rate_at, ndcg_at
+from recsys_lora.evaluation.catalogue import ItemLists, catalogue_ranks, hit_rate_at, ndcg_at
 
 USERS, ITEMS = 23, 60
 
