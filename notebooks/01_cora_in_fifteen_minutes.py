@@ -138,7 +138,8 @@ module, datamodule, data = outcome.method.module.eval(), outcome.method.datamodu
 rows = data.sample("test", 200, seed=0)
 questions = of_rows(rows)  # would this user like this item?
 prompts = datamodule.prompts["ctr"].set(questions)
-batch_of = lambda index: prompts.batch(np.asarray(index), datamodule.pad_id, datamodule.padding)  # noqa: E731
+batching = datamodule.batching
+batch_of = lambda index: prompts.batch(np.asarray(index), batching.pad_id, batching.padding)  # noqa: E731
 print(module.backbone.tokenizer.decode(prompts.prompts[0]))
 
 # %% [markdown]

@@ -96,7 +96,8 @@ class BestLast(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what was best so far."""
-        self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
+        self.best_score = state_dict["best_score"]
+        self.best_step = state_dict["best_step"]
         self._restored_from = Path(state_dict["folder"])
         self._seconds_before = state_dict.get("seconds", 0.0)
 
@@ -111,7 +112,8 @@ class BestLast(Checkpoint):
             UserError: it is gone.
         """
         rearm()
-        former, self._restored_from = self._restored_from, None
+        former = self._restored_from
+        self._restored_from = None
         if former is None:
             return
         self.saved_step = trainer.global_step
@@ -147,7 +149,8 @@ class BestLast(Checkpoint):
             score > self.best_score if self.mode == "max" else score < self.best_score
         )
         if improved:
-            self.best_score, self.best_step = score, trainer.global_step
+            self.best_score = score
+            self.best_step = trainer.global_step
         if trainer.sanity_checking:
             log.info("before the first step %s is %.4f", self.monitor, score)
             self._write(trainer, best=improved, last=False)

@@ -52,7 +52,8 @@ class StopOnNaN(Callback):
         self, folder: str | Path, gradients: bool = True, every_n_steps: PositiveInt | Literal["auto"] = "auto"
     ) -> None:
         self.folder = Path(folder).absolute()
-        self.gradients, self.every_n_steps = gradients, every_n_steps
+        self.gradients = gradients
+        self.every_n_steps = every_n_steps
         self._every = 1
         self._unread: list[_Unread] = []
         self._bad: Tensor | None = None  # 1 from the first bad step on, as a fused optimiser reads it

@@ -81,7 +81,10 @@ class Throughput(Callback):
         self._since = time.perf_counter()
 
     def _restart(self, step: int) -> None:
-        self._rows, self._tokens, self._seconds, self._step = 0, None, 0.0, step
+        self._rows = 0
+        self._tokens = None
+        self._seconds = 0.0
+        self._step = step
 
 
 def size(batch: Any) -> tuple[int, Tensor | None]:

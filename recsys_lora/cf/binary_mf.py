@@ -79,7 +79,8 @@ class BinaryMF(DotProductEncoder):
         self.scale: float = dim**-0.5 if scaled else 1.0
         self.users = IdTable(catalogue.seen_users, dim, init_std, unseen)
         self.items = IdTable(catalogue.seen_items, dim, init_std, unseen)
-        self.user_projection, self.item_projection = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.user_projection = nn.Linear(dim, dim)
+        self.item_projection = nn.Linear(dim, dim)
         for projection in (self.user_projection, self.item_projection):
             nn.init.zeros_(projection.bias)
         self.register_buffer("scorings", torch.zeros((), dtype=torch.int64))

@@ -62,7 +62,7 @@ def _call(node: Mapping[str, Any], at: str) -> Iterator[str]:
     except Exception as error:  # whatever importing a stranger's module raises is the answer to "does it exist"
         yield f"{at}._target_={target}: cannot be imported ({str(error).splitlines()[0]})"
         return
-    arguments, hints = _signature(called)
+    arguments, hints = signature(called)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in arguments.values())
     given = {str(key): value for key, value in node.items() if key not in RESERVED}
     for key, value in given.items():
@@ -89,7 +89,7 @@ def _plain(node: Mapping[str, Any], at: str) -> Iterator[str]:
             yield line
 
 
-def _signature(called: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
+def signature(called: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
     """Return a callable's arguments and their annotations; `**shared: Unpack[Record]` counts as the record's keys."""
     arguments = dict(inspect.signature(called).parameters)
     function = called.__init__ if inspect.isclass(called) else called

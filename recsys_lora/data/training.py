@@ -123,7 +123,10 @@ class TaskOrder:
         seed: int,
         repeat: bool = False,
     ) -> None:
-        self.lengths, self.seed, self.epoch, self.repeat = lengths, seed, 0, repeat
+        self.lengths = lengths
+        self.seed = seed
+        self.epoch = 0
+        self.repeat = repeat
         self.members = [np.flatnonzero(task == number) for number in range(len(shares))]
         weight = np.array([share if len(own) else 0.0 for share, own in zip(shares, self.members, strict=True)])
         if not weight.sum() > 0:

@@ -48,10 +48,12 @@ class Backbone(nn.Module):
             UserError: the tokenizer has no chat template though one is asked for.
         """
         super().__init__()
-        self.sharded, self.graphs = False, False
+        self.sharded = False
+        self.graphs = False
         self.model = model.requires_grad_(False)
         self.tokenizer = tokenizer
-        self.identity, self.label = identity, label
+        self.identity = identity
+        self.label = label
         config = self.model.config.get_text_config()
         config.use_cache = False
         self.hidden_size: int = config.hidden_size

@@ -44,7 +44,8 @@ class SharedPrefix:
     """
 
     def __init__(self, backbone: Backbone, prompts: int) -> None:
-        self.backbone, self.prompts = backbone, prompts
+        self.backbone = backbone
+        self.prompts = prompts
         self.embeds: Tensor | None = None  # (1, L, H), of what the cache holds
         self.cache: Any = None
 

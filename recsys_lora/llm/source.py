@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 from safetensors import SafetensorError
 
@@ -40,17 +40,37 @@ class BackboneSource(Protocol):
         ...
 
 
-class Loading:
-    """What all sources have in common: how the model is loaded and run, whatever it is.
+class LoadingOptions(TypedDict, total=False):
+    """How a model is loaded and run, whatever it is.
 
-    Args:
+    Attributes:
         dtype: what the frozen weights are kept and computed in; `auto`: bfloat16 where the device is fast at it.
         attention: the attention implementation of transformers; `auto` lets it choose, and makes torch's own
             suit prompts (see `recsys_lora.llm.attention`).
         chat_template: wrap prompts in the model's chat template.
         gradient_checkpointing: keep one state a block and compute the rest again in the backward pass.
-        quantise: keep the blocks' linear maps in 8 or 4 bits; `dtype` is then that of all else.
         compiled: compile the decoder blocks, and record CUDA graphs (see `recsys_lora.llm.compiling`).
+    """
+
+    dtype: DtypeName
+    attention: Attention
+    chat_template: bool
+    gradient_checkpointing: bool
+    compiled: Compiled
+
+
+class PretrainedOptions(LoadingOptions, total=False):
+    """The same for pretrained weights, which may be quantised.
+
+    Attributes:
+        quantise: keep the blocks' linear maps in 8 or 4 bits; `dtype` is then that of all else.
+    """
+
+    quantise: Quantise
+
+
+class Loading:
+    """The base of all sources: see `PretrainedOptions` for its arguments.
 
     Raises:
         UserError: compiled blocks are to be checkpointed, too.
@@ -58,10 +78,10 @@ class Loading:
 
     def __init__(
         self,
-        dtype: DtypeName,
-        attention: Attention,
-        chat_template: bool,
-        gradient_checkpointing: bool,
+        dtype: DtypeName = "auto",
+        attention: Attention = "auto",
+        chat_template: bool = False,
+        gradient_checkpointing: bool = False,
         quantise: Quantise = "none",
         compiled: Compiled = False,
     ) -> None:

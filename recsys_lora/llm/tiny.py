@@ -5,10 +5,9 @@ For tests and debugging: it knows nothing, but all that is learned in this proje
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from recsys_lora.llm.dtype import DtypeName
-from recsys_lora.llm.source import Attention, Compiled, Loading
+from recsys_lora.llm.source import Loading, LoadingOptions
 from recsys_lora.utils.types import NonNegativeInt, PositiveFloat, PositiveInt
 
 if TYPE_CHECKING:
@@ -37,11 +36,7 @@ class TinySource(Loading):
         context: tokens it can read.
         init_std: standard deviation of the random weights.
         init_seed: of the random weights.
-        dtype: see `Loading`.
-        attention: see `Loading`.
-        chat_template: see `Loading`.
-        gradient_checkpointing: see `Loading`.
-        compiled: see `Loading`.
+        loading: see `LoadingOptions`; `dtype` is float32 unless given.
     """
 
     name = "tiny"
@@ -56,13 +51,10 @@ class TinySource(Loading):
         context: PositiveInt = 1024,
         init_std: PositiveFloat = 0.05,
         init_seed: NonNegativeInt = 0,
-        dtype: DtypeName = "float32",
-        attention: Attention = "auto",
-        chat_template: bool = False,
-        gradient_checkpointing: bool = False,
-        compiled: Compiled = False,
+        **loading: Unpack[LoadingOptions],
     ) -> None:
-        super().__init__(dtype, attention, chat_template, gradient_checkpointing, compiled=compiled)
+        options: LoadingOptions = {"dtype": "float32", **loading}
+        super().__init__(**options)
         self.shape: dict[str, Any] = {
             "hidden_size": hidden_size,
             "num_hidden_layers": layers,
@@ -72,7 +64,8 @@ class TinySource(Loading):
             "max_position_embeddings": context,
             "initializer_range": init_std,
         }
-        self.vocabulary, self.init_seed = vocabulary, init_seed
+        self.vocabulary = vocabulary
+        self.init_seed = init_seed
 
     def identity(self) -> dict[str, Any]:
         """Return shape, seed and the common part; the loaded backbone's identity names its vocabulary too."""

@@ -71,7 +71,10 @@ class Learned(nn.Module):
 
     def __init__(self, rank: int, scale: float, dropout: float, dropout_per: DropoutPer) -> None:
         super().__init__()
-        self.rank, self.scale, self.dropout, self.dropout_per = rank, scale, dropout, dropout_per
+        self.rank = rank
+        self.scale = scale
+        self.dropout = dropout
+        self.dropout_per = dropout_per
 
     def shared_as(self) -> str | None:
         """Return None: its A is its own."""
@@ -216,7 +219,9 @@ class Generated(Learned):
         dropout_per: DropoutPer = "sample",
     ) -> None:
         super().__init__(rank, 1.0, dropout, dropout_per)
-        self.key, self.in_features, self.generated_scale = key, in_features, alpha / rank
+        self.key = key
+        self.in_features = in_features
+        self.generated_scale = alpha / rank
         self.P = nn.Parameter(torch.zeros(out_features, rank))
 
     def shared_as(self) -> str | None:

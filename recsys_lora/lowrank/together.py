@@ -71,7 +71,10 @@ class Readers:
         left = made.left if made.x is x and made.state is state and made.version == version(x) else None
         if left is None or number not in left:
             left = dict(enumerate(project(self.sources, x, state)))
-            made.x, made.state, made.version, made.left = x, state, version(x), left
+            made.x = x
+            made.state = state
+            made.version = version(x)
+            made.left = left
         mine = left.pop(number)
         if not left:
             made.x = made.state = made.left = None

@@ -95,7 +95,7 @@ class Answering:
         width = questions.items.shape[1]
         continuations = self.datamodule.prompts[task.name].continuations(questions)
         for place in shard.of(np.arange(len(prompts))):
-            batch = prompts.batch(np.array([place]), self.datamodule.pad_id, "right").to(self.module.device)
+            batch = prompts.batch(np.array([place]), self.datamodule.batching.pad_id, "right").to(self.module.device)
             total, tokens = continuation_log_likelihood(
                 self.module.backbone,
                 self.module.embeds(batch),

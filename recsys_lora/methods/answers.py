@@ -51,8 +51,11 @@ class Answers(nn.Module):
         offset: LogitOffset | None = None,
     ) -> None:
         super().__init__()
-        self._backbone, self._offset = (backbone,), (offset,)  # tuples, as this must not own them
-        self.choices, self.score = list(choices), score
+        # tuples, as this must not own them
+        self._backbone = (backbone,)
+        self._offset = (offset,)
+        self.choices = list(choices)
+        self.score = score
         own = [list(choice.token_ids) if choice else [] for choice in choices]
         self.token_ids = list(dict.fromkeys(token for tokens in own for token in tokens))  # (K,), of all tasks
         column = {token: index for index, token in enumerate(self.token_ids)}
@@ -67,7 +70,8 @@ class Answers(nn.Module):
         self.register_buffer("has_choices", torch.tensor([bool(tokens) for tokens in own]), persistent=False)
         self.register_buffer("is_binary", torch.tensor(list(is_binary)), persistent=False)
         self.binary = list(is_binary)  # the same where no device has to be asked
-        self.any_binary, self.all_binary = any(is_binary), all(is_binary)
+        self.any_binary = any(is_binary)
+        self.all_binary = all(is_binary)
 
     @property
     def backbone(self) -> Backbone:

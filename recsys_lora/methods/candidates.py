@@ -63,9 +63,10 @@ def score_candidates(
     scores = np.zeros(len(questions))
     reads_prompts = type(module).forward is LLMRecommender.forward  # else the method answers in a way of its own
     prefix = SharedPrefix(module.backbone, len(questions)) if share_prefix and reads_prompts else None
+    batching = datamodule.batching
     with evaluating(module), torch.inference_mode():
-        for index in token_budget_batches(np.argsort(-lengths, kind="stable"), lengths, datamodule.token_budget):
-            batch = prompts.batch(index, datamodule.pad_id, "right").to(module.device)
+        for index in token_budget_batches(np.argsort(-lengths, kind="stable"), lengths, batching.token_budget):
+            batch = prompts.batch(index, batching.pad_id, "right").to(module.device)
             scores[index] = _scores(module, batch, prefix).double().cpu().numpy()
     return scores
 

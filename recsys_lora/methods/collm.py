@@ -12,7 +12,7 @@ own embeddings do.
 """
 
 from collections.abc import Callable
-from typing import ClassVar, Literal, Unpack, cast
+from typing import ClassVar, Literal, NotRequired, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,15 @@ from recsys_lora.utils.types import NonNegativeFloat, PositiveInt
 
 OutputScale = Literal["none", "tokens"]
 EncoderStart = Literal["fitted", "fresh"]
+
+
+class Mapped(Tuned):
+    """What every recommender with CoLLM's mapping is made with: see `Tuned` and `CoLLM`."""
+
+    factor: PositiveInt
+    input_scale: InputScale
+    output_scale: OutputScale
+    vector_noise: NotRequired[NonNegativeFloat]
 
 
 class CoLLM(SecondStage):

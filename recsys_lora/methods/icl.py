@@ -47,7 +47,10 @@ class InContext(LLMRecommender):
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
-        self.example, self.examples, self.source, self.draw_seed = example, examples, source, draw_seed
+        self.example = example
+        self.examples = examples
+        self.source = source
+        self.draw_seed = draw_seed
 
     def worded(self, template: Template) -> Template:
         """Return a task's wording with solved questions before it."""
@@ -81,7 +84,8 @@ class Own:
     """
 
     def __init__(self, train: Questions, count: int) -> None:
-        self.train, self.count = train, count
+        self.train = train
+        self.count = count
         self.order = np.lexsort((train.row, train.timestamp, train.user))
         self.users = train.user[self.order]
 
@@ -106,7 +110,8 @@ class Others:
     """
 
     def __init__(self, train: Questions, count: int, seed: int) -> None:
-        self.train, self.seed = train, seed
+        self.train = train
+        self.seed = seed
         liked = train.label > 0
         self.pools = [(np.flatnonzero(liked), (count + 1) // 2), (np.flatnonzero(~liked), count // 2)]
         if liked.all():

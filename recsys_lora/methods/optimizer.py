@@ -1,11 +1,12 @@
 """AdamW and a learning rate that warms up and falls, by default to the end of the budget."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Len
 from torch import nn
 
 from recsys_lora.utils.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
@@ -25,8 +26,7 @@ class OptimizerSettings:
         initial_lr_fraction: the learning rate of step 0 over the full one.
         final_lr_fraction: what is left of it at the end.
         weight_decay: decoupled; parameters with fewer than two dimensions have none.
-        beta1: AdamW's decay of the mean gradient.
-        beta2: and of the mean square.
+        betas: AdamW's decay rates, of the mean gradient and of its mean square.
         eps: AdamW's.
     """
 
@@ -38,8 +38,7 @@ class OptimizerSettings:
     initial_lr_fraction: Fraction = 0.01
     final_lr_fraction: Fraction = 0.0
     weight_decay: NonNegativeFloat = 1e-3
-    beta1: Probability = 0.9
-    beta2: Probability = 0.999
+    betas: Annotated[Sequence[Probability], Len(2, 2)] = (0.9, 0.999)
     eps: PositiveFloat = 1e-8
 
     def optimizer(
@@ -72,7 +71,7 @@ class OptimizerSettings:
             groups: its groups.
             fused: update all parameters of a group in one operation: see `may_be_fused`.
         """
-        return torch.optim.AdamW(groups, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, fused=fused)
+        return torch.optim.AdamW(groups, lr=self.lr, betas=tuple(self.betas), eps=self.eps, fused=fused)
 
     def lr_factor(self, step: int, steps: float) -> float:
         """Return the learning rate of a step over the full one.

@@ -56,7 +56,9 @@ class GraphNetwork(nn.Module):
         dropout: Probability,
     ) -> None:
         super().__init__()
-        self.kind, self.layers, self.dropout = kind, layers, dropout
+        self.kind = kind
+        self.layers = layers
+        self.dropout = dropout
         self.first_item = catalogue.num_users + 1
         self.nodes = self.first_item + catalogue.num_items + 1
         adjacency = normalised_adjacency(catalogue)  # in parts: processes that train together exchange no sparse tensor

@@ -47,8 +47,11 @@ class Validation(nn.Module):
 
     def __init__(self, answers: Answers, names: Sequence[str]) -> None:
         super().__init__()
-        self.answers, self.names = answers, list(names)
-        self.loss, self.auc, self.uauc = TaskMeans(len(names)), AUC(), UAUC()
+        self.answers = answers
+        self.names = list(names)
+        self.loss = TaskMeans(len(names))
+        self.auc = AUC()
+        self.uauc = UAUC()
 
     def update(self, batch: PromptBatch, hidden: Tensor) -> None:
         """Add a batch, from its last hidden states (B, T, H)."""

@@ -30,7 +30,8 @@ class VectorScale(nn.Module):
 
     def __init__(self, scale: InputScale, noise: float = 0.0) -> None:
         super().__init__()
-        self.scale, self.noise = scale, noise
+        self.scale = scale
+        self.noise = noise
         self.register_buffer("user", torch.ones(()))
         self.register_buffer("item", torch.ones(()))
 

@@ -60,9 +60,15 @@ class EvaluationRows:
         collaborative: Collaborative | None,
         method: Method | None,
     ) -> None:
-        self.config, self.store, self.data, self.tasks = config, store, data, tasks
-        self.collaborative, self.method = collaborative, method
-        rows, users, self.seed = config.data.test_rows, config.data.test_users, config.data.sample_seed
+        self.config = config
+        self.store = store
+        self.data = data
+        self.tasks = tasks
+        self.collaborative = collaborative
+        self.method = method
+        rows = config.data.test_rows
+        users = config.data.test_users
+        self.seed = config.data.sample_seed
         asked = data if users is None else data.with_test_users(users, self.seed)
         self.questions = {name: task.questions(asked, "test", rows, self.seed) for name, task in tasks.items()}
         self._trained_on: dict[str, Questions] = {}

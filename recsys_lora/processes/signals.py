@@ -80,7 +80,8 @@ def rearm() -> None:
 @contextlib.contextmanager
 def requeue_waits() -> Iterator[None]:
     """Let the wish to requeue wait while there is something that saves first and asks `requeue_asked` now and then."""
-    _state.waits, _state.asked = True, False
+    _state.waits = True
+    _state.asked = False
     try:
         yield
     finally:

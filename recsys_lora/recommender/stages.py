@@ -110,7 +110,7 @@ class Stages:
             known = ", ".join(name for name in made.prompts if name in PAIRWISE) or "none"
             raise UserError(f"task={task}: no prompt of this run asks so about a user and an item, but of {known}")
         prompts = made.prompts[task].set(pair_questions(data, pair))
-        return prompts.batch(np.array([0]), made.pad_id, "right").to(self.method.module.device)
+        return prompts.batch(np.array([0]), made.batching.pad_id, "right").to(self.method.module.device)
 
     def scores_of_one(self, data: LiveData, user: int, items: Ints) -> Floats:
         """Return the same for one user's candidates (n,); what their prompts share is read once."""

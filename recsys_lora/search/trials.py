@@ -45,7 +45,8 @@ def search(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> optuna.
     base = cfg.copy()
     with open_dict(base):
         del base["search"]
-        base.test, base.paths.run = False, str(folder)
+        base.test = False
+        base.paths.run = str(folder)
         base.group = base.group or settings.study
     _check(config, settings)
     check_space(base, space)

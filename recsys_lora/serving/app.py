@@ -68,7 +68,9 @@ class Service:
     """
 
     def __init__(self, recommender: Recommender, limits: Limits) -> None:
-        self.recommender, self.limits, self.metrics = recommender, limits, Metrics()
+        self.recommender = recommender
+        self.limits = limits
+        self.metrics = Metrics()
         self.batcher: Batcher[Call, Any] = Batcher(self._answer, limits, self.metrics.batched)
 
     def _answer(self, calls: Sequence[Call]) -> list[Answer]:

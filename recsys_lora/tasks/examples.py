@@ -32,7 +32,10 @@ class Examples:
     """
 
     def __init__(self, data: PreparedData, task: Task, tokenizer: Any, words: Mapping[str, str]) -> None:
-        self.data, self.task, self.tokenizer, self.words = data, task, tokenizer, words
+        self.data = data
+        self.task = task
+        self.tokenizer = tokenizer
+        self.words = words
         self.unknown = f"unknown {words.get('item', 'item')}"
         self._titles: dict[int, list[str]] = {}
         self._attributes: dict[Template, AttributeSlots] = {}
@@ -41,7 +44,8 @@ class Examples:
     def on(self, data: PreparedData) -> "Examples":
         """Return what makes the examples of other histories of the same users and items."""
         other = copy.copy(self)
-        other.data, other._rated = data, self._rated.on(data)
+        other.data = data
+        other._rated = self._rated.on(data)
         return other
 
     def __call__(self, questions: Questions, template: Template, extra: Iterable[ExtraSlots]) -> Iterator[Example]:

@@ -29,7 +29,8 @@ class NegativeSampler:
     """
 
     def __init__(self, data: PreparedData, split: SplitName, sampling: Sampling, any_item: bool = False) -> None:
-        self.data, self.any_item = data, any_item
+        self.data = data
+        self.any_item = any_item
         counts = data.train_counts()[1].astype(np.float64)  # (N + 1,)
         weight = counts if sampling == "popularity" else np.ones(data.num_items + 1)
         weight[0] = 0

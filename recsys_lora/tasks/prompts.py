@@ -107,8 +107,12 @@ class TaskPrompts:
                 f"data={data.manifest.get('name', data.folder)} has no titles, which language models read: "
                 "choose model=cf, or give the items a title"
             )
-        self.data, self.task, self.number, self.reading = data, task, number, reading
-        self.history_length, self.extra_slots = history_length, extra_slots
+        self.data = data
+        self.task = task
+        self.number = number
+        self.reading = reading
+        self.history_length = history_length
+        self.extra_slots = extra_slots
         self.tokenizer = backbone.tokenizer
         self.words = {**words, **task.slots}
         self.encoder = Encoder(
@@ -127,7 +131,8 @@ class TaskPrompts:
     def on(self, data: PreparedData) -> "TaskPrompts":
         """Return what makes the same prompts of other histories of the same users and items."""
         other = copy.copy(self)
-        other.data, other.examples = data, self.examples.on(data)
+        other.data = data
+        other.examples = self.examples.on(data)
         return other
 
     def set(

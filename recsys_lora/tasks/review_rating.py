@@ -1,19 +1,18 @@
 """How many stars did the user give with this review? The authors' fourth task."""
 
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 import numpy as np
 
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
-from recsys_lora.prompts.template import Template
 from recsys_lora.tasks import reviews
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.ratings import RatingTask
-from recsys_lora.tasks.scale import RatingScale
 from recsys_lora.tasks.selection import Limit, asked_rows, generator, report_left_out, sample
+from recsys_lora.tasks.task import TaskOptions
 from recsys_lora.utils.errors import UserError
-from recsys_lora.utils.types import NonNegativeFloat, PositiveInt
+from recsys_lora.utils.types import PositiveInt
 
 REVIEW = "review"
 
@@ -22,25 +21,14 @@ class ReviewRating(RatingTask):
     """The rating that goes with a review.
 
     Args:
-        text: see `Task`; the review fills the slot `{review}`.
-        collaborative: see `Task`.
-        scale: see `Task`.
-        train_share: see `Task`.
         words: of the review at most.
+        options: see `TaskOptions`; the review fills the slot `{review}`.
     """
 
     name: ClassVar[str] = "review_rating"
 
-    def __init__(
-        self,
-        text: Template,
-        collaborative: Template,
-        *,
-        scale: RatingScale,
-        train_share: NonNegativeFloat = 1.0,
-        words: PositiveInt = 100,
-    ) -> None:
-        super().__init__(text, collaborative, scale=scale, train_share=train_share)
+    def __init__(self, *, words: PositiveInt = 100, **options: Unpack[TaskOptions]) -> None:
+        super().__init__(**options)
         self.words = words
 
     def missing(self, data: PreparedData) -> str | None:

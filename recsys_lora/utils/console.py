@@ -147,7 +147,8 @@ def _live(step: _Step) -> Iterator[Advance]:
     screen = console()
 
     def advance(done: float, note: str) -> None:
-        step.done, step.note = step.done + done, note
+        step.done = step.done + done
+        step.note = note
 
     below = sys.stdout
     with Live(console=screen, get_renderable=lambda: step.drawn(time.monotonic(), screen.width)), _logged_above(below):
@@ -175,7 +176,8 @@ def _lines(step: _Step) -> Iterator[Advance]:
 
     def advance(done: float, note: str) -> None:
         nonlocal last
-        step.done, step.note = step.done + done, note
+        step.done = step.done + done
+        step.note = note
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES:
             last = now

@@ -48,7 +48,8 @@ def test_a_budget_without_end_keeps_the_rate():
 
 def test_only_matrices_decay_and_frozen_parameters_are_left_out():
     layer, frozen = nn.Linear(3, 2), nn.Linear(3, 2).requires_grad_(False)
-    optimizer = OptimizerSettings(weight_decay=0.1, beta2=0.9).optimizer([*layer.parameters(), *frozen.parameters()])
+    settings = OptimizerSettings(weight_decay=0.1, betas=(0.9, 0.9))
+    optimizer = settings.optimizer([*layer.parameters(), *frozen.parameters()])
     groups = [(group["weight_decay"], [tuple(p.shape) for p in group["params"]]) for group in optimizer.param_groups]
     assert groups == [(0.1, [(2, 3)]), (0.0, [(2,)])]
     assert isinstance(optimizer, torch.optim.AdamW)

@@ -14,6 +14,7 @@ authors start all of it as PyTorch starts linear maps (`start=pytorch`).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
@@ -59,7 +60,9 @@ class MetaNetwork(nn.Module):
         start: Start = "tokens",
     ) -> None:
         super().__init__()
-        self.dim, self.bridge, self.rank = dim, bridge, rank
+        self.dim = dim
+        self.bridge = bridge
+        self.rank = rank
         self.pool: AttentionPooling | None = None
         if bridge == "shared":
             self.shared = nn.Parameter(torch.eye(dim))
@@ -106,14 +109,27 @@ class MetaNetwork(nn.Module):
         return torch.eye(self.dim, device=made.device, dtype=made.dtype) + left @ right.mT
 
 
+@dataclass(frozen=True)
+class MappingWidths:
+    """How wide the mapping's inputs and outputs are.
+
+    Attributes:
+        user: of the encoder's e_u.
+        item: of its e_i.
+        hidden: H, of the backbone's embeddings.
+    """
+
+    user: int
+    item: int
+    hidden: int
+
+
 class CollaborativeMapping(nn.Module):
     """Makes a prompt's soft tokens: the user's, then one a candidate.
 
     Args:
-        user_dim: width of the encoder's e_u.
-        item_dim: width of its e_i.
-        hidden_size: H.
-        token_std: the spread of the backbone's embeddings.
+        widths: of what goes in and comes out.
+        token_std: standard deviation of the entries of the backbone's embeddings.
         dim: D, where the mapping works; None is the encoder's own width. A linear map adapts a side of another width.
         bridge: how e_u becomes e_u': see `MetaNetwork`; `none` leaves it as it is.
         bridge_rank: of the bridge `low_rank`.
@@ -127,9 +143,7 @@ class CollaborativeMapping(nn.Module):
 
     def __init__(
         self,
-        user_dim: int,
-        item_dim: int,
-        hidden_size: int,
+        widths: MappingWidths,
         token_std: float,
         *,
         dim: PositiveInt | None = None,
@@ -143,8 +157,9 @@ class CollaborativeMapping(nn.Module):
         start: Start = "tokens",
     ) -> None:
         super().__init__()
-        dim = dim or user_dim
-        self.adapt_user, self.adapt_item = _adapter(user_dim, dim), _adapter(item_dim, dim)
+        dim = dim or widths.user
+        self.adapt_user = _adapter(widths.user, dim)
+        self.adapt_item = _adapter(widths.item, dim)
         self.meta: MetaNetwork | None = None
         if bridge != "none":
             self.meta = MetaNetwork(
@@ -158,7 +173,8 @@ class CollaborativeMapping(nn.Module):
                 start=start,
             )
         self.personalised_items = personalised_items
-        self.user_token, self.item_token = nn.Linear(dim, hidden_size), nn.Linear(dim, hidden_size)
+        self.user_token = nn.Linear(dim, widths.hidden)
+        self.item_token = nn.Linear(dim, widths.hidden)
         if start == "tokens":
             for layer in (self.user_token, self.item_token):  # for inputs that spread by 1
                 nn.init.normal_(layer.weight, std=token_std / dim**0.5)

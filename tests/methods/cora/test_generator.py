@@ -130,7 +130,7 @@ def test_heads_must_divide_the_width():
 )
 def test_the_default_width_suits_the_backbone(backbone, width, expected):
     structure = {"user_dim": 64, "item_dim": 64, "widths": {"width": width}, "rank": 16}
-    assert fitting_query_dim(backbone, 4, **structure) == expected
+    assert fitting_query_dim(backbone, structure) == expected
     with torch.device("meta"):
         made = WeightGenerator(**structure, backbone_parameters=backbone)
     assert made.reader.queries.shape[1] == expected
