@@ -19,7 +19,7 @@ from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import atomic_folder, disk_errors, home, sweep_temporary
 
 logger = logging.getLogger(__name__)
-BLOCK = 1 << 20
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _wrong(folder: Path, layout: dict[str, str | None]) -> str | None:
         if expected is None:
             continue
         try:
-            came = content_sha256(path)
+            came = _content_sha256(path)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             return f"{path}: the gzipped file is damaged or cut off ({error})"
         if came != expected:
@@ -126,11 +126,11 @@ def _wrong(folder: Path, layout: dict[str, str | None]) -> str | None:
     return None
 
 
-def content_sha256(path: Path) -> str:
+def _content_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content, unpacked if its name ends in .gz."""
     digest = hashlib.sha256()
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        while block := file.read(BLOCK):
+        while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
 

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import atomic_file, write_text
 
-CSV_FILE, WANDB_ID_FILE = "metrics.csv", "wandb_run_id.txt"
+_CSV_FILE, _WANDB_ID_FILE = "metrics.csv", "wandb_run_id.txt"
 
 
 class CSVLog(Logger):
@@ -51,7 +51,7 @@ class CSVLog(Logger):
     @property
     def path(self) -> Path:
         """The table."""
-        return self._folder / CSV_FILE
+        return self._folder / _CSV_FILE
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -149,7 +149,7 @@ def wandb(
 @rank_zero_only
 def _wandb_id(folder: Path) -> str:
     """Return the run's id, made at its first start."""
-    path = folder / WANDB_ID_FILE
+    path = folder / _WANDB_ID_FILE
     if not path.exists():
         write_text(path, uuid.uuid4().hex[:12] + "\n")
     return path.read_text(encoding="utf-8").strip()

@@ -18,9 +18,9 @@ from recsys_lora.config.record import PreparationConfig, RunConfig
 from recsys_lora.config.typed import not_settings
 from recsys_lora.utils.errors import UserError
 
-VALUES = {key: hint for record in (PreparationConfig, RunConfig) for key, hint, _ in record.values()}
+_VALUES = {key: hint for record in (PreparationConfig, RunConfig) for key, hint, _ in record.values()}
 """Types of the values that belong to no object, by dotted keys."""
-RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
+_RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
 
 def check(config: Mapping[str, Any], at: str = "") -> None:
@@ -64,7 +64,7 @@ def _call(node: Mapping[str, Any], at: str) -> Iterator[str]:
         return
     arguments, hints = signature(called)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in arguments.values())
-    given = {str(key): value for key, value in node.items() if key not in RESERVED}
+    given = {str(key): value for key, value in node.items() if key not in _RESERVED}
     for key, value in given.items():
         if key in arguments and arguments[key].kind is not inspect.Parameter.VAR_KEYWORD:
             if key in hints and (line := _misfit(value, hints[key], f"{at}.{key}")):
@@ -81,11 +81,11 @@ def _call(node: Mapping[str, Any], at: str) -> Iterator[str]:
 def _plain(node: Mapping[str, Any], at: str) -> Iterator[str]:
     for key, value in node.items():
         path = f"{at}.{key}" if at else str(key)
-        if path not in VALUES:
+        if path not in _VALUES:
             continue
-        if typing.get_origin(VALUES[path]) is Mapping and not isinstance(value, Mapping):
+        if typing.get_origin(_VALUES[path]) is Mapping and not isinstance(value, Mapping):
             yield not_settings(path, value)
-        elif line := _misfit(value, VALUES[path], path):
+        elif line := _misfit(value, _VALUES[path], path):
             yield line
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 ELEMENTS_AT_ONCE = 2**22
 """Scores held at once (16 MB in float32)."""
-LARGEST_COUNT = 2**24
+_LARGEST_COUNT = 2**24
 """Up to which float32 counts by ones."""
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -124,7 +124,7 @@ def _at_least(block: Tensor, row: Ints, threshold: Tensor) -> Ints:
     The block is overwritten where that spares a copy: with one threshold a row, in the rows' order.
     """
     rows, own = _index(row, block), np.array_equal(row, np.arange(len(block)))
-    exact = torch.float64 if block.dtype == torch.float64 or block.shape[1] > LARGEST_COUNT else torch.float32
+    exact = torch.float64 if block.dtype == torch.float64 or block.shape[1] > _LARGEST_COUNT else torch.float32
     found = [
         # Ones and zeros of the scores' own kind are made and summed in a third of the time of booleans.
         (block if own else block[part]).ge_(values[:, None]).sum(1, dtype=exact)

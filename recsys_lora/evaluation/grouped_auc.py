@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-KEY_BITS = 64
+_KEY_BITS = 64
 
 
 def grouped_auc(
@@ -31,7 +31,7 @@ def grouped_auc(
     if not positive.any():
         return group[:0], np.zeros(0)
     rows = np.bincount(group)  # (groups,)
-    codes, bits = _codes(score, KEY_BITS - 1 - len(rows).bit_length())
+    codes, bits = _codes(score, _KEY_BITS - 1 - len(rows).bit_length())
     key = group.astype(np.uint64)
     key <<= np.uint64(bits)
     key |= codes

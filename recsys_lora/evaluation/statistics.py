@@ -13,7 +13,7 @@ from recsys_lora.evaluation.bootstrap import ELEMENTS_AT_ONCE, Floats, Statistic
 from recsys_lora.evaluation.ranking import Array, auc, checked, user_auc
 
 __all__ = ["AUC", "UAUC", "Mean", "RootMean", "ScalarMetric", "Statistic"]
-NO_ROWS = "no rows"
+_NO_ROWS = "no rows"
 
 
 class Mean(Statistic):
@@ -46,7 +46,7 @@ class Mean(Statistic):
     def reason(self) -> str | None:
         """Why there is no value."""
         if not len(self.users):
-            return NO_ROWS
+            return _NO_ROWS
         return None if np.isfinite(self._mean) else "a row's value is infinite"
 
     def value(self) -> float | None:
@@ -121,7 +121,7 @@ class AUC(Statistic):
         rows = len(self._positive)
         if self.value() is not None:
             return None
-        return f"one class only: {self._positives} of {rows} rows are positive" if rows else NO_ROWS
+        return f"one class only: {self._positives} of {rows} rows are positive" if rows else _NO_ROWS
 
     def value(self) -> float | None:
         """Return the AUC of all rows."""
@@ -166,7 +166,7 @@ class UAUC(Statistic):
         """Why there is no value."""
         if self.value() is not None:
             return None
-        return "no user has rows of both classes" if len(self.users) else NO_ROWS
+        return "no user has rows of both classes" if len(self.users) else _NO_ROWS
 
     def value(self) -> float | None:
         """Return the mean of the users' AUC."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(r"[^\W_]+")
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[float, str]:
@@ -50,7 +50,7 @@ def rouge_l(hypotheses: Sequence[str], references: Sequence[str]) -> NDArray[np.
     """
     _check(hypotheses, references)
     result = np.zeros(len(hypotheses))
-    for index, (hypothesis, reference) in enumerate(zip(map(words, hypotheses), map(words, references), strict=True)):
+    for index, (hypothesis, reference) in enumerate(zip(map(_words, hypotheses), map(_words, references), strict=True)):
         if hypothesis and reference:
             result[index] = 2 * common_subsequence(hypothesis, reference) / (len(hypothesis) + len(reference))
     return result
@@ -62,7 +62,7 @@ def distinct(texts: Sequence[str], n: int) -> float:
     1 means that nothing is said twice. Source: Li et al., 2016 (arXiv 1510.03055), who divide by the number of words;
     the number of n-grams makes 1 reachable for every n.
     """
-    grams = Counter(gram for text in texts for gram in zip(*(words(text)[start:] for start in range(n)), strict=False))
+    grams = Counter(gram for text in texts for gram in zip(*(_words(text)[start:] for start in range(n)), strict=False))
     return len(grams) / grams.total() if grams else float("nan")
 
 
@@ -83,9 +83,9 @@ def most_common_share(texts: Sequence[str]) -> float:
     return counts.most_common(1)[0][1] / len(texts) if texts else float("nan")
 
 
-def words(text: str) -> list[str]:
+def _words(text: str) -> list[str]:
     """Return a text's words: runs of letters and digits of any script, lower-cased."""
-    return WORD.findall(text.lower())
+    return _WORD.findall(text.lower())
 
 
 def common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ from recsys_lora.llm.source import Loading, PretrainedOptions, folder_sha256, fr
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import file_sha256
 
-SECONDS_TO_ANSWER = 10.0
+_SECONDS_TO_ANSWER = 10.0
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +76,7 @@ class HubSource(Loading):
 
         http_error: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]  # of its HTTP client, whichever
         try:
-            huggingface_hub.HfApi().model_info(self.name, revision=self.revision, timeout=SECONDS_TO_ANSWER)
+            huggingface_hub.HfApi().model_info(self.name, revision=self.revision, timeout=_SECONDS_TO_ANSWER)
         except errors.RevisionNotFoundError as error:
             raise UserError(f"{knob}: has no revision {self.revision}: set llm.revision=main or another") from error
         except errors.GatedRepoError as error:

@@ -178,7 +178,7 @@ def without_bars(transformers: Any) -> Callable[[], None]:
     return lambda: logging.enable_progress_bar()
 
 
-MODEL_FILES = (
+_MODEL_FILES = (
     *("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja", "*.tiktoken"),
     "additional_chat_templates/*.jinja",
 )
@@ -190,6 +190,6 @@ def folder_sha256(folder: Path) -> str:
     import hashlib
 
     digest = hashlib.sha256()
-    for path in sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern)}):
+    for path in sorted({path for pattern in _MODEL_FILES for path in folder.glob(pattern)}):
         digest.update(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n".encode())
     return digest.hexdigest()

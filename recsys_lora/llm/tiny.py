@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from recsys_lora.llm.backbone import Backbone
 
-PROMPT_WORDS = (
+_PROMPT_WORDS = (
     "#Question: A user has given high ratings to the following movies books items Leverage the information to predict "
     "whether the user would enjoy the movie book item titled with Answer Yes or No not yet rated any \n#Answer: Yes No "
     "1 2 3 4 5 6 7 8 9 A B C D E F G H I J"
@@ -108,7 +108,7 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
     def corpus() -> Iterator[str]:
         # As often as there are texts, so that the words of prompts become tokens before rare titles do.
         yield from texts
-        yield from (PROMPT_WORDS for _ in range(len(texts) + 2))
+        yield from (_PROMPT_WORDS for _ in range(len(texts) + 2))
 
     tokenizer.train_from_iterator(corpus(), trainer)
     pad, begin, end = SPECIAL

@@ -113,7 +113,7 @@ def find_sites(model: nn.Module) -> list[Site]:
     return sites
 
 
-def compute_dtype(model: nn.Module) -> torch.dtype:
+def _compute_dtype(model: nn.Module) -> torch.dtype:
     """Return the dtype of the model's own float parameters (quantised weights left aside)."""
     floats = (p.dtype for p in model.parameters() if p.is_floating_point() and p.dtype.itemsize >= 2)
     return next(floats, torch.float32)
@@ -141,7 +141,7 @@ def inject(model: nn.Module, targets: Sequence[str], make: Callable[[Site], Sequ
             f"choose targets from {', '.join(available) or 'none'}"
         )
     model.requires_grad_(False)
-    injection = Injection(model, StateSlot(compute_dtype(model)))
+    injection = Injection(model, StateSlot(_compute_dtype(model)))
     for site in sites:
         if site.target in targets and (sources := make(site)):
             injection.add(site, sources)

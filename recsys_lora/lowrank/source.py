@@ -52,7 +52,7 @@ class Source(Protocol):
         ...
 
 
-def learned(factor: Tensor, dtype: torch.dtype, state: BatchState | None) -> Tensor:
+def _learned(factor: Tensor, dtype: torch.dtype, state: BatchState | None) -> Tensor:
     """Return a learned factor in a dtype, out of reach of gradients where the state is frozen."""
     return (factor.detach() if state is not None and state.frozen else factor).to(dtype)
 
@@ -118,7 +118,7 @@ class Static(Learned):
 
     def factor(self, x: Tensor, state: BatchState | None) -> Tensor:
         """Return A (in, R); without a state, too."""
-        return learned(self.A, x.dtype, state)
+        return _learned(self.A, x.dtype, state)
 
 
 class Shifted(Static):
@@ -188,7 +188,7 @@ class Routed(Learned):
     def _of_samples(self, factor: Tensor, dtype: torch.dtype, state: BatchState | None) -> Tensor:
         if state is None or state.task is None:
             raise ValueError("a routed source needs each sample's task: call state.set(task=...) before the forward")
-        return learned(factor, dtype, state).index_select(0, state.task)
+        return _learned(factor, dtype, state).index_select(0, state.task)
 
 
 class Generated(Learned):

@@ -16,14 +16,14 @@ from recsys_lora.lowrank.state import BatchState
 
 Update = tuple[float, Tensor, Tensor]
 """A source's scale, u (B, T, R) and P^T, (R, out) or (B, R, out)."""
-READ_TOGETHER = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"), ("query", "key", "value"), ("w1", "w3"))
+_READ_TOGETHER = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"), ("query", "key", "value"), ("w1", "w3"))
 """Names of linear maps of one module that read the same input."""
 
 
 def reads_with(name: str) -> str:
     """Return what is the same for the paths of all linear maps that may read the same input as the one at `name`."""
     parent, _, target = name.rpartition(".")
-    others = next((names for names in READ_TOGETHER if target in names), (target,))
+    others = next((names for names in _READ_TOGETHER if target in names), (target,))
     return f"{parent}.{others[0]}"
 
 
@@ -134,13 +134,13 @@ def _products(
     for members in joint.values():
         first = sources[members[0]]
         rate = first.dropout if first.training else 0.0
-        products = masked_products(x, [factors[name] for name in members], rate, first.dropout_per)
+        products = _masked_products(x, [factors[name] for name in members], rate, first.dropout_per)
         for name, product in zip(members, products, strict=True):
             made[name] = sources[name].finished(product, state)
     return made
 
 
-def masked_products(x: Tensor, factors: Sequence[Tensor], rate: float, per: DropoutPer) -> Sequence[Tensor]:
+def _masked_products(x: Tensor, factors: Sequence[Tensor], rate: float, per: DropoutPer) -> Sequence[Tensor]:
     """Return dropout(x) A, (B, T, R), for each of several A's, from one product.
 
     Args:

@@ -26,7 +26,7 @@ from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import CTR
 from recsys_lora.utils.errors import UserError
 
-LATEST = np.iinfo(np.int64).max
+_LATEST = np.iinfo(np.int64).max
 
 
 def score_candidates(
@@ -99,7 +99,7 @@ def pair_questions(data: PreparedData, pairs: UserItems) -> Questions:
         user=pairs.user,
         item=pairs.item,
         position=pairs.position,
-        timestamp=np.full(n, LATEST, dtype=np.int64),
+        timestamp=np.full(n, _LATEST, dtype=np.int64),
         items=pairs.item[:, None],
         target=np.zeros(n, dtype=np.int64),
         label=np.zeros(n, dtype=np.float32),

@@ -101,7 +101,7 @@ class CoLLM(SecondStage):
             self.tuned_encoder = untrained_encoder()
             if encoder_start == "fitted":
                 self.tuned_encoder.load_state_dict(self.encoder.state_dict())
-            train_what_gives_vectors(self.tuned_encoder)
+            _train_what_gives_vectors(self.tuned_encoder)
         self.vector_scale = VectorScale(input_scale, vector_noise)
 
     def collaborative(self, batch: PromptBatch) -> Vectors | None:
@@ -145,7 +145,7 @@ def start_at(network: nn.Sequential, std: float) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def train_what_gives_vectors(encoder: CollaborativeEncoder) -> None:
+def _train_what_gives_vectors(encoder: CollaborativeEncoder) -> None:
     """Set an encoder up for training through its vectors; what only scores, and gives no vector, is frozen."""
     encoder.eval().requires_grad_(True)
     row = torch.ones(1, dtype=torch.long, device=device_of(encoder))

@@ -19,7 +19,7 @@ from recsys_lora.tasks.task import CTR
 from recsys_lora.utils.types import NonNegativeInt, PositiveInt
 
 Source = Literal["user", "others"]
-EXAMPLES = "{examples}"
+_EXAMPLES = "{examples}"
 
 
 class InContext(LLMRecommender):
@@ -54,7 +54,7 @@ class InContext(LLMRecommender):
 
     def worded(self, template: Template) -> Template:
         """Return a task's wording with solved questions before it."""
-        texts = {part: EXAMPLES + template.given[part] for part in ("text", "no_history")}
+        texts = {part: _EXAMPLES + template.given[part] for part in ("text", "no_history")}
         return template.changed(**texts)
 
     def extra_slots(self, prompts: TaskPrompts, questions: Questions) -> Iterator[ExtraSlots]:

@@ -71,7 +71,8 @@ class OptimizerSettings:
             groups: its groups.
             fused: update all parameters of a group in one operation: see `may_be_fused`.
         """
-        return torch.optim.AdamW(groups, lr=self.lr, betas=tuple(self.betas), eps=self.eps, fused=fused)
+        beta1, beta2 = self.betas
+        return torch.optim.AdamW(groups, lr=self.lr, betas=(beta1, beta2), eps=self.eps, fused=fused)
 
     def lr_factor(self, step: int, steps: float) -> float:
         """Return the learning rate of a step over the full one.

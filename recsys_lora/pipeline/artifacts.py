@@ -25,7 +25,7 @@ from recsys_lora.utils.version import __version__
 log = logging.getLogger(__name__)
 
 RECORD = "artifact.json"
-SECONDS_BEFORE_SAYING_SO = 2.0
+_SECONDS_BEFORE_SAYING_SO = 2.0
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class ArtifactStore:
     def _locked(path: Path, label: str) -> "_Held":
         lock = FileLock(path)
         try:
-            lock.acquire(timeout=SECONDS_BEFORE_SAYING_SO)
+            lock.acquire(timeout=_SECONDS_BEFORE_SAYING_SO)
         except Timeout:
             log.info("%s: another run is making it, waiting", label)
             lock.acquire()

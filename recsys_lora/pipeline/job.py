@@ -30,7 +30,7 @@ from recsys_lora.report.visual.page import write_report
 from recsys_lora.utils.files import home, write_json, write_text
 
 CONFIG_FILE = "config.yaml"
-WORKER = "recsys_lora.pipeline.worker"
+_WORKER = "recsys_lora.pipeline.worker"
 log = logging.getLogger(__name__)
 
 
@@ -83,7 +83,7 @@ def execute(config: RunConfig, folder: Path) -> Outcome:
     if is_rank_zero():
         write_text(folder / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(config.as_dict())))
         write_json(folder / "environment.json", environment())
-    with process_group(config.trainer, folder, WORKER) as processes:
+    with process_group(config.trainer, folder, _WORKER) as processes:
         folder = Path(processes.broadcast(str(folder)))
         if processes.is_rank_zero:
             return run_stages(config, folder, processes)

@@ -29,7 +29,7 @@ from recsys_lora.pipeline.trust import check_targets
 from recsys_lora.tasks.task import Task
 from recsys_lora.utils.errors import UserError
 
-CHANGEABLE = (Kind.SOURCE, Kind.COST)
+_CHANGEABLE = (Kind.SOURCE, Kind.COST)
 """Kinds of values that may differ from the run's: where input lies, and what changes memory or time alone."""
 
 
@@ -70,7 +70,7 @@ def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = (), 
             is not trusted.
     """
     quiet_libraries()
-    made, place = read_made(folder), chosen_device(device)
+    made, place = read_made(folder), _chosen_device(device)
     config = suited(_on_one_device(_read(folder, overrides, trust), place), place)
     store = store_of(folder)
     data = PreparedData.load(store.find(made.prepare), config.data.titles)
@@ -98,7 +98,7 @@ def store_of(folder: Path) -> ArtifactStore:
     return ArtifactStore(root, remember=root.parent != folder)
 
 
-def chosen_device(name: str) -> torch.device:
+def _chosen_device(name: str) -> torch.device:
     """Return a device by name; auto: a CUDA device where there is one.
 
     Raises:
@@ -123,7 +123,7 @@ def _read(folder: Path, overrides: Sequence[str], trust: Sequence[str]) -> RunCo
     assert isinstance(config, DictConfig)
     for override in overrides:
         key, equals, _ = override.partition("=")
-        if not equals or RunConfig.role_of(key).kind not in CHANGEABLE:
+        if not equals or RunConfig.role_of(key).kind not in _CHANGEABLE:
             raise UserError(
                 f"{override}: a loaded run takes overrides of what changes no result, as llm.path=FOLDER or "
                 "evaluation.token_budget=N"

@@ -31,7 +31,7 @@ from recsys_lora.tasks.task import Task
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import file_sha256, read_json, write_bytes, write_json
 
-WEIGHTS, RECORD = "trained.ckpt", "training.json"
+_WEIGHTS, _RECORD = "trained.ckpt", "training.json"
 log = logging.getLogger(__name__)
 
 
@@ -110,13 +110,13 @@ def method_stage(
         record = _train(config, module, datamodule, run_folder, key, start)
         kept = LAST if record["best_step"] is None else BEST
         if store.processes.is_rank_zero:
-            _keep(run_folder / "checkpoints" / kept, folder / WEIGHTS)
-            write_json(folder / RECORD, record)
+            _keep(run_folder / "checkpoints" / kept, folder / _WEIGHTS)
+            write_json(folder / _RECORD, record)
 
     artifact = store.get("method", f"{module.name}-{data.manifest['name']}", depends, make, together=True)
-    weights = artifact.folder / WEIGHTS
+    weights = artifact.folder / _WEIGHTS
     load_checkpoint(weights, module, module.identity)
-    training = read_json(artifact.folder / RECORD) | {"reused": artifact.reused}
+    training = read_json(artifact.folder / _RECORD) | {"reused": artifact.reused}
     return Method(module, datamodule, artifact.key, training, weights)
 
 

@@ -43,7 +43,7 @@ def run_preparation(config: PreparationConfig) -> None:
         check_target(out)
     store = ArtifactStore(home() / STORE, frozenset(config.stage.force))
     data = prepare_stage(config, store)
-    print_summary(data, config.checksums)
+    _print_summary(data, config.checksums)
     if out is not None:
         with atomic_folder(out) as folder:
             for name in (INTERACTIONS, ITEMS, USERS, MANIFEST):
@@ -51,7 +51,7 @@ def run_preparation(config: PreparationConfig) -> None:
         log.info("written to %s", out)
 
 
-def print_summary(data: PreparedData, checksums: bool) -> None:
+def _print_summary(data: PreparedData, checksums: bool) -> None:
     """Print one table of the splits and one of what was dropped and remarked."""
     title = f"{data.manifest['name']}: {data.num_users:,} users, {data.num_items:,} items"
     records = data.manifest["splits"]  # the first column is that of their names

@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from recsys_lora.llm.sharding import is_shard
 from recsys_lora.utils.errors import UserError
 
-REFUSED = ("fsdp", "deepspeed", "model_parallel")
+_REFUSED = ("fsdp", "deepspeed", "model_parallel")
 
 
 class FrozenShards(DDPStrategy):
@@ -39,7 +39,7 @@ def wants_shards(trainer: Mapping[str, Any]) -> bool:
         UserError: it asks for it in a way that does not work here.
     """
     strategy = trainer["strategy"]
-    if isinstance(strategy, str) and strategy.startswith(REFUSED):
+    if isinstance(strategy, str) and strategy.startswith(_REFUSED):
         raise UserError(
             f"trainer.strategy={strategy}: would train through LightningModule.forward alone: choose trainer=fsdp"
         )

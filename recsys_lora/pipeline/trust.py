@@ -8,8 +8,8 @@ from hydra.utils import get_object
 
 from recsys_lora.utils.errors import UserError
 
-KNOWN = ("recsys_lora", "lightning")
-BUILT = ("cf.encoder", "model", "llm", "task")
+_KNOWN = ("recsys_lora", "lightning")
+_BUILT = ("cf.encoder", "model", "llm", "task")
 """The nodes of which loading makes objects: these may name classes alone, which do nothing but be made."""
 
 
@@ -25,12 +25,12 @@ def check_targets(config: Mapping[str, Any], trusted: Sequence[str] = ()) -> Non
     """
     for key, target in targets(config):
         package = target.partition(".")[0]
-        if package not in (*KNOWN, *trusted):
+        if package not in (*_KNOWN, *trusted):
             raise UserError(
                 f"{key}={target}: this bundle runs code of the package {package}: if you trust both, "
                 f"recsys_lora.load(BUNDLE, trust=[{package!r}])"
             )
-        if key.startswith(BUILT) and package in KNOWN and not inspect.isclass(get_object(target)):
+        if key.startswith(_BUILT) and package in _KNOWN and not inspect.isclass(get_object(target)):
             raise UserError(f"{key}={target}: this bundle calls a function where a class belongs: do not load it")
 
 

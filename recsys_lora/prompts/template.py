@@ -19,7 +19,7 @@ SOFT = "\ue000"
 TITLE_MARK = "\ue001"
 """Stands before each `{title}` of a prompt that is rendered with marks; no part of its tokens."""
 HistoryOf = Literal["liked", "rated"]
-HISTORY, CANDIDATES, TITLE = "history", "candidates", "title"
+_HISTORY, CANDIDATES, TITLE = "history", "candidates", "title"
 
 
 @dataclass(frozen=True)
@@ -121,16 +121,16 @@ class Template:
         self.max_tokens = max_tokens
         candidate, empty_history = options["candidate"], options["empty_history"]
         if empty_history is not None:
-            if HISTORY not in slots(text):
+            if _HISTORY not in slots(text):
                 raise UserError("empty_history stands in the slot {history}: put it into text, or leave it null")
-            no_history = text.replace(f"{{{HISTORY}}}", empty_history)
+            no_history = text.replace(f"{{{_HISTORY}}}", empty_history)
         broken = "\n" if line_break == "newline" else "\\n"
         self.text, self.no_history = (part.replace("\n", broken) for part in (text, no_history))
         self.candidate = candidate
         self.candidate_separator = options["candidate_separator"]
         for part in (text, self.item, candidate or ""):
             slots(part)
-        if HISTORY in slots(self.no_history):
+        if _HISTORY in slots(self.no_history):
             raise UserError("no_history has the slot {history}, which is empty for such users: leave it out")
         if any((CANDIDATES in slots(part)) != (candidate is not None) for part in (text, no_history)):
             raise UserError(
@@ -148,7 +148,7 @@ class Template:
 
     def is_text(self, words: Iterable[str]) -> bool:
         """Return whether titles and the data set's words fill the prompt: no soft tokens, no further slots."""
-        known = {HISTORY, TITLE, *words}
+        known = {_HISTORY, TITLE, *words}
         return not self.soft_names and {*slots(self.text), *slots(self.no_history)} <= known
 
     @property
@@ -209,16 +209,16 @@ class Template:
         """
         items = self.history_items if items is None else items
         history = example.history[len(example.history) - min(items, len(example.history)) :]
-        shown = [fill(self.item, {**words, **entry}) for entry in history]
+        shown = [_fill(self.item, {**words, **entry}) for entry in history]
         texts = {**words, **example.texts}
         if mark_title and TITLE in texts:
             texts[TITLE] = TITLE_MARK + texts[TITLE]
         if self.candidate is not None:
-            listed = [fill(self.candidate, {**words, **entry}) for entry in example.candidates]
+            listed = [_fill(self.candidate, {**words, **entry}) for entry in example.candidates]
             texts[CANDIDATES] = (TITLE_MARK if mark_title else "") + self.candidate_separator.join(listed)
         if not shown:
-            return fill(self.no_history, texts)
-        return fill(self.text, {**texts, HISTORY: self.separator.join(shown)})
+            return _fill(self.no_history, texts)
+        return _fill(self.text, {**texts, _HISTORY: self.separator.join(shown)})
 
 
 def slots(text: str) -> list[str]:
@@ -233,7 +233,7 @@ def slots(text: str) -> list[str]:
         raise UserError(f"{error} in {text!r}: write a brace that is no slot twice") from error
 
 
-def fill(text: str, values: Mapping[str, str]) -> str:
+def _fill(text: str, values: Mapping[str, str]) -> str:
     """Put values into a text's slots; braces in the values mean nothing.
 
     Raises:

@@ -12,7 +12,7 @@ from recsys_lora.utils.errors import UserError
 
 RawId = str | int
 Histories = Sequence[RawId] | Mapping[RawId, Sequence[RawId]] | None
-NAMED = 5
+_NAMED = 5
 """Unknown ids in one message."""
 
 
@@ -58,7 +58,7 @@ def askers(live: LiveData, users: Sequence[RawId | None], histories: Histories, 
         UserError: a history is none.
     """
     raws = [None if user is None else str(user) for user in users]
-    given = {raw: history_of(live, ids, rating) for raw, ids in _by_user(raws, histories).items()}
+    given = {raw: _history_of(live, ids, rating) for raw, ids in _by_user(raws, histories).items()}
     numbers = live.user_numbers
     if unknown := [raw for raw in dict.fromkeys(raws) if raw not in numbers and raw not in given]:
         names = named([str(raw) for raw in unknown])
@@ -83,7 +83,7 @@ def _by_user(raws: Sequence[str | None], histories: Histories) -> dict[str | Non
     return dict.fromkeys(raws, histories)
 
 
-def history_of(live: LiveData, ids: Sequence[RawId], rating: float) -> Known:
+def _history_of(live: LiveData, ids: Sequence[RawId], rating: float) -> Known:
     """Return what is known of somebody who likes these items, oldest first.
 
     Raises:
@@ -112,8 +112,8 @@ def item_numbers(live: LiveData, ids: Iterable[RawId]) -> NDArray[np.int64]:
 
 def named(ids: Sequence[str]) -> str:
     """Return the first of some ids, and how many more there are."""
-    more = f" and {len(ids) - NAMED:,} more" if len(ids) > NAMED else ""
-    return ", ".join(map(repr, ids[:NAMED])) + more
+    more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
+    return ", ".join(map(repr, ids[:_NAMED])) + more
 
 
 def positions(live: LiveData, every: Sequence[Asker], given: Sequence[int] | None) -> NDArray[np.int64]:

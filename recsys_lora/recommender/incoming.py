@@ -13,9 +13,9 @@ from recsys_lora.data.live import LiveData
 from recsys_lora.recommender.asked import named
 from recsys_lora.utils.errors import UserError
 
-USER, ITEM, TITLE, LIKED = "user", "item", "title", "liked"
-RATING, TIMESTAMP = "rating", "timestamp"
-EVENT, NEW_ITEM = (USER, ITEM, RATING, TIMESTAMP), (ITEM, TITLE)
+_USER, _ITEM, _TITLE, _LIKED = "user", "item", "title", "liked"
+_RATING, _TIMESTAMP = "rating", "timestamp"
+_EVENT, _NEW_ITEM = (_USER, _ITEM, _RATING, _TIMESTAMP), (_ITEM, _TITLE)
 
 
 def events(given: pl.DataFrame | Sequence[Sequence[Any]], positive: float, liked: float) -> pl.DataFrame:
@@ -29,15 +29,15 @@ def events(given: pl.DataFrame | Sequence[Sequence[Any]], positive: float, liked
     Raises:
         UserError: a column is missing, or a value is.
     """
-    table = _table(given, EVENT)
-    _need(table, (USER, ITEM), "interactions")
-    if TIMESTAMP in table.columns:
-        table = table.sort(TIMESTAMP, maintain_order=True)
-    rating = pl.col(RATING).cast(pl.Float32) if RATING in table.columns else pl.lit(None, dtype=pl.Float32)
+    table = _table(given, _EVENT)
+    _need(table, (_USER, _ITEM), "interactions")
+    if _TIMESTAMP in table.columns:
+        table = table.sort(_TIMESTAMP, maintain_order=True)
+    rating = pl.col(_RATING).cast(pl.Float32) if _RATING in table.columns else pl.lit(None, dtype=pl.Float32)
     return table.select(
-        pl.col(USER, ITEM).cast(pl.String),
-        rating.fill_null(liked).alias(RATING),
-        (rating >= positive).fill_null(True).alias(LIKED),
+        pl.col(_USER, _ITEM).cast(pl.String),
+        rating.fill_null(liked).alias(_RATING),
+        (rating >= positive).fill_null(True).alias(_LIKED),
     )
 
 
@@ -49,8 +49,8 @@ def moved(data: LiveData, table: pl.DataFrame, items: NDArray[np.int64]) -> Live
         table: from `events`.
         items: their items' numbers (n,).
     """
-    user = np.array([data.user_numbers[raw] for raw in table[USER]], dtype=np.int64)
-    rating, liked = table[RATING].to_numpy(), table[LIKED].to_numpy()
+    user = np.array([data.user_numbers[raw] for raw in table[_USER]], dtype=np.int64)
+    rating, liked = table[_RATING].to_numpy(), table[_LIKED].to_numpy()
     by_user = np.argsort(user, kind="stable")
     users, begins = np.unique(user[by_user], return_index=True)
     known: dict[int, Known] = {}
@@ -66,15 +66,15 @@ def items(given: pl.DataFrame | Sequence[Sequence[Any]], data: LiveData) -> pl.D
     Raises:
         UserError: an item is there already, twice, or without a title; or a column is none of the data's.
     """
-    table = _table(given, NEW_ITEM)
-    _need(table, NEW_ITEM, "items")
-    table = table.with_columns(pl.col(ITEM).cast(pl.String)).rename({ITEM: "item_id"})
+    table = _table(given, _NEW_ITEM)
+    _need(table, _NEW_ITEM, "items")
+    table = table.with_columns(pl.col(_ITEM).cast(pl.String)).rename({_ITEM: "item_id"})
     raws = table["item_id"].to_list()
     if known := [raw for raw in raws if raw in data.item_numbers]:
         raise UserError(f"item {named(known)}: is there already: add only what is new")
     if twice := [raw for raw, count in Counter(raws).items() if count > 1]:
         raise UserError(f"item {named(twice)}: given twice: give each item once")
-    allowed = ["item_id", TITLE, *data.item_attributes]
+    allowed = ["item_id", _TITLE, *data.item_attributes]
     if unknown := [name for name in table.columns if name not in allowed]:
         raise UserError(f"items: no attribute {', '.join(unknown)}: the data have {', '.join(allowed[1:])}")
     return table
@@ -82,7 +82,7 @@ def items(given: pl.DataFrame | Sequence[Sequence[Any]], data: LiveData) -> pl.D
 
 def _table(given: pl.DataFrame | Sequence[Sequence[Any]], names: Sequence[str]) -> pl.DataFrame:
     if isinstance(given, pl.DataFrame):
-        return given.rename({f"{name}_id": name for name in (USER, ITEM) if f"{name}_id" in given.columns})
+        return given.rename({f"{name}_id": name for name in (_USER, _ITEM) if f"{name}_id" in given.columns})
     rows = [tuple(row) for row in given]
     widths = {len(row) for row in rows}
     if len(widths) > 1 or max(widths, default=2) > len(names):

@@ -50,7 +50,7 @@ def compare(
             baseline.
     """
     runs, unfinished = read_finished(paths)
-    groups = grouped(runs)
+    groups = _grouped(runs)
     rows = [
         _row(name, [runs[place] for place in group], warm)
         for name, group in zip(named([runs[group[0]] for group in groups]), groups, strict=True)
@@ -78,7 +78,7 @@ def compare(
     )
 
 
-def grouped(runs: Sequence[Run]) -> list[list[int]]:
+def _grouped(runs: Sequence[Run]) -> list[list[int]]:
     """Return the places of the runs of each configuration, by ascending seed; in the order of their first runs.
 
     Raises:

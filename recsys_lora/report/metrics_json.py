@@ -14,7 +14,7 @@ from recsys_lora.tasks.record import Role
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import read_json, write_json
 
-VERSION = 3
+_VERSION = 3
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[FiniteFloat, Field(ge=0)]
 Range = tuple[FiniteFloat, FiniteFloat]
@@ -263,4 +263,4 @@ def read_metrics(path: Path) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(f"{path}: {place}: {first['msg']}: not a metrics.json of version {VERSION}") from error
+        raise UserError(f"{path}: {place}: {first['msg']}: not a metrics.json of version {_VERSION}") from error

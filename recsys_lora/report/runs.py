@@ -14,9 +14,9 @@ from recsys_lora.tasks.predictions import file_name
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import read_json
 
-ENVIRONMENT, CONFIG = "environment.json", "config.yaml"
-OVERRIDES = Path(".hydra") / "overrides.yaml"
-COMPARED = (Kind.RESULT, Kind.COST)
+_ENVIRONMENT, _CONFIG = "environment.json", "config.yaml"
+_OVERRIDES = Path(".hydra") / "overrides.yaml"
+_COMPARED = (Kind.RESULT, Kind.COST)
 """Kinds of values that make a configuration."""
 
 
@@ -98,17 +98,22 @@ def read_run(folder: Path, typed: bool = True) -> Run:
         UserError: something of it is missing.
     """
     metrics = read_metrics(folder / "metrics.json")
-    files: list[str | Path] = [*map(file_name, metrics["tasks"]), ENVIRONMENT, CONFIG, *([OVERRIDES] if typed else [])]
+    files: list[str | Path] = [
+        *map(file_name, metrics["tasks"]),
+        _ENVIRONMENT,
+        _CONFIG,
+        *([_OVERRIDES] if typed else []),
+    ]
     for name in files:
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: not there: run it again, or leave this run out")
-    given = OmegaConf.to_container(OmegaConf.load(folder / OVERRIDES)) if (folder / OVERRIDES).is_file() else []
+    given = OmegaConf.to_container(OmegaConf.load(folder / _OVERRIDES)) if (folder / _OVERRIDES).is_file() else []
     overrides = [str(line) for line in given or []]
-    config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG), resolve=True)
+    config = OmegaConf.to_container(OmegaConf.load(folder / _CONFIG), resolve=True)
     if not isinstance(config, dict):
-        raise UserError(f"{folder / CONFIG}: holds no config: run it again, or leave this run out")
+        raise UserError(f"{folder / _CONFIG}: holds no config: run it again, or leave this run out")
     named = {str(key): value for key, value in config.items()}
-    return Run(folder, metrics, named, read_json(folder / ENVIRONMENT), overrides)
+    return Run(folder, metrics, named, read_json(folder / _ENVIRONMENT), overrides)
 
 
 def configuration(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, str]:
@@ -125,7 +130,7 @@ def configuration(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict
 
     def matters(key: str) -> bool:
         role = RunConfig.role_of(key)
-        return key != "seed" and role.kind in COMPARED and bool(stages & set(role.stages))
+        return key != "seed" and role.kind in _COMPARED and bool(stages & set(role.stages))
 
     return {key: "null" if value is None else str(value) for key, value in leaves(config) if matters(key)}
 
@@ -137,7 +142,7 @@ def folder_name(folder: Path) -> str:
 
 
 def _is_run(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (CONFIG, "metrics.json", OVERRIDES))
+    return any((folder / name).exists() for name in (_CONFIG, "metrics.json", _OVERRIDES))
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -11,7 +11,7 @@ from recsys_lora.report.terminal import fitted
 DASH = "–"
 MAIN = 2
 """Of so many metrics, the first, the table shows warm and cold questions beside all."""
-ACRONYMS = ("auc", "uauc", "mae", "rmse", "mrr", "bleu")
+_ACRONYMS = ("auc", "uauc", "mae", "rmse", "mrr", "bleu")
 Block = Mapping[str, Any]
 
 
@@ -51,7 +51,7 @@ def shown(metric: str) -> str:
     if metric.startswith("log_loss"):
         return metric.replace("_", " ", 1)
     name, joint, rest = metric.partition("_")
-    return f"{name.upper()}{joint}{rest}" if name in ACRONYMS else metric
+    return f"{name.upper()}{joint}{rest}" if name in _ACRONYMS else metric
 
 
 def stacked(text: str) -> str:

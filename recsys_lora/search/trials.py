@@ -22,8 +22,8 @@ from recsys_lora.search.space import Space, check_space, chosen, read_space
 from recsys_lora.search.study import ERROR, ended, open_study, state_of, trial_folder, write_record
 from recsys_lora.utils.errors import UserError
 
-CF_METRIC = "valid/auc"
-WITH_EFFECT = (Kind.RESULT, Kind.COST, Kind.SOURCE)
+_CF_METRIC = "valid/auc"
+_WITH_EFFECT = (Kind.RESULT, Kind.COST, Kind.SOURCE)
 """Kinds of values that a trial's value may depend on, but for those of the test and the report alone."""
 log = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ def _check(config: RunConfig, settings: SearchSettings) -> None:
             raise UserError(
                 f"search.pruner={settings.pruner}: fits of CF models are not pruned: set search.pruner=none"
             )
-        monitor, mode, place = CF_METRIC, "max", "a CF model"
+        monitor, mode, place = _CF_METRIC, "max", "a CF model"
     elif not (node := config.callbacks.get("checkpoint")):
         raise UserError("callbacks.checkpoint is left out: it chooses by validation: leave it in")
     else:
@@ -181,7 +181,7 @@ def _shared(base: DictConfig, settings: SearchSettings, space: Space) -> Iterato
         yield f"search.space.{key}", str(entry)
     for key, value in leaves(containers(base, resolve=False)):
         role = RunConfig.role_of(key)
-        if key not in space and role.kind in WITH_EFFECT and not set(role.stages) & {"test", "report"}:
+        if key not in space and role.kind in _WITH_EFFECT and not set(role.stages) & {"test", "report"}:
             yield key, str(value)
 
 

@@ -20,7 +20,7 @@ from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import PositiveInt
 
 Negatives = Literal["auto", "rated", "sampled"]
-ITEM_MEAN, USER_SHARE = "item_mean", "user_share"
+_ITEM_MEAN, _USER_SHARE = "item_mean", "user_share"
 YES, NO = 0, 1
 """The places of the two answers among the choices."""
 
@@ -46,7 +46,7 @@ class ClickThrough(Task):
     name: ClassVar[str] = CTR
     is_binary: ClassVar[bool] = True
     encoder_answers: ClassVar[bool] = True
-    stacked: ClassVar[tuple[str, ...]] = (ITEM_MEAN, USER_SHARE)
+    stacked: ClassVar[tuple[str, ...]] = (_ITEM_MEAN, _USER_SHARE)
     kind: Kind = "choice"
 
     def __init__(
@@ -161,7 +161,7 @@ class ClickThrough(Task):
         return {
             "constant": global_mean(train.label, len(questions)),
             "popularity": np.log1p(data.train_counts()[1][questions.item].astype(np.float64)),
-            ITEM_MEAN: items.score(questions.item),
-            USER_SHARE: users.score(questions.user),
+            _ITEM_MEAN: items.score(questions.item),
+            _USER_SHARE: users.score(questions.user),
             "item_user": item_and_user(items, users, questions.item, questions.user),
         }

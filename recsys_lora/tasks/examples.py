@@ -15,7 +15,7 @@ from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Task, letter
 
 log = logging.getLogger(__name__)
-RATING, LETTER = "rating", "letter"
+RATING, _LETTER = "rating", "letter"
 
 ExtraSlots = Mapping[str, str | Sequence[str]]
 """Further slots of one prompt; where a value is a sequence, it has one text a candidate."""
@@ -68,7 +68,7 @@ class Examples:
             texts |= {name: next(values) for name, values in cleaned.items()} | own
             of_each = {name: text for name, text in further.items() if not isinstance(text, str)}
             candidates = [
-                {**known.item[item], TITLE: titles[item], LETTER: letter(place)}
+                {**known.item[item], TITLE: titles[item], _LETTER: letter(place)}
                 | {name: texts[place] for name, texts in of_each.items()}
                 for place, item in enumerate(row)
                 if item

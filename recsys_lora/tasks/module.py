@@ -56,7 +56,7 @@ class Batching:
     token_budget: int = DEFAULT_TOKEN_BUDGET
 
 
-def valid_shard(trainer: lightning.Trainer | None, shard: Shard) -> Shard:
+def _valid_shard(trainer: lightning.Trainer | None, shard: Shard) -> Shard:
     """Return what a process validates on: its shard, or all rows where processes have to run the same forwards.
 
     Then every row counts once for each process, which leaves means and areas under curves what they are.
@@ -206,7 +206,7 @@ class TaskData(lightning.LightningDataModule):
     def val_dataloader(self) -> ScoreLoader:
         """Return the questions to validate on, of all tasks, as they are answered."""
         assert self.valid is not None
-        return self.score_loader(self.valid, valid_shard(self.trainer, self.shard))
+        return self.score_loader(self.valid, _valid_shard(self.trainer, self.shard))
 
     def score_loader(
         self, prompts: PromptSet, shard: Shard | None = None, padding: Padding | None = None

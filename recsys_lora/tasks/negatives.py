@@ -10,7 +10,7 @@ from recsys_lora.data.schema import SplitName
 
 Sampling = Literal["uniform", "popularity"]
 Ints = NDArray[np.int64]
-ROUNDS = 200
+_ROUNDS = 200
 """Rounds in which unfit draws are drawn again for all rows at once; what is left then is drawn row by row."""
 
 
@@ -57,7 +57,7 @@ class NegativeSampler:
         """
         result = np.zeros((len(user), count), dtype=np.int64)
         unfit = np.ones(result.shape, dtype=np.bool_)
-        for _ in range(ROUNDS):
+        for _ in range(_ROUNDS):
             if not unfit.any():
                 return result
             points = random.random(int(unfit.sum())) * self.limits[-1]

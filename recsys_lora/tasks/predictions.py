@@ -15,7 +15,7 @@ from recsys_lora.tasks.task import Output, RatingPredictions
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import atomic_file
 
-COLUMNS = ("row", "user_id", "item_id", "items", "target", "label", "sampling", "split")
+_COLUMNS = ("row", "user_id", "item_id", "items", "target", "label", "sampling", "split")
 Flags = dict[Definition, NDArray[np.int8]]
 
 
@@ -72,7 +72,7 @@ def read_table(path: Path) -> pl.DataFrame:
     Raises:
         UserError: it cannot be read or lacks a column.
     """
-    expected = (*COLUMNS, *(f"warm_{name}" for name in DEFINITIONS))
+    expected = (*_COLUMNS, *(f"warm_{name}" for name in DEFINITIONS))
     return read_columns(path, expected, "give a predictions file that a run wrote")
 
 
@@ -102,7 +102,7 @@ def output_of(table: pl.DataFrame) -> Output:
     if "score" in table.columns:
         return np.asarray(table["score"].to_numpy(), dtype=np.float64)
     if "scores" in table.columns:
-        return padded(table["scores"].to_list())
+        return _padded(table["scores"].to_list())
     if "expected" in table.columns:
         return RatingPredictions(*(table[name].to_numpy().astype(np.float64) for name in ("expected", "argmax")))
     return [str(text) for text in table["text"].to_list()]
@@ -136,7 +136,7 @@ def flags_of(table: pl.DataFrame) -> Flags:
     return {name: table[f"warm_{name}"].cast(pl.Int8).fill_null(NEITHER).to_numpy() for name in DEFINITIONS}
 
 
-def padded(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+def _padded(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     """Return lists of scores as one array, -inf behind shorter ones."""
     width = max(map(len, rows), default=0)
     result: NDArray[np.float64] = np.full((len(rows), width), -np.inf)

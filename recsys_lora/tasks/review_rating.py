@@ -14,7 +14,7 @@ from recsys_lora.tasks.task import TaskOptions
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import PositiveInt
 
-REVIEW = "review"
+_REVIEW = "review"
 
 
 class ReviewRating(RatingTask):
@@ -33,7 +33,7 @@ class ReviewRating(RatingTask):
 
     def missing(self, data: PreparedData) -> str | None:
         """Say where a data set has no reviews."""
-        return "no reviews" if reviews.column(data, REVIEW) is None else None
+        return "no reviews" if reviews.column(data, _REVIEW) is None else None
 
     def questions(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Questions:
         """Return a question for every row whose review is not empty.
@@ -44,11 +44,11 @@ class ReviewRating(RatingTask):
         if reason := self.missing(data):
             raise UserError(f"task {self.name}: the data set has {reason}: leave the task out")
         rows, most = asked_rows(data, split, limit, seed)
-        written = reviews.texts(data, rows, REVIEW, self.words)
+        written = reviews.texts(data, rows, _REVIEW, self.words)
         there = np.array([bool(review) for review in written], dtype=np.bool_)
         report_left_out(self.name, split, "empty review", int((~there).sum()), len(rows))
         places = np.flatnonzero(there)
         places = places[sample(len(places), most, generator(self.name, split, seed))]
         rows = rows.take(places)
-        slots = tuple({REVIEW: written[place]} for place in places)
+        slots = tuple({_REVIEW: written[place]} for place in places)
         return Questions.of(rows, self.scale.nearest(rows.rating), rows.rating, slots)

@@ -21,7 +21,7 @@ from recsys_lora.utils.types import NonNegativeFloat
 
 Kind = Literal["choice", "candidates", "text"]
 Version = Literal["text", "collaborative"]
-VERSIONS: tuple[Version, ...] = get_args(Version)
+_VERSIONS: tuple[Version, ...] = get_args(Version)
 CTR, USER, ITEM = "ctr", "user", "item"
 Floats = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from recsys_lora.utils.errors import UserError
 
-LOCK, TEMPORARY = ".lock", ".tmp"
+LOCK, _TEMPORARY = ".lock", ".tmp"
 
 
 def home() -> Path:
@@ -32,7 +32,7 @@ def home() -> Path:
 
 def temporary_name(target: Path) -> Path:
     """Return a name beside `target` that no other process uses."""
-    return target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{TEMPORARY}")
+    return target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{_TEMPORARY}")
 
 
 def sweep_temporary(target: Path) -> None:
@@ -55,7 +55,7 @@ def disk_errors(target: Path) -> Iterator[None]:
     except Exception as error:
         number = _system_error(error)
         if number in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(existing_parent(target)).free / 2**20
+            free = shutil.disk_usage(_existing_parent(target)).free / 2**20
             raise UserError(f"{target}: the disk is full ({free:.0f} MiB free): make room and run again") from error
         if number == errno.EFBIG:
             raise UserError(f"{target}: grows over the system's limit for a file: raise it (ulimit -f)") from error
@@ -75,7 +75,7 @@ def _system_error(error: Exception) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def existing_parent(path: Path) -> Path:
+def _existing_parent(path: Path) -> Path:
     """Return the nearest folder at or above `path` that exists."""
     return next(p for p in (path, *path.absolute().parents) if p.exists())
 
@@ -165,7 +165,7 @@ def write_archive(target: Path, folder: Path, without: str) -> int:
         own = {target.absolute(), temporary.absolute()}
         with tarfile.open(temporary, "w:gz") as archive:
             for path in sorted(folder.absolute().rglob("*")):
-                if path.is_file() and path not in own and not path.name.endswith((without, LOCK, TEMPORARY)):
+                if path.is_file() and path not in own and not path.name.endswith((without, LOCK, _TEMPORARY)):
                     archive.add(path, f"{folder.name}/{path.relative_to(folder.absolute())}", recursive=False)
         return temporary.stat().st_size
 

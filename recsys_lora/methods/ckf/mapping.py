@@ -29,7 +29,7 @@ Bridge = Literal["meta", "shared", "low_rank", "none"]
 Pooling = Literal["mean", "attention"]
 Start = Literal["tokens", "pytorch"]
 Activation = Literal["relu", "gelu", "tanh", "none"]
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "none": nn.Identity}
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "none": nn.Identity}
 
 
 class MetaNetwork(nn.Module):
@@ -72,7 +72,7 @@ class MetaNetwork(nn.Module):
         self.no_history = nn.Parameter(torch.zeros(dim))
         layers: list[nn.Module] = []
         for before, after in pairwise([dim, *hidden]):
-            layers += [nn.Linear(before, after), ACTIVATIONS[activation]()]
+            layers += [nn.Linear(before, after), _ACTIVATIONS[activation]()]
         self.body = nn.Sequential(*layers)
         width = [dim, *hidden][-1]
         self.head = nn.Linear(width, dim * dim if bridge == "meta" else 2 * dim * rank)

@@ -23,8 +23,8 @@ from recsys_lora.utils.types import PositiveInt
 Kind = Literal["queries", "direct"]
 Pooling = Literal["mean", "per_rank_component"]
 
-DEFAULT_QUERIES = 4
-DEFAULT_SHARE, LARGEST_SHARE = 1 / 50, 1 / 10
+_DEFAULT_QUERIES = 4
+_DEFAULT_SHARE, _LARGEST_SHARE = 1 / 50, 1 / 10
 """Parameters of the default generator over the backbone's: what is aimed at, and what tiny backbones may use."""
 
 
@@ -70,7 +70,7 @@ class WeightGenerator(nn.Module):
             given: dict[str, Any] = dict(reader)
             structure = {"user_dim": user_dim, "item_dim": item_dim, "widths": widths, "rank": rank, "pooling": pooling}
             given["query_dim"] = given.get("query_dim") or fitting_query_dim(backbone_parameters, structure, reader)
-            given["queries"] = number_of_queries(given.get("queries"), rank, pooling)
+            given["queries"] = _number_of_queries(given.get("queries"), rank, pooling)
             given["ffn_dim"] = given.get("ffn_dim") or 4 * given["query_dim"]
             feature_dim = given["query_dim"]
             self.reader = QueryReader(user_dim, item_dim, ReaderSettings(**given))
@@ -101,14 +101,14 @@ class WeightGenerator(nn.Module):
         return factors
 
 
-def number_of_queries(queries: int | None, rank: int, pooling: Pooling) -> int:
+def _number_of_queries(queries: int | None, rank: int, pooling: Pooling) -> int:
     """Return K: as asked for, else 4, or R where each query makes one rank component.
 
     Raises:
         UserError: K was asked for and cannot be R.
     """
     if pooling == "mean":
-        return queries or DEFAULT_QUERIES
+        return queries or _DEFAULT_QUERIES
     if queries not in (None, rank):
         raise UserError(
             f"model.generator.queries={queries} is not model.rank={rank}, but pooling=per_rank_component "
@@ -140,7 +140,7 @@ def fitting_query_dim(
             dim: sum(p.numel() for p in WeightGenerator(**structure, **{**options, "query_dim": dim}).parameters())
             for dim in candidates
         }
-    preferred = [dim for dim in candidates if dim >= 32 and sizes[dim] <= DEFAULT_SHARE * backbone_parameters]
-    allowed = [dim for dim in candidates if dim <= 32 and sizes[dim] <= LARGEST_SHARE * backbone_parameters]
+    preferred = [dim for dim in candidates if dim >= 32 and sizes[dim] <= _DEFAULT_SHARE * backbone_parameters]
+    allowed = [dim for dim in candidates if dim <= 32 and sizes[dim] <= _LARGEST_SHARE * backbone_parameters]
     fitting: list[int] = preferred or allowed or candidates[:1]
     return max(fitting)
