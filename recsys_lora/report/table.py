@@ -168,8 +168,8 @@ def notes(tasks: Mapping[str, Block], draws: int, all_parts: bool = False) -> li
         main = list(method_line(block)["metrics"])[:MAIN]
         for d in block["differences"]:
             if d["metric"] in main:
-                told_apart = not d["interval"][0] <= 0 <= d["interval"][1]
-                verdict = ("better" if d["better"] else "worse") if told_apart else "not told apart"
+                significant = not d["interval"][0] <= 0 <= d["interval"][1]
+                verdict = ("better" if d["better"] else "worse") if significant else "no significant difference"
                 what = f"{d['first']} minus {d['second']}, {shown(d['metric'])}"
                 result.append(f"{name}: {what}: {_difference(d)}: {verdict}")
         result += _noise(name, block, main)
