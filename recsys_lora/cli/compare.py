@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from recsys_lora.cli.mistakes import mistakes_told
+from recsys_lora.cli.user_errors import exit_on_user_error
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = understood.parse_args(given)
     if not asked.runs and not asked.page:
         understood.error("give run folders, or --page with a page to rewrite")
-    with mistakes_told():
+    with exit_on_user_error():
         _do(asked, given)
 
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from recsys_lora.cli import help as help_page
-from recsys_lora.cli.passing import FailedJobsError, HydraPassed
+from recsys_lora.cli.hydra_errors import FailedJobsError, HydraBypass
 from recsys_lora.config.hints import explain, refuse_missing
 from recsys_lora.config.paths import conf_dir
 from recsys_lora.processes.launched import is_rank_zero
@@ -44,7 +44,7 @@ def launch(task: Task, config_name: str = "config", about: str = "run") -> None:
         with stopping():
             try:
                 _run_hydra(task, config_name)
-            except HydraPassed as passed:
+            except HydraBypass as passed:
                 raise passed.error from None
     except KeyboardInterrupt:
         _leave(f"interrupted: {GOES_ON}", SIGNALLED + signal.SIGINT)
@@ -91,7 +91,7 @@ def task_of_job(task: Task) -> Task:
         try:
             run_single(explained, cfg)
         except UserError as error:  # Hydra would print it in its own way
-            raise HydraPassed(error) from error
+            raise HydraBypass(error) from error
 
     return run
 

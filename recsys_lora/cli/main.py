@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from recsys_lora.cli.mistakes import MISTAKE, mistakes_told
+from recsys_lora.cli.user_errors import MISTAKE, exit_on_user_error
 from recsys_lora.utils.errors import UserError
 
 VERBS = {
@@ -36,7 +36,7 @@ def main() -> None:
     if not given or given[0] in ("-h", "--help"):
         print(USAGE)  # noqa: T201 - this is the command line
         raise SystemExit(0 if given else MISTAKE)
-    with mistakes_told():
+    with exit_on_user_error():
         module = importlib.import_module(f"recsys_lora.cli.{known(given[0]).replace('-', '_')}")
     sys.argv = [f"{sys.argv[0]} {given[0]}", *given[1:]]
     module.main()

@@ -8,8 +8,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from recsys_lora.cli.hydra_errors import bypass_hydra
 from recsys_lora.cli.jobs import jobs_of
-from recsys_lora.cli.passing import passing_hydra
 from recsys_lora.cli.status import read_status
 
 CSV_FILE, TABLE_FILE = "sweep.csv", "sweep.md"
@@ -42,7 +42,7 @@ class SweepTable(Callback):
         from recsys_lora.utils.console import say
         from recsys_lora.utils.files import write_archive
 
-        with passing_hydra():
+        with bypass_hydra():
             folder = Path(config.hydra.sweep.dir)
             publish(folder)
             if target := OmegaConf.select(config, "hydra.launcher.archive"):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recsys_lora.cli.mistakes import mistakes_told
+from recsys_lora.cli.user_errors import exit_on_user_error
 from recsys_lora.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit status: 0 done; 2 a mistake of the person's, one line on standard error."""
     asked = parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
-    with mistakes_told():
+    with exit_on_user_error():
         _do(asked)
 
 

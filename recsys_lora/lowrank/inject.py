@@ -9,9 +9,9 @@ from torch import nn
 
 from recsys_lora.lowrank.checkpointing import bind_state_to_blocks
 from recsys_lora.lowrank.layer import LowRankLinear, linear_shape
+from recsys_lora.lowrank.shared_input import SharedInput, input_group
 from recsys_lora.lowrank.source import Generated, Source
 from recsys_lora.lowrank.state import GeneratedShape, StateSlot
-from recsys_lora.lowrank.together import Readers, reads_with
 from recsys_lora.utils.errors import UserError
 
 
@@ -51,7 +51,7 @@ class Injection(nn.Module):
         self.layers: dict[str, LowRankLinear] = {}
         self.sites: dict[str, Site] = {}
         self.sources = nn.ModuleDict()
-        self._readers: dict[str, Readers] = {}
+        self._readers: dict[str, SharedInput] = {}
         self._unbind = bind_state_to_blocks(model, slot)
 
     @property
@@ -68,7 +68,7 @@ class Injection(nn.Module):
             if isinstance(source, Generated):
                 shape = GeneratedShape(site.in_features, source.rank, source.generated_scale)
                 self.state.declare(source.key, shape)
-        readers = self._readers.setdefault(reads_with(site.name), Readers())
+        readers = self._readers.setdefault(input_group(site.name), SharedInput())
         layer = LowRankLinear(base, sources, self.state, readers)
         self.sources[site.name.replace(".", "/")] = modules
         self.layers[site.name], self.sites[site.name] = layer, site

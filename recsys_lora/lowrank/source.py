@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lora.lowrank.state import BatchState
-from recsys_lora.lowrank.turned import turned
+from recsys_lora.lowrank.transposed import transposed
 
 DropoutPer = Literal["sample", "token"]
 
@@ -87,7 +87,7 @@ class Learned(nn.Module):
     def output(self, dtype: torch.dtype, state: BatchState | None) -> Tensor:
         """Return P^T (R, out)."""
         factor = self.P.detach() if state is not None and state.frozen else self.P
-        return turned(factor, dtype)
+        return transposed(factor, dtype)
 
 
 class Static(Learned):

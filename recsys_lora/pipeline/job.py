@@ -12,12 +12,12 @@ from omegaconf import OmegaConf
 
 from recsys_lora.config.record import RunConfig
 from recsys_lora.data.prepared import PreparedData
+from recsys_lora.pipeline.artifact_paths import STORE, write_artifact_paths
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import load_backbone
 from recsys_lora.pipeline.collaborative import Collaborative, cf_stage
 from recsys_lora.pipeline.devices import check_devices, device, log_choices, suited
 from recsys_lora.pipeline.logging_setup import quiet_libraries, silent
-from recsys_lora.pipeline.made import STORE, write_made
 from recsys_lora.pipeline.method import Method, method_stage
 from recsys_lora.pipeline.preparation import prepare_stage
 from recsys_lora.pipeline.reporting import log_report, report
@@ -122,7 +122,7 @@ def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outc
     clock.lap("method")
     if processes.is_rank_zero:
         encoder, key = (None, None) if collaborative is None else (collaborative.folder, collaborative.key)
-        write_made(folder, store.root, data.folder, encoder, key, None if method is None else method.weights)
+        write_artifact_paths(folder, store.root, data.folder, encoder, key, None if method is None else method.weights)
     metrics = None
     if config.test:
         rows = EvaluationRows(config, store, data, tasks, collaborative, method)

@@ -16,13 +16,13 @@ from recsys_lora.config.record import RunConfig
 from recsys_lora.config.roles import Kind
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.methods.checkpoint import load_checkpoint
+from recsys_lora.pipeline.artifact_paths import ArtifactPaths, artifacts_root, read_artifact_paths
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import assemble, load_backbone
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.devices import suited
 from recsys_lora.pipeline.job import CONFIG_FILE
 from recsys_lora.pipeline.logging_setup import quiet_libraries
-from recsys_lora.pipeline.made import Made, read_made, root_of
 from recsys_lora.pipeline.method import Method
 from recsys_lora.pipeline.tasks import choose_tasks
 from recsys_lora.pipeline.trust import check_targets
@@ -49,7 +49,7 @@ class Loaded:
 
     folder: Path
     config: RunConfig
-    made: Made
+    made: ArtifactPaths
     data: PreparedData
     tasks: Mapping[str, Task]
     collaborative: Collaborative | None
@@ -70,7 +70,7 @@ def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = (), 
             is not trusted.
     """
     quiet_libraries()
-    made, place = read_made(folder), _chosen_device(device)
+    made, place = read_artifact_paths(folder), _chosen_device(device)
     config = suited(_on_one_device(_read(folder, overrides, trust), place), place)
     store = store_of(folder)
     data = PreparedData.load(store.find(made.prepare), config.data.titles)
@@ -94,7 +94,7 @@ def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = (), 
 
 def store_of(folder: Path) -> ArtifactStore:
     """Return where the artifacts of a run are, or those that a bundle brings along."""
-    root = root_of(folder)
+    root = artifacts_root(folder)
     return ArtifactStore(root, remember=root.parent != folder)
 
 
@@ -133,7 +133,7 @@ def _read(folder: Path, overrides: Sequence[str], trust: Sequence[str]) -> RunCo
     except OmegaConfBaseException as error:
         raise UserError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
     assert isinstance(changed, DictConfig)
-    if root_of(folder).parent == folder:  # a run's own folder is trusted like the command that made it
+    if artifacts_root(folder).parent == folder:  # a run's own folder is trusted like the command that made it
         check_targets(containers(changed), trust)
     return read_run(changed)
 

@@ -10,8 +10,8 @@ from recsys_lora.data.negatives import Negatives
 from recsys_lora.data.prepare import check_target, drop_records, prepare, prepare_key
 from recsys_lora.data.prepared import INTERACTIONS, ITEMS, MANIFEST, USERS, PreparedData, checksum
 from recsys_lora.data.schema import SPLITS
+from recsys_lora.pipeline.artifact_paths import STORE
 from recsys_lora.pipeline.artifacts import ArtifactStore
-from recsys_lora.pipeline.made import STORE
 from recsys_lora.report.terminal import fitted
 from recsys_lora.utils.console import console, say
 from recsys_lora.utils.files import atomic_folder, home

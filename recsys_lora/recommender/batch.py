@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 from filelock import FileLock, Timeout
 
-from recsys_lora.recommender.asked import named
 from recsys_lora.recommender.files import CSV
+from recsys_lora.recommender.queries import named
 from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.utils.console import progress
 from recsys_lora.utils.errors import UserError

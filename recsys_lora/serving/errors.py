@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recsys_lora.recommender.asked import UnknownIdError
+from recsys_lora.recommender.queries import UnknownIdError
 from recsys_lora.serving.batcher import BusyError
 from recsys_lora.utils.errors import UserError
 

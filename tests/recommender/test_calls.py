@@ -5,8 +5,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import recsys_lora
-from recsys_lora.recommender.asked import UnknownIdError
 from recsys_lora.recommender.calls import ListCall, ScoreCall, SimilarCall
+from recsys_lora.recommender.queries import UnknownIdError
 from recsys_lora.recommender.stages import Stages
 from recsys_lora.utils.errors import UserError
 

@@ -1,7 +1,7 @@
-"""Narrow products of layers that read the same input, made together.
+"""Low-rank projections of layers with the same input, computed together.
 
-Query, key and value read one x, and so do gate and up. A product dropout(x) A that several of them share is made once;
-those of different A's are one product, dropout(x) [A_1, A_2, ...]: x is read once, and a GPU gets one kernel.
+Query, key and value read one x, and so do gate and up. A product dropout(x) A that several of them share is computed
+once; those of different A's are one product, dropout(x) [A_1, A_2, ...]: x is read once, and a GPU gets one kernel.
 """
 
 import threading
@@ -16,25 +16,25 @@ from recsys_lora.lowrank.state import BatchState
 
 Update = tuple[float, Tensor, Tensor]
 """A source's scale, u (B, T, R) and P^T, (R, out) or (B, R, out)."""
-_READ_TOGETHER = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"), ("query", "key", "value"), ("w1", "w3"))
-"""Names of linear maps of one module that read the same input."""
+_SHARED_INPUTS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"), ("query", "key", "value"), ("w1", "w3"))
+"""Names of linear layers of one module that have the same input."""
 
 
-def reads_with(name: str) -> str:
-    """Return what is the same for the paths of all linear maps that may read the same input as the one at `name`."""
+def input_group(name: str) -> str:
+    """Return a key that is equal for all linear layers that may have the same input as the one at `name`."""
     parent, _, target = name.rpartition(".")
-    others = next((names for names in _READ_TOGETHER if target in names), (target,))
+    others = next((names for names in _SHARED_INPUTS if target in names), (target,))
     return f"{parent}.{others[0]}"
 
 
-class Made(threading.local):
-    """What one thread's forward has made and not given out yet; a new thread, and a copy, begins as this says.
+class ProjectionCache(threading.local):
+    """Products of a thread that layers have not used yet; empty in a new thread, and in a copy.
 
     Attributes:
-        x: the input it was made for; None: nothing was.
-        version: how often that had been written to.
-        state: of the batch it was made for.
-        left: number of a layer -> its updates.
+        x: their input; None: there are none.
+        version: of that tensor, counting in-place writes.
+        state: of the batch.
+        left: updates by the index of their layer.
     """
 
     def __init__(self) -> None:  # once a thread; compiled code cannot tell an attribute that only the class has
@@ -43,20 +43,20 @@ class Made(threading.local):
         self.state: BatchState | None = None
         self.left: dict[int, list[Update]] | None = None
 
-    def __reduce__(self) -> tuple[type["Made"], tuple[()]]:
-        return Made, ()
+    def __reduce__(self) -> tuple[type["ProjectionCache"], tuple[()]]:
+        return ProjectionCache, ()
 
 
-class Readers:
-    """Layers that may read the same input; what the first of them makes for all, the others take.
+class SharedInput:
+    """Layers that may have the same input: the first one called computes the projections of all.
 
-    Only layers that are called with the very same tensor share, so a wrong guess costs time and changes nothing. What
-    was made is given out once: a second forward, or a recomputed one, makes its own.
+    Only layers that are called with the very same tensor share, so a wrong guess costs time and changes nothing. Each
+    result is used once: a second or recomputed forward pass computes its own.
     """
 
     def __init__(self) -> None:
         self.sources: list[Sequence[Source]] = []
-        self.made = Made()
+        self.cache = ProjectionCache()
 
     def join(self, sources: Sequence[Source]) -> int:
         """Add a layer; returns its number."""
@@ -67,17 +67,17 @@ class Readers:
         """Return the updates of layer `number` for its input x (B, T, in)."""
         if len(self.sources) == 1:
             return project(self.sources, x, state)[0]
-        made = self.made
-        left = made.left if made.x is x and made.state is state and made.version == version(x) else None
+        cache = self.cache
+        left = cache.left if cache.x is x and cache.state is state and cache.version == version(x) else None
         if left is None or number not in left:
             left = dict(enumerate(project(self.sources, x, state)))
-            made.x = x
-            made.state = state
-            made.version = version(x)
-            made.left = left
+            cache.x = x
+            cache.state = state
+            cache.version = version(x)
+            cache.left = left
         mine = left.pop(number)
         if not left:
-            made.x = made.state = made.left = None
+            cache.x = cache.state = cache.left = None
         return mine
 
 

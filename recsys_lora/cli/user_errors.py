@@ -1,4 +1,4 @@
-"""A mistake of the person's ends a command with one line on standard error and exit status 2."""
+"""User errors end a command with one line on standard error and exit status 2."""
 
 import contextlib
 import sys
@@ -11,8 +11,8 @@ MISTAKE = 2
 
 
 @contextlib.contextmanager
-def mistakes_told() -> Iterator[None]:
-    """Tell a mistake made in the block, and leave the process."""
+def exit_on_user_error() -> Iterator[None]:
+    """Print a `UserError` raised in the block, and exit."""
     try:
         yield
     except UserError as error:

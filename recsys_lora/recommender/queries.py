@@ -1,4 +1,4 @@
-"""Who is asked about and with which history: raw ids become numbers, and unknown ones are named."""
+"""The users of a call and their histories: raw ids become indices, and unknown ids are reported."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ _NAMED = 5
 
 
 class UnknownIdError(UserError):
-    """Some users or items are not those of the run."""
+    """A user or an item is not in the run's data."""
 
 
 @dataclass(frozen=True)
-class Asker:
+class UserQuery:
     """One user of a call.
 
     Attributes:
-        raw: the raw id; None: nobody in particular.
-        number: the user's, or the stranger's.
-        given: what the call says of the user, in the place of what is known; None: nothing.
+        raw: the raw id; None: no particular user.
+        number: the user's index, or that of an unknown user.
+        given: the history given in the call, which replaces the stored one; None: none.
     """
 
     raw: str | None
@@ -35,22 +35,21 @@ class Asker:
     given: Known | None = None
 
     def known(self, live: LiveData) -> Known:
-        """Return what is known of the user in this call."""
+        """Return the user's history in this call."""
         return live.known(self.number) if self.given is None else self.given
 
-    def is_unheard_of(self, live: LiveData) -> bool:
-        """Tell whether nothing can be said of the user: not of the trained data, and without a history."""
+    def is_unknown(self, live: LiveData) -> bool:
+        """Return whether the user is neither in the training data nor has a history."""
         return self.number > live.base.num_users and not len(self.known(live).positives)
 
 
-def askers(live: LiveData, users: Sequence[RawId | None], histories: Histories, rating: float) -> list[Asker]:
+def user_queries(live: LiveData, users: Sequence[RawId | None], histories: Histories, rating: float) -> list[UserQuery]:
     """Return the users of a call.
 
     Args:
         live: the data.
-        users: raw ids; None is nobody in particular.
-        histories: raw ids of liked items, oldest first: of the one user, or by user; they take the place of what is
-            known, and of users that are not known they are all that is.
+        users: raw ids; None is no particular user.
+        histories: raw ids of liked items, oldest first: of the one user, or by user; they replace stored histories.
         rating: of such items.
 
     Raises:
@@ -67,7 +66,8 @@ def askers(live: LiveData, users: Sequence[RawId | None], histories: Histories, 
             "history=[ITEM, ...], or history=[] for what is popular"
         )
     return [
-        Asker(raw, live.stranger if raw is None else numbers.get(raw, live.stranger), given.get(raw)) for raw in raws
+        UserQuery(raw, live.stranger if raw is None else numbers.get(raw, live.stranger), given.get(raw))
+        for raw in raws
     ]
 
 
@@ -116,7 +116,7 @@ def named(ids: Sequence[str]) -> str:
     return ", ".join(map(repr, ids[:_NAMED])) + more
 
 
-def positions(live: LiveData, every: Sequence[Asker], given: Sequence[int] | None) -> NDArray[np.int64]:
+def positions(live: LiveData, every: Sequence[UserQuery], given: Sequence[int] | None) -> NDArray[np.int64]:
     """Return how many positives of each user are known (n,).
 
     Args:
@@ -140,7 +140,7 @@ def positions(live: LiveData, every: Sequence[Asker], given: Sequence[int] | Non
     return wanted
 
 
-def together(live: LiveData, every: Sequence[Asker]) -> Iterator[tuple[LiveData, list[int]]]:
+def together(live: LiveData, every: Sequence[UserQuery]) -> Iterator[tuple[LiveData, list[int]]]:
     """Yield who can be asked about at once: the data as they then are, and places of `every`.
 
     All whose history is what is known are together. Of the others, each user of each call comes alone, as several may

@@ -5,13 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from recsys_lora.recommender.gate import Gate
+from recsys_lora.recommender.read_write_lock import ReadWriteLock
 
 SOON = 0.05
 
 
 def test_readers_are_in_together_and_a_writer_is_alone():
-    gate, both, inside = Gate(), threading.Barrier(2, timeout=10), []
+    gate, both, inside = ReadWriteLock(), threading.Barrier(2, timeout=10), []
 
     def read():
         with gate.reading():
@@ -34,7 +34,7 @@ def test_readers_are_in_together_and_a_writer_is_alone():
 
 
 def test_a_writer_who_waits_goes_before_readers_who_come_later():
-    gate, order = Gate(), []
+    gate, order = ReadWriteLock(), []
     with ThreadPoolExecutor(2) as pool:
         with gate.reading():
             writer = pool.submit(lambda: _in(gate.writing(), order, "writer"))
@@ -50,7 +50,7 @@ def test_a_writer_who_waits_goes_before_readers_who_come_later():
 
 @pytest.mark.parametrize("side", ["reading", "writing"])
 def test_an_error_leaves_nothing_locked(side):
-    gate = Gate()
+    gate = ReadWriteLock()
     with pytest.raises(RuntimeError, match="stop"), getattr(gate, side)():
         raise RuntimeError("stop")
     with gate.writing():

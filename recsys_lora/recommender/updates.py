@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recsys_lora.data.known import Known
 from recsys_lora.data.live import LiveData
-from recsys_lora.recommender.asked import named
+from recsys_lora.recommender.queries import named
 from recsys_lora.utils.errors import UserError
 
 _USER, _ITEM, _TITLE, _LIKED = "user", "item", "title", "liked"

@@ -1,10 +1,10 @@
-"""The way of an exception past Hydra, which only warns of those that its callbacks raise and prints those of jobs."""
+"""Passes exceptions through Hydra, which otherwise only logs those of callbacks and prints those of jobs."""
 
 import contextlib
 from collections.abc import Iterator
 
 
-class HydraPassed(BaseException):
+class HydraBypass(BaseException):
     """Carries an exception to the caller of Hydra.
 
     Attributes:
@@ -21,9 +21,9 @@ class FailedJobsError(Exception):
 
 
 @contextlib.contextmanager
-def passing_hydra() -> Iterator[None]:
+def bypass_hydra() -> Iterator[None]:
     """Let exceptions of the block reach the caller of Hydra."""
     try:
         yield
     except Exception as error:
-        raise HydraPassed(error) from error
+        raise HydraBypass(error) from error

@@ -1,12 +1,12 @@
-"""Many may read at once, or one may write."""
+"""A readers-writer lock."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Gate:
-    """Lets in any number of readers, or one writer alone; a writer who waits goes before readers who come later."""
+class ReadWriteLock:
+    """Admits any number of readers, or one writer; waiting writers have priority over later readers."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -15,7 +15,7 @@ class Gate:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Wait until nobody writes, and keep writers out meanwhile; a reader may not enter again within."""
+        """Hold the lock for reading; it is not reentrant."""
         with self._changed:
             self._changed.wait_for(lambda: not self._writing and not self._waiting)
             self._readers += 1
@@ -28,7 +28,7 @@ class Gate:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Wait until nobody else is in, and keep all others out meanwhile."""
+        """Hold the lock for writing."""
         with self._changed:
             self._waiting += 1
             try:

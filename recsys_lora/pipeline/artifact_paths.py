@@ -1,4 +1,4 @@
-"""`artifacts.json` in a run's folder: the artifacts that hold what the run made, by which it is loaded again."""
+"""`artifacts.json` in a run folder: the paths of the artifacts from which the run is loaded."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,14 +12,14 @@ FILE, STORE = "artifacts.json", "artifacts"
 
 
 @dataclass(frozen=True)
-class Made:
-    """Where a run's results are; paths are below the folder of all artifacts, where they are in it.
+class ArtifactPaths:
+    """The paths of a run's artifacts, relative to the artifact store if they are in it.
 
     Attributes:
         prepare: the folder of the prepared data.
         cf: that of the fitted encoder; None where the run has none.
-        cf_key: what the method's weights call that encoder; None where the run has none.
-        weights: the file with what the method trained; None where nothing is.
+        cf_key: the encoder's key in the method's weights; None where the run has none.
+        weights: the file of the trained weights; None where there are none.
     """
 
     prepare: str
@@ -28,28 +28,28 @@ class Made:
     weights: str | None
 
 
-def write_made(
+def write_artifact_paths(
     folder: Path, root: Path, prepare: Path, cf: Path | None, cf_key: str | None, weights: Path | None
 ) -> None:
-    """Keep where the parts of a run are.
+    """Write the paths of a run's artifacts.
 
     Args:
         folder: the run's.
         root: of all artifacts.
-        prepare: see `Made`.
-        cf: see `Made`.
-        cf_key: see `Made`.
-        weights: see `Made`.
+        prepare: see `ArtifactPaths`.
+        cf: see `ArtifactPaths`.
+        cf_key: see `ArtifactPaths`.
+        weights: see `ArtifactPaths`.
     """
     encoder, trained = (None if path is None else _below(root, path) for path in (cf, weights))
-    write_json(folder / FILE, asdict(Made(_below(root, prepare), encoder, cf_key, trained)))
+    write_json(folder / FILE, asdict(ArtifactPaths(_below(root, prepare), encoder, cf_key, trained)))
 
 
-def read_made(folder: Path) -> Made:
-    """Return where the parts of a run are.
+def read_artifact_paths(folder: Path) -> ArtifactPaths:
+    """Read the paths of a run's artifacts.
 
     Raises:
-        UserError: the folder is not a run's, or is of a run that has not come so far.
+        UserError: the folder is not a run's, or the run has not finished.
     """
     path = folder / FILE
     if not folder.is_dir():
@@ -60,13 +60,13 @@ def read_made(folder: Path) -> Made:
             "version gets one by the same command again, with resume=FOLDER"
         )
     try:
-        return TypeAdapter(Made).validate_json(path.read_bytes(), strict=True)
+        return TypeAdapter(ArtifactPaths).validate_json(path.read_bytes(), strict=True)
     except ValidationError as error:
         raise UserError(f"{path}: not what a run writes ({error.errors()[0]['msg']}): run it again") from error
 
 
-def root_of(folder: Path) -> Path:
-    """Return the folder of all artifacts that a run's are in: its own where it brings them along, as a bundle does."""
+def artifacts_root(folder: Path) -> Path:
+    """Return the artifact store of a run: a bundle has its own."""
     own = folder / STORE
     return own if own.is_dir() else home() / STORE
 
