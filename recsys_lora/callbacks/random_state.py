@@ -28,7 +28,7 @@ class RandomState(Callback):
         """Keep this process's state until the first batch."""
         states = checkpoint.get(_KEY)
         if not states:
-            rank_zero_warn("the checkpoint holds no state of the random number generators: dropout starts anew")
+            rank_zero_warn("the checkpoint holds no state of the random number generators: dropout restarts")
             return
         if len(states) != trainer.world_size:
             rank_zero_warn(

@@ -9,7 +9,7 @@ from recsys_lora.cli.user_errors import exit_on_user_error
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what understands the command line."""
+    """Return the argument parser."""
     made = argparse.ArgumentParser(
         prog="python -m recsys_lora.compare",
         description="Compare finished runs: one row a configuration, its seeds together, all tested on the same rows.",
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit status: 0 done; 2 a mistake of the person's, one line on standard error."""
+    """Run the command line. Exit status: 0 done; 2 a user error, one line on standard error."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     understood = parser()
     asked = understood.parse_args(given)

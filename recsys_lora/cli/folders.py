@@ -101,7 +101,7 @@ def hold(folder: Path) -> None:
 
 
 def is_held(folder: Path) -> bool:
-    """Tell whether a process is at work in a folder; nothing is written."""
+    """Return whether a process is at work in a folder; nothing is written."""
     from filelock import FileLock, Timeout
 
     if folder.absolute() in _locks:

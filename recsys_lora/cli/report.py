@@ -9,7 +9,7 @@ from recsys_lora.cli.user_errors import exit_on_user_error
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what understands the command line."""
+    """Return the argument parser."""
     made = argparse.ArgumentParser(
         prog="recsys-lora report",
         description="Draw finished runs: one self-contained page, of one run in its folder, of several in a file.",
@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit status: 0 done; 2 a mistake of the person's, one line on standard error."""
+    """Run the command line. Exit status: 0 done; 2 a user error, one line on standard error."""
     asked = parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
     with exit_on_user_error():
         _do(asked)

@@ -42,7 +42,7 @@ class Listed:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what understands the command line."""
+    """Return the argument parser."""
     made = argparse.ArgumentParser(
         prog="recsys-lora runs", description="List the runs in a folder, jobs of sweeps too, newest first."
     )
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit status: 0 done; 2 a mistake of the person's, one line on standard error."""
+    """Run the command line. Exit status: 0 done; 2 a user error, one line on standard error."""
     asked = parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
     with exit_on_user_error():
         from recsys_lora.utils.console import say

@@ -35,7 +35,7 @@ def answer(verb: str, kind: type[S], do: Callable[[S], None], arguments: Sequenc
         do: what it does.
         arguments: as typed; None takes those of this process.
 
-    Exit status: 0 done; 2 a mistake of the person's, one line on standard error; 130 interrupted.
+    Exit status: 0 done; 2 a user error, one line on standard error; 130 interrupted.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     if any(one in ("-h", "--help") for one in given):

@@ -17,7 +17,7 @@ INSTALL = "pip install 'recsys-lora[wandb]'"
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what understands the command line."""
+    """Return the argument parser."""
     made = argparse.ArgumentParser(
         prog="python -m recsys_lora.wandb_report",
         description="Save a workspace view in W&B with a panel for every metric that the given runs have logged.",
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit status: 0 done; 2 a mistake of the person's, one line on standard error."""
+    """Run the command line. Exit status: 0 done; 2 a user error, one line on standard error."""
     asked = parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
     with exit_on_user_error():
         _do(asked)

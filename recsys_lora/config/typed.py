@@ -59,7 +59,7 @@ class Record:
 
     @classmethod
     def needs(cls, name: str) -> bool:
-        """Tell whether a field has no default."""
+        """Return whether a field has no default."""
         return name in {own.name for own in fields(cls) if own.default is own.default_factory}
 
     @classmethod

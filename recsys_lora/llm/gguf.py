@@ -16,7 +16,7 @@ from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import atomic_folder, content_key, disk_errors, home, sweep_temporary
 
 _FORMAT = 1
-"""Raised when the conversion changes, so that older folders are made anew."""
+"""Raised when the conversion changes, so that older folders are made again."""
 
 
 def converted(sha256: str, file: Callable[[], Path]) -> Path:

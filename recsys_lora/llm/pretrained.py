@@ -1,4 +1,4 @@
-"""Backbones of the person's choice: a hub id, a local folder, a GGUF file."""
+"""Any causal language model: a hub id, a local folder, a GGUF file."""
 
 from collections.abc import Sequence
 from functools import cached_property

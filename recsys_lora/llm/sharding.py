@@ -52,5 +52,5 @@ def shard(backbone: Backbone, device: torch.device, world: int) -> Backbone:
 
 
 def is_shard(parameter: nn.Parameter) -> bool:
-    """Tell whether a parameter is one process's share of a weight."""
+    """Return whether a parameter is one process's share of a weight."""
     return isinstance(parameter.data, DTensor)

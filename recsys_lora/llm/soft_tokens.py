@@ -1,4 +1,4 @@
-"""Vectors in the places of a prompt's soft tokens, for all rows at once, and the spread of a backbone's own tokens."""
+"""Inserts soft-token vectors into the input embeddings of all rows at once."""
 
 from collections.abc import Sequence
 

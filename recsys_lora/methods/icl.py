@@ -30,7 +30,7 @@ class InContext(LLMRecommender):
             task's own wording, with as many items of history as this one.
         examples: how many are shown at most.
         source: `user` shows the user's own latest training questions (none to a user without), `others` those of other
-            users, drawn for each question anew; of `ctr`, as many liked as not.
+            users, drawn separately for each question; of `ctr`, as many liked as not.
         draw_seed: decides what is drawn.
         shared: what every recommender is made with.
     """

@@ -112,7 +112,7 @@ def planned_steps(trainer: Any, batches: int) -> float:
 
 
 def may_be_fused(trainer: Any) -> bool:
-    """Tell whether AdamW may update all parameters in one operation under a trainer.
+    """Return whether AdamW may update all parameters in one operation under a trainer.
 
     With a loss scaler (16-mixed precision) it may not: a fused optimiser undoes the scaling itself, and gradients could
     not be clipped before (Lightning refuses it).

@@ -65,7 +65,7 @@ class Validation(nn.Module):
             self.uauc.update(user, score, label)
 
     def results(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield names and values, and begin anew: `loss` is the mean over tasks, `loss_NAME` a task's own."""
+        """Yield names and values, and reset: `loss` is the mean over tasks, `loss_NAME` a task's own."""
         means, count = (part.reshape(-1) for part in self.loss.compute())  # torchmetrics squeezes what one task gives
         asked = (count > 0).nonzero().flatten().tolist()
         yield "loss", means[asked].mean().float()

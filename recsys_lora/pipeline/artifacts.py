@@ -2,7 +2,7 @@
 
 Two runs that ask for one artifact at the same moment make it once: the second waits for the first. An artifact is a
 folder that appears whole or not at all, with an `artifact.json` that says what it was made of and holds the checksums
-of its files: one that is damaged is made anew.
+of its files: one that is damaged is made again.
 """
 
 import datetime
@@ -49,7 +49,7 @@ class ArtifactStore:
 
     Attributes:
         root: the folder of all artifacts.
-        force: stages whose artifacts are made anew even where they exist.
+        force: stages whose artifacts are made again even where they exist.
         processes: those of the job, this one among them.
         remember: note which artifacts were compared with their checksums, so that this is done once a machine.
     """
@@ -171,11 +171,11 @@ def manifest(folder: Path) -> dict[str, Any]:
 
 
 def _intact(folder: Path) -> bool:
-    """Say whether an artifact is there and is what was written; a damaged one is reported, to be made anew."""
+    """Say whether an artifact is there and is what was written; a damaged one is reported, to be made again."""
     if not folder.exists():
         return False
     if wrong := _wrong(folder):
-        log.warning("%s: %s: it is made anew", folder, wrong)
+        log.warning("%s: %s: it is made again", folder, wrong)
     return not wrong
 
 

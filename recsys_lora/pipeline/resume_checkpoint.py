@@ -31,10 +31,10 @@ def _found(folder: Path, key: str) -> Path | None:
     try:
         checkpoint = open_checkpoint(path)
     except UserError as error:
-        log.warning("%s; training starts anew", error)
+        log.warning("%s; training starts from scratch", error)
         return None
     if checkpoint.get(ARTIFACT) != key:
-        log.info("%s: of another training: this one starts anew", path)
+        log.info("%s: of another training: this one starts from scratch", path)
         return None
     log.info("training goes on from step %d of %s", checkpoint["global_step"], path)
     return path

@@ -33,7 +33,7 @@ class FrozenShards(DDPStrategy):
 
 
 def wants_shards(trainer: Mapping[str, Any]) -> bool:
-    """Tell whether a trainer's config asks for a backbone spread over its devices.
+    """Return whether a trainer's config asks for a backbone spread over its devices.
 
     Raises:
         UserError: it asks for it in a way that does not work here.

@@ -39,7 +39,7 @@ def compare(
     Args:
         paths: run folders, or folders that hold runs.
         command: what asks for it, for the record.
-        task_of: makes the tasks, which compute metrics anew for the differences.
+        task_of: makes the tasks, which recompute metrics for the differences.
         baseline: label of the row that the others are compared with, or the folder of one of its runs; None leaves
             tests out.
         draws: bootstrap draws over users for the intervals of these differences.

@@ -19,7 +19,7 @@ def _comparison(record: Path) -> str:
 
 
 def rewritten(page: Path, kind: str = _TABLE, made: Callable[[Path], str] = _comparison) -> str:
-    """Return a page's text with each of its tables made anew from its record.
+    """Return a page's text with each of its tables regenerated from its record.
 
     A table stands between a line `<!-- KIND: FILE.json -->`, the path relative to the page, and a line
     `<!-- /KIND -->`. Fenced code is left as it is.

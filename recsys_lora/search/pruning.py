@@ -17,7 +17,7 @@ class Reports(Protocol):
         ...
 
     def should_prune(self) -> bool:
-        """Tell whether to give up."""
+        """Return whether to give up."""
         ...
 
 

@@ -113,7 +113,7 @@ class Guard:
             await refused(504, "timeout", f"no answer within {self.timeout:g} seconds")(scope, receive, send)
 
     def _is_meant(self, scope: Scope) -> bool:
-        """Tell whether the name by which the server was called is one of its own."""
+        """Return whether the name by which the server was called is one of its own."""
         if self.hosts is None:
             return True
         name = Headers(scope=scope).get("host", "")

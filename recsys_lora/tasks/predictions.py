@@ -109,7 +109,7 @@ def output_of(table: pl.DataFrame) -> Output:
 
 
 def questions_of(table: pl.DataFrame) -> Questions:
-    """Return the questions of a table, all that metrics ask of them: users and items are numbered anew, from 1."""
+    """Return the questions of a table, all that metrics ask of them: users and items are renumbered from 1."""
     user = np.unique(table["user_id"].to_numpy(), return_inverse=True)[1] + 1
     shown = table["items"].to_list()
     width = max(map(len, shown), default=1)

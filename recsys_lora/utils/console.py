@@ -1,6 +1,6 @@
-"""What a person sees: one console, its sentences, and one progress display for every long step.
+"""Console output: sentences, and one progress display for every long step.
 
-On a terminal a line that is written anew, with a bar where there is room; elsewhere (a log file, CI) a plain line every
+On a terminal, one line that is rewritten in place, with a bar if it fits; elsewhere (a log file, CI) a plain line every
 few seconds.
 """
 

@@ -192,7 +192,7 @@ def _refuse_value(engine: Engine, table: RawTable, alias: str, role: Role, line:
 
 
 def _is(column: Column, kinds: tuple[str, ...]) -> bool:
-    """Tell whether a column's type is among some, whatever its precision; a list of them is not."""
+    """Return whether a column's type is among some, whatever its precision; a list of them is not."""
     return column.kind.startswith(kinds) and not column.kind.endswith("]")
 
 

@@ -1,4 +1,4 @@
-"""A person's own tables: interactions, items, users; separated fields, JSON lines or Parquet, under any names."""
+"""User-provided tables: interactions, items, users; separated fields, JSON lines or Parquet, under any names."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -184,7 +184,7 @@ class Tables:
         return found
 
     def _absent(self, column: str) -> bool:
-        """Tell whether a person says that there is no such column."""
+        """Return whether a person says that there is no such column."""
         return column in OPTIONAL and column in self.columns and self.columns[column] is None
 
     def _column(self, table: RawTable, ours: str, names: Names, knob: str, needed: bool = True) -> Any:

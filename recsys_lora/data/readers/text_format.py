@@ -108,7 +108,7 @@ def dialect(
 
 
 def looks_like_data(columns: Sequence[str]) -> bool:
-    """Tell whether a header's names are values: one of them is a number."""
+    """Return whether a header's names are values: one of them is a number."""
     return any(column.lstrip("-").replace(".", "", 1).isdigit() for column in columns)
 
 

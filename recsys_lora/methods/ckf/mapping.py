@@ -9,7 +9,7 @@ Source: CKF, TKDE 2025, arXiv 2410.20642, and the authors' public code for the w
 non-linearity, and histories hold the row's own future; here there is one, and only earlier items come in.
 
 Start: the last layer's bias makes every W_u the identity but for what little the history adds, and M_U and M_V give
-tokens that spread as the backbone's own embeddings do. No token starts where the language model has never been. The
+tokens with the standard deviation of the backbone's embeddings, within the range that the language model knows. The
 authors start all of it as PyTorch starts linear maps (`start=pytorch`).
 """
 
