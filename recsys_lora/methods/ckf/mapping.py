@@ -110,26 +110,27 @@ class MetaNetwork(nn.Module):
 
 
 @dataclass(frozen=True)
-class MappingWidths:
-    """How wide the mapping's inputs and outputs are.
+class MappingSpec:
+    """What the mapping connects: an encoder and a backbone.
 
     Attributes:
-        user: of the encoder's e_u.
-        item: of its e_i.
-        hidden: H, of the backbone's embeddings.
+        user_dim: width of the encoder's e_u.
+        item_dim: width of its e_i.
+        hidden_size: H, width of the backbone's embeddings.
+        token_std: standard deviation of their entries.
     """
 
-    user: int
-    item: int
-    hidden: int
+    user_dim: int
+    item_dim: int
+    hidden_size: int
+    token_std: float
 
 
 class CollaborativeMapping(nn.Module):
     """Makes a prompt's soft tokens: the user's, then one a candidate.
 
     Args:
-        widths: of what goes in and comes out.
-        token_std: standard deviation of the entries of the backbone's embeddings.
+        spec: widths and scale of inputs and outputs.
         dim: D, where the mapping works; None is the encoder's own width. A linear map adapts a side of another width.
         bridge: how e_u becomes e_u': see `MetaNetwork`; `none` leaves it as it is.
         bridge_rank: of the bridge `low_rank`.
@@ -143,8 +144,7 @@ class CollaborativeMapping(nn.Module):
 
     def __init__(
         self,
-        widths: MappingWidths,
-        token_std: float,
+        spec: MappingSpec,
         *,
         dim: PositiveInt | None = None,
         bridge: Bridge = "meta",
@@ -157,9 +157,9 @@ class CollaborativeMapping(nn.Module):
         start: Start = "tokens",
     ) -> None:
         super().__init__()
-        dim = dim or widths.user
-        self.adapt_user = _adapter(widths.user, dim)
-        self.adapt_item = _adapter(widths.item, dim)
+        dim = dim or spec.user_dim
+        self.adapt_user = _adapter(spec.user_dim, dim)
+        self.adapt_item = _adapter(spec.item_dim, dim)
         self.meta: MetaNetwork | None = None
         if bridge != "none":
             self.meta = MetaNetwork(
@@ -173,11 +173,11 @@ class CollaborativeMapping(nn.Module):
                 start=start,
             )
         self.personalised_items = personalised_items
-        self.user_token = nn.Linear(dim, widths.hidden)
-        self.item_token = nn.Linear(dim, widths.hidden)
+        self.user_token = nn.Linear(dim, spec.hidden_size)
+        self.item_token = nn.Linear(dim, spec.hidden_size)
         if start == "tokens":
             for layer in (self.user_token, self.item_token):  # for inputs that spread by 1
-                nn.init.normal_(layer.weight, std=token_std / dim**0.5)
+                nn.init.normal_(layer.weight, std=spec.token_std / dim**0.5)
                 nn.init.zeros_(layer.bias)
 
     def forward(self, user: Tensor, items: Tensor, history: Tensor, present: Tensor) -> Tensor:

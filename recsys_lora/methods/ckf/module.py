@@ -22,7 +22,7 @@ from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.training import TrainBatch
 from recsys_lora.llm.soft_tokens import SIDES, token_std
-from recsys_lora.methods.ckf.mapping import CollaborativeMapping, MappingWidths
+from recsys_lora.methods.ckf.mapping import CollaborativeMapping, MappingSpec
 from recsys_lora.methods.ckf.multi_lora import MultiLoRATuned, MultiTuned
 from recsys_lora.methods.ckf.objective import Objective
 from recsys_lora.methods.ckf.training import gradient_norm, optimizer_and_schedule, zero_dependency
@@ -65,8 +65,8 @@ class CKFMultiTaskModule(MultiLoRATuned):
         self.meta_history = history_length
         if self.encoder is None:
             raise ValueError("CKF needs a collaborative encoder")
-        widths = MappingWidths(self.encoder.user_dim, self.encoder.item_dim, self.backbone.hidden_size)
-        self.mapping = mapping(widths, token_std(self.backbone))
+        widths = self.encoder.user_dim, self.encoder.item_dim, self.backbone.hidden_size
+        self.mapping = mapping(MappingSpec(*widths, token_std(self.backbone)))
         self.vector_scale = VectorScale(input_scale, vector_noise)
         self.steps = math.inf
 
