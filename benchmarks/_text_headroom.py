@@ -22,7 +22,7 @@ import recsys_lora
 from recsys_lora.cf.fit import score_rows
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.rows import Rows
-from recsys_lora.metrics.ranking import auc, uauc
+from recsys_lora.evaluation.ranking import auc, uauc
 
 CF = ("model=cf", "cf=mf", "cf.encoder.biases=true", "cf.encoder.unseen=history", "test=false")
 DECADES = (1960, 1970, 1980, 1985, 1990, 1995, 1998)

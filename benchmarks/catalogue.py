@@ -5,7 +5,7 @@
 
 Compared in turn, in one process, on the same vectors; every user has one relevant item and `--known` known ones:
 
-    this package      `recsys_lora.metrics.catalogue`: a block of scores at a time, ranks by counting
+    this package      `recsys_lora.evaluation.catalogue`: a block of scores at a time, ranks by counting
     matrix product    the same blocks of scores and nothing else
     best of a block   torch.topk over the same blocks, known items masked, as RecBole's full-sort evaluation does
     a user at a time  NumPy: scores of one user, known items masked, argpartition, the best 20 sorted
@@ -78,7 +78,7 @@ def ranking(world: World) -> Step:
     """Return what gives (HR@20, NDCG@20) by this package."""
     import numpy as np
 
-    from recsys_lora.metrics.catalogue import ItemLists, catalogue_ranks, hit_rate_at, ndcg_at
+    from recsys_lora.evaluation.catalogue import ItemLists, catalogue_ranks, hit_rate_at, ndcg_at
 
     queries, each = world.known.shape
     relevant = ItemLists.of(np.arange(queries), world.relevant, queries)
@@ -95,7 +95,7 @@ def blocks(world: World) -> Iterator[tuple[slice, Any]]:
     """Yield blocks of users, and their scores in the same memory each time."""
     import torch
 
-    from recsys_lora.metrics.catalogue import ELEMENTS_AT_ONCE
+    from recsys_lora.evaluation.catalogue import ELEMENTS_AT_ONCE
 
     size = max(1, ELEMENTS_AT_ONCE // len(world.items))
     scores = world.users.new_empty(min(size, len(world.users)), len(world.items))

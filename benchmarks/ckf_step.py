@@ -117,21 +117,23 @@ def make_tasks() -> dict[str, Any]:
     from recsys_lora.tasks.topk import TopK
 
     scale, soft = RatingScale(1.0, 5.0, 1.0), {"soft_tokens": ("user", "item")}
-    one = [
-        Template("{title}?\n#Answer:", "{title}?\n#Answer:"),
-        Template("<user> {title} <item>?\n#Answer:", "<user> {title} <item>?\n#Answer:", **soft),
-    ]
-    several = [
-        Template("{candidates}?\n#Answer:", "{candidates}?\n#Answer:", candidate="{title}"),
-        Template(
+    one: dict[str, Any] = {
+        "text": Template("{title}?\n#Answer:", "{title}?\n#Answer:"),
+        "collaborative": Template("<user> {title} <item>?\n#Answer:", "<user> {title} <item>?\n#Answer:", **soft),
+        "scale": scale,
+    }
+    several: dict[str, Any] = {
+        "text": Template("{candidates}?\n#Answer:", "{candidates}?\n#Answer:", candidate="{title}"),
+        "collaborative": Template(
             "<user> {candidates}?\n#Answer:", "<user> {candidates}?\n#Answer:", candidate="{title} <item>", **soft
         ),
-    ]
+        "scale": scale,
+    }
     return {
-        "ctr": ClickThrough(*one, scale=scale),
-        "rating": Rating(*one, scale=scale),
-        "topk": TopK(*several, scale=scale, candidates=CANDIDATES, cutoffs=[1]),
-        "explanation": Explanation(*one, scale=scale),
+        "ctr": ClickThrough(**one),
+        "rating": Rating(**one),
+        "topk": TopK(**several, candidates=CANDIDATES, cutoffs=[1]),
+        "explanation": Explanation(**one),
     }
 
 

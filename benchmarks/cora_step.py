@@ -176,7 +176,9 @@ class Adapted:
         from recsys_lora.lowrank import Generated, inject
         from recsys_lora.methods.cora.generator import WeightGenerator
 
-        self.model, self.embeds, self.target = model, embeds, target
+        self.model = model
+        self.embeds = embeds
+        self.target = target
         R, drop, device = options.rank, options.dropout, options.device
         self.injection = inject(
             model,

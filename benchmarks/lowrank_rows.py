@@ -91,8 +91,10 @@ class Cases:
 
         from recsys_lora.lowrank import Generated, inject
 
-        self.options, self.rank = options, rank
-        self.plain, self.adapted = make_stack(options), make_stack(options)
+        self.options = options
+        self.rank = rank
+        self.plain = make_stack(options)
+        self.adapted = make_stack(options)
         width, dtype, device = options.width, getattr(torch, options.dtype), options.device
         self.injection = inject(self.adapted, ["proj"], lambda s: [Generated(s.name, width, width, rank, SCALE * rank)])
         self.x = torch.randn(batch, tokens, width, device=device, dtype=dtype).requires_grad_()

@@ -5,7 +5,7 @@
 
 Compared in turn, in one process:
 
-    this package   `recsys_lora.metrics.ranking`, on all rows
+    this package   `recsys_lora.evaluation.ranking`, on all rows
     scikit-learn   `roc_auc_score` or `ndcg_score`, a user at a time
     torchmetrics   `RetrievalAUROC` or `RetrievalNormalizedDCG`, updated once with all rows
 
@@ -88,7 +88,7 @@ def uauc_steps(table: Table, subset: int) -> dict[str, Step]:
     from sklearn.metrics import roc_auc_score
     from torchmetrics.retrieval import RetrievalAUROC
 
-    from recsys_lora.metrics.ranking import uauc
+    from recsys_lora.evaluation.ranking import uauc
 
     whole, some = table.rows(), table.first(subset).rows()
 
@@ -116,7 +116,7 @@ def ndcg_steps(table: Table, subset: int) -> dict[str, Step]:
     from sklearn.metrics import ndcg_score
     from torchmetrics.retrieval import RetrievalNormalizedDCG
 
-    from recsys_lora.metrics.ranking import ndcg_at
+    from recsys_lora.evaluation.ranking import ndcg_at
 
     some = table.first(subset)
 

@@ -93,7 +93,7 @@ def asked(text: Any, collaborative: Any = None) -> dict[str, Any]:
 
     marked = [f"<user> <item> {wording}" for wording in (text.text, text.no_history)]
     soft = collaborative or Template(*marked, soft_tokens=("user", "item"))
-    return {"ctr": ClickThrough(text, soft, scale=RatingScale(1.0, 5.0, 1.0))}
+    return {"ctr": ClickThrough(text=text, collaborative=soft, scale=RatingScale(1.0, 5.0, 1.0))}
 
 
 class Scoring:
@@ -118,7 +118,8 @@ class Scoring:
         self.backbone = _models.load(options, data.titles[1:])
         self.module = ZeroShot(name="zero_shot", tasks=asked(template), backbone=self.backbone).eval()
         self.datamodule = self.module.datamodule(data, WORDS, seed=0, token_budget=options.token_budget)
-        self.answering, self.prompts = Answering(self.module, self.datamodule), self.datamodule.prompts["ctr"]
+        self.answering = Answering(self.module, self.datamodule)
+        self.prompts = self.datamodule.prompts["ctr"]
         rows = data.rows("test")
         # Rows as a split has them: in no order of length.
         self.questions = of_rows(rows.take(np.random.default_rng(1).permutation(len(rows))[: options.rows]))

@@ -69,7 +69,9 @@ def batches_of(data: Any, pairs: Any, made: Sequence[Any]) -> Any:
 
         def __init__(self) -> None:
             super().__init__()
-            self.data, self.train_pairs = data, pairs  # to measure vectors on
+            # to measure vectors on
+            self.data = data
+            self.train_pairs = pairs
             self.seed = 0
 
         def train_dataloader(self) -> Any:
@@ -138,7 +140,8 @@ def question(name: str, options: argparse.Namespace) -> tuple[int, int, int, int
     data = scoring.make_data(2 * options.batch)
     backbone = _models.load(options, data.titles[1:])
     module = candidates.METHODS[name](backbone, data)
-    module.optimizer_settings, module.batch_size = OptimizerSettings(), options.batch
+    module.optimizer_settings = OptimizerSettings()
+    module.batch_size = options.batch
     for source in module.lowrank.modules():
         if hasattr(source, "dropout_per"):
             source.dropout = options.dropout

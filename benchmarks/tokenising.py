@@ -57,7 +57,8 @@ class Prompts:
         from recsys_lora.tasks.ctr import of_rows
 
         data = scoring.make_data(options.prompts)
-        self.batch, self.backbone = options.batch, _models.load(options, data.titles[1:])
+        self.batch = options.batch
+        self.backbone = _models.load(options, data.titles[1:])
         self.module = tallrec(self.backbone, data)
         self.module.to(options.device)
         self.prompts = self.module.datamodule(data, scoring.WORDS, seed=0).prompts["ctr"]

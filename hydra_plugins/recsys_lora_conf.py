@@ -26,7 +26,7 @@ class ConfSource(FileConfigSource):
         return SCHEME
 
     def is_config(self, config_path: str) -> bool:
-        """Tell whether there is such a file or variant."""
+        """Return whether there is such a file or variant."""
         return bool(super().is_config(config_path)) or self._variant(config_path) is not None
 
     def load_config(self, config_path: str) -> ConfigResult:

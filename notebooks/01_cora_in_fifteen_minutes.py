@@ -43,9 +43,9 @@ from helpers import film_club, quiet, work_folder
 from IPython.display import Markdown
 
 import recsys_lora
+from recsys_lora.evaluation.ranking import auc
 from recsys_lora.methods.answering import Answering
 from recsys_lora.methods.vectors import mean_of_present
-from recsys_lora.metrics.ranking import auc
 from recsys_lora.tasks.ctr import of_rows
 
 work = work_folder()
@@ -138,7 +138,8 @@ module, datamodule, data = outcome.method.module.eval(), outcome.method.datamodu
 rows = data.sample("test", 200, seed=0)
 questions = of_rows(rows)  # would this user like this item?
 prompts = datamodule.prompts["ctr"].set(questions)
-batch_of = lambda index: prompts.batch(np.asarray(index), datamodule.pad_id, datamodule.padding)  # noqa: E731
+batching = datamodule.batching
+batch_of = lambda index: prompts.batch(np.asarray(index), batching.pad_id, batching.padding)  # noqa: E731
 print(module.backbone.tokenizer.decode(prompts.prompts[0]))
 
 # %% [markdown]

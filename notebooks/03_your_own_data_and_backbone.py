@@ -40,8 +40,8 @@ from IPython.display import Markdown
 import recsys_lora
 from recsys_lora.config.paths import options
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
+from recsys_lora.utils.errors import UserError
 
 work = work_folder()
 

@@ -12,7 +12,7 @@ import nbformat
 from nbclient import NotebookClient
 from PIL import Image
 
-from recsys_lora.files import write_text
+from recsys_lora.utils.files import write_text
 
 HERE = Path(__file__).resolve().parent
 SECONDS_A_CELL = 3600

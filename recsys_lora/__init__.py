@@ -1,19 +1,23 @@
 """Collaborative signal for language models: CoRA, CKF and their peers on one shared frame."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from recsys_lora.version import __version__
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.version import __version__
 
 if TYPE_CHECKING:
-    from recsys_lora.api import compose, load, run_config
+    from recsys_lora.config.compose import compose
+    from recsys_lora.pipeline.job import run_config
+    from recsys_lora.recommender.load import load
 
-__all__ = ["__version__", "compose", "load", "run_config"]
+__all__ = ["UserError", "__version__", "compose", "load", "run_config"]
+
+_LAZY = {"compose": "config.compose", "load": "recommender.load", "run_config": "pipeline.job"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the Python API when it is first asked for, so that `import recsys_lora` costs next to nothing."""
-    if name not in ("compose", "load", "run_config"):
+    """Import a part of the Python API when it is first used, so that `import recsys_lora` costs next to nothing."""
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from recsys_lora import api
-
-    return getattr(api, name)
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)

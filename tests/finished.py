@@ -1,6 +1,9 @@
 """Finished runs that tests load; each is trained once."""
 
+import shutil
+
 import polars as pl
+import pytest
 
 from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, own_tables, run, with_reviews, write_tables
 
@@ -43,3 +46,13 @@ class Runs:
         if name not in self.outcomes:
             self.outcomes[name] = run(self.folder / "runs" / name, *RUNS[name], *self.tables)
         return self.folder / "runs" / name
+
+
+@pytest.fixture(scope="session", name="runs")
+def finished_runs(tmp_path_factory):
+    """Finished runs, for the tests of the folder whose conftest imports this."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
+        yield Runs(folder)
+    shutil.rmtree(folder)

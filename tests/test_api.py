@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 import recsys_lora
-from recsys_lora.errors import UserError
 from recsys_lora.report.metrics_json import read_metrics
+from recsys_lora.utils.errors import UserError
 from tests.documents import FENCE, ROOT
 from tests.jobs import NO_METHOD, method_of, own_tables, write_tables
 

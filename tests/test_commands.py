@@ -10,7 +10,7 @@ from recsys_lora.cli.settings import read
 from recsys_lora.config.check import mismatches
 from recsys_lora.config.hints import explain
 from recsys_lora.config.paths import GROUPS, conf_dir, options
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.documents import ROOT, Command, documents, fenced, inline, of_yaml, single
 from tests.jobs import resolved
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from recsys_lora.config.paths import options
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.documents import documents
 from tests.on_device.__main__ import FAILED, OK, SKIPPED, late, main, one, parser
 from tests.on_device.checks import KILLED, TOLERANCES, every_check

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from recsys_lora.errors import UserError
 from recsys_lora.processes.group import process_group
+from recsys_lora.utils.errors import UserError
 
 TRAINER = {"accelerator": "cpu", "devices": 2, "num_nodes": 1}
 SECONDS = 60

@@ -8,7 +8,7 @@ import nbformat
 import yaml
 from nbconvert import MarkdownExporter
 
-from recsys_lora.files import atomic_folder
+from recsys_lora.utils.files import atomic_folder
 from website import api, configuration
 from website.contents import Entry, Section, sections
 from website.links import Rewriter

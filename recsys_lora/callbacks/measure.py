@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from recsys_lora.callbacks.lightning_internals import logs_now
-from recsys_lora.data.training import TrainBatch
 
 
 def gradient_norm(module: torch.nn.Module) -> Tensor:
@@ -37,7 +36,7 @@ class LearningRateAndGradient(Callback):
 class Throughput(Callback):
     """Logs `train/rows_per_second` and `train/tokens_per_second` over all processes, validation left out.
 
-    Tokens are those of the prompt, padding not counted, where a batch has an `attention_mask`.
+    Tokens are those of the prompt, padding not counted, where a batch has `tokens` or an `attention_mask`.
     Logged every `trainer.log_every_n_steps` steps, over the time since the last time.
     """
 
@@ -84,13 +83,17 @@ class Throughput(Callback):
         self._since = time.perf_counter()
 
     def _restart(self, step: int) -> None:
-        self._rows, self._tokens, self._seconds, self._step = 0, None, 0.0, step
+        self._rows = 0
+        self._tokens = None
+        self._seconds = 0.0
+        self._step = step
 
 
 def size(batch: Any) -> tuple[int, Tensor | None]:
     """Return a batch's rows and, as a tensor on its device, its tokens (None where it cannot say)."""
-    if isinstance(batch, TrainBatch):
-        return len(batch), batch.tokens
+    tokens = getattr(batch, "tokens", None)
+    if isinstance(batch, Sized) and isinstance(tokens, Tensor):
+        return len(batch), tokens
     mask = batch.get("attention_mask") if isinstance(batch, Mapping) else getattr(batch, "attention_mask", None)
     if isinstance(mask, Tensor):
         return len(mask), mask.sum()

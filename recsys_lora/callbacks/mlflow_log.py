@@ -9,10 +9,10 @@ from typing import Any
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import write_text
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import write_text
 
-MLFLOW_ID_FILE = "mlflow_run_id.txt"
+_MLFLOW_ID_FILE = "mlflow_run_id.txt"
 
 
 class MLflowLog(MLFlowLogger):
@@ -57,7 +57,7 @@ def mlflow(
         )
     folder = Path(save_dir).absolute()
     own = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
-    kept = folder / MLFLOW_ID_FILE
+    kept = folder / _MLFLOW_ID_FILE
     log = MLflowLog(
         experiment_name=experiment,
         run_name=name,

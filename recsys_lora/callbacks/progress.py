@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from recsys_lora.console import Advance, progress
+from recsys_lora.utils.console import Advance, progress
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
-KEY = "random_state"
+_KEY = "random_state"
 
 
 class RandomState(Callback):
@@ -22,13 +22,13 @@ class RandomState(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Put the states of all processes into the checkpoint."""
-        checkpoint[KEY] = _of_all_processes(snapshot(trainer.strategy.root_device), trainer.world_size)
+        checkpoint[_KEY] = _of_all_processes(snapshot(trainer.strategy.root_device), trainer.world_size)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep this process's state until the first batch."""
-        states = checkpoint.get(KEY)
+        states = checkpoint.get(_KEY)
         if not states:
-            rank_zero_warn("the checkpoint holds no state of the random number generators: dropout starts anew")
+            rank_zero_warn("the checkpoint holds no state of the random number generators: dropout restarts")
             return
         if len(states) != trainer.world_size:
             rank_zero_warn(

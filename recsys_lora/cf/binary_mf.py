@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from recsys_lora.cf.dot import DotProductEncoder
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.table import IdTable, Unseen
-from recsys_lora.types import PositiveFloat, PositiveInt
+from recsys_lora.utils.types import PositiveFloat, PositiveInt
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -79,7 +79,8 @@ class BinaryMF(DotProductEncoder):
         self.scale: float = dim**-0.5 if scaled else 1.0
         self.users = IdTable(catalogue.seen_users, dim, init_std, unseen)
         self.items = IdTable(catalogue.seen_items, dim, init_std, unseen)
-        self.user_projection, self.item_projection = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.user_projection = nn.Linear(dim, dim)
+        self.item_projection = nn.Linear(dim, dim)
         for projection in (self.user_projection, self.item_projection):
             nn.init.zeros_(projection.bias)
         self.register_buffer("scorings", torch.zeros((), dtype=torch.int64))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
 from recsys_lora.cf.table import IdTable, Unseen
-from recsys_lora.types import PositiveFloat, PositiveInt, Probability
+from recsys_lora.utils.types import PositiveFloat, PositiveInt, Probability
 
 
 class Dice(nn.Module):

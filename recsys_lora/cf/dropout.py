@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-LEVELS = 256
+_LEVELS = 256
 
 
 class ByteDropout(nn.Module):
@@ -12,7 +12,7 @@ class ByteDropout(nn.Module):
     def __init__(self, p: float) -> None:
         """Take the rate, in [0, 1)."""
         super().__init__()
-        self.dropped_levels = min(round(p * LEVELS), LEVELS - 1)
+        self.dropped_levels = min(round(p * _LEVELS), _LEVELS - 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x (any shape) with numbers dropped while training, x itself otherwise."""
@@ -20,4 +20,4 @@ class ByteDropout(nn.Module):
             return x
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
         kept = (words.view(torch.uint8)[: x.numel()] >= self.dropped_levels).view(x.shape)
-        return x * (kept * (LEVELS / (LEVELS - self.dropped_levels)))
+        return x * (kept * (_LEVELS / (_LEVELS - self.dropped_levels)))

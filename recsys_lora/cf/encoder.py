@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from recsys_lora.data.history import History
 from recsys_lora.data.prepared import Rows
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 SplitName = Literal["train", "valid", "test"]
 

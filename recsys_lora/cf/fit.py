@@ -19,14 +19,14 @@ from recsys_lora.cf.encoder import Catalogue, CFData, CollaborativeEncoder, Enco
 from recsys_lora.cf.inference import device_of, evaluating
 from recsys_lora.cf.module import CFModule, RowTensors
 from recsys_lora.cf.settings import FitSettings, TrainerSettings
-from recsys_lora.console import Advance, progress
 from recsys_lora.data.history import History, UserItems
 from recsys_lora.data.prepared import Rows
-from recsys_lora.errors import UserError
-from recsys_lora.files import read_json, write_json
+from recsys_lora.utils.console import Advance, progress
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import read_json, write_json
 
-WEIGHTS = "encoder.safetensors"
-DESCRIPTION = "encoder.json"
+_WEIGHTS = "encoder.safetensors"
+_DESCRIPTION = "encoder.json"
 
 
 @dataclass(frozen=True)
@@ -146,13 +146,13 @@ def _lightning_trainer(settings: TrainerSettings, keep: _KeepBest, log_dir: Path
 def save_encoder(folder: Path, encoder: CollaborativeEncoder, description: dict[str, Any]) -> None:
     """Write an encoder's weights and a JSON description (its key, settings, metrics) into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in encoder.state_dict().items()}, folder / WEIGHTS)
-    write_json(folder / DESCRIPTION, description)
+    save_file({name: value.contiguous() for name, value in encoder.state_dict().items()}, folder / _WEIGHTS)
+    write_json(folder / _DESCRIPTION, description)
 
 
 def read_description(folder: Path) -> dict[str, Any]:
     """Return the description that `save_encoder` wrote."""
-    return cast(dict[str, Any], read_json(folder / DESCRIPTION))
+    return cast(dict[str, Any], read_json(folder / _DESCRIPTION))
 
 
 def load_encoder(factory: EncoderFactory, catalogue: Catalogue, folder: Path) -> CollaborativeEncoder:
@@ -161,7 +161,7 @@ def load_encoder(factory: EncoderFactory, catalogue: Catalogue, folder: Path) ->
     Raises:
         UserError: the weights are missing or damaged, not numbers, or belong to another encoder, width or data set.
     """
-    path = folder / WEIGHTS
+    path = folder / _WEIGHTS
     if not path.exists():
         raise UserError(f"{path}: no saved encoder: fit it first (stage.force=[cf])")
     with _random_state(0):

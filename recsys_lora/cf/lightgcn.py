@@ -15,7 +15,7 @@ from recsys_lora.cf.dot import DotProductEncoder
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.fold_in import FoldIn
 from recsys_lora.cf.table import UnseenUsers, is_unseen, look_up, of_items
-from recsys_lora.types import NonNegativeInt, PositiveFloat, PositiveInt
+from recsys_lora.utils.types import NonNegativeInt, PositiveFloat, PositiveInt
 
 
 def normalised_adjacency(catalogue: Catalogue) -> Tensor:
@@ -136,7 +136,8 @@ class LightGCN(DotProductEncoder):
         parts = [nn.functional.pad(weight[:old], (0, 0, 0, users)), nn.functional.pad(weight[old:], (0, 0, 0, items))]
         self.weight = nn.Parameter(torch.cat(parts), requires_grad=self.weight.requires_grad)
         self.seen = torch.cat([nn.functional.pad(seen[:old], (0, users)), nn.functional.pad(seen[old:], (0, items))])
-        self.first_item, self._kept = old + users, None
+        self.first_item = old + users
+        self._kept = None
         if self.fold_in is not None:
             self.fold_in.grow(users, items)
 

@@ -11,7 +11,7 @@ from recsys_lora.cf.dot import DotProductEncoder
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.fold_in import FoldIn
 from recsys_lora.cf.table import IdTable, UnseenUsers, is_unseen, of_items
-from recsys_lora.types import PositiveFloat, PositiveInt
+from recsys_lora.utils.types import PositiveFloat, PositiveInt
 
 
 class Biases(nn.Module):

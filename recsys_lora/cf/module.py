@@ -14,8 +14,8 @@ from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
 from recsys_lora.cf.settings import FitSettings
 from recsys_lora.data.history import History
 from recsys_lora.data.prepared import Rows
-from recsys_lora.errors import UserError
-from recsys_lora.metrics.ranking import auc, uauc
+from recsys_lora.evaluation.ranking import auc, uauc
+from recsys_lora.utils.errors import UserError
 
 
 class RowTensors(nn.Module):
@@ -158,7 +158,8 @@ class CFModule(lightning.LightningModule):
         """
         score = torch.cat(self._scores).double().cpu().numpy()
         loss = float(self.loss_sum) / self._losses if self._losses else float("nan")
-        self._scores, self._losses = [], 0
+        self._scores = []
+        self._losses = 0
         self.loss_sum.zero_()
         where = f"epoch {self.current_epoch + 1}, step {self.global_step}"
         if not np.isfinite(score).all() or not np.isfinite(loss):

@@ -49,7 +49,7 @@ def retrieve(
         read = history.last(part, position, encoder.history_length)  # (B, L)
         user, earlier = (torch.from_numpy(np.ascontiguousarray(one)).to(device).long() for one in (part, read))
         with evaluating(encoder):
-            scores = catalogue_scores(encoder, user, earlier, len(popularity) - 1).double().cpu().numpy()  # (B, N + 1)
+            scores = _catalogue_scores(encoder, user, earlier, len(popularity) - 1).double().cpu().numpy()  # (B, N + 1)
         scores[:, 0] = -np.inf
         for row, out in zip(scores, hidden[begin : begin + size], strict=True):
             row[out] = -np.inf
@@ -57,7 +57,7 @@ def retrieve(
             yield found, row[found]
 
 
-def catalogue_scores(encoder: CollaborativeEncoder, user: Tensor, history: Tensor, num_items: int) -> Tensor:
+def _catalogue_scores(encoder: CollaborativeEncoder, user: Tensor, history: Tensor, num_items: int) -> Tensor:
     """Return the logits (B, N + 1) of every item; column 0 is padding and means nothing.
 
     Args:

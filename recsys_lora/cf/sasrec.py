@@ -18,8 +18,8 @@ from recsys_lora.cf.dot import DotProductEncoder
 from recsys_lora.cf.dropout import ByteDropout
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.table import IdTable, Unseen
-from recsys_lora.errors import UserError
-from recsys_lora.types import PositiveFloat, PositiveInt, Probability
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import PositiveFloat, PositiveInt, Probability
 
 Padding = Literal["masked", "read"]
 

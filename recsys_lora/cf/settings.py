@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from recsys_lora.types import NonNegativeFloat, PositiveFloat, PositiveInt
+from recsys_lora.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
 Objective = Literal["bce", "bpr", "sampled_softmax"]
 Decay = Literal["l2", "decoupled"]

@@ -22,8 +22,11 @@ class TwoFits(CollaborativeEncoder):
 
     def __init__(self, first: CollaborativeEncoder, second: CollaborativeEncoder) -> None:
         super().__init__()
-        self.first, self.second = first, second
-        self.user_dim, self.item_dim, self.history_length = second.user_dim, second.item_dim, second.history_length
+        self.first = first
+        self.second = second
+        self.user_dim = second.user_dim
+        self.item_dim = second.item_dim
+        self.history_length = second.history_length
 
     @property
     def chosen(self) -> CollaborativeEncoder:

@@ -5,11 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from recsys_lora.cli.mistakes import mistakes_told
+from recsys_lora.cli.user_errors import exit_on_user_error
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what understands the command line."""
+    """Return the argument parser."""
     made = argparse.ArgumentParser(
         prog="python -m recsys_lora.compare",
         description="Compare finished runs: one row a configuration, its seeds together, all tested on the same rows.",
@@ -43,13 +43,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit status: 0 done; 2 a mistake of the person's, one line on standard error."""
+    """Run the command line. Exit status: 0 done; 2 a user error, one line on standard error."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     understood = parser()
     asked = understood.parse_args(given)
     if not asked.runs and not asked.page:
         understood.error("give run folders, or --page with a page to rewrite")
-    with mistakes_told():
+    with exit_on_user_error():
         _do(asked, given)
 
 
@@ -58,13 +58,13 @@ def _do(asked: argparse.Namespace, given: Sequence[str]) -> None:
     from functools import partial
 
     from recsys_lora.config.trust import packages
-    from recsys_lora.console import console, say
-    from recsys_lora.files import write_json, write_text
     from recsys_lora.pipeline.built_tasks import task_of
     from recsys_lora.report import comparison_cells, comparison_table
     from recsys_lora.report.comparison import compare
     from recsys_lora.report.page import rewrite
     from recsys_lora.report.provenance import command_line
+    from recsys_lora.utils.console import console, say
+    from recsys_lora.utils.files import write_json, write_text
 
     screen = console()
     if asked.runs:

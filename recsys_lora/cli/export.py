@@ -31,15 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _do(asked: Settings) -> None:
     """Load and write; heavy imports happen here, after the command line has been understood."""
-    from recsys_lora.api import load
     from recsys_lora.config.trust import packages
-    from recsys_lora.console import say
     from recsys_lora.export.adapter import Asked, export_adapter
     from recsys_lora.export.bundle import export_bundle
     from recsys_lora.export.gguf_lora import export_gguf_lora
     from recsys_lora.export.merged import export_merged
     from recsys_lora.export.names import check_target, own_name
     from recsys_lora.export.vectors import export_vectors
+    from recsys_lora.recommender.load import load
+    from recsys_lora.utils.console import say
 
     if asked.out is not None:
         check_target(asked.out)

@@ -16,9 +16,9 @@ from recsys_lora.config.edge import containers
 from recsys_lora.config.record import RunConfig
 from recsys_lora.config.recorded import read_recorded
 from recsys_lora.config.roles import Kind, leaves, selected
-from recsys_lora.errors import UserError
-from recsys_lora.files import LOCK, content_key, disk_errors
 from recsys_lora.processes.launched import is_rank_zero, started_externally
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import LOCK, content_key, disk_errors
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -120,7 +120,7 @@ def link_out_of(folder: Path) -> Path | None:
 
 
 def is_held(folder: Path) -> bool:
-    """Tell whether a process is at work in a folder; nothing is written."""
+    """Return whether a process is at work in a folder; nothing is written."""
     from filelock import FileLock, Timeout
 
     if folder.absolute() in _locks:

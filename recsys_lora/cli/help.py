@@ -24,7 +24,7 @@ NAME, DEFAULT = 16, 14
 
 
 def asked(arguments: Sequence[str]) -> bool:
-    """Tell whether a command line asks for help and for nothing else but overrides that need only conf/."""
+    """Return whether a command line asks for help and for nothing else but overrides that need only conf/."""
     flags = {argument for argument in arguments if argument.startswith("-")}
     return flags in HELP and not any(SEARCH_PATH in argument for argument in arguments)
 

@@ -9,13 +9,13 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from recsys_lora.cli.folders import RUN, SWEEP, choose_folder, fingerprint, hold, leave
+from recsys_lora.cli.hydra_errors import FailedJobsError, bypass_hydra
 from recsys_lora.cli.jobs import failures, jobs_of
-from recsys_lora.cli.passing import FailedJobsError, passing_hydra
 from recsys_lora.cli.status import FAILED, FINISHED, RUNNING, Status, read_status, write_status
 from recsys_lora.config.check import refuse_unusable
 from recsys_lora.config.edge import containers
-from recsys_lora.files import make_folder
 from recsys_lora.processes.launched import is_rank_zero
+from recsys_lora.utils.files import make_folder
 
 
 class RunFolder(Callback):
@@ -23,12 +23,12 @@ class RunFolder(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Choose the run's folder."""
-        with passing_hydra():
+        with bypass_hydra():
             _choose(config, RUN)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Choose the sweep's folder and hold it."""
-        with passing_hydra():
+        with bypass_hydra():
             folder = _choose(config, SWEEP)
             if is_rank_zero():
                 hold(folder)
@@ -39,9 +39,9 @@ class RunFolder(Callback):
         """Keep how the sweep ended; its jobs' own status says how they did.
 
         Raises:
-            HydraPassed: with `FailedJobsError` where some of them did.
+            HydraBypass: with `FailedJobsError` where some of them did.
         """
-        with passing_hydra():
+        with bypass_hydra():
             if not is_rank_zero():
                 return
             folder = Path(config.hydra.sweep.dir)

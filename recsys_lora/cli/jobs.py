@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 
 from recsys_lora.cli.folders import fingerprint, hold, leave
 from recsys_lora.cli.status import FAILED, FINISHED, RUNNING, STATUS, Status, read_status, write_status
-from recsys_lora.errors import UserError
 from recsys_lora.processes.launched import is_rank_zero
+from recsys_lora.utils.errors import UserError
 
 Task = Callable[[DictConfig], None]
 log = logging.getLogger(__name__)

@@ -11,13 +11,13 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from recsys_lora.cli import help as help_page
-from recsys_lora.cli.mistakes import plain_output
-from recsys_lora.cli.passing import FailedJobsError, HydraPassed
+from recsys_lora.cli.hydra_errors import FailedJobsError, HydraBypass
+from recsys_lora.cli.user_errors import plain_output
 from recsys_lora.config.hints import explain, refuse_missing
 from recsys_lora.config.paths import conf_dir
-from recsys_lora.errors import UserError
 from recsys_lora.processes.launched import is_rank_zero
 from recsys_lora.processes.signals import REQUEUE, Stopped, requeue, stopping
+from recsys_lora.utils.errors import UserError
 
 Task = Callable[[DictConfig], None]
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def launch(task: Task, config_name: str = "config", about: str = "run") -> None:
         with plain_output(), stopping():
             try:
                 _run_hydra(task, config_name)
-            except HydraPassed as passed:
+            except HydraBypass as passed:
                 raise passed.error from None
     except KeyboardInterrupt:
         _leave(f"interrupted: {GOES_ON}", SIGNALLED + signal.SIGINT)
@@ -93,7 +93,7 @@ def task_of_job(task: Task) -> Task:
         try:
             run_single(explained, cfg)
         except UserError as error:  # Hydra would print it in its own way
-            raise HydraPassed(error) from error
+            raise HydraBypass(error) from error
 
     return run
 

@@ -14,10 +14,10 @@ from recsys_lora.cli.deadline import Deadline
 from recsys_lora.cli.status import FINISHED, read_status
 from recsys_lora.cli.sweep_job import OUTPUT, SweepJob, ended
 from recsys_lora.config.check import check
-from recsys_lora.console import duration, say
-from recsys_lora.errors import UserError
 from recsys_lora.processes.launched import last_line, share_of_cores
-from recsys_lora.types import NonNegativeInt, OpenFraction, PositiveFloat, PositiveInt
+from recsys_lora.utils.console import duration, say
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import NonNegativeInt, OpenFraction, PositiveFloat, PositiveInt
 
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_END = 10

@@ -1,10 +1,10 @@
-"""`recsys-lora VERB ...`: one command; `python -m recsys_lora.VERB` does the same."""
+"""`recsys-lora VERB ...`: one command; `python -m recsys_lora VERB` does the same."""
 
 import importlib
 import sys
 
-from recsys_lora.cli.mistakes import MISTAKE, mistakes_told, plain_output
-from recsys_lora.errors import UserError
+from recsys_lora.cli.user_errors import MISTAKE, exit_on_user_error, plain_output
+from recsys_lora.utils.errors import UserError
 
 VERBS = {
     "run": "prepare, fit the CF model, train the method, test, report; -m runs a sweep",
@@ -37,7 +37,7 @@ def main() -> None:
         with plain_output():
             print(USAGE)  # noqa: T201 - this is the command line
         raise SystemExit(0 if given else MISTAKE)
-    with mistakes_told():
+    with exit_on_user_error():
         module = importlib.import_module(f"recsys_lora.cli.{known(given[0]).replace('-', '_')}")
     sys.argv = [f"{sys.argv[0]} {given[0]}", *given[1:]]
     module.main()

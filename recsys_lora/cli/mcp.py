@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 from recsys_lora.cli.settings import Help, answer
-from recsys_lora.errors import UserError
-from recsys_lora.types import PositiveInt
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import PositiveInt
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ def _do(asked: Settings) -> None:
     """Load and serve until standard input ends; heavy imports happen here."""
     if find_spec("mcp") is None:
         raise UserError("mcp: mcp is not installed: pip install 'recsys-lora[mcp]'")
-    from recsys_lora.api import load
     from recsys_lora.config.trust import packages
+    from recsys_lora.recommender.load import load
     from recsys_lora.serving.tools import make_tools
 
     with contextlib.redirect_stdout(sys.stderr):  # standard output is the protocol's

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 from recsys_lora.cli.settings import Help, answer
-from recsys_lora.errors import UserError
-from recsys_lora.types import PositiveInt
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import PositiveInt
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ def read_shard(text: str) -> slice:
 
 def _do(asked: Settings) -> None:
     """Load, recommend and write; heavy imports happen here, after the command line has been understood."""
-    from recsys_lora.api import load
     from recsys_lora.config.trust import packages
-    from recsys_lora.console import say
     from recsys_lora.recommender import files
     from recsys_lora.recommender.batch import Lists, recommend_to_file
+    from recsys_lora.recommender.load import load
+    from recsys_lora.utils.console import say
 
     users = None if asked.users == "all" else files.read_users(Path(asked.users))
     files.check_target(asked.out)

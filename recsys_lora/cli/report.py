@@ -5,11 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from recsys_lora.cli.mistakes import mistakes_told
+from recsys_lora.cli.user_errors import exit_on_user_error
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what understands the command line."""
+    """Return the argument parser."""
     made = argparse.ArgumentParser(
         prog="recsys-lora report",
         description="Draw finished runs: one self-contained page, of one run in its folder, of several in a file.",
@@ -20,18 +20,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit status: 0 done; 2 a mistake of the person's, one line on standard error."""
+    """Run the command line. Exit status: 0 done; 2 a user error, one line on standard error."""
     asked = parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
-    with mistakes_told():
+    with exit_on_user_error():
         _do(asked)
 
 
 def _do(asked: argparse.Namespace) -> None:
     """Write the page; heavy imports happen here, after the command line has been understood."""
-    from recsys_lora.console import say
-    from recsys_lora.files import write_text
     from recsys_lora.report.runs import folder_name, read_finished
     from recsys_lora.report.visual.page import FILE, of_run, of_runs
+    from recsys_lora.utils.console import say
+    from recsys_lora.utils.files import write_text
 
     runs, unfinished = read_finished(asked.runs, typed=False)
     left_out = [folder_name(folder) for folder in unfinished]

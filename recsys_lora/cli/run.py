@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, open_dict
 
 from recsys_lora.cli.launch import launch
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 
 def task(cfg: DictConfig) -> None:

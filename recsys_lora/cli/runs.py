@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recsys_lora.cli.mistakes import mistakes_told
-from recsys_lora.errors import UserError
+from recsys_lora.cli.user_errors import exit_on_user_error
+from recsys_lora.utils.errors import UserError
 
 RUNS = Path("runs")
 STOPPED, UNTESTED, UNREADABLE = "stopped", "not tested", "unreadable"
@@ -42,19 +42,19 @@ class Listed:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what understands the command line."""
+    """Return the argument parser."""
     made = argparse.ArgumentParser(
-        prog="python -m recsys_lora.runs", description="List the runs in a folder, jobs of sweeps too, newest first."
+        prog="recsys-lora runs", description="List the runs in a folder, jobs of sweeps too, newest first."
     )
     made.add_argument("folder", nargs="?", type=Path, default=RUNS, metavar="FOLDER", help="a folder of runs (runs)")
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit status: 0 done; 2 a mistake of the person's, one line on standard error."""
+    """Run the command line. Exit status: 0 done; 2 a user error, one line on standard error."""
     asked = parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
-    with mistakes_told():
-        from recsys_lora.console import say
+    with exit_on_user_error():
+        from recsys_lora.utils.console import say
 
         say(*lines(listed(asked.folder)))
 

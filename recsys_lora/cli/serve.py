@@ -10,8 +10,8 @@ from annotated_types import Interval
 from pydantic import ByteSize
 
 from recsys_lora.cli.settings import Help, answer
-from recsys_lora.errors import UserError
-from recsys_lora.types import NonNegativeFloat, PositiveFloat, PositiveInt
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
 MEGABYTE = ByteSize(1_000_000)
 Port = Annotated[int, Interval(ge=0, le=65535)]
@@ -47,8 +47,8 @@ def _do(asked: Settings) -> None:
     if missing := [package for package in ("fastapi", "uvicorn") if find_spec(package) is None]:
         raise UserError(f"serve: {', '.join(missing)} is not installed: pip install 'recsys-lora[serve]'")
     token = _token(asked)
-    from recsys_lora.api import load
     from recsys_lora.config.trust import packages
+    from recsys_lora.recommender.load import load
     from recsys_lora.serving.app import Options
     from recsys_lora.serving.batcher import Limits
     from recsys_lora.serving.server import serve

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from recsys_lora.cli.mistakes import plain_output
+from recsys_lora.cli.user_errors import plain_output
 from recsys_lora.config.hints import suggestion
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -36,7 +36,7 @@ def answer(verb: str, kind: type[S], do: Callable[[S], None], arguments: Sequenc
         do: what it does.
         arguments: as typed; None takes those of this process.
 
-    Exit status: 0 done; 2 a mistake of the person's, one line on standard error; 130 interrupted.
+    Exit status: 0 done; 2 a user error, one line on standard error; 130 interrupted.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     if any(one in ("-h", "--help") for one in given):

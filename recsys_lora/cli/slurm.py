@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from recsys_lora.cli.sweep_job import SweepJob, ended, run_payload
 from recsys_lora.config.check import check
-from recsys_lora.console import say
-from recsys_lora.errors import UserError
-from recsys_lora.types import NonNegativeInt, PositiveInt
+from recsys_lora.utils.console import say
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import NonNegativeInt, PositiveInt
 
 if TYPE_CHECKING:
     from submitit import Executor, Job

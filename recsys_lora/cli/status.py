@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from recsys_lora.files import write_json
+from recsys_lora.utils.files import write_json
 
 State = Literal["running", "finished", "failed"]
 STATUS = "status.json"

@@ -8,8 +8,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from recsys_lora.cli.hydra_errors import bypass_hydra
 from recsys_lora.cli.jobs import jobs_of
-from recsys_lora.cli.passing import passing_hydra
 from recsys_lora.cli.status import read_status
 
 CSV_FILE, TABLE_FILE = "sweep.csv", "sweep.md"
@@ -39,10 +39,10 @@ class SweepTable(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write and print the table; then, where the launcher is to leave one, the archive of the whole folder."""
-        from recsys_lora.console import say
-        from recsys_lora.files import write_archive
+        from recsys_lora.utils.console import say
+        from recsys_lora.utils.files import write_archive
 
-        with passing_hydra():
+        with bypass_hydra():
             folder = Path(config.hydra.sweep.dir)
             publish(folder)
             if target := OmegaConf.select(config, "hydra.launcher.archive"):
@@ -56,10 +56,10 @@ def publish(folder: Path) -> list[Job]:
     Returns:
         The jobs.
     """
-    from recsys_lora.console import console
-    from recsys_lora.files import write_text
     from recsys_lora.report.table import stacked
     from recsys_lora.report.terminal import fitted
+    from recsys_lora.utils.console import console
+    from recsys_lora.utils.files import write_text
 
     jobs = read_jobs(folder)
     write_text(folder / CSV_FILE, as_csv(jobs))
@@ -129,7 +129,7 @@ def main_metrics(job: Job) -> dict[str, Mapping[str, Any]]:
 
 def as_csv(jobs: Sequence[Job]) -> str:
     """Return one line a job: all overrides, and every metric of the method on all, warm and cold rows."""
-    from recsys_lora.report.table import csv_text
+    from recsys_lora.utils.files import csv_text
 
     return csv_text([{"job": job.number, **job.overrides, **_every_metric(job)} for job in jobs])
 

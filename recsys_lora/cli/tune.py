@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from recsys_lora.cli.launch import launch
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 
 def task(cfg: DictConfig) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recsys_lora.cli.mistakes import mistakes_told
-from recsys_lora.errors import UserError
+from recsys_lora.cli.user_errors import exit_on_user_error
+from recsys_lora.utils.errors import UserError
 
 if TYPE_CHECKING:
     from recsys_lora.report.wandb_view import Logged
@@ -17,7 +17,7 @@ INSTALL = "pip install 'recsys-lora[wandb]'"
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what understands the command line."""
+    """Return the argument parser."""
     made = argparse.ArgumentParser(
         prog="python -m recsys_lora.wandb_report",
         description="Save a workspace view in W&B with a panel for every metric that the given runs have logged.",
@@ -34,9 +34,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit status: 0 done; 2 a mistake of the person's, one line on standard error."""
+    """Run the command line. Exit status: 0 done; 2 a user error, one line on standard error."""
     asked = parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
-    with mistakes_told():
+    with exit_on_user_error():
         _do(asked)
 
 
@@ -48,9 +48,9 @@ def _do(asked: argparse.Namespace) -> None:
     """
     if importlib.util.find_spec("wandb_workspaces") is None:
         raise UserError(f"wandb_report: wandb-workspaces is not installed: {INSTALL}")
-    from recsys_lora.console import say
-    from recsys_lora.files import write_text
     from recsys_lora.report.wandb_view import as_json, build_workspace, read_logged
+    from recsys_lora.utils.console import say
+    from recsys_lora.utils.files import write_text
 
     logged = read_logged(asked.runs)
     if asked.json is not None:

@@ -19,9 +19,9 @@ from recsys_lora.config.hints import suggestion
 from recsys_lora.config.record import PreparationConfig, RunConfig
 from recsys_lora.config.roles import leaves
 from recsys_lora.config.typed import not_settings
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
-VALUES = {key: hint for record in (PreparationConfig, RunConfig) for key, hint, _ in record.values()}
+_VALUES = {key: hint for record in (PreparationConfig, RunConfig) for key, hint, _ in record.values()}
 """Types of the values that belong to no object, by dotted keys."""
 RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
@@ -107,7 +107,7 @@ def _call(node: Mapping[str, Any], at: str) -> Iterator[str]:
     except UserError as error:
         yield str(error)
         return
-    arguments, hints = _signature(called)
+    arguments, hints = signature(called)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in arguments.values())
     given = {str(key): value for key, value in node.items() if key not in RESERVED}
     for key, value in given.items():
@@ -126,15 +126,15 @@ def _call(node: Mapping[str, Any], at: str) -> Iterator[str]:
 def _plain(node: Mapping[str, Any], at: str) -> Iterator[str]:
     for key, value in node.items():
         path = f"{at}.{key}" if at else str(key)
-        if path not in VALUES:
+        if path not in _VALUES:
             continue
-        if typing.get_origin(VALUES[path]) is Mapping and not isinstance(value, Mapping):
+        if typing.get_origin(_VALUES[path]) is Mapping and not isinstance(value, Mapping):
             yield not_settings(path, value)
-        elif line := _misfit(value, VALUES[path], path):
+        elif line := _misfit(value, _VALUES[path], path):
             yield line
 
 
-def _signature(called: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
+def signature(called: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
     """Return a callable's arguments and their annotations; `**shared: Unpack[Record]` counts as the record's keys."""
     arguments = dict(inspect.signature(called).parameters)
     function = called.__init__ if inspect.isclass(called) else called

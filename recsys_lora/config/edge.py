@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from recsys_lora.config.check import RESERVED, check, imported
 from recsys_lora.config.record import PreparationConfig, RunConfig
 from recsys_lora.config.typed import Record, not_settings
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 R = TypeVar("R", bound=Record)
 

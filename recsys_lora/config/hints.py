@@ -15,17 +15,17 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from recsys_lora.config.paths import GROUPS, options
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 
-def nearest(name: str, names: Iterable[str], most: int = 3) -> list[str]:
+def _nearest(name: str, names: Iterable[str], most: int = 3) -> list[str]:
     """Return the names most like `name`, best first."""
     return difflib.get_close_matches(name, sorted(set(names)), n=most, cutoff=0.5)
 
 
 def suggestion(name: str, names: Sequence[str]) -> str:
     """Return "did you mean ...?" where something is near, else the list of all that is valid."""
-    near = nearest(name, names)
+    near = _nearest(name, names)
     if near:
         return f"did you mean {' or '.join(near)}?"
     return f"valid: {', '.join(sorted(set(names)))}" if names else "nothing is valid here"

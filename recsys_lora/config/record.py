@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, Self
 
 from recsys_lora.config.roles import CONTROL, DISPLAY, LABEL, PLACE, SOURCE, Kind, cost, result
 from recsys_lora.config.typed import Record
-from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveFraction, PositiveInt, Seed
+from recsys_lora.utils.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveFraction, PositiveInt, Seed
 
 Node = Mapping[str, Any]
-WRITTEN = (Kind.PLACE, Kind.DISPLAY)
+_WRITTEN = (Kind.PLACE, Kind.DISPLAY)
 """Kinds of values that may name a place to write to."""
 ForcedStage = Literal["prepare", "cf", "method", "test"]
 
@@ -174,7 +174,7 @@ class RunConfig(Record):
             if isinstance(node, Mapping):
                 return {key: moved(value, f"{at}.{key}" if at else key) for key, value in node.items()}
             inside = isinstance(node, str) and (node == old or node.startswith(f"{old}/"))
-            return folder + node[len(old) :] if inside and self.role_of(at).kind in WRITTEN else node
+            return folder + node[len(old) :] if inside and self.role_of(at).kind in _WRITTEN else node
 
         return self.of(moved(self.as_dict(), ""))
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import write_text
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import write_text
 
 MOST_BYTES, MOST_DEPTH = 4 * 2**20, 64
 """Of a file, and of what is nested in it; a run's config has some 20,000 bytes in six levels."""

@@ -41,7 +41,7 @@ class Role:
     parts: Mapping[str, "Role"] = field(default_factory=dict)
 
     def decides(self, stage: Stage) -> bool:
-        """Tell whether the value itself is part of a stage's key."""
+        """Return whether the value itself is part of a stage's key."""
         return self.kind is Kind.RESULT and stage in self.stages and not self.by_content
 
     def but(self, parts: Mapping[str, "Role"]) -> "Role":

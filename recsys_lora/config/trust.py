@@ -2,7 +2,8 @@
 
 A config that a person composes, from this package's conf/, folders of their own and the command line, may name any
 code. That of a run's folder or bundle may name what is defined in the packages below and in those that the person
-trusts by name. Where an object is defined counts, not only how it is reached: `recsys_lora.files.os.system` is of `os`.
+trusts by name. Where an object is defined counts, not only how it is reached: `recsys_lora.utils.files.os.system` is
+of `os`.
 """
 
 import inspect
@@ -11,7 +12,7 @@ from typing import Any
 
 from hydra.utils import get_object
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 OWN = ("recsys_lora", "torch.optim")
 KNOWN = (*OWN, "lightning")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Self
 
 from recsys_lora.config.roles import SOURCE, Role, Stage, selected
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Record:
 
     @classmethod
     def needs(cls, name: str) -> bool:
-        """Tell whether a field has no default."""
+        """Return whether a field has no default."""
         return name in {own.name for own in fields(cls) if own.default is own.default_factory}
 
     @classmethod

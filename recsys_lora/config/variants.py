@@ -21,19 +21,19 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 FILE = "_variants.yaml"
-SEVERAL = "-"
+_SEVERAL = "-"
 """What joins the choices of several groups in a name."""
-HIDDEN = "_"
+_HIDDEN = "_"
 """A yaml whose name begins so is a part of others, or lists variants; it is no choice itself."""
 
 
 def choices(conf: Path, group: str) -> list[str]:
     """Return what a group offers in a folder of yaml files, sorted: its files and its variants."""
-    files = {path.stem for path in (conf / group).glob("*.yaml") if not path.stem.startswith(HIDDEN)}
-    return sorted(files | {name for name in variants(conf / group) if SEVERAL not in name})
+    files = {path.stem for path in (conf / group).glob("*.yaml") if not path.stem.startswith(_HIDDEN)}
+    return sorted(files | {name for name in variants(conf / group) if _SEVERAL not in name})
 
 
 def variants(folder: Path) -> Mapping[str, Sequence[str]]:
@@ -53,7 +53,7 @@ def variant(folder: Path, name: str) -> Sequence[str] | None:
         UserError: as `variants`.
     """
     listed = variants(folder).items()
-    fitting = [overrides for key, overrides in listed if key == name or (SEVERAL in key and fnmatchcase(name, key))]
+    fitting = [overrides for key, overrides in listed if key == name or (_SEVERAL in key and fnmatchcase(name, key))]
     return list(itertools.chain.from_iterable(fitting)) if fitting else None
 
 

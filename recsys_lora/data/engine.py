@@ -17,9 +17,9 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from recsys_lora.console import progress
-from recsys_lora.errors import UserError
-from recsys_lora.files import disk_errors, temporary_name
+from recsys_lora.utils.console import progress
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import disk_errors, temporary_name
 
 MEMORY, THREADS = "1200MB", 8
 """What DuckDB may hold, and how many threads may share it at most, for each needs some 125 MB. Buffers of files that

@@ -51,7 +51,8 @@ class Part(Mapping[int, NDArray[Any]]):
     """One attribute of what is known of users."""
 
     def __init__(self, known: Mapping[int, Known], name: str) -> None:
-        self.known, self.name = known, name
+        self.known = known
+        self.name = name
 
     def __getitem__(self, user: int) -> NDArray[Any]:
         part: NDArray[Any] = getattr(self.known[user], self.name)

@@ -37,7 +37,9 @@ class LiveData(PreparedData):
         items: pl.DataFrame | None = None,
         changed: Mapping[int, Known] | None = None,
     ) -> None:
-        self.base, self.later_users, self.later_items = base, tuple(users), items
+        self.base = base
+        self.later_users = tuple(users)
+        self.later_items = items
         self.stranger = base.num_users + 1
         numbers = range(self.stranger, self.stranger + 1 + len(self.later_users))
         added = pl.DataFrame({"user_id": [None, *self.later_users], "user": list(numbers)})

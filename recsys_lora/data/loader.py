@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from recsys_lora.data.batch import Padding, PromptBatch, PromptSet
 from recsys_lora.data.training import TaskOrder, TrainBatch, TrainSet
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,10 @@ class TrainLoader:
                 f"a training batch of {sampler.batch_size} rows cannot be shared by {self.shard.world} processes: "
                 "use fewer devices, a larger model.batch_size or more training rows"
             )
-        self.rows, self.sampler, self.pad_id, self.padding = rows, sampler, pad_id, padding
+        self.rows = rows
+        self.sampler = sampler
+        self.pad_id = pad_id
+        self.padding = padding
         self._handed_out = {"epoch": 0, "batches": 0}
         self._resume: dict[str, int] | None = None
 
@@ -60,7 +63,9 @@ class TrainLoader:
 
     def __iter__(self) -> Iterator[TrainBatch]:
         # A generator: nothing here runs before the first batch is asked for, when the epoch is known.
-        epoch, resume, self._resume = self.sampler.epoch, self._resume, None
+        epoch = self.sampler.epoch
+        resume = self._resume
+        self._resume = None
         first = resume["batches"] if resume and resume["epoch"] == epoch else 0
         for number, rows in enumerate(self.sampler.batches()[first:], start=first + 1):
             self._handed_out = {"epoch": epoch, "batches": number}
@@ -72,7 +77,8 @@ class TrainLoader:
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Leave out those batches when that epoch is gone through next."""
-        self._handed_out, self._resume = dict(state), dict(state)
+        self._handed_out = dict(state)
+        self._resume = dict(state)
         self.sampler.set_epoch(state["epoch"])
 
 
@@ -90,7 +96,9 @@ class ScoreLoader:
     def __init__(
         self, prompts: PromptSet, token_budget: int, pad_id: int, padding: Padding, shard: Shard | None = None
     ) -> None:
-        self.prompts, self.pad_id, self.padding = prompts, pad_id, padding
+        self.prompts = prompts
+        self.pad_id = pad_id
+        self.padding = padding
         lengths = prompts.prompts.lengths
         longest_first = np.argsort(-lengths, kind="stable")
         self.batches = token_budget_batches((shard or Shard()).of(longest_first), lengths, token_budget)

@@ -9,7 +9,7 @@ from typing import Any
 
 from recsys_lora.data.engine import Engine
 from recsys_lora.data.schema import Remark
-from recsys_lora.types import NonNegativeInt, PositiveInt
+from recsys_lora.utils.types import NonNegativeInt, PositiveInt
 
 ROUNDS = 30
 """Rounds in which unfit draws are drawn again; what is left then is drawn from the items that are left."""

@@ -4,7 +4,7 @@ from fractions import Fraction as Exact
 from typing import Literal
 
 from recsys_lora.data.schema import RowTables
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 Ties = Literal["random", "file"]
 

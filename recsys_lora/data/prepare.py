@@ -18,10 +18,10 @@ from recsys_lora.data.prepared import FORMAT_VERSION, INTERACTIONS, ITEMS, MANIF
 from recsys_lora.data.schema import TEXT_COLUMNS, Dropped, RawTables, Reader, Remark, RowTables, Split, check_tables
 from recsys_lora.data.sources import checksums
 from recsys_lora.data.summary import OffScale, apply_scale, date_remarks, describe_splits, tie_remarks
-from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_folder, content_key, file_sha256, write_json
-from recsys_lora.types import NonNegativeInt
-from recsys_lora.version import __version__
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_folder, content_key, file_sha256, write_json
+from recsys_lora.utils.types import NonNegativeInt
+from recsys_lora.utils.version import __version__
 
 logger = logging.getLogger(__name__)
 Catalogue = Literal["all", "interactions"]

@@ -15,8 +15,8 @@ from recsys_lora.data.history import History, build_histories
 from recsys_lora.data.known import Known
 from recsys_lora.data.rows import Rows
 from recsys_lora.data.schema import TEXT_COLUMNS, SplitName
-from recsys_lora.errors import UserError
-from recsys_lora.files import read_json
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import read_json
 
 __all__ = ["FORMAT_VERSION", "INTERACTIONS", "ITEMS", "MANIFEST", "USERS", "PreparedData", "Rows", "checksum"]
 
@@ -57,14 +57,17 @@ class PreparedData:
         users: pl.DataFrame | pl.LazyFrame | None = None,
         called: Titles = "own",
     ) -> None:
-        self.folder, self._called = folder, called
+        self.folder = folder
+        self._called = called
         self.manifest = manifest
         self.key: str = manifest["key"]
         self.changed: Mapping[int, Known] = {}
-        self._interactions, self._items = interactions.lazy(), items.lazy()
+        self._interactions = interactions.lazy()
+        self._items = items.lazy()
         pairs = self._interactions.select("user", "user_id").unique("user").sort("user")
         self._users = pairs if users is None else users.lazy()
-        self.num_users, self.num_items = self._height(self._users), self._height(self._items)
+        self.num_users = self._height(self._users)
+        self.num_items = self._height(self._items)
         self._height(self._interactions)
 
     @classmethod

@@ -6,7 +6,7 @@ from typing import Any
 
 from recsys_lora.data.order import digits_first, named, refuse_untimed
 from recsys_lora.data.schema import SPLITS, Dropped, RowTables, SplitResult
-from recsys_lora.types import NonNegativeInt
+from recsys_lora.utils.types import NonNegativeInt
 
 
 @dataclass(frozen=True)

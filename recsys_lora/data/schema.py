@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from recsys_lora.data.engine import Engine
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 SplitName = Literal["train", "valid", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
 from recsys_lora.prompts.titles import prompt_titles
+from recsys_lora.utils.errors import UserError
 
 UNKNOWN = "unknown"
 Side = Literal["item", "user"]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from recsys_lora.files import content_key, file_sha256, home, read_json, write_json
+from recsys_lora.utils.files import content_key, file_sha256, home, read_json, write_json
 
 
 def checksums(files: Mapping[str, Path]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 from recsys_lora.data.order import Ties, named, shares, tie_order
 from recsys_lora.data.published import AmazonBookBenchmark, MovieLensBenchmark
 from recsys_lora.data.schema import RowTables, SplitResult
-from recsys_lora.types import Fraction, NonNegativeInt
+from recsys_lora.utils.types import Fraction, NonNegativeInt
 
 __all__ = ["AmazonBookBenchmark", "GlobalTime", "LeaveLastOut", "MovieLensBenchmark", "UserTime"]
 

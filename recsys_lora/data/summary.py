@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from recsys_lora.data.engine import Engine
 from recsys_lora.data.schema import SPLITS, Dropped, Remark
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 OffScale = Literal["keep", "drop", "error"]
 EARLY = 315_532_800

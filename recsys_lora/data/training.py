@@ -15,7 +15,7 @@ from torch import Tensor
 
 from recsys_lora.data.batch import Padding, PromptBatch, PromptSet
 from recsys_lora.data.length_buckets import alike
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 POOL_BATCHES = 16
 """Batches whose rows are drawn at random and then sorted by length: little padding, and still random company."""
@@ -123,7 +123,10 @@ class TaskOrder:
         seed: int,
         repeat: bool = False,
     ) -> None:
-        self.lengths, self.seed, self.epoch, self.repeat = lengths, seed, 0, repeat
+        self.lengths = lengths
+        self.seed = seed
+        self.epoch = 0
+        self.repeat = repeat
         self.members = [np.flatnonzero(task == number) for number in range(len(shares))]
         weight = np.array([share if len(own) else 0.0 for share, own in zip(shares, self.members, strict=True)])
         if not weight.sum() > 0:

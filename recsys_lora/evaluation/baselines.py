@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 PRETENDED_ROWS = 5.0
-EDGE = 1e-6
+_EDGE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -76,5 +76,5 @@ def global_mean(label: NDArray[Any], rows: int) -> NDArray[np.float64]:
 
 
 def _logit(chance: Any) -> NDArray[np.float64]:
-    chance = np.clip(np.asarray(chance, dtype=np.float64), EDGE, 1 - EDGE)
+    chance = np.clip(np.asarray(chance, dtype=np.float64), _EDGE, 1 - _EDGE)
     return np.asarray(np.log(chance) - np.log1p(-chance))

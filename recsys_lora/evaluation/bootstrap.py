@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
-LEVEL = 0.95
+_LEVEL = 0.95
 ELEMENTS_AT_ONCE = 4_000_000
 """Weights held at once (32 MB); more draws are done in parts."""
 
@@ -101,7 +101,7 @@ def percentiles(drawn: Floats) -> tuple[float, float]:
     defined = drawn[~np.isnan(drawn)]
     if len(defined) == 0:
         return float("nan"), float("nan")
-    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(defined, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return float(low), float(high)
 
 

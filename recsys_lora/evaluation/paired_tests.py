@@ -13,10 +13,10 @@ import numpy as np
 
 from recsys_lora.evaluation.bootstrap import Floats, Statistic
 
-TOO_FEW = "fewer than two users have a value of their own"
-ALL_ALIKE = "the difference is the same for every user"
-DIGITS = 12
-ALL_ZERO = "no user's value differs"
+_TOO_FEW = "fewer than two users have a value of their own"
+_ALL_ALIKE = "the difference is the same for every user"
+_DIGITS = 12
+_ALL_ZERO = "no user's value differs"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def user_differences(first: Statistic, second: Statistic) -> Floats:
     ours, theirs = first.by_user(), second.by_user()
     if ours is None or theirs is None or not np.array_equal(ours[0], theirs[0]):
         raise ValueError(f"{first.name} and {second.name} are no means over the same users")
-    return np.round(ours[1] - theirs[1], DIGITS)
+    return np.round(ours[1] - theirs[1], _DIGITS)
 
 
 def paired_t(differences: Floats) -> TestResult:
@@ -60,9 +60,9 @@ def paired_t(differences: Floats) -> TestResult:
     from scipy import stats
 
     if len(differences) < 2:
-        return TestResult(None, None, TOO_FEW)
+        return TestResult(None, None, _TOO_FEW)
     if np.ptp(differences) == 0:
-        return TestResult(None, None, ALL_ZERO if differences[0] == 0 else ALL_ALIKE)
+        return TestResult(None, None, _ALL_ZERO if differences[0] == 0 else _ALL_ALIKE)
     found = stats.ttest_1samp(differences, 0.0)
     return TestResult(float(found.statistic), float(found.pvalue))
 
@@ -77,10 +77,10 @@ def wilcoxon(differences: Floats) -> TestResult:
     from scipy import stats
 
     if len(differences) < 2:
-        return TestResult(None, None, TOO_FEW)
+        return TestResult(None, None, _TOO_FEW)
     changed = differences[differences != 0]
     if not len(changed):
-        return TestResult(None, None, ALL_ZERO)
+        return TestResult(None, None, _ALL_ZERO)
     distinct = len(np.unique(np.abs(changed))) == len(changed)
     method = "exact" if distinct and len(changed) <= 50 else "asymptotic"
     found = stats.wilcoxon(changed, method=method, correction=False)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 RIDGE = 1.0
 """Of the sum over rows of the loss: one pretended row's worth."""
-STEPS, CLOSE = 50, 1e-10
+_STEPS, _CLOSE = 50, 1e-10
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,15 @@ def _newton(x: Floats, label: Floats) -> Floats:
     ridge = RIDGE * np.diag([0.0, *[1.0] * (x.shape[1] - 1)])
     weights = np.zeros(x.shape[1])
     loss = _loss(x, label, weights, ridge)
-    for _ in range(STEPS):
+    for _ in range(_STEPS):
         chance = 1 / (1 + np.exp(-np.clip(x @ weights, -500, 500)))
         gradient = x.T @ (chance - label) + ridge @ weights
         step = np.linalg.solve((x * (chance * (1 - chance))[:, None]).T @ x + ridge, gradient)
         size = 1.0
-        while (after := _loss(x, label, weights - size * step, ridge)) > loss and size > CLOSE:
+        while (after := _loss(x, label, weights - size * step, ridge)) > loss and size > _CLOSE:
             size /= 2
         weights, loss = weights - size * step, after
-        if np.abs(size * step).max() < CLOSE:
+        if np.abs(size * step).max() < _CLOSE:
             break
     return weights
 

@@ -10,10 +10,10 @@ are sums over arrays: the rows are sorted by score once, and nothing is copied o
 import numpy as np
 
 from recsys_lora.evaluation.bootstrap import ELEMENTS_AT_ONCE, Floats, Statistic
-from recsys_lora.metrics.ranking import Array, auc, checked, user_auc
+from recsys_lora.evaluation.ranking import Array, auc, checked, user_auc
 
 __all__ = ["AUC", "UAUC", "Mean", "RootMean", "ScalarMetric", "Statistic"]
-NO_ROWS = "no rows"
+_NO_ROWS = "no rows"
 
 
 class Mean(Statistic):
@@ -35,7 +35,8 @@ class Mean(Statistic):
             raise ValueError(f"{name}: user has shape {np.shape(user)}, values {values.shape}: both must be (n,)")
         if np.isnan(values).any():
             raise ValueError(f"{name}: {int(np.isnan(values).sum())} of {len(values)} values are NaN")
-        self.name, self.higher_is_better = name, higher_is_better
+        self.name = name
+        self.higher_is_better = higher_is_better
         self.users, column = np.unique(user, return_inverse=True)
         self._mean = float(values.mean()) if len(values) else float("nan")
         self._sums = _by_user(column, len(self.users), values)  # (U,)
@@ -45,7 +46,7 @@ class Mean(Statistic):
     def reason(self) -> str | None:
         """Why there is no value."""
         if not len(self.users):
-            return NO_ROWS
+            return _NO_ROWS
         return None if np.isfinite(self._mean) else "a row's value is infinite"
 
     def value(self) -> float | None:
@@ -68,7 +69,9 @@ class RootMean(Statistic):
 
     def __init__(self, name: str, user: Array, squares: Array, higher_is_better: bool = False) -> None:
         self._mean = Mean(name, user, squares)
-        self.name, self.higher_is_better, self.users = name, higher_is_better, self._mean.users
+        self.name = name
+        self.higher_is_better = higher_is_better
+        self.users = self._mean.users
 
     @property
     def reason(self) -> str | None:
@@ -104,9 +107,12 @@ class AUC(Statistic):
         positive, score = checked(label, score)
         self.name = name
         self.users, column = np.unique(user, return_inverse=True)
-        self._auc, self._positives = auc(label, score), int(positive.sum())
+        self._auc = auc(label, score)
+        self._positives = int(positive.sum())
         order = np.argsort(score, kind="stable")
-        self._column, self._positive, score = column[order], positive[order].astype(np.float64), score[order]
+        self._column = column[order]
+        self._positive = positive[order].astype(np.float64)
+        score = score[order]
         self._tie_start = np.flatnonzero(np.r_[True, score[1:] != score[:-1]]) if len(score) else np.zeros(0, np.int64)
 
     @property
@@ -115,7 +121,7 @@ class AUC(Statistic):
         rows = len(self._positive)
         if self.value() is not None:
             return None
-        return f"one class only: {self._positives} of {rows} rows are positive" if rows else NO_ROWS
+        return f"one class only: {self._positives} of {rows} rows are positive" if rows else _NO_ROWS
 
     def value(self) -> float | None:
         """Return the AUC of all rows."""
@@ -160,7 +166,7 @@ class UAUC(Statistic):
         """Why there is no value."""
         if self.value() is not None:
             return None
-        return "no user has rows of both classes" if len(self.users) else NO_ROWS
+        return "no user has rows of both classes" if len(self.users) else _NO_ROWS
 
     def value(self) -> float | None:
         """Return the mean of the users' AUC."""
@@ -191,7 +197,9 @@ class ScalarMetric(Statistic):
     ) -> None:
         if value is None and reason is None:
             raise ValueError(f"{name}: no value and no reason")
-        self.name, self.higher_is_better, self._value = name, higher_is_better, value
+        self.name = name
+        self.higher_is_better = higher_is_better
+        self._value = value
         self.users: Array = np.zeros(0, dtype=np.int64)
         self._reason = reason
 

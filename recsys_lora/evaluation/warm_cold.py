@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Definition = Literal["seen", "count", "notebook"]
 DEFINITIONS: tuple[Definition, ...] = get_args(Definition)
 WARM, COLD, NEITHER = 1, 0, -1
-ENOUGH = 3
+_ENOUGH = 3
 """The count that CoLLM's text and notebook compare with."""
 
 
@@ -44,10 +44,10 @@ def warm_cold(
     if definition == "seen":
         warm, cold = (users > 0) & (items > 0), (users == 0) | (items == 0)
     elif definition == "count":
-        warm = (users >= ENOUGH) & (items >= ENOUGH)
+        warm = (users >= _ENOUGH) & (items >= _ENOUGH)
         cold = ~warm
     else:
-        warm, cold = (users > ENOUGH) & (items > ENOUGH), (users == 0) & (items == 0)
+        warm, cold = (users > _ENOUGH) & (items > _ENOUGH), (users == 0) & (items == 0)
     result: NDArray[np.int8] = np.select([warm, cold], [WARM, COLD], default=NEITHER).astype(np.int8)
     return result
 

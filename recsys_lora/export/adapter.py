@@ -10,13 +10,13 @@ from torch import Tensor
 
 from recsys_lora.cf.inference import evaluating
 from recsys_lora.data.batch import PromptBatch
-from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_folder, write_json
 from recsys_lora.lowrank import Generated, Injection, Routed, Shifted
 from recsys_lora.lowrank.peft_format import export
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.recommender.stages import PAIRWISE
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_folder, write_json
 
 PROMPT, EMBEDS = "prompt.json", "prompt_embeds.safetensors"
 

@@ -4,13 +4,13 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from recsys_lora.files import atomic_folder, write_json
 from recsys_lora.methods.checkpoint import SAFE, open_checkpoint, write_safe
+from recsys_lora.pipeline.artifact_paths import FILE, STORE
 from recsys_lora.pipeline.artifacts import RECORD, seal
 from recsys_lora.pipeline.job import CONFIG_FILE
 from recsys_lora.pipeline.loading import Loaded, store_of
-from recsys_lora.pipeline.made import FILE, STORE
-from recsys_lora.version import __version__
+from recsys_lora.utils.files import atomic_folder, write_json
+from recsys_lora.utils.version import __version__
 
 BESIDE = ("environment.json", "metrics.json", "table.md")
 """What a bundle takes along of a run's folder where it is there."""

@@ -11,11 +11,11 @@ from typing import Any
 import gguf
 from torch import Tensor
 
-from recsys_lora.errors import UserError
 from recsys_lora.export.adapter import Asked, base_model, module_of, update_of, write_asked
-from recsys_lora.files import atomic_folder
 from recsys_lora.lowrank.peft_format import of_one_rank
 from recsys_lora.recommender.recommender import Recommender
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_folder
 
 FILE = "adapter.gguf"
 ARCHITECTURES = {

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
-from recsys_lora.errors import UserError
 from recsys_lora.export.adapter import PROMPT, Asked, described, module_of, update_of
-from recsys_lora.files import atomic_folder, write_json
 from recsys_lora.lowrank import Injection
 from recsys_lora.lowrank.peft_format import factors_of
 from recsys_lora.recommender.recommender import Recommender
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_folder, write_json
 
 
 def export_merged(recommender: Recommender, folder: Path, asked: Asked) -> Path:

@@ -3,12 +3,12 @@
 import re
 from pathlib import Path
 
-from recsys_lora.errors import UserError
 from recsys_lora.export.adapter import PROMPT, Asked
 from recsys_lora.export.vectors import ITEMS
-from recsys_lora.files import content_key
+from recsys_lora.pipeline.artifact_paths import FILE
 from recsys_lora.pipeline.loading import Loaded
-from recsys_lora.pipeline.made import FILE
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import content_key
 
 OURS = (PROMPT, ITEMS, FILE)
 """Files by which an exported folder is known."""

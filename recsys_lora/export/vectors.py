@@ -9,11 +9,11 @@ import torch
 from recsys_lora.cf.dot import DotProductEncoder
 from recsys_lora.cf.mf import MF
 from recsys_lora.data.history import Pairs
-from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_folder
 from recsys_lora.methods.vectors import encode_rows
 from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.recommender.similar import item_vectors
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_folder
 
 USERS, ITEMS = "users.parquet", "items.parquet"
 

@@ -42,7 +42,7 @@ def attend_to_prompts(model: Any) -> None:
     """
     if model.config.get_text_config()._attn_implementation == "sdpa":
         AttentionInterface.register(NAME, prompt_attention)
-        AttentionMaskInterface.register(NAME, prompt_mask)
+        AttentionMaskInterface.register(NAME, _prompt_mask)
         model.set_attn_implementation(NAME)
 
 
@@ -56,7 +56,7 @@ def padded_right(known: bool) -> Iterator[None]:
         _padded_right.reset(token)
 
 
-def prompt_mask(*, attention_mask: Tensor | None = None, device: torch.device | str = "cpu", **more: Any) -> Any:
+def _prompt_mask(*, attention_mask: Tensor | None = None, device: torch.device | str = "cpu", **more: Any) -> Any:
     """Return the mask of one forward as `sdpa_mask` of transformers makes it, without looking into a device's memory.
 
     Args:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recsys_lora.errors import UserError
 from recsys_lora.llm.attention import padded_right
 from recsys_lora.llm.compiling import LENGTH_BUCKET
 from recsys_lora.llm.head import Head
+from recsys_lora.utils.errors import UserError
 
 
 class Backbone(nn.Module):
@@ -48,10 +48,12 @@ class Backbone(nn.Module):
             UserError: the tokenizer has no chat template though one is asked for.
         """
         super().__init__()
-        self.sharded, self.graphs = False, False
+        self.sharded = False
+        self.graphs = False
         self.model = model.requires_grad_(False)
         self.tokenizer = tokenizer
-        self.identity, self.label = identity, label
+        self.identity = identity
+        self.label = label
         config = self.model.config.get_text_config()
         config.use_cache = False
         self.hidden_size: int = config.hidden_size

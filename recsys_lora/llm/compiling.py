@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 LENGTH_BUCKET = 32
 """Tokens to whose multiples prompts are filled up where graphs are recorded: few shapes for prompts of any length."""

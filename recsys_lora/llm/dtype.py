@@ -21,7 +21,7 @@ def resolve_dtype(name: DtypeName, device: "torch.device | str") -> "torch.dtype
     kind = torch.device(device).type
     if kind == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    return torch.bfloat16 if kind == "cpu" and cpu_multiplies_bfloat16() else torch.float32
+    return torch.bfloat16 if kind == "cpu" and _cpu_multiplies_bfloat16() else torch.float32
 
 
 def dtype_name(dtype: "torch.dtype") -> DtypeName:
@@ -29,7 +29,7 @@ def dtype_name(dtype: "torch.dtype") -> DtypeName:
     return cast("DtypeName", str(dtype).removeprefix("torch."))
 
 
-def cpu_multiplies_bfloat16() -> bool:
+def _cpu_multiplies_bfloat16() -> bool:
     """Say whether this CPU has matrix or dot-product instructions for bfloat16."""
     import torch
 

@@ -1,20 +1,19 @@
 """The named backbones, fetched and verified by this project: small, public, real."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from recsys_lora.assets.fetch import Asset, fetch
 from recsys_lora.assets.registry import GEMMA3_270M, QWEN25_CODER_05B, QWEN25_CODER_15B, SMOLLM2_135M
-from recsys_lora.llm.dtype import DtypeName
 from recsys_lora.llm.gguf import converted
-from recsys_lora.llm.quantised import Quantise
-from recsys_lora.llm.source import Attention, Compiled, Loading, from_pretrained
+from recsys_lora.llm.source import Loading, PretrainedOptions, from_pretrained
 
 if TYPE_CHECKING:
     import torch
 
     from recsys_lora.llm.backbone import Backbone
 
+Name = Literal["smollm2_135m", "gemma3_270m", "qwen25_coder_0_5b", "qwen25_coder_1_5b"]
 ASSETS: dict[str, tuple[Asset, str]] = {
     "smollm2_135m": (SMOLLM2_135M, "SmolLM2-135M-Instruct (4-bit, de-quantised)"),
     "gemma3_270m": (GEMMA3_270M, "Gemma-3-270M (4-bit, de-quantised)"),
@@ -28,25 +27,15 @@ class FetchedSource(Loading):
 
     Args:
         name: which.
-        dtype: see `Loading`.
-        attention: see `Loading`.
-        chat_template: see `Loading`.
-        gradient_checkpointing: see `Loading`.
-        quantise: see `Loading`.
-        compiled: see `Loading`.
+        loading: see `PretrainedOptions`.
     """
 
     def __init__(
         self,
-        name: Literal["smollm2_135m", "gemma3_270m", "qwen25_coder_0_5b", "qwen25_coder_1_5b"],
-        dtype: DtypeName = "auto",
-        attention: Attention = "auto",
-        chat_template: bool = False,
-        gradient_checkpointing: bool = False,
-        quantise: Quantise = "none",
-        compiled: Compiled = False,
+        name: Name,
+        **loading: Unpack[PretrainedOptions],
     ) -> None:
-        super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise, compiled)
+        super().__init__(**loading)
         self.name = name
         self.asset, self.label = ASSETS[name]
 

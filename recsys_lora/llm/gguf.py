@@ -11,12 +11,12 @@ from typing import Any
 
 from filelock import FileLock
 
-from recsys_lora.console import progress
-from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_folder, content_key, disk_errors, home, sweep_temporary
+from recsys_lora.utils.console import progress
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_folder, content_key, disk_errors, home, sweep_temporary
 
-FORMAT = 1
-"""Raised when the conversion changes, so that older folders are made anew."""
+_FORMAT = 1
+"""Raised when the conversion changes, so that older folders are made again."""
 
 
 def converted(sha256: str, file: Callable[[], Path]) -> Path:
@@ -29,7 +29,7 @@ def converted(sha256: str, file: Callable[[], Path]) -> Path:
     Raises:
         UserError: the file cannot be read as a model, or the disk is full.
     """
-    target = home() / "backbones" / content_key({"sha256": sha256, "format": FORMAT})
+    target = home() / "backbones" / content_key({"sha256": sha256, "format": _FORMAT})
     if target.exists():
         return target
     with disk_errors(target):

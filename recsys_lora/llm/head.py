@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 
 class Head:

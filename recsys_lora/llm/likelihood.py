@@ -45,7 +45,7 @@ def answer_log_probs(
         ValueError: an answer has no token before it.
     """
     row, column = _found(mask, answer_tokens) if places is None else places  # (n,)
-    each = token_log_probs(backbone, hidden[row, column - 1], input_ids[row, column])  # (n,)
+    each = _token_log_probs(backbone, hidden[row, column - 1], input_ids[row, column])  # (n,)
     return each.new_zeros(len(hidden)).index_add(0, row, each), answer_tokens
 
 
@@ -59,7 +59,7 @@ def _found(mask: Tensor, answer_tokens: Tensor) -> tuple[Tensor, ...]:
     return answer.nonzero(as_tuple=True)
 
 
-def token_log_probs(backbone: Backbone, hidden: Tensor, token_ids: Tensor) -> Tensor:
+def _token_log_probs(backbone: Backbone, hidden: Tensor, token_ids: Tensor) -> Tensor:
     """Return log p(token) (n,), float32, in nats, under the states (n, H) that predict the tokens (n,)."""
     vocabulary = backbone.model.get_output_embeddings().weight.shape[0]
     at_once = max(1, ELEMENTS_AT_ONCE // vocabulary)
@@ -122,5 +122,5 @@ def continuation_log_likelihood(
             [states, backbone.forward_with_cache(backbone.embed(ids[:, :-1]), mask, cache)[0]], 1
         )  # (C, L, H)
     row, column = real.nonzero(as_tuple=True)
-    each = token_log_probs(backbone, states[row, column], ids[row, column])
+    each = _token_log_probs(backbone, states[row, column], ids[row, column])
     return each.new_zeros(C).index_add(0, row, each), lengths

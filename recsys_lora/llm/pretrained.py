@@ -1,18 +1,16 @@
-"""Backbones of the person's choice: a hub id, a local folder, a GGUF file."""
+"""Any causal language model: a hub id, a local folder, a GGUF file."""
 
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import file_sha256
-from recsys_lora.llm.dtype import DtypeName
 from recsys_lora.llm.gguf import converted
-from recsys_lora.llm.quantised import Quantise
-from recsys_lora.llm.source import Attention, Compiled, Loading, folder_sha256, from_pretrained
+from recsys_lora.llm.source import Loading, PretrainedOptions, folder_sha256, from_pretrained
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import file_sha256
 
-SECONDS_TO_ANSWER = 10.0
+_SECONDS_TO_ANSWER = 10.0
 
 if TYPE_CHECKING:
     import torch
@@ -26,27 +24,13 @@ class HubSource(Loading):
     Args:
         name: the hub id, as `Qwen/Qwen2.5-1.5B-Instruct`.
         revision: branch, tag or commit; a commit makes runs repeatable.
-        dtype: see `Loading`.
-        attention: see `Loading`.
-        chat_template: see `Loading`.
-        gradient_checkpointing: see `Loading`.
-        quantise: see `Loading`.
-        compiled: see `Loading`.
+        loading: see `PretrainedOptions`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        revision: str = "main",
-        dtype: DtypeName = "auto",
-        attention: Attention = "auto",
-        chat_template: bool = False,
-        gradient_checkpointing: bool = False,
-        quantise: Quantise = "none",
-        compiled: Compiled = False,
-    ) -> None:
-        super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise, compiled)
-        self.name, self.revision = name, revision
+    def __init__(self, name: str, revision: str = "main", **loading: Unpack[PretrainedOptions]) -> None:
+        super().__init__(**loading)
+        self.name = name
+        self.revision = revision
 
     def identity(self) -> dict[str, Any]:
         """Return hub id, revision and the common part."""
@@ -92,7 +76,7 @@ class HubSource(Loading):
 
         http_error: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]  # of its HTTP client, whichever
         try:
-            huggingface_hub.HfApi().model_info(self.name, revision=self.revision, timeout=SECONDS_TO_ANSWER)
+            huggingface_hub.HfApi().model_info(self.name, revision=self.revision, timeout=_SECONDS_TO_ANSWER)
         except errors.RevisionNotFoundError as error:
             raise UserError(f"{knob}: has no revision {self.revision}: set llm.revision=main or another") from error
         except errors.GatedRepoError as error:
@@ -112,25 +96,11 @@ class FolderSource(Loading):
 
     Args:
         path: the folder.
-        dtype: see `Loading`.
-        attention: see `Loading`.
-        chat_template: see `Loading`.
-        gradient_checkpointing: see `Loading`.
-        quantise: see `Loading`.
-        compiled: see `Loading`.
+        loading: see `PretrainedOptions`.
     """
 
-    def __init__(
-        self,
-        path: str,
-        dtype: DtypeName = "auto",
-        attention: Attention = "auto",
-        chat_template: bool = False,
-        gradient_checkpointing: bool = False,
-        quantise: Quantise = "none",
-        compiled: Compiled = False,
-    ) -> None:
-        super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise, compiled)
+    def __init__(self, path: str, **loading: Unpack[PretrainedOptions]) -> None:
+        super().__init__(**loading)
         self.path = Path(path).expanduser().absolute()
         self.name = self.path.name
 
@@ -165,25 +135,11 @@ class GGUFSource(Loading):
 
     Args:
         path: the file.
-        dtype: see `Loading`.
-        attention: see `Loading`.
-        chat_template: see `Loading`.
-        gradient_checkpointing: see `Loading`.
-        quantise: see `Loading`.
-        compiled: see `Loading`.
+        loading: see `PretrainedOptions`.
     """
 
-    def __init__(
-        self,
-        path: str,
-        dtype: DtypeName = "auto",
-        attention: Attention = "auto",
-        chat_template: bool = False,
-        gradient_checkpointing: bool = False,
-        quantise: Quantise = "none",
-        compiled: Compiled = False,
-    ) -> None:
-        super().__init__(dtype, attention, chat_template, gradient_checkpointing, quantise, compiled)
+    def __init__(self, path: str, **loading: Unpack[PretrainedOptions]) -> None:
+        super().__init__(**loading)
         self.path = Path(path).expanduser().absolute()
         self.name = self.path.stem
 

@@ -2,12 +2,12 @@
 
 import torch
 
-from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
+from recsys_lora.utils.errors import UserError
 
-TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 6e-2}
+_TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 6e-2}
 """Of the largest absolute value compared."""
-QUANTISED = 6e-2
+_QUANTISED = 6e-2
 """Where the body's linear maps are quantised: 8-bit products also round their inputs."""
 
 
@@ -21,7 +21,7 @@ def check_backbone(backbone: Backbone) -> None:
     """
     if backbone.model.config.get_text_config().num_hidden_layers < 1:
         raise UserError(f"{backbone.label}: its config names no decoder blocks (num_hidden_layers): use another model")
-    bound = max(TOLERANCE.get(backbone.dtype, 1e-4), QUANTISED if "quantise" in backbone.identity else 0.0)
+    bound = max(_TOLERANCE.get(backbone.dtype, 1e-4), _QUANTISED if "quantise" in backbone.identity else 0.0)
     vocabulary = backbone.model.get_output_embeddings().weight.shape[0]
     ids = torch.arange(6, device=backbone.device) * 37 % vocabulary  # (T,)
     short, mask = ids[:4].view(1, 4), torch.ones(1, 4, dtype=torch.long, device=backbone.device)

@@ -9,7 +9,7 @@ import importlib.util
 import logging
 from typing import TYPE_CHECKING, Any, Literal
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 if TYPE_CHECKING:
     import torch

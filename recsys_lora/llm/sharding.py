@@ -13,10 +13,10 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
-from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.llm.compiling import decoder_blocks
 from recsys_lora.llm.probe import check_backbone
+from recsys_lora.utils.errors import UserError
 
 
 def shard(backbone: Backbone, device: torch.device, world: int) -> Backbone:
@@ -52,5 +52,5 @@ def shard(backbone: Backbone, device: torch.device, world: int) -> Backbone:
 
 
 def is_shard(parameter: nn.Parameter) -> bool:
-    """Tell whether a parameter is one process's share of a weight."""
+    """Return whether a parameter is one process's share of a weight."""
     return isinstance(parameter.data, DTensor)

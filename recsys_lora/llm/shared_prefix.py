@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recsys_lora.llm.backbone import Backbone
 
-RELATIVE, ABSOLUTE = 1e-5, 1e-6
+_RELATIVE, _ABSOLUTE = 1e-5, 1e-6
 """How far entries of one vector may lie apart where it was made in two rows of a batch: the rounding of float32."""
 
 
@@ -28,8 +28,8 @@ def shared_length(embeds: Tensor, lengths: Tensor, first: Tensor) -> int:
     """
     most = min(int(lengths.min()) - 1, first.shape[1])
     first = first[:, :most]
-    size = ABSOLUTE * float(first.abs().max()) if first.numel() else 0.0
-    equal = torch.isclose(embeds[:, :most], first, rtol=RELATIVE, atol=size).all(-1).all(0)  # (most,)
+    size = _ABSOLUTE * float(first.abs().max()) if first.numel() else 0.0
+    equal = torch.isclose(embeds[:, :most], first, rtol=_RELATIVE, atol=size).all(-1).all(0)  # (most,)
     return int(equal.long().cumprod(0).sum())
 
 
@@ -44,7 +44,8 @@ class SharedPrefix:
     """
 
     def __init__(self, backbone: Backbone, prompts: int) -> None:
-        self.backbone, self.prompts = backbone, prompts
+        self.backbone = backbone
+        self.prompts = prompts
         self.embeds: Tensor | None = None  # (1, L, H), of what the cache holds
         self.cache: Any = None
 

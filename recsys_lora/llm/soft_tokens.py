@@ -1,13 +1,13 @@
-"""Vectors in the places of a prompt's soft tokens, for all rows at once, and the spread of a backbone's own tokens."""
+"""Inserts soft-token vectors into the input embeddings of all rows at once."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.lowrank.shift import one_hot
+from recsys_lora.utils.errors import UserError
 
 SIDES = ("user", "item")
 """The soft tokens of a prompt about one user and one item."""

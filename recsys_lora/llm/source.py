@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 from safetensors import SafetensorError
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import file_sha256
 from recsys_lora.llm.dtype import DtypeName, resolve_dtype
 from recsys_lora.llm.quantised import Quantise, quantised_options
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import file_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -40,17 +40,37 @@ class BackboneSource(Protocol):
         ...
 
 
-class Loading:
-    """What all sources have in common: how the model is loaded and run, whatever it is.
+class LoadingOptions(TypedDict, total=False):
+    """How a model is loaded and run, whatever it is.
 
-    Args:
+    Attributes:
         dtype: what the frozen weights are kept and computed in; `auto`: bfloat16 where the device is fast at it.
         attention: the attention implementation of transformers; `auto` lets it choose, and makes torch's own
             suit prompts (see `recsys_lora.llm.attention`).
         chat_template: wrap prompts in the model's chat template.
         gradient_checkpointing: keep one state a block and compute the rest again in the backward pass.
-        quantise: keep the blocks' linear maps in 8 or 4 bits; `dtype` is then that of all else.
         compiled: compile the decoder blocks, and record CUDA graphs (see `recsys_lora.llm.compiling`).
+    """
+
+    dtype: DtypeName
+    attention: Attention
+    chat_template: bool
+    gradient_checkpointing: bool
+    compiled: Compiled
+
+
+class PretrainedOptions(LoadingOptions, total=False):
+    """The same for pretrained weights, which may be quantised.
+
+    Attributes:
+        quantise: keep the blocks' linear maps in 8 or 4 bits; `dtype` is then that of all else.
+    """
+
+    quantise: Quantise
+
+
+class Loading:
+    """The base of all sources: see `PretrainedOptions` for its arguments.
 
     Raises:
         UserError: compiled blocks are to be checkpointed, too.
@@ -58,10 +78,10 @@ class Loading:
 
     def __init__(
         self,
-        dtype: DtypeName,
-        attention: Attention,
-        chat_template: bool,
-        gradient_checkpointing: bool,
+        dtype: DtypeName = "auto",
+        attention: Attention = "auto",
+        chat_template: bool = False,
+        gradient_checkpointing: bool = False,
         quantise: Quantise = "none",
         compiled: Compiled = False,
     ) -> None:
@@ -158,7 +178,7 @@ def without_bars(transformers: Any) -> Callable[[], None]:
     return lambda: logging.enable_progress_bar()
 
 
-MODEL_FILES = (
+_MODEL_FILES = (
     *("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja", "*.tiktoken"),
     "additional_chat_templates/*.jinja",
 )
@@ -170,6 +190,6 @@ def folder_sha256(folder: Path) -> str:
     import hashlib
 
     digest = hashlib.sha256()
-    for path in sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern)}):
+    for path in sorted({path for pattern in _MODEL_FILES for path in folder.glob(pattern)}):
         digest.update(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n".encode())
     return digest.hexdigest()

@@ -5,18 +5,17 @@ For tests and debugging: it knows nothing, but all that is learned in this proje
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from recsys_lora.llm.dtype import DtypeName
-from recsys_lora.llm.source import Attention, Compiled, Loading
-from recsys_lora.types import NonNegativeInt, PositiveFloat, PositiveInt
+from recsys_lora.llm.source import Loading, LoadingOptions
+from recsys_lora.utils.types import NonNegativeInt, PositiveFloat, PositiveInt
 
 if TYPE_CHECKING:
     import torch
 
     from recsys_lora.llm.backbone import Backbone
 
-PROMPT_WORDS = (
+_PROMPT_WORDS = (
     "#Question: A user has given high ratings to the following movies books items Leverage the information to predict "
     "whether the user would enjoy the movie book item titled with Answer Yes or No not yet rated any \n#Answer: Yes No "
     "1 2 3 4 5 6 7 8 9 A B C D E F G H I J"
@@ -37,11 +36,7 @@ class TinySource(Loading):
         context: tokens it can read.
         init_std: standard deviation of the random weights.
         init_seed: of the random weights.
-        dtype: see `Loading`.
-        attention: see `Loading`.
-        chat_template: see `Loading`.
-        gradient_checkpointing: see `Loading`.
-        compiled: see `Loading`.
+        loading: see `LoadingOptions`; `dtype` is float32 unless given.
     """
 
     name = "tiny"
@@ -56,13 +51,10 @@ class TinySource(Loading):
         context: PositiveInt = 1024,
         init_std: PositiveFloat = 0.05,
         init_seed: NonNegativeInt = 0,
-        dtype: DtypeName = "float32",
-        attention: Attention = "auto",
-        chat_template: bool = False,
-        gradient_checkpointing: bool = False,
-        compiled: Compiled = False,
+        **loading: Unpack[LoadingOptions],
     ) -> None:
-        super().__init__(dtype, attention, chat_template, gradient_checkpointing, compiled=compiled)
+        options: LoadingOptions = {"dtype": "float32", **loading}
+        super().__init__(**options)
         self.shape: dict[str, Any] = {
             "hidden_size": hidden_size,
             "num_hidden_layers": layers,
@@ -72,7 +64,8 @@ class TinySource(Loading):
             "max_position_embeddings": context,
             "initializer_range": init_std,
         }
-        self.vocabulary, self.init_seed = vocabulary, init_seed
+        self.vocabulary = vocabulary
+        self.init_seed = init_seed
 
     def identity(self) -> dict[str, Any]:
         """Return shape, seed and the common part; the loaded backbone's identity names its vocabulary too."""
@@ -115,7 +108,7 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
     def corpus() -> Iterator[str]:
         # As often as there are texts, so that the words of prompts become tokens before rare titles do.
         yield from texts
-        yield from (PROMPT_WORDS for _ in range(len(texts) + 2))
+        yield from (_PROMPT_WORDS for _ in range(len(texts) + 2))
 
     tokenizer.train_from_iterator(corpus(), trainer)
     pad, begin, end = SPECIAL

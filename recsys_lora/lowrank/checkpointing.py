@@ -13,7 +13,7 @@ from torch import nn
 
 from recsys_lora.lowrank.state import StateSlot
 
-FUNCTION = "_gradient_checkpointing_func"
+_FUNCTION = "_gradient_checkpointing_func"
 """What transformers calls a module's `torch.utils.checkpoint.checkpoint`."""
 
 
@@ -49,8 +49,8 @@ def bind_state_to_blocks(model: nn.Module, slot: StateSlot) -> Callable[[], None
     def undo() -> None:
         hook.remove()
         for part in body.modules():
-            if isinstance(bound := part.__dict__.get(FUNCTION), _Bound):
-                setattr(part, FUNCTION, bound.checkpoint)
+            if isinstance(bound := part.__dict__.get(_FUNCTION), _Bound):
+                setattr(part, _FUNCTION, bound.checkpoint)
 
     return undo
 
@@ -62,9 +62,9 @@ def _bind(body: nn.Module, slot: StateSlot) -> None:
         ValueError: checkpointing is of the reentrant kind, whose second run would go on into the factors' network.
     """
     for part in body.modules():
-        function = part.__dict__.get(FUNCTION)
+        function = part.__dict__.get(_FUNCTION)
         if function is None or isinstance(function, _Bound):
             continue
         if getattr(function, "keywords", {}).get("use_reentrant"):
             raise ValueError("low-rank layers need gradient checkpointing with use_reentrant=False")
-        setattr(part, FUNCTION, _Bound(function, slot))
+        setattr(part, _FUNCTION, _Bound(function, slot))

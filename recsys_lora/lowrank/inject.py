@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from recsys_lora.errors import UserError
 from recsys_lora.lowrank.checkpointing import bind_state_to_blocks
 from recsys_lora.lowrank.layer import LowRankLinear, linear_shape
+from recsys_lora.lowrank.shared_input import SharedInput, input_group
 from recsys_lora.lowrank.source import Generated, Source
 from recsys_lora.lowrank.state import GeneratedShape, StateSlot
-from recsys_lora.lowrank.together import Readers, reads_with
+from recsys_lora.utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Injection(nn.Module):
         self.layers: dict[str, LowRankLinear] = {}
         self.sites: dict[str, Site] = {}
         self.sources = nn.ModuleDict()
-        self._readers: dict[str, Readers] = {}
+        self._readers: dict[str, SharedInput] = {}
         self._unbind = bind_state_to_blocks(model, slot)
 
     @property
@@ -68,7 +68,7 @@ class Injection(nn.Module):
             if isinstance(source, Generated):
                 shape = GeneratedShape(site.in_features, source.rank, source.generated_scale)
                 self.state.declare(source.key, shape)
-        readers = self._readers.setdefault(reads_with(site.name), Readers())
+        readers = self._readers.setdefault(input_group(site.name), SharedInput())
         layer = LowRankLinear(base, sources, self.state, readers)
         self.sources[site.name.replace(".", "/")] = modules
         self.layers[site.name], self.sites[site.name] = layer, site
@@ -113,7 +113,7 @@ def find_sites(model: nn.Module) -> list[Site]:
     return sites
 
 
-def compute_dtype(model: nn.Module) -> torch.dtype:
+def _compute_dtype(model: nn.Module) -> torch.dtype:
     """Return the dtype of the model's own float parameters (quantised weights left aside)."""
     floats = (p.dtype for p in model.parameters() if p.is_floating_point() and p.dtype.itemsize >= 2)
     return next(floats, torch.float32)
@@ -141,7 +141,7 @@ def inject(model: nn.Module, targets: Sequence[str], make: Callable[[Site], Sequ
             f"choose targets from {', '.join(available) or 'none'}"
         )
     model.requires_grad_(False)
-    injection = Injection(model, StateSlot(compute_dtype(model)))
+    injection = Injection(model, StateSlot(_compute_dtype(model)))
     for site in sites:
         if site.target in targets and (sources := make(site)):
             injection.add(site, sources)

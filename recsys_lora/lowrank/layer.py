@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from recsys_lora.lowrank.shared_input import SharedInput
 from recsys_lora.lowrank.source import Source
 from recsys_lora.lowrank.state import StateSlot
-from recsys_lora.lowrank.together import Readers
 
 
 def linear_shape(module: nn.Module) -> tuple[int, int] | None:
@@ -40,13 +40,13 @@ class LowRankLinear(nn.Module):
     """
 
     def __init__(
-        self, base: nn.Module, sources: Sequence[Source], slot: StateSlot, readers: Readers | None = None
+        self, base: nn.Module, sources: Sequence[Source], slot: StateSlot, readers: SharedInput | None = None
     ) -> None:
         super().__init__()
         self.base = base
         self.sources = tuple(sources)
         self.slot = slot
-        self.readers = readers or Readers()
+        self.readers = readers or SharedInput()
         self.number = self.readers.join(self.sources)
         # These two give a fresh tensor that nothing keeps, so the update can be added in place. A quantised layer
         # may keep its output.

@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_folder, write_json
 from recsys_lora.lowrank.inject import Injection
 from recsys_lora.lowrank.source import Generated, Routed, Shifted, Static
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_folder, write_json
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 ENGINE_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """The values of vLLM's `max_lora_rank`."""
 
@@ -60,8 +60,8 @@ def export(
         tensors[f"base_model.model.{name}.lora_B.weight"] = P.contiguous()
     conv = any(isinstance(layer.base, Conv1D) for layer in injection.layers.values())
     with atomic_folder(folder) as made:
-        save_file(tensors, made / WEIGHTS, metadata={"format": "pt"})
-        write_json(made / CONFIG, _config(sorted(updates), rank, base_model, conv))
+        save_file(tensors, made / _WEIGHTS, metadata={"format": "pt"})
+        write_json(made / _CONFIG, _config(sorted(updates), rank, base_model, conv))
     return folder
 
 

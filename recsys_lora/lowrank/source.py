@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lora.lowrank.state import BatchState
-from recsys_lora.lowrank.turned import turned
+from recsys_lora.lowrank.transposed import transposed
 
 DropoutPer = Literal["sample", "token"]
 
@@ -52,7 +52,7 @@ class Source(Protocol):
         ...
 
 
-def learned(factor: Tensor, dtype: torch.dtype, state: BatchState | None) -> Tensor:
+def _learned(factor: Tensor, dtype: torch.dtype, state: BatchState | None) -> Tensor:
     """Return a learned factor in a dtype, out of reach of gradients where the state is frozen."""
     return (factor.detach() if state is not None and state.frozen else factor).to(dtype)
 
@@ -71,7 +71,10 @@ class Learned(nn.Module):
 
     def __init__(self, rank: int, scale: float, dropout: float, dropout_per: DropoutPer) -> None:
         super().__init__()
-        self.rank, self.scale, self.dropout, self.dropout_per = rank, scale, dropout, dropout_per
+        self.rank = rank
+        self.scale = scale
+        self.dropout = dropout
+        self.dropout_per = dropout_per
 
     def shared_as(self) -> str | None:
         """Return None: its A is its own."""
@@ -84,7 +87,7 @@ class Learned(nn.Module):
     def output(self, dtype: torch.dtype, state: BatchState | None) -> Tensor:
         """Return P^T (R, out)."""
         factor = self.P.detach() if state is not None and state.frozen else self.P
-        return turned(factor, dtype)
+        return transposed(factor, dtype)
 
 
 class Static(Learned):
@@ -115,7 +118,7 @@ class Static(Learned):
 
     def factor(self, x: Tensor, state: BatchState | None) -> Tensor:
         """Return A (in, R); without a state, too."""
-        return learned(self.A, x.dtype, state)
+        return _learned(self.A, x.dtype, state)
 
 
 class Shifted(Static):
@@ -185,7 +188,7 @@ class Routed(Learned):
     def _of_samples(self, factor: Tensor, dtype: torch.dtype, state: BatchState | None) -> Tensor:
         if state is None or state.task is None:
             raise ValueError("a routed source needs each sample's task: call state.set(task=...) before the forward")
-        return learned(factor, dtype, state).index_select(0, state.task)
+        return _learned(factor, dtype, state).index_select(0, state.task)
 
 
 class Generated(Learned):
@@ -216,7 +219,9 @@ class Generated(Learned):
         dropout_per: DropoutPer = "sample",
     ) -> None:
         super().__init__(rank, 1.0, dropout, dropout_per)
-        self.key, self.in_features, self.generated_scale = key, in_features, alpha / rank
+        self.key = key
+        self.in_features = in_features
+        self.generated_scale = alpha / rank
         self.P = nn.Parameter(torch.zeros(out_features, rank))
 
     def shared_as(self) -> str | None:

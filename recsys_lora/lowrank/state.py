@@ -135,7 +135,8 @@ class StateSlot:
     @contextmanager
     def disabled(self) -> Iterator[None]:
         """Let this thread's forwards pass the frozen maps alone."""
-        before, self.here.enabled = self.here.enabled, False
+        before = self.here.enabled
+        self.here.enabled = False
         try:
             yield
         finally:
@@ -148,7 +149,8 @@ class StateSlot:
         def run(*args: Any, **kwargs: Any) -> Any:
             here = self.here
             before = here.state, here.enabled
-            here.state, here.enabled = state, enabled
+            here.state = state
+            here.enabled = enabled
             try:
                 return function(*args, **kwargs)
             finally:

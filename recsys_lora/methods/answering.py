@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import distributed
 
 from recsys_lora.cf.inference import evaluating
-from recsys_lora.console import part_of, progress
 from recsys_lora.data.batch import PromptSet
 from recsys_lora.data.loader import Shard
 from recsys_lora.llm.generation import greedy
@@ -20,6 +19,7 @@ from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Output, Raw, Task, Version
+from recsys_lora.utils.console import part_of, progress
 
 Part = tuple[NDArray[np.int64], Any]
 """The places of some questions, and their answers: a list, or a tensor where the answers are choices."""
@@ -62,8 +62,8 @@ class Answering:
         Returns:
             Predictions in the task's own form.
         """
-        task, shard = self.datamodule.tasks[name], scoring_shard(self.module)
-        show = show and own_shard().rank == 0
+        task, shard = self.datamodule.tasks[name], _scoring_shard(self.module)
+        show = show and _own_shard().rank == 0
         others = None if shuffle_users is None else questions.of_other_users(shuffle_users)
         make = self.datamodule.prompts[name].set
         kinds: dict[str, Callable[[PromptSet], Iterator[Part]]] = {
@@ -84,7 +84,7 @@ class Answering:
                 advance(len(where), "")
         if task.kind == "choice" and results:  # read once: nothing waits for the device before
             places, results = [np.concatenate(places)], [list(torch.cat(results).double().cpu().numpy())]
-        raw = in_order(gathered((places, results), shard), len(questions))
+        raw = _in_order(_gathered((places, results), shard), len(questions))
         return task.predict(raw if task.kind == "text" else np.array(raw, dtype=np.float64), questions)
 
     def _choices(self, prompts: PromptSet, shard: Shard) -> Iterator[Part]:
@@ -95,7 +95,7 @@ class Answering:
         width = questions.items.shape[1]
         continuations = self.datamodule.prompts[task.name].continuations(questions)
         for place in shard.of(np.arange(len(prompts))):
-            batch = prompts.batch(np.array([place]), self.datamodule.pad_id, "right").to(self.module.device)
+            batch = prompts.batch(np.array([place]), self.datamodule.batching.pad_id, "right").to(self.module.device)
             total, tokens = continuation_log_likelihood(
                 self.module.backbone,
                 self.module.embeds(batch),
@@ -137,17 +137,17 @@ def after_prompt(module: LLMRecommender, copies: int = 1) -> None:
         slot.current = slot.current.after_prompt(copies)
 
 
-def own_shard() -> Shard:
+def _own_shard() -> Shard:
     """Return this process's part of the work, where `torch.distributed` runs."""
     return Shard(distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else Shard()
 
 
-def scoring_shard(module: LLMRecommender) -> Shard:
+def _scoring_shard(module: LLMRecommender) -> Shard:
     """Return what this process scores: its part, or everything where all processes have to run the same forwards."""
-    return Shard() if module.backbone.sharded else own_shard()
+    return Shard() if module.backbone.sharded else _own_shard()
 
 
-def gathered(value: tuple[list[Any], list[Any]], shard: Shard) -> list[tuple[list[Any], list[Any]]]:
+def _gathered(value: tuple[list[Any], list[Any]], shard: Shard) -> list[tuple[list[Any], list[Any]]]:
     """Return what every process has: the places of its questions and their answers."""
     if shard.world == 1:
         return [value]
@@ -156,7 +156,7 @@ def gathered(value: tuple[list[Any], list[Any]], shard: Shard) -> list[tuple[lis
     return everyone
 
 
-def in_order(parts: list[tuple[list[Any], list[Any]]], count: int) -> Raw:
+def _in_order(parts: list[tuple[list[Any], list[Any]]], count: int) -> Raw:
     """Return the answers of all processes in the order of the questions."""
     ordered: list[Any] = [None] * count
     for places, results in parts:

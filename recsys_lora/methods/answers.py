@@ -1,6 +1,6 @@
 """What a method's answers are worth: losses of batches that mix tasks, a row at a time, and scores.
 
-A yes-or-no question has one score s (`binary_score`), and its loss is the binary cross-entropy of s; other choices are
+A yes-or-no question has one score s (`_binary_score`), and its loss is the binary cross-entropy of s; other choices are
 a softmax over their own tokens; a text is its tokens' mean log-likelihood.
 """
 
@@ -18,10 +18,10 @@ from recsys_lora.llm.likelihood import answer_log_probs
 from recsys_lora.methods.offset import LogitOffset
 
 Score = Literal["yes", "yes_minus_no"]
-UNANSWERED = "a loss needs every row's answer: a right choice of a task with choices, or answer tokens"
+_UNANSWERED = "a loss needs every row's answer: a right choice of a task with choices, or answer tokens"
 
 
-def binary_score(logits: Tensor, score: Score) -> Tensor:
+def _binary_score(logits: Tensor, score: Score) -> Tensor:
     """Return the scores (B,) of the logits (B, 2) of Yes and No: that of Yes, or that less the one of No."""
     return logits[:, 0] if score == "yes" else logits[:, 0] - logits[:, 1]
 
@@ -51,8 +51,11 @@ class Answers(nn.Module):
         offset: LogitOffset | None = None,
     ) -> None:
         super().__init__()
-        self._backbone, self._offset = (backbone,), (offset,)  # tuples, as this must not own them
-        self.choices, self.score = list(choices), score
+        # tuples, as this must not own them
+        self._backbone = (backbone,)
+        self._offset = (offset,)
+        self.choices = list(choices)
+        self.score = score
         own = [list(choice.token_ids) if choice else [] for choice in choices]
         self.token_ids = list(dict.fromkeys(token for tokens in own for token in tokens))  # (K,), of all tasks
         column = {token: index for index, token in enumerate(self.token_ids)}
@@ -67,7 +70,8 @@ class Answers(nn.Module):
         self.register_buffer("has_choices", torch.tensor([bool(tokens) for tokens in own]), persistent=False)
         self.register_buffer("is_binary", torch.tensor(list(is_binary)), persistent=False)
         self.binary = list(is_binary)  # the same where no device has to be asked
-        self.any_binary, self.all_binary = any(is_binary), all(is_binary)
+        self.any_binary = any(is_binary)
+        self.all_binary = all(is_binary)
 
     @property
     def backbone(self) -> Backbone:
@@ -85,7 +89,7 @@ class Answers(nn.Module):
         if self.all_binary:
             return self._of_choices(batch, hidden)
         answered = (batch.answer_tokens > 0) | ((batch.target >= 0) & self.has_choices[batch.task])
-        torch._assert_async(answered.all(), UNANSWERED)
+        torch._assert_async(answered.all(), _UNANSWERED)
         loss = self._of_choices(batch, hidden) if self.token_ids else hidden.new_zeros(len(batch), dtype=torch.float32)
         places, answer_tokens = batch.answer_places, batch.answer_tokens
         if places is not None and not places.shape[1]:
@@ -137,7 +141,7 @@ class Answers(nn.Module):
 
     def _score(self, batch: PromptBatch, pair: Tensor) -> Tensor:
         """Return the scores (B,) of the logits (B, 2) of Yes and No, with what is added to them."""
-        score, offset = binary_score(pair, self.score), self._offset[0]
+        score, offset = _binary_score(pair, self.score), self._offset[0]
         return score if offset is None else offset(batch, score)
 
     def _logits(self, last: Tensor) -> Tensor:

@@ -21,7 +21,6 @@ from recsys_lora.data.batch import Padding, PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.training import TrainBatch
-from recsys_lora.errors import UserError
 from recsys_lora.llm.soft_tokens import place_soft_tokens
 from recsys_lora.lowrank import Injection
 from recsys_lora.methods.answers import Answers
@@ -35,10 +34,11 @@ from recsys_lora.methods.validation import Validation
 from recsys_lora.methods.vectors import encode_candidates
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.examples import ExtraSlots
-from recsys_lora.tasks.module import TaskData
+from recsys_lora.tasks.module import DEFAULT_TOKEN_BUDGET, Batching, TaskData
 from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Version
+from recsys_lora.utils.errors import UserError
 
 
 class LLMRecommender(lightning.LightningModule):
@@ -62,9 +62,13 @@ class LLMRecommender(lightning.LightningModule):
     def __init__(self, **shared: Unpack[Shared]) -> None:
         super().__init__()
         self.strict_loading = False  # checkpoints hold what was trained; `verify` sees to the rest
-        self.name, self.tasks, self.prompt = shared["name"], shared["tasks"], shared.get("prompt")
-        self.backbone, self.encoder = shared["backbone"], shared.get("encoder")
-        self.batch_size, self.score = shared.get("batch_size", 1), shared.get("score", "yes_minus_no")
+        self.name = shared["name"]
+        self.tasks = shared["tasks"]
+        self.prompt = shared.get("prompt")
+        self.backbone = shared["backbone"]
+        self.encoder = shared.get("encoder")
+        self.batch_size = shared.get("batch_size", 1)
+        self.score = shared.get("score", "yes_minus_no")
         self.optimizer_settings = shared.get("optimizer")
         self.backbone.requires_grad_(False)
         if self.encoder is not None:
@@ -145,8 +149,21 @@ class LLMRecommender(lightning.LightningModule):
         columns = self.columns[batch.task, : batch.soft_positions.shape[1]]  # (B, S)
         return vectors.gather(1, columns.unsqueeze(-1).expand(-1, -1, vectors.shape[-1]))
 
-    def datamodule(self, data: PreparedData, words: Mapping[str, str], **settings: Any) -> TaskData:
-        """Return the run's questions as prompts, in the data set's words; `settings` are the others of `TaskData`.
+    def datamodule(
+        self,
+        data: PreparedData,
+        words: Mapping[str, str],
+        *,
+        token_budget: int = DEFAULT_TOKEN_BUDGET,
+        **settings: Any,
+    ) -> TaskData:
+        """Return the run's questions as prompts.
+
+        Args:
+            data: the prepared data set.
+            words: its own, for the prompts' slots.
+            token_budget: padded tokens of a scoring batch at most.
+            settings: the others of `TaskData`.
 
         Raises:
             UserError: the data set has no titles, or a template has a slot that nothing fills.
@@ -157,8 +174,8 @@ class LLMRecommender(lightning.LightningModule):
             )
             for number, (name, task) in enumerate(self.tasks.items())
         }
-        settings |= {"batch_size": self.batch_size, "pad_id": self.backbone.pad_id, "padding": self.padding}
-        return TaskData(data, self.tasks, prompts, versions=self.versions, **settings)
+        batching = Batching(self.batch_size, self.backbone.pad_id, self.padding, token_budget)
+        return TaskData(data, self.tasks, prompts, versions=self.versions, batching=batching, **settings)
 
     # From prompts to answers
 

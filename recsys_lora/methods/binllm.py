@@ -23,7 +23,7 @@ from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import ITEM, USER, Version
 
-USER_CODE, ITEM_CODE = "user_code", "item_code"
+_USER_CODE, _ITEM_CODE = "user_code", "item_code"
 
 
 class BinLLM(LoRATuned):
@@ -46,7 +46,7 @@ class BinLLM(LoRATuned):
         self.code = code
         for width in (self.codes.user_dim, self.codes.item_dim):
             check_width(width, code)
-        check_codes(self.codes)
+        _check_codes(self.codes)
 
     @property
     def codes(self) -> CollaborativeEncoder:
@@ -57,7 +57,7 @@ class BinLLM(LoRATuned):
 
     def worded(self, template: Template) -> Template:
         """Return a task's wording with codes as text in the places of its soft tokens."""
-        return template.remarked({USER: f"{{{USER_CODE}}}", ITEM: f"{{{ITEM_CODE}}}"})
+        return template.remarked({USER: f"{{{_USER_CODE}}}", ITEM: f"{{{_ITEM_CODE}}}"})
 
     def extra_slots(self, prompts: TaskPrompts, questions: Questions) -> Iterator[ExtraSlots]:
         """Yield each question's user code, and the code of each of its candidates.
@@ -70,10 +70,10 @@ class BinLLM(LoRATuned):
         end = 0
         for count in (questions.items > 0).sum(axis=1).tolist():
             begin, end = end, end + count
-            yield {USER_CODE: users[begin], ITEM_CODE: items[begin:end]}
+            yield {_USER_CODE: users[begin], _ITEM_CODE: items[begin:end]}
 
 
-def check_codes(encoder: CollaborativeEncoder) -> None:
+def _check_codes(encoder: CollaborativeEncoder) -> None:
     """Refuse an encoder whose vectors are no codes.
 
     Raises:

@@ -18,15 +18,15 @@ from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import Pairs, UserItems
 from recsys_lora.data.loader import token_budget_batches
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
 from recsys_lora.llm.shared_prefix import SharedPrefix
 from recsys_lora.methods.answering import state_slot
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import CTR
+from recsys_lora.utils.errors import UserError
 
-LATEST = np.iinfo(np.int64).max
+_LATEST = np.iinfo(np.int64).max
 
 
 def score_candidates(
@@ -63,9 +63,10 @@ def score_candidates(
     scores = np.zeros(len(questions))
     reads_prompts = type(module).forward is LLMRecommender.forward  # else the method answers in a way of its own
     prefix = SharedPrefix(module.backbone, len(questions)) if share_prefix and reads_prompts else None
+    batching = datamodule.batching
     with evaluating(module), torch.inference_mode():
-        for index in token_budget_batches(np.argsort(-lengths, kind="stable"), lengths, datamodule.token_budget):
-            batch = prompts.batch(index, datamodule.pad_id, "right").to(module.device)
+        for index in token_budget_batches(np.argsort(-lengths, kind="stable"), lengths, batching.token_budget):
+            batch = prompts.batch(index, batching.pad_id, "right").to(module.device)
             scores[index] = _scores(module, batch, prefix).double().cpu().numpy()
     return scores
 
@@ -98,7 +99,7 @@ def pair_questions(data: PreparedData, pairs: UserItems) -> Questions:
         user=pairs.user,
         item=pairs.item,
         position=pairs.position,
-        timestamp=np.full(n, LATEST, dtype=np.int64),
+        timestamp=np.full(n, _LATEST, dtype=np.int64),
         items=pairs.item[:, None],
         target=np.zeros(n, dtype=np.int64),
         label=np.zeros(n, dtype=np.float32),

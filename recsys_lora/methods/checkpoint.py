@@ -16,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
-FROZEN_PARTS = ("backbone.", "encoder.")
+_FROZEN_PARTS = ("backbone.", "encoder.")
 IDENTITY = "identity"
 SAFE = ".safetensors"
 
@@ -29,7 +29,7 @@ def trained_state(module: nn.Module) -> dict[str, Tensor]:
     return {
         name: value
         for name, value in module.state_dict().items()
-        if name in trained or not name.startswith(FROZEN_PARTS)
+        if name in trained or not name.startswith(_FROZEN_PARTS)
     }
 
 

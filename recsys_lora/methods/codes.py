@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 CodeFormat = Literal["bits", "dot_decimal"]
-GROUP = 8
+_GROUP = 8
 """Bits of one number of a dot-decimal text."""
 
 
@@ -35,10 +35,10 @@ def check_width(width: int, written: CodeFormat) -> None:
     Raises:
         UserError: dot-decimal, and `width` bits are no multiple of eight.
     """
-    if written == "dot_decimal" and width % GROUP:
+    if written == "dot_decimal" and width % _GROUP:
         raise UserError(
-            f"model.code=dot_decimal: writes {GROUP} bits a number, and the codes have {width}: "
-            f"make cf.encoder.dim a multiple of {GROUP}, or model.code=bits"
+            f"model.code=dot_decimal: writes {_GROUP} bits a number, and the codes have {width}: "
+            f"make cf.encoder.dim a multiple of {_GROUP}, or model.code=bits"
         )
 
 

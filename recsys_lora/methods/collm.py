@@ -12,7 +12,7 @@ own embeddings do.
 """
 
 from collections.abc import Callable
-from typing import ClassVar, Literal, Unpack, cast
+from typing import ClassVar, Literal, NotRequired, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,16 +22,25 @@ from recsys_lora.cf.inference import device_of
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
 from recsys_lora.llm.soft_tokens import SIDES, token_std
 from recsys_lora.methods.lora import LoRA, SecondStage, Tuned
 from recsys_lora.methods.shared import Vectors
 from recsys_lora.methods.vectors import InputScale, VectorScale, encode_candidates
 from recsys_lora.tasks.task import Version
-from recsys_lora.types import NonNegativeFloat, PositiveInt
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import NonNegativeFloat, PositiveInt
 
 OutputScale = Literal["none", "tokens"]
 EncoderStart = Literal["fitted", "fresh"]
+
+
+class Mapped(Tuned):
+    """What every recommender with CoLLM's mapping is made with: see `Tuned` and `CoLLM`."""
+
+    factor: PositiveInt
+    input_scale: InputScale
+    output_scale: OutputScale
+    vector_noise: NotRequired[NonNegativeFloat]
 
 
 class CoLLM(SecondStage):
@@ -92,7 +101,7 @@ class CoLLM(SecondStage):
             self.tuned_encoder = untrained_encoder()
             if encoder_start == "fitted":
                 self.tuned_encoder.load_state_dict(self.encoder.state_dict())
-            train_what_gives_vectors(self.tuned_encoder)
+            _train_what_gives_vectors(self.tuned_encoder)
         self.vector_scale = VectorScale(input_scale, vector_noise)
 
     def collaborative(self, batch: PromptBatch) -> Vectors | None:
@@ -136,7 +145,7 @@ def start_at(network: nn.Sequential, std: float) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def train_what_gives_vectors(encoder: CollaborativeEncoder) -> None:
+def _train_what_gives_vectors(encoder: CollaborativeEncoder) -> None:
     """Set an encoder up for training through its vectors; what only scores, and gives no vector, is frozen."""
     encoder.eval().requires_grad_(True)
     row = torch.ones(1, dtype=torch.long, device=device_of(encoder))

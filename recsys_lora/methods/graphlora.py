@@ -26,15 +26,14 @@ from torch import Tensor, nn
 
 from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
 from recsys_lora.data.batch import PromptBatch
-from recsys_lora.errors import UserError
 from recsys_lora.lowrank import BottleneckShift, Injection, Shifted, Site, Static, inject
 from recsys_lora.lowrank.inject import find_sites
-from recsys_lora.methods.collm import CoLLM, OutputScale
-from recsys_lora.methods.lora import LoRA, Tuned
+from recsys_lora.methods.collm import CoLLM, Mapped
+from recsys_lora.methods.lora import LoRA
 from recsys_lora.methods.shared import Vectors
 from recsys_lora.methods.user_item_graph import GraphNetwork
-from recsys_lora.methods.vectors import InputScale
-from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 Layer = NonNegativeInt | Literal["middle", "last", "all"]
 
@@ -84,13 +83,9 @@ class GraphLoRA(CoLLM):
         layer_alpha: of that block's updates; see `ShiftedLoRA`.
         graph: makes the graph network: `GraphNetwork` with its own knobs bound.
         catalogue: users, items and the positive pairs of train.
-        factor: as CoLLM's.
-        input_scale: as CoLLM's; the graph's nodes are scaled, too.
-        output_scale: as CoLLM's.
-        vector_noise: as CoLLM's; on the graph's nodes, too.
         tune_encoder: train a copy of the collaborative encoder along; the fitted one stays as it is.
         untrained_encoder: as CoLLM's.
-        tuned: what every recommender with LoRA is made with; it needs an encoder.
+        mapped: what every recommender with CoLLM's mapping is made with; the graph's nodes are scaled and noised, too.
 
     Raises:
         UserError: as CoLLM; or the encoder reads histories, or the backbone has no such block.
@@ -104,25 +99,17 @@ class GraphLoRA(CoLLM):
         layer_alpha: PositiveFloat | None,
         graph: Callable[..., GraphNetwork],
         catalogue: Catalogue,
-        factor: PositiveInt,
-        input_scale: InputScale,
-        output_scale: OutputScale,
         tune_encoder: bool,
-        vector_noise: NonNegativeFloat = 0.0,
         untrained_encoder: Callable[[], CollaborativeEncoder] | None = None,
-        **tuned: Unpack[Tuned],
+        **mapped: Unpack[Mapped],
     ) -> None:
         super().__init__(
             lora=partial(ShiftedLoRA, layer=layer, layer_alpha=layer_alpha) if beta else LoRA,
             tune_lora=True,
-            factor=factor,
-            input_scale=input_scale,
-            output_scale=output_scale,
             tune_encoder=tune_encoder,
             encoder_start="fitted",
-            vector_noise=vector_noise,
             untrained_encoder=untrained_encoder,
-            **tuned,
+            **mapped,
         )
         vectors = self.encoder
         assert vectors is not None, "CoLLM needs one"
@@ -132,7 +119,7 @@ class GraphLoRA(CoLLM):
                 "its graph: choose cf=mf or cf=lightgcn"
             )
         self.beta = beta
-        self.graph = graph(catalogue, vectors.user_dim, tuned["rank"]) if beta else None
+        self.graph = graph(catalogue, vectors.user_dim, mapped["rank"]) if beta else None
         self._kept: tuple[list[tuple[int, int]], Tensor] | None = None
 
     def condition(self, batch: PromptBatch, vectors: Vectors | None) -> None:

@@ -16,10 +16,10 @@ from recsys_lora.tasks.examples import ExtraSlots
 from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import CTR
-from recsys_lora.types import NonNegativeInt, PositiveInt
+from recsys_lora.utils.types import NonNegativeInt, PositiveInt
 
 Source = Literal["user", "others"]
-EXAMPLES = "{examples}"
+_EXAMPLES = "{examples}"
 
 
 class InContext(LLMRecommender):
@@ -30,7 +30,7 @@ class InContext(LLMRecommender):
             task's own wording, with as many items of history as this one.
         examples: how many are shown at most.
         source: `user` shows the user's own latest training questions (none to a user without), `others` those of other
-            users, drawn for each question anew; of `ctr`, as many liked as not.
+            users, drawn separately for each question; of `ctr`, as many liked as not.
         draw_seed: decides what is drawn.
         shared: what every recommender is made with.
     """
@@ -47,11 +47,14 @@ class InContext(LLMRecommender):
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
-        self.example, self.examples, self.source, self.draw_seed = example, examples, source, draw_seed
+        self.example = example
+        self.examples = examples
+        self.source = source
+        self.draw_seed = draw_seed
 
     def worded(self, template: Template) -> Template:
         """Return a task's wording with solved questions before it."""
-        texts = {part: EXAMPLES + template.given[part] for part in ("text", "no_history")}
+        texts = {part: _EXAMPLES + template.given[part] for part in ("text", "no_history")}
         return template.changed(**texts)
 
     def extra_slots(self, prompts: TaskPrompts, questions: Questions) -> Iterator[ExtraSlots]:
@@ -81,7 +84,8 @@ class Own:
     """
 
     def __init__(self, train: Questions, count: int) -> None:
-        self.train, self.count = train, count
+        self.train = train
+        self.count = count
         self.order = np.lexsort((train.row, train.timestamp, train.user))
         self.users = train.user[self.order]
 
@@ -106,7 +110,8 @@ class Others:
     """
 
     def __init__(self, train: Questions, count: int, seed: int) -> None:
-        self.train, self.seed = train, seed
+        self.train = train
+        self.seed = seed
         liked = train.label > 0
         self.pools = [(np.flatnonzero(liked), (count + 1) // 2), (np.flatnonzero(~liked), count // 2)]
         if liked.all():

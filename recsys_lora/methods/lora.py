@@ -10,7 +10,7 @@ from recsys_lora.lowrank import Injection, Static, inject
 from recsys_lora.lowrank.source import DropoutPer
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.shared import Shared
-from recsys_lora.types import PositiveFloat, PositiveInt, Probability
+from recsys_lora.utils.types import PositiveFloat, PositiveInt, Probability
 
 
 @dataclass(frozen=True)

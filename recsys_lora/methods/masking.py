@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recsys_lora.cf.table import UNKNOWN
 from recsys_lora.data.batch import PromptBatch
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 USER, ITEM = 0, 1
 

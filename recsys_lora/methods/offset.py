@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.batch import PromptBatch
-from recsys_lora.errors import UserError
 from recsys_lora.methods.vectors import last
+from recsys_lora.utils.errors import UserError
 
 Offset = Literal["none", "cf"]
 RATE = 20.0

@@ -1,15 +1,16 @@
 """AdamW and a learning rate that warms up and falls, by default to the end of the budget."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Len
 from torch import nn
 
-from recsys_lora.errors import UserError
-from recsys_lora.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,7 @@ class OptimizerSettings:
         initial_lr_fraction: the learning rate of step 0 over the full one.
         final_lr_fraction: what is left of it at the end.
         weight_decay: decoupled; parameters with fewer than two dimensions have none.
-        beta1: AdamW's decay of the mean gradient.
-        beta2: and of the mean square.
+        betas: AdamW's decay rates, of the mean gradient and of its mean square.
         eps: AdamW's.
     """
 
@@ -39,8 +39,7 @@ class OptimizerSettings:
     initial_lr_fraction: Fraction = 0.01
     final_lr_fraction: Fraction = 0.0
     weight_decay: NonNegativeFloat = 1e-3
-    beta1: Probability = 0.9
-    beta2: Probability = 0.999
+    betas: Annotated[Sequence[Probability], Len(2, 2)] = (0.9, 0.999)
     eps: PositiveFloat = 1e-8
 
     def optimizer(
@@ -73,7 +72,8 @@ class OptimizerSettings:
             groups: its groups.
             fused: update all parameters of a group in one operation: see `may_be_fused`.
         """
-        return torch.optim.AdamW(groups, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, fused=fused)
+        beta1, beta2 = self.betas
+        return torch.optim.AdamW(groups, lr=self.lr, betas=(beta1, beta2), eps=self.eps, fused=fused)
 
     def lr_factor(self, step: int, steps: float) -> float:
         """Return the learning rate of a step over the full one.
@@ -122,7 +122,7 @@ def planned_steps(trainer: Any, batches: int) -> float:
 
 
 def may_be_fused(trainer: Any) -> bool:
-    """Tell whether AdamW may update all parameters in one operation under a trainer.
+    """Return whether AdamW may update all parameters in one operation under a trainer.
 
     With a loss scaler (16-mixed precision) it may not: a fused optimiser undoes the scaling itself, and gradients could
     not be clipped before (Lightning refuses it).

@@ -17,7 +17,7 @@ from recsys_lora.methods.shared import Vectors
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.task import ITEM, USER, Version
 
-NAMES = ("u1", "u2", "u3", "i1", "i2", "i3")
+_NAMES = ("u1", "u2", "u3", "i1", "i2", "i3")
 
 
 class Prompt4NR(LoRATuned):
@@ -31,12 +31,12 @@ class Prompt4NR(LoRATuned):
     """
 
     versions: ClassVar[tuple[Version, ...]] = ("collaborative",)
-    soft_names: ClassVar[tuple[str, ...]] = NAMES
+    soft_names: ClassVar[tuple[str, ...]] = _NAMES
 
     def __init__(self, **tuned: Unpack[Tuned]) -> None:
         super().__init__(**tuned)
         std = token_std(self.backbone)
-        self.vectors = nn.Parameter(torch.randn(len(NAMES), self.backbone.hidden_size) * std)  # (6, H)
+        self.vectors = nn.Parameter(torch.randn(len(_NAMES), self.backbone.hidden_size) * std)  # (6, H)
 
     def soft_tokens(self, batch: PromptBatch, vectors: Vectors | None) -> Tensor:
         """Return the learned vectors (B, S, H), the same for every row, in the order of the prompt."""
@@ -44,4 +44,4 @@ class Prompt4NR(LoRATuned):
 
     def worded(self, template: Template) -> Template:
         """Return a task's wording with three vectors for the user, and three for each candidate."""
-        return template.remarked({USER: "<u1><u2><u3>", ITEM: "<i1><i2><i3>"}, soft_tokens=NAMES)
+        return template.remarked({USER: "<u1><u2><u3>", ITEM: "<i1><i2><i3>"}, soft_tokens=_NAMES)

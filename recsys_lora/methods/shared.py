@@ -12,7 +12,7 @@ from recsys_lora.methods.offset import Offset
 from recsys_lora.methods.optimizer import OptimizerSettings
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.task import Task
-from recsys_lora.types import Fraction, PositiveInt
+from recsys_lora.utils.types import Fraction, PositiveInt
 
 Vectors = tuple[Tensor, Tensor]
 """e_u (B, D_u) of the users and e_i (B, C, D_i) of the candidates."""

@@ -15,14 +15,14 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from recsys_lora.data.batch import PromptBatch
-from recsys_lora.errors import UserError
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.shared import Shared
 from recsys_lora.methods.vectors import mean_of_present
 from recsys_lora.prompts.titles import prompt_titles
-from recsys_lora.types import PositiveInt
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import PositiveInt
 
-TITLES_AT_ONCE = 64
+_TITLES_AT_ONCE = 64
 
 
 class TextSimilarity(LLMRecommender):
@@ -89,8 +89,8 @@ class TextSimilarity(LLMRecommender):
         if self._vectors is None:
             with torch.no_grad():
                 parts = [
-                    self._states(self._titles[begin : begin + TITLES_AT_ONCE])
-                    for begin in range(1, len(self._titles), TITLES_AT_ONCE)
+                    self._states(self._titles[begin : begin + _TITLES_AT_ONCE])
+                    for begin in range(1, len(self._titles), _TITLES_AT_ONCE)
                 ]
             every = torch.cat(parts)  # (N, H)
             self._vectors = functional.pad(every - every.mean(0), (0, 0, 1, 0))

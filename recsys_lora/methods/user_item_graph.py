@@ -18,14 +18,14 @@ from torch.nn import functional
 
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.lightgcn import grown_rows, normalised_adjacency
-from recsys_lora.types import PositiveInt, Probability
+from recsys_lora.utils.types import PositiveInt, Probability
 
 Kind = Literal["lightgcn", "ngcf"]
-LENGTH = 0.1
+_LENGTH = 0.1
 """Of every output vector, as in the code of GraphLoRA's authors."""
-SHORTEST = 1e-4
+_SHORTEST = 1e-4
 """An h below this length is not stretched to the full length, so that its gradient stays finite."""
-SLOPE = 0.2
+_SLOPE = 0.2
 """Of LeakyReLU below zero, as in the code of NGCF's authors."""
 
 
@@ -56,7 +56,9 @@ class GraphNetwork(nn.Module):
         dropout: Probability,
     ) -> None:
         super().__init__()
-        self.kind, self.layers, self.dropout = kind, layers, dropout
+        self.kind = kind
+        self.layers = layers
+        self.dropout = dropout
         self.first_item = catalogue.num_users + 1
         self.nodes = self.first_item + catalogue.num_items + 1
         adjacency = normalised_adjacency(catalogue)  # in parts: processes that train together exchange no sparse tensor
@@ -87,7 +89,7 @@ class GraphNetwork(nn.Module):
         with torch.autocast(users.device.type, enabled=False):  # there are no sparse products in half precision
             own = torch.cat([users, items]).float()
             h = self._ngcf(own) if self.kind == "ngcf" else self._lightgcn(own)
-            return LENGTH * functional.normalize(h, dim=-1, eps=SHORTEST)
+            return _LENGTH * functional.normalize(h, dim=-1, eps=_SHORTEST)
 
     def _lightgcn(self, own: Tensor) -> Tensor:
         adjacency = self.adjacency
@@ -102,7 +104,7 @@ class GraphNetwork(nn.Module):
         for W, V in zip(self.maps, self.product_maps, strict=True):
             neighbours = adjacency @ vectors
             sums = (neighbours + vectors) @ W + (neighbours * vectors) @ V
-            vectors = self._dropped(functional.leaky_relu(sums, SLOPE))
+            vectors = self._dropped(functional.leaky_relu(sums, _SLOPE))
         return vectors
 
     def _dropped(self, vectors: Tensor) -> Tensor:

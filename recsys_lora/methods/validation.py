@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from recsys_lora.data.batch import PromptBatch
+from recsys_lora.evaluation.torch_metrics import AUC, UAUC
 from recsys_lora.methods.answers import Answers
-from recsys_lora.metrics.torch_metrics import AUC, UAUC
 
 
 class TaskMeans(Metric):
@@ -47,8 +47,11 @@ class Validation(nn.Module):
 
     def __init__(self, answers: Answers, names: Sequence[str]) -> None:
         super().__init__()
-        self.answers, self.names = answers, list(names)
-        self.loss, self.auc, self.uauc = TaskMeans(len(names)), AUC(), UAUC()
+        self.answers = answers
+        self.names = list(names)
+        self.loss = TaskMeans(len(names))
+        self.auc = AUC()
+        self.uauc = UAUC()
 
     def update(self, batch: PromptBatch, hidden: Tensor) -> None:
         """Add a batch, from its last hidden states (B, T, H)."""
@@ -62,7 +65,7 @@ class Validation(nn.Module):
             self.uauc.update(user, score, label)
 
     def results(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield names and values, and begin anew: `loss` is the mean over tasks, `loss_NAME` a task's own."""
+        """Yield names and values, and reset: `loss` is the mean over tasks, `loss_NAME` a task's own."""
         means, count = (part.reshape(-1) for part in self.loss.compute())  # torchmetrics squeezes what one task gives
         asked = (count > 0).nonzero().flatten().tolist()
         yield "loss", means[asked].mean().float()

@@ -10,11 +10,11 @@ from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.cf.inference import device_of, evaluating
 from recsys_lora.data.history import Pairs, UserItems
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 InputScale = Literal["none", "std"]
 """Whether e_u and e_i are divided by the standard deviation of their entries over the training rows."""
-LARGEST_SAMPLE = 20_000
+_LARGEST_SAMPLE = 20_000
 
 
 class VectorScale(nn.Module):
@@ -30,14 +30,15 @@ class VectorScale(nn.Module):
 
     def __init__(self, scale: InputScale, noise: float = 0.0) -> None:
         super().__init__()
-        self.scale, self.noise = scale, noise
+        self.scale = scale
+        self.noise = noise
         self.register_buffer("user", torch.ones(()))
         self.register_buffer("item", torch.ones(()))
 
     def measure(self, encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems) -> None:
-        """Measure the standard deviation of an encoder's vectors over training rows, as `vector_std` does."""
+        """Measure the standard deviation of an encoder's vectors over training rows, as `_vector_std` does."""
         if self.scale == "std":
-            user, item = vector_std(encoder, data, rows)
+            user, item = _vector_std(encoder, data, rows)
             self.user.fill_(user)
             self.item.fill_(item)
 
@@ -66,7 +67,7 @@ def encode_rows(
     return torch.cat([user.float().cpu() for user, _ in parts]), torch.cat([item.float().cpu() for _, item in parts])
 
 
-def vector_std(encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems) -> tuple[float, float]:
+def _vector_std(encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems) -> tuple[float, float]:
     """Return the standard deviation of all entries of e_u and of e_i over rows (evenly taken where there are many).
 
     They are the vectors of evaluation.
@@ -74,8 +75,8 @@ def vector_std(encoder: CollaborativeEncoder, data: PreparedData, rows: UserItem
     Raises:
         UserError: one of them is zero, so that nothing can be divided by it.
     """
-    if len(rows.user) > LARGEST_SAMPLE:
-        chosen = np.linspace(0, len(rows.user) - 1, LARGEST_SAMPLE).astype(np.int64)
+    if len(rows.user) > _LARGEST_SAMPLE:
+        chosen = np.linspace(0, len(rows.user) - 1, _LARGEST_SAMPLE).astype(np.int64)
         rows = Pairs(rows.user[chosen], rows.item[chosen], rows.position[chosen])
     with evaluating(encoder):
         user, item = encode_rows(encoder, data, rows)

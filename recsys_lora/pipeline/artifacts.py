@@ -2,7 +2,7 @@
 
 Two runs that ask for one artifact at the same moment make it once: the second waits for the first. An artifact is a
 folder that appears whole or not at all, with an `artifact.json` that says what it was made of and holds the checksums
-of its files: one that is damaged is made anew.
+of its files: one that is damaged is made again.
 """
 
 import datetime
@@ -16,16 +16,16 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_folder, content_key, disk_errors, read_json, sweep_temporary, write_json
 from recsys_lora.pipeline.integrity import checksums, damage
 from recsys_lora.processes.group import SINGLE, ProcessGroup
-from recsys_lora.version import __version__
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_folder, content_key, disk_errors, read_json, sweep_temporary, write_json
+from recsys_lora.utils.version import __version__
 
 log = logging.getLogger(__name__)
 
 RECORD = "artifact.json"
-SECONDS_BEFORE_SAYING_SO = 2.0
+_SECONDS_BEFORE_SAYING_SO = 2.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ArtifactStore:
 
     Attributes:
         root: the folder of all artifacts.
-        force: stages whose artifacts are made anew even where they exist.
+        force: stages whose artifacts are made again even where they exist.
         processes: those of the job, this one among them.
         remember: note which artifacts were compared with their checksums, so that this is done once a machine.
     """
@@ -139,7 +139,7 @@ class ArtifactStore:
     def _locked(path: Path, label: str) -> "_Held":
         lock = FileLock(path)
         try:
-            lock.acquire(timeout=SECONDS_BEFORE_SAYING_SO)
+            lock.acquire(timeout=_SECONDS_BEFORE_SAYING_SO)
         except Timeout:
             log.info("%s: another run is making it, waiting", label)
             lock.acquire()
@@ -171,11 +171,11 @@ def manifest(folder: Path) -> dict[str, Any]:
 
 
 def _intact(folder: Path) -> bool:
-    """Say whether an artifact is there and is what was written; a damaged one is reported, to be made anew."""
+    """Say whether an artifact is there and is what was written; a damaged one is reported, to be made again."""
     if not folder.exists():
         return False
     if wrong := _wrong(folder):
-        log.warning("%s: %s: it is made anew", folder, wrong)
+        log.warning("%s: %s: it is made again", folder, wrong)
     return not wrong
 
 

@@ -1,6 +1,5 @@
 """A run's parts, built from its config: the backbone, the untrained method, and the rows it sees."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ from hydra.utils import get_object
 from torch import distributed
 
 from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
+from recsys_lora.config.check import signature
 from recsys_lora.config.edge import build
 from recsys_lora.config.record import RunConfig
 from recsys_lora.data.prepared import PreparedData
@@ -55,7 +55,7 @@ def assemble(
     if collaborative is not None:
         parts["encoder"] = collaborative.for_method()
         parts["identity"] |= {"encoder": collaborative.key}
-    asked = inspect.signature(kind).parameters
+    asked, _ = signature(kind)
     parts |= {name: offer() for name, offer in _offers(config, data).items() if name in asked}
     module: LLMRecommender = factory(**parts)
     rows = data if collaborative is None else method_data(config, data)

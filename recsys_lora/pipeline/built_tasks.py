@@ -6,9 +6,9 @@ from typing import Any
 from recsys_lora.config.check import check
 from recsys_lora.config.edge import build
 from recsys_lora.config.trust import check_targets
-from recsys_lora.errors import UserError
 from recsys_lora.tasks.scale import RatingScale
 from recsys_lora.tasks.task import Task
+from recsys_lora.utils.errors import UserError
 
 
 def built_tasks(known: Mapping[str, Any], scale: Mapping[str, float], names: Iterable[str]) -> dict[str, Task]:

@@ -14,15 +14,15 @@ import torch
 from hydra.utils import get_object
 
 from recsys_lora.config.record import RunConfig
-from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.llm.dtype import dtype_name
 from recsys_lora.pipeline.sharded import wants_shards
 from recsys_lora.processes.group import planned_processes
+from recsys_lora.utils.errors import UserError
 
-CPU_TOKENS, MOST_TOKENS = 4096, 65_536
+CPU_TOKENS, _MOST_TOKENS = 4096, 65_536
 """Padded tokens of a scoring batch: on a CPU, and at most on a GPU, which is what runs on an H200 had."""
-TOKENS_PER_GIB = 512
+_TOKENS_PER_GIB = 512
 """Of a GPU's memory."""
 CUDA = ("gpu", "cuda")
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def token_budget(place: torch.device) -> int:
     if place.type != "cuda":
         return CPU_TOKENS
     memory: int = torch.cuda.get_device_properties(place).total_memory
-    return max(CPU_TOKENS, min(MOST_TOKENS, TOKENS_PER_GIB * memory // 2**30))
+    return max(CPU_TOKENS, min(_MOST_TOKENS, _TOKENS_PER_GIB * memory // 2**30))
 
 
 def log_choices(config: RunConfig, backbone: Backbone) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import file_sha256, write_json
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import file_sha256, write_json
 
 Checksums = Mapping[str, str]
 

@@ -13,13 +13,12 @@ from recsys_lora.config.edge import build
 from recsys_lora.config.record import RunConfig
 from recsys_lora.config.recorded import write_recorded
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.files import home, write_json
+from recsys_lora.pipeline.artifact_paths import STORE, write_artifact_paths
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import load_backbone
 from recsys_lora.pipeline.collaborative import Collaborative, cf_stage
 from recsys_lora.pipeline.devices import check_devices, device, log_choices, suited
 from recsys_lora.pipeline.logging_setup import quiet_libraries, silent
-from recsys_lora.pipeline.made import STORE, write_made
 from recsys_lora.pipeline.method import Method, method_stage
 from recsys_lora.pipeline.preparation import prepare_stage
 from recsys_lora.pipeline.reporting import log_report, report
@@ -29,9 +28,10 @@ from recsys_lora.processes.group import ProcessGroup, process_group
 from recsys_lora.processes.launched import is_rank_zero
 from recsys_lora.report.environment import environment
 from recsys_lora.report.visual.page import write_report
+from recsys_lora.utils.files import home, make_folder, write_json
 
 CONFIG_FILE = "config.yaml"
-WORKER = "recsys_lora.pipeline.worker"
+_WORKER = "recsys_lora.pipeline.worker"
 log = logging.getLogger(__name__)
 
 
@@ -52,6 +52,23 @@ class Outcome:
     metrics: dict[str, Any] | None
 
 
+def run_config(config: RunConfig) -> Outcome:
+    """Run all stages of a config in this process; what is cached is not made again.
+
+    Args:
+        config: from `compose`.
+
+    Returns:
+        The prepared data, the fitted encoder, the trained method and what metrics.json holds.
+
+    Raises:
+        UserError: the input is wrong; the line says what to do.
+    """
+    folder = Path(config.paths.run)
+    make_folder(folder, "paths.runs=FOLDER")
+    return execute(config, folder)
+
+
 def execute(config: RunConfig, folder: Path) -> Outcome:
     """Run one checked config.
 
@@ -70,7 +87,7 @@ def execute(config: RunConfig, folder: Path) -> Outcome:
         for name, node in config.logger.items():
             if node:
                 build(node, f"logger.{name}")  # what it lacks, as an account, is told before anything is fitted
-    with process_group(config.trainer, folder, WORKER) as processes:
+    with process_group(config.trainer, folder, _WORKER) as processes:
         folder = Path(processes.broadcast(str(folder)))
         if processes.is_rank_zero:
             return run_stages(config, folder, processes)
@@ -109,7 +126,7 @@ def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outc
     clock.lap("method")
     if processes.is_rank_zero:
         encoder, key = (None, None) if collaborative is None else (collaborative.folder, collaborative.key)
-        write_made(folder, store.root, data.folder, encoder, key, None if method is None else method.weights)
+        write_artifact_paths(folder, store.root, data.folder, encoder, key, None if method is None else method.weights)
     metrics = None
     if config.test:
         rows = EvaluationRows(config, store, data, tasks, collaborative, method)

@@ -17,20 +17,20 @@ from recsys_lora.config.recorded import merged, read_recorded
 from recsys_lora.config.roles import Kind
 from recsys_lora.config.trust import check_targets
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
 from recsys_lora.methods.checkpoint import load_checkpoint
+from recsys_lora.pipeline.artifact_paths import ArtifactPaths, artifacts_root, read_artifact_paths
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import assemble, load_backbone
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.devices import suited
 from recsys_lora.pipeline.job import CONFIG_FILE
 from recsys_lora.pipeline.logging_setup import quiet_libraries
-from recsys_lora.pipeline.made import Made, read_made, root_of
 from recsys_lora.pipeline.method import Method
 from recsys_lora.pipeline.tasks import choose_tasks
 from recsys_lora.tasks.task import Task
+from recsys_lora.utils.errors import UserError
 
-CHANGEABLE = (Kind.SOURCE, Kind.COST)
+_CHANGEABLE = (Kind.SOURCE, Kind.COST)
 """Kinds of values that may differ from the run's: where input lies, and what changes memory or time alone."""
 
 
@@ -50,7 +50,7 @@ class Loaded:
 
     folder: Path
     config: RunConfig
-    made: Made
+    made: ArtifactPaths
     data: PreparedData
     tasks: Mapping[str, Task]
     collaborative: Collaborative | None
@@ -71,7 +71,7 @@ def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = (), 
             that is not trusted.
     """
     quiet_libraries()
-    made, place = read_made(folder), chosen_device(device)
+    made, place = read_artifact_paths(folder), _chosen_device(device)
     config = suited(_on_one_device(_read(folder, overrides, trust), place), place)
     store = store_of(folder)
     data = PreparedData.load(store.find(made.prepare), config.data.titles)
@@ -95,11 +95,11 @@ def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = (), 
 
 def store_of(folder: Path) -> ArtifactStore:
     """Return where the artifacts of a run are, or those that a bundle brings along."""
-    root = root_of(folder)
+    root = artifacts_root(folder)
     return ArtifactStore(root, remember=root.parent != folder)
 
 
-def chosen_device(name: str) -> torch.device:
+def _chosen_device(name: str) -> torch.device:
     """Return a device by name; auto: a CUDA device where there is one.
 
     Raises:
@@ -122,7 +122,7 @@ def _read(folder: Path, overrides: Sequence[str], trust: Sequence[str]) -> RunCo
         raise UserError(f"{path}: not there: give the folder of a run, or of an exported bundle")
     for override in overrides:
         key, equals, _ = override.partition("=")
-        if not equals or RunConfig.role_of(key).kind not in CHANGEABLE:
+        if not equals or RunConfig.role_of(key).kind not in _CHANGEABLE:
             raise UserError(
                 f"{override}: a loaded run takes overrides of what changes no result, as llm.path=FOLDER or "
                 "evaluation.token_budget=N"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from transformers.utils import logging as transformers_logging
 
-CHATTY = ("lightning", "lightning.pytorch", "lightning.fabric", "transformers", "filelock", "httpx", "urllib3")
+_CHATTY = ("lightning", "lightning.pytorch", "lightning.fabric", "transformers", "filelock", "httpx", "urllib3")
 
 
 def quiet_libraries() -> None:
     """Let libraries log warnings only, without bars of their own, once a process."""
-    for name in CHATTY:
+    for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
         logging.getLogger(name).propagate = True
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):

@@ -18,8 +18,6 @@ from recsys_lora.callbacks.loggers import close
 from recsys_lora.config.edge import build
 from recsys_lora.config.record import RunConfig
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
-from recsys_lora.files import file_sha256, read_json, write_bytes, write_json
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_checkpoint, start_from, trained_state
@@ -30,8 +28,10 @@ from recsys_lora.pipeline.resume_checkpoint import resume_checkpoint
 from recsys_lora.processes.signals import requeue_waits
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.task import Task
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import file_sha256, read_json, write_bytes, write_json
 
-WEIGHTS, RECORD = "trained.ckpt", "training.json"
+_WEIGHTS, _RECORD = "trained.ckpt", "training.json"
 log = logging.getLogger(__name__)
 
 
@@ -112,13 +112,13 @@ def method_stage(
         if not record["steps"]:
             raise UserError("training took no step: give trainer.max_epochs, max_steps and max_time more")
         if store.processes.is_rank_zero:
-            _keep(run_folder / "checkpoints" / kept, folder / WEIGHTS)
-            write_json(folder / RECORD, record)
+            _keep(run_folder / "checkpoints" / kept, folder / _WEIGHTS)
+            write_json(folder / _RECORD, record)
 
     artifact = store.get("method", f"{module.name}-{data.manifest['name']}", depends, make, together=True)
-    weights = artifact.folder / WEIGHTS
+    weights = artifact.folder / _WEIGHTS
     load_checkpoint(weights, module, module.identity)
-    training = read_json(artifact.folder / RECORD) | {"reused": artifact.reused}
+    training = read_json(artifact.folder / _RECORD) | {"reused": artifact.reused}
     return Method(module, datamodule, artifact.key, training, weights)
 
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from recsys_lora.config.edge import build
 from recsys_lora.config.record import PreparationConfig, RunConfig
-from recsys_lora.console import console, say
 from recsys_lora.data.negatives import Negatives
 from recsys_lora.data.prepare import check_target, drop_records, prepare, prepare_key
 from recsys_lora.data.prepared import INTERACTIONS, ITEMS, MANIFEST, USERS, PreparedData, checksum
 from recsys_lora.data.schema import SPLITS
-from recsys_lora.files import atomic_folder, home
+from recsys_lora.pipeline.artifact_paths import STORE
 from recsys_lora.pipeline.artifacts import ArtifactStore
-from recsys_lora.pipeline.made import STORE
 from recsys_lora.report.terminal import fitted
+from recsys_lora.utils.console import console, say
+from recsys_lora.utils.files import atomic_folder, home
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def run_preparation(config: PreparationConfig) -> None:
         check_target(out)
     store = ArtifactStore(home() / STORE, frozenset(config.stage.force))
     data = prepare_stage(config, store)
-    print_summary(data, config.checksums)
+    _print_summary(data, config.checksums)
     if out is not None:
         with atomic_folder(out) as folder:
             for name in (INTERACTIONS, ITEMS, USERS, MANIFEST):
@@ -51,7 +51,7 @@ def run_preparation(config: PreparationConfig) -> None:
         log.info("written to %s", out)
 
 
-def print_summary(data: PreparedData, checksums: bool) -> None:
+def _print_summary(data: PreparedData, checksums: bool) -> None:
     """Print one table of the splits and one of what was dropped and remarked."""
     title = f"{data.manifest['name']}: {data.num_users:,} users, {data.num_items:,} items"
     records = data.manifest["splits"]  # the first column is that of their names

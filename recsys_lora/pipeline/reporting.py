@@ -17,7 +17,7 @@ from recsys_lora.report.flat import flat_metrics, tables
 from recsys_lora.report.metrics_json import Training
 from recsys_lora.report.report import publish
 
-LOGGED_PREDICTIONS = 100
+_LOGGED_PREDICTIONS = 100
 """Rows of a sample of predictions."""
 
 
@@ -46,14 +46,14 @@ def report(config: RunConfig, folder: Path, rows: EvaluationRows, seconds: Mappi
         "tags": config.tags,
         "tasks": tasks,
         "valid": _valid(collaborative, method),
-        "training": training_block(method),
+        "training": _training_block(method),
         "draws": config.evaluation.draws,
         "seconds": {**seconds, "test": round(time.monotonic() - begun, 2)},
     }
     return publish(record, folder)
 
 
-def training_block(method: Method | None) -> dict[str, Any] | None:
+def _training_block(method: Method | None) -> dict[str, Any] | None:
     """Return what training the method took, as metrics.json has it.
 
     Returns:
@@ -72,7 +72,7 @@ def log_report(config: RunConfig, folder: Path, metrics: Mapping[str, Any]) -> N
     loggers = [build_node(node, f"logger.{name}") for name, node in config.logger.items() if node]
     shown = dict(tables(metrics))
     for path in sorted(folder.glob("predictions*.parquet")):
-        sample = pl.read_parquet(path).head(LOGGED_PREDICTIONS)
+        sample = pl.read_parquet(path).head(_LOGGED_PREDICTIONS)
         shown[path.stem] = (sample.columns, [list(row) for row in sample.rows()])
     numbers = {name: float(value) for name, value in flat_metrics(metrics).items() if value is not None}
     try:

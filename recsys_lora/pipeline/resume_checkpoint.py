@@ -4,9 +4,9 @@ import logging
 from pathlib import Path
 
 from recsys_lora.callbacks.checkpoint import ARTIFACT, LAST
-from recsys_lora.errors import UserError
 from recsys_lora.methods.checkpoint import open_checkpoint
 from recsys_lora.processes.group import ProcessGroup
+from recsys_lora.utils.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +31,10 @@ def _found(folder: Path, key: str) -> Path | None:
     try:
         checkpoint = open_checkpoint(path)
     except UserError as error:
-        log.warning("%s; training starts anew", error)
+        log.warning("%s; training starts from scratch", error)
         return None
     if checkpoint.get(ARTIFACT) != key:
-        log.info("%s: of another training: this one starts anew", path)
+        log.info("%s: of another training: this one starts from scratch", path)
         return None
     log.info("training goes on from step %d of %s", checkpoint["global_step"], path)
     return path

@@ -7,10 +7,10 @@ from hydra.utils import get_object
 from lightning.pytorch.strategies import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
-from recsys_lora.errors import UserError
 from recsys_lora.llm.sharding import is_shard
+from recsys_lora.utils.errors import UserError
 
-REFUSED = ("fsdp", "deepspeed", "model_parallel")
+_REFUSED = ("fsdp", "deepspeed", "model_parallel")
 
 
 class FrozenShards(DDPStrategy):
@@ -33,13 +33,13 @@ class FrozenShards(DDPStrategy):
 
 
 def wants_shards(trainer: Mapping[str, Any]) -> bool:
-    """Tell whether a trainer's config asks for a backbone spread over its devices.
+    """Return whether a trainer's config asks for a backbone spread over its devices.
 
     Raises:
         UserError: it asks for it in a way that does not work here.
     """
     strategy = trainer["strategy"]
-    if isinstance(strategy, str) and strategy.startswith(REFUSED):
+    if isinstance(strategy, str) and strategy.startswith(_REFUSED):
         raise UserError(
             f"trainer.strategy={strategy}: would train through LightningModule.forward alone: choose trainer=fsdp"
         )

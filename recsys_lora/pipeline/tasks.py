@@ -6,11 +6,11 @@ from recsys_lora.config.hints import suggestion
 from recsys_lora.config.record import RunConfig
 from recsys_lora.data.length_buckets import FORWARD_OVERHEAD_TOKENS
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.pipeline.built_tasks import built_tasks
 from recsys_lora.tasks.module import Mixing
 from recsys_lora.tasks.task import Task
+from recsys_lora.utils.errors import UserError
 
 log = logging.getLogger(__name__)
 

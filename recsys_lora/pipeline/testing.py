@@ -12,7 +12,6 @@ from recsys_lora.config.edge import build
 from recsys_lora.config.record import RunConfig
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
-from recsys_lora.files import read_json, write_json
 from recsys_lora.methods.answering import Answering
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.zero_shot import ZeroShot
@@ -32,11 +31,12 @@ from recsys_lora.tasks.predictions import (
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.record import Answered, Role, task_record
 from recsys_lora.tasks.task import CTR, Output, Task, Version
+from recsys_lora.utils.files import read_json, write_json
 
 log = logging.getLogger(__name__)
 
-FILE, TIME_FILE = "predictions.parquet", "scoring.json"
-SHUFFLE_SEED = 0
+_FILE, _TIME_FILE = "predictions.parquet", "scoring.json"
+_SHUFFLE_SEED = 0
 
 
 class EvaluationRows:
@@ -60,9 +60,15 @@ class EvaluationRows:
         collaborative: Collaborative | None,
         method: Method | None,
     ) -> None:
-        self.config, self.store, self.data, self.tasks = config, store, data, tasks
-        self.collaborative, self.method = collaborative, method
-        rows, users, self.seed = config.data.test_rows, config.data.test_users, config.data.sample_seed
+        self.config = config
+        self.store = store
+        self.data = data
+        self.tasks = tasks
+        self.collaborative = collaborative
+        self.method = method
+        rows = config.data.test_rows
+        users = config.data.test_users
+        self.seed = config.data.sample_seed
         asked = data if users is None else data.with_test_users(users, self.seed)
         self.questions = {name: task.questions(asked, "test", rows, self.seed) for name, task in tasks.items()}
         self._trained_on: dict[str, Questions] = {}
@@ -101,7 +107,7 @@ class EvaluationRows:
         known = {line.name: line.output for line in self._baselines(name, valid)}
         if self.method is not None:
             first = self.method.datamodule.prompts[name].reading.answered
-            known[own] = output_of(read_table(self._folder(name, valid, first, split="valid") / FILE))
+            known[own] = output_of(read_table(self._folder(name, valid, first, split="valid") / _FILE))
         others = [line.name for line in answered if line.name in task.stacked or line.role == "cf"]
         called = own if self.method is None else self.method.module.name
         return stacked(others, own, called, known, valid.label, {line.name: line.output for line in answered})
@@ -130,22 +136,22 @@ class EvaluationRows:
         module, questions = self.method.module, self.questions[name]
         first, *others = self.method.datamodule.prompts[name].reading.wordings
         folder = self._folder(name, questions, first)
-        self.scoring[name] = read_json(folder / TIME_FILE)
+        self.scoring[name] = read_json(folder / _TIME_FILE)
         label = self._label(name)
-        yield Answered(label, "method", output_of(read_table(folder / FILE)))
+        yield Answered(label, "method", output_of(read_table(folder / _FILE)))
         if module.trains and self.config.evaluation.zero_shot:
             yield Answered("frozen LLM", "frozen_llm", self._frozen(name, module))
         for version in others:
             folder = self._folder(name, questions, version)
-            yield Answered(f"{module.name}, {version} alone", "method_text", output_of(read_table(folder / FILE)))
+            yield Answered(f"{module.name}, {version} alone", "method_text", output_of(read_table(folder / _FILE)))
         size = min(self.config.evaluation.shuffled_rows, len(questions))
         if module.is_personalised and size and self.tasks[name].kind == "choice":
             places = np.sort(np.random.default_rng(self.seed).choice(len(questions), size, replace=False))
             if len(np.unique(questions.user[places])) < 2:
                 log.info("%s: users are not shuffled: evaluation.shuffled_rows=%d questions are of one", name, size)
                 return
-            folder = self._folder(name, questions.take(places), first, SHUFFLE_SEED)
-            output = output_of(read_table(folder / FILE))
+            folder = self._folder(name, questions.take(places), first, _SHUFFLE_SEED)
+            output = output_of(read_table(folder / _FILE))
             yield Answered(f"{label}, users shuffled", "method_shuffled", output, places)
 
     def _label(self, name: str) -> str:
@@ -203,7 +209,7 @@ class EvaluationRows:
             "task": self.config.task[name],
             **self.config.deciding("frozen"),
         }
-        return output_of(read_table(self._cached(name, "frozen_llm", depends, self.questions[name], answer) / FILE))
+        return output_of(read_table(self._cached(name, "frozen_llm", depends, self.questions[name], answer) / _FILE))
 
     def _cached(
         self,
@@ -219,8 +225,8 @@ class EvaluationRows:
         def make(folder: Path) -> None:
             begun = time.monotonic()
             output = answer()
-            write_json(folder / TIME_FILE, took(len(questions), time.monotonic() - begun))
-            write_predictions(folder / FILE, self.data, split, questions, output)
+            write_json(folder / _TIME_FILE, _took(len(questions), time.monotonic() - begun))
+            write_predictions(folder / _FILE, self.data, split, questions, output)
 
         node = self.config.data
         sampled = {"valid_rows": node.valid_rows, "sample_seed": node.sample_seed}  # of which these are a part
@@ -229,7 +235,7 @@ class EvaluationRows:
         return self.store.get("test", f"{label}-{name}-{self.data.manifest['name']}", every, make, together=True).folder
 
 
-def took(rows: int, seconds: float) -> dict[str, Any]:
+def _took(rows: int, seconds: float) -> dict[str, Any]:
     """Return the record of answers that took so many seconds, as metrics.json has it."""
     rate = rows / seconds if seconds > 0 else 0.0
     return {"rows": rows, "seconds": round(seconds, 3), "rows_per_second": round(rate, 3)}

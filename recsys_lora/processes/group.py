@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed
 
-from recsys_lora.errors import UserError
 from recsys_lora.processes.launched import last_line, share_of_cores, started_externally
 from recsys_lora.processes.rendezvous import external_rendezvous, local_rendezvous, ranks, rendezvous
+from recsys_lora.utils.errors import UserError
 
 T = TypeVar("T")
 LOG = "log.txt"

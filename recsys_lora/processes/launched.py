@@ -5,12 +5,12 @@ from pathlib import Path
 
 
 def started_externally() -> bool:
-    """Tell whether torchrun or SLURM has started this process as one of several."""
+    """Return whether torchrun or SLURM has started this process as one of several."""
     return "LOCAL_RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
 
 
 def is_rank_zero() -> bool:
-    """Tell whether this process writes the run's folder: the only one, or the first that torchrun or SLURM started."""
+    """Return whether this process writes the run folder: the only one, or the first of those of torchrun or SLURM."""
     rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or "0"
     return not started_externally() or int(rank) == 0
 

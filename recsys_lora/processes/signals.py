@@ -80,7 +80,8 @@ def rearm() -> None:
 @contextlib.contextmanager
 def requeue_waits() -> Iterator[None]:
     """Let the wish to requeue wait while there is something that saves first and asks `requeue_asked` now and then."""
-    _state.waits, _state.asked = True, False
+    _state.waits = True
+    _state.asked = False
     try:
         yield
     finally:
@@ -88,12 +89,12 @@ def requeue_waits() -> Iterator[None]:
 
 
 def requeue_asked() -> bool:
-    """Tell whether the wish to requeue has come and waits."""
+    """Return whether the wish to requeue has come and waits."""
     return _state.asked
 
 
 def requeues() -> bool:
-    """Tell whether this is a job of SLURM's that may be queued again, by the rules of Lightning's SLURMEnvironment."""
+    """Return whether this is a SLURM job that may be requeued, by the rules of Lightning's SLURMEnvironment."""
     inside = "SLURM_JOB_ID" in os.environ and "SLURM_NTASKS" in os.environ
     return inside and os.environ.get("SLURM_JOB_NAME") not in INTERACTIVE
 

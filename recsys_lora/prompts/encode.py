@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_lora.console import Advance, unseen
-from recsys_lora.errors import UserError
 from recsys_lora.prompts.encoded import EncodedPrompts, flat
 from recsys_lora.prompts.template import SOFT, TITLE, TITLE_MARK, Example, Template
 from recsys_lora.prompts.titles import first_tokens
+from recsys_lora.utils.console import Advance, unseen
+from recsys_lora.utils.errors import UserError
 
-CHUNK = 2048
+_CHUNK = 2048
 SHORTENED = "prompts with a shortened history"
 CUT_TITLE = "prompts with a cut title"
 CUT_TEXT = "prompts with a cut text"
@@ -65,7 +65,7 @@ class Encoder:
         counts: Counter[str] = Counter()
         encoded: list[NDArray[np.int32]] = []
         starts: list[int] | None = [] if self.find_title else None
-        for chunk in _chunks(examples, CHUNK):
+        for chunk in _chunks(examples, _CHUNK):
             texts = [self._render(template, example) for example in chunk]
             tokens = self.tokenise(texts)
             long = [index for index, ids in enumerate(tokens) if len(ids) > limit]
@@ -89,7 +89,7 @@ class Encoder:
             tokens: their ids.
         """
         before = self._ids([text.partition(TITLE_MARK)[0] for text in self._wrapped(prompts)])
-        return [common_length(*pair) for pair in zip(before, tokens, strict=True)]
+        return [_common_length(*pair) for pair in zip(before, tokens, strict=True)]
 
     def _render(self, template: Template, example: Example, items: int | None = None) -> str:
         return template.render(example, self.words, items, mark_title=self.find_title)
@@ -159,7 +159,7 @@ class Encoder:
         return text, ids
 
 
-def common_length(left: list[int], right: list[int]) -> int:
+def _common_length(left: list[int], right: list[int]) -> int:
     """Return how many ids two lists have in common at their beginning; fast where the shorter one ends near there."""
     length = min(len(left), len(right))
     while left[:length] != right[:length]:

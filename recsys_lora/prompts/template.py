@@ -9,17 +9,17 @@ one character `SOFT`, which titles cannot hold. Another such character, `TITLE_M
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
-from recsys_lora.errors import UserError
-from recsys_lora.types import NonNegativeInt, PositiveInt
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import NonNegativeInt, PositiveInt
 
 SOFT = "\ue000"
 """Stands for one soft token in a rendered prompt: a private-use character, removed from all titles."""
 TITLE_MARK = "\ue001"
 """Stands before each `{title}` of a prompt that is rendered with marks; no part of its tokens."""
 HistoryOf = Literal["liked", "rated"]
-HISTORY, CANDIDATES, TITLE = "history", "candidates", "title"
+_HISTORY, CANDIDATES, TITLE = "history", "candidates", "title"
 
 
 @dataclass(frozen=True)
@@ -37,25 +37,52 @@ class Example:
     candidates: Sequence[Mapping[str, str]] = ()
 
 
+class ListOptions(TypedDict, total=False):
+    """How a prompt writes its lists.
+
+    Attributes:
+        item: how one item of the history is written, with slots.
+        separator: what joins the items of the history.
+        history: what a history is made of: items that the user `liked`, or all that were `rated`.
+        history_items: items of history shown at most, the latest; 0 shows none, as for a user without history.
+        empty_history: the text of `{history}` for a user without history; None takes the prompt `no_history` instead.
+        candidate: how one candidate of `{candidates}` is written, with the slots `{title}` and `{letter}` (A, B, ...);
+            None where the prompt has no such list.
+        candidate_separator: what joins the candidates.
+    """
+
+    item: str
+    separator: str
+    history: HistoryOf
+    history_items: NonNegativeInt
+    empty_history: str | None
+    candidate: str | None
+    candidate_separator: str
+
+
+_LISTS: ListOptions = {
+    "item": '"{title}"',
+    "separator": ", ",
+    "history": "liked",
+    "history_items": 10,
+    "empty_history": None,
+    "candidate": None,
+    "candidate_separator": "; ",
+}
+
+
 class Template:
     """The wording of one task's prompt.
 
     Args:
         text: the prompt, with slots.
         no_history: the prompt of a user without history; same slots but `{history}`.
-        empty_history: what stands in `{history}` for such a user instead; None is `no_history`.
-        item: how one item of the history is written, with slots.
-        separator: what joins the items of the history.
-        history: what a history is made of: items that the user `liked`, or all that were `rated`.
-        history_items: items of history shown at most, the latest; 0 shows none, as for a user without.
         title_tokens: a longer title is cut.
         max_tokens: a longer prompt loses its oldest history items; None is the backbone's context length.
         line_break: how a line break of the text is written: `backslash_n` is the two characters that stand in the
             file of CoRA's authors.
         soft_tokens: names that, in angle brackets, stand for a soft token.
-        candidate: how one candidate of `{candidates}` is written, with the slots `{title}` and `{letter}` (A, B, ...);
-            None where the prompt has no such list.
-        candidate_separator: what joins the candidates.
+        lists: how it writes the history and the candidates: see `ListOptions`.
 
     Attributes:
         given: the arguments that it was made with, by name.
@@ -69,31 +96,41 @@ class Template:
         self,
         text: str,
         no_history: str,
-        item: str = '"{title}"',
-        separator: str = ", ",
-        history: HistoryOf = "liked",
-        history_items: NonNegativeInt = 10,
+        *,
         title_tokens: PositiveInt = 64,
         max_tokens: PositiveInt | None = None,
         line_break: Literal["newline", "backslash_n"] = "newline",
         soft_tokens: Sequence[str] = (),
-        candidate: str | None = None,
-        candidate_separator: str = "; ",
-        empty_history: str | None = None,
+        **lists: Unpack[ListOptions],
     ) -> None:
-        self.given: dict[str, Any] = {name: value for name, value in locals().items() if name != "self"}
-        self.item, self.separator, self.history = item, separator, history
-        self.history_items, self.title_tokens, self.max_tokens = history_items, title_tokens, max_tokens
+        options: ListOptions = {**_LISTS, **lists}
+        self.given: dict[str, Any] = {
+            "text": text,
+            "no_history": no_history,
+            "title_tokens": title_tokens,
+            "max_tokens": max_tokens,
+            "line_break": line_break,
+            "soft_tokens": soft_tokens,
+            **options,
+        }
+        self.item = options["item"]
+        self.separator = options["separator"]
+        self.history = options["history"]
+        self.history_items = options["history_items"]
+        self.title_tokens = title_tokens
+        self.max_tokens = max_tokens
+        candidate, empty_history = options["candidate"], options["empty_history"]
         if empty_history is not None:
-            if HISTORY not in slots(text):
+            if _HISTORY not in slots(text):
                 raise UserError("empty_history stands in the slot {history}: put it into text, or leave it null")
-            no_history = text.replace(f"{{{HISTORY}}}", empty_history)
+            no_history = text.replace(f"{{{_HISTORY}}}", empty_history)
         broken = "\n" if line_break == "newline" else "\\n"
         self.text, self.no_history = (part.replace("\n", broken) for part in (text, no_history))
-        self.candidate, self.candidate_separator = candidate, candidate_separator
-        for part in (text, item, candidate or ""):
+        self.candidate = candidate
+        self.candidate_separator = options["candidate_separator"]
+        for part in (text, self.item, candidate or ""):
             slots(part)
-        if HISTORY in slots(self.no_history):
+        if _HISTORY in slots(self.no_history):
             raise UserError("no_history has the slot {history}, which is empty for such users: leave it out")
         if any((CANDIDATES in slots(part)) != (candidate is not None) for part in (text, no_history)):
             raise UserError(
@@ -111,7 +148,7 @@ class Template:
 
     def is_text(self, words: Iterable[str]) -> bool:
         """Return whether titles and the data set's words fill the prompt: no soft tokens, no further slots."""
-        known = {HISTORY, TITLE, *words}
+        known = {_HISTORY, TITLE, *words}
         return not self.soft_names and {*slots(self.text), *slots(self.no_history)} <= known
 
     @property
@@ -172,16 +209,16 @@ class Template:
         """
         items = self.history_items if items is None else items
         history = example.history[len(example.history) - min(items, len(example.history)) :]
-        shown = [fill(self.item, {**words, **entry}) for entry in history]
+        shown = [_fill(self.item, {**words, **entry}) for entry in history]
         texts = {**words, **example.texts}
         if mark_title and TITLE in texts:
             texts[TITLE] = TITLE_MARK + texts[TITLE]
         if self.candidate is not None:
-            listed = [fill(self.candidate, {**words, **entry}) for entry in example.candidates]
+            listed = [_fill(self.candidate, {**words, **entry}) for entry in example.candidates]
             texts[CANDIDATES] = (TITLE_MARK if mark_title else "") + self.candidate_separator.join(listed)
         if not shown:
-            return fill(self.no_history, texts)
-        return fill(self.text, {**texts, HISTORY: self.separator.join(shown)})
+            return _fill(self.no_history, texts)
+        return _fill(self.text, {**texts, _HISTORY: self.separator.join(shown)})
 
 
 def slots(text: str) -> list[str]:
@@ -196,7 +233,7 @@ def slots(text: str) -> list[str]:
         raise UserError(f"{error} in {text!r}: write a brace that is no slot twice") from error
 
 
-def fill(text: str, values: Mapping[str, str]) -> str:
+def _fill(text: str, values: Mapping[str, str]) -> str:
     """Put values into a text's slots; braces in the values mean nothing.
 
     Raises:

@@ -32,7 +32,7 @@ def prompt_titles(
         The titles, and how many were changed for which reason.
     """
     counts: Counter[str] = Counter()
-    added = added_tokens(tokenizer)
+    added = _added_tokens(tokenizer)
     cleaned = [_clean(title, added, unknown, counts) for title in titles[1:]]
     # A token is at least a character: most titles need no count.
     long = [index for index, title in enumerate(cleaned) if len(title) > max_tokens]
@@ -51,7 +51,7 @@ def first_tokens(tokenizer: Any, tokens: Sequence[int], count: int) -> str:
     return text.rstrip("\ufffd").strip()
 
 
-def added_tokens(tokenizer: Any) -> re.Pattern[str] | None:
+def _added_tokens(tokenizer: Any) -> re.Pattern[str] | None:
     """Return a pattern that matches every token that a tokenizer looks for before it splits text; None for none.
 
     Runs of white space are left out: a title has none.

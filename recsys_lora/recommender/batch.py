@@ -9,16 +9,16 @@ from pathlib import Path
 import polars as pl
 from filelock import FileLock, Timeout
 
-from recsys_lora.console import progress
-from recsys_lora.errors import UserError
-from recsys_lora.files import atomic_file, content_key, disk_errors, file_sha256, read_json, write_json
-from recsys_lora.recommender.asked import named
 from recsys_lora.recommender.files import CSV
+from recsys_lora.recommender.queries import named
 from recsys_lora.recommender.recommender import Recommender
+from recsys_lora.utils.console import progress
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_file, content_key, disk_errors, file_sha256, read_json, write_json
 
-KEY = "key.json"
-EVERYBODY = slice(None)
-USERS_AT_ONCE = 16
+_KEY = "key.json"
+_EVERYBODY = slice(None)
+_USERS_AT_ONCE = 16
 """Users whose lists are made by one call, between two signs of progress."""
 
 
@@ -58,7 +58,7 @@ def recommend_to_file(
     wanted: Lists,
     part: int = 1000,
     given: Sequence[Path] = (),
-    share: slice = EVERYBODY,
+    share: slice = _EVERYBODY,
 ) -> Done:
     """Write every user's list into one file; a call that was ended goes on from the parts that are there.
 
@@ -119,7 +119,7 @@ def _parts(recommender: Recommender, users: Sequence[str], folder: Path, wanted:
                 advance(len(own), "kept")
             else:
                 tables = []
-                for few in (own[at : at + USERS_AT_ONCE] for at in range(0, len(own), USERS_AT_ONCE)):
+                for few in (own[at : at + _USERS_AT_ONCE] for at in range(0, len(own), _USERS_AT_ONCE)):
                     tables.append(recommender.recommend(few, **asdict(wanted)))
                     advance(len(few), "")
                 with atomic_file(path) as temporary:
@@ -135,12 +135,12 @@ def _key(recommender: Recommender, users: Sequence[str], wanted: Lists, part: in
 
 def _begin(folder: Path, key: str) -> None:
     """Make the folder of the parts; parts of another command are thrown away."""
-    if (folder / KEY).is_file() and read_json(folder / KEY) == key:
+    if (folder / _KEY).is_file() and read_json(folder / _KEY) == key:
         return
     with disk_errors(folder):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    write_json(folder / KEY, key)
+    write_json(folder / _KEY, key)
 
 
 def _join(parts: Sequence[Path], out: Path) -> int:

@@ -11,12 +11,12 @@ import polars as pl
 from recsys_lora.cf.retrieval import Floats, Ints
 from recsys_lora.data.history import Pairs
 from recsys_lora.data.live import LiveData
-from recsys_lora.errors import UserError
-from recsys_lora.recommender.asked import Asker, Histories, RawId, askers, item_numbers, positions, together
 from recsys_lora.recommender.listing import Wanted, lists, pair_table
+from recsys_lora.recommender.queries import Histories, RawId, UserQuery, item_numbers, positions, together, user_queries
 from recsys_lora.recommender.similar import nearest
 from recsys_lora.recommender.stages import Stages
 from recsys_lora.recommender.tables import Listed, below
+from recsys_lora.utils.errors import UserError
 
 Answer = pl.DataFrame | UserError
 C = TypeVar("C")
@@ -74,7 +74,7 @@ class State:
 class _Rows:
     """The pairs of a call: their users, items and positions, each (n,)."""
 
-    askers: list[Asker]
+    user_queries: list[UserQuery]
     items: Ints
     position: Ints
 
@@ -113,7 +113,7 @@ def _scored(state: State, calls: Mapping[int, ScoreCall]) -> dict[int, Answer]:
     rows, found = _parted(_each(calls, lambda call: _rows(state, call)))
     if not rows:
         return found
-    every = [asker for own in rows.values() for asker in own.askers]
+    every = [asker for own in rows.values() for asker in own.user_queries]
     items = np.concatenate([own.items for own in rows.values()])
     position = np.concatenate([own.position for own in rows.values()])
     scores, cf = np.zeros(len(every)), None if state.stages.collaborative is None else np.zeros(len(every))
@@ -123,15 +123,15 @@ def _scored(state: State, calls: Mapping[int, ScoreCall]) -> dict[int, Answer]:
         scores[places] = state.stages.scores(view, pairs)
         if cf is not None:
             cf[places] = state.stages.cf_scores(view, pairs)
-    for (place, own), part in zip(rows.items(), _slices(len(own.askers) for own in rows.values()), strict=True):
+    for (place, own), part in zip(rows.items(), _slices(len(own.user_queries) for own in rows.values()), strict=True):
         apart: Floats | None = None if cf is None else cf[part]
-        found[place] = pair_table(state.stages.name, state.data, own.askers, own.items, scores[part], apart)
+        found[place] = pair_table(state.stages.name, state.data, own.user_queries, own.items, scores[part], apart)
     return found
 
 
 def _rows(state: State, call: ScoreCall) -> _Rows:
     state.stages.check_ranks()
-    every = askers(state.data, [user for user, _ in call.pairs], call.history, state.liked)
+    every = user_queries(state.data, [user for user, _ in call.pairs], call.history, state.liked)
     items = item_numbers(state.data, [item for _, item in call.pairs])
     return _Rows(every, items, positions(state.data, every, call.position))
 
@@ -154,11 +154,11 @@ def _listed(state: State, calls: Mapping[int, ListCall]) -> dict[int, Answer]:
     return found
 
 
-def _lists_of(state: State, call: ListCall) -> tuple[list[Asker], Wanted]:
+def _lists_of(state: State, call: ListCall) -> tuple[list[UserQuery], Wanted]:
     if call.k < 1 or call.retrieve < 1:
         raise UserError(f"k={call.k}, retrieve={call.retrieve}: give 1 or more")
     state.stages.check_ranks()
-    every = askers(state.data, call.users, call.history, state.liked)
+    every = user_queries(state.data, call.users, call.history, state.liked)
     chosen = None if call.candidates is None else np.unique(item_numbers(state.data, call.candidates))
     return every, Wanted(call.retrieve, chosen, call.exclude_seen)
 

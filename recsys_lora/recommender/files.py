@@ -4,9 +4,9 @@ from pathlib import Path
 
 import polars as pl
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
-PARQUET, CSV, TEXT = ".parquet", ".csv", ".txt"
+_PARQUET, CSV, _TEXT = ".parquet", ".csv", ".txt"
 
 
 def read_users(path: Path) -> list[str]:
@@ -15,7 +15,7 @@ def read_users(path: Path) -> list[str]:
     Raises:
         UserError: it is not there, cannot be read, has no such column, or is empty.
     """
-    if path.suffix in (PARQUET, CSV):
+    if path.suffix in (_PARQUET, CSV):
         table = read_table(path)
         column = next((name for name in ("user", "user_id") if name in table.columns), None)
         if column is None:
@@ -34,12 +34,12 @@ def read_table(path: Path) -> pl.DataFrame:
     Raises:
         UserError: it is not there or cannot be read.
     """
-    if path.suffix not in (PARQUET, CSV):
-        raise UserError(f"{path}: unknown kind of table: give a {CSV} or {PARQUET} file")
+    if path.suffix not in (_PARQUET, CSV):
+        raise UserError(f"{path}: unknown kind of table: give a {CSV} or {_PARQUET} file")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
-        if path.suffix == PARQUET:
+        if path.suffix == _PARQUET:
             return pl.read_parquet(path)
         ids = dict.fromkeys(("user", "user_id", "item", "item_id"), pl.String)
         named = pl.read_csv(path, n_rows=0).columns
@@ -54,8 +54,8 @@ def check_target(path: Path) -> None:
     Raises:
         UserError: so it is.
     """
-    if path.suffix not in (PARQUET, CSV):
-        raise UserError(f"out={path}: unknown kind of file: give it a name that ends in {PARQUET} or {CSV}")
+    if path.suffix not in (_PARQUET, CSV):
+        raise UserError(f"out={path}: unknown kind of file: give it a name that ends in {_PARQUET} or {CSV}")
 
 
 def _text(path: Path) -> str:

@@ -9,7 +9,7 @@ import polars as pl
 from recsys_lora.cf.retrieval import Floats, Ints
 from recsys_lora.data.known import NOBODY
 from recsys_lora.data.live import LiveData
-from recsys_lora.recommender.asked import Asker
+from recsys_lora.recommender.queries import UserQuery
 from recsys_lora.recommender.stages import POPULARITY, Stages, popular, whole
 from recsys_lora.recommender.tables import Listed, below
 
@@ -35,7 +35,7 @@ class Wanted:
 
 
 def pair_table(
-    by: str, data: LiveData, group: Sequence[Asker], items: Ints, scores: Floats, cf: Floats | None
+    by: str, data: LiveData, group: Sequence[UserQuery], items: Ints, scores: Floats, cf: Floats | None
 ) -> pl.DataFrame:
     """Return a row a pair, in their order; ranks are among each user's pairs.
 
@@ -57,7 +57,7 @@ def pair_table(
     return below(tables, [place for own in places.values() for place in own])
 
 
-def lists(stages: Stages, data: LiveData, group: Sequence[Asker], wanted: Wanted) -> Iterator[Listed]:
+def lists(stages: Stages, data: LiveData, group: Sequence[UserQuery], wanted: Wanted) -> Iterator[Listed]:
     """Yield the items of each user with their scores, in any order; of who is unheard of, what is popular.
 
     Args:
@@ -67,12 +67,12 @@ def lists(stages: Stages, data: LiveData, group: Sequence[Asker], wanted: Wanted
         wanted: which items.
     """
     hidden = [data.known(asker.number).items if wanted.exclude_seen else NOBODY.items for asker in group]
-    heard = [place for place, asker in enumerate(group) if not asker.is_unheard_of(data)]
+    heard = [place for place, asker in enumerate(group) if not asker.is_unknown(data)]
     found = iter(
         _candidates(stages, data, [group[place].number for place in heard], [hidden[p] for p in heard], wanted)
     )
     for asker, out in zip(group, hidden, strict=True):
-        if asker.is_unheard_of(data):
+        if asker.is_unknown(data):
             yield Listed(asker.raw, _popular(data, out, wanted), None, None, POPULARITY)
             continue
         items, cf = next(found)

@@ -8,16 +8,16 @@ import polars as pl
 
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.live import LiveData
-from recsys_lora.errors import UserError
 from recsys_lora.pipeline.assembly import datamodule_of
 from recsys_lora.pipeline.loading import Loaded
-from recsys_lora.recommender import explaining, incoming
-from recsys_lora.recommender.asked import Histories, RawId, askers, item_numbers, together
+from recsys_lora.recommender import explaining, updates
 from recsys_lora.recommender.calls import Answer, Call, ListCall, ScoreCall, SimilarCall, State, answers
-from recsys_lora.recommender.gate import Gate
+from recsys_lora.recommender.queries import Histories, RawId, item_numbers, together, user_queries
+from recsys_lora.recommender.read_write_lock import ReadWriteLock
 from recsys_lora.recommender.stages import Stages, whole
 from recsys_lora.recommender.tables import known_table
 from recsys_lora.tasks.task import CTR
+from recsys_lora.utils.errors import UserError
 
 
 class Recommender:
@@ -32,7 +32,7 @@ class Recommender:
 
     def __init__(self, loaded: Loaded) -> None:
         self.run = loaded
-        self._gate = Gate()
+        self._lock = ReadWriteLock()
         self._data = LiveData(loaded.data)
         method = loaded.method
         if method is not None:
@@ -116,7 +116,7 @@ class Recommender:
             For each call what `score`, `recommend` or `similar` returns (scores differ by rounding alone), or the
             `UserError` that it raises.
         """
-        with self._gate.reading():
+        with self._lock.reading():
             return answers(State(self._stages, self._data, self._liked), calls)
 
     def explain(
@@ -137,9 +137,9 @@ class Recommender:
         Raises:
             UserError: an id is unknown, the rating is none of the scale's, or the method has no such task.
         """
-        with self._gate.reading():
+        with self._lock.reading():
             data = self._data
-            [asker] = askers(data, [user], history, self._liked)
+            [asker] = user_queries(data, [user], history, self._liked)
             [(view, _)] = together(data, [asker])
             pair = whole(view, asker.number, item_numbers(data, [item]))
             return explaining.explained(self._stages.method, view, asker.raw, pair, rating)
@@ -156,8 +156,8 @@ class Recommender:
         Raises:
             UserError: an id is unknown, or the method has no such task.
         """
-        with self._gate.reading():
-            [asker] = askers(self._data, [user], history, self._liked)
+        with self._lock.reading():
+            [asker] = user_queries(self._data, [user], history, self._liked)
             [(view, _)] = together(self._data, [asker])
             pair = whole(view, asker.number, item_numbers(self._data, [item]))
             return self._stages.prompt(view, pair, task)
@@ -177,14 +177,14 @@ class Recommender:
         Raises:
             UserError: an item is unknown, or a column is missing.
         """
-        with self._gate.writing():
-            events = incoming.events(interactions, self.run.config.data.positive, self._liked)
+        with self._lock.writing():
+            events = updates.events(interactions, self.run.config.data.positive, self._liked)
             items = item_numbers(self._data, events["item"])
             known = self._data.user_numbers
             new = [raw for raw in events["user"].unique(maintain_order=True) if raw not in known]
             if new:
                 self._replace(self._data.with_users(new), users=len(new))
-            self._replace(incoming.moved(self._data, events, items))
+            self._replace(updates.moved(self._data, events, items))
         return len(events)
 
     def add_items(self, items: pl.DataFrame | Sequence[Sequence[Any]]) -> int:
@@ -199,8 +199,8 @@ class Recommender:
         Raises:
             UserError: an item is there already or has no title, or a column is unknown.
         """
-        with self._gate.writing():
-            table = incoming.items(items, self._data)
+        with self._lock.writing():
+            table = updates.items(items, self._data)
             self._replace(self._data.with_items(table), items=len(table))
         return len(table)
 
@@ -220,8 +220,8 @@ class Recommender:
         Raises:
             UnknownIdError: the user is unknown.
         """
-        with self._gate.reading():
-            [asker] = askers(self._data, [user], None, self._liked)
+        with self._lock.reading():
+            [asker] = user_queries(self._data, [user], None, self._liked)
             return known_table(asker.known(self._data), self._data)
 
     # How

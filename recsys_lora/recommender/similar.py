@@ -8,10 +8,10 @@ from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.cf.inference import device_of, evaluating
 from recsys_lora.cf.retrieval import best
 from recsys_lora.data.live import LiveData
-from recsys_lora.errors import UserError
 from recsys_lora.pipeline.collaborative import Collaborative
+from recsys_lora.utils.errors import UserError
 
-ITEMS_AT_ONCE = 2**13
+_ITEMS_AT_ONCE = 2**13
 
 
 def nearest(collaborative: Collaborative | None, data: LiveData, item: int, k: int) -> pl.DataFrame:
@@ -47,7 +47,7 @@ def item_vectors(encoder: CollaborativeEncoder, num_items: int) -> torch.Tensor:
     """Return every item's e_i (N + 1, D) float32, on the CPU, as they are for nobody in particular."""
     place, parts = device_of(encoder), []
     with evaluating(encoder):
-        for items in torch.split(torch.arange(num_items + 1, device=place), ITEMS_AT_ONCE):
+        for items in torch.split(torch.arange(num_items + 1, device=place), _ITEMS_AT_ONCE):
             nobody = torch.zeros_like(items)
             history = items.new_zeros(len(items), encoder.history_length)
             parts.append(encoder.encode(nobody, history, items)[1].float().cpu())

@@ -10,12 +10,12 @@ from recsys_lora.cf.retrieval import Floats, Ints, best, retrieve
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import Pairs
 from recsys_lora.data.live import LiveData
-from recsys_lora.errors import UserError
 from recsys_lora.methods.answering import Answering
 from recsys_lora.methods.candidates import pair_questions, score_candidates
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.method import Method
 from recsys_lora.tasks.task import CTR
+from recsys_lora.utils.errors import UserError
 
 POPULARITY = "popularity"
 PAIRWISE = ("ctr", "rating")
@@ -110,7 +110,7 @@ class Stages:
             known = ", ".join(name for name in made.prompts if name in PAIRWISE) or "none"
             raise UserError(f"task={task}: no prompt of this run asks so about a user and an item, but of {known}")
         prompts = made.prompts[task].set(pair_questions(data, pair))
-        return prompts.batch(np.array([0]), made.pad_id, "right").to(self.method.module.device)
+        return prompts.batch(np.array([0]), made.batching.pad_id, "right").to(self.method.module.device)
 
     def scores_of_one(self, data: LiveData, user: int, items: Ints) -> Floats:
         """Return the same for one user's candidates (n,); what their prompts share is read once."""

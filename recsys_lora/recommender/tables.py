@@ -46,7 +46,7 @@ class Listed:
         """Return a row an item, in the order of the items; ranks are among these."""
         count = len(self.items)
         places = np.arange(1, count + 1)
-        ranks = places if self.scores is None else ranked(self.scores, self.cf_scores)
+        ranks = places if self.scores is None else _ranked(self.scores, self.cf_scores)
         nothing = [None] * count
         columns = {
             "user": [self.user] * count,
@@ -55,7 +55,7 @@ class Listed:
             "score": nothing if self.scores is None else self.scores,
             "rank": ranks,
             "cf_score": nothing if self.cf_scores is None else self.cf_scores,
-            "cf_rank": nothing if self.cf_scores is None else ranked(self.cf_scores),
+            "cf_rank": nothing if self.cf_scores is None else _ranked(self.cf_scores),
             "by": [self.by] * count,
         }
         return pl.DataFrame(columns, schema=SCHEMA)
@@ -75,7 +75,7 @@ def known_table(known: Known, data: LiveData) -> pl.DataFrame:
     )
 
 
-def ranked(scores: Floats, then: Floats | None = None) -> NDArray[np.int64]:
+def _ranked(scores: Floats, then: Floats | None = None) -> NDArray[np.int64]:
     """Return each score's rank from 1 (n,); of equal ones the higher in `then`, and then the earlier, comes first."""
     order = np.lexsort((-(np.zeros_like(scores) if then is None else then), -scores))
     ranks = np.empty(len(scores), dtype=np.int64)

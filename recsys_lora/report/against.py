@@ -8,7 +8,7 @@ from recsys_lora.evaluation.bootstrap import Array, Statistic, draws_of, percent
 from recsys_lora.evaluation.paired_tests import TestResult, holm, paired_t, user_differences, wilcoxon
 from recsys_lora.report.comparison_schema import Against, Gap, Tested
 
-BOOTSTRAP_SEED = 0
+_BOOTSTRAP_SEED = 0
 
 
 def against(
@@ -45,7 +45,7 @@ def against(
 
 def _gaps(user: Array, rows: Sequence[Sequence[Statistic]], draws: int) -> list[dict[str, Gap]]:
     """Return each row's metrics minus the first row's, by name; those that cannot be split by users are left out."""
-    drawn = iter(draws_of([one for own in rows for one in own], user, draws, BOOTSTRAP_SEED))
+    drawn = iter(draws_of([one for own in rows for one in own], user, draws, _BOOTSTRAP_SEED))
     base, *others = [[(one, next(drawn)) for one in own] for own in rows]
     result = []
     for own in others:

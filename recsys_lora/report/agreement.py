@@ -2,11 +2,11 @@
 
 import polars as pl
 
-from recsys_lora.errors import UserError
 from recsys_lora.report.runs import Run
 from recsys_lora.report.table import method_line
 from recsys_lora.tasks.predictions import output_of, questions_of
 from recsys_lora.tasks.task import Task
+from recsys_lora.utils.errors import UserError
 
 TOLERANCE = 1e-4
 """Of a metric, and of its size where that is above 1: versions of libraries differ by less, tables show no more."""

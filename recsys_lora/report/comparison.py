@@ -8,7 +8,6 @@ from typing import Any
 
 import polars as pl
 
-from recsys_lora.errors import UserError
 from recsys_lora.evaluation.bootstrap import Statistic
 from recsys_lora.evaluation.warm_cold import Definition
 from recsys_lora.report.against import against
@@ -22,6 +21,7 @@ from recsys_lora.report.same_rows import read_sorted, refuse_other_rows
 from recsys_lora.report.table import method_line
 from recsys_lora.tasks.predictions import output_of, questions_of
 from recsys_lora.tasks.task import CTR, Task
+from recsys_lora.utils.errors import UserError
 
 TaskOf = Callable[[Mapping[str, Any], str], Task]
 """Makes a run's task, given the run's config and the task's name."""
@@ -40,7 +40,7 @@ def compare(
     Args:
         paths: run folders, or folders that hold runs.
         command: what asks for it, for the record.
-        task_of: makes the tasks, which compute metrics anew, to be those of metrics.json, and for the differences.
+        task_of: makes the tasks, which recompute metrics: to check those of metrics.json, and for the differences.
         baseline: label of the row that the others are compared with, or the folder of one of its runs; None leaves
             tests out.
         draws: bootstrap draws over users for the intervals of these differences.
@@ -51,7 +51,7 @@ def compare(
             are not what its metrics.json was made of, or no row is the baseline.
     """
     runs, unfinished = read_finished(paths)
-    groups = grouped(runs)
+    groups = _grouped(runs)
     rows = [
         _row(name, [runs[place] for place in group], warm)
         for name, group in zip(named([runs[group[0]] for group in groups]), groups, strict=True)
@@ -81,7 +81,7 @@ def compare(
     )
 
 
-def grouped(runs: Sequence[Run]) -> list[list[int]]:
+def _grouped(runs: Sequence[Run]) -> list[list[int]]:
     """Return the places of the runs of each configuration, by ascending seed; in the order of their first runs.
 
     Raises:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from recsys_lora.console import duration
 from recsys_lora.report.comparison_schema import Comparison, Gap, Number, Quoted, Row, TaskRow, Tested
 from recsys_lora.report.table import DASH, MAIN, number, shown
+from recsys_lora.utils.console import duration
 
 Group = Literal["metrics", "published", "cost"]
 
@@ -26,9 +26,9 @@ class Column:
     cell: Callable[[Row, TaskRow], str]
 
 
-FIXED = (
-    Column("published AUC, UAUC", "published", lambda row, task: quoted(task.published.get("own"))),
-    Column("CoRA's re-run", "published", lambda row, task: quoted(task.published.get("rerun"))),
+_FIXED = (
+    Column("published AUC, UAUC", "published", lambda row, task: _quoted(task.published.get("own"))),
+    Column("CoRA's re-run", "published", lambda row, task: _quoted(task.published.get("rerun"))),
     Column(
         "trained parameters", "cost", lambda row, task: f"{row.training.trained_parameters:,}" if row.training else DASH
     ),
@@ -39,7 +39,7 @@ FIXED = (
         "prompts/s", "cost", lambda row, task: DASH if task.rows_per_second is None else f"{task.rows_per_second:.1f}"
     ),
 )
-TESTS = ("users", "t", "p", "p, Holm", "W", "p (W)", "p (W), Holm")
+_TESTS = ("users", "t", "p", "p, Holm", "W", "p (W)", "p (W), Holm")
 """The last columns of the comparison with a baseline."""
 
 
@@ -54,7 +54,7 @@ def columns(comparison: Comparison, task: str) -> Iterator[Column]:
     metrics = list(rows[0][1].metrics)
     yield Column("seeds", "metrics", lambda row, _: str(len(row.runs)))
     for name in metrics:
-        yield Column(shown(name), "metrics", lambda _, task, name=name: mean_and_std(task.metrics.get(name)))  # type: ignore[misc]
+        yield Column(shown(name), "metrics", lambda _, task, name=name: _mean_and_std(task.metrics.get(name)))  # type: ignore[misc]
         if name in rows[0][1].users:
             users = f"{shown(name)} users"
             yield Column(users, "metrics", lambda _, task, name=name: f"{task.users[name]:,}")  # type: ignore[misc]
@@ -62,13 +62,13 @@ def columns(comparison: Comparison, task: str) -> Iterator[Column]:
         for name in metrics[:MAIN]:
 
             def cell(_: Row, task: TaskRow, part: str = part, name: str = name) -> str:
-                return mean_and_std(getattr(task, part).get(name))
+                return _mean_and_std(getattr(task, part).get(name))
 
             yield Column(f"{part} {shown(name)}", "metrics", cell)
-    yield from FIXED
+    yield from _FIXED
 
 
-def mean_and_std(value: Number | None) -> str:
+def _mean_and_std(value: Number | None) -> str:
     """Write a mean over seeds with its standard deviation, where there is one."""
     if value is None:
         return DASH
@@ -79,7 +79,7 @@ def _count(value: int | None) -> str:
     return DASH if value is None else f"{value:,}"
 
 
-def quoted(value: Quoted | None) -> str:
+def _quoted(value: Quoted | None) -> str:
     """Write a paper's AUC and UAUC."""
     return DASH if value is None else f"{number(value.auc)}, {number(value.uauc)}"
 
@@ -110,7 +110,7 @@ def against_lines(comparison: Comparison, task: str) -> tuple[list[str], list[li
     cells = [
         [
             label,
-            *(gap(one.gaps[name]) if name in one.gaps else DASH for name in metrics),
+            *(_gap(one.gaps[name]) if name in one.gaps else DASH for name in metrics),
             f"{one.users:,}",
             *tested(one.t, 2),
             *tested(one.wilcoxon, 1),
@@ -118,10 +118,10 @@ def against_lines(comparison: Comparison, task: str) -> tuple[list[str], list[li
         for label, one in found
     ]
     heads = [f"{shown(name)} difference [95 %]" for name in metrics]
-    return [f"minus {comparison.baseline}", *heads, *TESTS], cells
+    return [f"minus {comparison.baseline}", *heads, *_TESTS], cells
 
 
-def gap(found: Gap) -> str:
+def _gap(found: Gap) -> str:
     """Write a difference with its interval."""
     if found.value is None:
         return DASH

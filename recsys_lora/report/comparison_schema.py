@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from recsys_lora.errors import UserError
 from recsys_lora.evaluation.warm_cold import Definition
-from recsys_lora.files import read_json
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import read_json
 
-VERSION = 2
+_VERSION = 2
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 Whose = Literal["own", "rerun"]
@@ -241,5 +241,5 @@ def read_comparison(path: Path) -> Comparison:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        message = f"{path}: {place}: {first['msg']}: not a comparison of version {VERSION}: write it again with --json"
+        message = f"{path}: {place}: {first['msg']}: not a comparison of version {_VERSION}: write it again with --json"
         raise UserError(message) from error

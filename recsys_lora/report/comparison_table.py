@@ -7,12 +7,12 @@ from rich.console import RenderableType
 
 from recsys_lora.report.comparison_cells import Group, against_lines, asked, lines, notes, title
 from recsys_lora.report.comparison_schema import Comparison, Number, Row, TaskRow, Whose
-from recsys_lora.report.table import csv_text
 from recsys_lora.report.terminal import fitted
+from recsys_lora.utils.files import csv_text
 
-PARTS: dict[Group, str] = {"metrics": "", "published": "published numbers", "cost": "cost"}
-WHOSE: tuple[Whose, ...] = get_args(Whose)
-LATEX = str.maketrans(
+_PARTS: dict[Group, str] = {"metrics": "", "published": "published numbers", "cost": "cost"}
+_WHOSE: tuple[Whose, ...] = get_args(Whose)
+_LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
         "&": r"\&",
@@ -39,7 +39,7 @@ def on_terminal(comparison: Comparison, width: int) -> Iterator[RenderableType]:
     They are, of each task: metrics, published numbers, cost, comparison with a baseline.
     """
     for task in comparison.tasks:
-        for group, name in PARTS.items():
+        for group, name in _PARTS.items():
             heads, cells = lines(comparison, task, group)
             if len(heads) > 1:
                 yield _fitted(f"{task}: {name}" if name else title(comparison, task), heads, cells, width)
@@ -88,7 +88,7 @@ def latex(comparison: Comparison) -> str:
 
 def _latex(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
     def line(texts: Sequence[str]) -> str:
-        return " & ".join(text.translate(LATEX) for text in texts) + r" \\"
+        return " & ".join(text.translate(_LATEX) for text in texts) + r" \\"
 
     columns = "l" + "r" * (len(heads) - 1)
     start = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", line(heads), r"\midrule"]
@@ -111,7 +111,7 @@ def _flat(row: Row, task: str, own: TaskRow) -> dict[str, Any]:
     for part in ("warm", "cold"):
         for name, value in getattr(own, part).items():
             found |= _mean_and_sd(f"{part}_{name}", value)
-    for whose in WHOSE:
+    for whose in _WHOSE:
         quoted = own.published.get(whose)
         found |= {f"published_{whose}_{metric}": getattr(quoted, metric, None) for metric in ("auc", "uauc")}
     cost = row.training

@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import read_json
-from recsys_lora.version import __version__
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import read_json
+from recsys_lora.utils.version import __version__
 
 PACKAGES = (
     "torch",
@@ -29,10 +29,10 @@ PACKAGES = (
     "safetensors",
     "gguf",
 )
-IMPORTED_AS = {"hydra-core": "hydra", "scikit-learn": "sklearn"}
+_IMPORTED_AS = {"hydra-core": "hydra", "scikit-learn": "sklearn"}
 """Of packages whose module has another name."""
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
-GIT_SECONDS = 10
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+_GIT_SECONDS = 10
 
 
 class _Record(BaseModel):
@@ -90,7 +90,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: package_version(name) for name in PACKAGES},
         "hardware": hardware(),
-        "variables": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
+        "variables": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
     }
 
 
@@ -128,7 +128,7 @@ def package_version(package: str) -> str:
 
     The files beside a module may say less: PyPI's torch 2.13.0 is 2.13.0+cu130 on Linux.
     """
-    module = importlib.import_module(IMPORTED_AS.get(package, package))
+    module = importlib.import_module(_IMPORTED_AS.get(package, package))
     return str(getattr(module, "__version__", None) or importlib.metadata.version(package))
 
 
@@ -136,7 +136,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
     """Return what git prints, None where there is no git or it refuses."""
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=GIT_SECONDS, check=False
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=_GIT_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

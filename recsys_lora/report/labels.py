@@ -7,11 +7,11 @@ from itertools import combinations
 from recsys_lora.report.published import row_name
 from recsys_lora.report.runs import Run
 
-LONGEST = 48
+_LONGEST = 48
 """Characters of a label; where one is longer, the rows are called by letters."""
-SHOWN_OF_A_LIST = 3
+_SHOWN_OF_A_LIST = 3
 """A longer list is written by its ends, where these still tell it from the other rows' lists."""
-READABLE = 24
+_READABLE = 24
 """Characters of a value: a setting with longer ones is named only where no other tells the same rows apart."""
 
 
@@ -47,9 +47,9 @@ def named(runs: Sequence[Run]) -> list[Named]:
         own = alike[place]
         keys = dict.fromkeys(key for other in alike for key in other)
         differing = [key for key in keys if len({other.get(key) for other in alike}) > 1]
-        chosen = telling(differing, alike)
+        chosen = _telling(differing, alike)
         labels = [_label(name, chosen, other, alike) for other in alike]
-        if max(map(len, labels)) > LONGEST:
+        if max(map(len, labels)) > _LONGEST:
             labels = [f"{name}, {letters(number)}" for number in range(len(alike))]
             chosen = ()
         rest = {key: own[key] for key in differing if key in own and key not in chosen}
@@ -67,7 +67,7 @@ def _label(name: str, chosen: Sequence[str], own: Mapping[str, str], alike: Sequ
     return ", ".join([name, *(f"{_tail(key, own)}={_value(key, own, alike)}" for key in chosen if key in own)])
 
 
-def telling(keys: Sequence[str], alike: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
+def _telling(keys: Sequence[str], alike: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
     """Return the fewest keys by which no two of the configurations are alike, the first such in their order."""
     parts: dict[tuple[int, ...], list[str]] = {}  # keys that part the configurations the same way
     for key in keys:
@@ -75,7 +75,7 @@ def telling(keys: Sequence[str], alike: Sequence[Mapping[str, str]]) -> tuple[st
         parts.setdefault(tuple(values.index(value) for value in values), []).append(key)
 
     def length(key: str) -> int:
-        return max(READABLE, *(len(other.get(key, "")) for other in alike))
+        return max(_READABLE, *(len(other.get(key, "")) for other in alike))
 
     first = [min(same, key=length) for same in parts.values()]
     for number in range(len(first) + 1):
@@ -112,7 +112,7 @@ def _value(key: str, own: Mapping[str, str], alike: Sequence[Mapping[str, str]])
 
 def _ends(text: str) -> str:
     parts = _compact(text).split(",")
-    is_long_list = text.startswith("[") and len(parts) > SHOWN_OF_A_LIST
+    is_long_list = text.startswith("[") and len(parts) > _SHOWN_OF_A_LIST
     return f"{parts[0]},…,{parts[-1]}" if is_long_list else _compact(text)
 
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
-from recsys_lora.errors import UserError
 from recsys_lora.evaluation.warm_cold import Definition
-from recsys_lora.files import read_json, write_json
 from recsys_lora.tasks.record import Role
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import read_json, write_json
 
-VERSION = 3
+_VERSION = 3
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[FiniteFloat, Field(ge=0)]
 Range = tuple[FiniteFloat, FiniteFloat]
@@ -272,4 +272,4 @@ def read_metrics(path: Path) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(f"{path}: {place}: {first['msg']}: not a metrics.json of version {VERSION}") from error
+        raise UserError(f"{path}: {place}: {first['msg']}: not a metrics.json of version {_VERSION}") from error

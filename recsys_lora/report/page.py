@@ -4,22 +4,22 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import write_text
 from recsys_lora.report.comparison_schema import read_comparison
 from recsys_lora.report.comparison_table import markdown
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import write_text
 
-TABLE = "table"
+_TABLE = "table"
 """The kind of marks between which comparisons of runs stand."""
 
 
-def comparison(record: Path) -> str:
+def _comparison(record: Path) -> str:
     """Return the table of a comparison's record as Markdown."""
     return markdown(read_comparison(record))
 
 
-def rewritten(page: Path, kind: str = TABLE, made: Callable[[Path], str] = comparison) -> str:
-    """Return a page's text with each of its tables made anew from its record.
+def rewritten(page: Path, kind: str = _TABLE, made: Callable[[Path], str] = _comparison) -> str:
+    """Return a page's text with each of its tables regenerated from its record.
 
     A table stands between a line `<!-- KIND: FILE.json -->`, the path relative to the page, and a line
     `<!-- /KIND -->`. Fenced code is left as it is.
@@ -46,14 +46,14 @@ def rewritten(page: Path, kind: str = TABLE, made: Callable[[Path], str] = compa
     return result + text[done:]
 
 
-def records(text: str, kind: str = TABLE) -> list[re.Match[str]]:
+def records(text: str, kind: str = _TABLE) -> list[re.Match[str]]:
     """Return the opening marks of a page's tables, outside fenced code."""
     fences = [found.span() for found in re.finditer(r"^```.*?^```", text, re.MULTILINE | re.DOTALL)]
     opening = re.compile(rf"^<!-- {kind}: (\S+) -->$", re.MULTILINE)
     return [found for found in opening.finditer(text) if not any(start <= found.start() < end for start, end in fences)]
 
 
-def rewrite(page: Path, kind: str = TABLE, made: Callable[[Path], str] = comparison) -> int:
+def rewrite(page: Path, kind: str = _TABLE, made: Callable[[Path], str] = _comparison) -> int:
     """Write a page's tables anew into it; the arguments are those of `rewritten`.
 
     Returns:

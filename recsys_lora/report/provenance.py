@@ -9,7 +9,7 @@ from recsys_lora.report.comparison_schema import RunRecord
 from recsys_lora.report.runs import Run
 from recsys_lora.report.table import method_line
 
-ELSEWHERE = re.compile(
+_ELSEWHERE = re.compile(
     r"(^|[=\[({,:'\"\s])(?:/|~/|(?:\.\./)+)(?:[^/\s,\])}'\"]+/)*([^/\s,\])}'\"]+)/?(?=$|[\s,\])}'\"])"
 )
 
@@ -44,7 +44,7 @@ def command_line(command: str, arguments: Sequence[str]) -> str:
 
 def portable(text: str) -> str:
     """Return an argument with the last part alone of paths that leave the working folder: `data.root=.../ml-1m`."""
-    return ELSEWHERE.sub(r"\1.../\2", text)
+    return _ELSEWHERE.sub(r"\1.../\2", text)
 
 
 def _device(run: Run) -> str:

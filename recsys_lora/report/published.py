@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from recsys_lora.report.comparison_schema import Quoted, Whose
 
-FILE = "published.yaml"
+_FILE = "published.yaml"
 
 
 def published(data: str, model: str, cf: str | None) -> dict[Whose, Quoted]:
@@ -35,7 +35,7 @@ def row_name(model: str, cf: str | None) -> str:
 @cache
 def everything() -> dict[str, Any]:
     """Return the whole file."""
-    text = resources.files("recsys_lora.report").joinpath(FILE).read_text(encoding="utf-8")
+    text = resources.files("recsys_lora.report").joinpath(_FILE).read_text(encoding="utf-8")
     container: Any = OmegaConf.to_container(OmegaConf.create(text))
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}

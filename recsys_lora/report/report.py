@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recsys_lora.console import console, say
-from recsys_lora.files import write_text
 from recsys_lora.report.metrics_json import write_metrics
 from recsys_lora.report.table import markdown, notes, on_terminal
+from recsys_lora.utils.console import console, say
+from recsys_lora.utils.files import write_text
 
-METRICS_FILE, TABLE_FILE = "metrics.json", "table.md"
+_METRICS_FILE, _TABLE_FILE = "metrics.json", "table.md"
 
 
 def publish(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -18,9 +18,9 @@ def publish(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     Returns:
         What metrics.json holds.
     """
-    metrics = write_metrics(folder / METRICS_FILE, record)
+    metrics = write_metrics(folder / _METRICS_FILE, record)
     tasks, draws, title = metrics["tasks"], metrics["draws"], f"{metrics['name']}, test of {metrics['data']}"
-    write_text(folder / TABLE_FILE, markdown(tasks, draws, title))
+    write_text(folder / _TABLE_FILE, markdown(tasks, draws, title))
     screen = console()
     for table in on_terminal(tasks, title, screen.width):
         screen.print(table)

@@ -8,14 +8,14 @@ from typing import Any
 from recsys_lora.config.record import RunConfig
 from recsys_lora.config.recorded import read_overrides, read_recorded
 from recsys_lora.config.roles import Kind, leaves
-from recsys_lora.errors import UserError
 from recsys_lora.report.environment import read_environment
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.tasks.predictions import file_name
+from recsys_lora.utils.errors import UserError
 
-ENVIRONMENT, CONFIG = "environment.json", "config.yaml"
-OVERRIDES = Path(".hydra") / "overrides.yaml"
-COMPARED = (Kind.RESULT, Kind.COST)
+_ENVIRONMENT, _CONFIG = "environment.json", "config.yaml"
+_OVERRIDES = Path(".hydra") / "overrides.yaml"
+_COMPARED = (Kind.RESULT, Kind.COST)
 """Kinds of values that make a configuration."""
 
 
@@ -97,12 +97,17 @@ def read_run(folder: Path, typed: bool = True) -> Run:
         UserError: something of it is missing, or is not what a run writes.
     """
     metrics = read_metrics(folder / "metrics.json")
-    files: list[str | Path] = [*map(file_name, metrics["tasks"]), ENVIRONMENT, CONFIG, *([OVERRIDES] if typed else [])]
+    files: list[str | Path] = [
+        *map(file_name, metrics["tasks"]),
+        _ENVIRONMENT,
+        _CONFIG,
+        *([_OVERRIDES] if typed else []),
+    ]
     for name in files:
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: not there: run it again, or leave this run out")
-    overrides = read_overrides(folder / OVERRIDES) if (folder / OVERRIDES).is_file() else []
-    return Run(folder, metrics, read_recorded(folder / CONFIG), read_environment(folder / ENVIRONMENT), overrides)
+    overrides = read_overrides(folder / _OVERRIDES) if (folder / _OVERRIDES).is_file() else []
+    return Run(folder, metrics, read_recorded(folder / _CONFIG), read_environment(folder / _ENVIRONMENT), overrides)
 
 
 def configuration(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, str]:
@@ -119,7 +124,7 @@ def configuration(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict
 
     def matters(key: str) -> bool:
         role = RunConfig.role_of(key)
-        return key != "seed" and role.kind in COMPARED and bool(stages & set(role.stages))
+        return key != "seed" and role.kind in _COMPARED and bool(stages & set(role.stages))
 
     return {key: "null" if value is None else str(value) for key, value in leaves(config) if matters(key)}
 
@@ -131,7 +136,7 @@ def folder_name(folder: Path) -> str:
 
 
 def _is_run(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (CONFIG, "metrics.json", OVERRIDES))
+    return any((folder / name).exists() for name in (_CONFIG, "metrics.json", _OVERRIDES))
 
 
 def _below(folder: Path) -> Iterator[Path]:

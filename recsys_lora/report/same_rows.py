@@ -5,12 +5,12 @@ from pathlib import Path
 
 import polars as pl
 
-from recsys_lora.errors import UserError
 from recsys_lora.report.runs import Run
 from recsys_lora.tasks.predictions import read_table
+from recsys_lora.utils.errors import UserError
 
-SHOWN = "shown"
-KEY = ["user_id", "item_id", SHOWN, "target", "label"]
+_SHOWN = "shown"
+KEY = ["user_id", "item_id", _SHOWN, "target", "label"]
 """What a test question is, whoever prepared the data: raw ids, the candidates shown, and the answer."""
 
 
@@ -24,7 +24,7 @@ def read_sorted(path: Path) -> pl.DataFrame:
         UserError: the file cannot be read or lacks a column.
     """
     table = read_table(path)
-    return table.with_columns(pl.col("items").list.join("\n").alias(SHOWN)).sort([*KEY, "row"])
+    return table.with_columns(pl.col("items").list.join("\n").alias(_SHOWN)).sort([*KEY, "row"])
 
 
 def refuse_other_rows(task: str, runs: Sequence[Run], tables: Sequence[pl.DataFrame]) -> None:

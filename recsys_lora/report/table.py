@@ -1,7 +1,5 @@
 """The tables at the end of a run, one a task, every line on the same questions: for the terminal and the run folder."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +11,7 @@ from recsys_lora.report.terminal import fitted
 DASH = "–"
 MAIN = 2
 """Of so many metrics, the first, the table shows warm and cold questions beside all."""
-ACRONYMS = ("auc", "uauc", "mae", "rmse", "mrr", "bleu")
+_ACRONYMS = ("auc", "uauc", "mae", "rmse", "mrr", "bleu")
 Block = Mapping[str, Any]
 
 
@@ -53,17 +51,7 @@ def shown(metric: str) -> str:
     if metric.startswith("log_loss"):
         return metric.replace("_", " ", 1)
     name, joint, rest = metric.partition("_")
-    return f"{name.upper()}{joint}{rest}" if name in ACRONYMS else metric
-
-
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as CSV under the keys of all of them; what a row does not have is empty."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return f"{name.upper()}{joint}{rest}" if name in _ACRONYMS else metric
 
 
 def stacked(text: str) -> str:
@@ -180,8 +168,8 @@ def notes(tasks: Mapping[str, Block], draws: int, all_parts: bool = False) -> li
         main = list(method_line(block)["metrics"])[:MAIN]
         for d in block["differences"]:
             if d["metric"] in main:
-                told_apart = not d["interval"][0] <= 0 <= d["interval"][1]
-                verdict = ("better" if d["better"] else "worse") if told_apart else "not told apart"
+                significant = not d["interval"][0] <= 0 <= d["interval"][1]
+                verdict = ("better" if d["better"] else "worse") if significant else "no significant difference"
                 what = f"{d['first']} minus {d['second']}, {shown(d['metric'])}"
                 result.append(f"{name}: {what}: {_difference(d)}: {verdict}")
         result += _noise(name, block, main)

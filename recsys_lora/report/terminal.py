@@ -7,9 +7,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-FRAME = 3
+_FRAME = 3
 """Characters of a column beside its text: a space on both sides and a line; the table's own first line is one more."""
-NAME_SHARE = 0.45
+_NAME_SHARE = 0.45
 """Of the width, what the names may take before they are broken."""
 
 
@@ -26,9 +26,9 @@ def fitted(
         bold: which rows are set off; none by default.
     """
     columns = list(zip(heads, *cells, strict=True))
-    names = min(_width(columns[0]), int(NAME_SHARE * width))
-    room = width - names - FRAME - 1
-    widths = [min(_width(column), room - FRAME) for column in columns[1:]]
+    names = min(_width(columns[0]), int(_NAME_SHARE * width))
+    room = width - names - _FRAME - 1
+    widths = [min(_width(column), room - _FRAME) for column in columns[1:]]
     tables = []
     for part in _parts(widths, room):
         own = _widened(part, widths, columns, room)
@@ -46,7 +46,7 @@ def _width(column: Sequence[str]) -> int:
 def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
     """Return the places, after the names, of the columns of each table: as few tables as can be, of like widths."""
     fewest = len(_filled(widths, room))
-    narrowest = max((width + FRAME for width in widths), default=room)
+    narrowest = max((width + _FRAME for width in widths), default=room)
     return next(parts for limit in range(narrowest, room + 1) if len(parts := _filled(widths, limit)) == fewest)
 
 
@@ -55,18 +55,18 @@ def _filled(widths: Sequence[int], room: int) -> list[list[int]]:
     parts: list[list[int]] = [[]]
     left = room
     for place, width in enumerate(widths, start=1):
-        if parts[-1] and width + FRAME > left:
+        if parts[-1] and width + _FRAME > left:
             parts.append([])
             left = room
         parts[-1].append(place)
-        left -= width + FRAME
+        left -= width + _FRAME
     return parts
 
 
 def _widened(part: Sequence[int], widths: Sequence[int], columns: Sequence[Sequence[str]], room: int) -> dict[int, int]:
     """Return the widths of a table's columns, wider where their heads' lines then fit unbroken."""
     own = {place: widths[place - 1] for place in part}
-    left = room - sum(width + FRAME for width in own.values())
+    left = room - sum(width + _FRAME for width in own.values())
     for place in part:
         wanted = max(map(cell_len, columns[place][0].split("\n"))) - own[place]
         if 0 < wanted <= left:

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recsys_lora.errors import UserError
 from recsys_lora.report.flat import flat_metrics
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.report.runs import find_runs
+from recsys_lora.utils.errors import UserError
 
-METHOD = "model.name"
+_METHOD = "model.name"
 """The config key by which runs are grouped."""
-COUNTS = ("rows",)
-PINNED = 2
+_COUNTS = ("rows",)
+_PINNED = 2
 """Of so many metrics of each task, the first, the runs' table shows a column."""
 
 
@@ -106,10 +106,10 @@ def build_workspace(logged: Logged, entity: str, project: str, name: str, group:
     tasks: dict[str, list[str]] = {}
     for metric in _metrics(logged):
         tasks.setdefault(metric.split("/")[1], []).append(f"summary:{metric}")
-    pinned = [metric for own in tasks.values() for metric in own[:PINNED]]
+    pinned = [metric for own in tasks.values() for metric in own[:_PINNED]]
     runs = workspaces.RunsetSettings(
         filters=[expr.Metric("Group") == group] if group else [],
-        groupby=[expr.Config(METHOD)],
+        groupby=[expr.Config(_METHOD)],
         pinned_columns=[*pinned, "config:data.name", "config:cf.name", "config:seed"],
     )
     return workspaces.Workspace(entity=entity, project=project, name=name, sections=sections, runset_settings=runs)
@@ -129,7 +129,7 @@ def _panel(panel: PanelPlan) -> Any:
     if panel.kind == "scatter":
         x, y = (v2.SummaryMetric(metric) for metric in panel.metrics)
         return v2.ScatterPlot(title=f"{panel.metrics[1]} against {panel.metrics[0]}", x=x, y=y)
-    return v2.BarPlot(title=panel.metrics[0], metrics=list(panel.metrics), groupby=v2.Config(METHOD))
+    return v2.BarPlot(title=panel.metrics[0], metrics=list(panel.metrics), groupby=v2.Config(_METHOD))
 
 
 def _metrics(logged: Logged) -> list[str]:
@@ -137,7 +137,7 @@ def _metrics(logged: Logged) -> list[str]:
     return [
         name
         for name in logged.numbers
-        if not (_leaf(name) in COUNTS or _leaf(name).endswith("_users") or _seconds(name))
+        if not (_leaf(name) in _COUNTS or _leaf(name).endswith("_users") or _seconds(name))
     ]
 
 

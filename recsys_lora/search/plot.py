@@ -8,8 +8,8 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-MOST_KEYS = 12
-FEWEST_TRIALS = 3
+_MOST_KEYS = 12
+_FEWEST_TRIALS = 3
 """Finished trials below which importances are not computed."""
 
 
@@ -20,7 +20,7 @@ def importances(study: optuna.Study) -> dict[str, float]:
     Source: Watanabe, Bansal and Hutter, PED-ANOVA, IJCAI 2023, as optuna computes it.
     """
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(finished) < FEWEST_TRIALS or len({trial.value for trial in finished}) == 1:
+    if len(finished) < _FEWEST_TRIALS or len({trial.value for trial in finished}) == 1:
         return {}
     return optuna.importance.get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
 
@@ -54,7 +54,7 @@ def png(study: optuna.Study, metric: str) -> bytes:
     left.set(xlabel="trial", ylabel=metric, title=study.study_name)
     left.xaxis.get_major_locator().set_params(integer=True)
     left.legend()
-    found = list(importances(study).items())[:MOST_KEYS][::-1]
+    found = list(importances(study).items())[:_MOST_KEYS][::-1]
     right.barh([key for key, _ in found], [share for _, share in found], color="C0")
     right.set(xlabel="share", title="what mattered (PED-ANOVA)" if found else "too few trials to say what mattered")
     content = io.BytesIO()

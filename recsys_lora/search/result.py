@@ -14,17 +14,16 @@ from recsys_lora.config.edge import containers
 from recsys_lora.config.paths import GROUPS
 from recsys_lora.config.record import RunConfig
 from recsys_lora.config.roles import Kind, selected
-from recsys_lora.files import write_bytes, write_text
-from recsys_lora.report.table import csv_text
 from recsys_lora.search.plot import png
 from recsys_lora.search.settings import SearchSettings
 from recsys_lora.search.space import Space, chosen
 from recsys_lora.search.study import ERROR, state_of
+from recsys_lora.utils.files import csv_text, write_bytes, write_text
 
-TABLE_FILE, PLOT_FILE, CONF = "trials.csv", "search.png", "conf"
-COMBINING = ("row", "experiment", "ablation", "hparams_search", "debug", "paths")
+_TABLE_FILE, _PLOT_FILE, _CONF = "trials.csv", "search.png", "conf"
+_COMBINING = ("row", "experiment", "ablation", "hparams_search", "debug", "paths")
 """Groups whose choice is a set of other choices and values, which the experiment names instead."""
-OF_A_RUN = (Kind.PLACE, Kind.CONTROL)
+_OF_A_RUN = (Kind.PLACE, Kind.CONTROL)
 """Kinds of values that the experiment leaves to whoever runs it."""
 log = logging.getLogger(__name__)
 
@@ -47,22 +46,22 @@ def publish(
         choices: what was chosen of each config group.
         folder: the study's.
     """
-    write_text(folder / TABLE_FILE, as_csv(study))
+    write_text(folder / _TABLE_FILE, _as_csv(study))
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         return
-    write_bytes(folder / PLOT_FILE, png(study, settings.metric))
+    write_bytes(folder / _PLOT_FILE, png(study, settings.metric))
     best = study.best_trial
     values = {key: entry.suggest(optuna.trial.FixedTrial(best.params), key) for key, entry in space.items()}
-    path = folder / CONF / "experiment" / f"{settings.study}.yaml"
+    path = folder / _CONF / "experiment" / f"{settings.study}.yaml"
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    command = f"python -m recsys_lora.run --config-dir {shown / CONF} experiment={settings.study}"
+    command = f"python -m recsys_lora.run --config-dir {shown / _CONF} experiment={settings.study}"
     notes = [_origin(study, settings), f"  {command}"]
     write_text(path, experiment(chosen(base, values), choices, notes))
     log.info("best: trial-%d, %s %.4f", best.number, settings.metric, study.best_value)
-    log.info("%s and %s are in %s; with test rows:\n  %s", TABLE_FILE, PLOT_FILE, shown, command)
+    log.info("%s and %s are in %s; with test rows:\n  %s", _TABLE_FILE, _PLOT_FILE, shown, command)
 
 
-def as_csv(study: optuna.Study) -> str:
+def _as_csv(study: optuna.Study) -> str:
     """Return one line a trial: state, value, seconds, validations, what it tried, why it failed."""
     rows = []
     for trial in study.trials:
@@ -82,29 +81,29 @@ def experiment(cfg: DictConfig, choices: Mapping[str, Any], notes: list[str]) ->
         choices: what was chosen of each config group.
         notes: lines to open with, without their `#`.
     """
-    main = {group: choices[group] for group in GROUPS if choices.get(group) is not None and group not in COMBINING}
+    main = {group: choices[group] for group in GROUPS if choices.get(group) is not None and group not in _COMBINING}
     composed = compose("config", [f"{group}={_written(choice)}" for group, choice in main.items()], True)
     there = composed.hydra.runtime.choices
     inner = {
         key: choice
         for key, choice in choices.items()
-        if key in there and there[key] != choice and key not in COMBINING and not key.startswith("hydra/")
+        if key in there and there[key] != choice and key not in _COMBINING and not key.startswith("hydra/")
     }
     inner.pop("tuned", None)  # follows from data and cf
     if inner:
         composed = compose("config", [f"{key}={_written(choice)}" for key, choice in {**main, **inner}.items()])
-    values = difference(_container(cfg), _container(composed))
+    values = _difference(_container(cfg), _container(composed))
     defaults = [{f"override /{key}": choice} for key, choice in {**main, **inner}.items()]
     head = "".join(f"# {note}\n" for note in ("@package _global_", *notes))
     return head + OmegaConf.to_yaml(OmegaConf.create({"defaults": defaults, **values}))
 
 
-def difference(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
+def _difference(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
     """Return what has to be merged into `there` to make `wanted`; what `wanted` does not have becomes null."""
     found: dict[str, Any] = {}
     for key, value in wanted.items():
         if isinstance(value, dict) and isinstance(there.get(key), dict):
-            if inner := difference(value, there[key]):
+            if inner := _difference(value, there[key]):
                 found[key] = inner
         elif key not in there or there[key] != value:
             found[key] = value
@@ -122,7 +121,7 @@ def _origin(study: optuna.Study, settings: SearchSettings) -> str:
 
 def _container(cfg: DictConfig) -> dict[str, Any]:
     made = {key: value for key, value in containers(cfg, resolve=False).items() if key not in ("search", "hydra")}
-    return selected(made, lambda key: RunConfig.role_of(key).kind not in OF_A_RUN)
+    return selected(made, lambda key: RunConfig.role_of(key).kind not in _OF_A_RUN)
 
 
 def _written(choice: Any) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from recsys_lora.types import NonNegativeInt, PositiveInt
+from recsys_lora.utils.types import NonNegativeInt, PositiveInt
 
 
 @dataclass(frozen=True)

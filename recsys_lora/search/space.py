@@ -10,11 +10,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from recsys_lora.config.check import mismatches
 from recsys_lora.config.hints import suggestion
 from recsys_lora.config.record import RunConfig
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
-NODE = "search.space"
-RANGE_KEYS = ("low", "high", "log", "step")
-SEARCHABLE = [key for key, _, role in RunConfig.values() if role.tunable]
+_NODE = "search.space"
+_RANGE_KEYS = ("low", "high", "log", "step")
+_SEARCHABLE = [key for key, _, role in RunConfig.values() if role.tunable]
 """What may vary: anything else would change what is measured, or nothing."""
 
 Scalar = bool | int | float | str | None
@@ -97,10 +97,10 @@ def read_space(node: Mapping[str, Any]) -> Space:
     space: dict[str, Choices | Range] = {}
     for key, entry in _entries(node):
         if key in space:
-            raise UserError(f"{NODE}.{key}: listed twice: keep one")
-        space[key] = _read(entry, f"{NODE}.{key}")
+            raise UserError(f"{_NODE}.{key}: listed twice: keep one")
+        space[key] = _read(entry, f"{_NODE}.{key}")
     if not space:
-        raise UserError(f"{NODE}: empty: name at least one config key, as model.rank: [4, 8]")
+        raise UserError(f"{_NODE}: empty: name at least one config key, as model.rank: [4, 8]")
     return space
 
 
@@ -116,15 +116,15 @@ def check_space(cfg: DictConfig, space: Space) -> None:
     """
     known = OmegaConf.to_container(cfg, resolve=False)
     for key, entry in space.items():
-        if not any(key == root or key.startswith(f"{root}.") for root in SEARCHABLE):
-            raise UserError(f"{NODE}.{key}: cannot be searched: what can is below {', '.join(SEARCHABLE)}")
+        if not any(key == root or key.startswith(f"{root}.") for root in _SEARCHABLE):
+            raise UserError(f"{_NODE}.{key}: cannot be searched: what can is below {', '.join(_SEARCHABLE)}")
         _find(known, key)
         for value in entry.ends():
             root = key.partition(".")[0]
             tried = OmegaConf.to_container(chosen(cfg, {key: value}), resolve=True)
             assert isinstance(tried, dict)
             if found := next(mismatches(tried[root], root), None):
-                raise UserError(f"{NODE}.{key}: {found}")
+                raise UserError(f"{_NODE}.{key}: {found}")
 
 
 def chosen(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
@@ -139,7 +139,7 @@ def chosen(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
 def _entries(node: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
     for name, entry in node.items():
         key = f"{at}.{name}" if at else str(name)
-        if isinstance(entry, Mapping) and entry and not set(entry) & set(RANGE_KEYS):
+        if isinstance(entry, Mapping) and entry and not set(entry) & set(_RANGE_KEYS):
             yield from _entries(entry, key)
         else:
             yield key, entry
@@ -152,8 +152,8 @@ def _read(entry: Any, place: str) -> Choices | Range:
         return Choices(tuple(entry))
     if not isinstance(entry, Mapping) or not {"low", "high"} <= set(entry):
         raise UserError(f"{place}={entry}: neither choices nor a range: write [4, 8] or {{low: 4, high: 8}}")
-    if unknown := [str(key) for key in entry if key not in RANGE_KEYS]:
-        raise UserError(f"{place}.{unknown[0]}: no part of a range: {suggestion(unknown[0], RANGE_KEYS)}")
+    if unknown := [str(key) for key in entry if key not in _RANGE_KEYS]:
+        raise UserError(f"{place}.{unknown[0]}: no part of a range: {suggestion(unknown[0], _RANGE_KEYS)}")
     if not isinstance(entry.get("log", False), bool):
         raise UserError(f"{place}.log={entry['log']}: has to be true or false")
     made = Range(**{str(key): value for key, value in entry.items()})
@@ -189,10 +189,10 @@ def _find(known: Any, key: str) -> None:
         if not isinstance(node, Mapping) or part not in node:
             names = [f"{path}.{name}" for name in node if not str(name).startswith("_")] if path and node else []
             valid = suggestion(f"{path}.{part}", names) if isinstance(node, Mapping) else f"{path} has no parts"
-            raise UserError(f"{NODE}.{key}: no such key in the config: {valid}")
+            raise UserError(f"{_NODE}.{key}: no such key in the config: {valid}")
         node, path = node[part], f"{path}.{part}" if path else part
     if isinstance(node, Mapping):
-        raise UserError(f"{NODE}.{key}: a group of values: name one of {', '.join(f'{key}.{name}' for name in node)}")
+        raise UserError(f"{_NODE}.{key}: a group of values: name one of {', '.join(f'{key}.{name}' for name in node)}")
 
 
 def _is_number(value: Any) -> bool:

@@ -8,12 +8,12 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import write_json
 from recsys_lora.search.settings import SearchSettings
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import write_json
 
-STORAGE, RECORD = "study.db", "trial.json"
-SETTINGS, KILLED, ERROR = "settings", "killed", "error"
+_STORAGE, _RECORD = "study.db", "trial.json"
+_SETTINGS, _KILLED, ERROR = "settings", "killed", "error"
 """User attributes: of a study what its trials share and which were killed, of a trial why it failed."""
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def open_study(folder: Path, settings: SearchSettings, shared: Mapping[str, str]
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
-    storage = f"sqlite:///{folder / STORAGE}"
+    storage = f"sqlite:///{folder / _STORAGE}"
     known = optuna.get_all_study_names(storage)
     if known and settings.study not in known:
         raise UserError(f"{folder}: holds the study {known[0]}, not {settings.study}: choose another folder")
@@ -50,14 +50,14 @@ def open_study(folder: Path, settings: SearchSettings, shared: Mapping[str, str]
 
 def ended(study: optuna.Study) -> int:
     """Return how many trials are finished, pruned or failed; those that were killed do not count."""
-    killed = set(study.user_attrs.get(KILLED, []))
+    killed = set(study.user_attrs.get(_KILLED, []))
     states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
     return sum(trial.number not in killed for trial in study.get_trials(deepcopy=False, states=states))
 
 
 def state_of(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> str:
     """Return what people call a trial's state: finished, pruned, failed, killed, running or waiting."""
-    if trial.number in study.user_attrs.get(KILLED, []):
+    if trial.number in study.user_attrs.get(_KILLED, []):
         return "killed"
     names = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
     return names.get(trial.state, trial.state.name.lower())
@@ -80,7 +80,7 @@ def write_record(study: optuna.Study, folder: Path, number: int) -> None:
         "params": trial.params,
         "error": trial.user_attrs.get(ERROR),
     }
-    write_json(trial_folder(folder, number) / RECORD, record)
+    write_json(trial_folder(folder, number) / _RECORD, record)
 
 
 def _sampler(settings: SearchSettings, trials: int) -> optuna.samplers.BaseSampler:
@@ -98,9 +98,9 @@ def _pruner(settings: SearchSettings) -> optuna.pruners.BasePruner:
 
 
 def _same_settings(study: optuna.Study, folder: Path, shared: Mapping[str, str]) -> None:
-    before: dict[str, Any] | None = study.user_attrs.get(SETTINGS)
+    before: dict[str, Any] | None = study.user_attrs.get(_SETTINGS)
     if before is None:
-        study.set_user_attr(SETTINGS, dict(shared))
+        study.set_user_attr(_SETTINGS, dict(shared))
         return
     if other := sorted(key for key in {*before, *shared} if before.get(key) != shared.get(key)):
         key = other[0]
@@ -113,7 +113,7 @@ def _same_settings(study: optuna.Study, folder: Path, shared: Mapping[str, str])
 
 def _repeat_killed(study: optuna.Study, folder: Path) -> None:
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        study.set_user_attr(KILLED, [*study.user_attrs.get(KILLED, []), trial.number])
+        study.set_user_attr(_KILLED, [*study.user_attrs.get(_KILLED, []), trial.number])
         study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params, user_attrs={"repeats": trial.number})
         write_record(study, folder, trial.number)

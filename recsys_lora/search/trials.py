@@ -11,19 +11,19 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, open_dict
 from optuna.trial import TrialState
 
-from recsys_lora.callbacks.trial import reporting
 from recsys_lora.config.edge import build, containers, read_run
 from recsys_lora.config.record import RunConfig
 from recsys_lora.config.roles import Kind, leaves
-from recsys_lora.errors import UserError
 from recsys_lora.pipeline.job import Outcome, execute
+from recsys_lora.search.pruning import reporting
 from recsys_lora.search.result import publish
 from recsys_lora.search.settings import SearchSettings
 from recsys_lora.search.space import Space, check_space, chosen, read_space
 from recsys_lora.search.study import ERROR, ended, open_study, state_of, trial_folder, write_record
+from recsys_lora.utils.errors import UserError
 
-CF_METRIC = "valid/auc"
-WITH_EFFECT = (Kind.RESULT, Kind.COST, Kind.SOURCE)
+_CF_METRIC = "valid/auc"
+_WITH_EFFECT = (Kind.RESULT, Kind.COST, Kind.SOURCE)
 """Kinds of values that a trial's value may depend on, but for those of the test and the report alone."""
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,8 @@ def search(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> optuna.
     base = cfg.copy()
     with open_dict(base):
         del base["search"]
-        base.test, base.paths.run = False, str(folder)
+        base.test = False
+        base.paths.run = str(folder)
         base.group = base.group or settings.study
     _check(config, settings)
     check_space(base, space)
@@ -113,7 +114,7 @@ class _Trials:
         if not _is_method(config):
             return config
         reporter = {
-            "_target_": "recsys_lora.callbacks.trial.ReportTrial",
+            "_target_": "recsys_lora.search.pruning.ReportTrial",
             "monitor": self.settings.metric,
             "method": config.model["name"],
         }
@@ -158,7 +159,7 @@ def _check(config: RunConfig, settings: SearchSettings) -> None:
             raise UserError(
                 f"search.pruner={settings.pruner}: fits of CF models are not pruned: set search.pruner=none"
             )
-        monitor, mode, place = CF_METRIC, "max", "a CF model"
+        monitor, mode, place = _CF_METRIC, "max", "a CF model"
     elif not (node := config.callbacks.get("checkpoint")):
         raise UserError("callbacks.checkpoint is left out: it chooses by validation: leave it in")
     else:
@@ -180,7 +181,7 @@ def _shared(base: DictConfig, settings: SearchSettings, space: Space) -> Iterato
         yield f"search.space.{key}", str(entry)
     for key, value in leaves(containers(base, resolve=False)):
         role = RunConfig.role_of(key)
-        if key not in space and role.kind in WITH_EFFECT and not set(role.stages) & {"test", "report"}:
+        if key not in space and role.kind in _WITH_EFFECT and not set(role.stages) & {"test", "report"}:
             yield key, str(value)
 
 

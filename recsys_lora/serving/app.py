@@ -10,7 +10,6 @@ from fastapi import APIRouter, Body, Depends, FastAPI, Query, Response
 from fastapi.security import HTTPBearer
 
 import recsys_lora
-from recsys_lora.errors import UserError
 from recsys_lora.recommender.calls import Answer, Call
 from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.serving import schemas
@@ -19,6 +18,7 @@ from recsys_lora.serving.errors import HANDLERS, TooLargeError
 from recsys_lora.serving.guard import Guard
 from recsys_lora.serving.metrics import MEDIA_TYPE, Metrics
 from recsys_lora.serving.page import page
+from recsys_lora.utils.errors import UserError
 
 PAGE, HEALTH, METRICS = "/", "/health", "/metrics"
 OTHER = "/other"
@@ -75,7 +75,9 @@ class Service:
     def __init__(
         self, recommender: Recommender, limits: Limits, metrics: Metrics, other: Recommender | None = None
     ) -> None:
-        self.recommender, self.limits, self.other = recommender, limits, other
+        self.recommender = recommender
+        self.limits = limits
+        self.other = other
         self.batcher: Batcher[Call, Any] = Batcher(self._answer, limits, metrics.batched)
 
     def _answer(self, calls: Sequence[Call]) -> list[Answer]:

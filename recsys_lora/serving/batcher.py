@@ -63,7 +63,9 @@ class Batcher(Generic[C, R]):
         limits: Limits,
         measured: Callable[[int], None] = lambda size: None,
     ) -> None:
-        self._answer, self.limits, self._measured = answer, limits, measured
+        self._answer = answer
+        self.limits = limits
+        self._measured = measured
         self._waiting: deque[Asked[C, R]] = deque()
         self._changed = threading.Condition()
         self._closed = False

@@ -7,9 +7,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recsys_lora.errors import UserError
-from recsys_lora.recommender.asked import UnknownIdError
+from recsys_lora.recommender.queries import UnknownIdError
 from recsys_lora.serving.batcher import BusyError
+from recsys_lora.utils.errors import UserError
 
 BUSY_SECONDS = "1"
 OF_HTTP = {404: "no_route", 405: "no_method"}

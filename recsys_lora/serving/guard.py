@@ -50,8 +50,14 @@ class Guard:
         max_body: int,
         timeout: float,
     ) -> None:
-        self.app, self.metrics, self.routes, self.open_routes = app, metrics, routes, open_routes
-        self.token, self.hosts, self.max_body, self.timeout = token, hosts, max_body, timeout
+        self.app = app
+        self.metrics = metrics
+        self.routes = routes
+        self.open_routes = open_routes
+        self.token = token
+        self.hosts = hosts
+        self.max_body = max_body
+        self.timeout = timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or let it pass."""
@@ -107,7 +113,7 @@ class Guard:
             await refused(504, "timeout", f"no answer within {self.timeout:g} seconds")(scope, receive, send)
 
     def _is_meant(self, scope: Scope) -> bool:
-        """Tell whether the name by which the server was called is one of its own."""
+        """Return whether the name by which the server was called is one of its own."""
         if self.hosts is None:
             return True
         name = Headers(scope=scope).get("host", "")

@@ -17,7 +17,8 @@ class Counts:
     """How often something happened, by labels."""
 
     def __init__(self, name: str, told: str) -> None:
-        self.name, self.told = name, told
+        self.name = name
+        self.told = told
         self._values: dict[Labels, int] = defaultdict(int)
 
     def add(self, **labels: str) -> None:
@@ -40,7 +41,9 @@ class Histogram:
     """
 
     def __init__(self, name: str, told: str, bounds: tuple[float, ...]) -> None:
-        self.name, self.told, self.bounds = name, told, bounds
+        self.name = name
+        self.told = told
+        self.bounds = bounds
         self._counts: dict[Labels, list[int]] = defaultdict(lambda: [0] * (len(bounds) + 1))
         self._sums: dict[Labels, float] = defaultdict(float)
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import uvicorn
 
-from recsys_lora.console import console
-from recsys_lora.errors import UserError
 from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.serving.app import Options, make_app
+from recsys_lora.utils.console import console
+from recsys_lora.utils.errors import UserError
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 CONNECTIONS = 100

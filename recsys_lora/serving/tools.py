@@ -8,9 +8,9 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 
 import recsys_lora
-from recsys_lora.errors import UserError
 from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.serving.schemas import Count, History, Id, MetRows, ScoredRows, SimilarRows
+from recsys_lora.utils.errors import UserError
 
 ONLY_READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 T = TypeVar("T")

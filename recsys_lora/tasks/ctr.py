@@ -2,27 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.data.schema import SplitName
-from recsys_lora.errors import UserError
 from recsys_lora.evaluation.baselines import PositiveShare, global_mean, item_and_user
+from recsys_lora.evaluation.ranking import row_log_loss
 from recsys_lora.evaluation.statistics import AUC, UAUC, Mean, Statistic
-from recsys_lora.metrics.ranking import row_log_loss
-from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.negatives import NegativeSampler
 from recsys_lora.tasks.question import Questions
-from recsys_lora.tasks.scale import RatingScale
-from recsys_lora.tasks.selection import HistoryRange, Limit, asked_rows, generator, report_left_out, sample, within
-from recsys_lora.tasks.task import CTR, Floats, Kind, Output, Task
-from recsys_lora.types import NonNegativeFloat, PositiveInt
+from recsys_lora.tasks.selection import Limit, asked_rows, generator, report_left_out, sample, within
+from recsys_lora.tasks.task import CTR, Floats, Kind, Output, RangedOptions, Task
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import PositiveInt
 
 Negatives = Literal["auto", "rated", "sampled"]
-ITEM_MEAN, USER_SHARE = "item_mean", "user_share"
+_ITEM_MEAN, _USER_SHARE = "item_mean", "user_share"
 YES, NO = 0, 1
 """The places of the two answers among the choices."""
 
@@ -36,41 +34,35 @@ class ClickThrough(Task):
     """Click-through: positives against low ratings, or against sampled items.
 
     Args:
-        text: see `Task`.
-        collaborative: see `Task`.
-        scale: see `Task`.
-        train_share: see `Task`.
-        history_range: see `Task`.
         negatives: `rated` asks every labelled row; `sampled` asks every positive of the split and sampled items
             beside it; `auto` is `rated` unless the split leaves one test row a user, where no user has both. Of data
             without ratings, `rated` asks the items that were sampled when it was prepared.
         ctr_negatives: sampled items a positive, in valid and test; the metrics' names carry it.
         train_negatives: the same in train; 1 makes both answers equally frequent.
         authors_negatives: sample from all items, a user's other positives included, as the authors' code does.
+        options: see `RangedOptions`.
     """
 
     name: ClassVar[str] = CTR
     is_binary: ClassVar[bool] = True
     encoder_answers: ClassVar[bool] = True
-    stacked: ClassVar[tuple[str, ...]] = (ITEM_MEAN, USER_SHARE)
+    stacked: ClassVar[tuple[str, ...]] = (_ITEM_MEAN, _USER_SHARE)
     kind: Kind = "choice"
 
     def __init__(
         self,
-        text: Template,
-        collaborative: Template,
         *,
-        scale: RatingScale,
-        train_share: NonNegativeFloat = 1.0,
-        history_range: HistoryRange | None = None,
         negatives: Negatives = "auto",
         ctr_negatives: PositiveInt = 4,
         train_negatives: PositiveInt = 1,
         authors_negatives: bool = False,
+        **options: Unpack[RangedOptions],
     ) -> None:
-        super().__init__(text, collaborative, scale=scale, train_share=train_share, history_range=history_range)
-        self.negatives, self.authors_negatives = negatives, authors_negatives
-        self.ctr_negatives, self.train_negatives = ctr_negatives, train_negatives
+        super().__init__(**options)
+        self.negatives = negatives
+        self.authors_negatives = authors_negatives
+        self.ctr_negatives = ctr_negatives
+        self.train_negatives = train_negatives
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -169,7 +161,7 @@ class ClickThrough(Task):
         return {
             "constant": global_mean(train.label, len(questions)),
             "popularity": np.log1p(data.train_counts()[1][questions.item].astype(np.float64)),
-            ITEM_MEAN: items.score(questions.item),
-            USER_SHARE: users.score(questions.user),
+            _ITEM_MEAN: items.score(questions.item),
+            _USER_SHARE: users.score(questions.user),
             "item_user": item_and_user(items, users, questions.item, questions.user),
         }

@@ -15,7 +15,7 @@ from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Task, letter
 
 log = logging.getLogger(__name__)
-RATING, LETTER = "rating", "letter"
+RATING, _LETTER = "rating", "letter"
 
 ExtraSlots = Mapping[str, str | Sequence[str]]
 """Further slots of one prompt; where a value is a sequence, it has one text a candidate."""
@@ -32,7 +32,10 @@ class Examples:
     """
 
     def __init__(self, data: PreparedData, task: Task, tokenizer: Any, words: Mapping[str, str]) -> None:
-        self.data, self.task, self.tokenizer, self.words = data, task, tokenizer, words
+        self.data = data
+        self.task = task
+        self.tokenizer = tokenizer
+        self.words = words
         self.unknown = f"unknown {words.get('item', 'item')}"
         self._titles: dict[int, list[str]] = {}
         self._attributes: dict[Template, AttributeSlots] = {}
@@ -41,7 +44,8 @@ class Examples:
     def on(self, data: PreparedData) -> "Examples":
         """Return what makes the examples of other histories of the same users and items."""
         other = copy.copy(self)
-        other.data, other._rated = data, self._rated.on(data)
+        other.data = data
+        other._rated = self._rated.on(data)
         return other
 
     def __call__(self, questions: Questions, template: Template, extra: Iterable[ExtraSlots]) -> Iterator[Example]:
@@ -64,7 +68,7 @@ class Examples:
             texts |= {name: next(values) for name, values in cleaned.items()} | own
             of_each = {name: text for name, text in further.items() if not isinstance(text, str)}
             candidates = [
-                {**known.item[item], TITLE: titles[item], LETTER: letter(place)}
+                {**known.item[item], TITLE: titles[item], _LETTER: letter(place)}
                 | {name: texts[place] for name, texts in of_each.items()}
                 for place, item in enumerate(row)
                 if item

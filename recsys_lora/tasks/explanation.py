@@ -6,23 +6,21 @@ The user's rating is given, the review is not: the reverse of the authors' task 
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Unpack
 
 import numpy as np
 
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
-from recsys_lora.errors import UserError
 from recsys_lora.evaluation.statistics import Mean, ScalarMetric, Statistic
-from recsys_lora.metrics.text import bleu, distinct, empty_share, most_common_share, repeated_share, rouge_l
-from recsys_lora.prompts.template import Template
+from recsys_lora.evaluation.text import bleu, distinct, empty_share, most_common_share, repeated_share, rouge_l
 from recsys_lora.tasks import reviews
 from recsys_lora.tasks.examples import RATING
 from recsys_lora.tasks.question import Questions
-from recsys_lora.tasks.scale import RatingScale
 from recsys_lora.tasks.selection import Limit, asked_rows, generator, report_left_out, sample
-from recsys_lora.tasks.task import Kind, Output, RatingPredictions, Task
-from recsys_lora.types import NonNegativeFloat, PositiveInt
+from recsys_lora.tasks.task import Kind, Output, RatingPredictions, Task, TaskOptions
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import PositiveInt
 
 Reference = Literal["summary", "review"]
 
@@ -31,13 +29,10 @@ class Explanation(Task):
     """Write what the user would: the review's summary or its opening.
 
     Args:
-        text: see `Task`; the rating fills the slot `{rating}`.
-        collaborative: see `Task`.
-        scale: see `Task`.
-        train_share: see `Task`.
         reference: `summary`, or `review` for the review's opening.
         words: of the reference at most.
         answer_tokens: of an answer at most, in training and in decoding, its end included.
+        options: see `TaskOptions`; the rating fills the slot `{rating}`.
     """
 
     name: ClassVar[str] = "explanation"
@@ -45,17 +40,16 @@ class Explanation(Task):
 
     def __init__(
         self,
-        text: Template,
-        collaborative: Template,
         *,
-        scale: RatingScale,
-        train_share: NonNegativeFloat = 1.0,
         reference: Reference = "summary",
         words: PositiveInt = 30,
         answer_tokens: PositiveInt = 48,
+        **options: Unpack[TaskOptions],
     ) -> None:
-        super().__init__(text, collaborative, scale=scale, train_share=train_share)
-        self.reference, self.words, self.answer_tokens = reference, words, answer_tokens
+        super().__init__(**options)
+        self.reference = reference
+        self.words = words
+        self.answer_tokens = answer_tokens
 
     @property
     def answer_room(self) -> int:

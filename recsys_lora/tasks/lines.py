@@ -7,16 +7,16 @@ import numpy as np
 import polars as pl
 
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.files import atomic_file
 from recsys_lora.tasks.predictions import read_columns
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.record import Answered
+from recsys_lora.utils.files import atomic_file
 
 SCORE = "score of "
 """What the name of a line's column begins with."""
 SHOWN = 5
 """Titles of a history that are kept, the latest."""
-COLUMNS = ("row", "user_id", "item_id", "title", "label", "history", "history_length", "item_rows", "user_rows")
+_COLUMNS = ("row", "user_id", "item_id", "title", "label", "history", "history_length", "item_rows", "user_rows")
 
 
 def file_name(task: str) -> str:
@@ -69,4 +69,4 @@ def read_lines(path: Path) -> pl.DataFrame:
     Raises:
         UserError: it cannot be read or lacks a column.
     """
-    return read_columns(path, COLUMNS, "test the run again")
+    return read_columns(path, _COLUMNS, "test the run again")

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 import lightning
 
-from recsys_lora.console import Advance, progress
 from recsys_lora.data.batch import Padding, PromptSet, join
 from recsys_lora.data.history import Pairs
 from recsys_lora.data.loader import ScoreLoader, Shard, TrainLoader
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
 from recsys_lora.data.training import TaskOrder, TrainSet, temperature_shares
-from recsys_lora.errors import UserError
 from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.selection import Limit
 from recsys_lora.tasks.task import Task, Version
+from recsys_lora.utils.console import Advance, progress
+from recsys_lora.utils.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,24 @@ class Mixing:
     forward_overhead_tokens: float | None = None
 
 
-def valid_shard(trainer: lightning.Trainer | None, shard: Shard) -> Shard:
+@dataclass(frozen=True)
+class Batching:
+    """How questions become batches.
+
+    Attributes:
+        batch_size: questions of a training batch over all processes together.
+        pad_id: token that fills up shorter prompts.
+        padding: on which side.
+        token_budget: padded tokens of a scoring batch at most.
+    """
+
+    batch_size: int
+    pad_id: int
+    padding: Padding = "right"
+    token_budget: int = DEFAULT_TOKEN_BUDGET
+
+
+def _valid_shard(trainer: lightning.Trainer | None, shard: Shard) -> Shard:
     """Return what a process validates on: its shard, or all rows where processes have to run the same forwards.
 
     Then every row counts once for each process, which leaves means and areas under curves what they are.
@@ -56,11 +73,8 @@ class TaskData(lightning.LightningDataModule):
         tasks: the tasks in the order of their numbers.
         prompts: what makes each one's prompts.
         versions: the versions of its prompts that the method trains on; the first is what it answers.
-        batch_size: questions of a training batch over all processes together.
+        batching: how they become batches.
         seed: decides the order of training batches.
-        pad_id: token that fills up shorter prompts.
-        padding: on which side.
-        token_budget: padded tokens of a scoring batch at most.
         train_rows: training questions of the task with the largest share, of others in proportion to theirs: a task
             alone has as many as it has among others. None for all.
         valid_rows: questions of each task to validate on; None for all, "published" for those of the rows that
@@ -76,11 +90,8 @@ class TaskData(lightning.LightningDataModule):
         prompts: Mapping[str, TaskPrompts],
         *,
         versions: Sequence[Version],
-        batch_size: int,
+        batching: Batching,
         seed: int,
-        pad_id: int,
-        padding: Padding = "right",
-        token_budget: int = DEFAULT_TOKEN_BUDGET,
         train_rows: int | None = None,
         valid_rows: Limit = None,
         sample_seed: int = 0,
@@ -88,10 +99,16 @@ class TaskData(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer rows to validate on than processes
-        self.data, self.tasks, self.prompts, self.versions = data, tasks, prompts, tuple(versions)
-        self.batch_size, self.seed, self.token_budget = batch_size, seed, token_budget
-        self.pad_id, self.padding, self.mixing = pad_id, padding, mixing or Mixing()
-        self.train_rows, self.valid_rows, self.sample_seed = train_rows, valid_rows, sample_seed
+        self.data = data
+        self.tasks = tasks
+        self.prompts = prompts
+        self.versions = tuple(versions)
+        self.batching = batching
+        self.seed = seed
+        self.train_rows = train_rows
+        self.valid_rows = valid_rows
+        self.sample_seed = sample_seed
+        self.mixing = mixing or Mixing()
         self.train: TrainSet | None = None
         self.valid: PromptSet | None = None
         self.train_pairs: Pairs | None = None
@@ -100,7 +117,8 @@ class TaskData(lightning.LightningDataModule):
     def on(self, data: PreparedData) -> "TaskData":
         """Return what asks the same of other histories of the same users and items."""
         other = copy.copy(self)
-        other.data, other.prompts = data, {name: prompts.on(data) for name, prompts in self.prompts.items()}
+        other.data = data
+        other.prompts = {name: prompts.on(data) for name, prompts in self.prompts.items()}
         return other
 
     def setup(self, stage: str) -> None:
@@ -182,16 +200,17 @@ class TaskData(lightning.LightningDataModule):
         """Return the training batches, an endless run's order included."""
         assert self.train is not None
         repeat = bool(getattr(self.trainer, "overfit_batches", 0))
-        order = TaskOrder(self.train.task, self.train.lengths, self.shares, self.batch_size, self.seed, repeat)
-        return TrainLoader(self.train, order, self.pad_id, self.padding, self.shard)
+        order = TaskOrder(self.train.task, self.train.lengths, self.shares, self.batching.batch_size, self.seed, repeat)
+        return TrainLoader(self.train, order, self.batching.pad_id, self.batching.padding, self.shard)
 
     def val_dataloader(self) -> ScoreLoader:
         """Return the questions to validate on, of all tasks, as they are answered."""
         assert self.valid is not None
-        return self.score_loader(self.valid, valid_shard(self.trainer, self.shard))
+        return self.score_loader(self.valid, _valid_shard(self.trainer, self.shard))
 
     def score_loader(
         self, prompts: PromptSet, shard: Shard | None = None, padding: Padding | None = None
     ) -> ScoreLoader:
-        """Return batches that score every question once, on all processes of `share` together."""
-        return ScoreLoader(prompts, self.token_budget, self.pad_id, padding or self.padding, shard)
+        """Return batches that score every question once, on all processes of `shard` together."""
+        batching = self.batching
+        return ScoreLoader(prompts, batching.token_budget, batching.pad_id, padding or batching.padding, shard)

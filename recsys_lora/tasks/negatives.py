@@ -10,7 +10,7 @@ from recsys_lora.data.schema import SplitName
 
 Sampling = Literal["uniform", "popularity"]
 Ints = NDArray[np.int64]
-ROUNDS = 200
+_ROUNDS = 200
 """Rounds in which unfit draws are drawn again for all rows at once; what is left then is drawn row by row."""
 
 
@@ -29,7 +29,8 @@ class NegativeSampler:
     """
 
     def __init__(self, data: PreparedData, split: SplitName, sampling: Sampling, any_item: bool = False) -> None:
-        self.data, self.any_item = data, any_item
+        self.data = data
+        self.any_item = any_item
         counts = data.train_counts()[1].astype(np.float64)  # (N + 1,)
         weight = counts if sampling == "popularity" else np.ones(data.num_items + 1)
         weight[0] = 0
@@ -56,7 +57,7 @@ class NegativeSampler:
         """
         result = np.zeros((len(user), count), dtype=np.int64)
         unfit = np.ones(result.shape, dtype=np.bool_)
-        for _ in range(ROUNDS):
+        for _ in range(_ROUNDS):
             if not unfit.any():
                 return result
             points = random.random(int(unfit.sum())) * self.limits[-1]

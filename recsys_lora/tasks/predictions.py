@@ -9,14 +9,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
 from recsys_lora.evaluation.warm_cold import DEFINITIONS, NEITHER, Definition, all_warm_cold
-from recsys_lora.files import atomic_file
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Output, RatingPredictions
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_file
 
-Kinds = Mapping[str, Any]
-COLUMNS: Kinds = {
+_Kinds = Mapping[str, Any]
+_COLUMNS: _Kinds = {
     "row": pl.Int64,
     "user_id": pl.String,
     "item_id": pl.String,
@@ -26,14 +26,14 @@ COLUMNS: Kinds = {
     "sampling": pl.String,
     "split": pl.String,
 }
-PREDICTED: Kinds = {
+_PREDICTED: _Kinds = {
     "score": pl.Float64,
     "scores": pl.List(pl.Float64),
     "expected": pl.Float64,
     "argmax": pl.Float64,
     "text": pl.String,
 }
-ADVICE = "give a predictions file that a run wrote"
+_ADVICE = "give a predictions file that a run wrote"
 Flags = dict[Definition, NDArray[np.int8]]
 
 
@@ -91,20 +91,20 @@ def read_table(path: Path) -> pl.DataFrame:
         UserError: it cannot be read, lacks a column, or has values that no run writes.
     """
     flags = [f"warm_{name}" for name in DEFINITIONS]
-    table = read_columns(path, (*COLUMNS, *flags), ADVICE)
-    predicted = {name: kind for name, kind in PREDICTED.items() if name in table.columns}
+    table = read_columns(path, (*_COLUMNS, *flags), _ADVICE)
+    predicted = {name: kind for name, kind in _PREDICTED.items() if name in table.columns}
     if not predicted or set(predicted) == {"argmax"}:
-        raise UserError(f"{path}: no predictions are in it: {ADVICE}")
-    kinds: dict[Any, Any] = {**COLUMNS, **predicted, **dict.fromkeys(flags, pl.Boolean)}
+        raise UserError(f"{path}: no predictions are in it: {_ADVICE}")
+    kinds: dict[Any, Any] = {**_COLUMNS, **predicted, **dict.fromkeys(flags, pl.Boolean)}
     try:
         table = table.cast(kinds)
     except pl.exceptions.PolarsError as error:
-        raise UserError(f"{path}: {str(error).splitlines()[0]}: {ADVICE}") from error
-    for name in (*COLUMNS, *predicted):
+        raise UserError(f"{path}: {str(error).splitlines()[0]}: {_ADVICE}") from error
+    for name in (*_COLUMNS, *predicted):
         values = table[name].explode() if name == "scores" else table[name]
         not_a_number = name in predicted and values.dtype == pl.Float64 and values.is_nan().any()
         if values.null_count() or not_a_number:
-            raise UserError(f"{path}: a value of {name} is missing or not a number: {ADVICE}")
+            raise UserError(f"{path}: a value of {name} is missing or not a number: {_ADVICE}")
     return table
 
 
@@ -134,14 +134,14 @@ def output_of(table: pl.DataFrame) -> Output:
     if "score" in table.columns:
         return np.asarray(table["score"].to_numpy(), dtype=np.float64)
     if "scores" in table.columns:
-        return padded(table["scores"].to_list())
+        return _padded(table["scores"].to_list())
     if "expected" in table.columns:
         return RatingPredictions(*(table[name].to_numpy().astype(np.float64) for name in ("expected", "argmax")))
     return [str(text) for text in table["text"].to_list()]
 
 
 def questions_of(table: pl.DataFrame) -> Questions:
-    """Return the questions of a table, all that metrics ask of them: users and items are numbered anew, from 1."""
+    """Return the questions of a table, all that metrics ask of them: users and items are renumbered from 1."""
     user = np.unique(table["user_id"].to_numpy(), return_inverse=True)[1] + 1
     shown = table["items"].to_list()
     width = max(map(len, shown), default=1)
@@ -168,7 +168,7 @@ def flags_of(table: pl.DataFrame) -> Flags:
     return {name: table[f"warm_{name}"].cast(pl.Int8).fill_null(NEITHER).to_numpy() for name in DEFINITIONS}
 
 
-def padded(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+def _padded(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     """Return lists of scores as one array, -inf behind shorter ones."""
     width = max(map(len, rows), default=0)
     result: NDArray[np.float64] = np.full((len(rows), width), -np.inf)

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys_lora.console import Advance, unseen
 from recsys_lora.data.batch import PromptSet
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError, at
 from recsys_lora.llm.answer import ChoiceAnswer, ResolvedChoices
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.prompts import encoded
@@ -19,6 +17,8 @@ from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.examples import Examples, ExtraSlots
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Task, Version, common_ending
+from recsys_lora.utils.console import Advance, unseen
+from recsys_lora.utils.errors import UserError, at
 
 log = logging.getLogger(__name__)
 
@@ -107,8 +107,12 @@ class TaskPrompts:
                 f"data={data.manifest.get('name', data.folder)} has no titles, which language models read: "
                 "choose model=cf, or give the items a title"
             )
-        self.data, self.task, self.number, self.reading = data, task, number, reading
-        self.history_length, self.extra_slots = history_length, extra_slots
+        self.data = data
+        self.task = task
+        self.number = number
+        self.reading = reading
+        self.history_length = history_length
+        self.extra_slots = extra_slots
         self.tokenizer = backbone.tokenizer
         self.words = {**words, **task.slots}
         self.encoder = Encoder(
@@ -127,7 +131,8 @@ class TaskPrompts:
     def on(self, data: PreparedData) -> "TaskPrompts":
         """Return what makes the same prompts of other histories of the same users and items."""
         other = copy.copy(self)
-        other.data, other.examples = data, self.examples.on(data)
+        other.data = data
+        other.examples = self.examples.on(data)
         return other
 
     def set(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from recsys_lora.data.history import Pairs
 from recsys_lora.data.prepared import Rows
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 
 @dataclass(frozen=True)

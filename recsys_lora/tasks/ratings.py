@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
 from recsys_lora.evaluation.baselines import PRETENDED_ROWS
 from recsys_lora.evaluation.statistics import Mean, RootMean, Statistic
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.scale import RatingScale
 from recsys_lora.tasks.task import Floats, Kind, Output, RatingPredictions, Raw, Task
+from recsys_lora.utils.errors import UserError
 
 
 class RatingTask(Task):
@@ -31,22 +31,22 @@ class RatingTask(Task):
 
     def predict(self, raw: Raw, questions: Questions) -> RatingPredictions:
         """Return expected value and argmax from logits (n, K)."""
-        return from_logits(np.asarray(raw, dtype=np.float64), self.scale)
+        return _from_logits(np.asarray(raw, dtype=np.float64), self.scale)
 
     def averaged(self, outputs: Sequence[Output]) -> RatingPredictions:
         """Return the mean over seeds of the expected ratings, with the nearest choices."""
-        return averaged([checked(output) for output in outputs], self.scale)
+        return averaged([_checked(output) for output in outputs], self.scale)
 
     def metrics(self, questions: Questions, output: Output) -> list[Statistic]:
         """Return MAE, RMSE and accuracy."""
-        return metrics(questions, checked(output))
+        return metrics(questions, _checked(output))
 
     def baselines(self, data: PreparedData, questions: Questions, train: Questions) -> dict[str, Output]:
         """Return the constant mode, the global mean and the item mean."""
         return {**baselines(self.scale, questions, train)}
 
 
-def from_logits(logits: Floats, scale: RatingScale) -> RatingPredictions:
+def _from_logits(logits: Floats, scale: RatingScale) -> RatingPredictions:
     """Return predicted ratings from logits (n, K) of the scale's choices."""
     logits = np.asarray(logits, dtype=np.float64)
     chance = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -54,12 +54,12 @@ def from_logits(logits: Floats, scale: RatingScale) -> RatingPredictions:
     return RatingPredictions(chance @ scale.values, scale.values[logits.argmax(axis=1)])
 
 
-def from_numbers(expected: Floats, scale: RatingScale) -> RatingPredictions:
+def _from_numbers(expected: Floats, scale: RatingScale) -> RatingPredictions:
     """Return predicted ratings (n,) together with the nearest choices."""
     return RatingPredictions(expected, scale.values[scale.nearest(np.clip(expected, scale.low, scale.high))])
 
 
-def checked(output: Output) -> RatingPredictions:
+def _checked(output: Output) -> RatingPredictions:
     """Return predictions that are ratings.
 
     Raises:
@@ -74,7 +74,7 @@ def averaged(outputs: Sequence[RatingPredictions], scale: RatingScale) -> Rating
     """Return the mean of several seeds' expected ratings with the nearest choices; one seed's as they are."""
     if len(outputs) == 1:
         return outputs[0]
-    return from_numbers(np.asarray(np.mean([output.expected for output in outputs], axis=0)), scale)
+    return _from_numbers(np.asarray(np.mean([output.expected for output in outputs], axis=0)), scale)
 
 
 def metrics(questions: Questions, output: RatingPredictions) -> list[Statistic]:
@@ -102,9 +102,9 @@ def baselines(scale: RatingScale, questions: Questions, train: Questions) -> dic
     overall = float(train.label.mean(dtype=np.float64))
     mode = float(scale.values[np.bincount(scale.nearest(train.label)).argmax()])
     return {
-        "constant_mode": from_numbers(np.full(rows, mode), scale),
-        "global_mean": from_numbers(np.full(rows, overall), scale),
-        "item_mean": from_numbers(_item_means(train, overall, questions.item), scale),
+        "constant_mode": _from_numbers(np.full(rows, mode), scale),
+        "global_mean": _from_numbers(np.full(rows, overall), scale),
+        "item_mean": _from_numbers(_item_means(train, overall, questions.item), scale),
     }
 
 

@@ -15,8 +15,8 @@ from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Output, Task, select
 
 Role = Literal["baseline", "cf", "frozen_llm", "method_text", "method", "stack", "method_shuffled"]
-ORDER: tuple[Role, ...] = get_args(Role)
-BOOTSTRAP_SEED = 0
+_ORDER: tuple[Role, ...] = get_args(Role)
+_BOOTSTRAP_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def task_record(
     own = [line for line in answered if line.role == "method" and line.sample is None]
     if len(own) != 1:
         raise ValueError(f"{task.name}: a table needs one line that is the method, got {len(own)}")
-    ordered = sorted(answered, key=lambda line: ORDER.index(line.role))
+    ordered = sorted(answered, key=lambda line: _ORDER.index(line.role))
     whole = [line for line in ordered if line.sample is None]
     found = [_measured(task, questions, whole, warm, definition, draws)]
     sampled = [line for line in ordered if line.sample is not None]
@@ -130,7 +130,7 @@ def _part(
 
 def _drawn(statistics: Sequence[Sequence[Statistic]], user: NDArray[np.int64], draws: int) -> list[list[Floats]]:
     """Return each line's metrics under each draw of users, the same draws for all."""
-    flat = iter(draws_of([one for own in statistics for one in own], user, draws, BOOTSTRAP_SEED))
+    flat = iter(draws_of([one for own in statistics for one in own], user, draws, _BOOTSTRAP_SEED))
     return [[next(flat) for _ in own] for own in statistics]
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.data.schema import SplitName
-from recsys_lora.types import NonNegativeInt
+from recsys_lora.utils.types import NonNegativeInt
 
 log = logging.getLogger(__name__)
 

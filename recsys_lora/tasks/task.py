@@ -4,24 +4,24 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, NotRequired, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
-from recsys_lora.errors import UserError
 from recsys_lora.evaluation.statistics import Statistic
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.scale import RatingScale
 from recsys_lora.tasks.selection import HistoryRange, Limit
-from recsys_lora.types import NonNegativeFloat
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import NonNegativeFloat
 
 Kind = Literal["choice", "candidates", "text"]
 Version = Literal["text", "collaborative"]
-VERSIONS: tuple[Version, ...] = get_args(Version)
+_VERSIONS: tuple[Version, ...] = get_args(Version)
 CTR, USER, ITEM = "ctr", "user", "item"
 Floats = NDArray[np.float64]
 
@@ -45,16 +45,35 @@ Raw = Floats | Sequence[str]
 """What a model gives: scores (n,), logits (n, K), candidates' scores (n, C), or n texts."""
 
 
-class Task:
-    """The base of all tasks.
+class TaskOptions(TypedDict):
+    """What every task takes.
 
-    Args:
+    Attributes:
         text: the prompt of text alone.
         collaborative: the prompt with the soft tokens <user> and, after it, <item> (once a candidate).
         scale: the data set's ratings.
         train_share: the task's weight in batches that mix tasks.
+    """
+
+    text: Template
+    collaborative: Template
+    scale: RatingScale
+    train_share: NotRequired[NonNegativeFloat]
+
+
+class RangedOptions(TaskOptions):
+    """The same for a task that can be asked of rows with histories of some length.
+
+    Attributes:
         history_range: earlier positives that a question's row has, at least and at most, in every split; None asks rows
             with any number.
+    """
+
+    history_range: NotRequired[HistoryRange | None]
+
+
+class Task:
+    """The base of all tasks; its arguments are those of `RangedOptions`.
 
     Attributes:
         name: in tables and configs.
@@ -89,8 +108,11 @@ class Task:
         train_share: NonNegativeFloat = 1.0,
         history_range: HistoryRange | None = None,
     ) -> None:
-        self.text, self.collaborative = text, collaborative
-        self.scale, self.train_share, self.history_range = scale, train_share, history_range
+        self.text = text
+        self.collaborative = collaborative
+        self.scale = scale
+        self.train_share = train_share
+        self.history_range = history_range
         common_ending([text, collaborative], f"task {self.name}")
         if text.soft_names or collaborative.soft_names != [USER, ITEM]:
             raise UserError(

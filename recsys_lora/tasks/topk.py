@@ -6,23 +6,22 @@ one logit.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.data.schema import SplitName
-from recsys_lora.errors import UserError
+from recsys_lora.evaluation.ranking import hit_rate_at, mrr, ndcg_at
 from recsys_lora.evaluation.statistics import Mean, Statistic
-from recsys_lora.metrics.ranking import hit_rate_at, mrr, ndcg_at
-from recsys_lora.prompts.template import CANDIDATES, Template, slots
+from recsys_lora.prompts.template import CANDIDATES, slots
 from recsys_lora.tasks.negatives import NegativeSampler, Sampling
 from recsys_lora.tasks.question import Questions
-from recsys_lora.tasks.scale import RatingScale
-from recsys_lora.tasks.selection import HistoryRange, Limit, asked_rows, generator, report_left_out, sample
-from recsys_lora.tasks.task import Floats, Output, Raw, Task, letter
-from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveInt
+from recsys_lora.tasks.selection import Limit, asked_rows, generator, report_left_out, sample
+from recsys_lora.tasks.task import Floats, Output, RangedOptions, Raw, Task, letter
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import NonNegativeInt, PositiveInt
 
 Scoring = Literal["title_likelihood", "option_letter"]
 
@@ -34,11 +33,6 @@ class TopK(Task):
     enough history.
 
     Args:
-        text: see `Task`; both prompts hold `{candidates}`.
-        collaborative: see `Task`; each candidate has its own <item>.
-        scale: see `Task`.
-        train_share: see `Task`.
-        history_range: see `Task`.
         candidates: C, the right one included; part of the metrics' names.
         sampling: of the others: `uniform`, or `popularity`, as often as they occur in train; part of the names, too.
         scoring: `title_likelihood` or `option_letter`.
@@ -49,6 +43,7 @@ class TopK(Task):
         min_history: positives before a training question at least.
         cutoffs: the k of HR@k and NDCG@k.
         authors_negatives: sample from all items, a user's other positives included, as the authors' code does.
+        options: see `RangedOptions`; both prompts hold `{candidates}`, and each candidate has its own <item>.
 
     Raises:
         UserError: fewer than two candidates, or prompts that do not show them.
@@ -59,12 +54,7 @@ class TopK(Task):
 
     def __init__(
         self,
-        text: Template,
-        collaborative: Template,
         *,
-        scale: RatingScale,
-        train_share: NonNegativeFloat = 1.0,
-        history_range: HistoryRange | None = None,
         candidates: PositiveInt = 10,
         sampling: Sampling = "uniform",
         scoring: Scoring = "title_likelihood",
@@ -75,19 +65,25 @@ class TopK(Task):
         min_history: NonNegativeInt = 1,
         cutoffs: Sequence[int] = (1, 3, 5),
         authors_negatives: bool = False,
+        **options: Unpack[RangedOptions],
     ) -> None:
-        super().__init__(text, collaborative, scale=scale, train_share=train_share, history_range=history_range)
+        super().__init__(**options)
         if candidates < 2:
             raise UserError("task topk: candidates=1: nothing to choose from: set it to 2 or more")
-        if any(CANDIDATES not in slots(prompt.text) for prompt in (text, collaborative)):
+        if any(CANDIDATES not in slots(prompt.text) for prompt in (self.text, self.collaborative)):
             raise UserError("task topk: a prompt without the slot {candidates}: put it into text and no_history")
         if wrong := [k for k in cutoffs if not 0 < k < candidates]:
             raise UserError(f"task topk: cutoffs {wrong}: each k lies between 1 and candidates - 1 = {candidates - 1}")
         self.kind = "choice" if scoring == "option_letter" else "candidates"
-        self.candidates, self.sampling, self.length_normalised = candidates, sampling, length_normalised
-        self.cutoffs, self.authors_negatives = tuple(cutoffs), authors_negatives
-        self.train_per_user, self.eval_per_user = train_per_user, eval_per_user
-        self.min_history, self._end_token = min_history, end_token
+        self.candidates = candidates
+        self.sampling = sampling
+        self.length_normalised = length_normalised
+        self.cutoffs = tuple(cutoffs)
+        self.authors_negatives = authors_negatives
+        self.train_per_user = train_per_user
+        self.eval_per_user = eval_per_user
+        self.min_history = min_history
+        self._end_token = end_token
 
     @property
     def end_token(self) -> bool:

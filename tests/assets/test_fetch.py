@@ -11,7 +11,7 @@ import pytest
 from recsys_lora.assets.fetch import Asset, fetch, locate
 from recsys_lora.assets.registry import GEMMA3_270M, ML_1M, ML_100K, SMOLLM2_135M
 from recsys_lora.assets.source import SourceError
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 CONTENT = b"a model of the world"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

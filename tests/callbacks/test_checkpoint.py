@@ -5,7 +5,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from recsys_lora.callbacks.checkpoint import BEST, LAST
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.callbacks.tiny import Tiny, trainer
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from recsys_lora.callbacks import loggers
 from recsys_lora.callbacks.loggers import CSVLog, close
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.callbacks.tiny import Tiny, trainer
 
 BLOCK = 32768

@@ -6,7 +6,7 @@ import pytest
 
 from recsys_lora.callbacks.loggers import close, log_results
 from recsys_lora.callbacks.mlflow_log import mlflow
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 
 def test_without_mlflow_one_line_says_what_to_install(tmp_path, monkeypatch):

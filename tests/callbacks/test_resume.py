@@ -6,8 +6,8 @@ import torch
 from lightning.pytorch import Callback, seed_everything
 
 from recsys_lora.callbacks import checkpoint
-from recsys_lora.errors import UserError
 from recsys_lora.processes.signals import Stopped
+from recsys_lora.utils.errors import UserError
 from tests.callbacks.tiny import Tiny, trainer
 
 

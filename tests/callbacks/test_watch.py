@@ -13,7 +13,7 @@ import torch
 from recsys_lora.callbacks.guard import StopOnNaN, plain
 from recsys_lora.callbacks.measure import Throughput, gradient_norm, size
 from recsys_lora.callbacks.progress import FitProgress
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.callbacks.tiny import Loader, Tiny, trainer
 from tests.methods.ckf.world import pairs
 from tests.rounding import SUM, assert_close
@@ -183,7 +183,7 @@ def test_throughput_counts_rows_and_leaves_validation_out(tmp_path, monkeypatch)
 
 
 def test_progress_tells_steps_loss_rate_and_validation(tmp_path, monkeypatch):
-    from recsys_lora import console
+    from recsys_lora.utils import console
 
     monkeypatch.setattr(console, "SECONDS_BETWEEN_LINES", 0.0)
     monkeypatch.setattr("recsys_lora.callbacks.progress.SECONDS_BETWEEN_NOTES", 0.0)

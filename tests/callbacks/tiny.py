@@ -9,7 +9,7 @@ from recsys_lora.callbacks.early_stopping import StopEarly
 from recsys_lora.callbacks.loggers import CSVLog
 from recsys_lora.callbacks.measure import LearningRateAndGradient
 from recsys_lora.callbacks.random_state import RandomState
-from recsys_lora.metrics.torch_metrics import AUC
+from recsys_lora.evaluation.torch_metrics import AUC
 
 
 class Sampler:

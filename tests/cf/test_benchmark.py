@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from recsys_lora.cf.fit import fit_encoder, score_rows
 from recsys_lora.config.edge import build, read_run
 from recsys_lora.config.paths import conf_dir
-from recsys_lora.metrics.ranking import auc, uauc
+from recsys_lora.evaluation.ranking import auc, uauc
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.preparation import prepare_stage
 

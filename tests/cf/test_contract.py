@@ -9,7 +9,7 @@ from recsys_lora.cf.dot import DotProductEncoder
 from recsys_lora.cf.encoder import Catalogue, CatalogueScorer, CollaborativeEncoder
 from recsys_lora.cf.fit import fit_encoder, load_encoder, read_description, save_encoder, score_rows
 from recsys_lora.cf.settings import FitSettings, TrainerSettings
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.cf.made_data import checkerboard, with_strangers
 from tests.rounding import SUM, assert_close
 

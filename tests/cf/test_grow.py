@@ -10,7 +10,7 @@ from recsys_lora.cf.binary_mf import BinaryMF
 from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
 from recsys_lora.cf.fit import score_rows
 from recsys_lora.cf.mf import MF
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.cf.conftest import FACTORIES
 from tests.cf.made_data import checkerboard
 from tests.cf.test_contract import made

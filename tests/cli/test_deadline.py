@@ -15,8 +15,8 @@ from recsys_lora.cli import local
 from recsys_lora.cli.deadline import Deadline, days_to_seconds, limit_training
 from recsys_lora.cli.status import FAILED, FINISHED, Status, read_status
 from recsys_lora.cli.sweep_job import SweepJob
-from recsys_lora.errors import UserError
-from recsys_lora.files import write_json
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import write_json
 from tests.jobs import NO_METHOD, composed, own_tables, write_tables
 
 

@@ -13,10 +13,10 @@ from omegaconf import OmegaConf
 from recsys_lora.cli import folders
 from recsys_lora.cli.folders import RUN, SWEEP
 from recsys_lora.cli.hydra_callbacks import RunFolder
-from recsys_lora.cli.passing import FailedJobsError, HydraPassed
+from recsys_lora.cli.hydra_errors import FailedJobsError, HydraBypass
 from recsys_lora.cli.status import FAILED, FINISHED, RUNNING, STATUS, Status, read_status, write_status
 from recsys_lora.config.paths import conf_dir
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -189,7 +189,7 @@ def test_a_sweep_that_was_killed_or_has_failed_jobs_goes_on(tmp_path):
     assert cfg.hydra.overrides.hydra == [f"hydra.sweep.dir='{tmp_path}/it\\'s new'"]  # jobs are composed again
     write_status(folder / "0", Status(FINISHED, []))
     write_status(folder / "1", Status(FAILED, [], "why"))
-    with pytest.raises(HydraPassed, match="1 of the sweep's jobs failed, the first with: why") as ended:
+    with pytest.raises(HydraBypass, match="1 of the sweep's jobs failed, the first with: why") as ended:
         RunFolder().on_multirun_end(cfg)
     assert isinstance(ended.value.error, FailedJobsError)
     assert read_status(folder).status == FAILED

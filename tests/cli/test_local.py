@@ -15,7 +15,7 @@ from recsys_lora.cli import local
 from recsys_lora.cli.jobs import failures
 from recsys_lora.cli.status import read_status
 from recsys_lora.cli.sweep_job import SweepJob
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.jobs import NO_METHOD, own_tables, write_tables
 
 COMMAND = (sys.executable, "-m", "recsys_lora.run", "-m", "hydra/launcher=local", *NO_METHOD, "row=mf")

@@ -8,7 +8,7 @@ import yaml
 
 from recsys_lora.cli import main as command
 from recsys_lora.cli.main import VERBS, known
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.jobs import NO_METHOD, own_tables, write_tables
 
 

@@ -12,7 +12,7 @@ from recsys_lora.cli import slurm
 from recsys_lora.cli.slurm import SlurmSettings
 from recsys_lora.cli.status import read_status
 from recsys_lora.config.paths import conf_dir
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.jobs import NO_METHOD, own_tables, write_tables
 
 ABSENT = "the extra slurm is not installed"

@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 
 from recsys_lora.cli.status import STATUS, Status
 from recsys_lora.cli.sweep_table import CSV_FILE, TABLE_FILE, SweepTable, publish, read_jobs
-from recsys_lora.files import write_json
 from recsys_lora.report.table import cell
+from recsys_lora.utils.files import write_json
 from tests.report.examples import record
 
 

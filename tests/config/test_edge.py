@@ -6,7 +6,7 @@ import pytest
 
 from recsys_lora.config.check import check
 from recsys_lora.config.edge import build, read_run
-from recsys_lora.errors import UserError, at
+from recsys_lora.utils.errors import UserError, at
 from tests.jobs import composed
 
 TEMPLATE = "recsys_lora.prompts.template.Template"

@@ -1,6 +1,5 @@
 """Each value of a run's record changes the keys of those stages that use it, and of no others."""
 
-import inspect
 import typing
 from typing import Any
 
@@ -8,13 +7,14 @@ import pytest
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
+from recsys_lora.config.check import signature
 from recsys_lora.config.edge import build, read_run
 from recsys_lora.config.record import RunConfig
 from recsys_lora.config.roles import Kind, leaves
-from recsys_lora.errors import UserError
-from recsys_lora.files import content_key
 from recsys_lora.pipeline.collaborative import cf_depends
 from recsys_lora.pipeline.method import method_depends
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import content_key
 from tests.jobs import composed, resolved
 
 NOTHING: set[str] = set()
@@ -139,9 +139,9 @@ NODES = [
 @pytest.mark.parametrize(("at", "line"), NODES, ids=str)
 def test_every_knob_of_what_counts_by_content_is_part_of_its_identity(at, line):
     node = OmegaConf.to_container(OmegaConf.select(OmegaConf.create(resolved(*line)), at))
-    hints = typing.get_type_hints(get_object(node["_target_"]).__init__)
+    arguments, hints = signature(get_object(node["_target_"]))
     before = build(node, at).identity()
-    for name in inspect.signature(get_object(node["_target_"])).parameters:
+    for name in arguments:
         role = RunConfig.role_of(f"{at}.{name}")
         if name in BY_FILES or role.kind in (Kind.SOURCE, Kind.COST):
             continue

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from recsys_lora.config.recorded import merged, read_overrides, read_recorded, write_recorded
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.jobs import SMALL, resolved
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(

@@ -3,7 +3,7 @@
 import pytest
 
 from recsys_lora.config.trust import check_targets, packages
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.jobs import resolved
 
 
@@ -22,9 +22,9 @@ def test_what_conf_names_is_trusted(overrides):
         ("callbacks", "lightning.os.system", "runs code of posix|there is no such code"),
         ("trainer", "torch.hub.load", "runs code of torch"),
         ("model", "lightning.Trainer", "runs code of lightning"),
-        ("cf.encoder", "recsys_lora.files.write_text", "a function is called where a class belongs"),
+        ("cf.encoder", "recsys_lora.utils.files.write_text", "a function is called where a class belongs"),
         ("task.ctr", "recsys_lora.no_such.Thing", "there is no such code"),
-        ("model", "recsys_lora.files", "runs code of None"),
+        ("model", "recsys_lora.utils.files", "runs code of None"),
     ],
 )
 def test_what_is_defined_elsewhere_is_not_however_it_is_reached(key, target, said):

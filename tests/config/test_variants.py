@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 
 from recsys_lora.config.paths import conf_dir, options
 from recsys_lora.config.variants import as_config, choices, variant, variants
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.cli.test_launch import command
 from tests.documents import parsed
 from tests.jobs import resolved

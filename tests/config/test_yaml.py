@@ -7,7 +7,7 @@ import pytest
 
 from recsys_lora.config.check import check, mismatches
 from recsys_lora.config.paths import GROUPS, conf_dir, options
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.jobs import resolved
 
 FILES = sorted(conf_dir().rglob("*.yaml"))

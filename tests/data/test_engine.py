@@ -10,7 +10,7 @@ import pytest
 from recsys_lora.data import engine as module
 from recsys_lora.data.engine import engine as open_engine
 from recsys_lora.data.engine import name, text
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 
 def test_values_go_in_and_out(engine):

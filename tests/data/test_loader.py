@@ -7,7 +7,7 @@ import torch
 
 from recsys_lora.data.loader import ScoreLoader, Shard, TrainLoader
 from recsys_lora.data.training import TaskOrder, TrainSet
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.data.test_batch import prompt_set
 
 LENGTHS = np.random.default_rng(0).integers(20, 200, 403)

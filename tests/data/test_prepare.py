@@ -17,7 +17,7 @@ from recsys_lora.data.prepared import PreparedData, checksum
 from recsys_lora.data.readers.movielens import MovieLens1M
 from recsys_lora.data.schema import Dropped, RawTables, Remark
 from recsys_lora.data.split import LeaveLastOut, MovieLensBenchmark, UserTime
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.data.conftest import random_rows
 
 BENCHMARK = {

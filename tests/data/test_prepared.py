@@ -10,7 +10,7 @@ from recsys_lora.data.prepare import prepare
 from recsys_lora.data.prepared import PreparedData, checksum
 from recsys_lora.data.readers.movielens import MovieLens1M
 from recsys_lora.data.split import GlobalTime, LeaveLastOut, MovieLensBenchmark, UserTime
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.data.conftest import random_rows
 
 

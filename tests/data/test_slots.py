@@ -7,8 +7,8 @@ import pytest
 
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.slots import attribute_slots
-from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import SPECIAL, train_tokenizer
+from recsys_lora.utils.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import os
 
 from recsys_lora.data import sources
-from recsys_lora.files import file_sha256
+from recsys_lora.utils.files import file_sha256
 
 
 def test_a_file_is_read_again_only_when_it_changed(tmp_path, monkeypatch):

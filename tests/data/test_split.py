@@ -14,7 +14,7 @@ from recsys_lora.data.split import (
     MovieLensBenchmark,
     UserTime,
 )
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.data.conftest import random_rows, splitted, tie
 
 DAY = 86_400

@@ -9,7 +9,7 @@ import pytest
 from recsys_lora.data.batch import join
 from recsys_lora.data.loader import Shard, TrainLoader
 from recsys_lora.data.training import TaskOrder, TrainSet, temperature_shares
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.data.test_batch import prompt_set
 
 TASK = np.repeat([0, 1, 2], [40, 20, 4])

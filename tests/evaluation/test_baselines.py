@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from recsys_lora.errors import UserError
 from recsys_lora.evaluation.baselines import PositiveShare, global_mean, item_and_user
 from recsys_lora.evaluation.warm_cold import warm_cold
+from recsys_lora.utils.errors import UserError
 
 
 def test_three_definitions_of_warm():

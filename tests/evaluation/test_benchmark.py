@@ -10,8 +10,8 @@ from recsys_lora.data.prepare import prepare
 from recsys_lora.data.readers.movielens import MovieLens1M
 from recsys_lora.data.split import MovieLensBenchmark
 from recsys_lora.evaluation.baselines import PositiveShare
+from recsys_lora.evaluation.ranking import auc
 from recsys_lora.evaluation.warm_cold import COLD, WARM
-from recsys_lora.metrics.ranking import auc
 from recsys_lora.tasks.ctr import ClickThrough, of_rows
 from recsys_lora.tasks.predictions import warm_flags
 from tests.tasks.world import prompts

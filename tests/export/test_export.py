@@ -18,13 +18,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import recsys_lora
 from recsys_lora.cli.export import main
-from recsys_lora.errors import UserError
 from recsys_lora.export.adapter import Asked, export_adapter
 from recsys_lora.export.bundle import export_bundle
 from recsys_lora.export.merged import export_merged
 from recsys_lora.export.vectors import export_vectors
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.lowrank.peft_format import ENGINE_RANKS
+from recsys_lora.utils.errors import UserError
 from tests.documents import FENCE, ROOT
 from tests.finished import RUNS
 
@@ -193,7 +193,7 @@ def test_a_damaged_bundle_is_refused(loaded, tmp_path):
         ("model", "os.system", "model._target_=os.system: this config runs code of os"),
         ("model", "recsys_lora.processes.group.subprocess.Popen", "runs code of subprocess"),
         ("callbacks.progress", "subprocess.run", "runs code of subprocess"),
-        ("cf.encoder", "recsys_lora.files.write_text", "a function is called where a class belongs"),
+        ("cf.encoder", "recsys_lora.utils.files.write_text", "a function is called where a class belongs"),
     ],
 )
 def test_a_bundle_cannot_name_other_code(loaded, tmp_path, key, target, said):

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 import recsys_lora
 from recsys_lora.cli.export import main
-from recsys_lora.errors import UserError
 from recsys_lora.export.adapter import Asked, export_adapter
 from recsys_lora.export.gguf_lora import FILE, export_gguf_lora
+from recsys_lora.utils.errors import UserError
 from tests.export.test_export import plain
 from tests.llm.gguf_file import write_llama
 

@@ -6,9 +6,9 @@ import pytest
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from recsys_lora.errors import UserError
 from recsys_lora.llm.answer import ChoiceAnswer
 from recsys_lora.llm.tiny import train_tokenizer
+from recsys_lora.utils.errors import UserError
 
 
 def spaces_apart(*words: str) -> Any:

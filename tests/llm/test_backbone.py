@@ -7,10 +7,10 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import CohereConfig, CohereForCausalLM, GraniteConfig, GraniteForCausalLM, PreTrainedTokenizerFast
 
-from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.llm.probe import check_backbone
 from recsys_lora.lowrank import Generated, inject
+from recsys_lora.utils.errors import UserError
 from tests.lowrank.families import FAMILIES, HEADS, SMALL, TARGETS, tiny
 from tests.rounding import assert_close
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from recsys_lora.errors import UserError
 from recsys_lora.llm import backbone as backbones
 from recsys_lora.llm.compiling import compile_blocks, decoder_blocks
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.lowrank import Generated, Static, inject
+from recsys_lora.utils.errors import UserError
 from tests.marks import needs_compiler
 from tests.methods import factory
 from tests.methods.asking import prompts_for

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from recsys_lora.errors import UserError
 from recsys_lora.llm.generation import greedy
+from recsys_lora.utils.errors import UserError
 from tests.llm.test_backbone import PROMPTS, backbone_of, logit_families, padded
 from tests.llm.test_likelihood import conditioned
 from tests.lowrank.families import FAMILIES, tiny

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from recsys_lora.config.check import check
-from recsys_lora.errors import UserError
 from recsys_lora.llm import quantised
 from recsys_lora.llm.pretrained import FolderSource
 from recsys_lora.llm.quantised import quantised_options
 from recsys_lora.llm.tiny import TinySource
+from recsys_lora.utils.errors import UserError
 from tests.jobs import resolved
 from tests.methods import factory
 from tests.methods.asking import score_rows

@@ -11,12 +11,12 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 import recsys_lora.llm.gguf as conversion
-from recsys_lora.errors import UserError
 from recsys_lora.llm import fetched
 from recsys_lora.llm.dtype import resolve_dtype
 from recsys_lora.llm.fetched import FetchedSource
 from recsys_lora.llm.pretrained import FolderSource, GGUFSource, HubSource
 from recsys_lora.llm.tiny import TinySource, train_tokenizer
+from recsys_lora.utils.errors import UserError
 from tests.llm.gguf_file import write_llama
 
 TITLES = ["Toy Story (1995)", "Heat (1995)", "Amélie (2001)", 'A "quoted" title\nof two lines 漢']

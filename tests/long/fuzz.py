@@ -24,10 +24,10 @@ from recsys_lora.data.readers.amazon import AmazonReviews
 from recsys_lora.data.readers.source import open_part
 from recsys_lora.data.readers.table import Tables
 from recsys_lora.data.split import UserTime
-from recsys_lora.errors import UserError
 from recsys_lora.methods.checkpoint import IDENTITY, open_checkpoint
 from recsys_lora.prompts.template import Example, Template
 from recsys_lora.report.comparison import compare
+from recsys_lora.utils.errors import UserError
 from tests.jobs import SMALL, own_tables, resolved
 from tests.long.counts import Counts
 from tests.long.mutate import ODD, damaged

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from recsys_lora.lowrank import BottleneckShift, Generated, Injection, StateSlot, Static, inject
-from recsys_lora.lowrank.together import project
+from recsys_lora.lowrank.shared_input import project
 from tests.lowrank.families import ATTENTION, FAMILIES, TARGETS, tiny
 from tests.rounding import assert_close
 

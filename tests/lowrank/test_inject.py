@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from recsys_lora.errors import UserError
 from recsys_lora.lowrank import Generated, Routed, Static, inject
 from recsys_lora.lowrank.inject import find_sites
+from recsys_lora.utils.errors import UserError
 from tests.lowrank.families import tiny
 
 

@@ -10,8 +10,8 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recsys_lora.lowrank import BatchState, Generated, Injection, Routed, Site, Source, StateSlot, Static, inject
+from recsys_lora.lowrank.shared_input import SharedInput, project
 from recsys_lora.lowrank.state import GeneratedShape
-from recsys_lora.lowrank.together import Readers, project
 from tests.lowrank.families import FAMILIES, TARGETS, tiny
 from tests.rounding import MODEL, SUM, assert_close
 
@@ -188,10 +188,10 @@ def narrow(source: Source, x: torch.Tensor, state: BatchState | None = None) -> 
     return u
 
 
-def reading(kind: str, count: int = 3, **knobs: Any) -> tuple[Readers, list[Source]]:
+def reading(kind: str, count: int = 3, **knobs: Any) -> tuple[SharedInput, list[Source]]:
     """Layers of one source each that read the same input; random factors."""
     torch.manual_seed(2)
-    readers, shape = Readers(), (32, 8, R, ALPHA)
+    readers, shape = SharedInput(), (32, 8, R, ALPHA)
     made: list[Source] = []
     for _ in range(count):
         if kind == "generated":
@@ -225,7 +225,7 @@ def test_layers_that_read_one_input_get_one_product_of_what_each_gets_alone(kind
 
 
 def test_sources_of_several_kinds_get_what_they_get_alone() -> None:
-    readers, sources = Readers(), []
+    readers, sources = SharedInput(), []
     for kind in ("static", "routed", "generated"):
         _, [source] = reading(kind, 1)
         readers.join([source])

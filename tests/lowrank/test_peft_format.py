@@ -9,9 +9,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from torch import nn
 
-from recsys_lora.errors import UserError
 from recsys_lora.lowrank import Generated, Site, Source, Static, inject
 from recsys_lora.lowrank.peft_format import engine_rank, export
+from recsys_lora.utils.errors import UserError
 from tests.lowrank.families import ALL, FAMILIES, tiny
 from tests.lowrank.test_layer import ALPHA, TASKS, B, R, T, injected
 from tests.rounding import assert_close

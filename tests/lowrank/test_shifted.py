@@ -6,7 +6,7 @@ from torch import nn
 
 from recsys_lora.lowrank import BottleneckShift, Generated, Injection, Shifted, Static, inject
 from recsys_lora.lowrank.peft_format import export
-from recsys_lora.lowrank.together import project
+from recsys_lora.lowrank.shared_input import project
 from tests.lowrank.families import ATTENTION, FAMILIES, TARGETS, tiny
 from tests.rounding import SUM, assert_close
 

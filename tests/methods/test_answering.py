@@ -85,7 +85,7 @@ def asked(model: Answering, name: str, limit: int | None = 9):
 def single(model: Answering, name: str, questions, place: int, version: str, with_answers: bool = False):
     """Return one question's prompt as a batch of its own."""
     prompts = model.datamodule.prompts[name].set(questions.take(np.array([place])), version, with_answers)
-    return prompts.batch(np.array([0]), model.datamodule.pad_id, "right")
+    return prompts.batch(np.array([0]), model.datamodule.batching.pad_id, "right")
 
 
 def logits(backbone, embeds) -> torch.Tensor:

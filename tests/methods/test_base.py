@@ -10,12 +10,12 @@ from torch import nn
 from torch.nn import functional
 
 from recsys_lora.data.loader import Shard
-from recsys_lora.errors import UserError
+from recsys_lora.evaluation.ranking import auc, uauc
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.optimizer import OptimizerSettings
-from recsys_lora.metrics.ranking import auc, uauc
 from recsys_lora.prompts.template import Template
+from recsys_lora.utils.errors import UserError
 from tests.methods import factory
 from tests.methods.asking import prompts_for, score_rows
 from tests.methods.synthetic import WORDS, prepared

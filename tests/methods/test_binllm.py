@@ -6,11 +6,11 @@ import torch
 from hydra.utils import instantiate
 from torch.nn import functional
 
-from recsys_lora.errors import UserError
 from recsys_lora.methods.checkpoint import load_checkpoint, start_from, trained_state
 from recsys_lora.methods.lora import LoRA
 from recsys_lora.prompts.template import Example
 from recsys_lora.tasks.ctr import of_rows
+from recsys_lora.utils.errors import UserError
 from tests.jobs import resolved
 from tests.methods import factory
 from tests.methods.asking import prompts_for, score_rows

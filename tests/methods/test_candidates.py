@@ -1,6 +1,7 @@
 """Candidates of one user: the scores are those of one prompt at a time, and what the prompts share is read once."""
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -10,12 +11,12 @@ import torch
 from recsys_lora.cf.din import DIN
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.data.live import LiveData
-from recsys_lora.errors import UserError
 from recsys_lora.methods.candidates import candidate_questions, score_candidates
 from recsys_lora.methods.lora import LoRA
 from recsys_lora.methods.tallrec import TALLRec
 from recsys_lora.tasks.ctr import ClickThrough
 from recsys_lora.tasks.rating import Rating
+from recsys_lora.utils.errors import UserError
 from tests.methods import factory, test_binllm
 from tests.methods.ckf import world as ckf
 from tests.methods.synthetic import WORDS, prepared
@@ -86,7 +87,7 @@ def one_by_one(module, datamodule, items):
     for item in items:
         prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, [item]))
         yes, no = module.answers.choices[0].token_ids
-        batch = prompts.batch(np.array([0]), datamodule.pad_id, "right")
+        batch = prompts.batch(np.array([0]), datamodule.batching.pad_id, "right")
         with torch.no_grad():
             logits = module.backbone.model(inputs_embeds=module.eval().embeds(batch)).logits[0, -1]
         found.append(float(logits[yes] - (logits[no] if module.score != "yes" else 0)))
@@ -165,7 +166,7 @@ def test_ckf_answers_its_click_through_task(mapping):
     yes, no = datamodule.prompts["ctr"].reading.choices.token_ids
     expected = []
     for place in range(len(ITEMS)):
-        batch = prompts.batch(np.array([place]), datamodule.pad_id, "right")
+        batch = prompts.batch(np.array([place]), datamodule.batching.pad_id, "right")
         with torch.no_grad():
             logits = module.eval().backbone.model(inputs_embeds=module.embeds(batch)).logits[0, -1]
         expected.append(float(logits[yes] - logits[no]))
@@ -183,7 +184,7 @@ def test_ckf_without_that_task_is_refused():
 def test_a_budget_cuts_the_candidates_and_changes_no_score():
     module, datamodule = of_method("collm")
     expected = score_candidates(module, datamodule, USER, ITEMS)
-    datamodule.token_budget = 60
+    datamodule.batching = replace(datamodule.batching, token_budget=60)
     seen = forwards(module)
     assert_close(score_candidates(module, datamodule, USER, ITEMS), expected)
     rests = [tokens for _, tokens in seen if tokens < 20]

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from recsys_lora.errors import UserError
 from recsys_lora.methods.checkpoint import load_checkpoint, open_checkpoint, trained_state
+from recsys_lora.utils.errors import UserError
 from tests.methods import factory
 from tests.methods.asking import prompts_for
 from tests.methods.synthetic import WORDS, prepared

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from recsys_lora.errors import UserError
 from recsys_lora.methods.codes import check_width, written_codes
+from recsys_lora.utils.errors import UserError
 
 ADDRESS = "10101100000100001111111000000001"
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from recsys_lora.data.loader import ScoreLoader
-from recsys_lora.metrics.ranking import auc
+from recsys_lora.evaluation.ranking import auc
 from recsys_lora.tasks.ctr import of_rows
 from tests.methods import factory
 from tests.methods.asking import score_rows

@@ -9,11 +9,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.lightgcn import LightGCN
 from recsys_lora.cf.mf import MF
-from recsys_lora.errors import UserError
 from recsys_lora.lowrank import Shifted
 from recsys_lora.methods.checkpoint import load_checkpoint
 from recsys_lora.methods.graphlora import ShiftedLoRA
 from recsys_lora.methods.lora import LoRA
+from recsys_lora.utils.errors import UserError
 from tests import jobs
 from tests.methods import factory
 from tests.methods.asking import prompts_for

@@ -6,9 +6,9 @@ import torch
 from scipy import stats
 
 from recsys_lora.cf.table import UNKNOWN
-from recsys_lora.errors import UserError
 from recsys_lora.methods.masking import ITEM, USER, Masking, uniform
 from recsys_lora.methods.vectors import VectorScale
+from recsys_lora.utils.errors import UserError
 from tests.methods import factory
 from tests.methods.asking import prompts_for
 from tests.methods.synthetic import WORDS, TableEncoder, prepared

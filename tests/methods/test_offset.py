@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from recsys_lora.errors import UserError
 from recsys_lora.methods.candidates import score_candidates
 from recsys_lora.methods.offset import RATE
 from recsys_lora.tasks.topk import TopK
+from recsys_lora.utils.errors import UserError
 from tests.methods import factory
 from tests.methods.asking import prompts_for, score_rows
 from tests.methods.ckf import world as ckf_world

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from recsys_lora.errors import UserError
 from recsys_lora.methods.optimizer import OptimizerSettings, may_be_fused, planned_steps
+from recsys_lora.utils.errors import UserError
 from tests.methods.factory import trainer
 from tests.rounding import SUM, assert_close
 
@@ -49,7 +49,8 @@ def test_a_budget_without_end_keeps_the_rate():
 
 def test_only_matrices_decay_and_frozen_parameters_are_left_out():
     layer, frozen = nn.Linear(3, 2), nn.Linear(3, 2).requires_grad_(False)
-    optimizer = OptimizerSettings(weight_decay=0.1, beta2=0.9).optimizer([*layer.parameters(), *frozen.parameters()])
+    settings = OptimizerSettings(weight_decay=0.1, betas=(0.9, 0.9))
+    optimizer = settings.optimizer([*layer.parameters(), *frozen.parameters()])
     groups = [(group["weight_decay"], [tuple(p.shape) for p in group["params"]]) for group in optimizer.param_groups]
     assert groups == [(0.1, [(2, 3)]), (0.0, [(2,)])]
     assert isinstance(optimizer, torch.optim.AdamW)

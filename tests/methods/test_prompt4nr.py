@@ -6,9 +6,9 @@ import torch
 from hydra.utils import instantiate
 from torch.nn import functional
 
-from recsys_lora.errors import UserError
 from recsys_lora.methods.checkpoint import load_checkpoint
 from recsys_lora.prompts.template import SOFT, Example
+from recsys_lora.utils.errors import UserError
 from tests.jobs import resolved
 from tests.methods import factory
 from tests.methods.asking import prompts_for

@@ -5,10 +5,10 @@ import pytest
 import torch
 from sklearn.metrics.pairwise import cosine_similarity
 
-from recsys_lora.errors import UserError
 from recsys_lora.methods.text_similarity import TextSimilarity
 from recsys_lora.tasks.ctr import of_rows
 from recsys_lora.tasks.topk import TopK
+from recsys_lora.utils.errors import UserError
 from tests.methods import factory
 from tests.methods.asking import score_rows
 from tests.methods.synthetic import WORDS, prepared

@@ -15,7 +15,7 @@ import torch
 from rich.table import Table
 from rich.text import Text
 
-from recsys_lora.console import console
+from recsys_lora.utils.console import console
 from tests.on_device.checks import KILLED, Check, every_check
 from tests.on_device.kill import Resumed
 from tests.on_device.place import TINY, Place, SkipError

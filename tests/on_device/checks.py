@@ -10,7 +10,7 @@ from functools import partial
 import torch
 
 from recsys_lora.config.paths import options
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.jobs import SMALL_TASKS
 from tests.on_device.kill import Resumed
 from tests.on_device.place import CheckError, Place, SkipError, near, placed, refused

@@ -10,10 +10,10 @@ from typing import Any
 import polars as pl
 import torch
 
-from recsys_lora.errors import UserError
-from recsys_lora.files import home
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.pipeline.logging_setup import quiet_libraries
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import home
 from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, method_of, own_tables, run, with_reviews, write_tables
 
 TINY = "tiny"

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from recsys_lora.files import file_sha256
 from recsys_lora.pipeline.artifacts import ArtifactStore, manifest
+from recsys_lora.utils.files import file_sha256
 
 
 def test_an_artifact_is_made_once_and_then_found(tmp_path):

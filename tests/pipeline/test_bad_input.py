@@ -12,10 +12,10 @@ import torch
 
 from recsys_lora.config.edge import read_preparation
 from recsys_lora.data import prepare
-from recsys_lora.errors import UserError
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.pipeline.preparation import run_preparation
 from recsys_lora.report.table import method_line
+from recsys_lora.utils.errors import UserError
 from tests.jobs import NO_METHOD, SMALL, composed, method_of, own_tables, run, write_tables
 
 

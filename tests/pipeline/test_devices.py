@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from recsys_lora.errors import UserError
 from recsys_lora.pipeline import devices
+from recsys_lora.utils.errors import UserError
 from tests.jobs import NO_METHOD, SMALL, run
 
 NONE = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
@@ -100,11 +100,11 @@ def test_the_token_budget_suits_the_memory_of_a_gpu(gib, tokens, monkeypatch):
 def test_on_a_cpu_it_is_small_and_one_line_tells_what_was_chosen(tables, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     outcome = run(tmp_path / "auto", *NO_METHOD, *tables, "row=zero_shot", "evaluation.draws=2")
-    assert outcome.method.datamodule.token_budget == devices.CPU_TOKENS
+    assert outcome.method.datamodule.batching.token_budget == devices.CPU_TOKENS
     lines = [record.message for record in caplog.records if record.message.startswith("on cpu: ")]
     assert lines == ["on cpu: llm.dtype=float32, llm.compiled=false, evaluation.token_budget=4096"]
 
 
 def test_a_token_budget_that_is_asked_for_stays(tables, tmp_path):
     overrides = ("row=zero_shot", "evaluation.draws=2", "evaluation.token_budget=100")
-    assert run(tmp_path, *NO_METHOD, *tables, *overrides).method.datamodule.token_budget == 100
+    assert run(tmp_path, *NO_METHOD, *tables, *overrides).method.datamodule.batching.token_budget == 100

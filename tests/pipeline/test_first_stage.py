@@ -6,9 +6,9 @@ import torch
 from omegaconf import OmegaConf
 
 from recsys_lora.config.edge import read_run
-from recsys_lora.errors import UserError
 from recsys_lora.lowrank import Generated
 from recsys_lora.pipeline.job import execute
+from recsys_lora.utils.errors import UserError
 from tests.jobs import NO_METHOD, composed, run
 from tests.methods.asking import score_rows
 from tests.rounding import SUM, assert_close

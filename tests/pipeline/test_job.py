@@ -14,7 +14,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from recsys_lora.config.edge import read_run
-from recsys_lora.errors import UserError
 from recsys_lora.evaluation.baselines import PositiveShare
 from recsys_lora.evaluation.stack import RIDGE
 from recsys_lora.llm.tiny import TinySource
@@ -22,6 +21,7 @@ from recsys_lora.methods.answering import Answering
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.report.table import method_line
+from recsys_lora.utils.errors import UserError
 from tests.jobs import NO_METHOD, SMALL, composed, method_of, own_tables, run, write_tables
 
 ANSWERS = ["test/cora-ctr-table", "test/cora-shuffled-ctr-table", "test/cora-valid-ctr-table"]

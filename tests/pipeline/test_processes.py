@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from lightning.pytorch.callbacks import Callback
 
-from recsys_lora.errors import UserError
 from recsys_lora.processes.group import local_processes
+from recsys_lora.utils.errors import UserError
 from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, method_of, own_tables, run, write_tables
 from tests.rounding import TRAINING, assert_close
 

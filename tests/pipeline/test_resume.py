@@ -89,7 +89,7 @@ def test_a_checkpoint_of_another_training_is_not_taken(tables, tmp_path, killed,
     own = tmp_path / "own"
     killed(8, lambda: run(own, *KEPT, *tables))
     other = run(own, *KEPT, *tables, "seed=2")
-    assert "last.ckpt: of another training: this one starts anew" in said.text
+    assert "last.ckpt: of another training: this one starts from scratch" in said.text
     assert "goes on" not in said.text
     assert other.method.training["steps"] == 12
     assert curve(own)["step"].to_list() == list(range(12))

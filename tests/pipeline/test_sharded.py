@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 import torch
 
-from recsys_lora.errors import UserError
 from recsys_lora.pipeline.sharded import wants_shards
+from recsys_lora.utils.errors import UserError
 from tests.jobs import SMALL, SMALL_TASKS, method_of, own_tables, resolved, run, write_tables
 from tests.pipeline.test_processes import FEW_PAIRS
 from tests.rounding import TRAINING, assert_close

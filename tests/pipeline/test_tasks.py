@@ -12,11 +12,11 @@ import torch
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 
 from recsys_lora.data.length_buckets import FORWARD_OVERHEAD_TOKENS
-from recsys_lora.errors import UserError
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.methods.ckf.module import CKFMultiTaskModule
 from recsys_lora.pipeline.tasks import resolved_cost
 from recsys_lora.report.metrics_json import read_metrics
+from recsys_lora.utils.errors import UserError
 from tests.documents import ROOT
 from tests.jobs import SMALL_TASKS, method_of, own_tables, run, with_reviews, write_tables
 from tests.pipeline.test_job import Killed, same, weights

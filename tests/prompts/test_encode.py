@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import train_tokenizer
 from recsys_lora.prompts.encode import CUT_TEXT, CUT_TITLE, SHORTENED, Encoder, beginning
 from recsys_lora.prompts.encoded import concatenate, with_answers
 from recsys_lora.prompts.template import SOFT, Example, Template
+from recsys_lora.utils.errors import UserError
 
 WORDS = {"item": "movie", "items": "movies"}
 TEMPLATE = Template("The {items}: {history}. The {item} {title}? #Answer:", "No {items}. The {item} {title}? #Answer:")

@@ -1,7 +1,7 @@
 import pytest
 
-from recsys_lora.errors import UserError
 from recsys_lora.prompts.template import SOFT, Example, Template
+from recsys_lora.utils.errors import UserError
 
 WORDS = {"item": "movie", "items": "movies"}
 TEXT = 'The {items}: {history}. The {item} "{title}"? \n#Answer:'

@@ -11,10 +11,10 @@ from polars.testing import assert_frame_equal
 
 import recsys_lora
 from recsys_lora.cli.recommend import main, read_shard
-from recsys_lora.errors import UserError
 from recsys_lora.recommender import batch
 from recsys_lora.recommender.batch import Lists, recommend_to_file
 from recsys_lora.recommender.recommender import Recommender
+from recsys_lora.utils.errors import UserError
 
 FEW = Lists(k=3, retrieve=5)
 

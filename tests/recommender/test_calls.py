@@ -5,10 +5,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import recsys_lora
-from recsys_lora.errors import UserError
-from recsys_lora.recommender.asked import UnknownIdError
 from recsys_lora.recommender.calls import ListCall, ScoreCall, SimilarCall
+from recsys_lora.recommender.queries import UnknownIdError
 from recsys_lora.recommender.stages import Stages
+from recsys_lora.utils.errors import UserError
 
 COLD = "i29"
 

@@ -14,8 +14,8 @@ from polars.testing import assert_frame_equal
 from sklearn.metrics.pairwise import cosine_similarity
 
 import recsys_lora
-from recsys_lora.errors import UserError
 from recsys_lora.recommender.tables import SCHEMA
+from recsys_lora.utils.errors import UserError
 from tests.finished import RUNS
 from tests.rounding import assert_close
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from omegaconf import OmegaConf
 
-from recsys_lora.files import write_json, write_text
 from recsys_lora.report.metrics_json import write_metrics
 from recsys_lora.tasks.predictions import file_name, warm_flags, write_predictions
 from recsys_lora.tasks.record import Answered, task_record
+from recsys_lora.utils.files import write_json, write_text
 from tests.jobs import resolved
 from tests.report.examples import SCORING, TRAINING
 from tests.tasks import examples, world

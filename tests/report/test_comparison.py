@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from recsys_lora.errors import UserError
 from recsys_lora.report import comparison
 from recsys_lora.report.comparison_cells import notes
 from recsys_lora.report.comparison_schema import read_comparison
@@ -17,6 +16,7 @@ from recsys_lora.report.provenance import portable
 from recsys_lora.report.published import everything, published, row_name
 from recsys_lora.report.runs import find_runs
 from recsys_lora.report.same_rows import KEY, surplus
+from recsys_lora.utils.errors import UserError
 from tests.report.runs import QUESTIONS, noisy, run_folder, task_of
 
 COMMAND = "python -m recsys_lora.compare"

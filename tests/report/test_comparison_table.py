@@ -7,12 +7,12 @@ import shutil
 import pytest
 from rich.console import Console
 
-from recsys_lora.errors import UserError
 from recsys_lora.report.comparison import compare
 from recsys_lora.report.comparison_cells import p_value
 from recsys_lora.report.comparison_table import as_csv, latex, markdown, on_terminal
 from recsys_lora.report.page import records, rewrite, rewritten
 from recsys_lora.report.table import number
+from recsys_lora.utils.errors import UserError
 from tests.report.runs import noisy, run_folder, task_of
 
 

@@ -9,7 +9,6 @@ from typing import get_args
 
 import pytest
 
-from recsys_lora.errors import UserError
 from recsys_lora.report.metrics_json import (
     Difference,
     Line,
@@ -21,6 +20,7 @@ from recsys_lora.report.metrics_json import (
     read_metrics,
     validated,
 )
+from recsys_lora.utils.errors import UserError
 from tests.report.examples import record
 
 CTR = ["tasks", "ctr"]

@@ -5,10 +5,10 @@ import json
 import polars as pl
 import pytest
 
-from recsys_lora.errors import UserError
 from recsys_lora.report.comparison import compare
 from recsys_lora.report.runs import read_run
 from recsys_lora.report.visual.page import of_run
+from recsys_lora.utils.errors import UserError
 from tests.report.runs import run_folder, task_of
 
 TOKEN = "${oc.env:TOKEN}"

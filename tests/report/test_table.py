@@ -155,9 +155,9 @@ def test_sentences_say_what_can_be_told_apart_by_the_main_metrics():
         start = f"{name}: {d['first']} minus {d['second']}, {shown(d['metric'])}: "
         [sentence] = [sentence for sentence in found if sentence.startswith(start)]
         low, high = d["interval"]
-        verdict = "not told apart" if low <= 0 <= high else "better" if d["better"] else "worse"
+        verdict = "no significant difference" if low <= 0 <= high else "better" if d["better"] else "worse"
         assert sentence.endswith(f"{number(d['value'])} [{number(low)}, {number(high)}]: {verdict}")
-    assert {s.rsplit(": ", 1)[1] for s in found} >= {"better", "not told apart"}
+    assert {s.rsplit(": ", 1)[1] for s in found} >= {"better", "no significant difference"}
     assert len(found) == len(wanted)
     assert notes(record()["tasks"], 30)[-1].startswith("intervals: 95 %, 30 bootstrap draws")
 

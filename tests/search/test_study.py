@@ -11,7 +11,7 @@ import pytest
 import yaml
 from optuna.trial import TrialState
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 from tests.jobs import NO_METHOD, own_tables, run, write_tables
 from tests.search.made import CORA, searched, stored, typed
 

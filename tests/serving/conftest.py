@@ -1,22 +1,11 @@
 """A finished run behind an app, for the tests of this folder."""
 
-import shutil
-
 import pytest
 from fastapi.testclient import TestClient
 
 import recsys_lora
 from recsys_lora.serving.app import make_app
-from tests.finished import Runs
-
-
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("serving")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
-        yield Runs(folder)
-    shutil.rmtree(folder)
+from tests.finished import finished_runs  # noqa: F401
 
 
 @pytest.fixture(scope="session")

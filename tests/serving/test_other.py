@@ -3,8 +3,8 @@
 import pytest
 
 import recsys_lora
-from recsys_lora.errors import UserError
 from recsys_lora.serving.app import Options, make_app
+from recsys_lora.utils.errors import UserError
 from tests.serving.test_app import TOKEN, asked, error, same, table
 
 CALLS = [

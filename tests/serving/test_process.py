@@ -13,8 +13,8 @@ import pytest
 
 from recsys_lora.cli.serve import Settings, main
 from recsys_lora.cli.settings import read
-from recsys_lora.errors import UserError
 from recsys_lora.serving.server import serve
+from recsys_lora.utils.errors import UserError
 
 LINE = [sys.executable, "-m", "recsys_lora", "serve"]
 

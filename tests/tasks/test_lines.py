@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys_lora.errors import UserError
 from recsys_lora.tasks.ctr import ClickThrough
 from recsys_lora.tasks.lines import SHOWN, read_lines, write_lines
 from recsys_lora.tasks.record import Answered
+from recsys_lora.utils.errors import UserError
 from tests.tasks import world
 
 

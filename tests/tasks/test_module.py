@@ -5,12 +5,12 @@ import pytest
 
 from recsys_lora.data.loader import Shard
 from recsys_lora.data.training import temperature_shares
-from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.tasks.ctr import ClickThrough
-from recsys_lora.tasks.module import Mixing, TaskData
+from recsys_lora.tasks.module import Batching, Mixing, TaskData
 from recsys_lora.tasks.rating import Rating
 from recsys_lora.tasks.topk import TopK
+from recsys_lora.utils.errors import UserError
 from tests.tasks import test_prompts, world
 
 CTR, TOPK, RATING = 0, 1, 2
@@ -31,7 +31,9 @@ def three(ctr=1.0, topk=1.0, rating=1.0, **of_topk):
     }
 
 
-def made(backbone, tasks=None, data=None, versions=("collaborative", "text"), temperature=None, **knobs) -> TaskData:
+def made(
+    backbone, tasks=None, data=None, versions=("collaborative", "text"), temperature=None, token_budget=4096, **knobs
+) -> TaskData:
     data, tasks = data or world.many(), tasks or three()
     prompts = {
         name: test_prompts.made(
@@ -39,7 +41,8 @@ def made(backbone, tasks=None, data=None, versions=("collaborative", "text"), te
         )
         for number, (name, task) in enumerate(tasks.items())
     }
-    options = {"batch_size": 8, "seed": 0, "pad_id": backbone.pad_id, "mixing": Mixing(temperature), **knobs}
+    batching = Batching(8, backbone.pad_id, token_budget=token_budget)
+    options = {"batching": batching, "seed": 0, "mixing": Mixing(temperature), **knobs}
     return TaskData(data, tasks, prompts, versions=versions, **options)
 
 

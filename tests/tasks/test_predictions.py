@@ -2,7 +2,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys_lora.errors import UserError
 from recsys_lora.tasks.ctr import ClickThrough
 from recsys_lora.tasks.predictions import (
     flags_of,
@@ -15,6 +14,7 @@ from recsys_lora.tasks.predictions import (
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import RatingPredictions
 from recsys_lora.tasks.topk import TopK
+from recsys_lora.utils.errors import UserError
 from tests.tasks import world
 
 TEXTS = ["", "Fünf Sterne", 'said "no"\nand left', "nan", "5", "五つ星 🙂", "-inf"]

@@ -3,7 +3,6 @@ import polars as pl
 import pytest
 
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.ctr import ClickThrough
@@ -12,6 +11,7 @@ from recsys_lora.tasks.prompts import Reading, TaskPrompts, Wording
 from recsys_lora.tasks.rating import Rating
 from recsys_lora.tasks.review_rating import ReviewRating
 from recsys_lora.tasks.topk import TopK
+from recsys_lora.utils.errors import UserError
 from tests.tasks import world
 
 

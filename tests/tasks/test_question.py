@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from recsys_lora.errors import UserError
 from recsys_lora.tasks.question import rows_of_others
 from recsys_lora.tasks.topk import TopK
+from recsys_lora.utils.errors import UserError
 from tests.tasks import world
 
 

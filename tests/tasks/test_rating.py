@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from recsys_lora.errors import UserError
 from recsys_lora.tasks.rating import Rating
 from recsys_lora.tasks.task import RatingPredictions, select
+from recsys_lora.utils.errors import UserError
 from tests.tasks import world
 
 TASK = Rating(**world.prompts())

@@ -1,7 +1,7 @@
 import pytest
 
-from recsys_lora.errors import UserError
 from recsys_lora.tasks.review_rating import ReviewRating
+from recsys_lora.utils.errors import UserError
 from tests.tasks import world
 
 ROWS = [(1, 1, 5, "train"), (2, 1, 1, "test"), (2, 3, 5, "test"), (3, 1, 5, "test")]

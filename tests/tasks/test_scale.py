@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from recsys_lora.errors import UserError
 from recsys_lora.tasks.scale import RatingScale
+from recsys_lora.utils.errors import UserError
 
 
 def test_the_choices_are_the_whole_numbers_of_the_scale():

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from recsys_lora.errors import UserError
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.rating import Rating
 from recsys_lora.tasks.selection import generator, sample
 from recsys_lora.tasks.task import common_ending, letter, select
+from recsys_lora.utils.errors import UserError
 from tests.tasks import world
 
 

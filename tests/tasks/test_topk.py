@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from recsys_lora.errors import UserError
 from recsys_lora.tasks.topk import TopK, from_the_end
+from recsys_lora.utils.errors import UserError
 from tests.tasks import world
 
 

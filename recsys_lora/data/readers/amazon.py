@@ -15,8 +15,8 @@ from recsys_lora.data.readers.opened import open_table
 from recsys_lora.data.readers.raw_table import Column, RawTable
 from recsys_lora.data.readers.text_format import TextFormat
 from recsys_lora.data.schema import INTERACTIONS, ITEMS, Dropped, RawTables, Remark
-from recsys_lora.errors import UserError
-from recsys_lora.files import home
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import home
 
 WHERE = (
     "https://amazon-reviews-2023.github.io (2023), https://nijianmo.github.io/amazon/ (2018) or "

@@ -12,7 +12,7 @@ import duckdb
 
 from recsys_lora.data.engine import Engine, text
 from recsys_lora.data.readers.raw_table import Column, RawTable
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 Unit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds"]
 UNITS: dict[str, int] = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
@@ -192,7 +192,7 @@ def _refuse_value(engine: Engine, table: RawTable, alias: str, role: Role, line:
 
 
 def _is(column: Column, kinds: tuple[str, ...]) -> bool:
-    """Tell whether a column's type is among some, whatever its precision; a list of them is not."""
+    """Return whether a column's type is among some, whatever its precision; a list of them is not."""
     return column.kind.startswith(kinds) and not column.kind.endswith("]")
 
 

@@ -12,7 +12,7 @@ from recsys_lora.data.engine import Engine, text
 from recsys_lora.data.readers.raw_table import Column, Piece, RawTable
 from recsys_lora.data.readers.source import LONGEST_LINE, Part, check_encoding, scratch_file
 from recsys_lora.data.readers.text_format import Dialect
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 
 def delimited_table(part: Part, engine: Engine, form: Dialect, knob: str | None) -> RawTable:

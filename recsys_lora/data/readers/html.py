@@ -9,7 +9,7 @@ _SILENT = re.compile(r"(?is)<(script|style)\b.*?(</\1\s*>|$)")
 
 
 def has_markup(text: str) -> bool:
-    """Tell whether a text holds HTML tags."""
+    """Return whether a text holds HTML tags."""
     return MARKUP.search(text) is not None
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from recsys_lora.data.engine import Engine, name
 from recsys_lora.data.schema import INTERACTIONS, ITEMS, Remark
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 PLAIN = "ltrim(regexp_replace(lower(trim(item_id)), '\\.0+$', ''), '0')"
 """An id without what other tools add to it or take off it: zeros in front, ".0" behind, capitals."""

@@ -13,7 +13,7 @@ from recsys_lora.data.readers import columns as raw
 from recsys_lora.data.readers.opened import open_table
 from recsys_lora.data.readers.text_format import TextFormat
 from recsys_lora.data.schema import INTERACTIONS, ITEMS, RawTables
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 GENRES_100K = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",

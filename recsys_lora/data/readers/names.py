@@ -4,7 +4,7 @@ from difflib import get_close_matches
 
 from recsys_lora.data.readers.raw_table import RawTable
 from recsys_lora.data.readers.text_format import looks_like_data
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 NEEDED = ("user_id", "item_id", "rating", "timestamp")
 OPTIONAL = ("rating", "timestamp")

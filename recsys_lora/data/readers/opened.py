@@ -13,7 +13,7 @@ from recsys_lora.data.readers.raw_table import Column, Piece, RawTable
 from recsys_lora.data.readers.records import keys_of, plain_records, record_place
 from recsys_lora.data.readers.source import LONGEST_LINE, Part, files_of, open_part, scratch_file
 from recsys_lora.data.readers.text_format import TextFormat, dialect
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 Keep = Callable[[bytes], bool] | None
 

@@ -8,7 +8,7 @@ import duckdb
 
 from recsys_lora.data.engine import Engine, first_line, name
 from recsys_lora.data.readers.source import Part
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 VARCHAR = "VARCHAR"
 

@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from recsys_lora.console import progress
 from recsys_lora.data.readers.source import Part
-from recsys_lora.errors import UserError
+from recsys_lora.utils.console import progress
+from recsys_lora.utils.errors import UserError
 
 LINES_BETWEEN_REPORTS = 2000
 LINES_LOOKED_AT = 200

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import IO, Any, Literal, cast
 
 from recsys_lora.data.engine import Engine
-from recsys_lora.errors import UserError
-from recsys_lora.files import MOST_UNPACKED, blows_up
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import MOST_UNPACKED, blows_up
 
 if sys.version_info >= (3, 14):
     from compression import zstd

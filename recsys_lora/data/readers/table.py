@@ -1,4 +1,4 @@
-"""A person's own tables: interactions, items, users; separated fields, JSON lines or Parquet, under any names."""
+"""User-provided tables: interactions, items, users; separated fields, JSON lines or Parquet, under any names."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from recsys_lora.data.readers.raw_table import RawTable
 from recsys_lora.data.readers.source import files_of
 from recsys_lora.data.readers.text_format import Escape, Quote, TextFormat
 from recsys_lora.data.schema import INTERACTIONS, ITEMS, TEXT_COLUMNS, USERS, Dropped, RawTables, Remark
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 Names = Mapping[str, str | int | None]
 WORDS = {"user_id": "user", "item_id": "item", "rating": "rating", "timestamp": "timestamp"}
@@ -184,7 +184,7 @@ class Tables:
         return found
 
     def _absent(self, column: str) -> bool:
-        """Tell whether a person says that there is no such column."""
+        """Return whether a person says that there is no such column."""
         return column in OPTIONAL and column in self.columns and self.columns[column] is None
 
     def _column(self, table: RawTable, ours: str, names: Names, knob: str, needed: bool = True) -> Any:

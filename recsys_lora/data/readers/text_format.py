@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from recsys_lora.data.readers.source import Part
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 Quote = Literal["auto", "double", "none"]
 Escape = Literal["double", "backslash"]
@@ -108,7 +108,7 @@ def dialect(
 
 
 def looks_like_data(columns: Sequence[str]) -> bool:
-    """Tell whether a header's names are values: one of them is a number."""
+    """Return whether a header's names are values: one of them is a number."""
     return any(column.lstrip("-").replace(".", "", 1).isdigit() for column in columns)
 
 

@@ -9,11 +9,12 @@ Source: CKF, TKDE 2025, arXiv 2410.20642, and the authors' public code for the w
 non-linearity, and histories hold the row's own future; here there is one, and only earlier items come in.
 
 Start: the last layer's bias makes every W_u the identity but for what little the history adds, and M_U and M_V give
-tokens that spread as the backbone's own embeddings do. No token starts where the language model has never been. The
+tokens with the standard deviation of the backbone's embeddings, within the range that the language model knows. The
 authors start all of it as PyTorch starts linear maps (`start=pytorch`).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
@@ -22,13 +23,13 @@ from torch import Tensor, nn
 
 from recsys_lora.methods.ckf.pooling import AttentionPooling
 from recsys_lora.methods.vectors import mean_of_present
-from recsys_lora.types import PositiveInt
+from recsys_lora.utils.types import PositiveInt
 
 Bridge = Literal["meta", "shared", "low_rank", "none"]
 Pooling = Literal["mean", "attention"]
 Start = Literal["tokens", "pytorch"]
 Activation = Literal["relu", "gelu", "tanh", "none"]
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "none": nn.Identity}
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "none": nn.Identity}
 
 
 class MetaNetwork(nn.Module):
@@ -59,7 +60,9 @@ class MetaNetwork(nn.Module):
         start: Start = "tokens",
     ) -> None:
         super().__init__()
-        self.dim, self.bridge, self.rank = dim, bridge, rank
+        self.dim = dim
+        self.bridge = bridge
+        self.rank = rank
         self.pool: AttentionPooling | None = None
         if bridge == "shared":
             self.shared = nn.Parameter(torch.eye(dim))
@@ -69,7 +72,7 @@ class MetaNetwork(nn.Module):
         self.no_history = nn.Parameter(torch.zeros(dim))
         layers: list[nn.Module] = []
         for before, after in pairwise([dim, *hidden]):
-            layers += [nn.Linear(before, after), ACTIVATIONS[activation]()]
+            layers += [nn.Linear(before, after), _ACTIVATIONS[activation]()]
         self.body = nn.Sequential(*layers)
         width = [dim, *hidden][-1]
         self.head = nn.Linear(width, dim * dim if bridge == "meta" else 2 * dim * rank)
@@ -106,14 +109,28 @@ class MetaNetwork(nn.Module):
         return torch.eye(self.dim, device=made.device, dtype=made.dtype) + left @ right.mT
 
 
+@dataclass(frozen=True)
+class MappingSpec:
+    """What the mapping connects: an encoder and a backbone.
+
+    Attributes:
+        user_dim: width of the encoder's e_u.
+        item_dim: width of its e_i.
+        hidden_size: H, width of the backbone's embeddings.
+        token_std: standard deviation of their entries.
+    """
+
+    user_dim: int
+    item_dim: int
+    hidden_size: int
+    token_std: float
+
+
 class CollaborativeMapping(nn.Module):
     """Makes a prompt's soft tokens: the user's, then one a candidate.
 
     Args:
-        user_dim: width of the encoder's e_u.
-        item_dim: width of its e_i.
-        hidden_size: H.
-        token_std: the spread of the backbone's embeddings.
+        spec: widths and scale of inputs and outputs.
         dim: D, where the mapping works; None is the encoder's own width. A linear map adapts a side of another width.
         bridge: how e_u becomes e_u': see `MetaNetwork`; `none` leaves it as it is.
         bridge_rank: of the bridge `low_rank`.
@@ -127,10 +144,7 @@ class CollaborativeMapping(nn.Module):
 
     def __init__(
         self,
-        user_dim: int,
-        item_dim: int,
-        hidden_size: int,
-        token_std: float,
+        spec: MappingSpec,
         *,
         dim: PositiveInt | None = None,
         bridge: Bridge = "meta",
@@ -143,8 +157,9 @@ class CollaborativeMapping(nn.Module):
         start: Start = "tokens",
     ) -> None:
         super().__init__()
-        dim = dim or user_dim
-        self.adapt_user, self.adapt_item = _adapter(user_dim, dim), _adapter(item_dim, dim)
+        dim = dim or spec.user_dim
+        self.adapt_user = _adapter(spec.user_dim, dim)
+        self.adapt_item = _adapter(spec.item_dim, dim)
         self.meta: MetaNetwork | None = None
         if bridge != "none":
             self.meta = MetaNetwork(
@@ -158,10 +173,11 @@ class CollaborativeMapping(nn.Module):
                 start=start,
             )
         self.personalised_items = personalised_items
-        self.user_token, self.item_token = nn.Linear(dim, hidden_size), nn.Linear(dim, hidden_size)
+        self.user_token = nn.Linear(dim, spec.hidden_size)
+        self.item_token = nn.Linear(dim, spec.hidden_size)
         if start == "tokens":
             for layer in (self.user_token, self.item_token):  # for inputs that spread by 1
-                nn.init.normal_(layer.weight, std=token_std / dim**0.5)
+                nn.init.normal_(layer.weight, std=spec.token_std / dim**0.5)
                 nn.init.zeros_(layer.bias)
 
     def forward(self, user: Tensor, items: Tensor, history: Tensor, present: Tensor) -> Tensor:

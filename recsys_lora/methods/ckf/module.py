@@ -10,7 +10,7 @@ Source: CKF, TKDE 2025, arXiv 2410.20642.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, ClassVar, Unpack
 
@@ -22,20 +22,18 @@ from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.training import TrainBatch
 from recsys_lora.llm.soft_tokens import SIDES, token_std
-from recsys_lora.lowrank.source import DropoutPer
-from recsys_lora.methods.base import LLMRecommender
-from recsys_lora.methods.ckf.mapping import CollaborativeMapping
-from recsys_lora.methods.ckf.multi_lora import Lora, multi_lora
+from recsys_lora.methods.ckf.mapping import CollaborativeMapping, MappingSpec
+from recsys_lora.methods.ckf.multi_lora import MultiLoRATuned, MultiTuned
 from recsys_lora.methods.ckf.objective import Objective
 from recsys_lora.methods.ckf.training import gradient_norm, optimizer_and_schedule, zero_dependency
 from recsys_lora.methods.optimizer import may_be_fused, planned_steps
-from recsys_lora.methods.shared import Shared, Vectors
+from recsys_lora.methods.shared import Vectors
 from recsys_lora.methods.vectors import InputScale, VectorScale, encode_candidates, last
 from recsys_lora.tasks.task import Version
-from recsys_lora.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
+from recsys_lora.utils.types import NonNegativeFloat, NonNegativeInt
 
 
-class CKFMultiTaskModule(LLMRecommender):
+class CKFMultiTaskModule(MultiLoRATuned):
     """CKF on one backbone and one collaborative encoder.
 
     Args:
@@ -44,14 +42,7 @@ class CKFMultiTaskModule(LLMRecommender):
         history_length: earlier items that the meta-network reads.
         input_scale: `std` divides e_u and e_v by the standard deviation of their entries over the training questions.
         vector_noise: standard deviation of the noise on their entries in training, after that.
-        lora: which low-rank updates there are, and where.
-        rank: R of each.
-        alpha: updates are scaled by alpha / R.
-        dropout: share of the adapted maps' input features that an update does not see in training.
-        dropout_per: drop an input feature for all of a sample's tokens, or for each token by itself (slower).
-        shared_targets: linear maps with the update that all tasks share, by the last part of their names.
-        specific_targets: linear maps with an update a task.
-        shared: what every recommender is made with; it needs an encoder.
+        tuned: what every recommender with Multi-LoRA is made with; it needs an encoder.
     """
 
     needs_encoder: ClassVar[bool] = True
@@ -66,33 +57,16 @@ class CKFMultiTaskModule(LLMRecommender):
         history_length: NonNegativeInt,
         input_scale: InputScale,
         vector_noise: NonNegativeFloat = 0.0,
-        lora: Lora,
-        rank: PositiveInt,
-        alpha: PositiveFloat,
-        dropout: Probability,
-        dropout_per: DropoutPer,
-        shared_targets: Sequence[str],
-        specific_targets: Sequence[str],
-        **shared: Unpack[Shared],
+        **tuned: Unpack[MultiTuned],
     ) -> None:
-        super().__init__(**shared)
+        super().__init__(**tuned)
         self.identity |= {"tasks": self.task_names}  # an update a task: those of other tasks do not fit
-        self.objective, self.meta_history = objective, history_length
-        self.lowrank = multi_lora(
-            self.backbone.model,
-            lora,
-            rank=rank,
-            alpha=alpha,
-            tasks=len(self.tasks),
-            dropout=dropout,
-            dropout_per=dropout_per,
-            shared_targets=shared_targets,
-            specific_targets=specific_targets,
-        )
+        self.objective = objective
+        self.meta_history = history_length
         if self.encoder is None:
             raise ValueError("CKF needs a collaborative encoder")
         widths = self.encoder.user_dim, self.encoder.item_dim, self.backbone.hidden_size
-        self.mapping = mapping(*widths, token_std(self.backbone))
+        self.mapping = mapping(MappingSpec(*widths, token_std(self.backbone)))
         self.vector_scale = VectorScale(input_scale, vector_noise)
         self.steps = math.inf
 
@@ -128,10 +102,6 @@ class CKFMultiTaskModule(LLMRecommender):
         present = last(batch.history, self.meta_history) > 0
         tokens: Tensor = self.mapping(user, item[:, :candidates], item[:, candidates:], present)  # (B, 1 + C, H)
         return self.arranged(tokens, batch)
-
-    def release(self) -> None:
-        """Give the backbone its own linear maps back."""
-        self.lowrank.remove()
 
     def calibrate(self, data: PreparedData, train: UserItems) -> None:
         """Measure the spread of the collaborative vectors over the training questions."""

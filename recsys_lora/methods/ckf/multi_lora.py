@@ -7,13 +7,16 @@ Source: CKF, TKDE 2025, arXiv 2410.20642. The ablations move or drop one of the 
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from torch import nn
 
-from recsys_lora.errors import UserError
 from recsys_lora.lowrank import Injection, Routed, Site, Source, Static, inject
 from recsys_lora.lowrank.source import DropoutPer
+from recsys_lora.methods.base import LLMRecommender
+from recsys_lora.methods.shared import Shared
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import PositiveFloat, PositiveInt, Probability
 
 Lora = Literal["multi", "shared_only", "specific_only", "single", "all_matrices"]
 """`multi` is the paper's; `shared_only` and `specific_only` leave out the other update; `single` is one shared update
@@ -69,3 +72,59 @@ def multi_lora(
         return [*made, Routed(**shape, tasks=tasks)] if site.target in specific else made
 
     return inject(model, [target for target in both if target in {*shared, *specific}], sources)
+
+
+class MultiTuned(Shared):
+    """What a recommender with Multi-LoRA is made with: see `Shared` and `MultiLoRATuned`."""
+
+    lora: Lora
+    rank: PositiveInt
+    alpha: PositiveFloat
+    dropout: Probability
+    dropout_per: DropoutPer
+    shared_targets: Sequence[str]
+    specific_targets: Sequence[str]
+
+
+class MultiLoRATuned(LLMRecommender):
+    """A recommender whose backbone has Multi-LoRA, in `self.lowrank`.
+
+    Args:
+        lora: which low-rank updates there are, and where.
+        rank: R of each.
+        alpha: updates are scaled by alpha / R.
+        dropout: share of the adapted maps' input features that an update does not see in training.
+        dropout_per: drop an input feature for all of a sample's tokens, or for each token by itself (slower).
+        shared_targets: linear maps with the update that all tasks share, by the last part of their names.
+        specific_targets: linear maps with an update a task.
+        shared: what every recommender is made with.
+    """
+
+    def __init__(
+        self,
+        *,
+        lora: Lora,
+        rank: PositiveInt,
+        alpha: PositiveFloat,
+        dropout: Probability,
+        dropout_per: DropoutPer,
+        shared_targets: Sequence[str],
+        specific_targets: Sequence[str],
+        **shared: Unpack[Shared],
+    ) -> None:
+        super().__init__(**shared)
+        self.lowrank = multi_lora(
+            self.backbone.model,
+            lora,
+            rank=rank,
+            alpha=alpha,
+            tasks=len(self.tasks),
+            dropout=dropout,
+            dropout_per=dropout_per,
+            shared_targets=shared_targets,
+            specific_targets=specific_targets,
+        )
+
+    def release(self) -> None:
+        """Give the backbone its own linear maps back."""
+        self.lowrank.remove()

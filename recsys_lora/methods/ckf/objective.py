@@ -17,7 +17,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from annotated_types import Interval
 
-from recsys_lora.types import Fraction, PositiveFloat
+from recsys_lora.utils.types import Fraction, PositiveFloat
 
 Curriculum = Literal["sigmoid", "weighted", "two_stage", "joint", "collaborative"]
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recsys_lora.errors import UserError
 from recsys_lora.methods.ckf.objective import Objective
 from recsys_lora.methods.optimizer import OptimizerSettings
+from recsys_lora.utils.errors import UserError
 
 
 def optimizer_and_schedule(

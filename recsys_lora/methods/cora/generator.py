@@ -10,21 +10,21 @@ Source: CoRA (arXiv 2408.10645), section on the collaborative query generator, a
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recsys_lora.errors import UserError
-from recsys_lora.methods.cora.reader import Input, QueryReader, SingleKey
-from recsys_lora.types import PositiveFloat, PositiveInt, Probability
+from recsys_lora.methods.cora.reader import QueryReader, ReaderOptions, ReaderSettings
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import PositiveInt
 
 Kind = Literal["queries", "direct"]
 Pooling = Literal["mean", "per_rank_component"]
 
-DEFAULT_QUERIES = 4
-DEFAULT_SHARE, LARGEST_SHARE = 1 / 50, 1 / 10
+_DEFAULT_QUERIES = 4
+_DEFAULT_SHARE, _LARGEST_SHARE = 1 / 50, 1 / 10
 """Parameters of the default generator over the backbone's: what is aimed at, and what tiny backbones may use."""
 
 
@@ -37,22 +37,10 @@ class WeightGenerator(nn.Module):
         widths: input width of each group of linear maps that shares one A; a weight head each.
         rank: R.
         kind: `queries` is the paper's generator; `direct` maps [e_u; e_i] linearly to the weights.
-        input: what the queries see: `joint` is the one vector [e_u; e_i], `pair` the two vectors as two keys.
-        queries: K; None is 4, or R where pooling is `per_rank_component`.
-        blocks: N.
-        query_dim: D_q; None suits the backbone (`fitting_query_dim`), whose size must then be given.
-        heads: attention heads.
-        ffn_dim: width of the feed-forward layers; None is 4 D_q.
         pooling: `mean` maps the queries' mean to all of A; with `per_rank_component` query k makes A's column k.
         normalise: scale every A to a Frobenius norm of one.
-        dropout: on the queries, the attention and every sub-layer's output.
-        single_key: how attention over one key is built: `merged` is one linear map of its value, `separate` the value's
-            and the output's, with dropout of the one weight between them.
-        norm_eps: of the LayerNorms.
-        init_std: standard deviation of the blocks' initial weights; None is one over the square root of the input
-            width. The authors' .02, meant for D_q = 512, leaves a narrow generator nearly constant: on labels that are
-            the sign of e_u · e_i it stays at chance where this learns them (`tests/methods/test_contract.py`).
         backbone_parameters: the size of the language model that the weights are made for.
+        reader: how the queries read the pair: see `ReaderOptions`.
 
     Raises:
         UserError: heads do not divide D_q, or K is not R where it has to be.
@@ -66,51 +54,26 @@ class WeightGenerator(nn.Module):
         rank: PositiveInt,
         *,
         kind: Kind = "queries",
-        input: Input = "joint",  # noqa: A002 - the knob's name
-        queries: PositiveInt | None = None,
-        blocks: PositiveInt = 2,
-        query_dim: PositiveInt | None = None,
-        heads: PositiveInt = 4,
-        ffn_dim: PositiveInt | None = None,
         pooling: Pooling = "mean",
         normalise: bool = True,
-        dropout: Probability = 0.1,
-        single_key: SingleKey = "merged",
-        norm_eps: PositiveFloat = 1e-5,
-        init_std: PositiveFloat | None = None,
         backbone_parameters: int | None = None,
+        **reader: Unpack[ReaderOptions],
     ) -> None:
         super().__init__()
-        self.widths, self.rank, self.normalise = dict(widths), rank, normalise
+        self.widths = dict(widths)
+        self.rank = rank
+        self.normalise = normalise
         self.pooling: Pooling = "mean" if kind == "direct" else pooling
         self.reader: QueryReader | None = None
         feature_dim = user_dim + item_dim
         if kind == "queries":
-            structure: dict[str, Any] = {
-                "input": input,
-                "queries": queries,
-                "blocks": blocks,
-                "ffn_dim": ffn_dim,
-                "pooling": pooling,
-                "single_key": single_key,
-            }
-            structure |= {"user_dim": user_dim, "item_dim": item_dim, "widths": widths, "rank": rank}
-            query_dim = query_dim or fitting_query_dim(backbone_parameters, heads, **structure)
-            feature_dim = query_dim
-            self.reader = QueryReader(
-                user_dim,
-                item_dim,
-                input=input,
-                queries=number_of_queries(queries, rank, pooling),
-                blocks=blocks,
-                query_dim=query_dim,
-                heads=heads,
-                ffn_dim=ffn_dim or 4 * query_dim,
-                dropout=dropout,
-                single_key=single_key,
-                norm_eps=norm_eps,
-                init_std=init_std,
-            )
+            given: dict[str, Any] = dict(reader)
+            structure = {"user_dim": user_dim, "item_dim": item_dim, "widths": widths, "rank": rank, "pooling": pooling}
+            given["query_dim"] = given.get("query_dim") or fitting_query_dim(backbone_parameters, structure, reader)
+            given["queries"] = _number_of_queries(given.get("queries"), rank, pooling)
+            given["ffn_dim"] = given.get("ffn_dim") or 4 * given["query_dim"]
+            feature_dim = given["query_dim"]
+            self.reader = QueryReader(user_dim, item_dim, ReaderSettings(**given))
         columns = rank if self.pooling == "mean" else 1
         self.heads = nn.ModuleDict({group: nn.Linear(feature_dim, width * columns) for group, width in widths.items()})
 
@@ -138,14 +101,14 @@ class WeightGenerator(nn.Module):
         return factors
 
 
-def number_of_queries(queries: int | None, rank: int, pooling: Pooling) -> int:
+def _number_of_queries(queries: int | None, rank: int, pooling: Pooling) -> int:
     """Return K: as asked for, else 4, or R where each query makes one rank component.
 
     Raises:
         UserError: K was asked for and cannot be R.
     """
     if pooling == "mean":
-        return queries or DEFAULT_QUERIES
+        return queries or _DEFAULT_QUERIES
     if queries not in (None, rank):
         raise UserError(
             f"model.generator.queries={queries} is not model.rank={rank}, but pooling=per_rank_component "
@@ -154,7 +117,9 @@ def number_of_queries(queries: int | None, rank: int, pooling: Pooling) -> int:
     return rank
 
 
-def fitting_query_dim(backbone_parameters: int | None, heads: int, **structure: Any) -> int:
+def fitting_query_dim(
+    backbone_parameters: int | None, structure: Mapping[str, Any], reader: ReaderOptions | None = None
+) -> int:
     """Return the D_q that suits a backbone: the heads doubled as often as keeps it at 512 and the generator small.
 
     A fiftieth of the backbone is aimed at (D_q = 128 beside SmolLM2-135M, 512 beside 7 B); a backbone so small that
@@ -162,18 +127,20 @@ def fitting_query_dim(backbone_parameters: int | None, heads: int, **structure: 
 
     Args:
         backbone_parameters: how many parameters the backbone has.
-        heads: attention heads, which D_q is a multiple of.
-        structure: the other arguments of `WeightGenerator`.
+        structure: the arguments of `WeightGenerator` on which its size depends.
+        reader: its options; D_q is a multiple of the `heads`.
     """
     if backbone_parameters is None:
         raise ValueError("query_dim=None needs backbone_parameters")
+    options: ReaderOptions = reader or {}
+    heads = options.get("heads", ReaderSettings.heads)
     candidates = [heads * 2**power for power in range(10) if heads * 2**power <= 512] or [heads]
     with torch.device("meta"):
         sizes = {
-            dim: sum(p.numel() for p in WeightGenerator(heads=heads, query_dim=dim, **structure).parameters())
+            dim: sum(p.numel() for p in WeightGenerator(**structure, **{**options, "query_dim": dim}).parameters())
             for dim in candidates
         }
-    preferred = [dim for dim in candidates if dim >= 32 and sizes[dim] <= DEFAULT_SHARE * backbone_parameters]
-    allowed = [dim for dim in candidates if dim <= 32 and sizes[dim] <= LARGEST_SHARE * backbone_parameters]
+    preferred = [dim for dim in candidates if dim >= 32 and sizes[dim] <= _DEFAULT_SHARE * backbone_parameters]
+    allowed = [dim for dim in candidates if dim <= 32 and sizes[dim] <= _LARGEST_SHARE * backbone_parameters]
     fitting: list[int] = preferred or allowed or candidates[:1]
     return max(fitting)

@@ -22,7 +22,6 @@ from torch import Tensor
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.errors import UserError
 from recsys_lora.lowrank import Generated, Site, Source, Static, inject
 from recsys_lora.lowrank.source import DropoutPer
 from recsys_lora.methods.base import LLMRecommender
@@ -30,7 +29,8 @@ from recsys_lora.methods.cora.generator import WeightGenerator
 from recsys_lora.methods.cora.sharing import Sharing, shared_factor
 from recsys_lora.methods.shared import Shared, Vectors
 from recsys_lora.methods.vectors import InputScale, VectorScale, mean_of_present
-from recsys_lora.types import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 
 Scope = Literal["all", "suffix"]
 TextLoRA = Literal["none", "fixed", "tuned"]

@@ -6,16 +6,65 @@ these two, with the dropout of each head's one weight between them, as the autho
 same reason keys have no bias (a softmax does not feel what is added to all its inputs).
 """
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.types import PositiveFloat, PositiveInt, Probability
 
 Input = Literal["joint", "pair"]
 SingleKey = Literal["merged", "separate"]
+
+
+class ReaderOptions(TypedDict, total=False):
+    """How queries read the pair.
+
+    Attributes:
+        input: what the queries see: `joint` is the one vector [e_u; e_i], `pair` the two vectors as two keys.
+        queries: K; None is 4, or R where pooling is `per_rank_component`.
+        blocks: N.
+        query_dim: D_q; None suits the backbone (`fitting_query_dim`), whose size must then be given.
+        heads: attention heads.
+        ffn_dim: width of the feed-forward layers; None is 4 D_q.
+        dropout: on the queries, the attention and every sub-layer's output.
+        single_key: how attention over one key is built: `merged` is one linear map of its value, `separate` the value's
+            and the output's, with dropout of the one weight between them.
+        norm_eps: of the LayerNorms.
+        init_std: standard deviation of the blocks' initial weights; None is one over the square root of the input
+            width. The authors' .02, meant for D_q = 512, leaves a narrow generator nearly constant: on labels that are
+            the sign of e_u · e_i it stays at chance where this learns them (`tests/methods/test_contract.py`).
+    """
+
+    input: Input
+    queries: PositiveInt | None
+    blocks: PositiveInt
+    query_dim: PositiveInt | None
+    heads: PositiveInt
+    ffn_dim: PositiveInt | None
+    dropout: Probability
+    single_key: SingleKey
+    norm_eps: PositiveFloat
+    init_std: PositiveFloat | None
+
+
+@dataclass(frozen=True)
+class ReaderSettings:
+    """The same with its widths decided: see `ReaderOptions`."""
+
+    queries: int
+    query_dim: int
+    ffn_dim: int
+    input: Input = "joint"
+    blocks: int = 2
+    heads: int = 4
+    dropout: float = 0.1
+    single_key: SingleKey = "merged"
+    norm_eps: float = 1e-5
+    init_std: float | None = None
 
 
 class Attention(nn.Module):
@@ -25,7 +74,9 @@ class Attention(nn.Module):
         self, query_dim: int, key_dim: int, keys: int, heads: int, dropout: float, single_key: SingleKey = "merged"
     ) -> None:
         super().__init__()
-        self.keys, self.heads, self.dropout = keys, heads, dropout
+        self.keys = keys
+        self.heads = heads
+        self.dropout = dropout
         self.single_key = single_key if keys == 1 else None
         if keys == 1:
             self.value = nn.Linear(key_dim, query_dim)
@@ -63,24 +114,15 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Self-attention among the queries, cross-attention to the collaborative input, feed-forward; post-norm."""
 
-    def __init__(
-        self,
-        query_dim: int,
-        queries: int,
-        key_dim: int,
-        keys: int,
-        heads: int,
-        ffn_dim: int,
-        dropout: float,
-        single_key: SingleKey,
-        norm_eps: float,
-    ) -> None:
+    def __init__(self, settings: ReaderSettings, key_dim: int, keys: int) -> None:
         super().__init__()
-        self.self_attention = Attention(query_dim, query_dim, queries, heads, dropout, single_key)
-        self.cross_attention = Attention(query_dim, key_dim, keys, heads, dropout, single_key)
-        self.ffn = nn.Sequential(nn.Linear(query_dim, ffn_dim), nn.GELU(), nn.Linear(ffn_dim, query_dim))
-        self.norms = nn.ModuleList(nn.LayerNorm(query_dim, eps=norm_eps) for _ in range(3))
-        self.dropout = nn.Dropout(dropout)
+        dim = settings.query_dim
+        attention = settings.heads, settings.dropout, settings.single_key
+        self.self_attention = Attention(dim, dim, settings.queries, *attention)
+        self.cross_attention = Attention(dim, key_dim, keys, *attention)
+        self.ffn = nn.Sequential(nn.Linear(dim, settings.ffn_dim), nn.GELU(), nn.Linear(settings.ffn_dim, dim))
+        self.norms = nn.ModuleList(nn.LayerNorm(dim, eps=settings.norm_eps) for _ in range(3))
+        self.dropout = nn.Dropout(settings.dropout)
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Update `queries` (B, K, D_q) from `keys` (B, M, D_k)."""
@@ -93,42 +135,25 @@ class Block(nn.Module):
 class QueryReader(nn.Module):
     """K learned queries read the collaborative input through N blocks."""
 
-    def __init__(
-        self,
-        user_dim: int,
-        item_dim: int,
-        *,
-        input: Input,  # noqa: A002 - the knob's name
-        queries: int,
-        blocks: int,
-        query_dim: int,
-        heads: int,
-        ffn_dim: int,
-        dropout: float,
-        single_key: SingleKey,
-        norm_eps: float,
-        init_std: float | None,
-    ) -> None:
+    def __init__(self, user_dim: int, item_dim: int, settings: ReaderSettings) -> None:
         super().__init__()
-        if query_dim % heads:
+        dim, heads = settings.query_dim, settings.heads
+        if dim % heads:
             raise UserError(
-                f"model.generator.query_dim={query_dim} is not a multiple of model.generator.heads={heads}: change one"
+                f"model.generator.query_dim={dim} is not a multiple of model.generator.heads={heads}: change one"
             )
-        self.input = input
-        if input == "pair":  # maps of their own, or the two keys could not be told apart
-            self.user_key = nn.Linear(user_dim, query_dim)
-            self.item_key = nn.Linear(item_dim, query_dim)
-        key_dim, keys = (user_dim + item_dim, 1) if input == "joint" else (query_dim, 2)
-        self.queries = nn.Parameter(torch.empty(queries, query_dim))
-        self.norm = nn.LayerNorm(query_dim, eps=norm_eps)
-        self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(
-            Block(query_dim, queries, key_dim, keys, heads, ffn_dim, dropout, single_key, norm_eps)
-            for _ in range(blocks)
-        )
+        self.input = settings.input
+        if self.input == "pair":  # maps of their own, or the queries could not tell the two keys apart
+            self.user_key = nn.Linear(user_dim, dim)
+            self.item_key = nn.Linear(item_dim, dim)
+        key_dim, keys = (user_dim + item_dim, 1) if self.input == "joint" else (dim, 2)
+        self.queries = nn.Parameter(torch.empty(settings.queries, dim))
+        self.norm = nn.LayerNorm(dim, eps=settings.norm_eps)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.blocks = nn.ModuleList(Block(settings, key_dim, keys) for _ in range(settings.blocks))
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=init_std or module.in_features**-0.5)
+                nn.init.normal_(module.weight, std=settings.init_std or module.in_features**-0.5)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.normal_(self.queries, std=0.02)

@@ -9,13 +9,13 @@ import polars as pl
 from recsys_lora.report.table import shown
 from recsys_lora.report.visual.figures import Curve, curves
 
-POINTS = 300
+_POINTS = 300
 """Of a curve, at most."""
-METHOD, ENCODER = Path("metrics.csv"), Path("cf") / "metrics.csv"
-STEPS, EPOCHS = "optimiser steps", "epochs"
+_METHOD, _ENCODER = Path("metrics.csv"), Path("cf") / "metrics.csv"
+_STEPS, _EPOCHS = "optimiser steps", "epochs"
 
 
-def read_curve(path: Path, x: str, y: str) -> tuple[list[float], list[float]]:
+def _read_curve(path: Path, x: str, y: str) -> tuple[list[float], list[float]]:
     """Return a column of a file over another, without what is missing; nothing where file or column is not there."""
     if not path.is_file():
         return [], []
@@ -24,7 +24,7 @@ def read_curve(path: Path, x: str, y: str) -> tuple[list[float], list[float]]:
         return [], []
     pairs = table.select(pl.col(x, y).cast(pl.Float64, strict=False)).drop_nulls()
     pairs = pairs.filter(pl.all_horizontal(pl.all().is_finite()))
-    places = np.unique(np.linspace(0, max(0, len(pairs) - 1), min(POINTS, len(pairs))).astype(int))
+    places = np.unique(np.linspace(0, max(0, len(pairs) - 1), min(_POINTS, len(pairs))).astype(int))
     return pairs[x].gather(places).to_list(), pairs[y].gather(places).to_list()
 
 
@@ -35,16 +35,16 @@ def columns(path: Path) -> list[str]:
 
 def of_run(folder: Path) -> list[str]:
     """Return the figures of one run: losses, validation, losses of each task, rate; then its CF model's fit."""
-    names = columns(folder / METHOD)
+    names = columns(folder / _METHOD)
     metrics = [name for name in names if name.startswith("valid/") and not name.startswith("valid/loss")]
     tasks = [name for name in names if name.startswith("train/loss_")]
     made = [
-        _figure(folder, METHOD, "Loss", STEPS, "loss", ["train/loss", "valid/loss"]),
-        _figure(folder, METHOD, "Validation", STEPS, "metric", metrics),
-        _figure(folder, METHOD, "Training loss by task", STEPS, "loss", tasks),
-        _figure(folder, METHOD, "Learning rate", STEPS, "learning rate", ["train/lr"]),
-        _figure(folder, ENCODER, "CF model: loss", EPOCHS, "loss", ["train_loss"]),
-        _figure(folder, ENCODER, "CF model: validation", EPOCHS, "metric", ["valid_auc", "valid_uauc"]),
+        _figure(folder, _METHOD, "Loss", _STEPS, "loss", ["train/loss", "valid/loss"]),
+        _figure(folder, _METHOD, "Validation", _STEPS, "metric", metrics),
+        _figure(folder, _METHOD, "Training loss by task", _STEPS, "loss", tasks),
+        _figure(folder, _METHOD, "Learning rate", _STEPS, "learning rate", ["train/lr"]),
+        _figure(folder, _ENCODER, "CF model: loss", _EPOCHS, "loss", ["train_loss"]),
+        _figure(folder, _ENCODER, "CF model: validation", _EPOCHS, "metric", ["valid_auc", "valid_uauc"]),
     ]
     return [one for one in made if one]
 
@@ -55,18 +55,18 @@ def of_runs(runs: Sequence[tuple[str, int, Path]]) -> list[str]:
     Args:
         runs: each one's name, style and folder.
     """
-    every = dict.fromkeys(name for _, _, folder in runs for name in columns(folder / METHOD))
+    every = dict.fromkeys(name for _, _, folder in runs for name in columns(folder / _METHOD))
     kept = ["train/loss", *(name for name in every if name.startswith("valid/") and not name.startswith("valid/loss_"))]
     made = []
     for column in kept:
-        series = [Curve(name, style, *read_curve(folder / METHOD, "step", column)) for name, style, folder in runs]
-        made.append(curves(_title(column), STEPS, _title(column), series))
+        series = [Curve(name, style, *_read_curve(folder / _METHOD, "step", column)) for name, style, folder in runs]
+        made.append(curves(_title(column), _STEPS, _title(column), series))
     return made
 
 
 def _figure(folder: Path, file: Path, title: str, x: str, y: str, names: Sequence[str]) -> str:
-    at = "epoch" if x == EPOCHS else "step"
-    series = [Curve(_title(name), style, *read_curve(folder / file, at, name)) for style, name in enumerate(names)]
+    at = "epoch" if x == _EPOCHS else "step"
+    series = [Curve(_title(name), style, *_read_curve(folder / file, at, name)) for style, name in enumerate(names)]
     return curves(title, x, y, series)
 
 

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys_lora.metrics.ranking import user_auc
+from recsys_lora.evaluation.ranking import user_auc
 from recsys_lora.report.table import number
 from recsys_lora.report.visual.markup import figure
 from recsys_lora.report.visual.scored import Flags, Scored, auc_within, calibration, roc, slices
 from recsys_lora.report.visual.svg import Axis, Plot, axis, categories
 
-SHARES = tuple(tick / 5 for tick in range(6))
-USER_BINS = 10
-LONGEST = 28
+_SHARES = tuple(tick / 5 for tick in range(6))
+_USER_BINS = 10
+_LONGEST = 28
 """Characters of a name beside a plot; longer ones stand above it."""
-SMALLEST = 10
+_SMALLEST = 10
 """Questions of a slice that is shown."""
 
 
@@ -29,9 +29,9 @@ class Curve:
     ys: Sequence[float]
 
 
-def share_axis(title: str) -> Axis:
+def _share_axis(title: str) -> Axis:
     """Return an axis from 0 to 1."""
-    return Axis(title, 0.0, 1.0, [(share, number(share, 1)) for share in SHARES])
+    return Axis(title, 0.0, 1.0, [(share, number(share, 1)) for share in _SHARES])
 
 
 def intervals(title: str, metric: str, values: Sequence[tuple[str, int, float, Sequence[float] | None]]) -> str:
@@ -44,17 +44,17 @@ def intervals(title: str, metric: str, values: Sequence[tuple[str, int, float, S
     """
     if not values:
         return ""
-    called = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name, *_ in values]
+    called = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name, *_ in values]
     up = categories("", called[::-1])
     known = [end for _, _, value, ends in values for end in (value, *(ends or ()))]
-    across = axis(metric, known, ticks=3 if max(map(len, called)) > LONGEST / 2 else 5)
+    across = axis(metric, known, ticks=3 if max(map(len, called)) > _LONGEST / 2 else 5)
     plot = Plot(across, up, f"{title}: dots with 95 % intervals", height=60 + 24 * len(values))
     for place, (name, style, value, ends) in enumerate(reversed(values)):
         if ends:
             plot.segment((ends[0], place), (ends[1], place), style)
         between = f" [{number(ends[0])}, {number(ends[1])}]" if ends else ""
         plot.dot(value, place, style, f"{name}: {number(value)}{between}")
-    legend = [(name, style) for name, style, *_ in values] if any(len(name) > LONGEST for name, *_ in values) else []
+    legend = [(name, style) for name, style, *_ in values] if any(len(name) > _LONGEST for name, *_ in values) else []
     return figure(title, plot.svg(), legend, "bars: 95 % bootstrap intervals over users", dots=True)
 
 
@@ -76,7 +76,7 @@ def curves(title: str, x: str, y: str, series: Sequence[Curve]) -> str:
 
 def roc_figure(lines: Sequence[Scored]) -> str:
     """Draw the ROC curve of every line."""
-    plot = Plot(share_axis("false positive rate"), share_axis("true positive rate"), "ROC curves")
+    plot = Plot(_share_axis("false positive rate"), _share_axis("true positive rate"), "ROC curves")
     plot.segment((0, 0), (1, 1))
     for line in lines:
         false, true = roc(line.label, line.score)
@@ -86,7 +86,7 @@ def roc_figure(lines: Sequence[Scored]) -> str:
 
 def calibration_figure(lines: Sequence[Scored]) -> str:
     """Draw how often what a line predicts comes true, in ten groups of questions."""
-    plot = Plot(share_axis("mean predicted chance"), share_axis("share of positives"), "calibration")
+    plot = Plot(_share_axis("mean predicted chance"), _share_axis("share of positives"), "calibration")
     plot.segment((0, 0), (1, 1))
     for line in lines:
         for chance, share, error, rows in calibration(line.label, line.score):
@@ -102,16 +102,16 @@ def calibration_figure(lines: Sequence[Scored]) -> str:
 def users_figure(lines: Sequence[Scored]) -> str:
     """Draw how the users' own AUC are spread."""
     found = {line.name: user_auc(line.user, line.label, line.score)[1] for line in lines}
-    counts = {name: np.histogram(values, USER_BINS, (0.0, 1.0))[0] for name, values in found.items()}
+    counts = {name: np.histogram(values, _USER_BINS, (0.0, 1.0))[0] for name, values in found.items()}
     highest = max((int(count.max()) for count in counts.values()), default=0)
     if not highest:
         return ""
-    plot = Plot(share_axis("a user's own AUC"), axis("users", [0.0, float(highest)]), "AUC by user")
-    width = 1 / USER_BINS / (len(lines) + 0.5)
+    plot = Plot(_share_axis("a user's own AUC"), axis("users", [0.0, float(highest)]), "AUC by user")
+    width = 1 / _USER_BINS / (len(lines) + 0.5)
     for place, line in enumerate(lines):
         for slot, count in enumerate(counts[line.name].tolist()):
-            start = slot / USER_BINS + (place + 0.25) * width
-            between = f"{number(slot / USER_BINS, 1)} to {number((slot + 1) / USER_BINS, 1)}"
+            start = slot / _USER_BINS + (place + 0.25) * width
+            between = f"{number(slot / _USER_BINS, 1)} to {number((slot + 1) / _USER_BINS, 1)}"
             plot.bar((start, 0), (start + width, count), line.style, f"{line.name}: {count:,} users, {between}")
     means = "; ".join(f"{name} {number(float(values.mean()))}" for name, values in found.items() if len(values))
     users = max(map(len, found.values()))
@@ -125,7 +125,7 @@ def slice_figures(lines: Sequence[Scored]) -> list[str]:
 
 
 def _slice_figure(title: str, groups: Sequence[tuple[str, Flags]], lines: Sequence[Scored]) -> str:
-    shown = [(name, flags) for name, flags in groups if flags.sum() >= SMALLEST]
+    shown = [(name, flags) for name, flags in groups if flags.sum() >= _SMALLEST]
     values = {
         (place, shift): found
         for place, (_, flags) in enumerate(shown)
@@ -143,7 +143,9 @@ def _slice_figure(title: str, groups: Sequence[tuple[str, Flags]], lines: Sequen
         plot.segment((at, low), (at, high), line.style)
         tip = f"{line.name}, {shown[place][0]}: {number(value)} [{number(low)}, {number(high)}]"
         plot.dot(at, value, line.style, tip)
-    caption = f"in brackets: questions; groups below {SMALLEST} are left out; bars: 95 % bootstrap intervals over users"
+    caption = (
+        f"in brackets: questions; groups below {_SMALLEST} are left out; bars: 95 % bootstrap intervals over users"
+    )
     return figure(f"AUC by {title}", plot.svg(), _legend(lines), caption, dots=True)
 
 

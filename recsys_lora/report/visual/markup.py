@@ -6,7 +6,7 @@ from importlib import resources
 
 from recsys_lora.report.visual.svg import STYLES
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """What a browser may do with the page: show it. Nothing is fetched, no script runs."""
 
 
@@ -24,7 +24,7 @@ def document(title: str, subtitle: Sequence[str], sections: Sequence[tuple[str, 
     parts = "".join(f'<section><h2 id="{key}">{escape(name)}</h2>\n{body}</section>\n' for key, name, body in shown)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title>\n<style>\n{css}</style></head>\n<body>"
         f"<h1>{escape(title)}</h1>\n{''.join(paragraph(line, 'soft') for line in subtitle)}"

@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from recsys_lora.files import write_text
 from recsys_lora.report.labels import named
 from recsys_lora.report.runs import Run, read_run
 from recsys_lora.report.table import DASH, MAIN, cell, method_line, shown
 from recsys_lora.report.visual import curves, figures, markup, sections
 from recsys_lora.report.visual.scored import Scored
 from recsys_lora.tasks.lines import file_name
+from recsys_lora.utils.files import write_text
 
 FILE = "report.html"
-KEY = ["user_id", "item_id", "label"]
+_KEY = ["user_id", "item_id", "label"]
 """What makes questions of two runs the same."""
-DRAWN = 6
+_DRAWN = 6
 """So many runs are drawn, the first: more could not be told apart. Tables have all."""
 
 
@@ -58,7 +58,7 @@ def of_runs(runs: Sequence[Run], left_out: Sequence[str] = ()) -> str:
     parts = [("Runs", _overview(runs, names))]
     for task in tasks:
         parts += [(task, _results(task, runs, names)), (f"{task}: scores", _scores(task, runs, names))]
-    drawn = [(name, style, run.folder) for style, (name, run) in enumerate(zip(names, runs, strict=True))][:DRAWN]
+    drawn = [(name, style, run.folder) for style, (name, run) in enumerate(zip(names, runs, strict=True))][:_DRAWN]
     parts += [("Training", markup.figures(curves.of_runs(drawn))), ("Cost", _cost(runs, names))]
     about = [f"{len(runs)} runs on {', '.join(dict.fromkeys(run.metrics['data'] for run in runs))}"]
     about += [f"left out, without results: {', '.join(left_out)}"] if left_out else []
@@ -132,10 +132,10 @@ def _scores(task: str, runs: Sequence[Run], names: Sequence[str]) -> str:
     for style, (name, run) in enumerate(zip(names, runs, strict=True)):
         if task not in run.metrics["tasks"] or not (run.folder / file_name(task)).is_file():
             continue
-        table = (line := sections.drawn(run, task)[0]).table.sort(*KEY, "row")
-        if found and not table.select(KEY).equals(found[0].table.select(KEY)):
+        table = (line := sections.drawn(run, task)[0]).table.sort(*_KEY, "row")
+        if found and not table.select(_KEY).equals(found[0].table.select(_KEY)):
             others.append(name)
-        elif len(found) < DRAWN:
+        elif len(found) < _DRAWN:
             found.append(Scored(name, style, table, line.column))
     if not found or not found[0].has_both_classes:
         return ""

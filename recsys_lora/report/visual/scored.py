@@ -8,20 +8,20 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys_lora.evaluation.bootstrap import draws_of, percentiles
+from recsys_lora.evaluation.ranking import auc
 from recsys_lora.evaluation.statistics import AUC
-from recsys_lora.metrics.ranking import auc
 from recsys_lora.tasks.lines import SCORE
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 POINTS = 200
 """Of a curve, at most."""
-BINS = 10
-PARTS = 3
+_BINS = 10
+_PARTS = 3
 """Groups of about the same size that values above 0 are cut into."""
-DRAWS, SEED = 100, 0
+_DRAWS, _SEED = 100, 0
 EXAMPLES = 10
-FURTHEST = 0.1
+_FURTHEST = 0.1
 """Share of the questions on which two lines differ most."""
 
 
@@ -76,7 +76,7 @@ def roc(label: Flags, score: Floats) -> tuple[Floats, Floats]:
 def calibration(label: Flags, score: Floats) -> Iterator[tuple[float, float, float, int]]:
     """Yield of ten groups of ascending chance: mean chance, share of positives, its standard error, rows."""
     chance = 1 / (1 + np.exp(-np.clip(score, -700, 700)))
-    for places in np.array_split(np.argsort(chance, kind="stable"), BINS):
+    for places in np.array_split(np.argsort(chance, kind="stable"), _BINS):
         if len(places):
             share = float(label[places].mean())
             yield float(chance[places].mean()), share, float(np.sqrt(share * (1 - share) / len(places))), len(places)
@@ -85,7 +85,7 @@ def calibration(label: Flags, score: Floats) -> Iterator[tuple[float, float, flo
 def grouped(values: NDArray[np.int64]) -> list[tuple[str, Flags]]:
     """Return groups of numbers from 0: zero, and what is above in up to three of about the same size."""
     above = np.sort(values[values > 0])
-    ends = {int(above[len(above) * part // PARTS - 1]) for part in range(1, PARTS + 1) if len(above)}
+    ends = {int(above[len(above) * part // _PARTS - 1]) for part in range(1, _PARTS + 1) if len(above)}
     groups, before = [("0", values == 0)], 0
     for end in sorted(ends):
         inside = (values > before) & (values <= end)
@@ -115,7 +115,7 @@ def auc_within(line: Scored, inside: Flags) -> tuple[float, float, float] | None
     value = statistic.value()
     if value is None:
         return None
-    return value, *percentiles(draws_of([statistic], user, DRAWS, SEED)[0])
+    return value, *percentiles(draws_of([statistic], user, _DRAWS, _SEED)[0])
 
 
 def percentile(score: Floats) -> Floats:
@@ -153,7 +153,7 @@ def disagreement(first: Scored, second: Scored) -> Disagreement:
     order = np.argsort(-gap, kind="stable").tolist()
     above = [place for place in order[:EXAMPLES] if gap[place] > 0]
     below = [place for place in order[::-1][:EXAMPLES] if gap[place] < 0]
-    furthest = np.argsort(-np.abs(gap), kind="stable")[: max(1, round(FURTHEST * len(gap)))]
+    furthest = np.argsort(-np.abs(gap), kind="stable")[: max(1, round(_FURTHEST * len(gap)))]
     label = first.label[furthest]
     aucs = tuple(auc(label, line.score[furthest]) for line in (first, second)) if 0 < label.sum() < len(label) else None
     return Disagreement(*ranks, above, below, len(furthest), aucs)  # type: ignore[arg-type]

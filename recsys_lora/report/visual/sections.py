@@ -5,17 +5,17 @@ from typing import Any
 
 import polars as pl
 
-from recsys_lora.console import duration
 from recsys_lora.report.runs import Run
 from recsys_lora.report.table import DASH, MAIN, compared, grids, notes, number, shown, warm_and_cold
 from recsys_lora.report.visual import curves, figures, markup
 from recsys_lora.report.visual.scored import Disagreement, Scored, disagreement
 from recsys_lora.tasks.lines import SCORE, file_name, read_lines
+from recsys_lora.utils.console import duration
 
-STYLES = {"method": 0, "cf": 1, "frozen_llm": 2}
+_STYLES = {"method": 0, "cf": 1, "frozen_llm": 2}
 """How the lines of these roles are drawn; others look like OTHER."""
-OTHER = 3
-LARGEST_CONFIG, LONGEST_TITLE = 200_000, 120
+_OTHER = 3
+_LARGEST_CONFIG, _LONGEST_TITLE = 200_000, 120
 """Characters of a config and of a title that are shown."""
 
 
@@ -63,11 +63,11 @@ def drawn(run: Run, task: str) -> list[Scored]:
     """Return the lines of a run that are drawn: the method, the CF model, the frozen LLM, the best simple baseline."""
     table, block = read_lines(run.folder / file_name(task)), run.metrics["tasks"][task]
     lines = [line for line in block["lines"] if not line["sample"] and SCORE + line["name"] in table.columns]
-    chosen = [line for role in STYLES for line in lines if line["role"] == role]
+    chosen = [line for role in _STYLES for line in lines if line["role"] == role]
     metric = next(iter(block["lines"][0]["metrics"]))
     baselines = [line for line in lines if line["role"] == "baseline" and line["metrics"][metric]["value"] is not None]
     best = sorted(baselines, key=lambda line: -line["metrics"][metric]["value"])[:1]
-    return [Scored(line["name"], STYLES.get(line["role"], OTHER), table, line["name"]) for line in [*chosen, *best]]
+    return [Scored(line["name"], _STYLES.get(line["role"], _OTHER), table, line["name"]) for line in [*chosen, *best]]
 
 
 def cost(run: Run) -> str:
@@ -87,7 +87,7 @@ def cost(run: Run) -> str:
 def configuration(run: Run) -> str:
     """Return how to make the run again, and the whole config."""
     config = (run.folder / "config.yaml").read_text(encoding="utf-8")
-    cut = f" (the first {LARGEST_CONFIG:,} characters)" if len(config) > LARGEST_CONFIG else ""
+    cut = f" (the first {_LARGEST_CONFIG:,} characters)" if len(config) > _LARGEST_CONFIG else ""
     environment, git = run.environment, run.environment["git"] or {}
     rows = [
         ["command", str(environment["command"])],
@@ -97,7 +97,9 @@ def configuration(run: Run) -> str:
         ["versions", ", ".join(f"{name} {version}" for name, version in environment["packages"].items())],
         ["machine", ", ".join(f"{name}: {_plain(value)}" for name, value in environment["hardware"].items())],
     ]
-    return markup.table(["", "value"], rows, texts=(0, 1)) + markup.folded(f"config.yaml{cut}", config[:LARGEST_CONFIG])
+    return markup.table(["", "value"], rows, texts=(0, 1)) + markup.folded(
+        f"config.yaml{cut}", config[:_LARGEST_CONFIG]
+    )
 
 
 def _whole(lines: Sequence[Scored]) -> str:
@@ -142,7 +144,7 @@ def _examples(title: str, places: Sequence[int], found: Disagreement, encoder: S
 
 
 def _short(title: str) -> str:
-    return title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 1]}…"
+    return title if len(title) <= _LONGEST_TITLE else f"{title[: _LONGEST_TITLE - 1]}…"
 
 
 def _rows(table: pl.DataFrame, places: Sequence[int]) -> list[dict[str, Any]]:
@@ -152,7 +154,7 @@ def _rows(table: pl.DataFrame, places: Sequence[int]) -> list[dict[str, Any]]:
 def _values(block: Mapping[str, Any], metric: str) -> list[tuple[str, int, float, Sequence[float] | None]]:
     lines = [line for line in block["lines"] if not line["sample"] and line["metrics"][metric]["value"] is not None]
     return [
-        (line["name"], STYLES.get(line["role"], OTHER), found["value"], found["interval"])
+        (line["name"], _STYLES.get(line["role"], _OTHER), found["value"], found["interval"])
         for line in lines
         if (found := line["metrics"][metric])
     ]

@@ -7,9 +7,9 @@ from html import escape
 
 STYLES = 6
 """How many series look different; a further one looks like the first."""
-RIGHT, TOP, BOTTOM = 14, 12, 44
+_RIGHT, _TOP, _BOTTOM = 14, 12, 44
 """Margins; the left one depends on the ticks' labels."""
-LETTER = 6.3
+_LETTER = 6.3
 """Width of a letter of a tick's label, about."""
 
 
@@ -40,7 +40,7 @@ def axis(title: str, values: Sequence[float], *, zero: bool = False, ticks: int 
     step = _step((high - low) / ticks)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     found = [number * step for number in range(first, last + 1)]
-    return Axis(title, found[0], found[-1], [(value, written(value, step)) for value in found])
+    return Axis(title, found[0], found[-1], [(value, _written(value, step)) for value in found])
 
 
 def categories(title: str, names: Sequence[str]) -> Axis:
@@ -48,7 +48,7 @@ def categories(title: str, names: Sequence[str]) -> Axis:
     return Axis(title, -0.5, max(len(names) - 0.5, 0.5), list(enumerate(names)))
 
 
-def written(value: float, step: float) -> str:
+def _written(value: float, step: float) -> str:
     """Write a tick with as many digits as the step between ticks has."""
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     return f"{value:,.{digits}f}" if digits < 7 else f"{value:.2g}"
@@ -82,7 +82,7 @@ class Plot:
     @property
     def left(self) -> float:
         """Where the plot begins, behind the labels of the upward axis."""
-        return 34 + LETTER * max(len(text) for _, text in self.y.ticks)
+        return 34 + _LETTER * max(len(text) for _, text in self.y.ticks)
 
     def line(self, xs: Sequence[float], ys: Sequence[float], style: int, tip: str = "") -> None:
         """Draw a line through points."""
@@ -116,14 +116,14 @@ class Plot:
 
     def _x(self, value: float) -> float:
         share = (value - self.x.low) / (self.x.high - self.x.low)
-        return self.left + share * (self.width - self.left - RIGHT)
+        return self.left + share * (self.width - self.left - _RIGHT)
 
     def _y(self, value: float) -> float:
         share = (value - self.y.low) / (self.y.high - self.y.low)
-        return self.height - BOTTOM - share * (self.height - TOP - BOTTOM)
+        return self.height - _BOTTOM - share * (self.height - _TOP - _BOTTOM)
 
     def _grid(self) -> list[str]:
-        top, bottom, right = TOP, self.height - BOTTOM, self.width - RIGHT
+        top, bottom, right = _TOP, self.height - _BOTTOM, self.width - _RIGHT
         found = []
         for value, text in self.x.ticks:
             x = self._x(value)
@@ -138,7 +138,7 @@ class Plot:
         return [*found, f'<rect class="frame" {frame}/>']
 
     def _titles(self) -> list[str]:
-        middle, height = (self.left + self.width - RIGHT) / 2, (TOP + self.height - BOTTOM) / 2
+        middle, height = (self.left + self.width - _RIGHT) / 2, (_TOP + self.height - _BOTTOM) / 2
         turned = f'transform="rotate(-90 13 {height:.1f})"'
         return [
             _text(middle, self.height - 5, self.x.title, "middle", "title"),

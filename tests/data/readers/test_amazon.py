@@ -9,7 +9,7 @@ from recsys_lora.data.prepare import prepare
 from recsys_lora.data.readers.amazon import AmazonReviews
 from recsys_lora.data.readers.records import LINES_LOOKED_AT
 from recsys_lora.data.split import AmazonBookBenchmark, LeaveLastOut
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 T2016, T2017 = 1_480_000_000, 1_490_000_000
 

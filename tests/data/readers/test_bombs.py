@@ -10,7 +10,7 @@ from recsys_lora.assets.source import SourceError, _unzip
 from recsys_lora.data.prepare import prepare
 from recsys_lora.data.readers.table import Tables
 from recsys_lora.data.split import UserTime
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 HEAD = b"user_id,item_id,rating,timestamp\n"
 ROWS = b"".join(b"u%d,i%d,%d,%d\n" % (i % 4, i % 7, 5 if i % 2 else 1, i) for i in range(40))
@@ -19,7 +19,7 @@ ROWS = b"".join(b"u%d,i%d,%d,%d\n" % (i % 4, i % 7, 5 if i % 2 else 1, i) for i 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Let a bomb be a few megabytes."""
-    monkeypatch.setattr("recsys_lora.files.UNPACKED_AT_ONCE", 4 << 20)
+    monkeypatch.setattr("recsys_lora.utils.files.UNPACKED_AT_ONCE", 4 << 20)
 
 
 def prepared(path, out):

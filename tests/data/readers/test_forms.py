@@ -6,7 +6,7 @@ import pytest
 
 from recsys_lora.data.readers.table import Tables
 from recsys_lora.data.readers.text_format import TextFormat
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 
 @pytest.fixture

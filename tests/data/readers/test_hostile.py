@@ -11,7 +11,7 @@ from recsys_lora.data.prepare import prepare
 from recsys_lora.data.readers.amazon import AmazonReviews
 from recsys_lora.data.readers.table import Tables
 from recsys_lora.data.split import AmazonBookBenchmark, MovieLensBenchmark, UserTime
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 K = 40
 """Rows of a table that would be good but for what is put into row 4."""

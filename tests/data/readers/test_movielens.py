@@ -9,7 +9,7 @@ from recsys_lora.data.prepare import prepare
 from recsys_lora.data.readers import movielens
 from recsys_lora.data.readers.movielens import MovieLens, MovieLens1M, MovieLens100K
 from recsys_lora.data.split import GlobalTime, UserTime
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 RATINGS = ["196\t242\t3\t881250949", "186\t267\t5\t891717742", "22\t7\t1\t878887116"]
 FLAGS = ["0"] * 19

@@ -8,7 +8,7 @@ import pytest
 
 from recsys_lora.data.readers.records import keys_of, plain_records, record_place
 from recsys_lora.data.readers.source import open_part
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 
 @pytest.fixture

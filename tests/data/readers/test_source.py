@@ -12,7 +12,7 @@ import pytest
 from recsys_lora.data.readers.source import files_of, zstd
 from recsys_lora.data.readers.table import Tables
 from recsys_lora.data.readers.text_format import TextFormat
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 HEADER = ("user_id", "item_id", "rating", "timestamp")
 ROWS = [("ann", "7", 4.5, 10), ("bób", "8", 2.0, 11), ("cy", "7", 1.0, 12)]

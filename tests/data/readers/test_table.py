@@ -7,7 +7,7 @@ import pytest
 
 from recsys_lora.data.readers.table import Tables
 from recsys_lora.data.readers.text_format import TextFormat
-from recsys_lora.errors import UserError
+from recsys_lora.utils.errors import UserError
 
 COLUMNS = {"user_id": "customer", "item_id": "sku", "rating": "stars", "timestamp": "at", "title": "name"}
 RATINGS = "at,stars,sku,customer,review,shop\n1700000000,4.5,007,ann,fine,x\n1700000001,2,b7,bob,,y\n"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from recsys_lora.methods.ckf.mapping import CollaborativeMapping, MetaNetwork
+from recsys_lora.methods.ckf.mapping import CollaborativeMapping, MappingSpec, MetaNetwork
 from recsys_lora.methods.ckf.pooling import AttentionPooling, mean_of_present
 from tests.rounding import SUM, assert_close
 
@@ -21,7 +21,7 @@ def inputs(user_dim=D, item_dim=D, seed=0):
 
 def mapping(user_dim=D, item_dim=D, token_std=0.05, **knobs):
     torch.manual_seed(1)
-    return CollaborativeMapping(user_dim, item_dim, H, token_std, **knobs)
+    return CollaborativeMapping(MappingSpec(user_dim, item_dim, H, token_std), **knobs)
 
 
 def test_the_user_matrix_is_the_formula_s_on_an_example_worked_by_hand():
@@ -37,7 +37,7 @@ def test_the_user_matrix_is_the_formula_s_on_an_example_worked_by_hand():
     assert torch.equal(meta.pooled(history, present), torch.tensor([[2.0, 1.0]]))
     assert torch.equal(meta.matrices(history, present), torch.tensor([[[2.5, 1.0], [5.0, -1.0]]]))
 
-    whole = CollaborativeMapping(2, 2, 2, 1.0, hidden=(2,))
+    whole = CollaborativeMapping(MappingSpec(2, 2, 2, 1.0), hidden=(2,))
     whole.meta = meta
     with torch.no_grad():
         whole.user_token.weight.copy_(torch.tensor([[1.0, 0.0], [1.0, 1.0]]))

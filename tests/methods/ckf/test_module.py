@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.lowrank import Routed
 from recsys_lora.methods.checkpoint import trained_state
 from recsys_lora.methods.ckf.objective import Objective
+from recsys_lora.utils.errors import UserError
 from tests.methods.ckf import world as made
 from tests.methods.synthetic import TableEncoder
 from tests.rounding import SUM, assert_close

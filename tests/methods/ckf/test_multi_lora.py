@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from recsys_lora.errors import UserError
 from recsys_lora.lowrank import Routed, Static
 from recsys_lora.methods.ckf.multi_lora import multi_lora
+from recsys_lora.utils.errors import UserError
 from tests.lowrank.families import tiny
 
 S, R = (Static,), (Routed,)

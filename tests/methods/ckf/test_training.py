@@ -10,10 +10,10 @@ from lightning.pytorch.callbacks import Callback
 
 from recsys_lora.callbacks.checkpoint import BestLast
 from recsys_lora.callbacks.random_state import RandomState
-from recsys_lora.errors import UserError
 from recsys_lora.methods.checkpoint import load_checkpoint, trained_state
 from recsys_lora.methods.ckf.objective import Objective
 from recsys_lora.methods.optimizer import OptimizerSettings
+from recsys_lora.utils.errors import UserError
 from tests.methods import factory
 from tests.methods.ckf import world as made
 from tests.rounding import TRAINING, assert_close
@@ -82,7 +82,7 @@ def test_the_ratio_of_the_two_groups_updates_follows_lambda(world):
 
 def test_with_sign_updates_every_parameter_moves_by_its_share_of_the_learning_rate(world):
     """With both betas 0, AdamW moves a parameter by its whole learning rate, however small the gradient."""
-    module = made.started(made.module(world, optimizer=steady(beta1=0.0, beta2=0.0, eps=1e-20)))
+    module = made.started(made.module(world, optimizer=steady(betas=(0.0, 0.0), eps=1e-20)))
     for step, moves in enumerate(fit(module, world, max_steps=10, max_epochs=-1).moves):
         for move, share in zip(moves, Objective().shares(step / 10), strict=True):
             # Less where a batch of 8 gives some parameters no gradient: the default of users without history.

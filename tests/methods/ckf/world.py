@@ -17,7 +17,7 @@ from recsys_lora.methods.ckf.objective import Objective
 from recsys_lora.methods.optimizer import OptimizerSettings
 from recsys_lora.prompts.encoded import EncodedPrompts
 from recsys_lora.tasks.ctr import ClickThrough
-from recsys_lora.tasks.module import TaskData
+from recsys_lora.tasks.module import Batching, TaskData
 from recsys_lora.tasks.rating import Rating
 from recsys_lora.tasks.topk import TopK
 from tests.methods.synthetic import prepared
@@ -136,8 +136,8 @@ class Questions(TaskData):
 
     def __init__(self, world, pad_id, rows=48, batch_size=8, **knobs) -> None:
         """Make them."""
-        settings = {"batch_size": batch_size, "seed": 3, "pad_id": pad_id, "token_budget": 256}
-        super().__init__(world[0], {}, {}, versions=("collaborative", "text"), **settings)
+        batching = Batching(batch_size, pad_id, token_budget=256)
+        super().__init__(world[0], {}, {}, versions=("collaborative", "text"), batching=batching, seed=3)
         train = world[0].rows("train")
         self.train, self.train_pairs = pairs(rows, **knobs), Pairs(train.user, train.item, train.position)
         self.valid, self.shares = self.train.versions["collaborative"], [1.0, 1.0, 1.0]

@@ -3,11 +3,11 @@ import itertools
 import pytest
 import torch
 
-from recsys_lora.errors import UserError
 from recsys_lora.lowrank import Site
 from recsys_lora.methods.cora.generator import WeightGenerator, fitting_query_dim
 from recsys_lora.methods.cora.reader import Attention
 from recsys_lora.methods.cora.sharing import shared_factor
+from recsys_lora.utils.errors import UserError
 from tests.rounding import assert_close
 
 WIDTHS = {"narrow": 12, "wide": 20}
@@ -130,7 +130,7 @@ def test_heads_must_divide_the_width():
 )
 def test_the_default_width_suits_the_backbone(backbone, width, expected):
     structure = {"user_dim": 64, "item_dim": 64, "widths": {"width": width}, "rank": 16}
-    assert fitting_query_dim(backbone, 4, **structure) == expected
+    assert fitting_query_dim(backbone, structure) == expected
     with torch.device("meta"):
         made = WeightGenerator(**structure, backbone_parameters=backbone)
     assert made.reader.queries.shape[1] == expected

@@ -7,10 +7,10 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from recsys_lora.config.check import check
-from recsys_lora.errors import UserError
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.methods.checkpoint import trained_state
 from recsys_lora.prompts.template import Template
+from recsys_lora.utils.errors import UserError
 from tests.jobs import resolved
 from tests.methods import factory
 from tests.methods.asking import prompts_for

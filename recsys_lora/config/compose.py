@@ -1,0 +1,67 @@
+"""The config of one run from overrides, in Python as on the command line."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as compose_yaml
+from hydra import initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from recsys_lora.config.edge import read_run
+from recsys_lora.config.hints import explain, refuse_missing
+from recsys_lora.config.paths import conf_dir
+from recsys_lora.config.record import RunConfig
+from recsys_lora.utils.errors import UserError
+
+
+def compose(*overrides: str, folder: str | Path | None = None) -> RunConfig:
+    """Return the resolved and checked config of one run, as `python -m recsys_lora.run OVERRIDES` composes it.
+
+    Args:
+        overrides: as on the command line: `"model=cora"`, `"model.rank=8"`.
+        folder: the run's; None: a new one, `MODEL-DATA/DATE` in `paths.runs`. It is made when the run begins.
+
+    Returns:
+        A typed record; its nodes with `_target_` are plain dicts, as `config.model["rank"]`.
+
+    Raises:
+        UserError: a name is unknown, a value has the wrong type or range, one is missing, or the overrides describe
+            more than one run.
+    """
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+            cfg = compose_yaml("config", list(overrides), return_hydra_config=True)
+        _refuse_several(cfg)
+        choices = cfg.hydra.runtime.choices
+        with open_dict(cfg):
+            cfg.paths.run = str(folder or _new_folder(Path(cfg.paths.runs), f"{cfg.model.name}-{cfg.data.name}"))
+            cfg.group = cfg.group or choices.get("experiment")
+            del cfg["hydra"]
+        refuse_missing(cfg)
+        return read_run(cfg)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error)) from error
+
+
+def _refuse_several(cfg: DictConfig) -> None:
+    """Refuse what one run has no use for: the parameters of a sweep, the space of a search.
+
+    Raises:
+        UserError: there are some.
+    """
+    params: Any = cfg.hydra.sweeper.get("params")
+    if params:
+        raise UserError(
+            f"experiment: a sweep over {', '.join(params)}, not one run: use python -m recsys_lora.run, or a loop"
+        )
+    if "search" in cfg:
+        raise UserError(
+            "hparams_search: a space, not a run: search it with python -m recsys_lora.tune, or leave it out"
+        )
+
+
+def _new_folder(runs: Path, name: str) -> Path:
+    return runs / name / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"

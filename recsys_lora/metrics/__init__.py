@@ -1,1 +1,0 @@
-"""Metrics as pure functions on arrays, and the same wrapped for training loops."""

@@ -1,0 +1,75 @@
+"""`artifacts.json` in a run folder: the paths of the artifacts from which the run is loaded."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import home, write_json
+
+FILE, STORE = "artifacts.json", "artifacts"
+
+
+@dataclass(frozen=True)
+class ArtifactPaths:
+    """The paths of a run's artifacts, relative to the artifact store if they are in it.
+
+    Attributes:
+        prepare: the folder of the prepared data.
+        cf: that of the fitted encoder; None where the run has none.
+        cf_key: the encoder's key in the method's weights; None where the run has none.
+        weights: the file of the trained weights; None where there are none.
+    """
+
+    prepare: str
+    cf: str | None
+    cf_key: str | None
+    weights: str | None
+
+
+def write_artifact_paths(
+    folder: Path, root: Path, prepare: Path, cf: Path | None, cf_key: str | None, weights: Path | None
+) -> None:
+    """Write the paths of a run's artifacts.
+
+    Args:
+        folder: the run's.
+        root: of all artifacts.
+        prepare: see `ArtifactPaths`.
+        cf: see `ArtifactPaths`.
+        cf_key: see `ArtifactPaths`.
+        weights: see `ArtifactPaths`.
+    """
+    encoder, trained = (None if path is None else _below(root, path) for path in (cf, weights))
+    write_json(folder / FILE, asdict(ArtifactPaths(_below(root, prepare), encoder, cf_key, trained)))
+
+
+def read_artifact_paths(folder: Path) -> ArtifactPaths:
+    """Read the paths of a run's artifacts.
+
+    Raises:
+        UserError: the folder is not a run's, or the run has not finished.
+    """
+    path = folder / FILE
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder: give the folder of a run, or of an exported bundle")
+    if not path.is_file():
+        raise UserError(
+            f"{folder}: no {FILE} here: give the folder of a finished run or of an exported bundle; a run of an older "
+            "version gets one by the same command again, with resume=FOLDER"
+        )
+    try:
+        return TypeAdapter(ArtifactPaths).validate_json(path.read_bytes(), strict=True)
+    except ValidationError as error:
+        raise UserError(f"{path}: not what a run writes ({error.errors()[0]['msg']}): run it again") from error
+
+
+def artifacts_root(folder: Path) -> Path:
+    """Return the artifact store of a run: a bundle has its own."""
+    own = folder / STORE
+    return own if own.is_dir() else home() / STORE
+
+
+def _below(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path.absolute())

@@ -1,0 +1,161 @@
+"""The users of a call and their histories: raw ids become indices, and unknown ids are reported."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_lora.data.known import NOBODY, Known
+from recsys_lora.data.live import LiveData
+from recsys_lora.utils.errors import UserError
+
+RawId = str | int
+Histories = Sequence[RawId] | Mapping[RawId, Sequence[RawId]] | None
+_NAMED = 5
+"""Unknown ids in one message."""
+
+
+class UnknownIdError(UserError):
+    """A user or an item is not in the run's data."""
+
+
+@dataclass(frozen=True)
+class UserQuery:
+    """One user of a call.
+
+    Attributes:
+        raw: the raw id; None: no particular user.
+        number: the user's index, or that of an unknown user.
+        given: the history given in the call, which replaces the stored one; None: none.
+    """
+
+    raw: str | None
+    number: int
+    given: Known | None = None
+
+    def known(self, live: LiveData) -> Known:
+        """Return the user's history in this call."""
+        return live.known(self.number) if self.given is None else self.given
+
+    def is_unknown(self, live: LiveData) -> bool:
+        """Return whether the user is neither in the training data nor has a history."""
+        return self.number > live.base.num_users and not len(self.known(live).positives)
+
+
+def user_queries(live: LiveData, users: Sequence[RawId | None], histories: Histories, rating: float) -> list[UserQuery]:
+    """Return the users of a call.
+
+    Args:
+        live: the data.
+        users: raw ids; None is no particular user.
+        histories: raw ids of liked items, oldest first: of the one user, or by user; they replace stored histories.
+        rating: of such items.
+
+    Raises:
+        UnknownIdError: a user is unknown and has no history here, or an item is unknown.
+        UserError: a history is none.
+    """
+    raws = [None if user is None else str(user) for user in users]
+    given = {raw: _history_of(live, ids, rating) for raw, ids in _by_user(raws, histories).items()}
+    numbers = live.user_numbers
+    if unknown := [raw for raw in dict.fromkeys(raws) if raw not in numbers and raw not in given]:
+        names = named([str(raw) for raw in unknown])
+        raise UnknownIdError(
+            f"user {names}: not among the {len(numbers):,} users of {live.manifest['name']}: give "
+            "history=[ITEM, ...], or history=[] for what is popular"
+        )
+    return [
+        UserQuery(raw, live.stranger if raw is None else numbers.get(raw, live.stranger), given.get(raw))
+        for raw in raws
+    ]
+
+
+def _by_user(raws: Sequence[str | None], histories: Histories) -> dict[str | None, Sequence[RawId]]:
+    if histories is None:
+        return {}
+    if isinstance(histories, Mapping):
+        return {str(user): ids for user, ids in histories.items()}
+    if isinstance(histories, str):
+        raise UserError(f"history={histories!r}: a text: give a list of item ids")
+    if len(set(raws)) > 1:
+        raise UserError(f"history: one list for {len(set(raws))} users: give {{USER: [ITEM, ...]}}")
+    return dict.fromkeys(raws, histories)
+
+
+def _history_of(live: LiveData, ids: Sequence[RawId], rating: float) -> Known:
+    """Return what is known of somebody who likes these items, oldest first.
+
+    Raises:
+        UnknownIdError: an item is unknown.
+    """
+    if not len(ids):
+        return NOBODY
+    items = item_numbers(live, ids)
+    return Known(items, np.full(len(items), rating, dtype=np.float32), np.ones(len(items), dtype=np.bool_))
+
+
+def item_numbers(live: LiveData, ids: Iterable[RawId]) -> NDArray[np.int64]:
+    """Return items' numbers (n,).
+
+    Raises:
+        UnknownIdError: some are unknown; the first of them are named.
+    """
+    raws, numbers = [str(raw) for raw in ids], live.item_numbers
+    if unknown := [raw for raw in dict.fromkeys(raws) if raw not in numbers]:
+        raise UnknownIdError(
+            f"item {named(unknown)}: not among the {len(numbers):,} items of {live.manifest['name']}: add what is new "
+            "by add_items"
+        )
+    return np.array([numbers[raw] for raw in raws], dtype=np.int64)
+
+
+def named(ids: Sequence[str]) -> str:
+    """Return the first of some ids, and how many more there are."""
+    more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
+    return ", ".join(map(repr, ids[:_NAMED])) + more
+
+
+def positions(live: LiveData, every: Sequence[UserQuery], given: Sequence[int] | None) -> NDArray[np.int64]:
+    """Return how many positives of each user are known (n,).
+
+    Args:
+        live: the data.
+        every: the users.
+        given: how many are to be known, the earliest; None: all.
+
+    Raises:
+        UserError: a position is negative, or larger than the user has positives.
+    """
+    stored = live.history
+    known = np.array(
+        [len(stored.of(one.number) if one.given is None else one.given.positives) for one in every], dtype=np.int64
+    )
+    if given is None:
+        return known
+    wanted = np.asarray(given, dtype=np.int64)
+    if len(wrong := np.flatnonzero((wanted < 0) | (wanted > known))):
+        raw, most = every[int(wrong[0])].raw, known[wrong[0]]
+        raise UserError(f"position={wanted[wrong[0]]}: user {raw!r} has {most} positives: give 0 to {most}")
+    return wanted
+
+
+def together(live: LiveData, every: Sequence[UserQuery]) -> Iterator[tuple[LiveData, list[int]]]:
+    """Yield who can be asked about at once: the data as they then are, and places of `every`.
+
+    All whose history is what is known are together. Of the others, each user of each call comes alone, as several may
+    share the stranger's number, and one may be given several histories.
+    """
+    alone: dict[tuple[str | None, int], list[int]] = {}
+    plain = []
+    for place, asker in enumerate(every):
+        if asker.given is None:
+            plain.append(place)
+        else:
+            alone.setdefault((asker.raw, id(asker.given)), []).append(place)
+    if plain:
+        yield live, plain
+    for places in alone.values():
+        asker = every[places[0]]
+        assert asker.given is not None
+        yield live.with_known({asker.number: asker.given}), places

@@ -1,0 +1,100 @@
+"""Events and items that come to a run in use, read from tables with raw ids."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys_lora.data.known import Known
+from recsys_lora.data.live import LiveData
+from recsys_lora.recommender.queries import named
+from recsys_lora.utils.errors import UserError
+
+_USER, _ITEM, _TITLE, _LIKED = "user", "item", "title", "liked"
+_RATING, _TIMESTAMP = "rating", "timestamp"
+_EVENT, _NEW_ITEM = (_USER, _ITEM, _RATING, _TIMESTAMP), (_ITEM, _TITLE)
+
+
+def events(given: pl.DataFrame | Sequence[Sequence[Any]], positive: float, liked: float) -> pl.DataFrame:
+    """Return events oldest first: user and item as text, rating, and whether the item was liked.
+
+    Args:
+        given: see `Recommender.update`.
+        positive: ratings from here on are liked.
+        liked: the rating of events that have none; they are liked.
+
+    Raises:
+        UserError: a column is missing, or a value is.
+    """
+    table = _table(given, _EVENT)
+    _need(table, (_USER, _ITEM), "interactions")
+    if _TIMESTAMP in table.columns:
+        table = table.sort(_TIMESTAMP, maintain_order=True)
+    rating = pl.col(_RATING).cast(pl.Float32) if _RATING in table.columns else pl.lit(None, dtype=pl.Float32)
+    return table.select(
+        pl.col(_USER, _ITEM).cast(pl.String),
+        rating.fill_null(liked).alias(_RATING),
+        (rating >= positive).fill_null(True).alias(_LIKED),
+    )
+
+
+def moved(data: LiveData, table: pl.DataFrame, items: NDArray[np.int64]) -> LiveData:
+    """Return the data after events.
+
+    Args:
+        data: it has all of their users.
+        table: from `events`.
+        items: their items' numbers (n,).
+    """
+    user = np.array([data.user_numbers[raw] for raw in table[_USER]], dtype=np.int64)
+    rating, liked = table[_RATING].to_numpy(), table[_LIKED].to_numpy()
+    by_user = np.argsort(user, kind="stable")
+    users, begins = np.unique(user[by_user], return_index=True)
+    known: dict[int, Known] = {}
+    for number, begin, end in zip(users.tolist(), begins, np.append(begins[1:], len(user)), strict=False):
+        own = by_user[begin:end]
+        known[number] = data.known(number).then(Known(items[own], rating[own], liked[own]))
+    return data.with_known(known).settled()
+
+
+def items(given: pl.DataFrame | Sequence[Sequence[Any]], data: LiveData) -> pl.DataFrame:
+    """Return new items as a table with item_id, title and attributes.
+
+    Raises:
+        UserError: an item is there already, twice, or without a title; or a column is none of the data's.
+    """
+    table = _table(given, _NEW_ITEM)
+    _need(table, _NEW_ITEM, "items")
+    table = table.with_columns(pl.col(_ITEM).cast(pl.String)).rename({_ITEM: "item_id"})
+    raws = table["item_id"].to_list()
+    if known := [raw for raw in raws if raw in data.item_numbers]:
+        raise UserError(f"item {named(known)}: is there already: add only what is new")
+    if twice := [raw for raw, count in Counter(raws).items() if count > 1]:
+        raise UserError(f"item {named(twice)}: given twice: give each item once")
+    allowed = ["item_id", _TITLE, *data.item_attributes]
+    if unknown := [name for name in table.columns if name not in allowed]:
+        raise UserError(f"items: no attribute {', '.join(unknown)}: the data have {', '.join(allowed[1:])}")
+    return table
+
+
+def _table(given: pl.DataFrame | Sequence[Sequence[Any]], names: Sequence[str]) -> pl.DataFrame:
+    if isinstance(given, pl.DataFrame):
+        return given.rename({f"{name}_id": name for name in (_USER, _ITEM) if f"{name}_id" in given.columns})
+    rows = [tuple(row) for row in given]
+    widths = {len(row) for row in rows}
+    if len(widths) > 1 or max(widths, default=2) > len(names):
+        raise UserError(f"rows of {sorted(widths)} values: give all of them the same of {', '.join(names)}")
+    width = max(widths, default=2)
+    columns = list(zip(*rows, strict=True)) or [()] * width
+    ids = [[None if value is None else str(value) for value in column] for column in columns[:2]]
+    return pl.DataFrame(dict(zip(names[:width], [*ids, *map(list, columns[2:])], strict=True)))
+
+
+def _need(table: pl.DataFrame, names: Sequence[str], what: str) -> None:
+    if missing := [name for name in names if name not in table.columns]:
+        raise UserError(f"{what}: no column {', '.join(missing)}: it has {', '.join(table.columns) or 'none'}")
+    if empty := [name for name in names if table[name].null_count()]:
+        raise UserError(f"{what}: {empty[0]} is missing in {table[empty[0]].null_count()} rows: leave these out")

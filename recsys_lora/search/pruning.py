@@ -1,0 +1,69 @@
+"""A training that is a trial of a search tells it each validation, and ends where the search gives it up."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Protocol
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class Reports(Protocol):
+    """What a search knows of a training under way: a trial of optuna."""
+
+    def report(self, value: float, step: int) -> None:
+        """Take a validation's result."""
+        ...
+
+    def should_prune(self) -> bool:
+        """Return whether to give up."""
+        ...
+
+
+_UNDER_WAY: ContextVar[Reports | None] = ContextVar("trial", default=None)
+
+
+@contextlib.contextmanager
+def reporting(trial: Reports) -> Iterator[None]:
+    """Let trainings in this block report to a trial."""
+    token = _UNDER_WAY.set(trial)
+    try:
+        yield
+    finally:
+        _UNDER_WAY.reset(token)
+
+
+class ReportTrial(Callback):
+    """Reports the validation metric to the trial under way, as its first, second, ... validation.
+
+    Of a job of several processes only the one in which the search runs has a trial; in the others this does nothing.
+
+    Args:
+        monitor: the validation metric.
+        method: the name of the method that is searched; the training of another one before it is not reported.
+    """
+
+    def __init__(self, monitor: str, method: str) -> None:
+        self.monitor = monitor
+        self.method = method
+        self._validations = 0
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report.
+
+        Raises:
+            optuna.TrialPruned: the search gives the trial up.
+        """
+        trial = _UNDER_WAY.get()
+        if trial is None or trainer.sanity_checking or pl_module.name != self.method:
+            return
+        value = float(trainer.callback_metrics[self.monitor])
+        if math.isnan(value):  # the checkpoint callback comes next and refuses it
+            return
+        self._validations += 1
+        trial.report(value, self._validations)
+        if trial.should_prune():
+            import optuna
+
+            raise optuna.TrialPruned(f"validation {self._validations}: {self.monitor} {value:.4f}")

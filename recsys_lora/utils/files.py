@@ -1,0 +1,222 @@
+"""Files that are either whole or absent: temporary name, then rename. And keys made of content."""
+
+import contextlib
+import csv
+import errno
+import glob
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import tarfile
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recsys_lora.utils.errors import UserError
+
+LOCK, _TEMPORARY = ".lock", ".tmp"
+MOST_JSON = 64 * 2**20
+UNPACKED_AT_ONCE, MOST_UNPACKED = 256 * 2**20, 200
+"""Bytes of which nobody asks how they were packed, and how many times its packed size anything larger may be."""
+
+
+def home() -> Path:
+    """Return the cache folder: `RECSYS_LORA_HOME`, else `recsys_lora` in the user's cache folder."""
+    if configured := os.environ.get("RECSYS_LORA_HOME"):
+        return Path(configured).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("recsys_lora", appauthor=False))
+
+
+def temporary_name(target: Path) -> Path:
+    """Return a name beside `target` that no other process uses."""
+    return target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{_TEMPORARY}")
+
+
+def sweep_temporary(target: Path) -> None:
+    """Remove what killed processes left behind while they wrote `target`; its lock must be held."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+@contextlib.contextmanager
+def disk_errors(target: Path) -> Iterator[None]:
+    """Turn "no space left" and "read-only" into one clear line about `target`.
+
+    Raises:
+        UserError: instead of an error of the disk; any other error passes.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        number = _system_error(error)
+        if number in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(_existing_parent(target)).free / 2**20
+            raise UserError(f"{target}: the disk is full ({free:.0f} MiB free): make room and run again") from error
+        if number == errno.EFBIG:
+            raise UserError(f"{target}: grows over the system's limit for a file: raise it (ulimit -f)") from error
+        if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+            named = getattr(error, "filename", None)
+            if named and not Path(named).absolute().is_relative_to(target.absolute().parent):
+                raise UserError(f"{named}: cannot be opened ({os.strerror(number)}): change its permissions") from error
+            raise UserError(f"{target}: cannot be written ({os.strerror(number)}): choose another folder") from error
+        raise
+
+
+def _system_error(error: Exception) -> int | None:
+    """Return the system's error number; libraries written in Rust (polars, safetensors) have it in their text alone."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found.group(1)) if found else None
+
+
+def make_folder(path: Path, key: str) -> None:
+    """Make a folder, with those above it, where it is not there.
+
+    Args:
+        path: the folder.
+        key: the config key that chooses it, for the message.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: the folder cannot be made ({error.strerror}): choose another by {key}") from error
+
+
+def _existing_parent(path: Path) -> Path:
+    """Return the nearest folder at or above `path` that exists."""
+    return next(p for p in (path, *path.absolute().parents) if p.exists())
+
+
+@contextlib.contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Yield a temporary path to write; on success it becomes `target`, on any failure nothing is left.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_name(target)
+        try:
+            yield temporary
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder to fill; on success it becomes `target` (replacing an older one), else it vanishes.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    with disk_errors(target):
+        temporary = temporary_name(target)
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            if target.exists():
+                old = temporary_name(target)
+                target.replace(old)
+                temporary.replace(target)
+                shutil.rmtree(old)
+            else:
+                temporary.replace(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with atomic_file(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(target: Path, content: bytes | memoryview) -> None:
+    """Write bytes, atomically."""
+    with atomic_file(target) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV under the keys of all of them; what a row does not have is empty."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_archive(target: Path, folder: Path, without: str) -> int:
+    """Write a folder's files into a compressed tar archive, atomically; hidden folders are part of it, locks are not.
+
+    Args:
+        target: a .tgz file; where it lies in the folder itself it is left out.
+        folder: the name of the one folder in the archive is its name.
+        without: files whose names end in it are left out.
+
+    Returns:
+        The archive's size in bytes.
+
+    Raises:
+        UserError: the disk is full or the archive's folder cannot be written.
+    """
+    with atomic_file(target) as temporary:
+        own = {target.absolute(), temporary.absolute()}
+        with tarfile.open(temporary, "w:gz") as archive:
+            for path in sorted(folder.absolute().rglob("*")):
+                if path.is_file() and path not in own and not path.name.endswith((without, LOCK, _TEMPORARY)):
+                    archive.add(path, f"{folder.name}/{path.relative_to(folder.absolute())}", recursive=False)
+        return temporary.stat().st_size
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that this package wrote.
+
+    Raises:
+        UserError: the file cannot be read or is not JSON, or it is larger, or nested deeper, than what is written.
+    """
+    try:
+        if (size := path.stat().st_size) > MOST_JSON:
+            raise UserError(f"{path}: {size / 2**20:.0f} MiB of JSON is nothing that a run writes: make it anew")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}): make it anew") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not a JSON file ({error}): make it anew") from error
+
+
+def blows_up(unpacked: int, packed: int) -> bool:
+    """Tell whether so many bytes out of so many packed ones are more than any real data are packed to."""
+    return unpacked > UNPACKED_AT_ONCE and unpacked > MOST_UNPACKED * packed
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_key(value: Any) -> str:
+    """Return 16 hex digits that name a JSON-able value; the order of mapping keys does not matter."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

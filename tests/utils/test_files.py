@@ -1,0 +1,163 @@
+"""Files are whole or absent, whatever the disk does."""
+
+import errno
+import resource
+import tarfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import (
+    atomic_file,
+    atomic_folder,
+    content_key,
+    home,
+    read_json,
+    write_archive,
+    write_bytes,
+    write_json,
+)
+
+LIMIT = 8192
+NOISE = np.random.default_rng(0).random(20_000)
+
+
+@contextmanager
+def small_files():
+    """Let the system refuse files over a few kilobytes, as a full disk refuses them.
+
+    It refuses them to the whole process: nothing but the writing tested may happen inside, not even pytest's own
+    report of the test, which goes to a file where the output is kept.
+    """
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, former[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+
+
+WRITERS = {
+    "python": lambda path: path.write_bytes(NOISE.tobytes()),
+    "polars": lambda path: pl.DataFrame({"x": NOISE}).write_parquet(path),
+    "safetensors": lambda path: save_file({"x": torch.from_numpy(NOISE)}, path),
+}
+
+
+@pytest.mark.parametrize("library", WRITERS)
+def test_what_the_system_refuses_to_write_is_said_whichever_library_writes(tmp_path, library):
+    with (
+        pytest.raises(UserError, match=r"out: grows over the system's limit for a file"),
+        small_files(),
+        atomic_file(tmp_path / "out") as path,
+    ):
+        WRITERS[library](path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def rust_error(number: int, text: str) -> Exception:
+    """Return an error of a library that is not written in Python."""
+    return pl.exceptions.ComputeError(f"parquet: {text} (os error {number})")
+
+
+def half_made(target: Path, error: Exception) -> None:
+    with atomic_folder(target) as folder:
+        (folder / "half").write_bytes(b"half")
+        raise error
+
+
+def half_written(target: Path, error: Exception) -> None:
+    with atomic_file(target) as path:
+        path.write_bytes(b"half")
+        raise error
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("make", [OSError, rust_error])
+def test_a_full_disk_leaves_what_was_there(tmp_path, number, make):
+    write_json(tmp_path / "out" / "record.json", {"old": 1})
+    with pytest.raises(UserError, match=r"out: the disk is full \(\d+ MiB free\): make room and run again"):
+        half_made(tmp_path / "out", make(number, "No space left on device"))
+    assert read_json(tmp_path / "out" / "record.json") == {"old": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), FileNotFoundError(errno.ENOENT, "x"), UserError("said")])
+@pytest.mark.parametrize("half", [half_made, half_written])
+def test_other_errors_pass_and_leave_nothing(tmp_path, half, error):
+    with pytest.raises(type(error)) as raised:
+        half(tmp_path / "out", error)
+    assert raised.value is error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"out: cannot be written \(Read-only file system\): choose another folder"):
+        half_written(tmp_path / "out", OSError(errno.EROFS, "Read-only file system"))
+
+
+def test_bytes_and_json_are_written_whole(tmp_path):
+    write_bytes(tmp_path / "new" / "b", b"abc")
+    assert (tmp_path / "new" / "b").read_bytes() == b"abc"
+    write_json(tmp_path / "j", {"ü": [1, None]})
+    assert read_json(tmp_path / "j") == {"ü": [1, None]}
+    (tmp_path / "j").write_text("{")
+    with pytest.raises(UserError, match=r"j: not a JSON file"):
+        read_json(tmp_path / "j")
+
+
+def test_a_key_is_of_the_content_alone():
+    assert content_key({"a": 1, "b": [2.0]}) == content_key({"b": [2.0], "a": 1})
+    assert len({content_key(value) for value in (1, 1.5, "1", [1], {"a": 1}, {"a": "1"}, None)}) == 7
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        content_key(float("nan"))
+
+
+def test_home_can_be_chosen(monkeypatch, tmp_path):
+    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path))
+    assert home() == tmp_path
+    monkeypatch.delenv("RECSYS_LORA_HOME")
+    assert home().name == "recsys_lora"
+
+
+def test_a_raw_file_that_cannot_be_read_is_named_itself(tmp_path):
+    raw = tmp_path / "raw" / "ratings.csv"
+    denied = PermissionError(errno.EACCES, "Permission denied", str(raw))
+    with pytest.raises(UserError, match=r"ratings\.csv: cannot be opened"), atomic_folder(tmp_path / "made" / "out"):
+        raise denied
+
+
+def test_an_archive_has_all_but_what_is_left_out_and_not_itself(tmp_path):
+    folder = tmp_path / "sweep"
+    for name in ("0/.hydra/config.yaml", "0/metrics.json", "0/checkpoints/best.ckpt", "0/.lock", ".sweep.md.1-ab.tmp"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    target = folder / "all.tgz"
+    for _ in range(2):  # over an older one
+        size = write_archive(target, folder, ".ckpt")
+        assert size == target.stat().st_size
+        with tarfile.open(target) as archive:
+            assert archive.getnames() == ["sweep/0/.hydra/config.yaml", "sweep/0/metrics.json"]
+            assert archive.extractfile("sweep/0/metrics.json").read() == b"0/metrics.json"
+
+
+def test_an_archive_that_cannot_be_written_leaves_the_older_one(tmp_path, monkeypatch):
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "a").write_text("a")
+    target = tmp_path / "all.tgz"
+    target.write_text("older")
+
+    def full(*arguments, **named):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(tarfile.TarFile, "add", full)
+    with pytest.raises(UserError, match=r"all\.tgz: the disk is full"):
+        write_archive(target, tmp_path / "sweep", ".ckpt")
+    assert target.read_text() == "older"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all.tgz", "sweep"]
