@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import os
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -106,7 +107,7 @@ class CSVLog(Logger):
 
 def wandb(
     save_dir: str | Path,
-    mode: Literal["online", "offline", "disabled"] = "online",
+    mode: Literal["online", "offline", "disabled"] | None = None,
     project: str = "recsys_lora",
     entity: str | None = None,
     name: str | None = None,
@@ -118,7 +119,8 @@ def wandb(
 
     Args:
         save_dir: the run folder; wandb makes `wandb/` in it.
-        mode: `offline` writes files only (`wandb sync` uploads them), `disabled` does nothing.
+        mode: `offline` writes files only (`wandb sync` uploads them), `disabled` does nothing; None leaves it to
+            `WANDB_MODE`, which is `online` where it is not set.
         project: where runs are collected.
         entity: user or team; None takes the account's own.
         name: what the run is called.
@@ -127,10 +129,13 @@ def wandb(
         tags: free labels.
 
     Raises:
-        UserError: wandb is not installed.
+        UserError: wandb is not installed, or runs are to be uploaded and there is no account.
     """
     if importlib.util.find_spec("wandb") is None:
         raise UserError("logger=wandb: wandb is not installed: pip install 'recsys-lora[wandb]', or choose logger=csv")
+    asked = os.environ.get("WANDB_MODE", "online")
+    if asked == "online" == (mode or asked):
+        _check_account()
     folder = Path(save_dir).absolute()
     return WandbLogger(
         save_dir=folder,
@@ -144,6 +149,16 @@ def wandb(
         tags=list(tags),
         log_model=False,
     )
+
+
+@rank_zero_only
+def _check_account() -> None:
+    import wandb
+
+    if not wandb.login(prompt=False, verify=False):
+        raise UserError(
+            "logger=wandb: no W&B account here: run `wandb login`, or write files only, logger.wandb.mode=offline"
+        )
 
 
 @rank_zero_only

@@ -15,6 +15,7 @@ from recsys_lora.data.prepared import PreparedData
 from recsys_lora.files import home, write_json, write_text
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import load_backbone
+from recsys_lora.pipeline.built_loggers import build_loggers
 from recsys_lora.pipeline.collaborative import Collaborative, cf_stage
 from recsys_lora.pipeline.devices import check_devices, device, log_choices, suited
 from recsys_lora.pipeline.logging_setup import quiet_libraries, silent
@@ -64,6 +65,7 @@ def execute(config: RunConfig, folder: Path) -> Outcome:
     quiet_libraries()
     check_devices(config)
     if is_rank_zero():
+        build_loggers(config)  # refuses now what could not log later
         write_text(folder / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(config.as_dict())))
         write_json(folder / "environment.json", environment())
     with process_group(config.trainer, folder, WORKER) as processes:

@@ -126,6 +126,28 @@ def test_wandb_offline_writes_a_run_that_goes_on_after_a_resume(tmp_path):
     assert sum("train/lr" in row for row in names) == 20
 
 
+@pytest.fixture
+def no_account(tmp_path, monkeypatch):
+    """A machine on which nobody has logged in."""
+    pytest.importorskip("wandb")
+    for variable in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "wandb_config"))
+
+
+@pytest.mark.parametrize("mode", [None, "online"])
+def test_wandb_without_an_account_is_a_clear_error(tmp_path, no_account, mode):
+    with pytest.raises(UserError, match=r"no W&B account here: .*logger\.wandb\.mode=offline"):
+        loggers.wandb(tmp_path, mode=mode)
+
+
+@pytest.mark.parametrize(("asked", "mode"), [("disabled", None), ("offline", None), ("offline", "online")])
+def test_wandb_mode_is_left_to_its_variable(tmp_path, no_account, monkeypatch, asked, mode):
+    monkeypatch.setenv("WANDB_MODE", asked)
+    assert loggers.wandb(tmp_path, mode=mode)._wandb_init["mode"] == mode
+
+
 def test_wandb_disabled_writes_no_run(tmp_path):
     pytest.importorskip("wandb")
     log = loggers.wandb(tmp_path, mode="disabled")

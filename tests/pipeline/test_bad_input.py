@@ -108,7 +108,7 @@ def test_one_class_only(tmp_path, rating):
     interactions, items = own_tables(users=8)
     named = write_tables(tmp_path / "tables", interactions.with_columns(rating=pl.lit(rating)), items)
     line = refused(tmp_path, *SMALL, *named)
-    assert "AUC needs both classes: choose another data.positive or data.split" in line
+    assert f"AUC needs both classes: every rating is {rating:g}, so say that there is none" in line
     assert "data=table: all " in line
 
 

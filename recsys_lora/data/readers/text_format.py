@@ -53,6 +53,7 @@ class Dialect:
         escape: what stands before a quote in a quoted field: '"', a backslash, or "".
         header: whether the first line names the columns.
         columns: the names, stripped; those of a headless file are "1", "2", ...
+        doubtful: whether the first line, which nobody called a header, looks like data.
     """
 
     separator: str
@@ -60,6 +61,7 @@ class Dialect:
     escape: str
     header: bool
     columns: list[str]
+    doubtful: bool = False
 
     def rows(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
         """Yield each row of a text that has any field, with the line on which it starts; the header, too."""
@@ -104,10 +106,11 @@ def dialect(
     _, fields = next(headless.rows(iter(io.StringIO(first))), (1, [first]))
     if given.header is False:
         return replace(headless, columns=[str(number + 1) for number in range(len(fields))])
-    return replace(headless, header=True, columns=[field.strip() for field in fields])
+    columns = [field.strip() for field in fields]
+    return replace(headless, header=True, columns=columns, doubtful=given.header is None and _looks_like_data(columns))
 
 
-def looks_like_data(columns: Sequence[str]) -> bool:
+def _looks_like_data(columns: Sequence[str]) -> bool:
     """Tell whether a header's names are values: one of them is a number."""
     return any(column.lstrip("-").replace(".", "", 1).isdigit() for column in columns)
 
