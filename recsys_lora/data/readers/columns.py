@@ -14,6 +14,7 @@ from recsys_lora.errors import UserError
 WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 BROKEN = ("FLOAT", "DOUBLE", "DECIMAL")
 PLAIN_TEXT = ("VARCHAR", "UUID", "ENUM", "BOOLEAN", "DATE")
+LIKED, NOT_LIKED = ("true", "t", "yes", "y"), ("false", "f", "no", "n")
 FLOAT32_LARGEST = 3.4e38
 
 
@@ -57,7 +58,7 @@ def identifier(table: RawTable, column: str) -> Role:
 
 
 def rating(table: RawTable, column: str) -> Role:
-    """Read ratings: numbers, or true and false as 1 and 0.
+    """Read ratings: numbers, or true and false, yes and no as 1 and 0.
 
     Raises:
         UserError: the column is of a type that cannot be a number.
@@ -70,7 +71,8 @@ def rating(table: RawTable, column: str) -> Role:
     if is_kind(found, (*WHOLE, *BROKEN)):
         number = f"CAST({found.sql} AS DOUBLE)"
     else:
-        number = f"CASE lower({written}) WHEN 'true' THEN 1.0 WHEN 'false' THEN 0.0 ELSE {number} END"
+        said = f"lower({written})"
+        number = f"CASE WHEN {said} IN {LIKED} THEN 1.0 WHEN {said} IN {NOT_LIKED} THEN 0.0 ELSE {number} END"
     value = f"CASE WHEN abs({number}) <= {FLOAT32_LARGEST} THEN CAST({number} AS FLOAT) END"
     return Role(value, f"coalesce({written}, '') <> ''", "a number", written)
 

@@ -65,7 +65,7 @@ def refuse_column(table: RawTable, ours: str, given: str, knob: str) -> None:
     refuse_doubtful(table, ours, knob)
     names = list(table.columns)
     known = USUAL.get(ours, ()) if knob == "columns" else (*USUAL.get(ours, ()), "id")
-    near = next((n for usual in known for n in names if n.lower() == usual), None)
+    near = next((n for usual in (given.lower(), *known) for n in names if n.lower() == usual), None)
     near = near or next(iter(get_close_matches(given, [n for n in names if n not in NEEDED], n=1, cutoff=0.6)), "NAME")
     advice = override(f"data.{knob}.{ours}", near)
     if ours in OPTIONAL and knob == "columns":

@@ -108,7 +108,8 @@ def _literal(text: str, path: Path, number: int) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:
         raise UserError(
-            f"{path}, line {number}: neither JSON nor a Python literal: {text[:60]!r}: correct or remove the line"
+            f"{path}, line {number}: neither JSON nor a Python literal: {text[:60]!r}: correct or remove the line "
+            "(records stand one a line, or all of them in one JSON array)"
         ) from error
 
 

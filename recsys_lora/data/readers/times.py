@@ -128,9 +128,9 @@ def _may_be(engine: Engine, raw: str) -> list[str]:
 
 
 def _unit(number: str) -> str:
-    digits = len(number.lstrip("-").split(".")[0])
+    digits = len(str(abs(int(float(number)))))
     return next((unit for unit, size in DIGITS.items() if digits <= size), "nanoseconds")
 
 
 def _is_number(raw: str) -> bool:
-    return raw.lstrip("-").replace(".", "", 1).isdigit()
+    return re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d{1,2})?", raw) is not None

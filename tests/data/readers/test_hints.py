@@ -91,6 +91,12 @@ def test_two_names_of_an_item(followed):
     assert sorted(data.titles[1:]) == sorted(f"T{i}" for i in range(20))
 
 
+def test_names_in_capitals_and_blanks_between_fields(followed):
+    proposed, _ = followed(lines("{u} {i} {r} {t}", HEADER.upper().replace(",", " ")))
+    names = [f"data.columns.{name}={name.upper()}" for name in HEADER.split(",")]
+    assert proposed == ["data.reader.separator=space", *names]
+
+
 def test_names_with_colons_are_quoted(followed):
     proposed, _ = followed(lines("{u},{i},{r},{t}", "user_id:token,item_id:token,rating:float,timestamp:float"))
     assert proposed[0] == 'data.columns.user_id="user_id:token"'
