@@ -53,21 +53,21 @@ class Engine:
         ):  # in a notebook it asks for ipywidgets: no progress then
             self.connection.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
 
-    def run(self, statement: str, what: str = "", parameters: Sequence[Any] = ()) -> None:
+    def run(self, statement: str, what: str = "", amount: tuple[float, str] = (100, "%")) -> None:
         """Execute a statement.
 
         Args:
             statement: SQL.
             what: shown with the progress where it takes longer than a moment; "" shows nothing.
-            parameters: for its question marks.
+            amount: how much there is to do, and its unit, plural.
 
         Raises:
             UserError: the disk is full.
         """
         with disk_errors(self.scratch), ThreadPoolExecutor(1) as worker:
-            work = worker.submit(self.connection.execute, statement, list(parameters))
+            work = worker.submit(self.connection.execute, statement)
             try:
-                self._watch(work, what)
+                self._watch(work, what, *amount)
             except BaseException:
                 self.connection.interrupt()
                 raise
@@ -81,19 +81,19 @@ class Engine:
             except duckdb.OutOfMemoryException as error:
                 raise UserError(f"{self.scratch}: {first_line(error)}: make room on this disk and run again") from error
 
-    def _watch(self, work: Any, what: str) -> None:
+    def _watch(self, work: Any, what: str, total: float, unit: str) -> None:
         """Wait for a statement and show how far it is."""
         finished = threading.Event()
         work.add_done_callback(lambda _: finished.set())
         if finished.wait(SECONDS_BEFORE_SHOWING if what else None):
             return
-        with progress(what, 100, "%") as advance:
+        with progress(what, total, unit) as advance:
             shown = 0.0
             while not finished.wait(SECONDS_BETWEEN_LOOKS):
-                done = max(shown, self.connection.query_progress())
-                advance(done - shown, "")
+                done = max(shown, self.connection.query_progress() / 100)
+                advance((done - shown) * total, "")
                 shown = done
-            advance(100 - shown, "")
+            advance((1 - shown) * total, "")
 
     def fill(self, table: str, columns: Mapping[str, tuple[str, Sequence[Any]]]) -> None:
         """Make a small table of values: a SQL type and the values of each column, None being null."""

@@ -24,6 +24,7 @@ def number_raw(engine: Engine, tables: RawTables) -> None:
         f"CREATE OR REPLACE TABLE rows AS SELECT line, user, item, rating, timestamp FROM {tables.interactions} "
         "JOIN raw_users USING (user_id) JOIN raw_items USING (item_id)",
         "numbering rows",
+        (engine.count(tables.interactions), "rows"),
     )
 
 
@@ -82,6 +83,7 @@ def write_interactions(engine: Engine, tables: RawTables, path: Path) -> None:
     engine.run(
         f"COPY (SELECT {listed} FROM {source} ORDER BY place, sampled NULLS LAST) TO {text(str(path))} ({PARQUET})",
         "writing rows",
+        (engine.count("final"), "rows"),
     )
 
 

@@ -3,7 +3,6 @@
 The folder appears whole or not at all, so a killed run leaves nothing half made and the next run starts afresh.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +22,6 @@ from recsys_lora.utils.files import atomic_folder, content_key, file_sha256, wri
 from recsys_lora.utils.types import NonNegativeInt
 from recsys_lora.utils.version import __version__
 
-logger = logging.getLogger(__name__)
 Catalogue = Literal["all", "interactions"]
 
 
@@ -119,14 +117,9 @@ def prepare(
         manifest |= {"remarks": [asdict(r) for r in remarks if r.count != 0]}
         manifest |= {"negatives": drawn.identity() if drawn else None, "splits": splits}
         manifest |= {f"{column}s": opened.count(f"final_{column}s") for column in ("user", "item")}
-        check_splits(manifest)
+        check_splits(manifest, opened.rows("SELECT min(rating), max(rating) FROM final")[0])
         _write(opened, tables, out, manifest)
-    data = PreparedData.load(out)
-    for drop in data.manifest["dropped"]:
-        logger.info("%s: dropped %s rows: %s", name, f"{drop['rows']:,}", drop["reason"])
-    for remark in data.manifest["remarks"]:
-        logger.info("%s: %s%s", name, remark["text"], f" ({remark['count']:,})" if remark["count"] else "")
-    return data
+    return PreparedData.load(out)
 
 
 def _filter(
@@ -173,8 +166,12 @@ def check_target(out: Path) -> None:
         raise UserError(f"{out}: is a file, not a folder: name another (out=FOLDER)")
 
 
-def check_splits(manifest: Mapping[str, Any]) -> None:
+def check_splits(manifest: Mapping[str, Any], ratings: tuple[float, float]) -> None:
     """Refuse a data set from which nothing can be learned or measured.
+
+    Args:
+        manifest: of the prepared tables.
+        ratings: the lowest and the highest.
 
     Raises:
         UserError: a split is empty or has one class only.
@@ -186,10 +183,22 @@ def check_splits(manifest: Mapping[str, Any]) -> None:
             raise UserError(f"data={name}: the {split} split is empty: choose another data.split or looser filters")
         if record["positives"] in (0.0, 1.0):
             which = "positive" if record["positives"] else "negative"
+            if manifest["negatives"]:
+                raise UserError(f"data={name}: its users like all items: no negatives can be sampled for {split}")
             raise UserError(
                 f"data={name}: all {rows} rows of the {split} split are {which} at data.positive={positive:g}: AUC "
-                "needs both classes: choose another data.positive or data.split"
+                f"needs both classes: {_other_class(*ratings)}"
             )
+
+
+def _other_class(low: float, high: float) -> str:
+    """Return what can be done where all ratings, from low to high, are of one class."""
+    if low < high:
+        return f"choose another data.positive (ratings are {low:g} to {high:g}) or data.split"
+    return (
+        f"every rating is {low:g}, so say that there is none (data=table: data.columns.rating=null): then every row "
+        "is a positive and negatives are sampled"
+    )
 
 
 def drop_records(data: PreparedData) -> list[dict[str, Any]]:

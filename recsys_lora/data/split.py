@@ -24,6 +24,7 @@ def _ordered(rows: RowTables, order: str) -> None:
         "CREATE OR REPLACE TABLE ordered AS SELECT line, user, item, timestamp, row_number() OVER () - 1 AS place "
         f"FROM (SELECT line, user, item, timestamp FROM {rows.rows} ORDER BY user, timestamp, {order})",
         "putting rows in order",
+        (rows.engine.count(rows.rows), "rows"),
     )
 
 

@@ -33,6 +33,7 @@ def describe_splits(engine: Engine) -> list[dict[str, Any]]:
         "sum(count(*)) OVER (PARTITION BY user, timestamp) AS every FROM final WHERE sampled IS NULL "
         "GROUP BY user, timestamp, split) WHERE every > 1 GROUP BY split",
         "counting ties",
+        (engine.count("final"), "rows"),
     )
     columns = {
         "rows": "SELECT split, count(*) FROM final GROUP BY split",

@@ -9,13 +9,13 @@ from typing import Any
 
 from hydra.utils import get_object
 
-from recsys_lora.config.edge import build
 from recsys_lora.config.record import RunConfig
 from recsys_lora.config.recorded import write_recorded
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.pipeline.artifact_paths import STORE, write_artifact_paths
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import load_backbone
+from recsys_lora.pipeline.built_loggers import build_loggers
 from recsys_lora.pipeline.collaborative import Collaborative, cf_stage
 from recsys_lora.pipeline.devices import check_devices, device, log_choices, suited
 from recsys_lora.pipeline.logging_setup import quiet_libraries, silent
@@ -82,11 +82,9 @@ def execute(config: RunConfig, folder: Path) -> Outcome:
     quiet_libraries()
     check_devices(config)
     if is_rank_zero():
+        build_loggers(config)  # what one lacks, as an account, is told before anything is fitted
         write_recorded(folder / CONFIG_FILE, config.as_dict())
         write_json(folder / "environment.json", environment())
-        for name, node in config.logger.items():
-            if node:
-                build(node, f"logger.{name}")  # what it lacks, as an account, is told before anything is fitted
     with process_group(config.trainer, folder, _WORKER) as processes:
         folder = Path(processes.broadcast(str(folder)))
         if processes.is_rank_zero:

@@ -23,6 +23,7 @@ from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_checkpoint, start_from, trained_state
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import assemble
+from recsys_lora.pipeline.built_loggers import build_loggers
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.resume_checkpoint import resume_checkpoint
 from recsys_lora.processes.signals import requeue_waits
@@ -187,7 +188,7 @@ def _train(
 ) -> dict[str, Any]:
     """Fit the module, from the checkpoint `start` on if there is one; returns the record of the training."""
     callbacks = [build(node) for node in config.callbacks.values() if node]
-    loggers = [build(node) for node in config.logger.values() if node]
+    loggers = build_loggers(config)
     for logger in loggers:
         logger.log_hyperparams(config.as_dict())
     trainer = build(config.trainer, "trainer")(callbacks=callbacks, logger=loggers, default_root_dir=run_folder)

@@ -19,8 +19,13 @@ from recsys_lora.utils.files import atomic_folder, home
 log = logging.getLogger(__name__)
 
 
-def prepare_stage(config: RunConfig | PreparationConfig, store: ArtifactStore) -> PreparedData:
+def prepare_stage(config: RunConfig | PreparationConfig, store: ArtifactStore, notes: bool = True) -> PreparedData:
     """Return the prepared data set that `data` describes, from the cache where it is there.
+
+    Args:
+        config: the run's.
+        store: the cache.
+        notes: log what was dropped and found odd, where the data set is made now.
 
     Raises:
         UserError: raw files are missing or cannot be read.
@@ -33,7 +38,14 @@ def prepare_stage(config: RunConfig | PreparationConfig, store: ArtifactStore) -
     artifact = store.get(
         "prepare", config.data.name, depends, lambda folder: prepare(reader, split, out=folder, **options)
     )
-    return PreparedData.load(artifact.folder, config.data.titles)
+    data = PreparedData.load(artifact.folder, config.data.titles)
+    if notes and not artifact.reused:
+        for drop in data.manifest["dropped"]:
+            log.info("%s: dropped %s rows: %s", config.data.name, f"{drop['rows']:,}", drop["reason"])
+        for remark in data.manifest["remarks"]:
+            count = f" ({remark['count']:,})" if remark["count"] else ""
+            log.info("%s: %s%s", config.data.name, remark["text"], count)
+    return data
 
 
 def run_preparation(config: PreparationConfig) -> None:
@@ -42,7 +54,7 @@ def run_preparation(config: PreparationConfig) -> None:
     if out is not None:
         check_target(out)
     store = ArtifactStore(home() / STORE, frozenset(config.stage.force))
-    data = prepare_stage(config, store)
+    data = prepare_stage(config, store, notes=False)  # the summary has them
     _print_summary(data, config.checksums)
     if out is not None:
         with atomic_folder(out) as folder:

@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 
 from recsys_lora.callbacks.loggers import close, log_results
-from recsys_lora.config.edge import build as build_node
 from recsys_lora.config.record import RunConfig
+from recsys_lora.pipeline.built_loggers import build_loggers
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.method import Method
 from recsys_lora.pipeline.testing import EvaluationRows
@@ -69,7 +69,7 @@ def _training_block(method: Method | None) -> dict[str, Any] | None:
 
 def log_report(config: RunConfig, folder: Path, metrics: Mapping[str, Any]) -> None:
     """Log the final tables, every metric of the method and a sample of its predictions to the run's loggers."""
-    loggers = [build_node(node, f"logger.{name}") for name, node in config.logger.items() if node]
+    loggers = build_loggers(config)
     shown = dict(tables(metrics))
     for path in sorted(folder.glob("predictions*.parquet")):
         sample = pl.read_parquet(path).head(_LOGGED_PREDICTIONS)

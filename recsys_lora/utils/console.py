@@ -76,11 +76,10 @@ class _Step:
         """Say how far it is, how fast, and how long it will take or has taken."""
         elapsed = now - self.begun
         rate = self.done / elapsed if elapsed > 0 else 0.0
-        parts = [
-            f"{self.description}: {self.done:.0f}" + (f"/{self.total:.0f}" if self.total else "") + f" {self.unit}"
-        ]
+        done = _amount(self.done) + (f"/{_amount(self.total)}" if self.total else "")
+        parts = [f"{self.description}: {done} {self.unit}"]
         if rate:
-            parts.append(f"{rate:.3g}/s")
+            parts.append(f"{rate:.0f}/s" if rate >= 1000 else f"{rate:.3g}/s")
         if self.total and rate and self.done < self.total:
             parts.append(f"{duration((self.total - self.done) / rate)} left")
         else:
@@ -96,6 +95,10 @@ class _Step:
             return line
         full = min(BAR, int(BAR * self.done / self.total))
         return Text.assemble(("━" * full, "cyan"), ("━" * (BAR - full), "dim"), " ", line)
+
+
+def _amount(number: float) -> str:
+    return f"{number:.0f}" if number >= 10 or number == round(number) else f"{number:.1f}"
 
 
 @contextlib.contextmanager

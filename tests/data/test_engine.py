@@ -71,7 +71,7 @@ def test_other_errors_are_those_of_duckdb(engine):
 
 
 def test_an_interruption_stops_the_statement(engine, monkeypatch):
-    def interrupted(self, work, what):
+    def interrupted(self, work, what, total, unit):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module.Engine, "_watch", interrupted)
@@ -84,7 +84,7 @@ def test_an_interruption_stops_the_statement(engine, monkeypatch):
 
 def test_long_statements_show_how_far_they_are(engine, monkeypatch, capsys):
     monkeypatch.setattr(module, "SECONDS_BEFORE_SHOWING", 0.0)
-    engine.run("CREATE TABLE t AS SELECT md5(range::VARCHAR) AS hash FROM range(300000)", "hashing")
-    assert capsys.readouterr().out.startswith("hashing: 100/100 %")
+    engine.run("CREATE TABLE t AS SELECT md5(range::VARCHAR) AS hash FROM range(300000)", "hashing", (300_000, "rows"))
+    assert capsys.readouterr().out.startswith("hashing: 300000/300000 rows, ")
     engine.run("SELECT 1")
     assert capsys.readouterr().out == ""

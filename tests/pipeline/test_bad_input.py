@@ -94,6 +94,16 @@ def test_the_right_encoding_reads_the_file(tmp_path):
     assert "ü1" in outcome.data.raw_user_ids
 
 
+def test_a_service_without_an_account_is_refused_before_anything_is_made(tmp_path, tables, monkeypatch):
+    pytest.importorskip("wandb")
+    for variable in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "wandb_config"))
+    assert "logger.wandb.mode=offline" in refused(tmp_path, *SMALL, *tables, "logger=wandb")
+    assert not artifacts(tmp_path)
+
+
 def test_copies_of_rows_are_dropped_and_said(tmp_path, caplog):
     interactions, items = own_tables(users=8)
     named = write_tables(tmp_path / "tables", pl.concat([interactions, interactions.head(7)]), items)
@@ -108,7 +118,7 @@ def test_one_class_only(tmp_path, rating):
     interactions, items = own_tables(users=8)
     named = write_tables(tmp_path / "tables", interactions.with_columns(rating=pl.lit(rating)), items)
     line = refused(tmp_path, *SMALL, *named)
-    assert "AUC needs both classes: choose another data.positive or data.split" in line
+    assert f"AUC needs both classes: every rating is {rating:g}, so say that there is none" in line
     assert "data=table: all " in line
 
 

@@ -30,6 +30,12 @@ def test_lines_say_how_far_how_fast_and_how_long(capsys, monkeypatch):
     assert "left" not in lines[-1]
 
 
+def test_small_and_large_amounts():
+    assert console._Step("reading", 0.3, "MB", 0.25, begun=0.0).line(0.5) == "reading: 0.2/0.3 MB, 0.5/s, 0s left"
+    line = console._Step("sorting", 4e6, "rows", 1e6, begun=0.0).line(5)
+    assert line == "sorting: 1000000/4000000 rows, 200000/s, 15s left"
+
+
 def test_a_note_is_shown_until_the_next_call(capsys):
     with console.progress("training", None, "steps") as advance:
         advance(1, "loss 0.5")

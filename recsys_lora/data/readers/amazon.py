@@ -14,6 +14,7 @@ from recsys_lora.data.readers.match import catalogue_of_interactions
 from recsys_lora.data.readers.opened import open_table
 from recsys_lora.data.readers.raw_table import Column, RawTable
 from recsys_lora.data.readers.text_format import TextFormat
+from recsys_lora.data.readers.times import timestamp
 from recsys_lora.data.schema import INTERACTIONS, ITEMS, Dropped, RawTables, Remark
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import home
@@ -107,7 +108,7 @@ class AmazonReviews:
         time = "milliseconds" if keys is NEW else "seconds"
         roles = {column: raw.identifier(table, keys[column]) for column in ("user_id", "item_id")}
         roles["rating"] = raw.rating(table, keys["rating"])
-        roles["timestamp"], _ = raw.timestamp(table, engine, keys["timestamp"], time)
+        roles["timestamp"], _ = timestamp(table, engine, keys["timestamp"], time)
         texts = [column for column in ("review", "summary") if self.text and keys[column] in table.columns]
         missing = raw.load(
             engine, table, INTERACTIONS, roles, {column: table.columns[keys[column]].sql for column in texts}

@@ -42,7 +42,7 @@ def delimited_table(part: Part, engine: Engine, form: Dialect, knob: str | None)
         explain,
     )
     repeated = frozenset(column for column, count in Counter(form.columns).items() if count > 1)
-    return RawTable(part.origin, columns, [piece], headless=not form.header, repeated=repeated)
+    return RawTable(part.origin, columns, [piece], headless=not form.header, doubtful=form.doubtful, repeated=repeated)
 
 
 def _place(part: Part, form: Dialect, row: int) -> str:

@@ -12,6 +12,7 @@ from recsys_lora.data.engine import Engine
 from recsys_lora.data.readers import columns as raw
 from recsys_lora.data.readers.opened import open_table
 from recsys_lora.data.readers.text_format import TextFormat
+from recsys_lora.data.readers.times import timestamp
 from recsys_lora.data.schema import INTERACTIONS, ITEMS, RawTables
 from recsys_lora.utils.errors import UserError
 
@@ -36,7 +37,7 @@ def _ratings(path: Path, engine: Engine, separator: str | None, header: bool, na
         raise UserError(f"{path}, line 1: {len(table.columns)} fields where user, item, rating and timestamp should be")
     roles = {role: raw.identifier(table, column) for role, column in zip(("user_id", "item_id"), columns, strict=False)}
     roles["rating"] = raw.rating(table, columns[2])
-    roles["timestamp"], _ = raw.timestamp(table, engine, columns[3], "seconds")
+    roles["timestamp"], _ = timestamp(table, engine, columns[3], "seconds")
     if missing := raw.load(engine, table, INTERACTIONS, roles, {}):
         raise UserError(f"{path}: {missing} lines lack a value: download it again")
 

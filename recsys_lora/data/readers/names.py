@@ -1,9 +1,9 @@
 """What a person has to say where a file calls a column otherwise than we do."""
 
+import re
 from difflib import get_close_matches
 
 from recsys_lora.data.readers.raw_table import RawTable
-from recsys_lora.data.readers.text_format import looks_like_data
 from recsys_lora.utils.errors import UserError
 
 NEEDED = ("user_id", "item_id", "rating", "timestamp")
@@ -27,6 +27,33 @@ USUAL = {
     "title": ("name", "book-title", "app_name", "movie_title", "item_name"),
 }
 """How public data sets call our columns, for proposals."""
+FORMATS = {
+    "columns": "data.reader",
+    "item_columns": "data.reader.item_format",
+    "user_columns": "data.reader.user_format",
+}
+"""The config key of each table's format, by that of its columns."""
+
+
+def override(key: str, value: str) -> str:
+    """Write an override that can be pasted into a shell: Hydra and the shell take the value as it is."""
+    plain = re.fullmatch(r"[\w%./-]+", value) and not value.isdigit()
+    return f"{key}={value}" if plain else f"'{key}=\"{value}\"'"
+
+
+def refuse_doubtful(table: RawTable, ours: str, knob: str) -> None:
+    """Refuse a table whose first line looks like data where its columns are asked for by other than their names.
+
+    Raises:
+        UserError: nobody said that the first line is a header, and it looks like data.
+    """
+    if table.doubtful:
+        form = FORMATS[knob]
+        raise UserError(
+            f"{table.path}, line 1: looks like data, not like a header ({', '.join(table.columns)[:80]}): say "
+            f"{form}.header=false, and by their places which columns are which: data.{knob}.{ours}=1; or "
+            f"{form}.header=true"
+        )
 
 
 def refuse_column(table: RawTable, ours: str, given: str, knob: str) -> None:
@@ -35,17 +62,12 @@ def refuse_column(table: RawTable, ours: str, given: str, knob: str) -> None:
     Raises:
         UserError: always.
     """
+    refuse_doubtful(table, ours, knob)
     names = list(table.columns)
-    if looks_like_data(names):
-        raise UserError(
-            f"{table.path}, line 1: looks like data, not like a header ({', '.join(names)[:80]}): say "
-            f"data.reader.header=false, and by their places which columns are which: data.{knob}.{ours}=1"
-        )
-    near = next((n for usual in USUAL.get(ours, ()) for n in names if n.lower() == usual), None)
+    known = USUAL.get(ours, ()) if knob == "columns" else (*USUAL.get(ours, ()), "id")
+    near = next((n for usual in (given.lower(), *known) for n in names if n.lower() == usual), None)
     near = near or next(iter(get_close_matches(given, [n for n in names if n not in NEEDED], n=1, cutoff=0.6)), "NAME")
-    advice = (
-        f"data.{knob}.{ours}={near}" if near.replace("-", "_").isidentifier() else f"'data.{knob}.{ours}=\"{near}\"'"
-    )
+    advice = override(f"data.{knob}.{ours}", near)
     if ours in OPTIONAL and knob == "columns":
         what = "every row is a positive" if ours == "rating" else "rows stand in the order of the file"
         advice += f", or that there is none (then {what}), data.columns.{ours}=null"

@@ -10,6 +10,7 @@ from recsys_lora.data.engine import Engine, first_line, name
 from recsys_lora.data.readers.source import Part
 from recsys_lora.utils.errors import UserError
 
+MEGABYTE = 1e6
 VARCHAR = "VARCHAR"
 
 
@@ -53,6 +54,7 @@ class RawTable:
         columns: by name, in order.
         pieces: the parts in order.
         headless: the columns have no names but their positions.
+        doubtful: the names look like data, and nobody said that they are names.
         open_ended: records may have further keys than `columns`, which has those of the first.
         repeated: names that more than one column has.
         starts: rows before each piece, filled in as they are read.
@@ -62,6 +64,7 @@ class RawTable:
     columns: dict[str, Column]
     pieces: list[Piece]
     headless: bool = False
+    doubtful: bool = False
     open_ended: bool = False
     repeated: frozenset[str] = frozenset()
     starts: list[int] = field(default_factory=list)
@@ -88,7 +91,8 @@ class RawTable:
 
             def read(relation: str, begin: str = begin, start: int = start, piece: Piece = piece) -> None:
                 query = f"SELECT row_number() OVER () - 1 + {start} AS line, {listed} FROM {relation}"
-                engine.run(f"{begin} {query}", f"reading {piece.part.origin.name}")
+                megabytes = piece.part.path.stat().st_size / MEGABYTE
+                engine.run(f"{begin} {query}", f"reading {piece.part.origin.name}", (megabytes, "MB"))
 
             try:
                 read(piece.relation)

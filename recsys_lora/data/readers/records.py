@@ -6,18 +6,24 @@ evaluated, never code.
 
 import ast
 import json
+import re
 from collections.abc import Callable
 from itertools import islice
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import IO, Any
 
+from recsys_lora.data.readers.raw_table import MEGABYTE
 from recsys_lora.data.readers.source import Part
 from recsys_lora.utils.console import progress
 from recsys_lora.utils.errors import UserError
 
 LINES_BETWEEN_REPORTS = 2000
 LINES_LOOKED_AT = 200
-MEGABYTE = 1e6
+ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
+PYTHON_WORDS = {"None": "null", "True": "true", "False": "false"}
+PYTHON_TOKEN = re.compile(r"""(\w*)("[^"\\]*(?:\\.[^"\\]*)*"|'[^'\\]*(?:\\.[^'\\]*)*')|\b(?:None|True|False)\b""")
+"""A string with its prefix, or a word that JSON writes otherwise."""
 Record = dict[str, Any]
 
 
@@ -57,7 +63,7 @@ def plain_records(part: Part, target: Path, keep: Callable[[bytes], bool] | None
             if line.isspace():
                 continue
             record = parse(line, part.origin, number) if keep is None or keep(line) else {}
-            written = json.dumps(_strict(record), ensure_ascii=False, default=str)
+            written = ENCODER.encode(_strict(record))
             out.write(written.encode("utf-8", errors="replace") + b"\n")
     return target
 
@@ -90,13 +96,31 @@ def parse(line: bytes, path: Path, number: int) -> Record:
 
 
 def _literal(text: str, path: Path, number: int) -> Any:
-    """Read a Python literal; only literals are evaluated."""
+    """Read a Python literal; only literals are evaluated.
+
+    Most differ from JSON in their quotes and three words alone, and JSON is read ten times as fast.
+    """
+    try:
+        return json.loads(PYTHON_TOKEN.sub(_as_json, text))
+    except (ValueError, SyntaxError, RecursionError):
+        pass  # tuples, bytes, other keys than text: as Python reads them
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:
         raise UserError(
-            f"{path}, line {number}: neither JSON nor a Python literal: {text[:60]!r}: correct or remove the line"
+            f"{path}, line {number}: neither JSON nor a Python literal: {text[:60]!r}: correct or remove the line "
+            "(records stand one a line, or all of them in one JSON array)"
         ) from error
+
+
+def _as_json(token: re.Match[str]) -> str:
+    """Write a token of a Python literal as JSON does; a string of another kind stays, for JSON to refuse."""
+    prefix, written = token.groups()
+    if written is None:
+        return PYTHON_WORDS[token.group()]
+    if prefix not in ("", "u", "U"):
+        return token.group()
+    return encode_basestring(ast.literal_eval(written) if "\\" in written else written[1:-1])
 
 
 def _strict(record: Record) -> Record:

@@ -38,6 +38,18 @@ MAGIC: dict[bytes, Packing] = {
     b"\x28\xb5\x2f\xfd": "zst",
 }
 PARQUET = b"PAR1"
+OTHERS = {
+    b"ARROW1": "an Arrow (Feather) file",
+    b"SQLite format 3": "a SQLite database",
+    b"\x89HDF": "an HDF5 file",
+    b"Obj\x01": "an Avro file",
+    b"ORC": "an ORC file",
+    b"\xd0\xcf\x11\xe0": "an Excel file",
+    b"\x80\x03": "a Python pickle",
+    b"\x80\x04": "a Python pickle",
+    b"\x80\x05": "a Python pickle",
+}
+"""First bytes of tables that are not read."""
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -160,6 +172,8 @@ def open_part(path: Path, engine: Engine, encoding: str | None, knob: str) -> Pa
         if not sample.strip(b" \r\n\t\x00"):
             raise UserError(f"{path}: the file is empty: download it again or name another")
         _refuse_nested(path, sample)
+        if other := next((kind for magic, kind in OTHERS.items() if sample.startswith(magic)), None):
+            raise UserError(f"{path}: {other}: write it as Parquet, CSV or JSON lines")
         parquet = sample.startswith(PARQUET)
         if not parquet and path.suffix.lower() == ".parquet":
             raise UserError(f"{path}: not a readable Parquet file (it does not begin with PAR1): name another")
@@ -263,6 +277,8 @@ def _opened(path: Path, packing: Packing, by_line: bool = False) -> Iterator[IO[
 
 
 def _member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    if any(member.filename.startswith("xl/") for member in archive.infolist()):
+        raise UserError(f"{path}: an Excel file: write it as Parquet, CSV or JSON lines")
     members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX")]
     if len(members) != 1:
         listed = ", ".join(m.filename for m in members[:5])

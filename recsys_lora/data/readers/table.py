@@ -8,11 +8,12 @@ from typing import Any
 from recsys_lora.data.engine import Engine, name
 from recsys_lora.data.readers import columns as raw
 from recsys_lora.data.readers.match import catalogue_of_interactions, compare_ids, same_spelling
-from recsys_lora.data.readers.names import NEEDED, OPTIONAL, refuse_column
+from recsys_lora.data.readers.names import NEEDED, OPTIONAL, refuse_column, refuse_doubtful
 from recsys_lora.data.readers.opened import open_table
 from recsys_lora.data.readers.raw_table import RawTable
 from recsys_lora.data.readers.source import files_of
 from recsys_lora.data.readers.text_format import Escape, Quote, TextFormat
+from recsys_lora.data.readers.times import timestamp
 from recsys_lora.data.schema import INTERACTIONS, ITEMS, TEXT_COLUMNS, USERS, Dropped, RawTables, Remark
 from recsys_lora.utils.errors import UserError
 
@@ -116,7 +117,7 @@ class Tables:
         if "rating" in columns:
             roles["rating"] = raw.rating(table, columns["rating"])
         if "timestamp" in columns:
-            roles["timestamp"], taken = raw.timestamp(table, engine, columns["timestamp"], self.time)
+            roles["timestamp"], taken = timestamp(table, engine, columns["timestamp"], self.time, "data.reader.time")
             if self.time is None and taken not in ("seconds", "dates"):
                 remarks.append(Remark(f"timestamps were taken for {taken}: say otherwise with data.reader.time", None))
         else:
@@ -165,9 +166,10 @@ class Tables:
         return open_table(path, engine, form, wanted, f"data.{side}s", f"data.reader.{side}_format", self.separator)
 
     def _side_names(self, knob: str) -> Names:
-        """Return the names of a side table's columns: its own, else the interactions'."""
+        """Return the names of a side table's columns: its own, else the interactions'; places are of one file alone."""
         own = {column: value for column, value in getattr(self, knob).items() if value is not None}
-        return {**self.columns, **own}
+        shared = {c: value for c, value in self.columns.items() if c not in NEEDED or not isinstance(value, int)}
+        return {**shared, **own}
 
     def _attributes(self, table: RawTable, taken: set[str], ours: set[str]) -> dict[str, str]:
         """Return SQL of the further columns; one that is called as a column of ours gets a line below its name."""
@@ -200,6 +202,7 @@ class Tables:
         elif table.headless and given == ours:
             given = {"item_id": 1, "user_id": 1, "title": 2}.get(ours)
         if isinstance(given, int) or (table.headless and str(given).isdigit()):
+            refuse_doubtful(table, ours, knob)
             given = int(str(given))
             if not 1 <= given <= len(places):
                 raise UserError(f"{table.path}: has {len(places)} columns: data.{knob}.{ours}={given} is none of them")

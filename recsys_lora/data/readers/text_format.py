@@ -27,7 +27,8 @@ class TextFormat:
         encoding: of the text; None is UTF-8, or what a byte order mark says.
         header: whether the first line names the columns; None is True.
         quote: `double` where fields may stand in double quotes, `none` where quotes are text; `auto` is `none` for
-            tabs and separators of several characters, whose files have no quoting, and `double` for others.
+            separators of several characters, and for tabs unless all fields of the first line stand in quotes, and
+            `double` for others.
         escape: how a quote in a quoted field is written: `double` as two, `backslash` behind a backslash.
     """
 
@@ -53,6 +54,7 @@ class Dialect:
         escape: what stands before a quote in a quoted field: '"', a backslash, or "".
         header: whether the first line names the columns.
         columns: the names, stripped; those of a headless file are "1", "2", ...
+        doubtful: whether the first line, which nobody called a header, looks like data.
     """
 
     separator: str
@@ -60,12 +62,13 @@ class Dialect:
     escape: str
     header: bool
     columns: list[str]
+    doubtful: bool = False
 
     def rows(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
         """Yield each row of a text that has any field, with the line on which it starts; the header, too."""
         if not self.quote:
             for number, line in enumerate(lines, start=1):
-                if line.rstrip("\r\n"):
+                if line.strip():
                     yield number, line.rstrip("\r\n").split(self.separator)
             return
         csv.field_size_limit(max(csv.field_size_limit(), LONGEST_FIELD))
@@ -73,7 +76,7 @@ class Dialect:
         reader = csv.reader(lines, delimiter=self.separator, **escaped)
         start = 1
         for fields in reader:
-            if fields:
+            if len(fields) > 1 or any(map(str.strip, fields)):
                 yield start, fields
             start = reader.line_num + 1
 
@@ -96,7 +99,8 @@ def dialect(
     sample = part.sample.decode("utf-8", errors="replace")
     first = next((line for line in sample.splitlines() if line.strip()), "")
     separator = _separator(part.origin, first, given.separator, usual, wanted, knob)
-    quoted = {"double": True, "none": False}.get(given.quote or "auto", len(separator) == 1 and separator != "\t")
+    usually = len(separator) == 1 and (separator != "\t" or _all_quoted(first.split(separator)))
+    quoted = {"double": True, "none": False}.get(given.quote or "auto", usually)
     if quoted and len(separator) > 1:
         raise UserError(f"{knob}.quote=double: only with a separator of one character, not {separator!r}")
     escape = ("\\" if given.escape == "backslash" else '"') if quoted else ""
@@ -104,10 +108,15 @@ def dialect(
     _, fields = next(headless.rows(iter(io.StringIO(first))), (1, [first]))
     if given.header is False:
         return replace(headless, columns=[str(number + 1) for number in range(len(fields))])
-    return replace(headless, header=True, columns=[field.strip() for field in fields])
+    columns = [field.strip() for field in fields]
+    return replace(headless, header=True, columns=columns, doubtful=given.header is None and _looks_like_data(columns))
 
 
-def looks_like_data(columns: Sequence[str]) -> bool:
+def _all_quoted(fields: Sequence[str]) -> bool:
+    return all(len(field.strip()) > 1 and field.strip()[0] == field.strip()[-1] == '"' for field in fields)
+
+
+def _looks_like_data(columns: Sequence[str]) -> bool:
     """Return whether a header's names are values: one of them is a number."""
     return any(column.lstrip("-").replace(".", "", 1).isdigit() for column in columns)
 
@@ -134,6 +143,7 @@ def _separator(
 
     best = max(order, key=fit)  # the usual one where several fit alike
     if best not in line:
-        advice = f"say what separates fields, {knob}.separator" if knob else "is this the right file?"
+        other = "space" if " " in line.strip() else "CHARACTER"
+        advice = f"say what separates fields, {knob}.separator={other}" if knob else "is this the right file?"
         raise UserError(f"{path}, line 1: none of , tab ; | :: in {line[:60]!r}: {advice}")
     return best

@@ -183,8 +183,9 @@ def test_movielens_users_beside_items_in_other_formats(read, engine):
     assert engine.rows("SELECT user_id, age FROM users") == [("1", "25")]
 
 
-def test_likes_are_ratings(read):
-    content = "user_id,item_id,rating,timestamp\na,1,True,5\na,2,false,6\n"
+@pytest.mark.parametrize(("yes", "no"), [("True", "false"), ("yes", "No"), ("T", "F"), ("y", "n"), ("1", "0")])
+def test_likes_are_ratings(read, yes, no):
+    content = f"user_id,item_id,rating,timestamp\na,1,{yes},5\na,2,{no},6\n"
     assert [row[2] for row in read({"r.csv": content}, interactions="r.csv")[0]] == [1.0, 0.0]
 
 

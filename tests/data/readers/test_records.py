@@ -1,12 +1,16 @@
 """Files of one record a line that are not strict JSON."""
 
+import ast
 import gzip
 import json
 import tracemalloc
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from recsys_lora.data.readers.records import keys_of, plain_records, record_place
+from recsys_lora.data.readers.records import keys_of, parse, plain_records, record_place
 from recsys_lora.data.readers.source import open_part
 from recsys_lora.utils.errors import UserError
 
@@ -34,6 +38,34 @@ def test_json_and_python_literals_may_mix(part, tmp_path):
     assert rewritten(file, tmp_path) == records
     assert [record_place(file, row).rpartition(" ")[2] for row in range(3)] == ["1", "3", "4"]
     assert keys_of(file) == ["asin", "t", "say", "x"]
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: (
+        st.lists(inner) | st.tuples(inner) | st.dictionaries(st.text() | st.integers(), inner) | st.binary(max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(min_size=1), VALUES, min_size=1))
+def test_a_literal_is_what_python_reads(record):
+    assert parse(repr(record).encode(), Path("r"), 1) == record
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        r"""{'a': 'b' 'c', 'd': '''it's''', 'e': 'x\n\x41\N{BULLET}'}""",
+        r"""{'a': r'b\n', 'd': u'True, "None"', 'e': b'x'}""",
+        r"""{'a': 0x10, 'b': 1_000, 'c': (1,), 'd': {'x'}, 'e': 1j,}""",
+        r"""{'a': "b'c", 'd': 'e"f', 'g': 'h: None, False', 'i': None}  # 'end'""",
+        r"""{'a': 'twice', 'a': -1e400}""",
+    ],
+)
+def test_what_python_writes_otherwise_than_json(line):
+    assert parse(line.encode(), Path("r"), 1) == ast.literal_eval(line)
 
 
 def test_lines_that_nobody_wants_are_not_parsed(part, tmp_path):

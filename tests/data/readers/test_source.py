@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import pickle
 import zipfile
 
 import polars as pl
@@ -68,6 +69,10 @@ def test_a_packing_is_told_by_its_first_bytes(read, packing, named):
         (b"PK\x03\x04 no archive", "damaged or cut off"),
         (gzip.compress(gzip.compress(b"a")), "packed twice"),
         (zipped(b"a", "a.csv", "b.csv"), r"a zip archive of 2 files \(a.csv, b.csv\): unpack it and name one"),
+        (b"ARROW1\x00\x00", r"an Arrow \(Feather\) file: write it as Parquet, CSV or JSON lines"),
+        (gzip.compress(b"SQLite format 3\x00"), "a SQLite database: write it as"),
+        (pickle.dumps({"a": 1}), "a Python pickle: write it as"),
+        (zipped(b"a", "[Content_Types].xml", "xl/workbook.xml"), "an Excel file: write it as"),
         (gzip.compress(b"\x00" * 257 + b"ustar" + b"\x00" * 300 + b"a"), "a tar archive: unpack it first"),
     ],
 )
@@ -127,7 +132,8 @@ def test_encodings(read, encoding):
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("blank", [False, True])
 def test_line_ends(read, end, blank):
-    assert read(lines(end=end) + end * 2 * blank) == ROWS
+    assert read(lines(end=end) + f"{end} {end}{end}" * blank) == ROWS
+    assert read(lines("\t", end=end) + f"{end} {end}{end}" * blank) == ROWS
 
 
 def test_mixed_line_ends(read):
@@ -211,6 +217,10 @@ def test_quotes_behind_backslashes_are_read_or_refused(titles):
 def test_files_of_tabs_have_no_quoting(titles, name):
     assert titles(TABS, name) == ['"Great Performances" Cats', '"burbs, The']
     assert titles(QUOTED.format("\t"), name, quote="double") == ['He said "no"\t and\nleft', 'Plain "8"']
+
+
+def test_tabs_between_fields_that_all_stand_in_quotes(titles):
+    assert titles('"item_id"\t"title"\n"7"\t"He said ""no"""\n') == ['He said "no"']
 
 
 def test_quoting_can_be_turned_off(titles):
