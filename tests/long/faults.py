@@ -13,7 +13,7 @@ from tests.jobs import own_tables, write_tables
 from tests.long.commands import COMMANDS, CORA, Command, timed
 from tests.long.counts import Counts
 
-KILOBYTES = (100, 200, 400, 800, 1600, 3200)
+KILOBYTES = (8, 16, 32, 64, 128, 1024)
 """Of the disk, or of a file: from too few for the first stage to enough for all."""
 OPEN_FILES = (12, 20, 32)
 MEGABYTES = (800, 1500, 2500)
@@ -108,6 +108,8 @@ def workers(
             time.sleep(0.05)
         time.sleep(random_.uniform(0, seconds / 2))
         if worker is None or first.poll() is not None:
+            first.kill()
+            first.wait()
             counts.add("a killed worker", "had ended")
             continue
         os.kill(worker, signal.SIGKILL)
