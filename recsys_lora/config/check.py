@@ -20,7 +20,7 @@ from recsys_lora.utils.errors import UserError
 
 _VALUES = {key: hint for record in (PreparationConfig, RunConfig) for key, hint, _ in record.values()}
 """Types of the values that belong to no object, by dotted keys."""
-_RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
+RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
 
 def check(config: Mapping[str, Any], at: str = "") -> None:
@@ -64,7 +64,7 @@ def _call(node: Mapping[str, Any], at: str) -> Iterator[str]:
         return
     arguments, hints = signature(called)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in arguments.values())
-    given = {str(key): value for key, value in node.items() if key not in _RESERVED}
+    given = {str(key): value for key, value in node.items() if key not in RESERVED}
     for key, value in given.items():
         if key in arguments and arguments[key].kind is not inspect.Parameter.VAR_KEYWORD:
             if key in hints and (line := _misfit(value, hints[key], f"{at}.{key}")):

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsys_lora.utils.errors import UserError
 
-_FILE = "_variants.yaml"
+FILE = "_variants.yaml"
 _SEVERAL = "-"
 """What joins the choices of several groups in a name."""
 _HIDDEN = "_"
@@ -42,7 +42,7 @@ def variants(folder: Path) -> Mapping[str, Sequence[str]]:
     Raises:
         UserError: the file is no mapping of names to lists of overrides.
     """
-    path = folder / _FILE
+    path = folder / FILE
     return _read(path, path.stat().st_mtime_ns) if path.is_file() else {}
 
 
