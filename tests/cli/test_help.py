@@ -37,7 +37,7 @@ def test_every_group_with_a_choice_has_a_line_and_every_key_its_comment():
     for group in GROUPS:
         if group not in ("callbacks", "paths"):  # of one choice each
             assert all(part in options(group) for part in begun[group].split(", ")[1:-1]), group
-    assert begun["seed=1"].endswith("Everything random follows from it")
+    assert begun["seed=1"].endswith("Seed of initialisation, order of batches and dropout")
     assert "29" not in begun["ablation"].split()[1]
     number = int(begun["ablation"].rsplit("... ", 1)[1].split()[0])
     assert number + len(begun["ablation"].split(", ")) - 1 == len(options("ablation"))

@@ -207,14 +207,14 @@ def test_a_bundle_cannot_name_other_code(loaded, tmp_path, key, target, said):
 
 def test_code_of_ones_own_runs_where_it_is_trusted(loaded, tmp_path, monkeypatch):
     bundle = export_bundle(loaded("mf").run, tmp_path / "bundle")
-    (tmp_path / "my_package.py").write_text("from recsys_lora.cf.mf import MF\n\nclass Mine(MF):\n    pass\n")
+    (tmp_path / "bundled_package.py").write_text("from recsys_lora.cf.mf import MF\n\nclass Mine(MF):\n    pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     config = OmegaConf.load(bundle / "config.yaml")
-    config.cf.encoder._target_ = "my_package.Mine"
+    config.cf.encoder._target_ = "bundled_package.Mine"
     OmegaConf.save(config, bundle / "config.yaml")
-    with pytest.raises(UserError, match=r"trust=\['my_package'\]"):
+    with pytest.raises(UserError, match=r"trust=\['bundled_package'\]"):
         recsys_lora.load(bundle)
-    again = recsys_lora.load(bundle, trust=["my_package"])
+    again = recsys_lora.load(bundle, trust=["bundled_package"])
     assert_frame_equal(again.recommend("u1"), loaded("mf").recommend("u1"), abs_tol=1e-6)
 
 

@@ -15,7 +15,7 @@ def test_a_row_runs_and_reports(place, row):
     folder, tables = place
     run(folder / row, *NO_METHOD, *tables, f"row={row}")
     metrics = read_metrics(folder / row / "metrics.json")
-    model, _, cf = row.partition("_") if row.startswith(("collm_", "cora_")) else (row, "", "")
+    model, cf = row.rsplit("_", 1) if row.startswith(("collm_", "cora_")) else (row, "")
     assert metrics["model"] == model
     assert not cf or metrics["cf"] == cf
     lines = metrics["tasks"]["ctr"]["lines"]
