@@ -126,6 +126,22 @@ def test_wandb_offline_writes_a_run_that_goes_on_after_a_resume(tmp_path):
     assert sum("train/lr" in row for row in names) == 20
 
 
+@pytest.fixture
+def no_account(tmp_path, monkeypatch):
+    """A machine on which nobody has logged in."""
+    pytest.importorskip("wandb")
+    for variable in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "wandb_config"))
+
+
+@pytest.mark.parametrize("mode", [None, "online"])
+def test_wandb_without_an_account_is_a_clear_error(tmp_path, no_account, mode):
+    with pytest.raises(UserError, match=r"no W&B account here: .*logger\.wandb\.mode=offline"):
+        loggers.wandb(tmp_path, mode=mode)
+
+
 def test_wandb_follows_its_variables_where_the_config_says_nothing(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
 
