@@ -1,44 +1,39 @@
-"""The reference of the package: a page a room, of the docstrings of its modules."""
+"""The API reference: one page for each subpackage, made of the docstrings of its modules."""
 
 import ast
 from pathlib import Path
 
 PACKAGE = "recsys_lora"
-TOP = "top"
-"""The page of the modules that are in no room."""
 INTRODUCTION = [
     "# Package",
     "",
-    "Every public class and function, by room: what its docstring says. Shapes use the same letters everywhere: B",
-    "batch, T tokens, H hidden, R rank, K queries, D collaborative width, U users, N items. Most programs need three",
-    "functions, `compose`, `run_config` and `load`, in [top](top.md), and the class `Recommender` in",
-    "[recommender](recommender.md).",
+    "Every public class and function with its docstring, by subpackage. Shapes use the same letters everywhere: B",
+    "batch, T tokens, H hidden, R rank, K queries, D collaborative width, U users, N items. Most programs need",
+    "`recsys_lora.compose` ([config](config.md)), `recsys_lora.run_config` ([pipeline](pipeline.md)), and",
+    "`recsys_lora.load`, which returns a `Recommender` ([recommender](recommender.md)).",
     "",
 ]
 
 
-def rooms(root: Path) -> dict[str, list[str]]:
-    """Return the modules that define something public, by the room (a folder of the package) that they are in."""
+def subpackages(root: Path) -> dict[str, list[str]]:
+    """Return the modules that define something public, by subpackage; those at the top only start commands."""
     found: dict[str, list[str]] = {}
     for path in sorted((root / PACKAGE).rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
-        if parts[-1] == "__init__" or not _defines(path):
-            continue
-        found.setdefault(parts[1] if len(parts) > 2 else TOP, []).append(".".join(parts))
+        if len(parts) > 2 and parts[-1] != "__init__" and _defines(path):
+            found.setdefault(parts[1], []).append(".".join(parts))
     return found
 
 
-def about(room: str, root: Path) -> str:
-    """Return the first line of a room's docstring."""
-    folder = root / PACKAGE if room == TOP else root / PACKAGE / room
-    told = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
+def about(subpackage: str, root: Path) -> str:
+    """Return the first line of a subpackage's docstring."""
+    told = ast.get_docstring(ast.parse((root / PACKAGE / subpackage / "__init__.py").read_text(encoding="utf-8")))
     return (told or "").partition("\n")[0]
 
 
-def page(room: str, modules: list[str], root: Path) -> str:
-    """Return the page of a room as Markdown; mkdocstrings puts in what the docstrings say."""
-    title = PACKAGE if room == TOP else f"{PACKAGE}.{room}"
-    parts = [f"# {title}", "", about(room, root), ""]
+def page(subpackage: str, modules: list[str], root: Path) -> str:
+    """Return the page of a subpackage as Markdown; mkdocstrings inserts the docstrings."""
+    parts = [f"# {PACKAGE}.{subpackage}", "", about(subpackage, root), ""]
     for module in modules:
         parts += [f"## {module.removeprefix(f'{PACKAGE}.')}", "", f"::: {module}", "    options:"]
         parts += ["      show_root_heading: false", "      show_root_toc_entry: false", ""]

@@ -94,10 +94,10 @@ def _api(target: Path, root: Path) -> Nav:
     """Write the reference of the package."""
     nav: Nav = []
     lines = []
-    for room, modules in api.rooms(root).items():
-        _write(target / "api" / f"{room}.md", api.page(room, modules, root))
-        nav.append({room: f"api/{room}.md"})
-        lines.append(f"* [{room}]({room}.md): {api.about(room, root)}")
+    for name, modules in api.subpackages(root).items():
+        _write(target / "api" / f"{name}.md", api.page(name, modules, root))
+        nav.append({name: f"api/{name}.md"})
+        lines.append(f"* [{name}]({name}.md): {api.about(name, root)}")
     _write(target / "api" / "index.md", "\n".join([*api.INTRODUCTION, *lines, ""]))
     return nav
 
