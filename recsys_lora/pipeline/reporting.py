@@ -14,7 +14,7 @@ from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.method import Method
 from recsys_lora.pipeline.testing import EvaluationRows
 from recsys_lora.report.flat import flat_metrics, tables
-from recsys_lora.report.metrics_json import Training
+from recsys_lora.report.metrics_schema import Training
 from recsys_lora.report.report import publish
 
 _LOGGED_PREDICTIONS = 100

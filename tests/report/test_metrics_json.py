@@ -9,17 +9,8 @@ from typing import get_args
 
 import pytest
 
-from recsys_lora.report.metrics_json import (
-    Difference,
-    Line,
-    Metrics,
-    Scoring,
-    TaskBlock,
-    Training,
-    Value,
-    read_metrics,
-    validated,
-)
+from recsys_lora.report.metrics_json import read_metrics, validated
+from recsys_lora.report.metrics_schema import Difference, Line, Metrics, Scoring, TaskBlock, Training, Value
 from recsys_lora.utils.errors import UserError
 from tests.report.examples import record
 

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from recsys_lora.evaluation.warm_cold import WARM
-from recsys_lora.report.metrics_json import TaskBlock, read_metrics, validated
+from recsys_lora.report.metrics_json import read_metrics, validated
+from recsys_lora.report.metrics_schema import TaskBlock
 from recsys_lora.report.report import publish
 from recsys_lora.report.table import (
     cell,

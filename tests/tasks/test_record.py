@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, mean_squared_error, roc_auc_score
 
 from recsys_lora.evaluation.warm_cold import COLD, NEITHER, WARM
-from recsys_lora.report.metrics_json import TaskBlock
+from recsys_lora.report.metrics_schema import TaskBlock
 from recsys_lora.tasks.record import Answered, task_record
 from tests.tasks import examples
 from tests.tasks.examples import SAMPLE, block, ctr, explanation, rating, topk, warm

@@ -9,8 +9,9 @@ from pathlib import Path
 import duckdb
 
 from recsys_lora.data.engine import Engine, text
+from recsys_lora.data.readers.packed import LONGEST_LINE
 from recsys_lora.data.readers.raw_table import Column, Piece, RawTable
-from recsys_lora.data.readers.source import LONGEST_LINE, Part, check_encoding, scratch_file
+from recsys_lora.data.readers.source import Part, check_encoding, scratch_file
 from recsys_lora.data.readers.text_format import Dialect
 from recsys_lora.utils.errors import UserError
 

@@ -9,9 +9,10 @@ import duckdb
 
 from recsys_lora.data.engine import Engine, first_line, name, text
 from recsys_lora.data.readers.delimited import delimited_table
+from recsys_lora.data.readers.packed import LONGEST_LINE
 from recsys_lora.data.readers.raw_table import Column, Piece, RawTable
 from recsys_lora.data.readers.records import keys_of, plain_records, record_place
-from recsys_lora.data.readers.source import LONGEST_LINE, Part, files_of, open_part, scratch_file
+from recsys_lora.data.readers.source import Part, files_of, open_part, scratch_file
 from recsys_lora.data.readers.text_format import TextFormat, dialect
 from recsys_lora.utils.errors import UserError
 

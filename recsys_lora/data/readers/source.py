@@ -4,39 +4,29 @@ What a file is, its first bytes tell, whatever it is called. DuckDB reads UTF-8 
 lie; everything else is unpacked or rewritten into the engine's scratch folder first, as a stream.
 """
 
-import bz2
 import codecs
-import errno
-import gzip
 import io
-import lzma
 import shutil
-import sys
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO
 
 from recsys_lora.data.engine import Engine
+from recsys_lora.data.readers.packed import (
+    LONGEST_LINE,
+    SAMPLE,
+    Packing,
+    head,
+    opened,
+    packing_of,
+    readable,
+    refuse_nested,
+)
 from recsys_lora.utils.errors import UserError
-from recsys_lora.utils.files import MOST_UNPACKED, blows_up
+from recsys_lora.utils.files import MOST_UNPACKED
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
-Packing = Literal["none", "gzip", "zip", "bz2", "xz", "zst"]
-MAGIC: dict[bytes, Packing] = {
-    b"\x1f\x8b": "gzip",
-    b"PK\x03\x04": "zip",
-    b"BZh": "bz2",
-    b"\xfd7zXZ\x00": "xz",
-    b"\x28\xb5\x2f\xfd": "zst",
-}
 PARQUET = b"PAR1"
 OTHERS = {
     b"ARROW1": "an Arrow (Feather) file",
@@ -56,10 +46,6 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-SAMPLE = 1 << 16
-LONGEST_LINE = 16 << 20
-"""Bytes of a line, and of a field."""
-DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile, zstd.ZstdError)
 
 
 @dataclass(frozen=True)
@@ -92,47 +78,8 @@ class Part:
         Raises:
             UserError: the file is cut off or damaged.
         """
-        with readable(self.origin), _opened(self.path, "gzip" if self.gzipped else "none", by_line=True) as stream:
+        with readable(self.origin), opened(self.path, "gzip" if self.gzipped else "none", by_line=True) as stream:
             yield stream
-
-
-class _Guarded(io.RawIOBase):
-    """A stream that ends with a line where it is a bomb: packed far tighter than data are, or one endless line.
-
-    Attributes:
-        fileobj: the packed file itself, which tells how far it has been read.
-    """
-
-    def __init__(self, stream: IO[bytes], path: Path, by_line: bool) -> None:
-        super().__init__()
-        self.fileobj = getattr(stream, "fileobj", stream)
-        self._stream, self._path, self._packed = stream, path, path.stat().st_size
-        self._by_line, self._unpacked, self._line = by_line, 0, 0
-
-    def readable(self) -> bool:
-        """Say yes."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read the next bytes.
-
-        Raises:
-            UserError: it is a bomb.
-        """
-        view = memoryview(buffer).cast("B")
-        block = self._stream.read(len(view))
-        view[: len(block)] = block
-        self._unpacked += len(block)
-        end = max(block.rfind(b"\n"), block.rfind(b"\r"))
-        self._line = self._line + len(block) if end < 0 else len(block) - end - 1
-        if self._by_line and self._line > LONGEST_LINE:
-            raise UserError(f"{self._path}: a line of more than {LONGEST_LINE >> 20} MiB: this is no table")
-        if blows_up(self._unpacked, self._packed):
-            raise UserError(
-                f"{self._path}: {self._packed / 1e6:.1f} MB are unpacked to more than {self._unpacked / 1e6:.0f} MB, "
-                "which no real data are: if they are yours, unpack them first"
-            )
-        return len(block)
 
 
 def files_of(path: Path, knob: str) -> list[Path]:
@@ -167,11 +114,11 @@ def open_part(path: Path, engine: Engine, encoding: str | None, knob: str) -> Pa
         UserError: the file is empty, damaged, packed in a way that cannot be read, or not in the encoding.
     """
     with readable(path):
-        packing = _packing(path)
-        sample = _head(path, packing)
+        packing = packing_of(path)
+        sample = head(path, packing)
         if not sample.strip(b" \r\n\t\x00"):
             raise UserError(f"{path}: the file is empty: download it again or name another")
-        _refuse_nested(path, sample)
+        refuse_nested(path, sample)
         if other := next((kind for magic, kind in OTHERS.items() if sample.startswith(magic)), None):
             raise UserError(f"{path}: {other}: write it as Parquet, CSV or JSON lines")
         parquet = sample.startswith(PARQUET)
@@ -212,31 +159,6 @@ def _refuse_endless(part: Part) -> None:
         raise UserError(f"{part.origin}: its last line has more than {LONGEST_LINE >> 20} MiB: this is no table")
 
 
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turn what goes wrong with a file while it is unpacked into one line.
-
-    Raises:
-        UserError: it is cut off, damaged, or may not be read.
-    """
-    try:
-        yield
-    except DAMAGE as error:
-        raise _damaged(path, error) from error
-    except (PermissionError, IsADirectoryError) as error:
-        raise UserError(f"{path}: cannot be opened ({error.strerror}): change its permissions") from error
-    except (NotImplementedError, RuntimeError) as error:  # zipfile's: packed in another way, or encrypted after all
-        raise _damaged(path, error) from error
-    except OSError as error:
-        if error.errno not in (None, errno.EINVAL, errno.EIO):
-            raise
-        raise _damaged(path, error) from error  # bz2 and zipfile say so of damage
-
-
-def _damaged(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path}: the packed file is damaged or cut off ({error}): download it again")
-
-
 def scratch_file(engine: Engine, origin: Path) -> Path:
     """Return a new name in the scratch folder."""
     return engine.scratch / f"{len(list(engine.scratch.iterdir()))}-{origin.name}"
@@ -259,51 +181,9 @@ def check_encoding(part: Part, encoding: str, knob: str) -> None:
                 raise UserError(f"{part.origin}, line {number}: byte 0x{found} is not {encoding}: {advice}") from error
 
 
-def _packing(path: Path) -> Packing:
-    with path.open("rb") as file:
-        begin = file.read(6)
-    return next((packing for magic, packing in MAGIC.items() if begin.startswith(magic)), "none")
-
-
-@contextmanager
-def _opened(path: Path, packing: Packing, by_line: bool = False) -> Iterator[IO[bytes]]:
-    if packing == "zip":
-        with zipfile.ZipFile(path) as archive, archive.open(_member(path, archive)) as member:
-            yield cast(IO[bytes], io.BufferedReader(_Guarded(member, path, by_line), 1 << 20))
-        return
-    openers: dict[str, Any] = {"none": open, "gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open, "zst": zstd.open}
-    with cast(IO[bytes], openers[packing](path, "rb")) as unpacked:
-        yield cast(IO[bytes], io.BufferedReader(_Guarded(unpacked, path, by_line), 1 << 20))
-
-
-def _member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    if any(member.filename.startswith("xl/") for member in archive.infolist()):
-        raise UserError(f"{path}: an Excel file: write it as Parquet, CSV or JSON lines")
-    members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX")]
-    if len(members) != 1:
-        listed = ", ".join(m.filename for m in members[:5])
-        raise UserError(f"{path}: a zip archive of {len(members)} files ({listed}): unpack it and name one")
-    if members[0].flag_bits & 1:
-        raise UserError(f"{path}: an encrypted zip archive: unpack it first")
-    return members[0]
-
-
-def _head(path: Path, packing: Packing) -> bytes:
-    with _opened(path, packing) as stream:
-        return stream.read(SAMPLE)
-
-
-def _refuse_nested(path: Path, sample: bytes) -> None:
-    if sample[257:262] == b"ustar":
-        raise UserError(f"{path}: a tar archive: unpack it first and name the file in it")
-    inner = next((packing for magic, packing in MAGIC.items() if sample.startswith(magic)), None)
-    if inner and _packing(path) != "none":
-        raise UserError(f"{path}: packed twice ({inner} inside): unpack it first")
-
-
 def _copy(path: Path, packing: Packing, engine: Engine) -> Path:
     target = scratch_file(engine, path)
-    with _opened(path, packing) as stream, target.open("wb") as out:
+    with opened(path, packing) as stream, target.open("wb") as out:
         shutil.copyfileobj(stream, out, 1 << 20)
     return target
 

@@ -10,7 +10,8 @@ import zipfile
 import polars as pl
 import pytest
 
-from recsys_lora.data.readers.source import files_of, zstd
+from recsys_lora.data.readers.packed import zstd
+from recsys_lora.data.readers.source import files_of
 from recsys_lora.data.readers.table import Tables
 from recsys_lora.data.readers.text_format import TextFormat
 from recsys_lora.utils.errors import UserError
