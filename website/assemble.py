@@ -106,7 +106,7 @@ def _notebooks(target: Path, root: Path, rewriter: Rewriter) -> Nav:
     """Write the notebooks with their stored outputs."""
     nav: Nav = []
     for place, at in notebooks(root).items():
-        notebook = nbformat.read(root / place, as_version=4)  # type: ignore[no-untyped-call]
+        notebook = nbformat.read(root / place, as_version=4)
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = rewriter.rewrite(cell.source, place, at)
