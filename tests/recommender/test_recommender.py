@@ -125,7 +125,7 @@ def test_a_list_is_what_sorting_the_retrieved_gives(runs, loaded, name):
     users, counts = ["u4", "u1"], data.train_counts()[1]
     found = recommender.recommend(users, k=5, retrieve=8)
     assert dict(found.schema) == SCHEMA
-    assert found["by"].unique().to_list() == [name.split("-")[0]]
+    assert found["by"].unique().to_list() == [recommender.run.config.model["name"]]
     assert found["user"].to_list() == ["u4"] * 5 + ["u1"] * 5
     for user in users:
         seen = set(met(runs, user)["item_id"])
