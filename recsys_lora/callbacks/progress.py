@@ -32,7 +32,7 @@ class FitProgress(Callback):
         self._advance: Advance | None = None
         self._step = 0
         self._noted = 0.0
-        self._loss = math.nan
+        self._loss: Tensor | None = None
         self._latest = ""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -49,10 +49,10 @@ class FitProgress(Callback):
         """Count the step; note loss, learning rate and validation metric now and then."""
         if self._advance is None:
             return
+        self._loss = _loss(outputs)
         now = time.monotonic()
         if now - self._noted >= SECONDS_BETWEEN_NOTES:
             self._noted = now
-            self._loss = _loss(outputs)
             self._latest = self._note(trainer)
         self._advance(trainer.global_step - self._step, self._latest)
         self._step = trainer.global_step
@@ -78,7 +78,8 @@ class FitProgress(Callback):
         self._latest = self._note(trainer)
         self._advance(0, self._latest)
         if (value := trainer.callback_metrics.get(self.monitor)) is not None and trainer.is_global_zero:
-            log.info("step %d: %s %.4f, loss %.4f", trainer.global_step, self.monitor, float(value), self._loss)
+            loss = math.nan if self._loss is None else float(self._loss)
+            log.info("step %d: %s %.4f, loss %.4f", trainer.global_step, self.monitor, float(value), loss)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the display."""
@@ -93,7 +94,7 @@ class FitProgress(Callback):
         self._open.close()
 
     def _note(self, trainer: Trainer) -> str:
-        parts = [f"loss {self._loss:.4f}"] if not math.isnan(self._loss) else []
+        parts = [] if self._loss is None else [f"loss {float(self._loss):.4f}"]
         if trainer.optimizers:
             parts.append(f"lr {trainer.optimizers[0].param_groups[0]['lr']:.2g}")
         if (value := trainer.callback_metrics.get(self.monitor)) is not None:
@@ -101,7 +102,7 @@ class FitProgress(Callback):
         return ", ".join(parts)
 
 
-def _loss(outputs: Any) -> float:
-    """Return the loss that a training step returned, NaN where it returned none."""
+def _loss(outputs: Any) -> Tensor | None:
+    """Return the loss that a training step returned, on its device: reading it would wait for that."""
     value = outputs.get("loss") if isinstance(outputs, dict) else outputs
-    return float(value.detach()) if isinstance(value, Tensor) else math.nan
+    return value.detach() if isinstance(value, Tensor) else None

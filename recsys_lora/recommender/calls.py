@@ -131,6 +131,8 @@ def _scored(state: State, calls: Mapping[int, ScoreCall]) -> dict[int, Answer]:
 
 def _rows(state: State, call: ScoreCall) -> _Rows:
     state.stages.check_ranks()
+    if odd := [pair for pair in call.pairs if isinstance(pair, str) or len(pair) != 2]:
+        raise UserError(f"{odd[0]!r}: not a pair: give (user, item)")
     every = user_queries(state.data, [user for user, _ in call.pairs], call.history, state.liked)
     items = item_numbers(state.data, [item for _, item in call.pairs])
     return _Rows(every, items, positions(state.data, every, call.position))
@@ -155,8 +157,9 @@ def _listed(state: State, calls: Mapping[int, ListCall]) -> dict[int, Answer]:
 
 
 def _lists_of(state: State, call: ListCall) -> tuple[list[UserQuery], Wanted]:
-    if call.k < 1 or call.retrieve < 1:
-        raise UserError(f"k={call.k}, retrieve={call.retrieve}: give 1 or more")
+    for name, count in (("k", call.k), ("retrieve", call.retrieve)):
+        if not isinstance(count, int) or count < 1:
+            raise UserError(f"{name}={count!r}: give a whole number from 1")
     state.stages.check_ranks()
     every = user_queries(state.data, call.users, call.history, state.liked)
     chosen = None if call.candidates is None else np.unique(item_numbers(state.data, call.candidates))

@@ -104,8 +104,8 @@ def item_numbers(live: LiveData, ids: Iterable[RawId]) -> NDArray[np.int64]:
     raws, numbers = [str(raw) for raw in ids], live.item_numbers
     if unknown := [raw for raw in dict.fromkeys(raws) if raw not in numbers]:
         raise UnknownIdError(
-            f"item {named(unknown)}: not among the {len(numbers):,} items of {live.manifest['name']}: add what is new "
-            "by add_items"
+            f"item {named(unknown)}: not among the {len(numbers):,} items of {live.manifest['name']}: new items "
+            "have to be added first (Python: add_items; recommend: items=FILE)"
         )
     return np.array([numbers[raw] for raw in raws], dtype=np.int64)
 

@@ -175,10 +175,12 @@ class Recommender:
             How many events.
 
         Raises:
-            UserError: an item is unknown, or a column is missing.
+            UserError: an item is unknown, a column is missing, or a rating is none of the scale's.
         """
         with self._lock.writing():
-            events = updates.events(interactions, self.run.config.data.positive, self._liked)
+            settings = self.run.config.data
+            scale = settings.rating_scale
+            events = updates.events(interactions, settings.positive, (scale.low, scale.high))
             items = item_numbers(self._data, events["item"])
             known = self._data.user_numbers
             new = [raw for raw in events["user"].unique(maintain_order=True) if raw not in known]

@@ -18,25 +18,28 @@ _RATING, _TIMESTAMP = "rating", "timestamp"
 _EVENT, _NEW_ITEM = (_USER, _ITEM, _RATING, _TIMESTAMP), (_ITEM, _TITLE)
 
 
-def events(given: pl.DataFrame | Sequence[Sequence[Any]], positive: float, liked: float) -> pl.DataFrame:
+def events(given: pl.DataFrame | Sequence[Sequence[Any]], positive: float, scale: tuple[float, float]) -> pl.DataFrame:
     """Return events oldest first: user and item as text, rating, and whether the item was liked.
 
     Args:
         given: see `Recommender.update`.
         positive: ratings from here on are liked.
-        liked: the rating of events that have none; they are liked.
+        scale: the lowest and the highest rating; events without a rating are liked and get the highest.
 
     Raises:
-        UserError: a column is missing, or a value is.
+        UserError: a column is missing, or a value is, or a rating is no number of the scale.
     """
     table = _table(given, _EVENT)
     _need(table, (_USER, _ITEM), "interactions")
+    rating = pl.lit(None, dtype=pl.Float32)
+    if _RATING in table.columns:
+        _check_ratings(table[_RATING], *scale)
+        rating = pl.col(_RATING).cast(pl.Float32)
     if _TIMESTAMP in table.columns:
         table = table.sort(_TIMESTAMP, maintain_order=True)
-    rating = pl.col(_RATING).cast(pl.Float32) if _RATING in table.columns else pl.lit(None, dtype=pl.Float32)
     return table.select(
         pl.col(_USER, _ITEM).cast(pl.String),
-        rating.fill_null(liked).alias(_RATING),
+        rating.fill_null(scale[1]).alias(_RATING),
         (rating >= positive).fill_null(True).alias(_LIKED),
     )
 
@@ -91,6 +94,15 @@ def _table(given: pl.DataFrame | Sequence[Sequence[Any]], names: Sequence[str]) 
     columns = list(zip(*rows, strict=True)) or [()] * width
     ids = [[None if value is None else str(value) for value in column] for column in columns[:2]]
     return pl.DataFrame(dict(zip(names[:width], [*ids, *map(list, columns[2:])], strict=True)))
+
+
+def _check_ratings(given: pl.Series, low: float, high: float) -> None:
+    numbers = given.cast(pl.Float64, strict=False)
+    outside = given.is_not_null() & ~numbers.is_between(low, high).fill_null(False)
+    if (row := outside.arg_max()) is not None and outside[row]:
+        raise UserError(
+            f"interactions, row {row + 1}: rating {given[row]!r} is none from {low:g} to {high:g}: correct it"
+        )
 
 
 def _need(table: pl.DataFrame, names: Sequence[str], what: str) -> None:

@@ -4,6 +4,8 @@ import contextlib
 import csv
 import dataclasses
 import io
+import logging
+import re
 import sys
 
 import numpy as np
@@ -195,6 +197,15 @@ def test_progress_tells_steps_loss_rate_and_validation(tmp_path, monkeypatch):
     assert "training: 20/20 steps" in text
     for part in ("loss 0.", "lr 0.0", "valid/auc 0.", "validating 1/1", "/s", "left"):
         assert part in text
+
+
+def test_the_loss_in_the_log_is_that_of_its_step(tmp_path, caplog):
+    module = Tiny()
+    with caplog.at_level(logging.INFO):
+        trainer(tmp_path, [FitProgress()], max_epochs=2, val_check_interval=5).fit(module)
+    logged = re.findall(r"step (\d+): valid/auc \S+, loss (\S+)", caplog.text)
+    assert [int(step) for step, _ in logged] == [5, 10, 15, 20]
+    assert [loss for _, loss in logged] == [f"{module.losses[int(step) - 1][1]:.4f}" for step, _ in logged]
 
 
 def test_progress_counts_what_is_left_after_a_resume_and_closes_on_errors(tmp_path, monkeypatch):
