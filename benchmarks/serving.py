@@ -78,7 +78,16 @@ def made(folder: Path, users: int = 200, items: int = 300) -> Path:
 @contextlib.contextmanager
 def server(run: Path, mode: str, options: argparse.Namespace) -> Iterator[int]:
     """Yield the port of a server in a process of its own."""
-    line = [sys.executable, "-m", "recsys_lora.serve", f"run={run}", "port=0", f"device={options.device}", *MODES[mode]]
+    line = [
+        sys.executable,
+        "-m",
+        "recsys_lora",
+        "serve",
+        f"run={run}",
+        "port=0",
+        f"device={options.device}",
+        *MODES[mode],
+    ]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     if options.threads:
         environment["OMP_NUM_THREADS"] = str(options.threads)
