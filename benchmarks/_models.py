@@ -158,3 +158,27 @@ def vectors(users: int, items: int, dim: int) -> Any:
             return self.users[user], self.items[item]
 
     return Vectors()
+
+
+def ckf(backbone: Any, encoder: Any, **knobs: Any) -> Any:
+    """Return CKF as its default config makes it, but for dropout, in which two sides would differ."""
+    from recsys_lora.methods.ckf.mapping import CollaborativeMapping
+    from recsys_lora.methods.ckf.module import CKFMultiTaskModule
+    from recsys_lora.methods.ckf.objective import Objective
+    from recsys_lora.methods.optimizer import OptimizerSettings
+
+    return CKFMultiTaskModule(
+        name="ckf",
+        optimizer=OptimizerSettings(),
+        objective=Objective(),
+        mapping=CollaborativeMapping,
+        input_scale="none",
+        lora="multi",
+        dropout=0.0,
+        dropout_per="sample",
+        shared_targets=["k_proj", "v_proj", "o_proj"],
+        specific_targets=["q_proj"],
+        backbone=backbone,
+        encoder=encoder,
+        **knobs,
+    )

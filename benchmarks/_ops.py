@@ -122,5 +122,5 @@ class _Calls(TorchFunctionMode):
 
 
 def _on_device(kwargs: Mapping[str, Any]) -> bool:
-    """Tell whether something is made on a device by name; whoever writes "cpu" means the host."""
+    """Return whether something is made on a device by name; whoever writes "cpu" means the host."""
     return kwargs.get("device") not in (None, "cpu")

@@ -132,30 +132,9 @@ def cora(backbone: Any, data: Any, scope: str = "all") -> Any:
 
 def ckf(backbone: Any, data: Any) -> Any:
     """Return CKF."""
-    from recsys_lora.methods.ckf.mapping import CollaborativeMapping
-    from recsys_lora.methods.ckf.module import CKFMultiTaskModule
-    from recsys_lora.methods.ckf.objective import Objective
-    from recsys_lora.methods.optimizer import OptimizerSettings
-
-    return CKFMultiTaskModule(
-        name="ckf",
-        batch_size=1,
-        tasks=scoring.asked(template(), template("<user>", "<item>", ("user", "item"))),
-        optimizer=OptimizerSettings(),
-        objective=Objective(),
-        mapping=functools.partial(CollaborativeMapping),
-        history_length=HISTORY,
-        input_scale="none",
-        lora="multi",
-        rank=8,
-        alpha=16.0,
-        dropout=0.0,
-        dropout_per="sample",
-        shared_targets=TARGETS[1:],
-        specific_targets=TARGETS[:1],
-        backbone=backbone,
-        encoder=_models.vectors(data.num_users, data.num_items, DIM),
-    )
+    encoder = _models.vectors(data.num_users, data.num_items, DIM)
+    tasks = scoring.asked(template(), template("<user>", "<item>", ("user", "item")))
+    return _models.ckf(backbone, encoder, tasks=tasks, history_length=HISTORY, rank=8, alpha=16.0)
 
 
 METHODS: dict[str, Callable[[Any, Any], Any]] = {
@@ -180,7 +159,7 @@ def steps(name: str, backbone: Any, data: Any, options: argparse.Namespace) -> t
 
     torch.manual_seed(0)
     module = METHODS[name](backbone, data)
-    for parameter in module.lowrank.parameters() if hasattr(module, "lowrank") else ():
+    for parameter in module.lowrank.parameters() if module.lowrank is not None else ():
         torch.nn.init.normal_(parameter, std=0.02)
     module.to(options.device).eval()
     datamodule = module.datamodule(data, scoring.WORDS, seed=0, token_budget=options.token_budget)

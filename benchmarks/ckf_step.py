@@ -21,7 +21,6 @@ went through the body, and how many of them were padding.
 """
 
 import argparse
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -141,32 +140,11 @@ def make_module(options: argparse.Namespace) -> Any:
     """Return CKF's module as its default config makes it, without dropout, in the middle of its training."""
     import torch
 
-    from recsys_lora.methods.ckf.mapping import CollaborativeMapping
-    from recsys_lora.methods.ckf.module import CKFMultiTaskModule
-    from recsys_lora.methods.ckf.objective import Objective
-    from recsys_lora.methods.optimizer import OptimizerSettings
-
     backbone = _models.load(options, ["a film of words"])
     torch.manual_seed(0)
-    module = CKFMultiTaskModule(
-        name="ckf",
-        batch_size=options.batch,
-        tasks=make_tasks(),
-        optimizer=OptimizerSettings(),
-        objective=Objective(),
-        mapping=functools.partial(CollaborativeMapping),
-        history_length=HISTORY,
-        input_scale="none",
-        lora="multi",
-        rank=options.rank,
-        alpha=4.0 * options.rank,
-        dropout=0.0,  # or the two sides would draw different masks
-        dropout_per="sample",
-        shared_targets=["k_proj", "v_proj", "o_proj"],
-        specific_targets=["q_proj"],
-        backbone=backbone,
-        encoder=_models.vectors(USERS, ITEMS, ENCODER_DIM),
-    )
+    encoder = _models.vectors(USERS, ITEMS, ENCODER_DIM)
+    sizes = {"batch_size": options.batch, "rank": options.rank, "alpha": 4.0 * options.rank}
+    module = _models.ckf(backbone, encoder, tasks=make_tasks(), history_length=HISTORY, **sizes)
     for parameter in module.lowrank.parameters():
         torch.nn.init.normal_(parameter, std=0.02)  # P = 0 would leave A without a gradient
     return module.to(options.device)

@@ -14,7 +14,6 @@ from recsys_lora.data.batch import PromptSet
 from recsys_lora.data.loader import Shard
 from recsys_lora.llm.generation import greedy
 from recsys_lora.llm.likelihood import continuation_log_likelihood
-from recsys_lora.lowrank import Injection, StateSlot
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.question import Questions
@@ -100,7 +99,7 @@ class Answering:
                 self.module.backbone,
                 self.module.embeds(batch),
                 continuations[place],
-                after_prompt=lambda copies: after_prompt(self.module, copies),
+                after_prompt=lambda copies: _after_prompt(self.module, copies),
             )
             scores = np.full(width, -np.inf)
             values = total / tokens if task.length_normalised else total
@@ -118,23 +117,16 @@ class Answering:
                 moved.attention_mask,
                 task.answer_room,
                 stop,
-                after_prompt=lambda: after_prompt(self.module),
+                after_prompt=lambda: _after_prompt(self.module),
             )
             texts = tokenizer.batch_decode(written, skip_special_tokens=True)
             yield batch.index.numpy(), [" ".join(text.split()) for text in texts]
 
 
-def state_slot(module: LLMRecommender) -> StateSlot | None:
-    """Return where a method's low-rank layers find their batch; None for a method without such layers."""
-    injection = getattr(module, "lowrank", None)
-    return injection.state if isinstance(injection, Injection) else None
-
-
-def after_prompt(module: LLMRecommender, copies: int = 1) -> None:
+def _after_prompt(module: LLMRecommender, copies: int = 1) -> None:
     """Let a method's low-rank layers read what follows the prompts of the present batch, each `copies` times."""
-    slot = state_slot(module)
-    if slot is not None and slot.current is not None:
-        slot.current = slot.current.after_prompt(copies)
+    if module.lowrank is not None and (state := module.lowrank.state.current) is not None:
+        module.lowrank.state.current = state.after_prompt(copies)
 
 
 def _own_shard() -> Shard:

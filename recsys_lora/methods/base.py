@@ -11,23 +11,19 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Unpack
 
-import lightning
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from recsys_lora.callbacks.lightning_internals import logs_now
+from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.cf.two_fits import TwoFits
 from recsys_lora.data.batch import Padding, PromptBatch
-from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.data.training import TrainBatch
 from recsys_lora.llm.soft_tokens import place_soft_tokens
 from recsys_lora.lowrank import Injection
 from recsys_lora.methods.answers import Answers
-from recsys_lora.methods.checkpoint import IDENTITY, trained_state, verify
 from recsys_lora.methods.masking import masking_of
-from recsys_lora.methods.offset import RATE, offset_of
-from recsys_lora.methods.optimizer import may_be_fused, planned_steps
+from recsys_lora.methods.module import RecommenderModule
+from recsys_lora.methods.offset import offset_of
 from recsys_lora.methods.reading import columns_of, readings_of
 from recsys_lora.methods.shared import Shared, Vectors
 from recsys_lora.methods.validation import Validation
@@ -38,16 +34,17 @@ from recsys_lora.tasks.module import DEFAULT_TOKEN_BUDGET, Batching, TaskData
 from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Version
-from recsys_lora.utils.errors import UserError
 
 
-class LLMRecommender(lightning.LightningModule):
+class LLMRecommender(RecommenderModule):
     """A recommender that answers tasks with a frozen language model; its arguments are those of `Shared`.
 
     Attributes:
         versions: the versions of the tasks' prompts that it trains on; the first is what it answers.
         soft_names: the soft tokens that it can fill; none for prompts of text alone.
         writes_vectors: whether vectors are written into the prompts' text, where they are the same in all epochs.
+        encoder: the fitted collaborative encoder; None where the method has none.
+        lowrank: the low-rank layers in the backbone; None where the method has none.
     """
 
     needs_backbone: ClassVar[bool] = True
@@ -57,16 +54,19 @@ class LLMRecommender(lightning.LightningModule):
     versions: ClassVar[tuple[Version, ...]] = ("text",)
     soft_names: ClassVar[tuple[str, ...]] = ()
     writes_vectors: ClassVar[bool] = False
+    encoder: CollaborativeEncoder | None
     columns: Tensor
 
     def __init__(self, **shared: Unpack[Shared]) -> None:
         super().__init__()
-        self.strict_loading = False  # checkpoints hold what was trained; `verify` sees to the rest
         self.name = shared["name"]
         self.tasks = shared["tasks"]
         self.prompt = shared.get("prompt")
         self.backbone = shared["backbone"]
         self.encoder = shared.get("encoder")
+        if self.encoder is None and self.needs_encoder:
+            raise ValueError(f"{self.name} needs a collaborative encoder")
+        self.lowrank: Injection | None = None
         self.batch_size = shared.get("batch_size", 1)
         self.score = shared.get("score", "yes_minus_no")
         self.optimizer_settings = shared.get("optimizer")
@@ -75,19 +75,18 @@ class LLMRecommender(lightning.LightningModule):
             self.encoder.requires_grad_(False)
         backbone = {key: value for key, value in self.backbone.identity.items() if key != "dtype"}
         self.identity = {"method": self.name, "backbone": backbone, **(shared.get("identity") or {})}
-        self.task_names = list(self.tasks)
         self.readings = readings_of(
             self.tasks, self.versions, self.backbone, self.prompt, self.worded, self.needs_title_start
         )
         choices = [reading.choices for reading in self.readings.values()]
         binary = [task.is_binary for task in self.tasks.values()]
-        asked, soft_only = shared.get("offset", "none"), bool(self.soft_names)
-        self.offset = offset_of(asked, self.encoder, self.name, any(binary), soft_only)
+        asked = shared.get("offset", "none")
+        self.offset = offset_of(asked, self.encoder, self.name, any(binary), soft_only=bool(self.soft_names))
         shares = shared.get("mask_users", 0.0), shared.get("mask_items", 0.0)
         self.masking = masking_of(*shares, self.name, self.is_personalised and not self.writes_vectors)
         self.answers = Answers(self.backbone, choices, binary, self.score, self.offset)
         self.register_buffer("columns", columns_of(self.tasks, self.readings, self.soft_names), persistent=False)
-        self.validation = Validation(self.answers, self.task_names)
+        self.validation = Validation(self.answers, list(self.tasks))
 
     @property
     def device(self) -> torch.device:
@@ -126,21 +125,19 @@ class LLMRecommender(lightning.LightningModule):
         """Return the vectors (B, S, H) of the prompt's soft tokens, None for a prompt of text alone."""
         return None
 
-    def calibrate(self, data: PreparedData, train: UserItems) -> None:
-        """Measure on the users and items of the training questions what the method must know before its first step."""
-
     def grow(self, users: int, items: int) -> None:
         """Make room, in place, for so many more users and items, which no training row has."""
         if self.encoder is not None:
             self.encoder.grow(users, items)
 
     def release(self) -> None:
-        """Take whatever the method put into the backbone out of it again; the method cannot score any more."""
+        """Give the backbone its own linear maps back; the method cannot score any more."""
+        if self.lowrank is not None:
+            self.lowrank.remove()
 
     def disabled(self) -> AbstractContextManager[None]:
-        """Switch off whatever the method put into the backbone, for this thread: the backbone alone answers."""
-        lowrank: Injection | None = getattr(self, "lowrank", None)
-        return nullcontext() if lowrank is None else lowrank.disabled()
+        """Switch the low-rank layers off for this thread: the backbone alone answers."""
+        return nullcontext() if self.lowrank is None else self.lowrank.disabled()
 
     # From questions to prompts
 
@@ -206,93 +203,9 @@ class LLMRecommender(lightning.LightningModule):
         """Return each row's loss (B,), float32."""
         return self.answers.loss(batch, self.hidden(batch))
 
-    # Lightning's steps
-
-    @property
-    def questions(self) -> TaskData:
-        """The run's questions, while a trainer has them."""
-        return self.trainer.datamodule  # type: ignore[attr-defined,no-any-return]
-
-    @property
-    def logs_now(self) -> bool:
-        """Whether loggers get the values of the present step: what only they read is computed then."""
-        return logs_now(self.trainer)
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Tell a backbone that records graphs where a step begins; gradients that add up are all of one step."""
-        if batch_idx % self.trainer.accumulate_grad_batches == 0:
-            self.backbone.begin_step()
-
-    def setup(self, stage: str) -> None:
-        """Let the method measure what it must know of the training questions."""
-        if stage == "fit":
-            assert self.questions.train_pairs is not None
-            self.calibrate(self.questions.data, self.questions.train_pairs)
-
-    def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
-        """Return this process's share of the mean loss over the whole batch, of all versions together."""
-        total = torch.stack([self.version_loss(name, groups) for name, groups in batch.versions.items()]).sum()
-        # Processes' gradients are averaged: with this scale, shares of unequal size give the mean over all rows.
-        loss = total * (self.trainer.world_size / batch.global_rows)
-        self.log("train/loss", loss.detach(), batch_size=len(batch))
-        return loss
-
-    def version_loss(self, version: str, groups: Iterable[PromptBatch]) -> Tensor:
-        """Return the sum of one version's losses, and log each task's mean where there are several."""
-        seed, epoch = self.questions.seed, self.current_epoch
-        losses = [(self.loss(self.masking(group, seed, epoch)), group.task) for group in groups]
-        rows, task = (torch.cat(parts) for parts in zip(*losses, strict=True))  # (B,)
-        if self.logs_now and (len(self.tasks) > 1 or len(self.versions) > 1):
-            for number in set(task.tolist()):
-                mean = rows.detach()[task == number].mean()
-                self.log(f"train/loss_{self.task_names[number]}_{version}", mean, batch_size=len(rows))
-        return rows.sum()
-
-    def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
-        """Collect losses and scores."""
-        self.validation.update(batch, self.hidden(batch))
-
-    def on_validation_epoch_end(self) -> None:
-        """Log what was collected.
-
-        Raises:
-            UserError: the loss is not a number.
-        """
-        for name, value in self.validation.results():
-            if name == "loss" and not bool(torch.isfinite(value)):
-                raise UserError(
-                    f"valid/loss is {float(value)} at step {self.trainer.global_step}: the weights have blown up: "
-                    "lower the learning rate (model.optimizer.lr) or raise the precision (llm.dtype=float32)"
-                )
-            self.log(f"valid/{name}", value, prog_bar=name in ("loss", "auc", "uauc"), rank_zero_only=False)
-
-    @property
-    def rates(self) -> dict[nn.Parameter, float]:
-        """The learning rates of some parameters, over that of the others."""
-        return {} if self.offset is None else dict.fromkeys(self.offset.parameters(), RATE)
-
-    def configure_optimizers(self) -> Any:
-        """Return AdamW and the schedule, which ends with the trainer's budget."""
-        settings = self.optimizer_settings
-        if settings is None:
-            raise ValueError(f"{self.name} has nothing to train")
-        steps = planned_steps(self.trainer, len(self.questions.train_dataloader()))
-        optimizer = settings.optimizer(self.parameters(), may_be_fused(self.trainer), self.rates)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.lr_factor(step, steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"}}
-
     def train(self, mode: bool = True) -> "LLMRecommender":
         """Set the mode of what is trained; a frozen encoder stays in evaluation mode."""
         super().train(mode)
         if self.encoder is not None and not isinstance(self.encoder, TwoFits):
             self.encoder.eval()
         return self
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep only what was trained, and say what it belongs to."""
-        checkpoint["state_dict"] = trained_state(self)
-        checkpoint[IDENTITY] = self.identity
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another backbone, encoder, data set or method."""
-        verify(checkpoint, self.identity, self)

@@ -40,20 +40,14 @@ class BinLLM(LoRATuned):
     needs_encoder: ClassVar[bool] = True
     writes_vectors: ClassVar[bool] = True
     versions: ClassVar[tuple[Version, ...]] = ("collaborative",)
+    encoder: CollaborativeEncoder
 
     def __init__(self, *, code: CodeFormat = "bits", **tuned: Unpack[Tuned]) -> None:
         super().__init__(**tuned)
         self.code = code
-        for width in (self.codes.user_dim, self.codes.item_dim):
+        for width in (self.encoder.user_dim, self.encoder.item_dim):
             check_width(width, code)
-        _check_codes(self.codes)
-
-    @property
-    def codes(self) -> CollaborativeEncoder:
-        """The encoder that gives the codes."""
-        if self.encoder is None:
-            raise ValueError("BinLLM needs a collaborative encoder")
-        return self.encoder
+        _check_codes(self.encoder)
 
     def worded(self, template: Template) -> Template:
         """Return a task's wording with codes as text in the places of its soft tokens."""
@@ -65,7 +59,7 @@ class BinLLM(LoRATuned):
         Raises:
             UserError: the encoder's vectors are no codes.
         """
-        vectors = encode_rows(self.codes, prompts.data, questions.pairs())
+        vectors = encode_rows(self.encoder, prompts.data, questions.pairs())
         users, items = (written_codes(side, self.code) for side in vectors)
         end = 0
         for count in (questions.items > 0).sum(axis=1).tolist():

@@ -19,7 +19,6 @@ from recsys_lora.data.history import Pairs, UserItems
 from recsys_lora.data.loader import token_budget_batches
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.llm.shared_prefix import SharedPrefix
-from recsys_lora.methods.answering import state_slot
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.question import Questions
@@ -110,9 +109,11 @@ def pair_questions(data: PreparedData, pairs: UserItems) -> Questions:
 def _scores(module: LLMRecommender, batch: PromptBatch, prefix: SharedPrefix | None) -> Tensor:
     """Return the scores (B,) of prompts that are padded on the right; without a prefix they are read in full."""
     if prefix is None:
-        return module(batch)  # type: ignore[no-any-return]
-    embeds, slot = module.embeds(batch), state_slot(module)
-    state = slot.current if slot is not None else None
+        scores: Tensor = module(batch)
+        return scores
+    embeds = module.embeds(batch)
+    slot = None if module.lowrank is None else module.lowrank.state
+    state = None if slot is None else slot.current
     tokens = embeds.shape[1]
     alike = tokens if state is None else state.untouched(tokens)
 

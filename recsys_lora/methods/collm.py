@@ -12,7 +12,7 @@ own embeddings do.
 """
 
 from collections.abc import Callable
-from typing import ClassVar, Literal, NotRequired, Unpack, cast
+from typing import ClassVar, Literal, NotRequired, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +67,7 @@ class CoLLM(SecondStage):
     needs_encoder: ClassVar[bool] = True
     versions: ClassVar[tuple[Version, ...]] = ("collaborative",)
     soft_names: ClassVar[tuple[str, ...]] = SIDES
+    encoder: CollaborativeEncoder
 
     def __init__(
         self,
@@ -83,17 +84,14 @@ class CoLLM(SecondStage):
         **tuned: Unpack[Tuned],
     ) -> None:
         super().__init__(tune_lora=tune_lora, lora=lora, **tuned)
-        if self.encoder is None:
-            raise ValueError("CoLLM needs a collaborative encoder")
         vectors = self.encoder
         if vectors.user_dim != vectors.item_dim:
             raise UserError(
                 f"cf: e_u is {vectors.user_dim} wide and e_i {vectors.item_dim}, but model={self.name} maps both with "
                 "one network: choose an encoder whose vectors are equally wide"
             )
-        self.mapping = mapping(vectors.user_dim, factor, self.backbone.hidden_size)
-        if output_scale == "tokens":
-            start_at(self.mapping, token_std(self.backbone))
+        std = token_std(self.backbone) if output_scale == "tokens" else None
+        self.mapping = mapping(vectors.user_dim, factor, self.backbone.hidden_size, std)
         self.tuned_encoder: CollaborativeEncoder | None = None
         if tune_encoder:
             if untrained_encoder is None:
@@ -112,8 +110,7 @@ class CoLLM(SecondStage):
 
     def soft_tokens(self, batch: PromptBatch, vectors: Vectors | None) -> Tensor:
         """Return the tokens (B, S, H) of the batch's users and candidates, in the order of the prompt."""
-        if vectors is None:
-            raise ValueError("CoLLM needs a collaborative encoder")
+        assert vectors is not None, "CoLLM needs an encoder"
         user, items = self.vector_scale(*vectors)
         sides = torch.cat([user.unsqueeze(1), items], dim=1)  # (B, 1 + C, D)
         return self.arranged(self.mapping(sides), batch)
@@ -126,23 +123,26 @@ class CoLLM(SecondStage):
 
     def calibrate(self, data: PreparedData, train: UserItems) -> None:
         """Measure the spread of the collaborative vectors over the training questions, as they are at the start."""
-        encoder = self.tuned_encoder or self.encoder
-        if encoder is not None:
-            self.vector_scale.measure(encoder, data, train)
+        self.vector_scale.measure(self.tuned_encoder or self.encoder, data, train)
 
 
-def mapping(dim: int, factor: int, hidden_size: int) -> nn.Sequential:
-    """Return the network from vectors (..., D) to tokens (..., H)."""
-    return nn.Sequential(nn.Linear(dim, factor * dim), nn.ReLU(), nn.Linear(factor * dim, hidden_size))
+def mapping(dim: int, factor: int, hidden_size: int, std: float | None = None) -> nn.Sequential:
+    """Return the network from vectors (..., D) to tokens (..., H).
 
-
-def start_at(network: nn.Sequential, std: float) -> None:
-    """Start a mapping so that inputs of standard deviation 1 become outputs of standard deviation `std`."""
-    first, last = cast(nn.Linear, network[0]), cast(nn.Linear, network[-1])
-    nn.init.kaiming_normal_(first.weight, nonlinearity="relu")  # the hidden layer's mean square is then 1
-    nn.init.normal_(last.weight, std=std / last.in_features**0.5)
-    for layer in (first, last):
-        nn.init.zeros_(layer.bias)
+    Args:
+        dim: D.
+        factor: of the hidden layer's width over D.
+        hidden_size: H.
+        std: standard deviation of the tokens of vectors of standard deviation 1, at the start; None starts linear maps
+            as PyTorch does.
+    """
+    first, last = nn.Linear(dim, factor * dim), nn.Linear(factor * dim, hidden_size)
+    if std is not None:
+        nn.init.kaiming_normal_(first.weight, nonlinearity="relu")  # the hidden layer's mean square is then 1
+        nn.init.normal_(last.weight, std=std / last.in_features**0.5)
+        for layer in (first, last):
+            nn.init.zeros_(layer.bias)
+    return nn.Sequential(first, nn.ReLU(), last)
 
 
 def _train_what_gives_vectors(encoder: CollaborativeEncoder) -> None:

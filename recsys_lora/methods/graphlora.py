@@ -112,7 +112,6 @@ class GraphLoRA(CoLLM):
             **mapped,
         )
         vectors = self.encoder
-        assert vectors is not None, "CoLLM needs one"
         if vectors.history_length:
             raise UserError(
                 f"cf: e_u changes with the user's history there, but model={self.name} needs one vector a user for "
@@ -144,7 +143,6 @@ class GraphLoRA(CoLLM):
     def nodes(self, graph: GraphNetwork) -> Tensor:
         """Return the graph network's vectors (n, R); without gradients they are kept while the weights stand."""
         encoder = self.tuned_encoder or self.encoder
-        assert encoder is not None, "CoLLM needs one"
         if graph.training or torch.is_grad_enabled():
             return self._nodes(graph, encoder)
         read = (*graph.parameters(), *encoder.parameters(), *self.vector_scale.buffers())

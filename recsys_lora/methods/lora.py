@@ -69,6 +69,8 @@ class LoRATuned(LLMRecommender):
         shared: what every recommender is made with.
     """
 
+    lowrank: Injection
+
     def __init__(
         self,
         *,
@@ -83,10 +85,6 @@ class LoRATuned(LLMRecommender):
         super().__init__(**shared)
         updates = lora(rank=rank, alpha=alpha, targets=targets, dropout=dropout, dropout_per=dropout_per)
         self.lowrank = updates.install(self.backbone.model)
-
-    def release(self) -> None:
-        """Give the backbone its own linear maps back."""
-        self.lowrank.remove()
 
 
 class SecondStage(LoRATuned):

@@ -1,7 +1,7 @@
 """AdamW and a learning rate that warms up and falls, by default to the end of the budget."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -11,6 +11,9 @@ from torch import nn
 
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
+
+OptimizerPart = tuple[Iterable[nn.Parameter], Callable[[int], float]]
+"""Parameters, and by what their learning rate is multiplied at a step besides warm-up and decay."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,34 @@ class OptimizerSettings:
     betas: Annotated[Sequence[Probability], Len(2, 2)] = (0.9, 0.999)
     eps: PositiveFloat = 1e-8
 
-    def optimizer(
-        self, parameters: Iterable[nn.Parameter], fused: bool = True, rates: Mapping[nn.Parameter, float] | None = None
-    ) -> torch.optim.AdamW:
-        """Return AdamW over the parameters that have gradients; see `over`, and `groups` for their `rates`."""
-        return self.over(self.groups(parameters, rates), fused)
+    def optimizer_and_schedule(
+        self,
+        parts: Iterable[OptimizerPart],
+        steps: float,
+        fused: bool = True,
+        rates: Mapping[nn.Parameter, float] | None = None,
+    ) -> dict[str, Any]:
+        """Return AdamW and its schedule, as `LightningModule.configure_optimizers` does.
+
+        Args:
+            parts: what is trained.
+            steps: of the whole budget.
+            fused: see `may_be_fused`.
+            rates: see `groups`.
+        """
+
+        def times(share: Callable[[int], float]) -> Callable[[int], float]:
+            return lambda step: self.lr_factor(step, steps) * share(step)
+
+        groups: list[dict[str, Any]] = []
+        factors: list[Callable[[int], float]] = []
+        for parameters, share in parts:
+            own = self.groups(parameters, rates)
+            groups += own
+            factors += [times(share)] * len(own)
+        optimizer = self.optimizer(groups, fused)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"}}
 
     def groups(
         self, parameters: Iterable[nn.Parameter], rates: Mapping[nn.Parameter, float] | None = None
@@ -65,13 +91,8 @@ class OptimizerSettings:
         first = sorted(groups.items(), key=lambda group: group[0][1] != self.lr)  # whose rate loggers show
         return [{"params": own, "weight_decay": decay, "lr": lr} for (decay, lr), own in first]
 
-    def over(self, groups: list[dict[str, Any]], fused: bool = True) -> torch.optim.AdamW:
-        """Return AdamW over `groups`.
-
-        Args:
-            groups: its groups.
-            fused: update all parameters of a group in one operation: see `may_be_fused`.
-        """
+    def optimizer(self, groups: list[dict[str, Any]], fused: bool = True) -> torch.optim.AdamW:
+        """Return AdamW over `groups`; fused, it updates all parameters of a group in one operation."""
         beta1, beta2 = self.betas
         return torch.optim.AdamW(groups, lr=self.lr, betas=(beta1, beta2), eps=self.eps, fused=fused)
 

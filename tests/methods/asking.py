@@ -1,4 +1,8 @@
-"""Prompts and scores of rows, as the yes-or-no question whether their user likes their item."""
+"""Prompts, scores and gradients of rows, as the yes-or-no question whether their user likes their item."""
+
+import numpy as np
+import torch
+from torch.nn import functional
 
 from recsys_lora.methods.answering import Answering
 from recsys_lora.tasks.ctr import of_rows
@@ -11,6 +15,27 @@ def prompts_for(module, data, rows, **more):
     return prompts.set(of_rows(rows), **more)
 
 
+def batch_of(module, data, rows=6):
+    """Return a batch of some training rows."""
+    prompts = prompts_for(module, data, data.rows("train").take(np.arange(rows) * 5))
+    return prompts.batch(np.arange(rows), module.backbone.pad_id, "right")
+
+
 def score_rows(module, datamodule, rows, shuffle_users=None, show=False):
     """Return the scores of rows, in their order."""
     return Answering(module, datamodule)("ctr", of_rows(rows), shuffle_users=shuffle_users, show=show)
+
+
+def with_updates(module):
+    """Give the low-rank updates values, as training would."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in module.lowrank.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator) * 0.1)
+    return module
+
+
+def gradients(module, batch):
+    """Return the gradients of all that is trained, by name."""
+    functional.binary_cross_entropy_with_logits(module(batch), batch.label).backward()
+    return {name: p.grad for name, p in module.named_parameters() if p.requires_grad}

@@ -13,7 +13,7 @@ from recsys_lora.tasks.ctr import of_rows
 from recsys_lora.utils.errors import UserError
 from tests.jobs import resolved
 from tests.methods import factory
-from tests.methods.asking import prompts_for, score_rows
+from tests.methods.asking import batch_of, prompts_for, score_rows
 from tests.methods.factory import binllm
 from tests.methods.synthetic import WORDS, TableEncoder
 from tests.methods.synthetic import coded as world
@@ -30,11 +30,6 @@ COLLM = (
 @pytest.fixture(scope="module")
 def small():
     return world(users=30, items=30, rows_each=12, titles=[f"Film {number}" for number in range(30)])
-
-
-def batch_of(module, data, rows=6):
-    prompts = prompts_for(module, data, data.rows("train").take(np.arange(rows) * 5))
-    return prompts.batch(np.arange(rows), module.backbone.pad_id, "right")
 
 
 def step(module, batch, lr=0.5):
@@ -77,19 +72,6 @@ def test_only_lora_is_trained_and_all_of_it_from_the_second_step_on(small):
     gradients = step(module, batch)
     assert {label.split(".")[0] for label in gradients} == {"lowrank"}
     assert all(gradient.abs().sum() > 0 for gradient in gradients.values())
-
-
-def test_rows_of_a_batch_do_not_touch_each_other(small):
-    data, encoder = small
-    module = binllm(data, encoder)
-    step(module, batch_of(module, data))
-    module.eval()
-    rows = prompts_for(module, data, data.rows("test").take(np.arange(0, 40, 7)))
-    pad = module.backbone.pad_id
-    together = module(rows.batch(np.arange(len(rows)), pad, "right"))
-    alone = torch.cat([module(rows.batch(np.array([index]), pad, "left")) for index in range(len(rows))])
-    assert_close(together, alone)
-    assert together.std() > 1e-4
 
 
 def test_what_was_trained_is_saved_and_loaded(small, tmp_path):

@@ -66,7 +66,7 @@ def of_method(name):
     """Return (module, datamodule) with low-rank factors that change the scores."""
     data, encoder = small()
     module = METHODS[name](data, encoder)
-    if hasattr(module, "lowrank"):
+    if module.lowrank is not None:
         ckf.started(module)
     if name == "binllm":
         data = test_binllm.world(users=20, items=30, rows_each=12, titles=TITLES)[0]
@@ -86,7 +86,7 @@ def one_by_one(module, datamodule, items):
     found = []
     for item in items:
         prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, [item]))
-        yes, no = module.answers.choices[0].token_ids
+        yes, no = datamodule.prompts["ctr"].reading.choices.token_ids
         batch = prompts.batch(np.array([0]), datamodule.batching.pad_id, "right")
         with torch.no_grad():
             logits = module.backbone.model(inputs_embeds=module.eval().embeds(batch)).logits[0, -1]
@@ -162,14 +162,7 @@ def test_an_encoder_whose_user_vector_depends_on_the_item_shares_what_stands_bef
 @pytest.mark.parametrize("mapping", [None, {"bridge": "none"}], ids=["meta", "none"])
 def test_ckf_answers_its_click_through_task(mapping):
     module, datamodule = of_ckf(mapping=mapping)
-    prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, ITEMS))
-    yes, no = datamodule.prompts["ctr"].reading.choices.token_ids
-    expected = []
-    for place in range(len(ITEMS)):
-        batch = prompts.batch(np.array([place]), datamodule.batching.pad_id, "right")
-        with torch.no_grad():
-            logits = module.eval().backbone.model(inputs_embeds=module.embeds(batch)).logits[0, -1]
-        expected.append(float(logits[yes] - logits[no]))
+    expected = one_by_one(module, datamodule, ITEMS)
     seen = forwards(module)
     got = score_candidates(module, datamodule, USER, ITEMS)
     assert_close(got, expected)

@@ -5,7 +5,6 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from torch import nn
-from torch.nn import functional
 
 from recsys_lora.cf.din import DIN
 from recsys_lora.cf.encoder import Catalogue
@@ -13,13 +12,13 @@ from recsys_lora.cf.lightgcn import LightGCN
 from recsys_lora.cf.mf import MF
 from recsys_lora.cf.sasrec import SASRec
 from recsys_lora.llm.soft_tokens import soft_columns, token_std
-from recsys_lora.methods.checkpoint import load_checkpoint, trained_state
-from recsys_lora.methods.collm import mapping, start_at
+from recsys_lora.methods.checkpoint import trained_state
+from recsys_lora.methods.collm import mapping
 from recsys_lora.prompts.template import SOFT, Example
 from recsys_lora.utils.errors import UserError
 from tests import jobs
 from tests.methods import factory
-from tests.methods.asking import prompts_for, score_rows
+from tests.methods.asking import batch_of, gradients, score_rows, with_updates
 from tests.methods.synthetic import WORDS, TableEncoder, prepared
 from tests.rounding import SUM, assert_close
 
@@ -38,49 +37,11 @@ JOB = (
     "cf.trainer.max_epochs=1",
     "cf.encoder.dim=8",
 )
-STRATEGIES = [{}, {"tune_lora": True}, {"tune_encoder": True}, {"tune_encoder": True, "tune_lora": True}]
 
 
 @pytest.fixture(scope="module")
 def world():
     return prepared(users=20, items=20, rows_each=12, dim=4, titles=[f"Film {n}" for n in range(20)])
-
-
-def prompts_of(module, data, rows=6):
-    return prompts_for(module, data, data.rows("train").take(np.arange(rows) * 5))
-
-
-def batch_of(module, data, rows=6):
-    return prompts_of(module, data, rows).batch(np.arange(rows), module.backbone.pad_id, "right")
-
-
-def with_updates(module):
-    """Give the low-rank updates values, as a first stage would."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for p in module.lowrank.parameters():
-            p.copy_(torch.randn(p.shape, generator=generator) * 0.1)
-    return module
-
-
-def gradients(module, batch):
-    functional.binary_cross_entropy_with_logits(module(batch), batch.label).backward()
-    return {name: p.grad for name, p in module.named_parameters() if p.requires_grad}
-
-
-def test_before_training_the_frozen_model_reads_the_mapped_vectors(world):
-    data, encoder = world
-    module = factory.collm(data, encoder, input_scale="none").eval()
-    batch, original = batch_of(module, data), factory.backbone(data)
-    first, _, last = module.mapping
-    yes, no = module.answers.choices[0].token_ids
-    for index in range(len(batch)):
-        embeds = original.embed(batch.input_ids[index : index + 1, : int(batch.attention_mask[index].sum())]).clone()
-        sides = encoder.users[batch.user[index]], encoder.items[batch.item[index]]
-        for place, vector in zip(batch.soft_positions[index].tolist(), sides, strict=True):
-            embeds[0, place] = last.weight @ (first.weight @ vector + first.bias).clamp_min(0) + last.bias
-        logits = original.model(inputs_embeds=embeds).logits[0, -1]
-        assert_close(module(batch)[index], logits[yes] - logits[no])
 
 
 def test_the_mapping_has_the_papers_shape_and_is_one_for_both_sides():
@@ -91,8 +52,7 @@ def test_the_mapping_has_the_papers_shape_and_is_one_for_both_sides():
 @pytest.mark.parametrize("dim", [16, 256])
 def test_tokens_start_as_spread_as_the_backbones_own(dim):
     torch.manual_seed(0)
-    network = mapping(dim, 10, 512)
-    start_at(network, 0.07)
+    network = mapping(dim, 10, 512, 0.07)
     assert network(torch.randn(400, dim)).std().item() == pytest.approx(0.07, rel=0.1)
 
 
@@ -114,17 +74,6 @@ def test_the_spread_of_a_backbone_is_that_of_its_embeddings(world):
     backbone = factory.backbone(world[0])
     expected = backbone.model.get_input_embeddings().weight.detach().numpy().std()
     assert_close(token_std(backbone), expected)
-
-
-@pytest.mark.parametrize("knobs", STRATEGIES, ids=str)
-def test_what_a_strategy_trains_gets_a_gradient_and_nothing_else_does(world, knobs):
-    data, encoder = world
-    module = with_updates(factory.collm(data, encoder, **knobs)).train()
-    found = gradients(module, batch_of(module, data))
-    chosen = {"mapping": True, "lowrank": knobs.get("tune_lora"), "tuned_encoder": knobs.get("tune_encoder")}
-    assert {name.split(".")[0] for name in found} == {part for part, trained in chosen.items() if trained}
-    assert not [name for name, gradient in found.items() if gradient is None or not gradient.abs().sum() > 0]
-    assert not any(p.requires_grad for p in encoder.parameters())
 
 
 def test_a_tuned_encoder_is_a_copy_and_changes_the_scores_alone(world):
@@ -186,16 +135,6 @@ def test_frozen_updates_are_kept_and_left_without_dropout(world):
     assert {f"lowrank.{name}" for name in kept} < set(trained_state(module))
 
 
-@pytest.mark.parametrize("padding", ["left", "right"])
-def test_rows_of_a_batch_do_not_touch_each_other(world, padding):
-    data, encoder = world
-    module = with_updates(factory.collm(data, encoder)).eval()
-    rows = prompts_of(module, data)
-    together = module(rows.batch(np.arange(6), 0, padding))
-    alone = torch.cat([module(rows.batch(np.array([index]), 0, "right")) for index in range(6)])
-    assert_close(together, alone)
-
-
 def test_tokens_stand_in_the_order_of_the_prompt(world):
     data, encoder = world
     usual = factory.collm(data, encoder)
@@ -203,19 +142,6 @@ def test_tokens_stand_in_the_order_of_the_prompt(world):
     batch = batch_of(usual, data)
     expected = usual.soft_tokens(batch, usual.collaborative(batch))
     assert torch.equal(turned.soft_tokens(batch, turned.collaborative(batch)), expected[:, [1, 0]])
-
-
-@pytest.mark.parametrize("knobs", [{}, {"tune_encoder": True}], ids=str)
-def test_a_loaded_module_scores_as_the_saved_one(world, tmp_path, knobs):
-    data, encoder = world
-    module = with_updates(factory.collm(data, encoder, **knobs))
-    trainer = factory.trainer(max_steps=2)
-    trainer.fit(module, module.datamodule(data, WORDS, seed=0))
-    trainer.save_checkpoint(tmp_path / "last.ckpt")
-    other = factory.collm(data, encoder, seed=9, **knobs)
-    load_checkpoint(tmp_path / "last.ckpt", other, other.identity)
-    batch = batch_of(module, data)
-    assert torch.equal(other.eval()(batch), module.eval()(batch))
 
 
 class Uneven(nn.Module):

@@ -1,40 +1,24 @@
 """What GraphLoRA promises, on a tiny backbone."""
 
-import numpy as np
 import pytest
 import torch
-from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.lightgcn import LightGCN
 from recsys_lora.cf.mf import MF
 from recsys_lora.lowrank import Shifted
-from recsys_lora.methods.checkpoint import load_checkpoint
+from recsys_lora.methods.checkpoint import trained_state
 from recsys_lora.methods.graphlora import ShiftedLoRA
 from recsys_lora.methods.lora import LoRA
 from recsys_lora.utils.errors import UserError
 from tests import jobs
 from tests.methods import factory
-from tests.methods.asking import prompts_for
-from tests.methods.synthetic import WORDS, prepared
+from tests.methods.asking import batch_of, with_updates
+from tests.methods.synthetic import prepared
+from tests.methods.test_collm import JOB
 from tests.rounding import SUM, assert_close
 
-JOB = (
-    "model=graphlora",
-    "llm=tiny",
-    "llm.layers=1",
-    "budget=smoke",
-    "data=table",
-    "data.train_rows=24",
-    "data.valid_rows=16",
-    "data.test_rows=24",
-    "evaluation.shuffled_rows=8",
-    "evaluation.draws=10",
-    "cf=mf",
-    "cf.trainer.max_epochs=1",
-    "cf.encoder.dim=8",
-)
 LORA = vars(LoRA(rank=4, alpha=12.0, targets=factory.ALL, dropout=0.0))
 
 
@@ -43,49 +27,16 @@ def world():
     return prepared(users=20, items=20, rows_each=12, dim=4, titles=[f"Film {n}" for n in range(20)])
 
 
-def prompts_of(module, data, rows=6):
-    return prompts_for(module, data, data.rows("train").take(np.arange(rows) * 5))
-
-
-def batch_of(module, data, rows=6):
-    return prompts_of(module, data, rows).batch(np.arange(rows), module.backbone.pad_id, "right")
-
-
-def with_updates(module):
-    """Give the low-rank updates values, as training would."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for p in module.lowrank.parameters():
-            p.copy_(torch.randn(p.shape, generator=generator) * 0.1)
-    return module
-
-
-def gradients(module, batch):
-    functional.binary_cross_entropy_with_logits(module(batch), batch.label).backward()
-    return {name: p.grad for name, p in module.named_parameters() if p.requires_grad}
-
-
-def test_before_training_the_frozen_model_reads_the_mapped_vectors(world):
-    data, encoder = world
-    module = factory.graphlora(data, encoder, input_scale="none").eval()
-    batch, original = batch_of(module, data), factory.backbone(data)
-    yes, no = module.answers.choices[0].token_ids
-    for index in range(len(batch)):
-        embeds = original.embed(batch.input_ids[index : index + 1, : int(batch.attention_mask[index].sum())]).clone()
-        sides = encoder.users[batch.user[index]], encoder.items[batch.item[index]]
-        for place, vector in zip(batch.soft_positions[index].tolist(), sides, strict=True):
-            embeds[0, place] = module.mapping(vector)
-        logits = original.model(inputs_embeds=embeds).logits[0, -1]
-        assert_close(module(batch)[index], logits[yes] - logits[no])
-
-
 def test_the_graph_has_the_positive_pairs_of_train_alone(world):
     data, encoder = world
-    graph = factory.graphlora(data, encoder).graph
+    module = factory.graphlora(data, encoder)
+    graph = module.graph
     rows = data.rows("train")
     liked = {(u, i) for u, i, y in zip(rows.user, rows.item, rows.label, strict=True) if y == 1}
     found = graph.adjacency.to_dense()[: graph.first_item, graph.first_item :].nonzero().tolist()
     assert {tuple(pair) for pair in found} == liked
+    kept = {name for name in trained_state(module) if name.startswith("graph.")}
+    assert kept == {f"graph.{name}" for name, _ in graph.named_parameters()}  # checkpoints leave the edges to the data
     assert len(liked) < len(rows) < len(data.interactions)
 
 
@@ -126,21 +77,6 @@ def test_the_layer_says_which_blocks_take_the_graphs_vectors(layer, blocks):
     assert len(lowrank.layers) == 8
 
 
-KNOBS = [{}, {"layer": "all"}, {"graph": {"kind": "lightgcn"}}, {"tune_encoder": False}, {"beta": 0.0}]
-
-
-@pytest.mark.parametrize("knobs", KNOBS, ids=str)
-def test_everything_that_is_trained_gets_a_gradient(world, knobs):
-    data, encoder = world
-    module = with_updates(factory.graphlora(data, encoder, **knobs)).train()
-    found = gradients(module, batch_of(module, data))
-    left_out = {"tuned_encoder": not knobs.get("tune_encoder", True), "graph": knobs.get("beta") == 0}
-    assert {name.split(".")[0] for name in found} == {"mapping", "lowrank"} | {
-        part for part, absent in left_out.items() if not absent
-    }
-    assert not [name for name, gradient in found.items() if gradient is None or not gradient.abs().sum() > 0]
-
-
 @pytest.mark.parametrize("kind", [MF, LightGCN], ids=lambda kind: kind.__name__)
 def test_gradients_reach_the_vectors_of_neighbours_through_the_graph(world, kind):
     data, _ = world
@@ -162,16 +98,6 @@ def test_gradients_reach_the_vectors_of_neighbours_through_the_graph(world, kind
         assert felt == {0.1: {*liked, int(batch.item)}, 0.0: {int(batch.item)}}
     else:  # its vectors are smoothed themselves, and then travel one edge further
         assert felt[0.1] >= {*liked, int(batch.item)}
-
-
-@pytest.mark.parametrize("padding", ["left", "right"])
-def test_rows_of_a_batch_do_not_touch_each_other(world, padding):
-    data, encoder = world
-    module = with_updates(factory.graphlora(data, encoder, beta=5.0)).eval()
-    rows = prompts_of(module, data)
-    together = module(rows.batch(np.arange(6), 0, padding))
-    alone = torch.cat([module(rows.batch(np.array([index]), 0, "right")) for index in range(6)])
-    assert_close(together, alone)
 
 
 def test_what_is_kept_for_scoring_is_renewed_when_a_weight_changes(world):
@@ -206,22 +132,6 @@ def test_what_is_kept_is_renewed_after_a_fused_step_which_counts_no_versions(wor
     assert not torch.equal(before, expected)
 
 
-@pytest.mark.parametrize("knobs", [{}, {"graph": {"kind": "lightgcn"}}, {"beta": 0.0}], ids=str)
-def test_a_loaded_module_scores_as_the_saved_one(world, tmp_path, knobs):
-    data, encoder = world
-    module = with_updates(factory.graphlora(data, encoder, **knobs))
-    trainer = factory.trainer(max_steps=2)
-    trainer.fit(module, module.datamodule(data, WORDS, seed=0))
-    trainer.save_checkpoint(tmp_path / "last.ckpt")
-    other = factory.graphlora(data, encoder, seed=9, **knobs)
-    load_checkpoint(tmp_path / "last.ckpt", other, other.identity)
-    batch = batch_of(module, data)
-    assert torch.equal(other.eval()(batch), module.eval()(batch))
-    if module.graph is not None:
-        kept = {name for name in torch.load(tmp_path / "last.ckpt")["state_dict"] if name.startswith("graph.")}
-        assert kept == {f"graph.{name}" for name, _ in module.graph.named_parameters()}  # the edges are the data's
-
-
 def test_an_encoder_that_reads_histories_and_a_block_that_is_not_there_are_refused(world):
     data, encoder = world
     with pytest.raises(UserError, match="layer=2: the backbone's blocks are 0 to 1"):
@@ -234,7 +144,7 @@ def test_an_encoder_that_reads_histories_and_a_block_that_is_not_there_are_refus
 def test_a_whole_job_of_each_ablation(tmp_path, monkeypatch, ablation):
     monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
     tables = jobs.write_tables(tmp_path / "tables", *jobs.own_tables())
-    outcome = jobs.run(tmp_path / "run", *JOB, *tables, f"ablation={ablation}")
+    outcome = jobs.run(tmp_path / "run", *JOB[1:], "model=graphlora", *tables, f"ablation={ablation}")
     module = outcome.method.module
     assert (module.graph is None) == (ablation == "graphlora_no_graph")
     assert not any(p.requires_grad for p in outcome.collaborative.encoder.parameters())

@@ -50,7 +50,7 @@ def test_a_budget_without_end_keeps_the_rate():
 def test_only_matrices_decay_and_frozen_parameters_are_left_out():
     layer, frozen = nn.Linear(3, 2), nn.Linear(3, 2).requires_grad_(False)
     settings = OptimizerSettings(weight_decay=0.1, betas=(0.9, 0.9))
-    optimizer = settings.optimizer([*layer.parameters(), *frozen.parameters()])
+    optimizer = settings.optimizer(settings.groups([*layer.parameters(), *frozen.parameters()]))
     groups = [(group["weight_decay"], [tuple(p.shape) for p in group["params"]]) for group in optimizer.param_groups]
     assert groups == [(0.1, [(2, 3)]), (0.0, [(2,)])]
     assert isinstance(optimizer, torch.optim.AdamW)
@@ -86,7 +86,8 @@ def stepped(fused, steps, start=None, seed=0):
     """Return weights and the optimiser's state after some steps, from the beginning or from another's end."""
     torch.manual_seed(seed)
     layer = nn.Linear(5, 4)
-    optimizer = OptimizerSettings(lr=0.01, weight_decay=0.1).optimizer(layer.parameters(), fused)
+    settings = OptimizerSettings(lr=0.01, weight_decay=0.1)
+    optimizer = settings.optimizer(settings.groups(layer.parameters()), fused)
     first = 0
     if start is not None:
         first = start[2]

@@ -2,7 +2,6 @@
 
 import logging
 import re
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,13 +12,12 @@ from sklearn.metrics import mean_absolute_error, roc_auc_score
 
 from recsys_lora.data.length_buckets import FORWARD_OVERHEAD_TOKENS
 from recsys_lora.llm.backbone import Backbone
-from recsys_lora.methods.ckf.module import CKFMultiTaskModule
 from recsys_lora.pipeline.tasks import resolved_cost
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.utils.errors import UserError
 from tests.documents import ROOT
 from tests.jobs import SMALL_TASKS, method_of, own_tables, run, with_reviews, write_tables
-from tests.pipeline.test_job import Killed, same, weights
+from tests.pipeline.place import Killed, Place, killed_at, same, weights
 from tests.rounding import TRAINING, assert_close
 
 WITHOUT_REVIEWS = ["ctr", "topk", "rating"]
@@ -29,6 +27,7 @@ FEW = ("task.topk.candidates=4", "task.topk.cutoffs=[1,3]")
 
 
 EVERY = (
+    *FEW,
     *("llm=tiny", "llm.layers=1", "budget=smoke", "data=table", "data.train_rows=16", "data.valid_rows=8"),
     *("data.test_rows=12", "evaluation.shuffled_rows=6", "evaluation.draws=2", "cf.trainer.max_epochs=1"),
     *("cf.encoder.dim=8",),
@@ -36,49 +35,21 @@ EVERY = (
 """What every model runs with."""
 
 
-class Place:
-    """A cache and two tables, one with reviews, that the jobs of this file share."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.runs = folder, 0
-        interactions, items = own_tables()
-        self.plain = write_tables(folder / "plain", interactions, items)
-        self.reviews = write_tables(folder / "reviews", with_reviews(interactions), items)
-
-    def run(self, *overrides: str, reviews: bool = False, base: tuple[str, ...] = SMALL_TASKS):
-        """Run a job in a new folder; returns (outcome, its folder)."""
-        self.runs += 1
-        folder = self.folder / "runs" / str(self.runs)
-        named = (*self.reviews, *SHORT) if reviews else self.plain
-        return run(folder, *base, *FEW, *named, *overrides), folder
-
-    def artifacts(self) -> dict[str, int]:
-        """Return when each artifact was made, by its path below the cache without the key."""
-        root = self.folder / "home" / "artifacts"
-        return {
-            str(record.parent.relative_to(root)): record.stat().st_mtime_ns for record in root.glob("*/*/artifact.json")
-        }
-
-    def made_by(self, *overrides: str, reviews: bool = False) -> list[str]:
-        """Run a job; returns the artifacts that it made, without their keys."""
-        before = self.artifacts()
-        self.run(*overrides, reviews=reviews)
-        made = {name for name, when in self.artifacts().items() if before.get(name) != when}
-        return sorted(name.rsplit("-", 1)[0] for name in made)
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tasks")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
-        yield Place(folder)
+        interactions, items = own_tables()
+        made = Place(folder, (*SMALL_TASKS, *FEW), write_tables(folder / "plain", interactions, items))
+        made.reviews = (*write_tables(folder / "reviews", with_reviews(interactions), items), *SHORT)
+        yield made
 
 
 @pytest.fixture(scope="module")
 def all_five(place):
     """A finished job of all tasks."""
-    return place.run(reviews=True)
+    return place.run(*place.reviews)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +156,7 @@ def test_without_reviews_their_tasks_are_left_out_and_the_run_says_so(three):
 def test_a_subset_is_asked_in_the_order_given(place):
     outcome, _ = place.run("tasks=[rating,ctr]", "evaluation.zero_shot=false", "evaluation.shuffled_rows=0")
     assert list(outcome.metrics["tasks"]) == ["rating", "ctr"]
-    assert outcome.method.module.task_names == ["rating", "ctr"]
+    assert list(outcome.method.module.tasks) == ["rating", "ctr"]
     assert {line["role"] for line in outcome.metrics["tasks"]["ctr"]["lines"]} == {
         *("baseline", "cf", "method_text", "method")
     }
@@ -242,7 +213,7 @@ def test_every_method_answers_every_task(place, model):
     given = (f"model={model}", "tasks=[ctr,topk,rating,explanation]", "data.test_rows=6", *ANSWERING[model])
     folder = place.folder / "every" / model
     batches = ("model.batch_size=8",) if trained else ()
-    outcome = run(folder, *EVERY, *FEW, *place.reviews, *SHORT, *given, *batches)
+    outcome = run(folder, *EVERY, *place.reviews, *given, *batches)
     assert list(outcome.metrics["tasks"]) == ["ctr", "topk", "rating", "explanation"]
     for name, block in outcome.metrics["tasks"].items():
         names = {(line["role"], line["name"]) for line in block["lines"]}
@@ -311,18 +282,6 @@ def test_other_test_questions_are_answered_anew_by_the_same_method(place, three)
 # Interrupted
 
 KEPT = ("seed=11", "tasks=[ctr,rating]", "test=false", "trainer.max_epochs=2", "model.dropout=0.2")
-
-
-def killed_at(step: int, monkeypatch) -> None:
-    """Let training end with an error before a step, counted from 0."""
-    original, steps = CKFMultiTaskModule.training_step, iter(range(10**6))
-
-    def training_step(self, batch, batch_idx):
-        if next(steps) == step:
-            raise Killed
-        return original(self, batch, batch_idx)
-
-    monkeypatch.setattr(CKFMultiTaskModule, "training_step", training_step)
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(place, monkeypatch):

@@ -10,13 +10,15 @@ Source: CKF, TKDE 2025, arXiv 2410.20642.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Unpack
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
 
+from recsys_lora.callbacks.measure import gradient_norm
+from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
@@ -25,11 +27,11 @@ from recsys_lora.llm.soft_tokens import SIDES, token_std
 from recsys_lora.methods.ckf.mapping import CollaborativeMapping, MappingSpec
 from recsys_lora.methods.ckf.multi_lora import MultiLoRATuned, MultiTuned
 from recsys_lora.methods.ckf.objective import Objective
-from recsys_lora.methods.ckf.training import gradient_norm, optimizer_and_schedule, zero_dependency
-from recsys_lora.methods.optimizer import may_be_fused, planned_steps
+from recsys_lora.methods.optimizer import OptimizerPart
 from recsys_lora.methods.shared import Vectors
 from recsys_lora.methods.vectors import InputScale, VectorScale, encode_candidates, last
 from recsys_lora.tasks.task import Version
+from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import NonNegativeFloat, NonNegativeInt
 
 
@@ -48,6 +50,7 @@ class CKFMultiTaskModule(MultiLoRATuned):
     needs_encoder: ClassVar[bool] = True
     versions: ClassVar[tuple[Version, ...]] = ("collaborative", "text")
     soft_names: ClassVar[tuple[str, ...]] = SIDES
+    encoder: CollaborativeEncoder
 
     def __init__(
         self,
@@ -60,11 +63,9 @@ class CKFMultiTaskModule(MultiLoRATuned):
         **tuned: Unpack[MultiTuned],
     ) -> None:
         super().__init__(**tuned)
-        self.identity |= {"tasks": self.task_names}  # an update a task: those of other tasks do not fit
+        self.identity |= {"tasks": list(self.tasks)}  # an update a task: those of other tasks do not fit
         self.objective = objective
         self.meta_history = history_length
-        if self.encoder is None:
-            raise ValueError("CKF needs a collaborative encoder")
         widths = self.encoder.user_dim, self.encoder.item_dim, self.backbone.hidden_size
         self.mapping = mapping(MappingSpec(*widths, token_std(self.backbone)))
         self.vector_scale = VectorScale(input_scale, vector_noise)
@@ -88,7 +89,7 @@ class CKFMultiTaskModule(MultiLoRATuned):
         Returns:
             e_u (B, D_u) and e_v (B, C + L, D_i): see `encode_candidates`.
         """
-        if self.encoder is None or not batch.soft_positions.shape[1]:
+        if not batch.soft_positions.shape[1]:
             return None
         with torch.no_grad():
             return encode_candidates(self.encoder, batch.user, batch.history, batch.items, self.meta_history)
@@ -105,8 +106,7 @@ class CKFMultiTaskModule(MultiLoRATuned):
 
     def calibrate(self, data: PreparedData, train: UserItems) -> None:
         """Measure the spread of the collaborative vectors over the training questions."""
-        if self.encoder is not None:
-            self.vector_scale.measure(self.encoder, data, train)
+        self.vector_scale.measure(self.encoder, data, train)
 
     # Lightning's steps
 
@@ -126,7 +126,9 @@ class CKFMultiTaskModule(MultiLoRATuned):
         loss = super().training_step(replace(batch, versions=versions), batch_idx)
         if self.logs_now:
             self.log("train/lambda", self.objective.weight(self.progress), batch_size=len(batch))
-        return loss + zero_dependency(self._resting()) if self.trainer.world_size > 1 else loss
+        if self.trainer.world_size == 1:
+            return loss
+        return sum((0 * parameter.sum() for parameter in self._resting()), loss)  # DDP waits for a gradient of each
 
     def _resting(self) -> list[nn.Parameter]:
         """Return the parameters that no version of the present step trains."""
@@ -145,14 +147,23 @@ class CKFMultiTaskModule(MultiLoRATuned):
         for parameter in self._resting():
             parameter.grad = None
         if self.logs_now:
-            self.log("train/grad_norm_lowrank", gradient_norm(self.lowrank.parameters()))
-            self.log("train/grad_norm_mapping", gradient_norm(self.mapping.parameters()))
+            self.log("train/grad_norm_lowrank", gradient_norm(self.lowrank))
+            self.log("train/grad_norm_mapping", gradient_norm(self.mapping))
 
-    def configure_optimizers(self) -> Any:
-        """Return AdamW over the two groups and their schedules, which end with the trainer's budget."""
-        if self.optimizer_settings is None:
-            raise ValueError("CKF needs an optimizer")
-        self.steps = planned_steps(self.trainer, len(self.questions.train_dataloader()))
-        groups = self.lowrank.parameters(), (p for part in self._with_mapping for p in part.parameters())
-        settings, fused = self.optimizer_settings, may_be_fused(self.trainer)
-        return optimizer_and_schedule(settings, self.objective, *groups, self.steps, fused, self.rates)
+    def optimizer_parts(self, steps: float) -> Sequence[OptimizerPart]:
+        """Return the low-rank updates and the mapping, each with its share of the learning rate by the curriculum.
+
+        Raises:
+            UserError: the budget has no end, which a curriculum needs.
+        """
+        if self.objective.separate and not math.isfinite(steps):
+            raise UserError(
+                f"model.objective.curriculum={self.objective.curriculum}: needs an end to go towards: "
+                "set trainer.max_steps or trainer.max_epochs, or curriculum=joint"
+            )
+        self.steps = steps
+        mapping = (parameter for part in self._with_mapping for parameter in part.parameters())
+        return [
+            (self.lowrank.parameters(), lambda step: self.objective.shares(step / steps).lowrank),
+            (mapping, lambda step: self.objective.shares(step / steps).mapping),
+        ]

@@ -100,6 +100,8 @@ class MultiLoRATuned(LLMRecommender):
         shared: what every recommender is made with.
     """
 
+    lowrank: Injection
+
     def __init__(
         self,
         *,
@@ -124,7 +126,3 @@ class MultiLoRATuned(LLMRecommender):
             shared_targets=shared_targets,
             specific_targets=specific_targets,
         )
-
-    def release(self) -> None:
-        """Give the backbone its own linear maps back."""
-        self.lowrank.remove()

@@ -68,7 +68,7 @@ class Objective:
         return 1 / (1 + math.exp(min(exponent, 700.0)))  # a float's exponent ends at 709
 
     def computed(self, progress: float) -> dict[str, bool]:
-        """Tell which halves a step at t / T computes: those that train something then."""
+        """Return which halves a step at t / T computes: those that train something then."""
         shares = self.shares(progress)
         return {"text": shares.lowrank > 0 and self.curriculum != "collaborative", "collaborative": shares.mapping > 0}
 

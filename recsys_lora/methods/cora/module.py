@@ -19,10 +19,11 @@ from typing import ClassVar, Literal, Unpack
 import torch
 from torch import Tensor
 
+from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.lowrank import Generated, Site, Source, Static, inject
+from recsys_lora.lowrank import Generated, Injection, Site, Source, Static, inject
 from recsys_lora.lowrank.source import DropoutPer
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.cora.generator import WeightGenerator
@@ -59,6 +60,8 @@ class CoRAModule(LLMRecommender):
     """
 
     needs_encoder: ClassVar[bool] = True
+    encoder: CollaborativeEncoder
+    lowrank: Injection
 
     def __init__(
         self,
@@ -96,8 +99,6 @@ class CoRAModule(LLMRecommender):
         layers = self.lowrank.modules() if text_lora == "fixed" else ()
         self._fixed = [layer.requires_grad_(False) for layer in layers if isinstance(layer, Static)]
         widths = {key: shape.in_features for key, shape in self.lowrank.state.shapes.items()}
-        if self.encoder is None:
-            raise ValueError("CoRA needs a collaborative encoder")
         self.generator = generator(self.encoder.user_dim, self.encoder.item_dim, widths, rank, backbone_parameters=size)
         self.vector_scale = VectorScale(input_scale, vector_noise)
 
@@ -114,8 +115,7 @@ class CoRAModule(LLMRecommender):
         Where a prompt shows several candidates, the pair is of the user and the candidates' mean: the weights may not
         tell which of them is right.
         """
-        if vectors is None:
-            raise ValueError("CoRA needs a collaborative encoder")
+        assert vectors is not None, "CoRA needs an encoder"
         user, items = vectors
         pair = user, mean_of_present(items, batch.items != 0)
         self.lowrank.state.set(self.generator(*self.vector_scale(*pair)), acts_at=self.acts_at(batch))
@@ -135,11 +135,6 @@ class CoRAModule(LLMRecommender):
         places = torch.arange(tokens, device=batch.input_ids.device)
         return places >= batch.title_start[:, None]
 
-    def release(self) -> None:
-        """Give the backbone its own linear maps back."""
-        self.lowrank.remove()
-
     def calibrate(self, data: PreparedData, train: UserItems) -> None:
         """Measure the spread of the collaborative vectors over the training questions."""
-        if self.encoder is not None:
-            self.vector_scale.measure(self.encoder, data, train)
+        self.vector_scale.measure(self.encoder, data, train)

@@ -124,18 +124,6 @@ def test_without_a_pair_the_language_model_is_bit_for_bit_the_original(world):
     assert not torch.allclose(module.backbone.hidden(embeds, batch.attention_mask), expected, atol=1e-3)
 
 
-def test_two_pairs_in_a_batch_get_what_each_gets_alone(world):
-    data, encoder = world
-    module = factory.cora(data, encoder)
-    trained(module, batch_of(module, data)).eval()
-    rows = prompts_for(module, data, data.rows("test").take(np.arange(0, 40, 7)))
-    pad = module.backbone.pad_id
-    together = module(rows.batch(np.arange(len(rows)), pad, "right"))
-    alone = torch.cat([module(rows.batch(np.array([index]), pad, "left")) for index in range(len(rows))])
-    assert_close(together, alone)
-    assert together.std() > 1e-3
-
-
 @pytest.mark.parametrize("knobs", [{"targets": SEVERAL_WIDTHS}, {"sharing": "per_layer"}], ids=str)
 def test_values_and_gradients_equal_the_loop_that_builds_each_samples_weights(world, knobs):
     data, encoder = world

@@ -1,0 +1,137 @@
+"""How Lightning trains and validates a recommender: losses, metrics, optimiser, checkpoints."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from recsys_lora.callbacks.lightning_internals import logs_now
+from recsys_lora.data.batch import PromptBatch
+from recsys_lora.data.history import UserItems
+from recsys_lora.data.prepared import PreparedData
+from recsys_lora.data.training import TrainBatch
+from recsys_lora.llm.backbone import Backbone
+from recsys_lora.methods.checkpoint import IDENTITY, trained_state, verify
+from recsys_lora.methods.masking import Masking
+from recsys_lora.methods.offset import RATE, LogitOffset
+from recsys_lora.methods.optimizer import OptimizerPart, OptimizerSettings, may_be_fused, planned_steps
+from recsys_lora.methods.validation import Validation
+from recsys_lora.tasks.module import TaskData
+from recsys_lora.tasks.task import Task, Version
+from recsys_lora.utils.errors import UserError
+
+
+class RecommenderModule(lightning.LightningModule):
+    """The steps of a recommender that answers tasks with a frozen backbone; `LLMRecommender` says what they compute."""
+
+    versions: ClassVar[tuple[Version, ...]]
+    name: str
+    tasks: Mapping[str, Task]
+    backbone: Backbone
+    masking: Masking
+    offset: LogitOffset | None
+    optimizer_settings: OptimizerSettings | None
+    validation: Validation
+    identity: dict[str, Any]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strict_loading = False  # checkpoints hold what was trained; `verify` sees to the rest
+
+    def hidden(self, batch: PromptBatch) -> Tensor:
+        """Return the last hidden states (B, T, H) of a batch."""
+        raise NotImplementedError
+
+    def loss(self, batch: PromptBatch) -> Tensor:
+        """Return each row's loss (B,), float32."""
+        raise NotImplementedError
+
+    def calibrate(self, data: PreparedData, train: UserItems) -> None:
+        """Measure on the users and items of the training questions what the method must know before its first step."""
+
+    @property
+    def questions(self) -> TaskData:
+        """The run's questions, while a trainer has them."""
+        return self.trainer.datamodule  # type: ignore[attr-defined,no-any-return]
+
+    @property
+    def logs_now(self) -> bool:
+        """Whether loggers get the values of the present step: what only they read is computed then."""
+        return logs_now(self.trainer)
+
+    def setup(self, stage: str) -> None:
+        """Let the method measure what it must know of the training questions."""
+        if stage == "fit":
+            assert self.questions.train_pairs is not None
+            self.calibrate(self.questions.data, self.questions.train_pairs)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Tell a backbone that records graphs where a step begins; gradients that add up are all of one step."""
+        if batch_idx % self.trainer.accumulate_grad_batches == 0:
+            self.backbone.begin_step()
+
+    def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
+        """Return this process's share of the mean loss over the whole batch, of all versions together."""
+        total = torch.stack([self.version_loss(name, groups) for name, groups in batch.versions.items()]).sum()
+        # Processes' gradients are averaged: with this scale, shares of unequal size give the mean over all rows.
+        loss = total * (self.trainer.world_size / batch.global_rows)
+        self.log("train/loss", loss.detach(), batch_size=len(batch))
+        return loss
+
+    def version_loss(self, version: str, groups: Iterable[PromptBatch]) -> Tensor:
+        """Return the sum of one version's losses, and log each task's mean where there are several."""
+        seed, epoch = self.questions.seed, self.current_epoch
+        losses = [(self.loss(self.masking(group, seed, epoch)), group.task) for group in groups]
+        rows, task = (torch.cat(parts) for parts in zip(*losses, strict=True))  # (B,)
+        if self.logs_now and (len(self.tasks) > 1 or len(self.versions) > 1):
+            for number, name in enumerate(self.tasks):
+                if len(own := rows.detach()[task == number]):
+                    self.log(f"train/loss_{name}_{version}", own.mean(), batch_size=len(rows))
+        return rows.sum()
+
+    def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
+        """Collect losses and scores."""
+        self.validation.update(batch, self.hidden(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what was collected.
+
+        Raises:
+            UserError: the loss is not a number.
+        """
+        for name, value in self.validation.results():
+            if name == "loss" and not bool(torch.isfinite(value)):
+                raise UserError(
+                    f"valid/loss is {float(value)} at step {self.trainer.global_step}: the weights have blown up: "
+                    "lower the learning rate (model.optimizer.lr) or raise the precision (llm.dtype=float32)"
+                )
+            self.log(f"valid/{name}", value, prog_bar=name in ("loss", "auc", "uauc"), rank_zero_only=False)
+
+    @property
+    def rates(self) -> dict[nn.Parameter, float]:
+        """The learning rates of some parameters, over that of the others."""
+        return {} if self.offset is None else dict.fromkeys(self.offset.parameters(), RATE)
+
+    def optimizer_parts(self, steps: float) -> Sequence[OptimizerPart]:
+        """Return what is trained, for a budget of so many steps."""
+        return [(self.parameters(), lambda step: 1.0)]
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW and the schedule, which ends with the trainer's budget."""
+        settings = self.optimizer_settings
+        if settings is None:
+            raise ValueError(f"{self.name} has nothing to train")
+        steps = planned_steps(self.trainer, len(self.questions.train_dataloader()))
+        fused = may_be_fused(self.trainer)
+        return settings.optimizer_and_schedule(self.optimizer_parts(steps), steps, fused, self.rates)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep only what was trained, and say what it belongs to."""
+        checkpoint["state_dict"] = trained_state(self)
+        checkpoint[IDENTITY] = self.identity
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another backbone, encoder, data set or method."""
+        verify(checkpoint, self.identity, self)

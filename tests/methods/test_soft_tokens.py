@@ -1,0 +1,124 @@
+"""What CoLLM, GraphLoRA, PersonPrompt and Prompt4NR promise alike: their soft tokens, gradients and checkpoints.
+
+`test_contract.py` has that the scores of trained methods do not depend on batch mates.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+from recsys_lora.methods.checkpoint import load_checkpoint
+from tests.methods import factory
+from tests.methods.asking import batch_of, gradients, prompts_for, with_updates
+from tests.methods.synthetic import WORDS, prepared
+from tests.rounding import assert_close
+
+
+def mapped(module, encoder, batch, row):
+    first, _, last = module.mapping
+    sides = torch.stack([encoder.users[batch.user[row]], encoder.items[batch.item[row]]])
+    return (sides @ first.weight.T + first.bias).clamp_min(0) @ last.weight.T + last.bias
+
+
+def looked_up(module, _, batch, row):
+    return torch.stack([module.users.weight[batch.user[row]], module.items.weight[batch.item[row]]])
+
+
+MAKE = {
+    "collm": factory.collm,
+    "graphlora": factory.graphlora,
+    "person_prompt": lambda data, _, **knobs: factory.person_prompt(data, **knobs),
+    "prompt4nr": lambda data, _, **knobs: factory.prompt4nr(data, **knobs),
+}
+VECTORS = {
+    "collm": ({"input_scale": "none"}, mapped),
+    "graphlora": ({"input_scale": "none"}, mapped),
+    "person_prompt": ({}, looked_up),
+    "prompt4nr": ({}, lambda module, *_: module.vectors),
+}
+TRAINED = [
+    ("collm", {}, {"mapping"}),
+    ("collm", {"tune_lora": True}, {"mapping", "lowrank"}),
+    ("collm", {"tune_encoder": True}, {"mapping", "tuned_encoder"}),
+    ("collm", {"tune_encoder": True, "tune_lora": True}, {"mapping", "lowrank", "tuned_encoder"}),
+    ("graphlora", {}, {"mapping", "lowrank", "tuned_encoder", "graph"}),
+    ("graphlora", {"layer": "all"}, {"mapping", "lowrank", "tuned_encoder", "graph"}),
+    ("graphlora", {"graph": {"kind": "lightgcn"}}, {"mapping", "lowrank", "tuned_encoder", "graph"}),
+    ("graphlora", {"tune_encoder": False}, {"mapping", "lowrank", "graph"}),
+    ("graphlora", {"beta": 0.0}, {"mapping", "lowrank", "tuned_encoder"}),
+    ("person_prompt", {}, {"users", "items"}),
+    ("person_prompt", {"tune_lora": True}, {"users", "items", "lowrank"}),
+    ("prompt4nr", {}, {"vectors", "lowrank"}),
+]
+
+
+@pytest.fixture(scope="module")
+def world():
+    return prepared(users=20, items=20, rows_each=12, dim=4, titles=[f"Film {n}" for n in range(20)])
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_before_training_the_frozen_model_reads_the_methods_vectors(world, name):
+    data, encoder = world
+    knobs, vectors = VECTORS[name]
+    module, original = MAKE[name](data, encoder, **knobs).eval(), factory.backbone(data)
+    batch = batch_of(module, data)
+    yes, no = module.answers.choices[0].token_ids
+    for row in range(len(batch)):
+        embeds = original.embed(batch.input_ids[row : row + 1, : int(batch.attention_mask[row].sum())]).clone()
+        places = batch.soft_positions[row]
+        assert len(set(places.tolist())) == len(module.soft_names)
+        embeds[0, places] = vectors(module, encoder, batch, row)
+        logits = original.model(inputs_embeds=embeds).logits[0, -1]
+        assert_close(module(batch)[row], logits[yes] - logits[no])
+
+
+@pytest.mark.parametrize(("name", "knobs", "parts"), TRAINED, ids=str)
+def test_what_is_trained_gets_a_gradient_and_nothing_else_does(world, name, knobs, parts):
+    data, encoder = world
+    module = with_updates(MAKE[name](data, encoder, **knobs)).train()
+    found = gradients(module, batch_of(module, data))
+    assert {label.split(".")[0] for label in found} == parts
+    assert not [label for label, gradient in found.items() if gradient is None or not gradient.abs().sum() > 0]
+    assert not any(p.requires_grad for p in encoder.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "knobs"),
+    [
+        ("collm", {}),
+        ("collm", {"tune_encoder": True}),
+        ("graphlora", {}),
+        ("graphlora", {"graph": {"kind": "lightgcn"}}),
+        ("graphlora", {"beta": 0.0}),
+        ("prompt4nr", {}),
+    ],
+    ids=str,
+)
+def test_a_loaded_module_scores_as_the_saved_one(world, tmp_path, name, knobs):
+    data, encoder = world
+    module = with_updates(MAKE[name](data, encoder, **knobs))
+    trainer = factory.trainer(max_steps=2)
+    trainer.fit(module, module.datamodule(data, WORDS, seed=0))
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    other = MAKE[name](data, encoder, seed=9, **knobs)
+    batch = batch_of(module, data)
+    assert not torch.equal(other.eval()(batch), module.eval()(batch))
+    load_checkpoint(tmp_path / "last.ckpt", other, other.identity)
+    assert torch.equal(other.eval()(batch), module.eval()(batch))
+
+
+@pytest.mark.parametrize("padding", ["left", "right"])
+def test_rows_of_a_batch_do_not_touch_each_other(world, padding):
+    module = with_updates(factory.prompt4nr(world[0])).eval()
+    rows = prompts_for(module, world[0], world[0].rows("train").take(np.arange(6) * 5))
+    together = module(rows.batch(np.arange(6), 0, padding))
+    alone = torch.cat([module(rows.batch(np.array([index]), 0, "right")) for index in range(6)])
+    assert_close(together, alone)
+
+
+def test_learned_tokens_start_as_spread_as_the_embeddings(world):
+    person, prompt = factory.person_prompt(world[0]), factory.prompt4nr(world[0])
+    expected = factory.backbone(world[0]).model.get_input_embeddings().weight.std().item()
+    for learned in (person.users.weight[1:], person.items.weight[1:], prompt.vectors):
+        assert learned.std().item() == pytest.approx(expected, rel=0.15)
