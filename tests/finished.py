@@ -1,10 +1,12 @@
 """Finished runs that tests load; each is trained once."""
 
+import functools
 import shutil
 
 import polars as pl
 import pytest
 
+import recsys_lora
 from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, own_tables, run, with_reviews, write_tables
 
 LORA = (*NO_METHOD, "model.batch_size=8", "model.rank=4")
@@ -56,3 +58,9 @@ def finished_runs(tmp_path_factory):
         patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
         yield Runs(folder)
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def loaded(runs):
+    """What loads a run, once; no test changes what it returns."""
+    return functools.cache(lambda name: recsys_lora.load(runs(name)))

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from recsys_lora.cli import help as help_page
 from recsys_lora.cli.hydra_errors import FailedJobsError, HydraBypass
-from recsys_lora.cli.user_errors import plain_output
+from recsys_lora.cli.user_errors import FAILED_JOBS, MISTAKE, SIGNALLED, leave, plain_output
 from recsys_lora.config.hints import explain, refuse_missing
 from recsys_lora.config.paths import conf_dir
 from recsys_lora.processes.launched import is_rank_zero
@@ -22,7 +22,6 @@ from recsys_lora.utils.errors import UserError
 Task = Callable[[DictConfig], None]
 log = logging.getLogger(__name__)
 
-FAILED_JOBS, MISTAKE, SIGNALLED = 1, 2, 128
 GOES_ON = "the same command goes on from what is kept"
 
 
@@ -49,19 +48,19 @@ def launch(task: Task, config_name: str = "config", about: str = "run") -> None:
             except HydraBypass as passed:
                 raise passed.error from None
     except KeyboardInterrupt:
-        _leave(f"interrupted: {GOES_ON}", SIGNALLED + signal.SIGINT)
+        leave(f"interrupted: {GOES_ON}", SIGNALLED + signal.SIGINT)
     except Stopped as stopped:
-        _leave(_farewell(stopped), SIGNALLED + stopped.number)
+        leave(_farewell(stopped), SIGNALLED + stopped.number)
     except FailedJobsError as failed:
-        _leave(f"error: {failed}", FAILED_JOBS)
+        leave(f"error: {failed}", FAILED_JOBS)
     except UserError as error:
         log.debug("mistake", exc_info=error)
-        _leave(f"error: {error}", MISTAKE)
+        leave(f"error: {error}", MISTAKE)
     except Exception as error:
         line = explain(error)
         if line is None:
             raise
-        _leave(f"error: {line}", MISTAKE)
+        leave(f"error: {line}", MISTAKE)
 
 
 def task_of_job(task: Task) -> Task:
@@ -109,8 +108,3 @@ def _farewell(stopped: Stopped) -> str:
     if stopped.number == REQUEUE:
         return requeue() if is_rank_zero() else f"{stopped}: {GOES_ON}"
     return f"{'interrupted' if stopped.number == signal.SIGINT else 'terminated'}: {GOES_ON}"
-
-
-def _leave(line: str, status: int) -> None:
-    print(line, file=sys.stderr)  # noqa: T201 - this is the command line
-    raise SystemExit(status)

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from recsys_lora.cli.settings import Help, answer
+from recsys_lora.cli.settings import Help, RunSettings, answer
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import PositiveInt
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(RunSettings):
     """Recommend items to users of a finished run; the same command goes on where it was ended."""
 
-    run: Annotated[Path, Help("folder of the run, or of an exported bundle")]
     out: Annotated[Path, Help("file to write: .parquet or .csv")]
     users: Annotated[str, Help("all, or a file: one id a line, or .csv or .parquet with a column user")] = "all"
     k: Annotated[PositiveInt, Help("items a user")] = 10
@@ -23,8 +22,6 @@ class Settings:
     exclude_seen: Annotated[bool, Help("leave out what a user has met")] = True
     events: Annotated[Path | None, Help("file of events since, columns user, item, rating, timestamp")] = None
     items: Annotated[Path | None, Help("file of new items, columns item and title")] = None
-    device: Annotated[str, Help("auto, cpu, cuda or cuda:N")] = "auto"
-    trust: Annotated[str | None, Help("packages whose code the run may name, as my_package,other")] = None
     shard: Annotated[str, Help("I/N: the I-th of N equal shares of the users, for a process or a device each")] = "1/1"
     part: Annotated[PositiveInt, Help("users between two states that are kept")] = 1000
 
@@ -49,21 +46,19 @@ def read_shard(text: str) -> slice:
 
 def _do(asked: Settings) -> None:
     """Load, recommend and write; heavy imports happen here, after the command line has been understood."""
-    from recsys_lora.config.trust import packages
     from recsys_lora.recommender import files
-    from recsys_lora.recommender.batch import Lists, recommend_to_file
-    from recsys_lora.recommender.load import load
+    from recsys_lora.recommender.batch import ListOptions, recommend_to_file
     from recsys_lora.utils.console import say
 
     users = None if asked.users == "all" else files.read_users(Path(asked.users))
     files.check_target(asked.out)
     share = read_shard(asked.shard)
-    recommender = load(asked.run, device=asked.device, trust=packages(asked.trust))
+    recommender = asked.load()
     if asked.items is not None:
         recommender.add_items(files.read_table(asked.items))
     if asked.events is not None:
         recommender.update(files.read_table(asked.events))
-    wanted = Lists(asked.k, asked.retrieve, asked.exclude_seen)
+    wanted = ListOptions(asked.k, asked.retrieve, asked.exclude_seen)
     given = [path for path in (asked.events, asked.items) if path is not None]
     done = recommend_to_file(recommender, users, asked.out, wanted, asked.part, given, share)
     say(f"{asked.out}: {done.rows:,} rows for {done.users:,} users")

@@ -9,7 +9,7 @@ from typing import Annotated
 from annotated_types import Interval
 from pydantic import ByteSize
 
-from recsys_lora.cli.settings import Help, answer
+from recsys_lora.cli.settings import Help, RunSettings, answer
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
@@ -17,11 +17,10 @@ MEGABYTE = ByteSize(1_000_000)
 Port = Annotated[int, Interval(ge=0, le=65535)]
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(RunSettings):
     """Serve a finished run over HTTP, with a page, until SIGTERM or Ctrl-C."""
 
-    run: Annotated[Path, Help("folder of the run, or of an exported bundle")]
     other: Annotated[Path | None, Help("folder of a second run, which the page shows beside the first")] = None
     host: Annotated[str, Help("address to listen on; 0.0.0.0: all")] = "127.0.0.1"
     port: Annotated[Port, Help("0 takes a free one")] = 8000
@@ -33,8 +32,6 @@ class Settings:
     max_waiting: Annotated[PositiveInt, Help("requests that wait; further ones are turned away")] = 1024
     max_body: Annotated[ByteSize, Help("largest request")] = MEGABYTE
     timeout: Annotated[PositiveFloat, Help("seconds of a request")] = 30.0
-    device: Annotated[str, Help("auto, cpu, cuda or cuda:N")] = "auto"
-    trust: Annotated[str | None, Help("packages whose code the run may name, as my_package,other")] = None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,17 +44,13 @@ def _do(asked: Settings) -> None:
     if missing := [package for package in ("fastapi", "uvicorn") if find_spec(package) is None]:
         raise UserError(f"serve: {', '.join(missing)} is not installed: pip install 'recsys-lora[serve]'")
     token = _token(asked)
-    from recsys_lora.config.trust import packages
-    from recsys_lora.recommender.load import load
-    from recsys_lora.serving.app import Options
     from recsys_lora.serving.batcher import Limits
     from recsys_lora.serving.server import serve
+    from recsys_lora.serving.service import Options
 
     limits = Limits(asked.window_ms / 1000, asked.max_batch, asked.max_rows, asked.max_waiting)
     options = Options(limits, token, max_body=int(asked.max_body), timeout=asked.timeout)
-    trusted = packages(asked.trust)
-    run = load(asked.run, device=asked.device, trust=trusted)
-    other = None if asked.other is None else load(asked.other, device=asked.device, trust=trusted)
+    run, other = asked.load(), None if asked.other is None else asked.load(asked.other)
     serve(run, asked.host, asked.port, options, other)
 
 

@@ -1,23 +1,24 @@
 """Verbs with a few `key=value` settings of their own: read, checked, explained; mistakes are one line."""
 
-import signal
 import sys
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from recsys_lora.cli.user_errors import plain_output
+from recsys_lora.cli.user_errors import exit_on_user_error, plain_output
 from recsys_lora.config.hints import suggestion
 from recsys_lora.utils.errors import UserError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from recsys_lora.recommender.recommender import Recommender
+
 S = TypeVar("S", bound="DataclassInstance")
-MISTAKE, INTERRUPTED = 2, 128 + signal.SIGINT
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,26 @@ class Help:
     """What a setting is, in the annotation of its field."""
 
     text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Settings of the verbs that load a finished run."""
+
+    run: Annotated[Path, Help("folder of the run, or of an exported bundle")]
+    device: Annotated[str, Help("auto, cpu, cuda or cuda:N")] = "auto"
+    trust: Annotated[str | None, Help("packages whose code the run may name, as my_package,other")] = None
+
+    def load(self, folder: Path | None = None) -> "Recommender":
+        """Load the run, or the one in another folder.
+
+        Raises:
+            UserError: as `recsys_lora.load`.
+        """
+        from recsys_lora.config.trust import packages
+        from recsys_lora.recommender.load import load
+
+        return load(folder or self.run, device=self.device, trust=packages(self.trust))
 
 
 def answer(verb: str, kind: type[S], do: Callable[[S], None], arguments: Sequence[str] | None = None) -> None:
@@ -43,13 +64,8 @@ def answer(verb: str, kind: type[S], do: Callable[[S], None], arguments: Sequenc
         with plain_output():
             sys.stdout.write(page(verb, kind))
         return
-    try:
-        with plain_output():
-            do(read(verb, kind, given))
-    except UserError as error:
-        _leave(f"error: {error}", MISTAKE)
-    except KeyboardInterrupt:
-        _leave("interrupted", INTERRUPTED)
+    with exit_on_user_error():
+        do(read(verb, kind, given))
 
 
 def read(verb: str, kind: type[S], given: Sequence[str]) -> S:
@@ -81,9 +97,9 @@ def page(verb: str, kind: type[Any]) -> str:
     lines = [_usage(verb, kind), "", str(kind.__doc__).strip().splitlines()[0], ""]
     hints = typing.get_type_hints(kind, include_extras=True)
     for one in fields(kind):
-        [told] = [more.text for more in typing.get_args(hints[one.name]) if isinstance(more, Help)]
+        [text] = [more.text for more in typing.get_args(hints[one.name]) if isinstance(more, Help)]
         default = "" if _required(one) or one.default is None else f" ({_written(one.default)})"
-        lines.append(f"  {one.name:<14}{told}{default}")
+        lines.append(f"  {one.name:<14}{text}{default}")
     return "\n".join(lines) + "\n"
 
 
@@ -107,8 +123,3 @@ def _value(name: str, text: str, annotation: Any) -> Any:
     except ValidationError as error:
         reasons = dict.fromkeys(detail["msg"] for detail in error.errors())
         raise UserError(f"{name}={text}: {' or '.join(reasons)}") from error
-
-
-def _leave(line: str, status: int) -> None:
-    sys.stderr.write(f"{line}\n")
-    raise SystemExit(status)

@@ -1,28 +1,35 @@
-"""User errors end a command with one line on standard error and exit status 2."""
+"""How a command ends: a user error is one line on standard error and exit status 2."""
 
 import contextlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Iterator
+from typing import NoReturn
 
 from recsys_lora.utils.errors import UserError
 
-MISTAKE = 2
-"""The exit status."""
-UNREAD = 1
-"""That of output that nobody reads."""
+FAILED_JOBS, UNREAD, MISTAKE, SIGNALLED = 1, 1, 2, 128
+"""Exit statuses: jobs of a sweep failed, nobody reads the output, a user error, a signal (plus its number)."""
+
+
+def leave(line: str, status: int) -> NoReturn:
+    """Print a line on standard error and exit."""
+    sys.stderr.write(f"{line}\n")
+    raise SystemExit(status)
 
 
 @contextlib.contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Print a `UserError` raised in the block, and exit."""
+    """Print a `UserError` raised in the block, or that it was interrupted, and exit."""
     try:
         with plain_output():
             yield
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(MISTAKE) from error
+        leave(f"error: {error}", MISTAKE)
+    except KeyboardInterrupt:
+        leave("interrupted", SIGNALLED + signal.SIGINT)
 
 
 @contextlib.contextmanager

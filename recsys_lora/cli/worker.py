@@ -11,9 +11,9 @@ import threading
 import time
 
 from recsys_lora.cli.sweep_job import run_payload
+from recsys_lora.cli.user_errors import SIGNALLED
 from recsys_lora.processes.signals import Stopped, stopping
 
-SIGNALLED = 128
 SECONDS_TO_END = 10
 
 

@@ -16,13 +16,13 @@ from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.recommender.stages import PAIRWISE
 from recsys_lora.utils.errors import UserError
-from recsys_lora.utils.files import atomic_folder, write_json
+from recsys_lora.utils.files import write_json
 
 PROMPT, EMBEDS = "prompt.json", "prompt_embeds.safetensors"
 
 
 @dataclass(frozen=True)
-class Asked:
+class Selection:
     """Which of a run's updates are wanted.
 
     Attributes:
@@ -55,55 +55,45 @@ class Update:
     batch: PromptBatch | None
 
 
-def update_of(recommender: Recommender, asked: Asked) -> Update:
+def update_of(recommender: Recommender, selection: Selection) -> Update:
     """Return a run's updates.
 
     Raises:
         UserError: the run has none, or none that stand alone; or a task or a pair is needed and not given.
     """
     module = module_of(recommender)
-    injection = getattr(module, "lowrank", None)
-    if not isinstance(injection, Injection):
+    injection = module.lowrank
+    if injection is None:
         raise UserError(f"model={module.name}: nothing low-rank is trained: there is no adapter to export")
     sources = [source for layer in injection.layers.values() for source in layer.sources]
     if any(isinstance(source, Shifted) for source in sources):
         raise UserError(
             f"model={module.name}: adds vectors inside the updates, which adapters cannot: export to=bundle"
         )
-    task = _task(module, asked, any(isinstance(source, Routed) for source in sources))
+    task = _task(module, selection, any(isinstance(source, Routed) for source in sources))
     batch = None
-    if asked.user is not None and asked.item is not None and task in PAIRWISE:
-        batch = recommender.asks(asked.user, asked.item, task)
+    if selection.user is not None and selection.item is not None and task in PAIRWISE:
+        batch = recommender.prompt(selection.user, selection.item, task)
     pair = None
     if any(isinstance(source, Generated) for source in sources):
         pair = _pair(module, injection, batch)
-    return Update(injection, module.task_names.index(task), pair, task, batch)
+    return Update(injection, list(module.tasks).index(task), pair, task, batch)
 
 
-def export_adapter(recommender: Recommender, folder: Path, asked: Asked) -> Path:
-    """Write an adapter: peft's two files, `prompt.json`, and `prompt_embeds.safetensors` of prompts with soft tokens.
-
-    Args:
-        recommender: the run.
-        folder: where to; replaced if it exists.
-        asked: which updates.
-
-    Returns:
-        The folder.
+def write_adapter(recommender: Recommender, folder: Path, selection: Selection) -> None:
+    """Write peft's two files and the prompt beside them.
 
     Raises:
-        UserError: as `update_of`; or the disk is full.
+        UserError: as `update_of`.
     """
-    module, update = module_of(recommender), update_of(recommender, asked)
-    with atomic_folder(folder) as made:
-        export(update.injection, made, base_model(module), update.task, update.pair)
-        write_asked(made, module, update, asked)
-    return folder
+    module, update = module_of(recommender), update_of(recommender, selection)
+    export(update.injection, folder, base_model(module), update.task, update.pair)
+    write_prompt(folder, module, update, selection)
 
 
-def write_asked(folder: Path, module: LLMRecommender, update: Update, asked: Asked) -> None:
-    """Write what has to be asked beside an adapter: `prompt.json`, and `prompt_embeds.safetensors` of soft tokens."""
-    write_json(folder / PROMPT, described(module, update, asked))
+def write_prompt(folder: Path, module: LLMRecommender, update: Update, selection: Selection) -> None:
+    """Write what an adapter has to be given: `prompt.json`, and `prompt_embeds.safetensors` of soft tokens."""
+    write_json(folder / PROMPT, described(module, update, selection))
     if update.batch is not None and update.batch.soft_positions.shape[1]:
         with torch.inference_mode(), evaluating(module):
             embeds = module.embeds(update.batch)[0]
@@ -127,13 +117,13 @@ def module_of(recommender: Recommender) -> LLMRecommender:
     return recommender.run.method.module
 
 
-def _task(module: LLMRecommender, asked: Asked, needed: bool) -> str:
+def _task(module: LLMRecommender, selection: Selection, needed: bool) -> str:
     """Return the task of the updates, or of the prompt beside them."""
-    if asked.task is not None and asked.task not in module.task_names:
-        raise UserError(f"task={asked.task}: the run has {', '.join(module.task_names)}: choose one of them")
-    if asked.task is None and needed and len(module.task_names) > 1:
-        raise UserError(f"task: the updates differ by task: give one of {', '.join(module.task_names)}")
-    return asked.task or module.task_names[0]
+    if selection.task is not None and selection.task not in module.tasks:
+        raise UserError(f"task={selection.task}: the run has {', '.join(module.tasks)}: choose one of them")
+    if selection.task is None and needed and len(module.tasks) > 1:
+        raise UserError(f"task: the updates differ by task: give one of {', '.join(module.tasks)}")
+    return selection.task or next(iter(module.tasks))
 
 
 def _pair(module: LLMRecommender, injection: Injection, batch: PromptBatch | None) -> dict[str, Tensor]:
@@ -152,28 +142,33 @@ def _pair(module: LLMRecommender, injection: Injection, batch: PromptBatch | Non
     return {key: factor[0].float() / shapes[key].scale for key, factor in state.generated.items()}
 
 
-def described(module: LLMRecommender, update: Update, asked: Asked) -> dict[str, Any]:
+def described(module: LLMRecommender, update: Update, selection: Selection) -> dict[str, Any]:
     """Return what has to be asked to get the run's scores, and where they are read."""
     choices = module.readings[update.name].choices
     answers = None
     if choices is not None:
         answers = dict(zip(module.tasks[update.name].choices or (), choices.token_ids, strict=True))
-    record: dict[str, Any] = {"task": update.name, "answers": answers, "score": module.score}
-    record |= {"user": asked.user, "item": asked.item, "prompt": None, "input_ids": None, "soft_positions": None}
-    record["offset"] = None
-    if update.batch is not None:
-        [ids] = update.batch.input_ids.tolist()
-        [soft] = update.batch.soft_positions.tolist()
-        record |= {"prompt": module.backbone.tokenizer.decode(ids), "input_ids": ids, "soft_positions": soft}
-        record["offset"] = _offset(module, update)
-    return record
+    batch, ids, soft = update.batch, None, None
+    if batch is not None:
+        [ids], [soft] = batch.input_ids.tolist(), batch.soft_positions.tolist()
+    return {
+        "task": update.name,
+        "answers": answers,
+        "score": module.score,
+        "user": selection.user,
+        "item": selection.item,
+        "prompt": None if ids is None else module.backbone.tokenizer.decode(ids),
+        "input_ids": ids,
+        "soft_positions": soft,
+        "offset": None if batch is None else _offset(module, update, batch),
+    }
 
 
-def _offset(module: LLMRecommender, update: Update) -> dict[str, float] | None:
+def _offset(module: LLMRecommender, update: Update, batch: PromptBatch) -> dict[str, float] | None:
     """Return what a yes-or-no prompt's logit is multiplied by and what is added to it, where the method does so."""
-    if module.offset is None or update.batch is None or not module.tasks[update.name].is_binary:
+    if module.offset is None or not module.tasks[update.name].is_binary:
         return None
     logit = torch.zeros(1, device=module.device)
     with torch.inference_mode(), evaluating(module):
-        plus, one = (float(module.offset(update.batch, logit + at)) for at in (0, 1))
+        plus, one = (float(module.offset(batch, logit + at)) for at in (0, 1))
     return {"times": one - plus, "plus": plus}

@@ -9,45 +9,37 @@ from recsys_lora.pipeline.artifact_paths import FILE, STORE
 from recsys_lora.pipeline.artifacts import RECORD, seal
 from recsys_lora.pipeline.job import CONFIG_FILE
 from recsys_lora.pipeline.loading import Loaded, store_of
-from recsys_lora.utils.files import atomic_folder, write_json
+from recsys_lora.utils.files import write_json
 from recsys_lora.utils.version import __version__
 
 BESIDE = ("environment.json", "metrics.json", "table.md")
 """What a bundle takes along of a run's folder where it is there."""
 
 
-def export_bundle(run: Loaded, folder: Path) -> Path:
+def write_bundle(run: Loaded, folder: Path) -> None:
     """Write a bundle. The backbone is not in it: the config says which one it is.
 
     Each part has a record with the SHA-256 of its files, which loading compares. Weights are safetensors, and loading
     takes a config that names code of this package alone, unless told whom else to trust.
 
-    Args:
-        run: the run.
-        folder: where to; replaced if it exists.
-
-    Returns:
-        The folder.
-
     Raises:
-        UserError: a part of the run is gone, or the disk is full.
+        UserError: a part of the run is gone.
     """
     store, made = store_of(run.folder), run.made
-    weights = None if run.method is None or run.method.weights is None else run.method.weights
-    with atomic_folder(folder) as target:
-        for place in filter(None, (made.prepare, made.cf)):
-            shutil.copytree(store.find(place), target / STORE / place)
-        kept = None if weights is None else f"method/{_name(weights)}/{weights.stem}{SAFE}"
-        if weights is not None and kept is not None:
-            inside = (target / STORE / kept).parent
-            inside.mkdir(parents=True)
-            write_safe(target / STORE / kept, open_checkpoint(weights))
-            seal(inside, {"stage": "method", "key": _name(weights), "version": __version__})
-        for name in (CONFIG_FILE, *BESIDE):
-            if (run.folder / name).is_file():
-                shutil.copy2(run.folder / name, target / name)
-        write_json(target / FILE, asdict(replace(made, weights=kept)))
-    return folder
+    weights = None if run.method is None else run.method.weights
+    for place in filter(None, (made.prepare, made.cf)):
+        shutil.copytree(store.find(place), folder / STORE / place)
+    kept = None
+    if weights is not None:
+        kept = f"method/{_name(weights)}/{weights.stem}{SAFE}"
+        inside = (folder / STORE / kept).parent
+        inside.mkdir(parents=True)
+        write_safe(folder / STORE / kept, open_checkpoint(weights))
+        seal(inside, {"stage": "method", "key": _name(weights), "version": __version__})
+    for name in (CONFIG_FILE, *BESIDE):
+        if (run.folder / name).is_file():
+            shutil.copy2(run.folder / name, folder / name)
+    write_json(folder / FILE, asdict(replace(made, weights=kept)))
 
 
 def _name(weights: Path) -> str:

@@ -11,11 +11,10 @@ from typing import Any
 import gguf
 from torch import Tensor
 
-from recsys_lora.export.adapter import Asked, base_model, module_of, update_of, write_asked
+from recsys_lora.export.adapter import Selection, base_model, module_of, update_of, write_prompt
 from recsys_lora.lowrank.peft_format import of_one_rank
 from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.utils.errors import UserError
-from recsys_lora.utils.files import atomic_folder
 
 FILE = "adapter.gguf"
 ARCHITECTURES = {
@@ -28,22 +27,13 @@ ARCHITECTURES = {
 """What llama.cpp calls the architectures whose linear maps it keeps as they are, but for the order of Llama's rows."""
 
 
-def export_gguf_lora(recommender: Recommender, folder: Path, asked: Asked) -> Path:
-    """Write `adapter.gguf`, and what has to be asked beside it, as `export_adapter` does.
-
-    Args:
-        recommender: the run.
-        folder: where to; replaced if it exists.
-        asked: which updates.
-
-    Returns:
-        The folder.
+def write_gguf_lora(recommender: Recommender, folder: Path, selection: Selection) -> None:
+    """Write `adapter.gguf` and the prompt beside it.
 
     Raises:
-        UserError: as `update_of`; the backbone is of an architecture whose tensors are not known here; or the disk is
-            full.
+        UserError: as `update_of`; or the tensors of the backbone's architecture are not known here.
     """
-    module, update = module_of(recommender), update_of(recommender, asked)
+    module, update = module_of(recommender), update_of(recommender, selection)
     config = module.backbone.model.config
     if config.model_type not in ARCHITECTURES:
         raise UserError(
@@ -51,10 +41,8 @@ def export_gguf_lora(recommender: Recommender, folder: Path, asked: Asked) -> Pa
             "llama.cpp's convert_lora_to_gguf.py try"
         )
     updates, rank = of_one_rank(update.injection, update.task, update.pair)
-    with atomic_folder(folder) as made:
-        _write(made / FILE, updates, rank, config, base_model(module))
-        write_asked(made, module, update, asked)
-    return folder
+    _write(folder / FILE, updates, rank, config, base_model(module))
+    write_prompt(folder, module, update, selection)
 
 
 def _write(path: Path, updates: dict[str, tuple[Tensor, Tensor]], rank: int, config: Any, name: str) -> None:

@@ -6,44 +6,31 @@ import torch
 from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
-from recsys_lora.export.adapter import PROMPT, Asked, described, module_of, update_of
+from recsys_lora.export.adapter import PROMPT, Selection, described, module_of, update_of
 from recsys_lora.lowrank import Injection
 from recsys_lora.lowrank.peft_format import factors_of
 from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.utils.errors import UserError
-from recsys_lora.utils.files import atomic_folder, write_json
+from recsys_lora.utils.files import write_json
 
 
-def export_merged(recommender: Recommender, folder: Path, asked: Asked) -> Path:
+def write_merged(recommender: Recommender, folder: Path, selection: Selection) -> None:
     """Write a model folder as `save_pretrained` does, with its tokenizer and `prompt.json`.
 
-    Args:
-        recommender: the run.
-        folder: where to; replaced if it exists.
-        asked: which updates.
-
-    Returns:
-        The folder.
-
     Raises:
-        UserError: as `update_of`; the backbone is quantised; or the disk is full.
+        UserError: as `update_of`; or the backbone is quantised.
     """
-    module, update = module_of(recommender), update_of(recommender, asked)
+    module, update = module_of(recommender), update_of(recommender, selection)
     model = module.backbone.model
     if getattr(model, "hf_quantizer", None) is not None:
         raise UserError("llm.quantise: packed weights cannot take updates: load the run with llm.quantise=none")
-    state = merged_state(update.injection, update.task, update.pair)
-    with atomic_folder(folder) as made:
-        model.save_pretrained(made, state_dict=state)
-        module.backbone.tokenizer.save_pretrained(made)
-        write_json(made / PROMPT, described(module, update, asked))
-    return folder
+    model.save_pretrained(folder, state_dict=_merged_state(update.injection, update.task, update.pair))
+    module.backbone.tokenizer.save_pretrained(folder)
+    write_json(folder / PROMPT, described(module, update, selection))
 
 
 @torch.no_grad()
-def merged_state(
-    injection: Injection, task: int | None = None, pair: dict[str, Tensor] | None = None
-) -> dict[str, Tensor]:
+def _merged_state(injection: Injection, task: int | None, pair: dict[str, Tensor] | None) -> dict[str, Tensor]:
     """Return the model's state dict, under its own names, with the updates added; arguments as `factors_of`."""
     updates = factors_of(injection, task, pair)
     state = {}

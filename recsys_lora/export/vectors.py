@@ -13,26 +13,18 @@ from recsys_lora.methods.vectors import encode_rows
 from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.recommender.similar import item_vectors
 from recsys_lora.utils.errors import UserError
-from recsys_lora.utils.files import atomic_folder
 
 USERS, ITEMS = "users.parquet", "items.parquet"
 
 
-def export_vectors(recommender: Recommender, folder: Path) -> Path:
+def write_vectors(recommender: Recommender, folder: Path) -> None:
     """Write `items.parquet` (item, title, vector) and, where e_u does not depend on the item, `users.parquet`.
 
     The dot product of two vectors is then the CF model's score (times a constant where vectors are binary codes), plus
     both columns `bias` where the model has biases. A user's vector is that after all of the user's history.
 
-    Args:
-        recommender: the run.
-        folder: where to; replaced if it exists.
-
-    Returns:
-        The folder.
-
     Raises:
-        UserError: the run has no CF model, or the disk is full.
+        UserError: the run has no CF model.
     """
     collaborative, data = recommender.run.collaborative, recommender.run.data
     if collaborative is None:
@@ -40,23 +32,23 @@ def export_vectors(recommender: Recommender, folder: Path) -> Path:
     encoder = collaborative.encoder
     named = {"item": data.raw_item_ids[1:], "title": data.titles[1:]}
     items = pl.DataFrame(named, schema={"item": pl.String, "title": pl.String})
-    with atomic_folder(folder) as made:
-        biases = encoder.biases if isinstance(encoder, MF) else None
-        items = _with(items, item_vectors(encoder, data.num_items)[1:])
+    biases = encoder.biases if isinstance(encoder, MF) else None
+    items = _with(items, item_vectors(encoder, data.num_items)[1:])
+    if biases is not None:
+        items = items.with_columns(bias=_series(biases.items.all()[1 : data.num_items + 1, 0]))
+    items.write_parquet(folder / ITEMS)
+    if isinstance(encoder, DotProductEncoder):
+        numbers = np.arange(1, data.num_users + 1)
+        known = np.array([len(data.history.of(user)) for user in numbers.tolist()], dtype=np.int64)
+        vectors, _ = encode_rows(encoder, data, Pairs(numbers, np.zeros_like(numbers), known))
+        users = _with(pl.DataFrame({"user": data.raw_user_ids[1:]}), vectors)
         if biases is not None:
-            own = biases.items.all()[1 : data.num_items + 1, 0].detach().cpu().numpy()
-            items = items.with_columns(bias=pl.Series(own))
-        items.write_parquet(made / ITEMS)
-        if isinstance(encoder, DotProductEncoder):
-            numbers = np.arange(1, data.num_users + 1)
-            known = np.array([len(data.history.of(user)) for user in numbers.tolist()], dtype=np.int64)
-            vectors, _ = encode_rows(encoder, data, Pairs(numbers, np.zeros_like(numbers), known))
-            users = _with(pl.DataFrame({"user": data.raw_user_ids[1:]}), vectors)
-            if biases is not None:
-                own = (biases.overall + biases.users.all()[1 : data.num_users + 1, 0]).detach().cpu().numpy()
-                users = users.with_columns(bias=pl.Series(own))
-            users.write_parquet(made / USERS)
-    return folder
+            users = users.with_columns(bias=_series(biases.overall + biases.users.all()[1 : data.num_users + 1, 0]))
+        users.write_parquet(folder / USERS)
+
+
+def _series(biases: torch.Tensor) -> pl.Series:
+    return pl.Series(biases.detach().cpu().numpy())
 
 
 def _with(table: pl.DataFrame, vectors: torch.Tensor) -> pl.DataFrame:

@@ -23,7 +23,7 @@ _USERS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class Lists:
+class ListOptions:
     """What lists are wanted: see `Recommender.recommend`."""
 
     k: int = 10
@@ -32,7 +32,7 @@ class Lists:
 
 
 @dataclass(frozen=True)
-class Done:
+class Written:
     """What was written.
 
     Attributes:
@@ -55,11 +55,11 @@ def recommend_to_file(
     recommender: Recommender,
     users: Sequence[str] | None,
     out: Path,
-    wanted: Lists,
+    wanted: ListOptions,
     part: int = 1000,
     given: Sequence[Path] = (),
     share: slice = _EVERYBODY,
-) -> Done:
+) -> Written:
     """Write every user's list into one file; a call that was ended goes on from the parts that are there.
 
     Args:
@@ -87,7 +87,7 @@ def recommend_to_file(
         _begin(folder, _key(recommender, asked, wanted, part, given))
         rows = _join(list(_parts(recommender, asked, folder, wanted, part)), out)
         shutil.rmtree(folder)
-    return Done(len(asked), rows, unknown)
+    return Written(len(asked), rows, unknown)
 
 
 @contextlib.contextmanager
@@ -110,7 +110,9 @@ def _alone(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def _parts(recommender: Recommender, users: Sequence[str], folder: Path, wanted: Lists, size: int) -> Iterator[Path]:
+def _parts(
+    recommender: Recommender, users: Sequence[str], folder: Path, wanted: ListOptions, size: int
+) -> Iterator[Path]:
     """Yield the files of all parts, each made where it is not there."""
     with progress("recommend", len(users), "users") as advance:
         for number, begin in enumerate(range(0, len(users), size)):
@@ -127,7 +129,7 @@ def _parts(recommender: Recommender, users: Sequence[str], folder: Path, wanted:
             yield path
 
 
-def _key(recommender: Recommender, users: Sequence[str], wanted: Lists, part: int, given: Sequence[Path]) -> str:
+def _key(recommender: Recommender, users: Sequence[str], wanted: ListOptions, part: int, given: Sequence[Path]) -> str:
     """Return what names the parts: the run, what it has taken in, the users and what is wanted."""
     files = [file_sha256(path) for path in given]
     return content_key([asdict(recommender.run.made), files, list(users), asdict(wanted), part])

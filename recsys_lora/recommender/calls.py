@@ -11,11 +11,19 @@ import polars as pl
 from recsys_lora.cf.retrieval import Floats, Ints
 from recsys_lora.data.history import Pairs
 from recsys_lora.data.live import LiveData
-from recsys_lora.recommender.listing import Wanted, lists, pair_table
-from recsys_lora.recommender.queries import Histories, RawId, UserQuery, item_numbers, positions, together, user_queries
+from recsys_lora.recommender.listing import CandidateSettings, lists, pair_table
+from recsys_lora.recommender.queries import (
+    Histories,
+    RawId,
+    UserQuery,
+    group_by_history,
+    item_numbers,
+    positions,
+    user_queries,
+)
 from recsys_lora.recommender.similar import nearest
 from recsys_lora.recommender.stages import Stages
-from recsys_lora.recommender.tables import Listed, below
+from recsys_lora.recommender.tables import Listed, concat_tables
 from recsys_lora.utils.errors import UserError
 
 Answer = pl.DataFrame | UserError
@@ -113,11 +121,11 @@ def _scored(state: State, calls: Mapping[int, ScoreCall]) -> dict[int, Answer]:
     rows, found = _parted(_each(calls, lambda call: _rows(state, call)))
     if not rows:
         return found
-    every = [asker for own in rows.values() for asker in own.user_queries]
+    every = [query for own in rows.values() for query in own.user_queries]
     items = np.concatenate([own.items for own in rows.values()])
     position = np.concatenate([own.position for own in rows.values()])
     scores, cf = np.zeros(len(every)), None if state.stages.collaborative is None else np.zeros(len(every))
-    for view, places in together(state.data, every):
+    for view, places in group_by_history(state.data, every):
         user = np.array([every[place].number for place in places], dtype=np.int64)
         pairs = Pairs(user, items[places], position[places])
         scores[places] = state.stages.scores(view, pairs)
@@ -146,24 +154,24 @@ def _listed(state: State, calls: Mapping[int, ListCall]) -> dict[int, Answer]:
     read, found = _parted(_each(calls, lambda call: _lists_of(state, call)))
     for wanted in {wanted.key: wanted for _, wanted in read.values()}.values():
         alike = {place: every for place, (every, own) in read.items() if own.key == wanted.key}
-        group = [asker for every in alike.values() for asker in every]
+        group = [query for every in alike.values() for query in every]
         listed: dict[int, Listed] = {}
-        for view, places in together(state.data, group):
+        for view, places in group_by_history(state.data, group):
             listed |= zip(places, lists(state.stages, view, [group[place] for place in places], wanted), strict=True)
         for place, part in zip(alike, _slices(map(len, alike.values())), strict=True):
             own = [listed[number] for number in range(part.start, part.stop)]
-            found[place] = below([one.table(state.data).sort("rank").head(calls[place].k) for one in own])
+            found[place] = concat_tables([one.table(state.data).sort("rank").head(calls[place].k) for one in own])
     return found
 
 
-def _lists_of(state: State, call: ListCall) -> tuple[list[UserQuery], Wanted]:
+def _lists_of(state: State, call: ListCall) -> tuple[list[UserQuery], CandidateSettings]:
     for name, count in (("k", call.k), ("retrieve", call.retrieve)):
         if not isinstance(count, int) or count < 1:
             raise UserError(f"{name}={count!r}: give a whole number from 1")
     state.stages.check_ranks()
     every = user_queries(state.data, call.users, call.history, state.liked)
     chosen = None if call.candidates is None else np.unique(item_numbers(state.data, call.candidates))
-    return every, Wanted(call.retrieve, chosen, call.exclude_seen)
+    return every, CandidateSettings(call.retrieve, chosen, call.exclude_seen)
 
 
 def _similar(state: State, call: SimilarCall) -> pl.DataFrame:

@@ -10,12 +10,12 @@ from recsys_lora.cf.retrieval import Floats, Ints
 from recsys_lora.data.known import NOBODY
 from recsys_lora.data.live import LiveData
 from recsys_lora.recommender.queries import UserQuery
-from recsys_lora.recommender.stages import POPULARITY, Stages, popular, whole
-from recsys_lora.recommender.tables import Listed, below
+from recsys_lora.recommender.stages import POPULARITY, Stages, most_popular, pairs_of
+from recsys_lora.recommender.tables import Listed, concat_tables
 
 
 @dataclass(frozen=True)
-class Wanted:
+class CandidateSettings:
     """Which items are ranked.
 
     Attributes:
@@ -48,16 +48,16 @@ def pair_table(
         cf: of the CF model (n,); None where the run has none.
     """
     places: dict[str | None, list[int]] = {}
-    for place, asker in enumerate(group):
-        places.setdefault(asker.raw, []).append(place)
+    for place, query in enumerate(group):
+        places.setdefault(query.raw, []).append(place)
     tables = [
         Listed(raw, items[own], scores[own], None if cf is None else cf[own], by).table(data)
         for raw, own in places.items()
     ]
-    return below(tables, [place for own in places.values() for place in own])
+    return concat_tables(tables, [place for own in places.values() for place in own])
 
 
-def lists(stages: Stages, data: LiveData, group: Sequence[UserQuery], wanted: Wanted) -> Iterator[Listed]:
+def lists(stages: Stages, data: LiveData, group: Sequence[UserQuery], wanted: CandidateSettings) -> Iterator[Listed]:
     """Yield the items of each user with their scores, in any order; of who is unheard of, what is popular.
 
     Args:
@@ -66,22 +66,22 @@ def lists(stages: Stages, data: LiveData, group: Sequence[UserQuery], wanted: Wa
         group: the users.
         wanted: which items.
     """
-    hidden = [data.known(asker.number).items if wanted.exclude_seen else NOBODY.items for asker in group]
-    heard = [place for place, asker in enumerate(group) if not asker.is_unknown(data)]
+    hidden = [data.known(query.number).items if wanted.exclude_seen else NOBODY.items for query in group]
+    heard = [place for place, query in enumerate(group) if not query.is_unknown(data)]
     found = iter(
         _candidates(stages, data, [group[place].number for place in heard], [hidden[p] for p in heard], wanted)
     )
-    for asker, out in zip(group, hidden, strict=True):
-        if asker.is_unknown(data):
-            yield Listed(asker.raw, _popular(data, out, wanted), None, None, POPULARITY)
+    for query, out in zip(group, hidden, strict=True):
+        if query.is_unknown(data):
+            yield Listed(query.raw, _popular(data, out, wanted), None, None, POPULARITY)
             continue
         items, cf = next(found)
-        scores = cf if stages.method is None else stages.scores_of_one(data, asker.number, items)
-        yield Listed(asker.raw, items, scores, cf, stages.name)
+        scores = cf if stages.method is None else stages.scores_of_one(data, query.number, items)
+        yield Listed(query.raw, items, scores, cf, stages.name)
 
 
 def _candidates(
-    stages: Stages, data: LiveData, users: Sequence[int], hidden: Sequence[Ints], wanted: Wanted
+    stages: Stages, data: LiveData, users: Sequence[int], hidden: Sequence[Ints], wanted: CandidateSettings
 ) -> Iterator[tuple[Ints, Floats | None]]:
     """Yield what is to be ranked for each user, and the CF model's logits."""
     if wanted.candidates is None:
@@ -89,11 +89,11 @@ def _candidates(
         return
     for user, out in zip(users, hidden, strict=True):
         items = wanted.candidates[~np.isin(wanted.candidates, out)]
-        yield items, stages.cf_scores(data, whole(data, user, items))
+        yield items, stages.cf_scores(data, pairs_of(data, user, items))
 
 
-def _popular(data: LiveData, hidden: Ints, wanted: Wanted) -> Ints:
+def _popular(data: LiveData, hidden: Ints, wanted: CandidateSettings) -> Ints:
     if wanted.candidates is not None:
         others = np.setdiff1d(np.arange(1, data.num_items + 1), wanted.candidates)
-        return popular(data.popularity, np.union1d(hidden, others), len(wanted.candidates))
-    return popular(data.popularity, hidden, wanted.retrieve)
+        return most_popular(data.popularity, np.union1d(hidden, others), len(wanted.candidates))
+    return most_popular(data.popularity, hidden, wanted.retrieve)

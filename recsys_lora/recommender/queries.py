@@ -140,7 +140,7 @@ def positions(live: LiveData, every: Sequence[UserQuery], given: Sequence[int] |
     return wanted
 
 
-def together(live: LiveData, every: Sequence[UserQuery]) -> Iterator[tuple[LiveData, list[int]]]:
+def group_by_history(live: LiveData, every: Sequence[UserQuery]) -> Iterator[tuple[LiveData, list[int]]]:
     """Yield who can be asked about at once: the data as they then are, and places of `every`.
 
     All whose history is what is known are together. Of the others, each user of each call comes alone, as several may
@@ -148,14 +148,14 @@ def together(live: LiveData, every: Sequence[UserQuery]) -> Iterator[tuple[LiveD
     """
     alone: dict[tuple[str | None, int], list[int]] = {}
     plain = []
-    for place, asker in enumerate(every):
-        if asker.given is None:
+    for place, query in enumerate(every):
+        if query.given is None:
             plain.append(place)
         else:
-            alone.setdefault((asker.raw, id(asker.given)), []).append(place)
+            alone.setdefault((query.raw, id(query.given)), []).append(place)
     if plain:
         yield live, plain
     for places in alone.values():
-        asker = every[places[0]]
-        assert asker.given is not None
-        yield live.with_known({asker.number: asker.given}), places
+        query = every[places[0]]
+        assert query.given is not None
+        yield live.with_known({query.number: query.given}), places

@@ -7,14 +7,15 @@ from typing import Any
 import polars as pl
 
 from recsys_lora.data.batch import PromptBatch
+from recsys_lora.data.history import Pairs
 from recsys_lora.data.live import LiveData
 from recsys_lora.pipeline.assembly import datamodule_of
 from recsys_lora.pipeline.loading import Loaded
 from recsys_lora.recommender import explaining, updates
 from recsys_lora.recommender.calls import Answer, Call, ListCall, ScoreCall, SimilarCall, State, answers
-from recsys_lora.recommender.queries import Histories, RawId, item_numbers, together, user_queries
+from recsys_lora.recommender.queries import Histories, RawId, group_by_history, item_numbers, user_queries
 from recsys_lora.recommender.read_write_lock import ReadWriteLock
-from recsys_lora.recommender.stages import Stages, whole
+from recsys_lora.recommender.stages import Stages, pairs_of
 from recsys_lora.recommender.tables import known_table
 from recsys_lora.tasks.task import CTR
 from recsys_lora.utils.errors import UserError
@@ -39,8 +40,6 @@ class Recommender:
             method = replace(method, datamodule=method.datamodule.on(self._data))
         self._stages = Stages(loaded.collaborative, method)
         self._stages.grow(1, 0)  # the stranger
-
-    # What is asked
 
     def score(
         self,
@@ -138,14 +137,11 @@ class Recommender:
             UserError: an id is unknown, the rating is none of the scale's, or the method has no such task.
         """
         with self._lock.reading():
-            data = self._data
-            [asker] = user_queries(data, [user], history, self._liked)
-            [(view, _)] = together(data, [asker])
-            pair = whole(view, asker.number, item_numbers(data, [item]))
-            return explaining.explained(self._stages.method, view, asker.raw, pair, rating)
+            view, pair = self._pair(user, item, history)
+            return explaining.explained(self._stages.method, view, None if user is None else str(user), pair, rating)
 
-    def asks(self, user: RawId | None, item: RawId, task: str = CTR, history: Histories = None) -> PromptBatch:
-        """Return what the method is asked about a user and an item: a batch of one prompt, on the method's device.
+    def prompt(self, user: RawId | None, item: RawId, task: str = CTR, history: Histories = None) -> PromptBatch:
+        """Return the prompt about a user and an item: a batch of one, on the method's device.
 
         Args:
             user: raw id.
@@ -157,12 +153,7 @@ class Recommender:
             UserError: an id is unknown, or the method has no such task.
         """
         with self._lock.reading():
-            [asker] = user_queries(self._data, [user], history, self._liked)
-            [(view, _)] = together(self._data, [asker])
-            pair = whole(view, asker.number, item_numbers(self._data, [item]))
-            return self._stages.prompt(view, pair, task)
-
-    # What comes
+            return self._stages.prompt(*self._pair(user, item, history), task)
 
     def update(self, interactions: pl.DataFrame | Sequence[Sequence[Any]]) -> int:
         """Take in events: histories move, nothing is trained.
@@ -223,16 +214,20 @@ class Recommender:
             UnknownIdError: the user is unknown.
         """
         with self._lock.reading():
-            [asker] = user_queries(self._data, [user], None, self._liked)
-            return known_table(asker.known(self._data), self._data)
-
-    # How
+            [query] = user_queries(self._data, [user], None, self._liked)
+            return known_table(query.known(self._data), self._data)
 
     def _one(self, call: Call) -> pl.DataFrame:
         [found] = self.answer([call])
         if isinstance(found, UserError):
             raise found
         return found
+
+    def _pair(self, user: RawId | None, item: RawId, history: Histories) -> tuple[LiveData, Pairs]:
+        """Return the data with a user's history, and the pair with an item."""
+        [query] = user_queries(self._data, [user], history, self._liked)
+        [(view, _)] = group_by_history(self._data, [query])
+        return view, pairs_of(view, query.number, item_numbers(self._data, [item]))
 
     @property
     def _liked(self) -> float:

@@ -72,7 +72,7 @@ class Stages:
         """
         counts = data.popularity
         if self.collaborative is None:
-            yield from ((popular(counts, out, k), None) for out in hidden)
+            yield from ((most_popular(counts, out, k), None) for out in hidden)
         else:
             numbers = np.array(users, dtype=np.int64)
             yield from retrieve(self.collaborative.encoder, numbers, data.history, hidden, counts, k)
@@ -115,17 +115,17 @@ class Stages:
     def scores_of_one(self, data: LiveData, user: int, items: Ints) -> Floats:
         """Return the same for one user's candidates (n,); what their prompts share is read once."""
         if self.method is None:
-            return self.scores(data, whole(data, user, items))
+            return self.scores(data, pairs_of(data, user, items))
         return score_candidates(self.method.module, self.method.datamodule.on(data), user, items.tolist())
 
 
-def whole(data: LiveData, user: int, items: Ints) -> Pairs:
+def pairs_of(data: LiveData, user: int, items: Ints) -> Pairs:
     """Return one user with some items; all of the user's history is known."""
     known = np.full(len(items), len(data.history.of(user)), dtype=np.int64)
     return Pairs(np.full(len(items), user, dtype=np.int64), items, known)
 
 
-def popular(counts: Ints, hidden: Ints, k: int) -> Ints:
+def most_popular(counts: Ints, hidden: Ints, k: int) -> Ints:
     """Return the most popular items (up to k,), the most popular first, then the older."""
     scores = counts.astype(np.float64)
     scores[0] = scores[hidden] = -np.inf

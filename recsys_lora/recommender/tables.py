@@ -83,7 +83,7 @@ def _ranked(scores: Floats, then: Floats | None = None) -> NDArray[np.int64]:
     return ranks
 
 
-def below(tables: Sequence[pl.DataFrame], order: Sequence[int] | None = None) -> pl.DataFrame:
+def concat_tables(tables: Sequence[pl.DataFrame], order: Sequence[int] | None = None) -> pl.DataFrame:
     """Return tables one below the other.
 
     Args:

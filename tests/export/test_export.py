@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -17,11 +18,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import recsys_lora
-from recsys_lora.cli.export import main
-from recsys_lora.export.adapter import Asked, export_adapter
-from recsys_lora.export.bundle import export_bundle
-from recsys_lora.export.merged import export_merged
-from recsys_lora.export.vectors import export_vectors
+from recsys_lora.cli.export import To, main
+from recsys_lora.export.adapter import Selection
+from recsys_lora.export.export import export
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.lowrank.peft_format import ENGINE_RANKS
 from recsys_lora.utils.errors import UserError
@@ -44,18 +43,6 @@ WITH_UPDATES = [
 SOFT = ("ckf", "collm", "person_prompt", "prompt4nr")
 
 
-@pytest.fixture(scope="module")
-def loaded(runs):
-    kept = {}
-
-    def load(name):
-        if name not in kept:
-            kept[name] = recsys_lora.load(runs(name))
-        return kept[name]
-
-    return load
-
-
 def plain(recommender):
     """Return the backbone as it is without this framework's layers."""
     config = recommender.run.config
@@ -64,7 +51,7 @@ def plain(recommender):
 
 
 def asked_for(name, item=ITEM):
-    return Asked(USER, item, "ctr" if name == "ckf" else None)
+    return Selection(USER, item, "ctr" if name == "ckf" else None)
 
 
 def answer(model, folder):
@@ -86,7 +73,7 @@ def test_peft_gives_the_runs_scores_on_the_plain_backbone(loaded, tmp_path, name
     items = [ITEM, "i12"] if name.startswith("cora") else [ITEM]
     found = []
     for item in items:
-        folder = export_adapter(recommender, tmp_path / item, asked_for(name, item))
+        folder = export(recommender, "peft", tmp_path / item, asked_for(name, item))
         model = PeftModel.from_pretrained(plain(recommender), str(folder))
         found.append(answer(model, folder))
     right = recommender.score([(USER, item) for item in items])["score"]
@@ -99,7 +86,7 @@ def test_peft_gives_the_runs_scores_on_the_plain_backbone(loaded, tmp_path, name
 
 @pytest.mark.parametrize("name", WITH_UPDATES)
 def test_adapters_keep_to_what_engines_take(loaded, tmp_path, name):
-    folder = export_adapter(loaded(name), tmp_path / "adapter", asked_for(name))
+    folder = export(loaded(name), "peft", tmp_path / "adapter", asked_for(name))
     config = json.loads((folder / "adapter_config.json").read_text())
     tensors = load_file(folder / "adapter_model.safetensors")
     assert config["r"] == config["lora_alpha"]
@@ -114,7 +101,9 @@ def test_adapters_keep_to_what_engines_take(loaded, tmp_path, name):
 
 def test_ckfs_tasks_have_adapters_of_their_own(loaded, tmp_path):
     adapters = {
-        task: load_file(export_adapter(loaded("ckf"), tmp_path / task, Asked(task=task)) / "adapter_model.safetensors")
+        task: load_file(
+            export(loaded("ckf"), "peft", tmp_path / task, Selection(task=task)) / "adapter_model.safetensors"
+        )
         for task in ("ctr", "rating", "explanation")
     }
     q, k = (next(key for key in adapters["ctr"] if f".{word}_proj.lora_A" in key) for word in "qk")
@@ -126,12 +115,12 @@ def test_ckfs_tasks_have_adapters_of_their_own(loaded, tmp_path):
 def test_a_merged_model_gives_the_runs_scores_in_plain_transformers(loaded, tmp_path, name):
     recommender = loaded(name)
     right = recommender.score([(USER, ITEM)])["score"][0]
-    folder = export_merged(recommender, tmp_path / "model", asked_for(name))
+    folder = export(recommender, "merged", tmp_path / "model", asked_for(name))
     recommender_prompt = json.loads((folder / "prompt.json").read_text())
     model = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert tokenizer.decode(recommender_prompt["input_ids"]) == recommender_prompt["prompt"]
-    embeds = export_adapter(recommender, tmp_path / "adapter", asked_for(name)) / "prompt_embeds.safetensors"
+    embeds = export(recommender, "peft", tmp_path / "adapter", asked_for(name)) / "prompt_embeds.safetensors"
     if embeds.is_file():
         shutil.copy(embeds, folder)
     assert abs(answer(model, folder) - right) < 1e-4
@@ -140,7 +129,7 @@ def test_a_merged_model_gives_the_runs_scores_in_plain_transformers(loaded, tmp_
 
 @pytest.mark.parametrize("name", ["mf", "collm", "cora", "cora-offset", "cora-tuned"])
 def test_dot_products_of_the_vectors_are_the_cf_models_scores(loaded, runs, tmp_path, name):
-    folder = export_vectors(loaded(name), tmp_path / "vectors")
+    folder = export(loaded(name), "vectors", tmp_path / "vectors")
     users, items = (pl.read_parquet(folder / f"{side}.parquet") for side in ("users", "items"))
     assert users["user"].to_list() == loaded(name).users
     assert items["title"].to_list() == loaded(name).items["title"].to_list()
@@ -154,14 +143,14 @@ def test_dot_products_of_the_vectors_are_the_cf_models_scores(loaded, runs, tmp_
 
 
 def test_din_has_item_vectors_alone(loaded, tmp_path):
-    folder = export_vectors(loaded("cora-din"), tmp_path / "vectors")
+    folder = export(loaded("cora-din"), "vectors", tmp_path / "vectors")
     assert [path.name for path in folder.iterdir()] == ["items.parquet"]
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_bundle_answers_as_the_run_where_nothing_else_is_there(loaded, runs, tmp_path, monkeypatch, name):
     recommender = loaded(name)
-    bundle = export_bundle(recommender.run, tmp_path / "bundle")
+    bundle = export(recommender, "bundle", tmp_path / "bundle")
     monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "empty"))
     elsewhere = bundle.rename(tmp_path / "moved")
     before = {path: path.stat().st_mtime_ns for path in elsewhere.rglob("*")}
@@ -171,12 +160,12 @@ def test_a_bundle_answers_as_the_run_where_nothing_else_is_there(loaded, runs, t
     assert not (tmp_path / "empty").exists()
     kinds = {path.suffix for path in elsewhere.rglob("*") if path.is_file()}
     assert kinds <= {".safetensors", ".parquet", ".json", ".yaml", ".md"}
-    twice = export_bundle(again.run, tmp_path / "twice")
+    twice = export(again, "bundle", tmp_path / "twice")
     assert_frame_equal(recsys_lora.load(twice).recommend("u1"), recommender.recommend("u1"), abs_tol=1e-6)
 
 
 def test_a_damaged_bundle_is_refused(loaded, tmp_path):
-    bundle = export_bundle(loaded("cora").run, tmp_path / "bundle")
+    bundle = export(loaded("cora"), "bundle", tmp_path / "bundle")
     for pattern in ("method/*/trained.safetensors", "cf/*/encoder.safetensors", "prepare/*/items.parquet"):
         [path] = (bundle / "artifacts").glob(pattern)
         content = path.read_bytes()
@@ -197,7 +186,7 @@ def test_a_damaged_bundle_is_refused(loaded, tmp_path):
     ],
 )
 def test_a_bundle_cannot_name_other_code(loaded, tmp_path, key, target, said):
-    bundle = export_bundle(loaded("cora").run, tmp_path / "bundle")
+    bundle = export(loaded("cora"), "bundle", tmp_path / "bundle")
     config = OmegaConf.load(bundle / "config.yaml")
     OmegaConf.update(config, f"{key}._target_", target)
     OmegaConf.save(config, bundle / "config.yaml")
@@ -206,7 +195,7 @@ def test_a_bundle_cannot_name_other_code(loaded, tmp_path, key, target, said):
 
 
 def test_code_of_ones_own_runs_where_it_is_trusted(loaded, tmp_path, monkeypatch):
-    bundle = export_bundle(loaded("mf").run, tmp_path / "bundle")
+    bundle = export(loaded("mf"), "bundle", tmp_path / "bundle")
     (tmp_path / "bundled_package.py").write_text("from recsys_lora.cf.mf import MF\n\nclass Mine(MF):\n    pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     config = OmegaConf.load(bundle / "config.yaml")
@@ -221,26 +210,26 @@ def test_code_of_ones_own_runs_where_it_is_trusted(loaded, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("name", "asked", "said"),
     [
-        ("cora", Asked(), "user, item: the updates are those of one user and one item"),
-        ("cora", Asked("ghost", ITEM), "user 'ghost': not among"),
-        ("cora", Asked(USER, ITEM, "rating"), "task=rating: the run has ctr"),
-        ("cora-suffix", Asked(USER, ITEM), "act from the title on"),
-        ("ckf", Asked(), "task: the updates differ by task: give one of ctr, "),
-        ("graphlora", Asked(USER, ITEM), "adds vectors inside the updates"),
-        ("zero_shot", Asked(), "nothing low-rank is trained"),
-        ("mf", Asked(), "no language model: export to=vectors"),
+        ("cora", Selection(), "user, item: the updates are those of one user and one item"),
+        ("cora", Selection("ghost", ITEM), "user 'ghost': not among"),
+        ("cora", Selection(USER, ITEM, "rating"), "task=rating: the run has ctr"),
+        ("cora-suffix", Selection(USER, ITEM), "act from the title on"),
+        ("ckf", Selection(), "task: the updates differ by task: give one of ctr, "),
+        ("graphlora", Selection(USER, ITEM), "adds vectors inside the updates"),
+        ("zero_shot", Selection(), "nothing low-rank is trained"),
+        ("mf", Selection(), "no language model: export to=vectors"),
     ],
 )
 def test_what_cannot_leave_is_said(loaded, tmp_path, name, asked, said):
-    for export in (export_adapter, export_merged):
+    for to in ("peft", "merged", "gguf-lora"):
         with pytest.raises(UserError, match=said):
-            export(loaded(name), tmp_path / "out", asked)
+            export(loaded(name), to, tmp_path / "out", asked)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_run_without_a_cf_model_has_no_vectors(loaded, tmp_path):
     with pytest.raises(UserError, match="no CF model"):
-        export_vectors(loaded("tallrec"), tmp_path / "out")
+        export(loaded("tallrec"), "vectors", tmp_path / "out")
 
 
 # The command
@@ -260,11 +249,12 @@ def test_the_command_line_does_the_same(runs, tmp_path):
     assert {str(path.relative_to(tmp_path)) for path in (tmp_path / "exports").iterdir()} == names
 
 
-@pytest.mark.parametrize("to", ["bundle", "vectors", "merged"])
+@pytest.mark.parametrize("to", get_args(To))
 def test_every_form_can_be_typed(runs, tmp_path, capsys, to):
-    main([f"run={runs('tallrec' if to == 'merged' else 'mf')}", f"to={to}", f"out={tmp_path / 'out'}"])
+    line = [f"run={runs('mf' if to in ('bundle', 'vectors') else 'tallrec')}", f"to={to}", f"out={tmp_path / 'out'}"]
+    main(line)
     assert f"out: {to}, " in capsys.readouterr().out
-    main([f"run={runs('tallrec' if to == 'merged' else 'mf')}", f"to={to}", f"out={tmp_path / 'out'}"])  # replaced
+    main(line)  # replaced
 
 
 @pytest.mark.parametrize(
@@ -291,7 +281,7 @@ def test_a_mistake_is_one_line(more, said, tmp_path, monkeypatch, capsys):
 
 def test_the_code_of_the_page_gives_the_runs_score(loaded, tmp_path):
     recommender = loaded("tallrec")
-    adapter = export_adapter(recommender, tmp_path / "adapter", asked_for("tallrec"))
+    adapter = export(recommender, "peft", tmp_path / "adapter", asked_for("tallrec"))
     text = (ROOT / "docs" / "serving_elsewhere.md").read_text()
     [block] = [body for language, body in FENCE.findall(text) if language == "python"]
     space = {"adapter": adapter, "backbone": plain(recommender)}

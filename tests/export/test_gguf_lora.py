@@ -8,15 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import recsys_lora
-from recsys_lora.cli.export import main
-from recsys_lora.export.adapter import Asked, export_adapter
-from recsys_lora.export.gguf_lora import FILE, export_gguf_lora
+from recsys_lora.export.export import export
+from recsys_lora.export.gguf_lora import FILE
 from recsys_lora.utils.errors import UserError
-from tests.export.test_export import plain
+from tests.export.test_export import ITEM, USER, asked_for, plain
 from tests.llm.gguf_file import write_llama
 
-USER, ITEM = "u3", "i7"
 NAMES = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
@@ -27,22 +24,6 @@ NAMES = {
     "mlp.down_proj": "ffn_down",
 }
 """What llama.cpp calls a block's linear maps (gguf-py/gguf/tensor_mapping.py)."""
-
-
-@pytest.fixture(scope="module")
-def loaded(runs):
-    kept = {}
-
-    def load(name):
-        if name not in kept:
-            kept[name] = recsys_lora.load(runs(name))
-        return kept[name]
-
-    return load
-
-
-def asked_for(name):
-    return Asked(USER, ITEM, "ctr" if name == "ckf" else None)
 
 
 def neighbours(rows, heads):
@@ -56,8 +37,8 @@ def neighbours(rows, heads):
 def test_tensors_are_those_of_the_peft_adapter(loaded, tmp_path, name):
     recommender = loaded(name)
     config = recommender.run.method.module.backbone.model.config
-    export_adapter(recommender, tmp_path / "peft", asked_for(name))
-    export_gguf_lora(recommender, tmp_path / "gguf", asked_for(name))
+    export(recommender, "peft", tmp_path / "peft", asked_for(name))
+    export(recommender, "gguf-lora", tmp_path / "gguf", asked_for(name))
     expected = load_file(tmp_path / "peft" / "adapter_model.safetensors")
     reader = gguf.GGUFReader(tmp_path / "gguf" / FILE)
     found = {tensor.name: np.array(tensor.data) for tensor in reader.tensors}
@@ -78,16 +59,11 @@ def test_tensors_are_those_of_the_peft_adapter(loaded, tmp_path, name):
     assert (tmp_path / "gguf" / "prompt_embeds.safetensors").exists() == (name in ("ckf", "collm"))
 
 
-def test_the_command_writes_it(runs, tmp_path):
-    main([f"run={runs('tallrec')}", "to=gguf-lora", f"out={tmp_path / 'out'}"])
-    assert (tmp_path / "out" / FILE).is_file()
-
-
 def test_another_architecture_is_refused(loaded, tmp_path, monkeypatch):
     recommender = loaded("tallrec")
     monkeypatch.setattr(recommender.run.method.module.backbone.model.config, "model_type", "gpt2")
     with pytest.raises(UserError, match=r"to=gguf-lora: writes llama, .*, not gpt2: export to=peft"):
-        export_gguf_lora(recommender, tmp_path / "out", Asked())
+        export(recommender, "gguf-lora", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -95,7 +71,7 @@ def test_another_architecture_is_refused(loaded, tmp_path, monkeypatch):
 def test_llama_cpp_gives_the_runs_score(loaded, tmp_path, name):
     llama_cpp = pytest.importorskip("llama_cpp", reason="needs llama-cpp-python")
     recommender = loaded(name)
-    export_gguf_lora(recommender, tmp_path / "gguf", asked_for(name))
+    export(recommender, "gguf-lora", tmp_path / "gguf", asked_for(name))
     backbone = recommender.run.method.module.backbone
     write_llama(tmp_path / "backbone.gguf", plain(recommender), backbone.tokenizer)
     asked = json.loads((tmp_path / "gguf" / "prompt.json").read_text())

@@ -7,7 +7,8 @@ from peft import PeftModel
 import recsys_lora
 from recsys_lora.assets.fetch import fetch
 from recsys_lora.assets.registry import SMOLLM2_135M
-from recsys_lora.export.adapter import Asked, export_adapter
+from recsys_lora.export.adapter import Selection
+from recsys_lora.export.export import export
 from recsys_lora.llm.fetched import FetchedSource
 from recsys_lora.llm.gguf import converted
 from recsys_lora.llm.source import from_pretrained
@@ -29,7 +30,7 @@ def test_peft_gives_the_runs_scores_on_smollm2(tmp_path, name):
     run(folder, *LINES[name], *FEW, *write_tables(tmp_path, *own_tables()))
     recommender = recsys_lora.load(folder, device="cpu")
     right = recommender.score([("u3", "i7")])["score"][0]
-    made = export_adapter(recommender, tmp_path / "adapter", Asked("u3", "i7"))
+    made = export(recommender, "peft", tmp_path / "adapter", Selection("u3", "i7"))
     place = converted(FetchedSource("smollm2_135m").sha256, lambda: fetch(SMOLLM2_135M))
     model, _ = from_pretrained(str(place), "llm", local_files_only=True, dtype=torch.float32)
     alone = answer(model.eval(), made)

@@ -1,3 +1,3 @@
 """Finished runs for the tests of this folder."""
 
-from tests.finished import finished_runs  # noqa: F401
+from tests.finished import finished_runs, loaded  # noqa: F401

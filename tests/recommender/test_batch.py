@@ -12,11 +12,11 @@ from polars.testing import assert_frame_equal
 import recsys_lora
 from recsys_lora.cli.recommend import main, read_shard
 from recsys_lora.recommender import batch
-from recsys_lora.recommender.batch import Lists, recommend_to_file
+from recsys_lora.recommender.batch import ListOptions, recommend_to_file
 from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.utils.errors import UserError
 
-FEW = Lists(k=3, retrieve=5)
+FEW = ListOptions(k=3, retrieve=5)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_parts_of_another_command_are_not_taken(cora, tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         recommend_to_file(cora, users, out, FEW, 2)
     monkeypatch.undo()
-    recommend_to_file(cora, users, out, Lists(k=1), 2)
+    recommend_to_file(cora, users, out, ListOptions(k=1), 2)
     assert pl.read_parquet(out).height == 4
 
 
@@ -119,7 +119,7 @@ def test_shares_are_everybody_once(cora, tmp_path):
     parts = []
     for number in (1, 2, 3):
         out = tmp_path / f"{number}.parquet"
-        recommend_to_file(cora, None, out, Lists(k=1, retrieve=2), share=read_shard(f"{number}/3"))
+        recommend_to_file(cora, None, out, ListOptions(k=1, retrieve=2), share=read_shard(f"{number}/3"))
         parts.append(pl.read_parquet(out)["user"].to_list())
     assert sorted(user for part in parts for user in part) == sorted(cora.users)
     assert [len(part) for part in parts] == [7, 7, 6]

@@ -22,19 +22,6 @@ from tests.rounding import assert_close
 COLD, LATE = "i29", 1e-5
 
 
-@pytest.fixture(scope="module")
-def loaded(runs):
-    """Return what loads a run, once."""
-    kept = {}
-
-    def load(name):
-        if name not in kept:
-            kept[name] = recsys_lora.load(runs(name))
-        return kept[name]
-
-    return load
-
-
 @pytest.fixture
 def cora(runs):
     """A recommender of one's own, which a test may change."""

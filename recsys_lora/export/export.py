@@ -1,0 +1,67 @@
+"""A run in one of the forms that other programs read, as a folder."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from recsys_lora.export.adapter import PROMPT, Selection, write_adapter
+from recsys_lora.export.bundle import write_bundle
+from recsys_lora.export.gguf_lora import write_gguf_lora
+from recsys_lora.export.merged import write_merged
+from recsys_lora.export.vectors import ITEMS, write_vectors
+from recsys_lora.pipeline.artifact_paths import FILE
+from recsys_lora.pipeline.loading import Loaded
+from recsys_lora.recommender.recommender import Recommender
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import atomic_folder, content_key
+
+WRITERS: dict[str, Callable[[Recommender, Path, Selection], None]] = {
+    "peft": write_adapter,
+    "gguf-lora": write_gguf_lora,
+    "merged": write_merged,
+    "vectors": lambda recommender, folder, asked: write_vectors(recommender, folder),
+    "bundle": lambda recommender, folder, asked: write_bundle(recommender.run, folder),
+}
+"""What fills an empty folder with each form."""
+OURS = (PROMPT, ITEMS, FILE)
+"""Files by which an exported folder is known."""
+
+
+def export(recommender: Recommender, to: str, folder: Path, selection: Selection | None = None) -> Path:
+    """Export a run.
+
+    Args:
+        recommender: the run.
+        to: which form, of `WRITERS`.
+        folder: where to; replaced if it exists.
+        selection: which updates, of those that have to be chosen.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: the run cannot be exported so, or the disk is full.
+    """
+    with atomic_folder(folder) as made:
+        WRITERS[to](recommender, made, selection or Selection())
+    return folder
+
+
+def own_name(run: Loaded, to: str, selection: Selection) -> str:
+    """Return a name that no other export has: the run's, what it is exported to, and a key of all that is in it."""
+    chosen, made = (selection.task, selection.user, selection.item), run.made
+    key = content_key([made.prepare, made.cf, made.weights, run.config.llm, *vars(selection).values()])
+    parts = [str(run.config.name), to, *filter(None, chosen), key]
+    return "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", part)[:40] for part in parts)
+
+
+def check_target(folder: Path) -> None:
+    """Refuse to replace a folder that is not an export: the swap would delete what is in it.
+
+    Raises:
+        UserError: it is a file, or a folder of something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"out={folder}: is a file: name a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).is_file() for name in OURS):
+        raise UserError(f"out={folder}: the folder holds something else: name a new one")
