@@ -3,21 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, FastAPI, Query, Response
 from fastapi.security import HTTPBearer
 
 import recsys_lora
-from recsys_lora.recommender.calls import Answer, Call
 from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.serving import schemas
-from recsys_lora.serving.batcher import Batcher, Limits
-from recsys_lora.serving.errors import HANDLERS, TooLargeError
+from recsys_lora.serving.errors import HANDLERS
 from recsys_lora.serving.guard import Guard
 from recsys_lora.serving.metrics import MEDIA_TYPE, Metrics
 from recsys_lora.serving.page import page
+from recsys_lora.serving.service import Options, Service
 from recsys_lora.utils.errors import UserError
 
 PAGE, HEALTH, METRICS = "/", "/health", "/metrics"
@@ -27,8 +25,8 @@ OPEN = (PAGE, HEALTH)
 """Paths that need no token: they say nothing of the run."""
 CLOSING_SECONDS = 10.0
 REFUSED: dict[int | str, dict[str, Any]] = {
-    status: {"model": schemas.Refused, "description": told}
-    for status, told in {
+    status: {"model": schemas.Refused, "description": description}
+    for status, description in {
         401: "no token, or a wrong one",
         404: "an unknown id",
         413: "too large",
@@ -38,89 +36,6 @@ REFUSED: dict[int | str, dict[str, Any]] = {
         504: "out of time",
     }.items()
 }
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a server answers.
-
-    Attributes:
-        limits: how large batches get; `max_rows` is also what one request may ask for.
-        token: a bearer token; None: everybody may ask.
-        hosts: names by which the server may be called; None: any.
-        max_body: bytes of a request.
-        timeout: seconds of a request.
-    """
-
-    limits: Limits = field(default_factory=Limits)
-    token: str | None = None
-    hosts: frozenset[str] | None = None
-    max_body: int = 1_000_000
-    timeout: float = 30.0
-
-
-Asked = schemas.RecommendRequest | schemas.ScoreRequest | schemas.SimilarRequest
-
-
-class Service:
-    """A recommender, asked in batches.
-
-    Args:
-        recommender: the run.
-        limits: how large batches get.
-        metrics: what counts them.
-        other: the run beside it, if there is one.
-    """
-
-    def __init__(
-        self, recommender: Recommender, limits: Limits, metrics: Metrics, other: Recommender | None = None
-    ) -> None:
-        self.recommender = recommender
-        self.limits = limits
-        self.other = other
-        self.batcher: Batcher[Call, Any] = Batcher(self._answer, limits, metrics.batched)
-
-    def _answer(self, calls: Sequence[Call]) -> list[Answer]:
-        return self.recommender.answer(calls)
-
-    async def rows(self, asked: Asked) -> dict[str, Any]:
-        """Return the rows of an answer.
-
-        Raises:
-            TooLargeError: it would have too many.
-            BusyError: too many requests wait.
-            UserError: the request cannot be answered.
-        """
-        if asked.rows > self.limits.max_rows:
-            raise TooLargeError(
-                f"{asked.rows:,} rows: this server computes {self.limits.max_rows:,} a request: ask for less"
-            )
-        found = await asyncio.wrap_future(self.batcher.submit(asked.call, asked.rows))
-        return {"rows": found.to_dicts()}
-
-    def described(self) -> schemas.RunDescription:
-        """Say what is served."""
-        run = self.recommender.run
-        return schemas.RunDescription(
-            run=run.folder.resolve().name,
-            method=None if run.method is None else run.method.module.name,
-            cf=None if run.collaborative is None else run.collaborative.name,
-            data=run.data.manifest["name"],
-            users=len(self.recommender.users),
-            items=len(self.recommender.items),
-            version=recsys_lora.__version__,
-            other=None if self.other is None else self.other.run.folder.resolve().name,
-        )
-
-    def examples(self) -> dict[str, dict[str, Any]]:
-        """Return a request of each kind that this run can answer."""
-        user, items = self.recommender.users[0], self.recommender.items["item"].head(2).to_list()
-        return {
-            "recommend": {"users": [user], "k": 3},
-            "history": {"users": ["somebody new"], "history": items, "k": 3},
-            "score": {"pairs": [[user, item] for item in items]},
-            "similar": {"item": items[0], "k": 3},
-        }
 
 
 def make_app(recommender: Recommender, options: Options | None = None, other: Recommender | None = None) -> FastAPI:
@@ -155,7 +70,7 @@ def make_app(recommender: Recommender, options: Options | None = None, other: Re
         redoc_url=None,
         responses=REFUSED,
         dependencies=documented,
-        exception_handlers=HANDLERS,  # type: ignore[arg-type]  # handlers of subclasses
+        exception_handlers=HANDLERS,
     )
     _add_states(app, services, metrics)
     routers = [
@@ -166,16 +81,7 @@ def make_app(recommender: Recommender, options: Options | None = None, other: Re
     routes = {path for one in (app.router, *routers) for route in one.routes if (path := getattr(route, "path", None))}
     for router in routers:
         app.include_router(router)
-    app.add_middleware(
-        Guard,
-        metrics=metrics,
-        routes=routes,
-        open_routes=OPEN,
-        token=chosen.token,
-        hosts=chosen.hosts,
-        max_body=chosen.max_body,
-        timeout=chosen.timeout,
-    )
+    app.add_middleware(Guard, options=chosen, metrics=metrics, routes=routes, open_routes=OPEN)
     return app
 
 

@@ -39,8 +39,8 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Asked(Generic[C, R]):
-    """A request that waits."""
+class Pending(Generic[C, R]):
+    """A call that waits for its batch."""
 
     call: C
     rows: int
@@ -66,7 +66,7 @@ class Batcher(Generic[C, R]):
         self._answer = answer
         self.limits = limits
         self._measured = measured
-        self._waiting: deque[Asked[C, R]] = deque()
+        self._waiting: deque[Pending[C, R]] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
@@ -82,7 +82,7 @@ class Batcher(Generic[C, R]):
         Raises:
             BusyError: too many wait already, or the batcher is closed.
         """
-        asked: Asked[C, R] = Asked(call, rows, time.monotonic())
+        asked: Pending[C, R] = Pending(call, rows, time.monotonic())
         with self._changed:
             if self._closed or len(self._waiting) >= self.limits.max_waiting:
                 raise BusyError("the server is closing" if self._closed else "too many requests wait: ask again later")
@@ -114,7 +114,7 @@ class Batcher(Generic[C, R]):
                 self._measured(len(wanted))
                 self._do(wanted)
 
-    def _take(self) -> list[Asked[C, R]]:
+    def _take(self) -> list[Pending[C, R]]:
         """Wait for a batch; an empty one is the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
@@ -129,7 +129,7 @@ class Batcher(Generic[C, R]):
         rows = sum(asked.rows for asked in itertools.islice(self._waiting, self.limits.max_batch))
         return len(self._waiting) >= self.limits.max_batch or rows >= self.limits.max_rows
 
-    def _cut(self) -> list[Asked[C, R]]:
+    def _cut(self) -> list[Pending[C, R]]:
         batch = [self._waiting.popleft()]
         rows = batch[0].rows
         while self._waiting and len(batch) < self.limits.max_batch:
@@ -139,7 +139,7 @@ class Batcher(Generic[C, R]):
             batch.append(self._waiting.popleft())
         return batch
 
-    def _do(self, batch: Sequence[Asked[C, R]]) -> None:
+    def _do(self, batch: Sequence[Pending[C, R]]) -> None:
         """Answer a batch; what goes wrong reaches everybody who asked."""
         try:
             found = self._answer([asked.call for asked in batch])

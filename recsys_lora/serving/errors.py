@@ -1,6 +1,8 @@
 """Mistakes as answers: a status, a type for programs and one line for people."""
 
 import json
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -13,6 +15,7 @@ from recsys_lora.utils.errors import UserError
 
 BUSY_SECONDS = "1"
 OF_HTTP = {404: "no_route", 405: "no_method"}
+Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 
 
 class TooLargeError(Exception):
@@ -27,14 +30,13 @@ def refused(status: int, kind: str, message: str, **headers: str) -> Response:
     )
 
 
-async def on_unknown(request: Request, error: Exception) -> Response:
-    """404: an id that the run does not know."""
-    return refused(404, "unknown_id", str(error))
+def _as(status: int, kind: str, **headers: str) -> Handler:
+    """Return a handler that answers with an error's own line."""
 
+    async def answer(request: Request, error: Exception) -> Response:
+        return refused(status, kind, str(error), **headers)
 
-async def on_mistake(request: Request, error: Exception) -> Response:
-    """422: what is asked cannot be answered."""
-    return refused(422, "bad_request", str(error))
+    return answer
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:
@@ -42,16 +44,6 @@ async def on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = [f"{'.'.join(map(str, one['loc'][1:])) or one['loc'][0]}: {one['msg']}" for one in error.errors()[:3]]
     return refused(422, "bad_request", "; ".join(found))
-
-
-async def on_too_large(request: Request, error: Exception) -> Response:
-    """413: more rows than the server computes at once."""
-    return refused(413, "too_large", str(error))
-
-
-async def on_busy(request: Request, error: Exception) -> Response:
-    """503: come again."""
-    return refused(503, "busy", str(error), Retry_After=BUSY_SECONDS)
 
 
 async def on_http(request: Request, error: Exception) -> Response:
@@ -70,12 +62,12 @@ async def on_failure(request: Request, error: Exception) -> Response:
     return refused(500, "internal", "the server failed: its log says why")
 
 
-HANDLERS = {
-    UnknownIdError: on_unknown,
-    UserError: on_mistake,
+HANDLERS: dict[int | type[Exception], Handler] = {
+    UnknownIdError: _as(404, "unknown_id"),
+    UserError: _as(422, "bad_request"),
     RequestValidationError: on_invalid,
-    TooLargeError: on_too_large,
-    BusyError: on_busy,
+    TooLargeError: _as(413, "too_large"),
+    BusyError: _as(503, "busy", Retry_After=BUSY_SECONDS),
     HTTPException: on_http,
     Exception: on_failure,
 }

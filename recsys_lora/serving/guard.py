@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recsys_lora.serving.errors import refused
 from recsys_lora.serving.metrics import Metrics
+from recsys_lora.serving.service import Options
 
 SAFE = {
     "cache-control": "no-store",
@@ -29,35 +30,25 @@ class Guard:
 
     Args:
         app: what is guarded.
+        options: token, host names, size and time.
         metrics: what counts.
         routes: paths that are counted by name.
         open_routes: paths that need no token.
-        token: what has to stand in `Authorization: Bearer TOKEN`; None: nothing.
-        hosts: names by which the server may be called; None: any. They keep a page elsewhere from reading answers by
-            letting its own name point to this machine.
-        max_body: bytes.
-        timeout: seconds.
     """
 
     def __init__(
         self,
         app: ASGIApp,
+        options: Options,
         metrics: Metrics,
         routes: Collection[str],
         open_routes: Collection[str],
-        token: str | None,
-        hosts: Collection[str] | None,
-        max_body: int,
-        timeout: float,
     ) -> None:
         self.app = app
+        self.options = options
         self.metrics = metrics
         self.routes = routes
         self.open_routes = open_routes
-        self.token = token
-        self.hosts = hosts
-        self.max_body = max_body
-        self.timeout = timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or let it pass."""
@@ -66,7 +57,7 @@ class Guard:
             return
         begun, status = time.perf_counter(), 500
 
-        async def told(message: Message) -> None:
+        async def send_safe(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -76,7 +67,7 @@ class Guard:
             await send(message)
 
         try:
-            await self._answer(scope, receive, told)
+            await self._answer(scope, receive, send_safe)
         except ClientDisconnect:
             status = GONE
         finally:
@@ -100,42 +91,43 @@ class Guard:
             await send(message)
 
         try:
-            async with asyncio.timeout(self.timeout):
+            async with asyncio.timeout(self.options.timeout):
                 body = await self._body(scope, receive)
                 if body is None:
-                    answer = refused(413, "too_large", f"more than {self.max_body:,} bytes", Connection="close")
+                    answer = refused(413, "too_large", f"more than {self.options.max_body:,} bytes", Connection="close")
                     await answer(scope, receive, watched)
                 else:
                     await self.app(scope, _replayed(body, receive), watched)
         except TimeoutError:
             if begun:
                 raise
-            await refused(504, "timeout", f"no answer within {self.timeout:g} seconds")(scope, receive, send)
+            await refused(504, "timeout", f"no answer within {self.options.timeout:g} seconds")(scope, receive, send)
 
     def _is_meant(self, scope: Scope) -> bool:
         """Return whether the name by which the server was called is one of its own."""
-        if self.hosts is None:
+        if self.options.hosts is None:
             return True
         name = Headers(scope=scope).get("host", "")
-        return re.sub(r":\d*$", "", name).strip("[]").lower() in self.hosts
+        return re.sub(r":\d*$", "", name).strip("[]").lower() in self.options.hosts
 
     def _may_ask(self, scope: Scope) -> bool:
         """Compare the whole header in a time that does not depend on how much of it is right."""
-        if self.token is None or scope["path"] in self.open_routes:
+        token = self.options.token
+        if token is None or scope["path"] in self.open_routes:
             return True
         given = Headers(scope=scope).get("authorization", "")
-        kind, _, token = given.partition(" ")
-        return kind.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), self.token.encode())
+        kind, _, word = given.partition(" ")
+        return kind.lower() == "bearer" and hmac.compare_digest(word.strip().encode(), token.encode())
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
         """Read a body; None: it is too large."""
         announced = Headers(scope=scope).get("content-length", "0")
-        if announced.isdigit() and int(announced) > self.max_body:
+        if announced.isdigit() and int(announced) > self.options.max_body:
             return None
         parts, size = [], 0
         async for part in Request(scope, receive).stream():
             size += len(part)
-            if size > self.max_body:
+            if size > self.options.max_body:
                 return None
             parts.append(part)
         return b"".join(parts)

@@ -16,9 +16,9 @@ Labels = tuple[tuple[str, str], ...]
 class Counts:
     """How often something happened, by labels."""
 
-    def __init__(self, name: str, told: str) -> None:
+    def __init__(self, name: str, about: str) -> None:
         self.name = name
-        self.told = told
+        self.about = about
         self._values: dict[Labels, int] = defaultdict(int)
 
     def add(self, **labels: str) -> None:
@@ -27,7 +27,7 @@ class Counts:
 
     def lines(self) -> Iterator[str]:
         """Yield the text."""
-        yield from _head(self.name, self.told, "counter")
+        yield from _head(self.name, self.about, "counter")
         yield from (f"{PREFIX}_{self.name}{_labels(labels)} {value}" for labels, value in self._values.items())
 
 
@@ -36,13 +36,13 @@ class Histogram:
 
     Args:
         name: without the prefix.
-        told: what it is.
+        about: what it is.
         bounds: upper bounds of its buckets, rising.
     """
 
-    def __init__(self, name: str, told: str, bounds: tuple[float, ...]) -> None:
+    def __init__(self, name: str, about: str, bounds: tuple[float, ...]) -> None:
         self.name = name
-        self.told = told
+        self.about = about
         self.bounds = bounds
         self._counts: dict[Labels, list[int]] = defaultdict(lambda: [0] * (len(bounds) + 1))
         self._sums: dict[Labels, float] = defaultdict(float)
@@ -55,7 +55,7 @@ class Histogram:
 
     def lines(self) -> Iterator[str]:
         """Yield the text; a bucket counts all that is not above its bound."""
-        yield from _head(self.name, self.told, "histogram")
+        yield from _head(self.name, self.about, "histogram")
         for labels, counts in self._counts.items():
             bounds = [*(f"{bound:g}" for bound in self.bounds), "+Inf"]
             for bound, count in zip(bounds, itertools.accumulate(counts), strict=True):
@@ -92,13 +92,13 @@ class Metrics:
         """
         with self._lock:
             lines = [line for one in (self.requests, self.seconds, self.batches) for line in one.lines()]
-        for name, (told, value) in gauges.items():
-            lines += [*_head(name, told, "gauge"), f"{PREFIX}_{name} {value:g}"]
+        for name, (about, value) in gauges.items():
+            lines += [*_head(name, about, "gauge"), f"{PREFIX}_{name} {value:g}"]
         return "\n".join(lines) + "\n"
 
 
-def _head(name: str, told: str, kind: str) -> tuple[str, str]:
-    return f"# HELP {PREFIX}_{name} {told}", f"# TYPE {PREFIX}_{name} {kind}"
+def _head(name: str, about: str, kind: str) -> tuple[str, str]:
+    return f"# HELP {PREFIX}_{name} {about}", f"# TYPE {PREFIX}_{name} {kind}"
 
 
 def _labels(labels: Labels) -> str:

@@ -11,7 +11,8 @@ from dataclasses import replace
 import uvicorn
 
 from recsys_lora.recommender.recommender import Recommender
-from recsys_lora.serving.app import Options, make_app
+from recsys_lora.serving.app import make_app
+from recsys_lora.serving.service import Options
 from recsys_lora.utils.console import console
 from recsys_lora.utils.errors import UserError
 

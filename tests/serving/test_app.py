@@ -10,8 +10,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from recsys_lora.recommender.tables import SCHEMA
-from recsys_lora.serving.app import Options, make_app
+from recsys_lora.serving.app import make_app
 from recsys_lora.serving.batcher import Limits
+from recsys_lora.serving.service import Options
 
 TOKEN = {"Authorization": "Bearer sesame"}
 CALLS = [

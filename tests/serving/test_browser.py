@@ -8,7 +8,8 @@ import pytest
 import uvicorn
 
 import recsys_lora
-from recsys_lora.serving.app import Options, make_app
+from recsys_lora.serving.app import make_app
+from recsys_lora.serving.service import Options
 from tests.serving import browser
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(browser.PROGRAM is None, reason="needs chromium")]

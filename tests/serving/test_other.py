@@ -3,7 +3,8 @@
 import pytest
 
 import recsys_lora
-from recsys_lora.serving.app import Options, make_app
+from recsys_lora.serving.app import make_app
+from recsys_lora.serving.service import Options
 from recsys_lora.utils.errors import UserError
 from tests.serving.test_app import TOKEN, asked, error, same, table
 

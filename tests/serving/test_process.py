@@ -91,7 +91,7 @@ def test_sizes_are_read_with_their_units():
 
 
 def test_an_address_that_is_taken_is_said(cora):
-    from recsys_lora.serving.app import Options
+    from recsys_lora.serving.service import Options
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
