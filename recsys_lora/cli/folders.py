@@ -52,16 +52,20 @@ def choose_folder(cfg: DictConfig, kind: str, fresh: Path) -> Path:
         return _given(kind, Path(wanted), cfg)
     if kind == SWEEP and started_externally():  # the processes could not agree which jobs are left out
         return fresh
-    own = fingerprint(cfg, kind)
-    for folder in sorted(fresh.parent.glob(f"*/{STATUS}"), key=lambda path: path.stat().st_mtime, reverse=True):
-        if not _unfinished(folder.parent, own):
+    own, typed = fingerprint(cfg, kind), list(cfg.hydra.overrides.task)
+    for path in sorted(fresh.parent.glob(f"*/{STATUS}"), key=lambda path: path.stat().st_mtime, reverse=True):
+        folder, status = path.parent, read_status(path.parent)
+        if status is None or status.status == FINISHED:
             continue
-        if link := link_out_of(folder.parent):
-            log.warning("%s: passed over, %s leads out of it", folder.parent, link.name)
-        elif occupy(folder.parent):
-            if _unfinished(folder.parent, own):
-                return folder.parent
-            leave(folder.parent)  # it has finished meanwhile
+        if status.fingerprint != own:  # a default has changed, or a newer version has further keys
+            if status.overrides == typed and not is_held(folder):
+                log.info("%s: unfinished, of the same command with another config: resume=%s to go on", folder, folder)
+        elif link := link_out_of(folder):
+            log.warning("%s: passed over, %s leads out of it", folder, link.name)
+        elif occupy(folder):
+            if _unfinished(folder, own):
+                return folder
+            leave(folder)  # it has finished meanwhile
     return fresh
 
 

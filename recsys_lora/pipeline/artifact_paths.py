@@ -31,16 +31,7 @@ class ArtifactPaths:
 def write_artifact_paths(
     folder: Path, root: Path, prepare: Path, cf: Path | None, cf_key: str | None, weights: Path | None
 ) -> None:
-    """Write the paths of a run's artifacts.
-
-    Args:
-        folder: the run's.
-        root: of all artifacts.
-        prepare: see `ArtifactPaths`.
-        cf: see `ArtifactPaths`.
-        cf_key: see `ArtifactPaths`.
-        weights: see `ArtifactPaths`.
-    """
+    """Write the paths of a run's artifacts into its folder, given the store's root and the rest of `ArtifactPaths`."""
     encoder, trained = (None if path is None else _below(root, path) for path in (cf, weights))
     write_json(folder / FILE, asdict(ArtifactPaths(_below(root, prepare), encoder, cf_key, trained)))
 
@@ -56,8 +47,8 @@ def read_artifact_paths(folder: Path) -> ArtifactPaths:
         raise UserError(f"{folder}: no such folder: give the folder of a run, or of an exported bundle")
     if not path.is_file():
         raise UserError(
-            f"{folder}: no {FILE} here: give the folder of a finished run or of an exported bundle; a run of an older "
-            "version gets one by the same command again, with resume=FOLDER"
+            f"{folder}: no {FILE} here: give the folder of a finished run or of an exported bundle; to a run of an "
+            f"older version its own command adds it, given again with resume={folder}"
         )
     try:
         return TypeAdapter(ArtifactPaths).validate_json(path.read_bytes(), strict=True)

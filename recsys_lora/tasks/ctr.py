@@ -112,7 +112,7 @@ class ClickThrough(Task):
         positives = rows.take(rows.label > 0)
         enough = sampler.available(positives.user) >= count
         reason = f"the user likes all but fewer than {count} items"
-        report_left_out(self.name, split, reason, int((~enough).sum()), len(positives))
+        report_left_out(self.name, split, reason, int((~enough).sum()), len(positives), self.logged)
         if len(positives) and not enough.any():
             raise UserError(
                 f"task ctr: no user has {count} items left to sample in {split} ({data.num_items} items): "

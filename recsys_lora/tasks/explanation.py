@@ -72,7 +72,7 @@ class Explanation(Task):
         rows, most = asked_rows(data, split, limit, seed)
         answers = reviews.texts(data, rows, self.reference, self.words)
         there = np.array([bool(answer) for answer in answers], dtype=np.bool_)
-        report_left_out(self.name, split, f"empty {self.reference}", int((~there).sum()), len(rows))
+        report_left_out(self.name, split, f"empty {self.reference}", int((~there).sum()), len(rows), self.logged)
         places = np.flatnonzero(there)
         places = places[sample(len(places), most, generator(self.name, split, seed))]
         rows = rows.take(places)

@@ -46,7 +46,7 @@ class ReviewRating(RatingTask):
         rows, most = asked_rows(data, split, limit, seed)
         written = reviews.texts(data, rows, _REVIEW, self.words)
         there = np.array([bool(review) for review in written], dtype=np.bool_)
-        report_left_out(self.name, split, "empty review", int((~there).sum()), len(rows))
+        report_left_out(self.name, split, "empty review", int((~there).sum()), len(rows), self.logged)
         places = np.flatnonzero(there)
         places = places[sample(len(places), most, generator(self.name, split, seed))]
         rows = rows.take(places)

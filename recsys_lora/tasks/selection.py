@@ -53,7 +53,9 @@ def sample(groups: int, limit: int | None, random: np.random.Generator) -> NDArr
     return np.sort(random.choice(groups, limit, replace=False))
 
 
-def report_left_out(task: str, split: str, reason: str, count: int, of: int) -> None:
-    """Log how many rows give no question, and why; nothing where there are none."""
-    if count:
-        log.info("%s, %s: %d of %d rows left out: %s", task, split, count, of, reason)
+def report_left_out(task: str, split: str, reason: str, count: int, of: int, logged: set[str]) -> None:
+    """Log how many rows give no question, and why, unless it is in `logged`; nothing where there are none."""
+    line = f"{task}, {split}: {count} of {of} rows left out: {reason}"
+    if count and line not in logged:
+        logged.add(line)
+        log.info(line)

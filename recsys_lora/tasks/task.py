@@ -113,6 +113,7 @@ class Task:
         self.scale = scale
         self.train_share = train_share
         self.history_range = history_range
+        self.logged: set[str] = set()  # remarks on the rows, which training and testing ask for alike
         common_ending([text, collaborative], f"task {self.name}")
         if text.soft_names or collaborative.soft_names != [USER, ITEM]:
             raise UserError(

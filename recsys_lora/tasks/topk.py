@@ -118,7 +118,7 @@ class TopK(Task):
         count = self.candidates - 1
         enough = sampler.available(rows.user) >= count
         reason = f"the user likes all but fewer than {count} items"
-        report_left_out(self.name, split, reason, int((~enough).sum()), len(rows))
+        report_left_out(self.name, split, reason, int((~enough).sum()), len(rows), self.logged)
         if len(rows) and not enough.any():
             raise UserError(
                 f"task topk: no user has {count} items left to sample in {split} ({data.num_items} items): "
@@ -143,7 +143,7 @@ class TopK(Task):
             per_user = self.train_per_user
             enough = positives.position >= self.min_history
             reason = f"fewer than {self.min_history} earlier positives"
-            report_left_out(self.name, split, reason, int((~enough).sum()), len(positives))
+            report_left_out(self.name, split, reason, int((~enough).sum()), len(positives), self.logged)
             positives = positives.take(enough)
         if per_user is None:
             return positives

@@ -58,6 +58,13 @@ def test_another_config_s_folder_is_not(tmp_path, override):
     assert chosen(tmp_path, config(override)) == tmp_path / "new"
 
 
+def test_an_unfinished_run_of_the_same_command_with_other_defaults_is_named(tmp_path, caplog):
+    before = was_there(tmp_path / "before", config("seed=3"), RUNNING)
+    with caplog.at_level("INFO"):
+        assert chosen(tmp_path, config()) == tmp_path / "new"
+    assert f"resume={before} to go on" in caplog.text
+
+
 def test_never_is_a_new_folder(tmp_path):
     was_there(tmp_path / "before", config(), RUNNING)
     assert chosen(tmp_path, config("resume=never")) == tmp_path / "new"
