@@ -5,11 +5,12 @@ folder that appears whole or not at all, with an `artifact.json` that says what 
 of its files: one that is damaged is made again.
 """
 
+import contextlib
 import datetime
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ class ArtifactStore:
         else:
             with disk_errors(folder):
                 parent.mkdir(parents=True, exist_ok=True)
-            with self._locked(parent / f".{key}.lock", label):
+            with _locked(parent / f".{key}.lock", label):
                 found = self.processes.broadcast(reusable and _intact(folder))  # another run may have made it meanwhile
                 if not found:
                     self._make(stage, key, depends, make, folder)
@@ -135,28 +136,20 @@ class ArtifactStore:
         """Return the key of the artifact that `get` with the same arguments returns."""
         return content_key({"stage": stage, "depends": depends})
 
-    @staticmethod
-    def _locked(path: Path, label: str) -> "_Held":
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=_SECONDS_BEFORE_SAYING_SO)
-        except Timeout:
-            log.info("%s: another run is making it, waiting", label)
-            lock.acquire()
-        return _Held(lock)
 
-
-class _Held:
-    """A lock that is already held, released at the end of a with block."""
-
-    def __init__(self, lock: FileLock) -> None:
-        self.lock = lock
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        self.lock.release()
+@contextlib.contextmanager
+def _locked(path: Path, label: str) -> Iterator[None]:
+    """Hold a lock; a long wait for it is logged."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=_SECONDS_BEFORE_SAYING_SO)
+    except Timeout:
+        log.info("%s: another run is making it, waiting", label)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def seal(folder: Path, record: Mapping[str, Any]) -> None:
@@ -171,7 +164,7 @@ def manifest(folder: Path) -> dict[str, Any]:
 
 
 def _intact(folder: Path) -> bool:
-    """Say whether an artifact is there and is what was written; a damaged one is reported, to be made again."""
+    """Return whether an artifact is there and is what was written; a damaged one is reported, to be made again."""
     if not folder.exists():
         return False
     if wrong := _wrong(folder):

@@ -19,7 +19,7 @@ from recsys_lora.pipeline.built_loggers import build_loggers
 from recsys_lora.pipeline.collaborative import Collaborative, cf_stage
 from recsys_lora.pipeline.devices import check_devices, device, log_choices, suited
 from recsys_lora.pipeline.logging_setup import quiet_libraries, silent
-from recsys_lora.pipeline.method import Method, method_stage
+from recsys_lora.pipeline.method import Method, MethodStage
 from recsys_lora.pipeline.preparation import prepare_stage
 from recsys_lora.pipeline.reporting import log_report, report
 from recsys_lora.pipeline.tasks import choose_tasks
@@ -120,7 +120,7 @@ def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outc
     if kind.needs_backbone:
         backbone = load_backbone(config, data, place)
         log_choices(config, backbone)
-        method = method_stage(config, store, data, tasks, collaborative, backbone, folder)
+        method = MethodStage(config, store, data, tasks, collaborative, backbone, folder).run()
     clock.lap("method")
     if processes.is_rank_zero:
         encoder, key = (None, None) if collaborative is None else (collaborative.folder, collaborative.key)

@@ -55,74 +55,6 @@ class Method:
     weights: Path | None = None
 
 
-def method_stage(
-    config: RunConfig,
-    store: ArtifactStore,
-    data: PreparedData,
-    tasks: Mapping[str, Task],
-    collaborative: Collaborative | None,
-    backbone: Backbone,
-    run_folder: Path,
-) -> Method:
-    """Return the method that `model` describes, trained.
-
-    Args:
-        config: the run's.
-        store: the cache.
-        data: the prepared data set.
-        tasks: what the run asks.
-        collaborative: the fitted encoder, where the method needs one.
-        backbone: the language model; the method may put its layers into it.
-        run_folder: checkpoints and curves go there.
-
-    Raises:
-        UserError: a checkpoint belongs to something else, or there is none to take where `train=false`.
-    """
-    tested = bool(config.ckpt_path) and not config.train
-    first = None
-    if config.first and not tested:  # a checkpoint holds the first stage's part, too
-        untrained, _ = assemble(config, data, tasks, collaborative, backbone)  # tells mistakes before it trains
-        untrained.release()
-        first = _first_stage(config, store, data, tasks, collaborative, backbone, run_folder)
-    lightning.seed_everything(config.seed, workers=True, verbose=False)
-    module, datamodule = assemble(config, data, tasks, collaborative, backbone)
-    if first:
-        start_from(module, first.state, module.name)
-    depends = method_depends(config, module.identity, str(module.backbone.dtype), first.key if first else None)
-    if not module.trains:
-        return Method(module, datamodule, store.key("method", depends), {})
-    if tested:
-        assert config.ckpt_path is not None
-        given = Path(config.ckpt_path)
-        load_checkpoint(given, module, module.identity)
-        return Method(module, datamodule, store.key("method", depends), {}, given)
-    if config.ckpt_path:
-        _check_training_state(Path(config.ckpt_path), module)
-
-    def make(folder: Path) -> None:
-        if not config.train:
-            raise UserError(
-                "train=false: this method has not been trained yet: give ckpt_path=FILE or leave train=true"
-            )
-        if "checkpoint" not in config.callbacks:
-            raise UserError("callbacks.checkpoint is left out: nothing would keep what is trained: leave it in")
-        key = store.key("method", depends)
-        start = resume_checkpoint(run_folder / "checkpoints", key, store.processes) or config.ckpt_path
-        record = _train(config, module, datamodule, run_folder, key, start)
-        kept = LAST if record["best_step"] is None else BEST
-        if not record["steps"]:
-            raise UserError("training took no step: give trainer.max_epochs, max_steps and max_time more")
-        if store.processes.is_rank_zero:
-            _keep(run_folder / "checkpoints" / kept, folder / _WEIGHTS)
-            write_json(folder / _RECORD, record)
-
-    artifact = store.get("method", f"{module.name}-{data.manifest['name']}", depends, make, together=True)
-    weights = artifact.folder / _WEIGHTS
-    load_checkpoint(weights, module, module.identity)
-    training = read_json(artifact.folder / _RECORD) | {"reused": artifact.reused}
-    return Method(module, datamodule, artifact.key, training, weights)
-
-
 @dataclass(frozen=True)
 class _FirstStage:
     """What the stage before trained: the key of its artifact, and its parameters by name."""
@@ -131,29 +63,100 @@ class _FirstStage:
     state: dict[str, Tensor]
 
 
-def _first_stage(
-    config: RunConfig,
-    store: ArtifactStore,
-    data: PreparedData,
-    tasks: Mapping[str, Task],
-    collaborative: Collaborative | None,
-    backbone: Backbone,
-    run_folder: Path,
-) -> _FirstStage:
-    """Train the method that `first` describes, or find it trained; it leaves the backbone as it was.
+@dataclass(frozen=True)
+class MethodStage:
+    """What a method is trained from.
 
-    It is trained and kept as by a run of its own, so that such a run and this one share the result.
+    Attributes:
+        config: the run's.
+        store: the cache.
+        data: the prepared data set.
+        tasks: what the run asks.
+        collaborative: the fitted encoder, where the method needs one.
+        backbone: the language model; the method may put its layers into it.
+        run_folder: checkpoints and curves go there.
     """
-    assert config.first is not None
-    kind = get_object(config.first["_target_"])
-    folder = run_folder / "first"
-    own = replace(config, model=config.first, first=None, ckpt_path=None).at(str(folder))
-    encoder = collaborative if kind.needs_encoder else None
-    method = method_stage(own, store, data, tasks, encoder, backbone, folder)
-    trained = {name for name, _ in method.module.named_parameters()}
-    state = {name: value.cpu().clone() for name, value in trained_state(method.module).items() if name in trained}
-    method.module.release()
-    return _FirstStage(method.key, state)
+
+    config: RunConfig
+    store: ArtifactStore
+    data: PreparedData
+    tasks: Mapping[str, Task]
+    collaborative: Collaborative | None
+    backbone: Backbone
+    run_folder: Path
+
+    def run(self) -> Method:
+        """Return the method that `model` describes, trained.
+
+        Raises:
+            UserError: a checkpoint belongs to something else, or there is none to take where `train=false`.
+        """
+        config, store = self.config, self.store
+        tested = bool(config.ckpt_path) and not config.train
+        first = None
+        if config.first and not tested:  # a checkpoint holds the first stage's part, too
+            untrained, _ = self._assembled()  # tells mistakes before it trains
+            untrained.release()
+            first = self._first_stage(config.first)
+        lightning.seed_everything(config.seed, workers=True, verbose=False)
+        module, datamodule = self._assembled()
+        if first:
+            start_from(module, first.state, module.name)
+        depends = method_depends(config, module.identity, str(module.backbone.dtype), first.key if first else None)
+        key = store.key("method", depends)
+        if not module.trains:
+            return Method(module, datamodule, key, {})
+        given = Path(config.ckpt_path) if config.ckpt_path else None
+        if given is not None and tested:
+            load_checkpoint(given, module, module.identity)
+            return Method(module, datamodule, key, {}, given)
+        if given is not None:
+            _check_training_state(given, module)
+        artifact = store.get(
+            "method",
+            f"{module.name}-{self.data.manifest['name']}",
+            depends,
+            lambda folder: self._make(folder, module, datamodule, key),
+            together=True,
+        )
+        weights = artifact.folder / _WEIGHTS
+        load_checkpoint(weights, module, module.identity)
+        training = read_json(artifact.folder / _RECORD) | {"reused": artifact.reused}
+        return Method(module, datamodule, artifact.key, training, weights)
+
+    def _assembled(self) -> tuple[LLMRecommender, TaskData]:
+        return assemble(self.config, self.data, self.tasks, self.collaborative, self.backbone)
+
+    def _make(self, folder: Path, module: LLMRecommender, datamodule: TaskData, key: str) -> None:
+        """Train, and keep the weights and the record of the training in a folder."""
+        config, checkpoints = self.config, self.run_folder / "checkpoints"
+        if not config.train:
+            raise UserError(
+                "train=false: this method has not been trained yet: give ckpt_path=FILE or leave train=true"
+            )
+        if "checkpoint" not in config.callbacks:
+            raise UserError("callbacks.checkpoint is left out: nothing would keep what is trained: leave it in")
+        start = resume_checkpoint(checkpoints, key, self.store.processes) or config.ckpt_path
+        record = _train(config, module, datamodule, self.run_folder, key, start)
+        if not record["steps"]:
+            raise UserError("training took no step: give trainer.max_epochs, max_steps and max_time more")
+        if self.store.processes.is_rank_zero:
+            _keep(checkpoints / (LAST if record["best_step"] is None else BEST), folder / _WEIGHTS)
+            write_json(folder / _RECORD, record)
+
+    def _first_stage(self, model: Mapping[str, Any]) -> _FirstStage:
+        """Train the method that `first` describes, or find it trained; it leaves the backbone as it was.
+
+        It is trained and kept as by a run of its own, so that such a run and this one share the result.
+        """
+        folder = self.run_folder / "first"
+        config = replace(self.config, model=model, first=None, ckpt_path=None).at(str(folder))
+        encoder = self.collaborative if get_object(model["_target_"]).needs_encoder else None
+        method = replace(self, config=config, collaborative=encoder, run_folder=folder).run()
+        trained = {name for name, _ in method.module.named_parameters()}
+        state = {name: value.cpu().clone() for name, value in trained_state(method.module).items() if name in trained}
+        method.module.release()
+        return _FirstStage(method.key, state)
 
 
 def _check_training_state(path: Path, module: LLMRecommender) -> None:

@@ -17,6 +17,7 @@ from recsys_lora.pipeline.preparation import run_preparation
 from recsys_lora.report.table import method_line
 from recsys_lora.utils.errors import UserError
 from tests.jobs import NO_METHOD, SMALL, composed, method_of, own_tables, run, write_tables
+from tests.pipeline.place import Killed
 
 
 @pytest.fixture(autouse=True)
@@ -278,10 +279,6 @@ def test_a_full_disk_names_the_folder_and_the_next_run_goes_on(
     assert artifacts(tmp_path) == kept
     assert method_of(run(tmp_path / "again", *SMALL, *tables).metrics)["rows"] == 24
     assert not half_made(tmp_path)
-
-
-class Killed(BaseException):
-    """What no code catches."""
 
 
 def killed(*_, **__):

@@ -6,14 +6,13 @@ from omegaconf import OmegaConf
 from recsys_lora.pipeline.built_tasks import task_of
 from recsys_lora.report.comparison import compare
 from recsys_lora.report.metrics_json import read_metrics
-from tests.jobs import NO_METHOD, SMALL, method_of, own_tables, run, write_tables
+from tests.jobs import NO_METHOD, SMALL, method_of, run
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(place):
     """Four runs on one cache: CoRA, the same again, the frozen model, and the CF model alone."""
-    folder = tmp_path_factory.mktemp("cost")
-    named = write_tables(folder / "tables", *own_tables())
+    folder, named = place
     no_cf = tuple(override for override in NO_METHOD if not override.startswith("cf."))
     wanted = {
         "first": SMALL,
@@ -21,9 +20,7 @@ def runs(tmp_path_factory):
         "frozen": (*no_cf, "model=zero_shot"),
         "cf": (*NO_METHOD, "row=mf"),
     }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
-        outcomes = {name: run(folder / name, *overrides, *named) for name, overrides in wanted.items()}
+    outcomes = {name: run(folder / name, *overrides, *named) for name, overrides in wanted.items()}
     for name, overrides in wanted.items():
         (folder / name / ".hydra").mkdir()
         OmegaConf.save(OmegaConf.create([*overrides, *named]), folder / name / ".hydra" / "overrides.yaml")

@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -18,41 +17,13 @@ from recsys_lora.evaluation.baselines import PositiveShare
 from recsys_lora.evaluation.stack import RIDGE
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.methods.answering import Answering
-from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.report.table import method_line
 from recsys_lora.utils.errors import UserError
 from tests.jobs import NO_METHOD, SMALL, composed, method_of, own_tables, run, write_tables
+from tests.pipeline.place import Killed, Place, killed_at, same, weights
 
 ANSWERS = ["test/cora-ctr-table", "test/cora-shuffled-ctr-table", "test/cora-valid-ctr-table"]
-
-
-class Place:
-    """A cache and tables that the jobs of this file share."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.runs = folder, 0
-        self.named = write_tables(folder / "tables", *own_tables())
-
-    def run(self, *overrides: str, base: tuple[str, ...] = SMALL):
-        """Run a job in a new folder; returns (outcome, its folder)."""
-        self.runs += 1
-        folder = self.folder / "runs" / str(self.runs)
-        return run(folder, *base, *self.named, *overrides), folder
-
-    def artifacts(self) -> dict[str, int]:
-        """Return when each artifact was made, by its path below the cache."""
-        root = self.folder / "home" / "artifacts"
-        return {
-            str(record.parent.relative_to(root)): record.stat().st_mtime_ns for record in root.glob("*/*/artifact.json")
-        }
-
-    def made_by(self, *overrides: str, base: tuple[str, ...] = SMALL) -> list[str]:
-        """Run a job; returns the artifacts that it made, without their keys."""
-        before = self.artifacts()
-        self.run(*overrides, base=base)
-        made = {name for name, when in self.artifacts().items() if before.get(name) != when}
-        return sorted(name.rsplit("-", 1)[0] for name in made)
 
 
 @pytest.fixture(scope="module")
@@ -60,21 +31,13 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("jobs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
-        yield Place(folder)
+        yield Place(folder, SMALL, write_tables(folder / "tables", *own_tables()))
 
 
 @pytest.fixture(scope="module")
 def first(place):
     """A finished job of CoRA."""
     return place.run()
-
-
-def weights(path: Path) -> dict[str, torch.Tensor]:
-    return torch.load(path, weights_only=True)["state_dict"]
-
-
-def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
-    return left.keys() == right.keys() and all(torch.equal(value, right[name]) for name, value in left.items())
 
 
 # What a run leaves
@@ -431,28 +394,12 @@ def test_without_the_checkpoint_callback_nothing_is_trained(place, first):
 # Interrupted
 
 
-class Killed(BaseException):
-    """What no code catches."""
-
-
 KEPT = ("seed=11", "data.train_rows=48", "trainer.max_epochs=2", "model.dropout=0.2")
-
-
-def killed_at(step: int, monkeypatch, error: type[BaseException]) -> None:
-    """Let training end with an error before a step, counted from 0."""
-    original, steps = LLMRecommender.training_step, iter(range(10**6))
-
-    def training_step(self, batch, batch_idx):
-        if next(steps) == step:
-            raise error
-        return original(self, batch, batch_idx)
-
-    monkeypatch.setattr(LLMRecommender, "training_step", training_step)
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(place, first, monkeypatch):
     with monkeypatch.context() as patch:
-        killed_at(8, patch, Killed)
+        killed_at(8, patch)
         with pytest.raises(Killed):
             place.run(*KEPT)
     last = place.folder / "runs" / str(place.runs) / "checkpoints" / "last.ckpt"

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 
 from recsys_lora.processes.group import local_processes
 from recsys_lora.utils.errors import UserError
-from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, method_of, own_tables, run, write_tables
+from tests.jobs import NO_METHOD, SMALL, SMALL_TASKS, method_of, run
 from tests.rounding import TRAINING, assert_close
 
 pytestmark = pytest.mark.slow
@@ -19,14 +19,6 @@ FEW_PAIRS = 0.02
 """Of an AUC over some 23 rows: pairs whose scores differ by no more than rounding may change places."""
 TWO = ("trainer=ddp_sim",)
 THREE = (*TWO, "trainer.devices=3")
-
-
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tables")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
-        yield write_tables(folder, *own_tables())
 
 
 def predictions(folder, name="predictions_ctr"):

@@ -11,18 +11,10 @@ from recsys_lora.config.edge import read_run
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.pipeline import method as method_of_pipeline
 from recsys_lora.pipeline.job import execute
-from tests.jobs import NO_METHOD, SMALL, composed, method_of, own_tables, run, write_tables
+from tests.jobs import NO_METHOD, SMALL, composed, method_of, run
+from tests.pipeline.place import Killed, killed_at, same, weights
 
 KEPT = (*SMALL, "data.train_rows=48", "trainer.max_epochs=2", "model.dropout=0.2", "evaluation.zero_shot=false")
-
-
-class Killed(BaseException):
-    """What no code catches."""
-
-
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory):
-    return write_tables(tmp_path_factory.mktemp("tables"), *own_tables())
 
 
 @pytest.fixture(autouse=True)
@@ -35,15 +27,8 @@ def killed(monkeypatch):
     """Return a function that runs something whose training ends before a step, counted from 0."""
 
     def killed(step, work):
-        original, steps = LLMRecommender.training_step, iter(range(10**6))
-
-        def training_step(self, batch, batch_idx):
-            if next(steps) == step:
-                raise Killed
-            return original(self, batch, batch_idx)
-
         with monkeypatch.context() as patch:
-            patch.setattr(LLMRecommender, "training_step", training_step)
+            killed_at(step, patch)
             with pytest.raises(Killed):
                 work()
 
@@ -56,12 +41,8 @@ def said(caplog):
     return caplog
 
 
-def weights(folder, name="last.ckpt"):
-    return torch.load(folder / "checkpoints" / name, weights_only=True)["state_dict"]
-
-
-def same(left, right):
-    return left.keys() == right.keys() and all(torch.equal(value, right[name]) for name, value in left.items())
+def last(folder):
+    return weights(folder / "checkpoints" / "last.ckpt")
 
 
 def curve(folder):
@@ -78,8 +59,8 @@ def test_it_comes_to_the_weights_the_curve_and_the_numbers_of_the_uninterrupted_
     assert not list((own / "checkpoints").glob(".*"))
     assert went_on.method.training["seconds"] >= round(saved["seconds"], 1) > 0
     uninterrupted = run(whole, *KEPT, *tables, "stage.force=[method,test]")
-    assert same(weights(own), weights(whole))
-    assert same(weights(own, "best.ckpt"), weights(whole, "best.ckpt"))
+    assert same(last(own), last(whole))
+    assert same(*(weights(folder / "checkpoints" / "best.ckpt") for folder in (own, whole)))
     assert curve(own).equals(curve(whole))
     assert method_of(went_on.metrics) == method_of(uninterrupted.metrics)
     assert went_on.method.training["best_step"] == uninterrupted.method.training["best_step"]
@@ -104,14 +85,14 @@ def test_what_is_trained_but_not_yet_kept_is_not_trained_again(tables, tmp_path,
         patch.setattr(method_of_pipeline, "_keep", kill)
         with pytest.raises(Killed):
             run(own, *KEPT, *tables)
-    before = weights(own)
+    before = last(own)
 
     def no_step(*_):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(LLMRecommender, "training_step", no_step)
     outcome = run(own, *KEPT, *tables)
-    assert same(weights(own), before)
+    assert same(last(own), before)
     assert outcome.method.training["steps"] == 12
 
 
@@ -131,7 +112,7 @@ def test_the_stage_before_goes_on_too(tables, tmp_path, killed, said):
     assert f"training goes on from step 2 of {place}" in said.text
     straight = tmp_path / "straight"
     run(straight, *line, "stage.force=[method]")
-    assert same(weights(own / "first"), weights(straight))
+    assert same(last(own / "first"), last(straight))
 
 
 def test_the_run_in_wandb_goes_on(tables, tmp_path, killed, monkeypatch):

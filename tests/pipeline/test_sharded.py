@@ -6,20 +6,11 @@ import torch
 
 from recsys_lora.pipeline.sharded import wants_shards
 from recsys_lora.utils.errors import UserError
-from tests.jobs import SMALL, SMALL_TASKS, method_of, own_tables, resolved, run, write_tables
-from tests.pipeline.test_processes import FEW_PAIRS
+from tests.jobs import SMALL, SMALL_TASKS, method_of, resolved, run
+from tests.pipeline.test_processes import FEW_PAIRS, SAME
 from tests.rounding import TRAINING, assert_close
 
-SAME = ("model.dropout=0", "model.generator.dropout=0", "data.train_rows=21", "data.valid_rows=23", "data.test_rows=37")
 SPREAD = ("trainer=fsdp", "trainer.accelerator=cpu", "trainer.deterministic=true", "trainer.devices=2")
-
-
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tables")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
-        yield write_tables(folder, *own_tables())
 
 
 def scores(folder):
