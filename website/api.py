@@ -41,7 +41,7 @@ def page(subpackage: str, modules: list[str], root: Path) -> str:
 
 
 def _defines(path: Path) -> bool:
-    """Tell whether a module defines something whose name does not begin with _."""
+    """Return whether a module defines something whose name does not begin with _."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     body = ast.parse(path.read_text(encoding="utf-8")).body
     return any(isinstance(node, kinds) and not node.name.startswith("_") for node in body)

@@ -1,6 +1,7 @@
 """Which files of the repository are pages, and what they are called on the site."""
 
-from pathlib import Path, PurePosixPath
+import posixpath
+from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS, CONTENTS = "docs", "docs/README.md"
@@ -38,10 +39,4 @@ def resolved(link: str, page: str) -> str:
         link: as it stands in a page, without anchor.
         page: the page's path in the repository.
     """
-    parts: list[str] = []
-    for part in (PurePosixPath(page).parent / link).parts:
-        if part == "..":
-            parts.pop()
-        else:
-            parts.append(part)
-    return "/".join(parts)
+    return posixpath.normpath(posixpath.join(posixpath.dirname(page), link))

@@ -7,7 +7,7 @@ itself.
 
 import re
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def _screen(config_name: str, about: str) -> str:
 
 def _defaults(config_name: str) -> dict[str, str | None]:
     """Return the groups that a config composes at its top, and what it chooses of each."""
-    composed: Mapping[str, Any] = OmegaConf.to_container(OmegaConf.load(conf_dir() / f"{config_name}.yaml"))  # type: ignore[assignment]
+    composed: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / f"{config_name}.yaml"))
     chosen = [next(iter(entry.items())) for entry in composed["defaults"] if isinstance(entry, dict)]
     return {group: choice for group, choice in chosen if group in GROUPS}
 

@@ -56,7 +56,7 @@ def publish(folder: Path) -> list[Job]:
     Returns:
         The jobs.
     """
-    from recsys_lora.report.table import stacked
+    from recsys_lora.report.table import markdown_table, stacked
     from recsys_lora.report.terminal import fitted
     from recsys_lora.utils.console import console
     from recsys_lora.utils.files import write_text
@@ -64,8 +64,7 @@ def publish(folder: Path) -> list[Job]:
     jobs = read_jobs(folder)
     write_text(folder / CSV_FILE, as_csv(jobs))
     columns, lines = table(jobs)
-    text = [columns, ["---"] * len(columns), *lines]
-    write_text(folder / TABLE_FILE, "".join("| " + " | ".join(row) + " |\n" for row in text))
+    write_text(folder / TABLE_FILE, "\n".join(markdown_table(columns, lines)) + "\n")
     screen = console()
     cells = [[line[0], *map(stacked, line[1:])] for line in lines]
     screen.print(fitted(f"{len(jobs)} jobs, in {folder}", columns, cells, screen.width))

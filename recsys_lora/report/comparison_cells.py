@@ -9,6 +9,7 @@ from recsys_lora.report.table import DASH, MAIN, number, shown
 from recsys_lora.utils.console import duration
 
 Group = Literal["metrics", "published", "cost"]
+Cell = Callable[[Row, TaskRow], str]
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Column:
 
     title: str
     group: Group
-    cell: Callable[[Row, TaskRow], str]
+    cell: Cell
 
 
 _FIXED = (
@@ -54,18 +55,22 @@ def columns(comparison: Comparison, task: str) -> Iterator[Column]:
     metrics = list(rows[0][1].metrics)
     yield Column("seeds", "metrics", lambda row, _: str(len(row.runs)))
     for name in metrics:
-        yield Column(shown(name), "metrics", lambda _, task, name=name: _mean_and_std(task.metrics.get(name)))  # type: ignore[misc]
+        yield Column(shown(name), "metrics", _metric("metrics", name))
         if name in rows[0][1].users:
-            users = f"{shown(name)} users"
-            yield Column(users, "metrics", lambda _, task, name=name: f"{task.users[name]:,}")  # type: ignore[misc]
+            yield Column(f"{shown(name)} users", "metrics", _users(name))
     for part in ("warm", "cold"):
         for name in metrics[:MAIN]:
-
-            def cell(_: Row, task: TaskRow, part: str = part, name: str = name) -> str:
-                return _mean_and_std(getattr(task, part).get(name))
-
-            yield Column(f"{part} {shown(name)}", "metrics", cell)
+            yield Column(f"{part} {shown(name)}", "metrics", _metric(part, name))
     yield from _FIXED
+
+
+def _metric(part: Literal["metrics", "warm", "cold"], name: str) -> Cell:
+    """Return the cell of a metric of all questions, or of the warm or cold ones."""
+    return lambda _, task: _mean_and_std(getattr(task, part).get(name))
+
+
+def _users(name: str) -> Cell:
+    return lambda _, task: f"{task.users[name]:,}"
 
 
 def _mean_and_std(value: Number | None) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from recsys_lora.evaluation.warm_cold import Definition
-from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.errors import UserError, first_problem
 from recsys_lora.utils.files import read_json
 
 _VERSION = 2
@@ -239,7 +239,5 @@ def read_comparison(path: Path) -> Comparison:
     try:
         return Comparison.model_validate(read_json(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        message = f"{path}: {place}: {first['msg']}: not a comparison of version {_VERSION}: write it again with --json"
-        raise UserError(message) from error
+        problem = f"{path}: {first_problem(error)}: not a comparison of version {_VERSION}"
+        raise UserError(f"{problem}: write it again with --json") from error

@@ -7,6 +7,7 @@ from rich.console import RenderableType
 
 from recsys_lora.report.comparison_cells import Group, against_lines, asked, lines, notes, title
 from recsys_lora.report.comparison_schema import Comparison, Number, Row, TaskRow, Whose
+from recsys_lora.report.table import escaped, markdown_table
 from recsys_lora.report.terminal import fitted
 from recsys_lora.utils.files import csv_text
 
@@ -57,22 +58,13 @@ def markdown(comparison: Comparison) -> str:
     """Return all as Markdown: of each task one wide table and the comparison with the baseline, and the notes."""
     text = []
     for task in comparison.tasks:
-        text += [f"**{_cell(title(comparison, task))}**", "", *_markdown(*lines(comparison, task)), ""]
+        text += [f"**{escaped(title(comparison, task))}**", "", *markdown_table(*lines(comparison, task)), ""]
         heads, cells = against_lines(comparison, task)
         if cells:
-            text += [*_markdown(heads, cells), ""]
+            text += [*markdown_table(heads, cells), ""]
     text += [f"- {note}" for note in notes(comparison)]
     text += [f"- made by `{comparison.command}`"]
     return "\n".join(text) + "\n"
-
-
-def _markdown(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
-    body = [heads, ["---", *["---:"] * (len(heads) - 1)], *cells]
-    return ["| " + " | ".join(_cell(cell) for cell in line) + " |" for line in body]
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def latex(comparison: Comparison) -> str:

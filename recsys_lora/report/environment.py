@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.errors import UserError, first_problem
 from recsys_lora.utils.files import read_json
 from recsys_lora.utils.version import __version__
 
@@ -74,9 +74,7 @@ def read_environment(path: Path) -> dict[str, Any]:
     try:
         return Environment.model_validate(read_json(path)).model_dump()
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(f"{path}: {place}: {first['msg']}: run it again, or leave this run out") from error
+        raise UserError(f"{path}: {first_problem(error)}: run it again, or leave this run out") from error
 
 
 def environment() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from recsys_lora.report.metrics_schema import VERSION, Metrics
-from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.errors import UserError, first_problem
 from recsys_lora.utils.files import read_json, write_json
 
 
@@ -42,6 +42,4 @@ def read_metrics(path: Path) -> dict[str, Any]:
     try:
         return validated(read_json(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(f"{path}: {place}: {first['msg']}: not a metrics.json of version {VERSION}") from error
+        raise UserError(f"{path}: {first_problem(error)}: not a metrics.json of version {VERSION}") from error

@@ -149,8 +149,7 @@ def markdown(tasks: Mapping[str, Block], draws: int, title: str) -> str:
     text = []
     more = (made(name, block) for name, block in tasks.items() for made in (compared, warm_and_cold))
     for grid in [*grids(tasks, title), *more]:
-        text += [f"**{grid.title}**", "", _row(grid.columns), _row(["---", *["---:"] * (len(grid.columns) - 1)])]
-        text += [_row(line) for line in grid.cells] + [""]
+        text += [f"**{grid.title}**", "", *markdown_table(grid.columns, grid.cells), ""]
     text += [f"- {note}" for note in notes(tasks, draws, all_parts=True)]
     return "\n".join(text).rstrip() + "\n"
 
@@ -218,5 +217,12 @@ def _reasons(name: str, block: Block, all_parts: bool) -> Iterator[str]:
         yield f"{name}: {what}{of}: {reason}"
 
 
-def _row(values: Sequence[str]) -> str:
-    return "| " + " | ".join(value.replace("|", "\\|") for value in values) + " |"
+def markdown_table(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table in Markdown: names to the left, numbers to the right."""
+    body = [heads, ["---", *["---:"] * (len(heads) - 1)], *cells]
+    return ["| " + " | ".join(escaped(cell) for cell in line) + " |" for line in body]
+
+
+def escaped(text: str) -> str:
+    """Return a text as Markdown shows it in a table."""
+    return text.replace("|", "\\|").replace("<", "&lt;")

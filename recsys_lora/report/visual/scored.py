@@ -155,5 +155,6 @@ def disagreement(first: Scored, second: Scored) -> Disagreement:
     below = [place for place in order[::-1][:EXAMPLES] if gap[place] < 0]
     furthest = np.argsort(-np.abs(gap), kind="stable")[: max(1, round(_FURTHEST * len(gap)))]
     label = first.label[furthest]
-    aucs = tuple(auc(label, line.score[furthest]) for line in (first, second)) if 0 < label.sum() < len(label) else None
-    return Disagreement(*ranks, above, below, len(furthest), aucs)  # type: ignore[arg-type]
+    both = 0 < label.sum() < len(label)
+    aucs = (auc(label, first.score[furthest]), auc(label, second.score[furthest])) if both else None
+    return Disagreement(*ranks, above, below, len(furthest), aucs)
