@@ -4,28 +4,19 @@ import contextlib
 import math
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-
-class Reports(Protocol):
-    """What a search knows of a training under way: a trial of optuna."""
-
-    def report(self, value: float, step: int) -> None:
-        """Take a validation's result."""
-        ...
-
-    def should_prune(self) -> bool:
-        """Return whether to give up."""
-        ...
+if TYPE_CHECKING:
+    import optuna
 
 
-_UNDER_WAY: ContextVar[Reports | None] = ContextVar("trial", default=None)
+_UNDER_WAY: ContextVar["optuna.Trial | None"] = ContextVar("trial", default=None)
 
 
 @contextlib.contextmanager
-def reporting(trial: Reports) -> Iterator[None]:
+def reporting(trial: "optuna.Trial") -> Iterator[None]:
     """Let trainings in this block report to a trial."""
     token = _UNDER_WAY.set(trial)
     try:

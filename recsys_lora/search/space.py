@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -11,6 +11,9 @@ from recsys_lora.config.check import mismatches
 from recsys_lora.config.hints import suggestion
 from recsys_lora.config.record import RunConfig
 from recsys_lora.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
 _NODE = "search.space"
 _RANGE_KEYS = ("low", "high", "log", "step")
@@ -20,29 +23,13 @@ _SEARCHABLE = [key for key, _, role in RunConfig.values() if role.tunable]
 Scalar = bool | int | float | str | None
 
 
-class Suggests(Protocol):
-    """What proposes values: a trial of optuna."""
-
-    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Any:
-        """Return one of the choices."""
-        ...
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
-        """Return a whole number, both ends allowed."""
-        ...
-
-    def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float:
-        """Return a number, both ends allowed."""
-        ...
-
-
 @dataclass(frozen=True)
 class Choices:
     """One of several values; those that are lists are proposed as JSON, which the storage can keep."""
 
     values: tuple[Any, ...]
 
-    def suggest(self, trial: Suggests, key: str) -> Any:
+    def suggest(self, trial: "BaseTrial", key: str) -> Any:
         """Return the value that a trial proposes."""
         named = {_storable(value): value for value in self.values}
         return named[trial.suggest_categorical(key, list(named))]
@@ -71,7 +58,7 @@ class Range:
     log: bool = False
     step: float | None = None
 
-    def suggest(self, trial: Suggests, key: str) -> Any:
+    def suggest(self, trial: "BaseTrial", key: str) -> Any:
         """Return the value that a trial proposes."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             return trial.suggest_int(key, self.low, self.high, step=int(self.step or 1), log=self.log)

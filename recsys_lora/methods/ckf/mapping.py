@@ -16,7 +16,7 @@ authors start all of it as PyTorch starts linear maps (`start=pytorch`).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -32,19 +32,33 @@ Activation = Literal["relu", "gelu", "tanh", "none"]
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "none": nn.Identity}
 
 
+class MetaOptions(TypedDict, total=False):
+    """How a history becomes the matrix of its user.
+
+    Attributes:
+        bridge_rank: columns of L_u and R_u of the bridge `low_rank`.
+        pooling: `mean` of the history's vectors, or `attention` among them first.
+        hidden: widths of the MLP's hidden layers.
+        attention_hidden: widths of the hidden layers behind the attention.
+        activation: after every hidden layer; `none` leaves the network linear.
+        start: `tokens` starts as the module's text says, `pytorch` as PyTorch starts linear maps.
+    """
+
+    bridge_rank: PositiveInt
+    pooling: Pooling
+    hidden: Sequence[PositiveInt]
+    attention_hidden: Sequence[PositiveInt]
+    activation: Activation
+    start: Start
+
+
 class MetaNetwork(nn.Module):
-    """Makes the matrix that maps a user's vector.
+    """Makes the matrix that maps a user's vector; its further arguments are those of `MetaOptions`.
 
     Args:
         dim: D.
         bridge: `meta` makes all of W_u; `low_rank` makes W_u = I + L_u R_u^T, with far fewer outputs where D is large;
             `shared` learns one W for all users.
-        rank: columns of L_u and R_u.
-        pooling: `mean` of the history's vectors, or `attention` among them first.
-        hidden: widths of the MLP's hidden layers.
-        attention_hidden: widths of the hidden layers behind the attention.
-        activation: after every hidden layer; `none` leaves the network linear.
-        start: `tokens` starts at the identity, `pytorch` as PyTorch starts linear maps.
     """
 
     def __init__(
@@ -52,7 +66,7 @@ class MetaNetwork(nn.Module):
         dim: int,
         *,
         bridge: Literal["meta", "shared", "low_rank"] = "meta",
-        rank: int = 8,
+        bridge_rank: int = 8,
         pooling: Pooling = "mean",
         hidden: Sequence[int] = (32,),
         attention_hidden: Sequence[int] = (32, 64),
@@ -62,7 +76,7 @@ class MetaNetwork(nn.Module):
         super().__init__()
         self.dim = dim
         self.bridge = bridge
-        self.rank = rank
+        self.rank = bridge_rank
         self.pool: AttentionPooling | None = None
         if bridge == "shared":
             self.shared = nn.Parameter(torch.eye(dim))
@@ -75,7 +89,7 @@ class MetaNetwork(nn.Module):
             layers += [nn.Linear(before, after), _ACTIVATIONS[activation]()]
         self.body = nn.Sequential(*layers)
         width = [dim, *hidden][-1]
-        self.head = nn.Linear(width, dim * dim if bridge == "meta" else 2 * dim * rank)
+        self.head = nn.Linear(width, dim * dim if bridge == "meta" else 2 * dim * bridge_rank)
         if start == "tokens":
             self._start_at_identity(width)
 
@@ -133,13 +147,8 @@ class CollaborativeMapping(nn.Module):
         spec: widths and scale of inputs and outputs.
         dim: D, where the mapping works; None is the encoder's own width. A linear map adapts a side of another width.
         bridge: how e_u becomes e_u': see `MetaNetwork`; `none` leaves it as it is.
-        bridge_rank: of the bridge `low_rank`.
-        pooling: how a history becomes p_u.
-        hidden: widths of the meta-network's hidden layers.
-        attention_hidden: widths of the hidden layers behind the attention.
-        activation: after every hidden layer; `none` leaves the network linear.
         personalised_items: map the candidates' vectors with W_u, too.
-        start: `tokens` starts as the module's text says, `pytorch` as PyTorch starts linear maps.
+        meta: see `MetaOptions`.
     """
 
     def __init__(
@@ -148,13 +157,8 @@ class CollaborativeMapping(nn.Module):
         *,
         dim: PositiveInt | None = None,
         bridge: Bridge = "meta",
-        bridge_rank: PositiveInt = 8,
-        pooling: Pooling = "mean",
-        hidden: Sequence[PositiveInt] = (32,),
-        attention_hidden: Sequence[PositiveInt] = (32, 64),
-        activation: Activation = "relu",
         personalised_items: bool = False,
-        start: Start = "tokens",
+        **meta: Unpack[MetaOptions],
     ) -> None:
         super().__init__()
         dim = dim or spec.user_dim
@@ -162,20 +166,11 @@ class CollaborativeMapping(nn.Module):
         self.adapt_item = _adapter(spec.item_dim, dim)
         self.meta: MetaNetwork | None = None
         if bridge != "none":
-            self.meta = MetaNetwork(
-                dim,
-                bridge=bridge,
-                rank=bridge_rank,
-                pooling=pooling,
-                hidden=hidden,
-                attention_hidden=attention_hidden,
-                activation=activation,
-                start=start,
-            )
+            self.meta = MetaNetwork(dim, bridge=bridge, **meta)
         self.personalised_items = personalised_items
         self.user_token = nn.Linear(dim, spec.hidden_size)
         self.item_token = nn.Linear(dim, spec.hidden_size)
-        if start == "tokens":
+        if meta.get("start", "tokens") == "tokens":
             for layer in (self.user_token, self.item_token):  # for inputs that spread by 1
                 nn.init.normal_(layer.weight, std=spec.token_std / dim**0.5)
                 nn.init.zeros_(layer.bias)

@@ -7,7 +7,8 @@ Source: CKF, TKDE 2025, arXiv 2410.20642. The ablations move or drop one of the 
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, Unpack
+from dataclasses import dataclass
+from typing import Literal, Unpack
 
 from torch import nn
 
@@ -23,59 +24,59 @@ Lora = Literal["multi", "shared_only", "specific_only", "single", "all_matrices"
 on the linear maps of both; `all_matrices` puts both updates on all of them."""
 
 
-def multi_lora(
-    model: nn.Module,
-    kind: Lora,
-    *,
-    rank: int,
-    alpha: float,
-    tasks: int,
-    dropout: float = 0.0,
-    dropout_per: DropoutPer = "sample",
-    shared_targets: Sequence[str] = ("k_proj", "v_proj", "o_proj"),
-    specific_targets: Sequence[str] = ("q_proj",),
-) -> Injection:
-    """Put the updates into a decoder, in place.
+@dataclass(frozen=True)
+class MultiLoRA:
+    """Low-rank updates of which some are each task's own.
 
-    Args:
-        model: a decoder as `transformers` loads it.
-        kind: which updates, and where; see `Lora`.
-        rank: R of each update.
+    Attributes:
+        lora: which updates there are, and where; see `Lora`.
+        rank: R of each.
         alpha: updates are scaled by alpha / R.
-        tasks: number of tasks.
         dropout: share of the input features that an update does not see in training.
         dropout_per: drop a feature for all of a sample's tokens, or for each token by itself (slower).
-        shared_targets: linear maps of the shared update, by the last part of their names.
-        specific_targets: those of the tasks' own.
-
-    Raises:
-        UserError: no linear map is left to adapt, or the model has none of such a name.
+        shared_targets: linear maps with the update that all tasks share, by the last part of their names.
+        specific_targets: linear maps with an update a task.
     """
-    both = list(dict.fromkeys([*shared_targets, *specific_targets]))
-    shared, specific = {
-        "multi": (list(shared_targets), list(specific_targets)),
-        "shared_only": (list(shared_targets), []),
-        "specific_only": ([], list(specific_targets)),
-        "single": (both, []),
-        "all_matrices": (both, both),
-    }[kind]
-    if not shared and not specific:
-        raise UserError(
-            f"model.lora={kind}: nothing is left to adapt: name linear maps in model.shared_targets or "
-            "model.specific_targets"
-        )
 
-    def sources(site: Site) -> list[Source]:
-        shape: dict[str, Any] = {"in_features": site.in_features, "out_features": site.out_features, "rank": rank}
-        shape |= {"alpha": alpha, "dropout": dropout, "dropout_per": dropout_per}
-        made: list[Source] = [Static(**shape)] if site.target in shared else []
-        return [*made, Routed(**shape, tasks=tasks)] if site.target in specific else made
+    lora: Lora
+    rank: PositiveInt
+    alpha: PositiveFloat
+    dropout: Probability = 0.0
+    dropout_per: DropoutPer = "sample"
+    shared_targets: Sequence[str] = ("k_proj", "v_proj", "o_proj")
+    specific_targets: Sequence[str] = ("q_proj",)
 
-    return inject(model, [target for target in both if target in {*shared, *specific}], sources)
+    def install(self, model: nn.Module, tasks: int) -> Injection:
+        """Put the updates for so many tasks into a decoder, in place.
+
+        Raises:
+            UserError: no linear map is left to adapt, or the model has none of such a name.
+        """
+        both = list(dict.fromkeys([*self.shared_targets, *self.specific_targets]))
+        shared, specific = {
+            "multi": (list(self.shared_targets), list(self.specific_targets)),
+            "shared_only": (list(self.shared_targets), []),
+            "specific_only": ([], list(self.specific_targets)),
+            "single": (both, []),
+            "all_matrices": (both, both),
+        }[self.lora]
+        if not shared and not specific:
+            raise UserError(
+                f"model.lora={self.lora}: nothing is left to adapt: name linear maps in model.shared_targets or "
+                "model.specific_targets"
+            )
+
+        def sources(site: Site) -> list[Source]:
+            shape = site.in_features, site.out_features, self.rank, self.alpha
+            drop = self.dropout, self.dropout_per
+            made: list[Source] = [Static(*shape, *drop)] if site.target in shared else []
+            return [*made, Routed(*shape, tasks, *drop)] if site.target in specific else made
+
+        return inject(model, [target for target in both if target in {*shared, *specific}], sources)
 
 
 class MultiTuned(Shared):
-    """What a recommender with Multi-LoRA is made with: see `Shared` and `MultiLoRATuned`."""
+    """What a recommender with Multi-LoRA is made with: see `Shared` and `MultiLoRA`."""
 
     lora: Lora
     rank: PositiveInt
@@ -87,18 +88,7 @@ class MultiTuned(Shared):
 
 
 class MultiLoRATuned(LLMRecommender):
-    """A recommender whose backbone has Multi-LoRA, in `self.lowrank`.
-
-    Args:
-        lora: which low-rank updates there are, and where.
-        rank: R of each.
-        alpha: updates are scaled by alpha / R.
-        dropout: share of the adapted maps' input features that an update does not see in training.
-        dropout_per: drop an input feature for all of a sample's tokens, or for each token by itself (slower).
-        shared_targets: linear maps with the update that all tasks share, by the last part of their names.
-        specific_targets: linear maps with an update a task.
-        shared: what every recommender is made with.
-    """
+    """A recommender whose backbone has Multi-LoRA, in `self.lowrank`; its arguments are those of `MultiTuned`."""
 
     lowrank: Injection
 
@@ -115,14 +105,5 @@ class MultiLoRATuned(LLMRecommender):
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
-        self.lowrank = multi_lora(
-            self.backbone.model,
-            lora,
-            rank=rank,
-            alpha=alpha,
-            tasks=len(self.tasks),
-            dropout=dropout,
-            dropout_per=dropout_per,
-            shared_targets=shared_targets,
-            specific_targets=specific_targets,
-        )
+        updates = MultiLoRA(lora, rank, alpha, dropout, dropout_per, shared_targets, specific_targets)
+        self.lowrank = updates.install(self.backbone.model, len(self.tasks))

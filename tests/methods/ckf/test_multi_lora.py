@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from recsys_lora.lowrank import Routed, Static
-from recsys_lora.methods.ckf.multi_lora import multi_lora
+from recsys_lora.methods.ckf.multi_lora import MultiLoRA
 from recsys_lora.utils.errors import UserError
 from tests.lowrank.families import tiny
 
@@ -22,7 +22,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_has_its_updates_in_every_block(kind):
-    injection = multi_lora(tiny("llama"), kind, rank=3, alpha=6.0, tasks=4, dropout=0.1)
+    injection = MultiLoRA(kind, rank=3, alpha=6.0, dropout=0.1).install(tiny("llama"), tasks=4)
     for block in (0, 1):
         sites = {site.target: injection.layers[name] for name, site in injection.sites.items() if site.block == block}
         assert {target: tuple(type(s) for s in layer.sources) for target, layer in sites.items()} == KINDS[kind]
@@ -35,7 +35,7 @@ def test_each_kind_has_its_updates_in_every_block(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_task_s_update_gets_gradients_from_its_own_samples_and_the_shared_one_from_all(kind):
     model = tiny("llama")
-    injection = multi_lora(model, kind, rank=3, alpha=6.0, tasks=4)
+    injection = MultiLoRA(kind, rank=3, alpha=6.0).install(model, tasks=4)
     torch.manual_seed(0)
     for parameter in injection.parameters():
         nn.init.normal_(parameter, std=0.3)
@@ -61,6 +61,6 @@ def test_a_task_s_update_gets_gradients_from_its_own_samples_and_the_shared_one_
 
 def test_nothing_to_adapt_is_refused():
     with pytest.raises(UserError, match="name linear maps"):
-        multi_lora(tiny("llama"), "specific_only", rank=3, alpha=6.0, tasks=2, specific_targets=[])
+        MultiLoRA("specific_only", rank=3, alpha=6.0, specific_targets=[]).install(tiny("llama"), tasks=2)
     with pytest.raises(UserError, match="choose targets from"):
-        multi_lora(tiny("gpt2"), "multi", rank=3, alpha=6.0, tasks=2)
+        MultiLoRA("multi", rank=3, alpha=6.0).install(tiny("gpt2"), tasks=2)
