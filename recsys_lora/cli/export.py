@@ -27,18 +27,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     answer("export", Settings, _do, arguments)
 
 
-def _do(asked: Settings) -> None:
+def _do(settings: Settings) -> None:
     """Load and write; heavy imports happen here, after the command line has been understood."""
     from recsys_lora.export.adapter import Selection
     from recsys_lora.export.export import check_target, export, own_name
     from recsys_lora.utils.console import say
 
-    if asked.out is not None:
-        check_target(asked.out)
-    recommender = asked.load()
-    which = Selection(asked.user, asked.item, asked.task)
-    out = asked.out or Path("exports") / own_name(recommender.run, asked.to, which)
-    export(recommender, asked.to, out, which)
+    if settings.out is not None:
+        check_target(settings.out)
+    recommender = settings.load()
+    which = Selection(settings.user, settings.item, settings.task)
+    out = settings.out or Path("exports") / own_name(recommender.run, settings.to, which)
+    export(recommender, settings.to, out, which)
     files = [path for path in out.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files) / 1e6
-    say(f"{out}: {asked.to}, {len(files)} files, {size:.1f} MB")
+    say(f"{out}: {settings.to}, {len(files)} files, {size:.1f} MB")

@@ -24,12 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     answer("mcp", Settings, _do, arguments)
 
 
-def _do(asked: Settings) -> None:
+def _do(settings: Settings) -> None:
     """Load and serve until standard input ends; heavy imports happen here."""
     if find_spec("mcp") is None:
         raise UserError("mcp: mcp is not installed: pip install 'recsys-lora[mcp]'")
     from recsys_lora.serving.tools import make_tools
 
     with contextlib.redirect_stdout(sys.stderr):  # standard output is the protocol's
-        tools = make_tools(asked.load(), asked.max_rows)
+        tools = make_tools(settings.load(), settings.max_rows)
     tools.run("stdio")

@@ -44,23 +44,23 @@ def read_shard(text: str) -> slice:
     return slice(number - 1, None, of)
 
 
-def _do(asked: Settings) -> None:
+def _do(settings: Settings) -> None:
     """Load, recommend and write; heavy imports happen here, after the command line has been understood."""
     from recsys_lora.recommender import files
     from recsys_lora.recommender.batch import ListOptions, recommend_to_file
     from recsys_lora.utils.console import say
 
-    users = None if asked.users == "all" else files.read_users(Path(asked.users))
-    files.check_target(asked.out)
-    share = read_shard(asked.shard)
-    recommender = asked.load()
-    if asked.items is not None:
-        recommender.add_items(files.read_table(asked.items))
-    if asked.events is not None:
-        recommender.update(files.read_table(asked.events))
-    wanted = ListOptions(asked.k, asked.retrieve, asked.exclude_seen)
-    given = [path for path in (asked.events, asked.items) if path is not None]
-    done = recommend_to_file(recommender, users, asked.out, wanted, asked.part, given, share)
-    say(f"{asked.out}: {done.rows:,} rows for {done.users:,} users")
+    users = None if settings.users == "all" else files.read_users(Path(settings.users))
+    files.check_target(settings.out)
+    share = read_shard(settings.shard)
+    recommender = settings.load()
+    if settings.items is not None:
+        recommender.add_items(files.read_table(settings.items))
+    if settings.events is not None:
+        recommender.update(files.read_table(settings.events))
+    wanted = ListOptions(settings.k, settings.retrieve, settings.exclude_seen)
+    given = [path for path in (settings.events, settings.items) if path is not None]
+    done = recommend_to_file(recommender, users, settings.out, wanted, settings.part, given, share)
+    say(f"{settings.out}: {done.rows:,} rows for {done.users:,} users")
     if done.unknown:
         say(f"left out, as the run does not know them: {done.unknown_line}")

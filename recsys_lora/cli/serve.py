@@ -39,35 +39,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     answer("serve", Settings, _do, arguments)
 
 
-def _do(asked: Settings) -> None:
+def _do(settings: Settings) -> None:
     """Load and serve; heavy imports happen here, after the command line has been understood."""
     if missing := [package for package in ("fastapi", "uvicorn") if find_spec(package) is None]:
         raise UserError(f"serve: {', '.join(missing)} is not installed: pip install 'recsys-lora[serve]'")
-    token = _token(asked)
+    token = _token(settings)
     from recsys_lora.serving.batcher import Limits
     from recsys_lora.serving.server import serve
     from recsys_lora.serving.service import Options
 
-    limits = Limits(asked.window_ms / 1000, asked.max_batch, asked.max_rows, asked.max_waiting)
-    options = Options(limits, token, max_body=int(asked.max_body), timeout=asked.timeout)
-    run, other = asked.load(), None if asked.other is None else asked.load(asked.other)
-    serve(run, asked.host, asked.port, options, other)
+    limits = Limits(settings.window_ms / 1000, settings.max_batch, settings.max_rows, settings.max_waiting)
+    options = Options(limits, token, max_body=int(settings.max_body), timeout=settings.timeout)
+    run, other = settings.load(), None if settings.other is None else settings.load(settings.other)
+    serve(run, settings.host, settings.port, options, other)
 
 
-def _token(asked: Settings) -> str | None:
+def _token(settings: Settings) -> str | None:
     """Return the token.
 
     Raises:
         UserError: it is empty or given twice, or its file cannot be read.
     """
-    if asked.token is not None and asked.token_file is not None:
+    if settings.token is not None and settings.token_file is not None:
         raise UserError("token, token_file: give one of them")
-    token = asked.token
-    if asked.token_file is not None:
+    token = settings.token
+    if settings.token_file is not None:
         try:
-            token = asked.token_file.read_text(encoding="utf-8").strip()
+            token = settings.token_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"token_file={asked.token_file}: cannot be read: give a text file") from error
+            raise UserError(f"token_file={settings.token_file}: cannot be read: give a text file") from error
     if token is not None and not (token and token.isascii()):
         raise UserError("token: give one or more ASCII characters")
     return token

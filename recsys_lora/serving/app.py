@@ -106,19 +106,19 @@ def _answers(service: Service, prefix: str) -> APIRouter:
         return Body(openapi_examples={name: {"value": example[name]} for name in names})
 
     @router.post("/recommend", response_model=schemas.ScoredRows)
-    async def recommend(asked: Annotated[schemas.RecommendRequest, named("recommend", "history")]) -> dict[str, Any]:
+    async def recommend(request: Annotated[schemas.RecommendRequest, named("recommend", "history")]) -> dict[str, Any]:
         """Recommend items: the CF model retrieves from the whole catalogue, the language model ranks."""
-        return await service.rows(asked)
+        return await service.rows(request)
 
     @router.post("/score", response_model=schemas.ScoredRows)
-    async def score(asked: Annotated[schemas.ScoreRequest, named("score")]) -> dict[str, Any]:
+    async def score(request: Annotated[schemas.ScoreRequest, named("score")]) -> dict[str, Any]:
         """Score (user, item) pairs; ranks are among each user's."""
-        return await service.rows(asked)
+        return await service.rows(request)
 
     @router.post("/similar", response_model=schemas.SimilarRows)
-    async def similar(asked: Annotated[schemas.SimilarRequest, named("similar")]) -> dict[str, Any]:
+    async def similar(request: Annotated[schemas.SimilarRequest, named("similar")]) -> dict[str, Any]:
         """Find alike items by the CF model's vectors."""
-        return await service.rows(asked)
+        return await service.rows(request)
 
     return router
 

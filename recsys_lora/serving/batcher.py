@@ -52,7 +52,7 @@ class Batcher(Generic[C, R]):
     """Answers calls in batches, on one thread of its own.
 
     Args:
-        answer: the answers of some calls, in their order; an exception among them is raised to who asked.
+        answer: the answers of some calls, in their order; an exception among them is raised to its caller.
         limits: how large batches get.
         measured: gets the number of requests of each batch.
     """
@@ -69,7 +69,7 @@ class Batcher(Generic[C, R]):
         self._waiting: deque[Pending[C, R]] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
         self._thread.start()
 
     def submit(self, call: C, rows: int) -> "Future[R]":
@@ -82,13 +82,13 @@ class Batcher(Generic[C, R]):
         Raises:
             BusyError: too many wait already, or the batcher is closed.
         """
-        asked: Pending[C, R] = Pending(call, rows, time.monotonic())
+        pending: Pending[C, R] = Pending(call, rows, time.monotonic())
         with self._changed:
             if self._closed or len(self._waiting) >= self.limits.max_waiting:
                 raise BusyError("the server is closing" if self._closed else "too many requests wait: ask again later")
-            self._waiting.append(asked)
+            self._waiting.append(pending)
             self._changed.notify_all()
-        return asked.answer
+        return pending.answer
 
     @property
     def waiting(self) -> int:
@@ -107,12 +107,12 @@ class Batcher(Generic[C, R]):
             self._changed.notify_all()
         self._thread.join(timeout)
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         while batch := self._take():
-            wanted = [asked for asked in batch if asked.answer.set_running_or_notify_cancel()]
+            wanted = [pending for pending in batch if pending.answer.set_running_or_notify_cancel()]
             if wanted:
                 self._measured(len(wanted))
-                self._do(wanted)
+                self._answer_all(wanted)
 
     def _take(self) -> list[Pending[C, R]]:
         """Wait for a batch; an empty one is the end."""
@@ -126,7 +126,7 @@ class Batcher(Generic[C, R]):
             return self._cut()
 
     def _is_full(self) -> bool:
-        rows = sum(asked.rows for asked in itertools.islice(self._waiting, self.limits.max_batch))
+        rows = sum(pending.rows for pending in itertools.islice(self._waiting, self.limits.max_batch))
         return len(self._waiting) >= self.limits.max_batch or rows >= self.limits.max_rows
 
     def _cut(self) -> list[Pending[C, R]]:
@@ -139,16 +139,16 @@ class Batcher(Generic[C, R]):
             batch.append(self._waiting.popleft())
         return batch
 
-    def _do(self, batch: Sequence[Pending[C, R]]) -> None:
-        """Answer a batch; what goes wrong reaches everybody who asked."""
+    def _answer_all(self, batch: Sequence[Pending[C, R]]) -> None:
+        """Answer a batch; what goes wrong reaches every caller."""
         try:
-            found = self._answer([asked.call for asked in batch])
-            for asked, one in zip(batch, found, strict=True):
+            found = self._answer([pending.call for pending in batch])
+            for pending, one in zip(batch, found, strict=True):
                 if isinstance(one, Exception):
-                    asked.answer.set_exception(one)
+                    pending.answer.set_exception(one)
                 else:
-                    asked.answer.set_result(one)
+                    pending.answer.set_result(one)
         except Exception as error:
-            for asked in batch:
-                if not asked.answer.done():
-                    asked.answer.set_exception(error)
+            for pending in batch:
+                if not pending.answer.done():
+                    pending.answer.set_exception(error)

@@ -57,7 +57,7 @@ class Service:
     def _answer(self, calls: Sequence[Call]) -> list[Answer]:
         return self.recommender.answer(calls)
 
-    async def rows(self, asked: AnyRequest) -> dict[str, Any]:
+    async def rows(self, request: AnyRequest) -> dict[str, Any]:
         """Return the rows of an answer.
 
         Raises:
@@ -65,11 +65,11 @@ class Service:
             BusyError: too many requests wait.
             UserError: the request cannot be answered.
         """
-        if asked.rows > self.limits.max_rows:
+        if request.rows > self.limits.max_rows:
             raise TooLargeError(
-                f"{asked.rows:,} rows: this server computes {self.limits.max_rows:,} a request: ask for less"
+                f"{request.rows:,} rows: this server computes {self.limits.max_rows:,} a request: ask for less"
             )
-        found = await asyncio.wrap_future(self.batcher.submit(asked.call, asked.rows))
+        found = await asyncio.wrap_future(self.batcher.submit(request.call, request.rows))
         return {"rows": found.to_dicts()}
 
     def described(self) -> schemas.RunDescription:
