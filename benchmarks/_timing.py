@@ -6,9 +6,11 @@ moment of the machine falls on both.
 """
 
 import argparse
+import json
 import os
 import resource
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -106,6 +108,15 @@ def _processor_seconds() -> float:
     """Return what this process and its children have used."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def in_a_process(code: str, *arguments: Path) -> dict[str, Any]:
+    """Run code in a fresh process; returns what its last line says as JSON, and the seconds that it took."""
+    begun, before = time.perf_counter(), _processor_seconds()
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    took = {"seconds": time.perf_counter() - begun, "processor_seconds": _processor_seconds() - before}
+    return took | json.loads(answer.stdout.splitlines()[-1])
 
 
 def in_turn(steps: Mapping[str, Step], options: argparse.Namespace) -> dict[str, list[float]]:

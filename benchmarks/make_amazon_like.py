@@ -104,6 +104,20 @@ def record(item: int) -> str:
     return repr(fields) + "\n"
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Give a benchmark's parser `--rows` and `--folder`."""
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
+    parser.add_argument("--folder", type=Path, help="where the made-up files are kept")
+
+
+def made(root: Path, count: int) -> tuple[Path, dict[str, int]]:
+    """Return the folder of so many reviews, made where it is not there, and what was planted in them."""
+    folder = root / str(count)
+    if not (folder / "planted.json").is_file():
+        make(folder, count)
+    return folder, json.loads((folder / "planted.json").read_text())
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

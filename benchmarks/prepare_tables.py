@@ -10,13 +10,9 @@ process; the processor's seconds do not depend on what else the machine does. Pe
 set; the ratio is to the aim, 150,000 reviews a second on two cores. Files of `--folder` stay and are used again.
 """
 
-import json
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,16 +41,6 @@ print(json.dumps({"peak_mib": peak, "rows": data.manifest["rows_read"], "dropped
 """
 
 
-def measured(folder: Path, out: Path) -> dict[str, Any]:
-    """Prepare the files of a folder once; returns what was made, and what it took."""
-    before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    command = [sys.executable, "-c", SCRIPT, str(folder), str(out)]
-    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    seconds, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
-    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {**json.loads(answer.stdout.splitlines()[-1]), "seconds": seconds, "processor_seconds": processor}
-
-
 def check(found: dict[str, Any], planted: dict[str, int]) -> None:
     """End the run if other rows were read or dropped than were planted."""
     dropped = {drop["reason"]: drop["rows"] for drop in found["dropped"]}
@@ -67,17 +53,13 @@ def check(found: dict[str, Any], planted: dict[str, int]) -> None:
 def main(argv: Sequence[str] | None = None) -> list[Row]:
     """Measure and print."""
     parser = _timing.parser(__doc__, rounds=1)
-    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
-    parser.add_argument("--folder", type=Path, help="where the made-up files are kept")
+    make_amazon_like.add_options(parser)
     options = parser.parse_args(argv)
     rows = []
     for count in options.rows:
         with tempfile.TemporaryDirectory() as scratch:
-            folder = (options.folder or Path(scratch)) / str(count)
-            if not (folder / "planted.json").is_file():
-                make_amazon_like.make(folder, count)
-            planted = json.loads((folder / "planted.json").read_text())
-            found = [measured(folder, Path(scratch) / "out") for _ in range(options.rounds)]
+            folder, planted = make_amazon_like.made(options.folder or Path(scratch), count)
+            found = [_timing.in_a_process(SCRIPT, folder, Path(scratch) / "out") for _ in range(options.rounds)]
             for once in found:
                 check(once, planted)
             size = sum(file.stat().st_size for file in folder.glob("*.gz")) / 1e6

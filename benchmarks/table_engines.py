@@ -9,10 +9,7 @@ the same order of users and times. Peak memory is the process's resident set. Wh
 is what counts: a file that does not fit into memory can be prepared, or it cannot.
 """
 
-import json
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -75,16 +72,6 @@ ordered.sort("reviewerID", "unixReviewTime", "tie").sink_parquet(out)
 }
 
 
-def measured(engine: str, source: Path, out: Path) -> dict[str, Any]:
-    """Run one engine in a process of its own."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-c", READ + ENGINES[engine] + SAY, str(source), str(out)]
-    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {**json.loads(answer.stdout.splitlines()[-1]), "processor": processor}
-
-
 def check(outs: Sequence[Path]) -> None:
     """End the run if the engines keep other rows, or in another order of users and times."""
     import polars as pl
@@ -99,23 +86,20 @@ def check(outs: Sequence[Path]) -> None:
 def main(argv: Sequence[str] | None = None) -> list[Row]:
     """Measure and print."""
     parser = _timing.parser(__doc__, rounds=1)
-    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
-    parser.add_argument("--folder", type=Path, help="where the made-up files are kept")
+    make_amazon_like.add_options(parser)
     options = parser.parse_args(argv)
     rows = []
     for count in options.rows:
         with tempfile.TemporaryDirectory() as scratch:
-            folder = (options.folder or Path(scratch)) / str(count)
-            if not (folder / "planted.json").is_file():
-                make_amazon_like.make(folder, count)
+            folder, planted = make_amazon_like.made(options.folder or Path(scratch), count)
             outs = {engine: Path(scratch) / engine for engine in ENGINES}
             found: dict[str, list[dict[str, Any]]] = {engine: [] for engine in ENGINES}
             for _ in range(options.rounds):
                 for engine, out in outs.items():
-                    found[engine].append(measured(engine, folder / "reviews.json.gz", out))
+                    code = READ + ENGINES[engine] + SAY
+                    found[engine].append(_timing.in_a_process(code, folder / "reviews.json.gz", out))
             check(list(outs.values()))
-            lines = json.loads((folder / "planted.json").read_text())["lines"]
-            rows += [row(engine, found, lines) for engine in ENGINES]
+            rows += [row(engine, found, planted["lines"]) for engine in ENGINES]
     _table.report(rows, _table.environment(options, ("duckdb", "polars")), options)
     return rows
 
@@ -126,7 +110,7 @@ def row(engine: str, found: dict[str, list[dict[str, Any]]], lines: int) -> Row:
     ratios = sorted(
         other["seconds"] / ours["seconds"] for other, ours in zip(found[engine], found["DuckDB"], strict=True)
     )
-    processor = statistics.median(once["processor"] for once in found[engine])
+    processor = statistics.median(once["processor_seconds"] for once in found[engine])
     return Row(
         case=engine,
         point=f"{lines:,} reviews",
