@@ -82,7 +82,8 @@ def make_data(rows: int) -> Any:
     )
     numbers = list(range(1, items + 1))
     table = pl.DataFrame({"item_id": [f"i{number}" for number in numbers], "item": numbers, "title": titles})
-    return PreparedData(Path("nowhere"), {"key": "made up", "name": "made up"}, interactions, table)
+    manifest = {"key": "made up", "name": "made up", "split": {"split": "made up"}}
+    return PreparedData(Path("nowhere"), manifest, interactions, table)
 
 
 def asked(text: Any, collaborative: Any = None) -> dict[str, Any]:
