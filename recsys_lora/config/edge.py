@@ -2,17 +2,15 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from recsys_lora.config.check import RESERVED, check, imported
 from recsys_lora.config.record import PreparationConfig, RunConfig
-from recsys_lora.config.typed import Record, not_settings
+from recsys_lora.config.typed import not_settings
 from recsys_lora.utils.errors import UserError
-
-R = TypeVar("R", bound=Record)
 
 
 def read_run(cfg: DictConfig) -> RunConfig:
@@ -24,12 +22,12 @@ def read_run(cfg: DictConfig) -> RunConfig:
     if cfg.name is None:
         cfg = cfg.copy()
         cfg.name = _default_name(cfg)
-    return _read(cfg, RunConfig)
+    return RunConfig.of(check(containers(cfg)))
 
 
 def read_preparation(cfg: DictConfig) -> PreparationConfig:
     """Return the config of a preparation alone, as `read_run` does."""
-    return _read(cfg, PreparationConfig)
+    return PreparationConfig.of(check(containers(cfg)))
 
 
 def recorded_run(config: Mapping[str, Any]) -> RunConfig:
@@ -41,8 +39,7 @@ def recorded_run(config: Mapping[str, Any]) -> RunConfig:
     Raises:
         UserError: as `read_run`.
     """
-    check(config)
-    return RunConfig.of(config)
+    return RunConfig.of(check(config))
 
 
 def containers(cfg: DictConfig, resolve: bool = True) -> dict[str, Any]:
@@ -55,12 +52,6 @@ def containers(cfg: DictConfig, resolve: bool = True) -> dict[str, Any]:
     made = OmegaConf.to_container(cfg, resolve=resolve, throw_on_missing=resolve)
     assert isinstance(made, dict)
     return {str(key): value for key, value in made.items()}
-
-
-def _read(cfg: DictConfig, record: type[R]) -> R:
-    config = containers(cfg)
-    check(config)
-    return record.of(config)
 
 
 def _default_name(cfg: DictConfig) -> str:
