@@ -8,7 +8,7 @@ any width, also none).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from recsys_lora.data.history import History
 from recsys_lora.data.prepared import Rows
+from recsys_lora.data.schema import SplitName
 from recsys_lora.utils.errors import UserError
-
-SplitName = Literal["train", "valid", "test"]
 
 
 class CFData(Protocol):

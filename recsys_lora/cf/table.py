@@ -25,7 +25,7 @@ def of_items(unseen: UnseenUsers) -> Unseen:
 
 
 def is_unseen(seen: Tensor, ids: Tensor) -> Tensor:
-    """Tell which ids (...) never occur in train, `UNKNOWN` among them; 0 is padding and not one of them.
+    """Return which ids (...) never occur in train, `UNKNOWN` among them; 0 is padding and not one of them.
 
     Args:
         seen: which ids occur in train (n,) bool.
