@@ -33,7 +33,7 @@ class StopEarly(EarlyStopping):
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the count, but keep this run's own patience."""
+        """Restore the count, but keep this run's own patience."""
         super().load_state_dict({**state_dict, "patience": self.patience})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -42,7 +42,7 @@ class StopEarly(EarlyStopping):
             trainer.should_stop = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say in the log why the training ended, where this is why."""
+        """Log why the training ended, if early stopping ended it."""
         if self.wait_count >= self.patience and trainer.is_global_zero:
             log.info(
                 "stopped at step %d: %s has not passed %.4f in %d validations",
