@@ -21,7 +21,7 @@ from recsys_lora.utils.errors import UserError
 LOCK, _TEMPORARY = ".lock", ".tmp"
 MOST_JSON = 64 * 2**20
 UNPACKED_AT_ONCE, MOST_UNPACKED = 256 * 2**20, 200
-"""Bytes of which nobody asks how they were packed, and how many times its packed size anything larger may be."""
+"""Unpacked bytes that are always accepted, and how many times its packed size a larger file may have."""
 
 
 def home() -> Path:
@@ -206,7 +206,7 @@ def read_json(path: Path) -> Any:
 
 
 def blows_up(unpacked: int, packed: int) -> bool:
-    """Tell whether so many bytes out of so many packed ones are more than any real data are packed to."""
+    """Return whether a file of `packed` bytes unpacks to more than real data do: a decompression bomb."""
     return unpacked > UNPACKED_AT_ONCE and unpacked > MOST_UNPACKED * packed
 
 

@@ -13,8 +13,9 @@ import pytest
 from recsys_lora.data import numbering
 from recsys_lora.data.negatives import Negatives
 from recsys_lora.data.prepare import drop_records, prepare, prepare_key
-from recsys_lora.data.prepared import PreparedData, checksum
+from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.readers.movielens import MovieLens1M
+from recsys_lora.data.rows import checksum
 from recsys_lora.data.schema import Dropped, RawTables, Remark
 from recsys_lora.data.split import LeaveLastOut, MovieLensBenchmark, UserTime
 from recsys_lora.utils.errors import UserError
@@ -34,8 +35,8 @@ def test_ml_1m_is_the_benchmark_row_for_row(raw_data, tmp_path):
     made = prepare(reader, MovieLensBenchmark(), name="ml_1m", positive=4, out=tmp_path / "ml_1m")
     data = PreparedData.load(tmp_path / "ml_1m")
     assert data.key == made.key
-    assert {split: checksum(data, data.rows(split)) for split in BENCHMARK} == BENCHMARK
-    assert checksum(data, data.sample("valid", "published", seed=5)) == PUBLISHED_VALID
+    assert {split: checksum(data.rows(split), data.history) for split in BENCHMARK} == BENCHMARK
+    assert checksum(data.sample("valid", "published", seed=5), data.history) == PUBLISHED_VALID
     assert (data.num_users, data.num_items) == (838, 3255)
     columns = ("rows", "users", "items", "positives", "seen", "users_with_both_classes", "no_history")
     assert [[record[column] for column in columns] for record in data.manifest["splits"]] == [

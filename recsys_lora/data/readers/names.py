@@ -1,4 +1,4 @@
-"""What a person has to say where a file calls a column otherwise than we do."""
+"""Options for files whose columns have other names than ours."""
 
 import re
 from difflib import get_close_matches
@@ -57,7 +57,7 @@ def refuse_doubtful(table: RawTable, ours: str, knob: str) -> None:
 
 
 def refuse_column(table: RawTable, ours: str, given: str, knob: str) -> None:
-    """Say that a needed column is not there, and what can be done.
+    """Refuse a table without a needed column, and propose what to do.
 
     Raises:
         UserError: always.

@@ -70,7 +70,7 @@ class RawTable:
     starts: list[int] = field(default_factory=list)
 
     def place(self, line: int) -> str:
-        """Tell where a row stands, counted from 0 over all parts."""
+        """Return where a row stands, counted from 0 over all parts."""
         number = max(n for n, start in enumerate(self.starts) if start <= line)
         return self.pieces[number].place(line - self.starts[number])
 
