@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from recsys_lora.llm.gguf import converted
-from recsys_lora.llm.source import Loading, PretrainedOptions, folder_sha256, from_pretrained
+from recsys_lora.llm.source import BackboneSource, PretrainedOptions, folder_sha256, from_pretrained
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import file_sha256
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from recsys_lora.llm.backbone import Backbone
 
 
-class HubSource(Loading):
+class HubSource(BackboneSource):
     """Any causal language model on the Hugging Face hub; files in its cache are used without the network.
 
     Args:
@@ -91,7 +91,7 @@ class HubSource(Loading):
             ) from error
 
 
-class FolderSource(Loading):
+class FolderSource(BackboneSource):
     """A folder as `save_pretrained` writes it: weights, config and tokenizer.
 
     Args:
@@ -124,13 +124,10 @@ class FolderSource(Loading):
         Raises:
             UserError: it is no model folder, or not a causal language model.
         """
-        identity = self.identity()
-        knob = f"llm.path={self.path}"
-        model, tokenizer = from_pretrained(str(self.path), knob, local_files_only=True, **self.options(device))
-        return self.backbone(model, tokenizer, device, identity, self.name)
+        return self.from_folder(self.path, f"llm.path={self.path}", device, self.name)
 
 
-class GGUFSource(Loading):
+class GGUFSource(BackboneSource):
     """A GGUF file, de-quantised once into the cache.
 
     Args:
@@ -163,8 +160,5 @@ class GGUFSource(Loading):
         Raises:
             UserError: the file cannot be read.
         """
-        identity = self.identity()
         folder = converted(self._sha256, lambda: self.path)
-        options = self.options(device)
-        model, tokenizer = from_pretrained(str(folder), f"llm.path={self.path}", local_files_only=True, **options)
-        return self.backbone(model, tokenizer, device, identity, f"{self.name} (de-quantised)")
+        return self.from_folder(folder, f"llm.path={self.path}", device, f"{self.name} (de-quantised)")
