@@ -124,6 +124,17 @@ class PreparedData:
         return ["", *self.items["item_id"]]
 
     @property
+    def hides_held_out(self) -> bool:
+        """Whether histories show train rows alone, which then stand before the other rows of their user."""
+        return bool(self.manifest["split"].get("histories") == "train")
+
+    @cached_property
+    def shown_rows(self) -> NDArray[np.int64]:
+        """How many of each user's rows, from the first, histories may show (U + 1,)."""
+        table = self._interactions.filter(pl.col("split") == "train") if self.hides_held_out else self._interactions
+        return np.bincount(self._collect(table.select("user"))["user"].to_numpy(), minlength=self.num_users + 1)
+
+    @property
     def text_columns(self) -> list[str]:
         """The texts that rows have: `review`, `summary`, both or none."""
         return [name for name in self._interactions.collect_schema().names() if name in TEXT_COLUMNS]
@@ -134,17 +145,13 @@ class PreparedData:
 
     @property
     def item_attributes(self) -> list[str]:
-        """The names of what is known of items beside their title."""
+        """Names of the items' further columns."""
         return [c for c in self._items.collect_schema().names() if c not in ("item_id", "item", "title")]
 
     @property
     def user_attributes(self) -> list[str]:
-        """The names of what is known of users."""
+        """Names of the users' further columns."""
         return [c for c in self._users.collect_schema().names() if c not in ("user_id", "user")]
-
-    def attribute(self, side: Literal["item", "user"], column: str) -> list[str | None]:
-        """Return an attribute as text, by item or user number; [0] is ""; whole numbers are written without a point."""
-        return ["", *map(_written, (self.items if side == "item" else self.users)[column])]
 
     @cached_property
     def history(self) -> History:
@@ -169,6 +176,9 @@ class PreparedData:
         label, rating = (table[name].to_numpy().astype(np.float32) for name in ("label", "rating"))
         history, position = build_histories(user, item, label > 0, self.num_users)
         train = self._places("train")
+        if self.hides_held_out:
+            liked = np.bincount(user[train[label[train] > 0]], minlength=self.num_users + 1)
+            position = np.minimum(position, liked[user])
         seen = np.isin(user, user[train]) & np.isin(item, item[train])
         return history, Rows(np.arange(len(table)), user, item, label, rating, timestamp, position, seen)
 
@@ -242,9 +252,3 @@ class PreparedData:
         """Return how often each user (U + 1,) and each item (N + 1,) occurs in train."""
         train, size = self.rows("train"), (self.num_users + 1, self.num_items + 1)
         return np.bincount(train.user, minlength=size[0]), np.bincount(train.item, minlength=size[1])
-
-
-def _written(value: Any) -> str | None:
-    """Return an attribute as prompts write it."""
-    whole = isinstance(value, float) and value.is_integer()
-    return None if value is None else str(int(value) if whole else value)
