@@ -166,10 +166,10 @@ def wandb(
 
 @rank_zero_only
 def _refuse_no_account() -> None:
-    """Refuse to log online where nobody has logged in; the network is not asked.
+    """Refuse to log online without an account; the network is not asked.
 
     Raises:
-        UserError: nobody has.
+        UserError: no account is logged in.
     """
     import wandb as library
 

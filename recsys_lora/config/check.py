@@ -61,7 +61,7 @@ def imported(target: str, key: str) -> Any:
     """
     try:
         return get_object(target)
-    except Exception as error:  # whatever importing a stranger's module raises is the answer to "does it exist"
+    except Exception as error:  # importing may raise anything, all of which means that the target cannot be used
         reason = str(error.__cause__ or error).splitlines()[0]
         raise UserError(
             f"{key}._target_={target}: cannot be imported ({reason}): correct it, or put the folder of its package on "

@@ -27,7 +27,7 @@ class LiveData(PreparedData):
         base: the data that the run was trained on.
         users: raw ids of the users who were added later.
         items: columns item_id and title, and any of the base's attributes: items that were added later.
-        changed: what is known of users of whom more is known than in `base`.
+        changed: interactions of users, by number, where they are more than in `base`.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class LiveData(PreparedData):
     # Additions
 
     def with_users(self, ids: Iterable[str]) -> "LiveData":
-        """Return the same with users of whom nothing is known yet."""
+        """Return the same with more users, who have no interactions yet."""
         return LiveData(self.base, (*self.later_users, *ids), self.later_items, self.changed)
 
     def with_items(self, items: pl.DataFrame) -> "LiveData":
@@ -70,10 +70,10 @@ class LiveData(PreparedData):
         other.changed = dict(self.changed)
         return other
 
-    # What is known
+    # Interactions
 
     def known(self, user: int) -> Known:
-        """Return what is known of a user, by number."""
+        """Return the interactions of a user, by number."""
         if user in self.changed:
             return self.changed[user]
         if user > self.base.num_users:

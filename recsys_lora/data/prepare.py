@@ -84,7 +84,7 @@ def prepare(
         negatives: items drawn beside each row of a data set without ratings.
 
     Raises:
-        UserError: the files or options leave nothing to learn from, or `out` is somebody's other folder.
+        UserError: the files or options leave nothing to learn from, or `out` holds something else.
     """
     check_target(out)
     options = {

@@ -41,7 +41,7 @@ class PreparedData:
         key: names the content.
         num_users: the largest user number U.
         num_items: the largest item number N.
-        changed: what is known of users of whom more is known than their rows say; empty but in `LiveData`.
+        changed: interactions of users, by number, where they are more than the prepared rows; empty but in `LiveData`.
     """
 
     def __init__(

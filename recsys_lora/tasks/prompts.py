@@ -151,8 +151,8 @@ class TaskPrompts:
             with_answers: let text answers follow the prompts, as for a loss; choices never do. The answer of a
                 `candidates` task is the right title.
             advance: is told how many have been made.
-            encoder_rows: the same questions with other users and positions, whose vectors and history the encoder then
-                gives, and whoever writes further slots; the text of the prompts stays.
+            encoder_rows: the same questions with other users and positions, from which the encoder's input and further
+                slots are made; the rest of the prompts' text stays.
 
         Raises:
             UserError: the prompt's wording does not fit, or the tokenizer joins an answer with the prompt's end.

@@ -45,7 +45,7 @@ def refuse_doubtful(table: RawTable, ours: str, knob: str) -> None:
     """Refuse a table whose first line looks like data where its columns are asked for by other than their names.
 
     Raises:
-        UserError: nobody said that the first line is a header, and it looks like data.
+        UserError: no option says that the first line is a header, and it looks like data.
     """
     if table.doubtful:
         form = FORMATS[knob]

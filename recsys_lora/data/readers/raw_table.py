@@ -54,7 +54,7 @@ class RawTable:
         columns: by name, in order.
         pieces: the parts in order.
         headless: the columns have no names but their positions.
-        doubtful: the names look like data, and nobody said that they are names.
+        doubtful: the names look like data, and no option says that they are names.
         open_ended: records may have further keys than `columns`, which has those of the first.
         repeated: names that more than one column has.
         starts: rows before each piece, filled in as they are read.

@@ -1,4 +1,4 @@
-"""Raw files as they come: packed or not, in one file or in parts, in an encoding somebody chose.
+"""Raw files: packed or not, in one file or in parts, in any encoding.
 
 What a file is, its first bytes tell, whatever it is called. DuckDB reads UTF-8 and Parquet, plain or gzipped, as they
 lie; everything else is unpacked or rewritten into the engine's scratch folder first, as a stream.
