@@ -110,7 +110,7 @@ class ClickThrough(Task):
         count = self.train_negatives if split == "train" else self.ctr_negatives
         sampler = NegativeSampler(data, split, "uniform", self.authors_negatives)
         advice = "lower ctr_negatives and train_negatives"
-        positives = sampler.drawable(rows.take(rows.label > 0), count, self.name, advice)
+        positives = sampler.drawable(rows.take(rows.label > 0), count, self, advice)
         groups = None if most is None else max(1, most // (1 + count))
         positives = positives.take(sample(len(positives), groups, random))
         drawn = sampler.draw(positives.user, positives.item, count, random)  # (p, count)

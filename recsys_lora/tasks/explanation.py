@@ -66,7 +66,7 @@ class Explanation(Task):
         Raises:
             UserError: the data set has no such texts.
         """
-        rows, answers = reviews.asked_texts(self.name, data, split, limit, seed, self.reference, self.words)
+        rows, answers = reviews.asked_texts(self, data, split, limit, seed, self.reference, self.words)
         slots = tuple({RATING: self.scale.write(rating)} for rating in rows.rating)
         return Questions.of(rows, np.full(len(rows), -1), rows.rating, slots, tuple(answers))
 

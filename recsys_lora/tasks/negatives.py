@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.data.schema import SplitName
 from recsys_lora.tasks.selection import report_left_out
+from recsys_lora.tasks.task import Task
 from recsys_lora.utils.errors import UserError
 
 Sampling = Literal["uniform", "popularity"]
@@ -53,13 +54,13 @@ class NegativeSampler:
         taken = np.bincount(owner[self.weight[item] > 0], minlength=self.data.num_users + 1)
         return drawable - taken[user]
 
-    def drawable(self, rows: Rows, count: int, task: str, advice: str) -> Rows:
+    def drawable(self, rows: Rows, count: int, task: Task, advice: str) -> Rows:
         """Return the positives beside which `count` items can be drawn, and log how many are left out.
 
         Args:
             rows: positives of the split.
             count: items to draw beside each.
-            task: the task's name, for messages.
+            task: whose questions they are for.
             advice: what to do where there are none.
 
         Raises:
@@ -67,12 +68,10 @@ class NegativeSampler:
         """
         enough = self.available(rows.user) >= count
         reason = f"the user likes all but fewer than {count} items"
-        report_left_out(task, self.split, reason, int((~enough).sum()), len(rows))
+        report_left_out(task.name, self.split, reason, int((~enough).sum()), len(rows))
         if len(rows) and not enough.any():
-            raise UserError(
-                f"task {task}: no user has {count} items left to sample in {self.split} ({self.data.num_items} items): "
-                f"{advice}"
-            )
+            among = f"{self.split} ({self.data.num_items} items)"
+            raise UserError(f"task {task.name}: no user has {count} items left to sample in {among}: {advice}")
         return rows.take(enough)
 
     def draw(self, user: Ints, item: Ints, count: int, random: np.random.Generator) -> Ints:

@@ -38,6 +38,6 @@ class ReviewRating(RatingTask):
         Raises:
             UserError: the data set has no reviews.
         """
-        rows, written = reviews.asked_texts(self.name, data, split, limit, seed, _REVIEW, self.words)
+        rows, written = reviews.asked_texts(self, data, split, limit, seed, _REVIEW, self.words)
         slots = tuple({_REVIEW: review} for review in written)
         return Questions.of(rows, self.scale.nearest(rows.rating), rows.rating, slots)

@@ -5,6 +5,7 @@ import numpy as np
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.data.schema import SplitName
 from recsys_lora.tasks.selection import Limit, asked_rows, generator, report_left_out, sample
+from recsys_lora.tasks.task import Task
 from recsys_lora.utils.errors import UserError
 
 _PLURAL = {"review": "reviews", "summary": "summaries"}
@@ -18,12 +19,12 @@ def missing(data: PreparedData, column: str) -> str | None:
 
 
 def asked_texts(
-    task: str, data: PreparedData, split: SplitName, limit: Limit, seed: int, column: str, words: int
+    task: Task, data: PreparedData, split: SplitName, limit: Limit, seed: int, column: str, words: int
 ) -> tuple[Rows, list[str]]:
     """Return the rows of a split whose text is not empty, or a sample of them, and the texts, on one line each.
 
     Args:
-        task: the task's name.
+        task: whose questions they are for.
         data: the data set.
         split: of which split.
         limit: rows at most.
@@ -35,11 +36,11 @@ def asked_texts(
         UserError: the data set has no such texts.
     """
     if reason := missing(data, column):
-        raise UserError(f"task {task}: the data set has {reason}: leave the task out")
+        raise UserError(f"task {task.name}: the data set has {reason}: leave the task out")
     rows, most = asked_rows(data, split, limit, seed)
     values = data.texts(column)
     written = [" ".join((values[row] or "").split()[:words]) for row in rows.row.tolist()]
     places = np.flatnonzero(np.array(written, dtype=object))
-    report_left_out(task, split, f"empty {column}", len(rows) - len(places), len(rows))
-    places = places[sample(len(places), most, generator(task, split, seed))]
+    report_left_out(task.name, split, f"empty {column}", len(rows) - len(places), len(rows))
+    places = places[sample(len(places), most, generator(task.name, split, seed))]
     return rows.take(places), [written[place] for place in places]

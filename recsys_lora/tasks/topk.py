@@ -116,7 +116,7 @@ class TopK(Task):
         rows = self._last_positives(rows, split)
         sampler = NegativeSampler(data, split, self.sampling, self.authors_negatives)
         count = self.candidates - 1
-        rows = sampler.drawable(rows, count, self.name, f"lower candidates={self.candidates}")
+        rows = sampler.drawable(rows, count, self, f"lower candidates={self.candidates}")
         rows = rows.take(sample(len(rows), most, random))
         drawn = sampler.draw(rows.user, rows.item, count, random)
         items = random.permuted(np.concatenate([rows.item[:, None], drawn], axis=1), axis=1)  # (n, C)

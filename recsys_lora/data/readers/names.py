@@ -1,4 +1,4 @@
-"""Options for files whose columns have other names than ours."""
+"""What a person has to say where a file calls a column otherwise than we do."""
 
 import re
 from difflib import get_close_matches
@@ -45,7 +45,7 @@ def refuse_doubtful(table: RawTable, ours: str, knob: str) -> None:
     """Refuse a table whose first line looks like data where its columns are asked for by other than their names.
 
     Raises:
-        UserError: no option says that the first line is a header, and it looks like data.
+        UserError: nobody said that the first line is a header, and it looks like data.
     """
     if table.doubtful:
         form = FORMATS[knob]
@@ -57,7 +57,7 @@ def refuse_doubtful(table: RawTable, ours: str, knob: str) -> None:
 
 
 def refuse_column(table: RawTable, ours: str, given: str, knob: str) -> None:
-    """Refuse a table without a needed column, and propose what to do.
+    """Say that a needed column is not there, and what can be done.
 
     Raises:
         UserError: always.

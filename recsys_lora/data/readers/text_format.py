@@ -54,7 +54,7 @@ class Dialect:
         escape: what stands before a quote in a quoted field: '"', a backslash, or "".
         header: whether the first line names the columns.
         columns: the names, stripped; those of a headless file are "1", "2", ...
-        doubtful: whether the first line looks like data, and no option calls it a header.
+        doubtful: whether the first line, which nobody called a header, looks like data.
     """
 
     separator: str
