@@ -108,7 +108,7 @@ def prepare(
         numbering.number_final(opened, arranged, tables, catalogue == "all")
         numbering.final_rows(opened, arranged, positive if tables.rated else None)
         if not opened.count("final"):
-            raise UserError(_nothing_left(name, read, [*dropped, *arranged.dropped]))
+            raise _nothing_left(name, read, [*dropped, *arranged.dropped])
         drawn = None if tables.rated else negatives or Negatives()
         if drawn:
             remarks += sample_negatives(opened, drawn)
@@ -137,7 +137,7 @@ def _filter(
     dropped.append(drop_duplicates(opened, options["duplicates"], tables.interactions, texts))
     dropped.append(k_core(opened, options["min_user_rows"], options["min_item_rows"]))
     if not opened.count("rows"):
-        raise UserError(_nothing_left(options["name"], read, dropped))
+        raise _nothing_left(options["name"], read, dropped)
     return dropped, [*tables.remarks, *remarks]
 
 
@@ -152,9 +152,9 @@ def _write(opened: Engine, tables: RawTables, out: Path, manifest: dict[str, Any
         write_json(folder / MANIFEST, manifest | {"key": content_key({**depends, "tables": content})})
 
 
-def _nothing_left(name: str, read: int, dropped: Sequence[Dropped]) -> str:
+def _nothing_left(name: str, read: int, dropped: Sequence[Dropped]) -> UserError:
     reasons = "; ".join(f"{d.rows:,} dropped ({d.reason})" for d in dropped if d.rows) or "the files are empty"
-    return f"data={name}: no row is left of {read}: {reasons}"
+    return UserError(f"data={name}: no row is left of {read}: {reasons}")
 
 
 def check_target(out: Path) -> None:

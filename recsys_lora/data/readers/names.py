@@ -124,13 +124,14 @@ def refuse_columns(table: RawTable, lacking: Mapping[str, str], knob: str) -> No
         left = [name for name in left if name != near]
         advice.append(override(f"data.{knob}.{ours}", near or ("NUMBER" if table.headless else "NAME")))
     none = [ours for ours in lacking if ours in OPTIONAL and knob == "columns"]
-    without = "; ".join(f"data.{knob}.{ours}=null where there is none: then {WITHOUT[ours]}" for ours in none)
+    if without := "; ".join(f"data.{knob}.{ours}=null where there is none: then {WITHOUT[ours]}" for ours in none):
+        without = f" ({without})"
     headless = not table.headless and not any(map(_is_ours, table.columns))
+    first_row = f"; or, if these are no names but the first row, {FORMATS[knob]}.header=false" if headless else ""
+    names = ", ".join(name or repr(name) for name in table.columns)[:300]
     raise UserError(
-        f"{table.path}: no column {', '.join(map(repr, lacking.values()))} (the file has: "
-        f"{', '.join(name or repr(name) for name in table.columns)[:300]}): say which it is, {' '.join(advice)}"
-        + (f" ({without})" if without else "")
-        + (f"; or, if these are no names but the first row, {FORMATS[knob]}.header=false" if headless else "")
+        f"{table.path}: no column {', '.join(map(repr, lacking.values()))} (the file has: {names}): say which it is, "
+        f"{' '.join(advice)}{without}{first_row}"
     )
 
 
