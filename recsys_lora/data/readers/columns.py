@@ -16,6 +16,7 @@ BROKEN = ("FLOAT", "DOUBLE", "DECIMAL")
 PLAIN_TEXT = ("VARCHAR", "UUID", "ENUM", "BOOLEAN", "DATE")
 LIKED, NOT_LIKED = ("true", "t", "yes", "y"), ("false", "f", "no", "n")
 FLOAT32_LARGEST = 3.4e38
+DECIMAL_COMMA = r"^([+-]?\d{1,2}),(\d{1,2})$"
 MISSING, UNWANTED, UNREAD = 1, 2, 3
 """What is wrong with a row: a value is not there, it is one of those that do not count, its nth value is none."""
 OFTEN_MISSING = (
@@ -90,7 +91,7 @@ def identifier(table: RawTable, column: str) -> Role:
 
 
 def rating(table: RawTable, column: str) -> Role:
-    """Read ratings: numbers, or true and false, yes and no as 1 and 0.
+    """Read ratings: numbers, or true and false, yes and no as 1 and 0; 4,5 is 4.5, and 1,000 is no number.
 
     Raises:
         UserError: the column is of a type that cannot be a number.
@@ -99,7 +100,7 @@ def rating(table: RawTable, column: str) -> Role:
     if not is_kind(found, (*WHOLE, *BROKEN, "VARCHAR", "BOOLEAN", "ENUM")):
         refuse_type(table, column, "a rating is a number")
     written = f"trim(CAST({found.sql} AS VARCHAR))"
-    number = f"TRY_CAST({written} AS DOUBLE)"
+    number = f"TRY_CAST(regexp_replace({written}, '{DECIMAL_COMMA}', '\\1.\\2') AS DOUBLE)"
     if is_kind(found, (*WHOLE, *BROKEN)):
         number = f"CAST({found.sql} AS DOUBLE)"
     else:

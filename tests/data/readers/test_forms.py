@@ -298,6 +298,13 @@ def test_likes_are_ratings(read, yes, no):
     assert [row[2] for row in read({"r.csv": content}, interactions="r.csv")[0]] == [1.0, 0.0]
 
 
+def test_ratings_with_a_decimal_comma(read):
+    content = "user_id;item_id;rating;timestamp\na;1;4,5;5\na;2;10,25;6\na;3;3;7\n"
+    assert [row[2] for row in read({"r.csv": content}, interactions="r.csv")[0]] == [4.5, 10.25, 3.0]
+    with pytest.raises(UserError, match=r"line 5: rating is '1,000', not a number"):
+        read({"r.csv": content + "a;4;1,000;8\n"}, interactions="r.csv")
+
+
 def test_one_array_of_records(read):
     ratings = [{"user_id": "u", "item_id": 7, "rating": 5, "timestamp": 1500000000000}]
     things = [{"item_id": 7, "title": "Dune", "tags": ["a", "b"], "more": {"a": 1}}]
