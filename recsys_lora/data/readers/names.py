@@ -82,7 +82,7 @@ def column_of(table: RawTable, ours: str, names: Names, knob: str) -> str | None
         if not 1 <= given <= len(places):
             raise UserError(f"{table.path}: has {len(places)} columns: data.{knob}.{ours}={given} is none of them")
         return places[given - 1]
-    for candidate in map(str, (given, ours)):
+    for candidate in (str(name) for name in (given, ours) if name is not None):
         if candidate in table.repeated:
             raise UserError(f"{table.path}, line 1: the header has {candidate!r} more than once: rename one of them")
         if candidate in table.columns:
