@@ -154,7 +154,7 @@ def notes(tasks: Mapping[str, Block], draws: int, all_parts: bool = False) -> li
         draws: bootstrap draws behind the intervals.
         all_parts: give the reasons of warm and cold questions, too.
     """
-    result = []
+    result: list[str] = []
     for name, block in tasks.items():
         main = list(method_line(block)["metrics"])[:MAIN]
         result += _noise(name, block, main)
