@@ -80,7 +80,7 @@ def execute(config: RunConfig, folder: Path) -> Outcome:
         UserError: the input is wrong; the line says what to do.
     """
     quiet_libraries()
-    check_devices(config)
+    check_devices(config, folder)
     if is_rank_zero():
         build_loggers(config)  # what one lacks, as an account, is told before anything is fitted
         write_recorded(folder / CONFIG_FILE, config.as_dict())
