@@ -58,7 +58,7 @@ def launch(task: Task, config_name: str = "config", about: str = "run") -> None:
         log.debug("mistake", exc_info=error)
         _leave(f"error: {error}", MISTAKE)
     except Exception as error:
-        line = explain(error)
+        line = explain(error, sys.argv[1:])
         if line is None:
             raise
         _leave(f"error: {line}", MISTAKE)

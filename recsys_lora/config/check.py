@@ -104,10 +104,13 @@ def _call(node: Mapping[str, Any], at: str) -> Iterator[str]:
     target = node["_target_"]
     try:
         called = imported(target, at)
+        arguments, hints = signature(called)
     except UserError as error:
         yield str(error)
         return
-    arguments, hints = signature(called)
+    except (TypeError, ValueError) as error:  # of what has no signature
+        yield f"{at}._target_={target}: nothing that settings can be given to ({error}): name a class or a function"
+        return
     open_ended = any(p.kind is p.VAR_KEYWORD for p in arguments.values())
     given = {str(key): value for key, value in node.items() if key not in RESERVED}
     for key, value in given.items():
