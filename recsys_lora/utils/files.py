@@ -20,6 +20,9 @@ from recsys_lora.utils.errors import UserError
 
 LOCK, _TEMPORARY = ".lock", ".tmp"
 MOST_JSON = 64 * 2**20
+_REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+_IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+"""What the system says where a file stands for a folder, a folder for a file, or a name cannot be one."""
 UNPACKED_AT_ONCE, MOST_UNPACKED = 256 * 2**20, 200
 """Bytes of which nobody asks how they were packed, and how many times its packed size anything larger may be."""
 
@@ -35,6 +38,7 @@ def home() -> Path:
 
 def temporary_name(target: Path) -> Path:
     """Return a name beside `target` that no other process uses."""
+    target = target.absolute()  # the working folder, too, has a name then
     return target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{_TEMPORARY}")
 
 
@@ -46,10 +50,10 @@ def sweep_temporary(target: Path) -> None:
 
 @contextlib.contextmanager
 def disk_errors(target: Path) -> Iterator[None]:
-    """Turn "no space left" and "read-only" into one clear line about `target`.
+    """Turn "no space left", "read-only" and "not a directory" into one clear line about `target`.
 
     Raises:
-        UserError: instead of an error of the disk; any other error passes.
+        UserError: instead of an error of the disk, or of what is in the way of `target`; any other error passes.
     """
     try:
         yield
@@ -62,11 +66,13 @@ def disk_errors(target: Path) -> Iterator[None]:
             raise UserError(f"{target}: the disk is full ({free:.0f} MiB free): make room and run again") from error
         if number == errno.EFBIG:
             raise UserError(f"{target}: grows over the system's limit for a file: raise it (ulimit -f)") from error
-        if number in (errno.EROFS, errno.EACCES, errno.EPERM):
-            named = getattr(error, "filename", None)
-            if named and not Path(named).absolute().is_relative_to(target.absolute().parent):
-                raise UserError(f"{named}: cannot be opened ({os.strerror(number)}): change its permissions") from error
-            raise UserError(f"{target}: cannot be written ({os.strerror(number)}): choose another folder") from error
+        named = getattr(error, "filename", None)
+        elsewhere = named and not Path(named).absolute().is_relative_to(target.absolute().parent)
+        if number in (errno.EROFS, errno.EACCES, errno.EPERM) and elsewhere:
+            raise UserError(f"{named}: cannot be opened ({os.strerror(number)}): change its permissions") from error
+        above = named and target.absolute().is_relative_to(Path(named).absolute())
+        if number in _REFUSED or (number in _IN_THE_WAY and (above or not elsewhere)):
+            raise UserError(f"{target}: cannot be written ({os.strerror(number)}): choose another place") from error
         raise
 
 

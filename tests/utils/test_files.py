@@ -98,8 +98,32 @@ def test_other_errors_pass_and_leave_nothing(tmp_path, half, error):
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"out: cannot be written \(Read-only file system\): choose another folder"):
+    with pytest.raises(UserError, match=r"out: cannot be written \(Read-only file system\): choose another place"):
         half_written(tmp_path / "out", OSError(errno.EROFS, "Read-only file system"))
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("file/a", "File exists"),
+        ("file/a/b", "Not a directory"),
+        ("folder", "Is a directory"),
+        ("n" * 300, "File name"),
+    ],
+)
+def test_what_is_in_the_way_of_a_file_is_said(tmp_path, target, reason):
+    (tmp_path / "file").write_text("somebody's")
+    (tmp_path / "folder" / "full").mkdir(parents=True)
+    with pytest.raises(UserError, match=rf"{target}: cannot be written \({reason}.*\): choose another place"):
+        write_bytes(tmp_path / target, b"abc")
+    assert (tmp_path / "file").read_text() == "somebody's"
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_name_that_is_taken_elsewhere_is_a_defect(tmp_path):
+    taken = FileExistsError(errno.EEXIST, "File exists", str(tmp_path / "raw" / "a"))
+    with pytest.raises(FileExistsError):
+        half_made(tmp_path / "made" / "out", taken)
 
 
 def test_bytes_and_json_are_written_whole(tmp_path):
