@@ -26,7 +26,7 @@ _VALUES = {key: hint for record in (PreparationConfig, RunConfig) for key, hint,
 RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
 
-NAMES = ("model.name", "data.name", "cf.name")
+NAMES = ("model.name", "data.name", "cf.name", "search.study")
 """Values of which names of files and folders are made."""
 
 

@@ -91,7 +91,9 @@ def _composition(error: ConfigCompositionException) -> str:
         key = match.group(1)
         cause = error.__cause__ or error.__context__
         parent = getattr(cause, "parent_node", None)
-        return f"{key}: no such option: {suggestion(*_within(key, parent))}; +{key}=VALUE adds a new key"
+        part, names = _within(key, parent)
+        others = [name for name in names if name != part]  # a group that this command does not have
+        return f"{key}: no such option: {suggestion(part, others)}; +{key}=VALUE adds a new key"
     cause = error.__cause__
     if cause is not None and message.startswith("Error merging override"):
         reason = str(cause).splitlines()[0]
