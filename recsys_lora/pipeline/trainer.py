@@ -36,7 +36,7 @@ def build_trainer(
         trainer: lightning.Trainer = make(
             callbacks=callbacks, logger=list(loggers), default_root_dir=folder, **settings
         )
-    except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
+    except (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise UserError(f"trainer: {reason}: conf/trainer/cpu.yaml explains each value") from error
     return trainer

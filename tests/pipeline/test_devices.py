@@ -93,6 +93,29 @@ def test_the_check_of_a_trainer_leaves_the_process_as_it_was(tmp_path):
         torch.use_deterministic_algorithms(before)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (("llm=folder", "llm.path=/nowhere"), r"llm\.path=/nowhere: no model folder"),
+        (("llm=gguf", "llm.path=/nowhere"), r"llm\.path=/nowhere: no such file"),
+        (("llm=hub", "llm.name=someone/small"), r"llm\.name=someone/small: not in the local cache, and the hub"),
+    ],
+)
+def test_a_language_model_that_is_not_there_is_told_before_anything_is_read(overrides, reason, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    asked = []
+
+    def unreachable(*_, **__):
+        asked.append(1)
+        raise OSError("no route to the hub")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", unreachable)
+    small = [override for override in SMALL if not override.startswith("llm=")]
+    with pytest.raises(UserError, match=reason):
+        run(tmp_path / "run", *small, "data.interactions=missing.csv", *overrides)
+    assert len(asked) == (overrides[0] == "llm=hub")
+
+
 def test_a_logger_without_an_account_is_told_before_anything_is_read(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setattr("wandb.login", lambda **_: False)
