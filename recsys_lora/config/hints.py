@@ -58,7 +58,10 @@ def explain(error: BaseException, overrides: Iterable[str] = ()) -> str | None:
 def _nameless(overrides: Iterable[str]) -> str:
     """Return the line about a group that is given something else than a name; Hydra does not say which."""
     parser = OverridesParser.create()
-    for override in map(parser.parse_override, (line for line in overrides if not line.startswith("-"))):
+    for line in overrides:
+        if line.startswith("-") or "=" not in line:  # an option of Hydra's command line, or its value
+            continue
+        override = parser.parse_override(line)
         group = override.key_or_group
         if (conf_dir() / group).is_dir() and not isinstance(override.value(), str | list):
             where = group or "a group"

@@ -20,6 +20,8 @@ from recsys_lora.utils.errors import UserError
 
 LOCK, _TEMPORARY = ".lock", ".tmp"
 MOST_JSON = 64 * 2**20
+_BLOCK = 1 << 16
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 _IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 """What the system says where a file stands for a folder, a folder for a file, or a name cannot be one."""
@@ -60,8 +62,8 @@ def disk_errors(target: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        number = _system_error(error)
-        if number in (errno.ENOSPC, errno.EDQUOT):
+        number = _system_error(error, target)
+        if number in _FULL:
             free = shutil.disk_usage(_existing_parent(target)).free / 2**20
             raise UserError(f"{target}: the disk is full ({free:.0f} MiB free): make room and run again") from error
         if number == errno.EFBIG:
@@ -76,12 +78,28 @@ def disk_errors(target: Path) -> Iterator[None]:
         raise
 
 
-def _system_error(error: Exception) -> int | None:
-    """Return the system's error number; libraries written in Rust (polars, safetensors) have it in their text alone."""
+def _system_error(error: Exception, target: Path) -> int | None:
+    """Return the system's error number; libraries written in Rust (polars, safetensors) have it in their text alone.
+
+    polars' Parquet has not even that ("Invalid thrift: transport error"), so that the disk itself is asked.
+    """
     if isinstance(error, OSError):
         return error.errno
     found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found.group(1)) if found else None
+    return int(found.group(1)) if found else _probed(_existing_parent(target))
+
+
+def _probed(folder: Path) -> int | None:
+    """Return the number of "no space left" where a folder takes no further block, else None."""
+    probe = temporary_name(folder / "probe")
+    try:
+        probe.write_bytes(bytes(_BLOCK))
+    except OSError as error:
+        return error.errno if error.errno in _FULL else None
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+    return None
 
 
 def make_folder(path: Path, key: str) -> None:
@@ -116,7 +134,8 @@ def atomic_file(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = temporary_name(target)
         try:
-            yield temporary
+            with disk_errors(target):  # asked while what was written takes up the room
+                yield temporary
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -133,7 +152,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         temporary = temporary_name(target)
         temporary.mkdir(parents=True)
         try:
-            yield temporary
+            with disk_errors(target):
+                yield temporary
             if target.exists():
                 old = temporary_name(target)
                 target.replace(old)

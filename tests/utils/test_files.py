@@ -88,6 +88,17 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, number, make):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.parametrize("half", [half_made, half_written])
+def test_a_full_disk_is_told_where_a_library_does_not_say_so(tmp_path, monkeypatch, half):
+    lost = RuntimeError("parquet: File out of specification: Invalid thrift: transport error")
+    with pytest.raises(RuntimeError):
+        half(tmp_path / "out", lost)
+    monkeypatch.setattr("recsys_lora.utils.files._probed", lambda folder: errno.ENOSPC)
+    with pytest.raises(UserError, match="out: the disk is full"):
+        half(tmp_path / "out", lost)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("error", [ZeroDivisionError(), FileNotFoundError(errno.ENOENT, "x"), UserError("said")])
 @pytest.mark.parametrize("half", [half_made, half_written])
 def test_other_errors_pass_and_leave_nothing(tmp_path, half, error):
