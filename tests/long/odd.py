@@ -39,10 +39,11 @@ VERBS = ("compare", "report", "runs", "recommend", "export")
 
 def run(place: Path, share: float, seed: int, counts: Counts) -> None:
     """Try every key with every so many-th value, and every damage of every record with every verb."""
-    tables = write_tables(place / "tables", *own_tables())
+    tables = [f"data.interactions={place}/tables/ratings.csv", f"data.items={place}/tables/items.csv"]
     (place / "where" / "it" / "works").mkdir(parents=True)
     os.environ["RECSYS_LORA_HOME"] = str(place / "home")
-    if not os.fork():  # torch may start no thread in the process that forks
+    if not os.fork():  # torch and polars may start no thread in the process that forks
+        write_tables(place / "tables", *own_tables())
         run_job(place / "good", *SMALL, *tables)
         os._exit(0)
     os.wait()
