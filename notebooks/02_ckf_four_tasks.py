@@ -199,7 +199,7 @@ plt.show()
 # %%
 rows = np.unique(questions["ctr"].user, return_index=True)[1]  # one question for each user
 prompts = tasks.prompts["ctr"].set(questions["ctr"], "collaborative")
-batch = prompts.batch(rows, tasks.pad_id, tasks.padding)
+batch = prompts.batch(rows, tasks.batching.pad_id, tasks.batching.padding)
 with torch.no_grad():
     user, items = module.vector_scale(*module.collaborative(batch))
     history = module.mapping.adapt_item(items[:, batch.items.shape[1] :])

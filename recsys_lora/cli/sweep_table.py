@@ -56,8 +56,7 @@ def publish(folder: Path) -> list[Job]:
     Returns:
         The jobs.
     """
-    from recsys_lora.report.table import stacked
-    from recsys_lora.report.terminal import fitted
+    from recsys_lora.report.screen import readable
     from recsys_lora.utils.console import console
     from recsys_lora.utils.files import write_text
 
@@ -67,8 +66,7 @@ def publish(folder: Path) -> list[Job]:
     text = [columns, ["---"] * len(columns), *lines]
     write_text(folder / TABLE_FILE, "".join("| " + " | ".join(row) + " |\n" for row in text))
     screen = console()
-    cells = [[line[0], *map(stacked, line[1:])] for line in lines]
-    screen.print(fitted(f"{len(jobs)} jobs, in {folder}", columns, cells, screen.width))
+    screen.print(readable(f"{len(jobs)} jobs, in {folder}", columns, lines, screen.width))
     return jobs
 
 

@@ -136,6 +136,17 @@ class PreparedData:
         return ["", *self.items["item_id"]]
 
     @property
+    def hides_held_out(self) -> bool:
+        """Whether histories show train rows alone, which then stand before the other rows of their user."""
+        return bool(self.manifest["split"].get("histories") == "train")
+
+    @cached_property
+    def shown_rows(self) -> NDArray[np.int64]:
+        """How many of each user's rows, from the first, histories may show (U + 1,)."""
+        table = self._interactions.filter(pl.col("split") == "train") if self.hides_held_out else self._interactions
+        return np.bincount(self._collect(table.select("user"))["user"].to_numpy(), minlength=self.num_users + 1)
+
+    @property
     def text_columns(self) -> list[str]:
         """The texts that rows have: `review`, `summary`, both or none."""
         return [column for column in self._interactions.collect_schema().names() if column in TEXT_COLUMNS]
@@ -183,6 +194,8 @@ class PreparedData:
         label = table["label"].to_numpy().astype(np.float32)
         history, position = build_histories(user, item, label > 0, self.num_users)
         train = (table["split"] == "train").to_numpy()
+        if self.hides_held_out:
+            position = np.minimum(position, np.bincount(user[train & (label > 0)], minlength=self.num_users + 1)[user])
         seen = _among(user, user[train], self.num_users) & _among(item, item[train], self.num_items)
         rating = table["rating"].to_numpy().astype(np.float32)
         timestamp = table["timestamp"].to_numpy().astype(np.int64)

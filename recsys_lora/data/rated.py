@@ -49,7 +49,8 @@ class RatedHistory:
         known_anew = np.isin(asked.user, moved)  # or later than all rows, of which they have none
         user, position = (np.where(known_anew, 0, part) for part in (asked.user, asked.position))
         next_positive = self._positives[offsets[user] + position]
-        begin, end = self._offsets[user], self._offsets[user + 1]
+        begin = self._offsets[user]
+        end = begin + self.data.shown_rows[user]
         found = np.asarray(np.minimum(np.minimum(asked.row, next_positive), end) - begin, dtype=np.int64)
         for place in np.flatnonzero(known_anew).tolist():
             found[place] = changed.get(int(asked.user[place]), NOBODY).before(int(asked.position[place]))

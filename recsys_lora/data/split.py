@@ -15,7 +15,7 @@ from recsys_lora.data.published import AmazonBookBenchmark, MovieLensBenchmark
 from recsys_lora.data.schema import RowTables, SplitResult
 from recsys_lora.utils.types import Fraction, NonNegativeInt
 
-__all__ = ["AmazonBookBenchmark", "GlobalTime", "LeaveLastOut", "MovieLensBenchmark", "UserTime"]
+__all__ = ["AmazonBookBenchmark", "ColdItems", "GlobalTime", "LeaveLastOut", "MovieLensBenchmark", "UserTime"]
 
 
 def _ordered(rows: RowTables, order: str) -> None:
@@ -122,3 +122,45 @@ class LeaveLastOut:
         """Split each user's rows counted from the last."""
         _ordered(rows, tie_order(self.ties, self.seed))
         return _by_user(rows, named(f"count - rank > 2 OR count < {self.min_rows}", "count - rank = 2"))
+
+
+@dataclass(frozen=True)
+class ColdItems:
+    """A random share of the items trains, the next validates, the rest tests: a tested item has no row in train.
+
+    Item cold-start: a CF model knows nothing of the items that are tested, their text is all there is. Held-out items
+    are nobody's history, so that prompts disclose no label of theirs: valid and test rows show what the user likes
+    among all train rows, train rows what came before them.
+
+    Attributes:
+        train: share of the items.
+        valid: share after those.
+        ties: the order of a user's rows of one time: `random`, decided by `seed` and the place in the file, or `file`.
+        seed: decides it, and which items are held out: by their first appearance in the file, not by their id.
+    """
+
+    train: Fraction = 0.8
+    valid: Fraction = 0.1
+    ties: Ties = "random"
+    seed: NonNegativeInt = 0
+    published_valid: float | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Return the rule's name and knobs."""
+        return {"split": "cold_items", "histories": "train", **asdict(self)}
+
+    def arrange(self, rows: RowTables) -> SplitResult:
+        """Split the rows by their items; each user's train rows come first, then valid, then test."""
+        _ordered(rows, tie_order(self.ties, self.seed))
+        items = int(rows.engine.value(f"SELECT count(DISTINCT item) FROM {rows.rows}"))
+        rows.engine.run(
+            f"CREATE OR REPLACE TABLE item_parts AS SELECT item, {shares('rank', str(items), self.train, self.valid)} "
+            f"AS split FROM (SELECT item, row_number() OVER (ORDER BY md5_number_lower('{self.seed}:' || item), item) "
+            f"- 1 AS rank FROM (SELECT DISTINCT item FROM {rows.rows}))"
+        )
+        rows.engine.run(
+            "CREATE OR REPLACE TABLE arranged AS SELECT line, split, row_number() OVER () - 1 AS place FROM "
+            "(SELECT line, split FROM ordered JOIN item_parts USING (item) "
+            "ORDER BY user, split = 'test', split = 'valid', place)"
+        )
+        return SplitResult("arranged")

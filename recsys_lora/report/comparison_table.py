@@ -7,7 +7,7 @@ from rich.console import RenderableType
 
 from recsys_lora.report.comparison_cells import Group, against_lines, asked, lines, notes, title
 from recsys_lora.report.comparison_schema import Comparison, Number, Row, TaskRow, Whose
-from recsys_lora.report.terminal import fitted
+from recsys_lora.report.screen import readable
 from recsys_lora.utils.files import csv_text
 
 _PARTS: dict[Group, str] = {"metrics": "", "published": "published numbers", "cost": "cost"}
@@ -42,15 +42,10 @@ def on_terminal(comparison: Comparison, width: int) -> Iterator[RenderableType]:
         for group, name in _PARTS.items():
             heads, cells = lines(comparison, task, group)
             if len(heads) > 1:
-                yield _fitted(f"{task}: {name}" if name else title(comparison, task), heads, cells, width)
+                yield readable(f"{task}: {name}" if name else title(comparison, task), heads, cells, width)
         heads, cells = against_lines(comparison, task)
         if cells:
-            yield _fitted(f"{task}: compared with {comparison.baseline}", heads, cells, width)
-
-
-def _fitted(name: str, heads: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> RenderableType:
-    stacked = [[line[0], *(cell.replace(" [", "\n[").replace(" ±", "\n±") for cell in line[1:])] for line in cells]
-    return fitted(name, heads, stacked, width)
+            yield readable(f"{task}: compared with {comparison.baseline}", heads, cells, width)
 
 
 def markdown(comparison: Comparison) -> str:

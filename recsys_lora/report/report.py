@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from recsys_lora.report.metrics_json import write_metrics
-from recsys_lora.report.table import markdown, notes, on_terminal
+from recsys_lora.report.screen import on_terminal
+from recsys_lora.report.table import markdown, notes
 from recsys_lora.utils.console import console, say
 from recsys_lora.utils.files import write_text
 

@@ -4,10 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import RenderableType
-
-from recsys_lora.report.terminal import fitted
-
 DASH = "–"
 MAIN = 2
 """Of so many metrics, the first, the table shows warm and cold questions beside all."""
@@ -54,20 +50,20 @@ def shown(metric: str) -> str:
     return f"{name.upper()}{joint}{rest}" if name in _ACRONYMS else metric
 
 
-def stacked(text: str) -> str:
-    """Return a cell for the terminal: two values, or a value and its interval, one below the other."""
-    value, bracket, rest = text.partition(" [")
-    return f"{value}\n[{rest}" if bracket else text.replace(", ", "\n")
-
-
 def method_line(block: Block) -> Block:
     """Return the line of a task's table that is the method on all questions."""
     line: Block = next(line for line in block["lines"] if line["role"] == "method" and not line["sample"])
     return line
 
 
-def grids(tasks: Mapping[str, Block], title: str) -> Iterator[Grid]:
-    """Yield each task's table: on all questions, and on the sample."""
+def grids(tasks: Mapping[str, Block], title: str, brief: bool = False) -> Iterator[Grid]:
+    """Yield each task's table: on all questions, and on the sample.
+
+    Args:
+        tasks: each task's block.
+        title: of the run.
+        brief: leave out intervals of all but the main metrics, and warm and cold questions where one kind has none.
+    """
     for name, block in tasks.items():
         for sample in (False, True):
             lines = [line for line in block["lines"] if line["sample"] == sample]
@@ -75,31 +71,38 @@ def grids(tasks: Mapping[str, Block], title: str) -> Iterator[Grid]:
                 continue
             rows = block["sample_rows"] if sample else block["rows"]
             of = "a sample of these" if sample else f"{block['users']:,} users"
-            cells = [[line["name"], *_cells(line, block)] for line in lines]
+            parts = not brief or all(block["parts"][block["warm_definition"]].values())
+            cells = [[line["name"], *_cells(line, brief), *(_parts(line, block) if parts else ())] for line in lines]
+            heads = [name, *_heads(lines[0]), *(_part_heads(lines[0], block) if parts else ())]
             own = [line["role"] == "method" for line in lines]
-            yield Grid(f"{title}: {name}, {rows:,} questions ({of})", [name, *_heads(lines[0], block)], cells, own)
+            yield Grid(f"{title}: {name}, {rows:,} questions ({of})", heads, cells, own)
 
 
-def _heads(line: Block, block: Block) -> list[str]:
-    metrics = line["metrics"]
-    over = {name: f" ({found['users']:,} users)" for name, found in metrics.items() if found["users"] is not None}
-    main = ", ".join(map(shown, list(metrics)[:MAIN]))
-    sizes = block["parts"][block["warm_definition"]]
-    parts = [f"{part} {main}" for part in ("warm", "cold")]
-    if not line["sample"]:
-        definition = block["warm_definition"]
-        parts = [f"warm {main} ({definition}, {sizes['warm']:,})", f"cold {main} ({sizes['cold']:,})"]
-    return [*(f"{shown(name)}{over.get(name, '')}" for name in metrics), *parts]
+def _heads(line: Block) -> list[str]:
+    over = {name: f" ({m['users']:,} users)" for name, m in line["metrics"].items() if m["users"] is not None}
+    return [f"{shown(name)}{over.get(name, '')}" for name in line["metrics"]]
 
 
-def _cells(line: Block, block: Block) -> list[str]:
-    metrics, parts = line["metrics"], line["parts"][block["warm_definition"]]
-    whole = [cell(found) for found in metrics.values()]
-    main = [
-        ", ".join(cell({**parts[part][name], "interval": None}) for name in list(metrics)[:MAIN])
-        for part in ("warm", "cold")
+def _part_heads(line: Block, block: Block) -> list[str]:
+    definition = block["warm_definition"]
+    main, sizes = ", ".join(map(shown, list(line["metrics"])[:MAIN])), block["parts"][definition]
+    if line["sample"]:
+        return [f"{part} {main}" for part in ("warm", "cold")]
+    return [f"warm {main} ({definition}, {sizes['warm']:,})", f"cold {main} ({sizes['cold']:,})"]
+
+
+def _cells(line: Block, brief: bool) -> list[str]:
+    main = list(line["metrics"])[:MAIN]
+    return [
+        cell(found if not brief or name in main else {**found, "interval": None})
+        for name, found in line["metrics"].items()
     ]
-    return [*whole, *main]
+
+
+def _parts(line: Block, block: Block) -> list[str]:
+    """Return the main metrics of warm and of cold questions."""
+    parts, main = line["parts"][block["warm_definition"]], list(line["metrics"])[:MAIN]
+    return [", ".join(cell({**parts[part][name], "interval": None}) for name in main) for part in ("warm", "cold")]
 
 
 def warm_and_cold(name: str, block: Block) -> Grid:
@@ -119,29 +122,17 @@ def warm_and_cold(name: str, block: Block) -> Grid:
     return Grid(title, columns, cells, [line["role"] == "method" for line in lines])
 
 
-def compared(name: str, block: Block) -> Grid:
-    """Return one task's table of the method minus each other line."""
-    metrics = list(block["lines"][0]["metrics"])
+def compared(name: str, block: Block, brief: bool = False) -> Grid:
+    """Return one task's table of the method minus each other line, by all metrics; brief: by the main ones, shorter."""
+    metrics = list(block["lines"][0]["metrics"])[: MAIN if brief else None]
+    digits = 3 if brief else 4
     found = {(d["first"], d["second"], d["sample"], d["metric"]): d for d in block["differences"]}
     pairs = list(dict.fromkeys(key[:3] for key in found))
     cells = [
-        [f"{first} minus {second}", *(_difference(found.get((first, second, sample, metric))) for metric in metrics)]
+        [f"{first} minus {second}", *(_difference(found.get((first, second, sample, m)), digits) for m in metrics)]
         for first, second, sample in pairs
     ]
     return Grid(f"{name}: paired differences", [name, *map(shown, metrics)], cells, [False] * len(pairs))
-
-
-def on_terminal(tasks: Mapping[str, Block], title: str, width: int) -> Iterator[RenderableType]:
-    """Yield the tables as Rich renders them, for a screen of so many characters."""
-    for grid in grids(tasks, title):
-        cells = [[line[0], *map(stacked, line[1:])] for line in grid.cells]
-        yield fitted(grid.title, [_head(column) for column in grid.columns], cells, width, grid.own)
-
-
-def _head(column: str) -> str:
-    """Return a column's head for the terminal, its parts below each other."""
-    names, bracket, rest = column.partition(" (")
-    return names.replace(", ", "\n") + (f"\n({rest}" if bracket else "")
 
 
 def markdown(tasks: Mapping[str, Block], draws: int, title: str) -> str:
@@ -156,7 +147,7 @@ def markdown(tasks: Mapping[str, Block], draws: int, title: str) -> str:
 
 
 def notes(tasks: Mapping[str, Block], draws: int, all_parts: bool = False) -> list[str]:
-    """Return the sentences below the tables: how the method compares by its main metrics, and why one has a dash.
+    """Return the sentences below the tables: how far metrics move by chance, what a stack weighs, why one has a dash.
 
     Args:
         tasks: each task's block.
@@ -166,12 +157,6 @@ def notes(tasks: Mapping[str, Block], draws: int, all_parts: bool = False) -> li
     result = []
     for name, block in tasks.items():
         main = list(method_line(block)["metrics"])[:MAIN]
-        for d in block["differences"]:
-            if d["metric"] in main:
-                significant = not d["interval"][0] <= 0 <= d["interval"][1]
-                verdict = ("better" if d["better"] else "worse") if significant else "no significant difference"
-                what = f"{d['first']} minus {d['second']}, {shown(d['metric'])}"
-                result.append(f"{name}: {what}: {_difference(d)}: {verdict}")
         result += _noise(name, block, main)
         result += [_stack(name, *stack) for stack in block["stacks"].items()]
         result += [f"{name}: {metric}: {remark}" for metric, remark in block["remarks"].items()]
@@ -195,11 +180,12 @@ def _stack(name: str, line: str, stack: Block) -> str:
     return f"{name}: {line}, fitted on {stack['rows']:,} validation questions, weights: {weights}"
 
 
-def _difference(difference: Block | None) -> str:
+def _difference(difference: Block | None, digits: int) -> str:
     if difference is None:
         return DASH
-    low, high = (number(end) for end in difference["interval"])
-    return f"{number(difference['value'])} [{low}, {high}]"
+    low, high = difference["interval"]
+    verdict = "" if low <= 0 <= high else " better" if difference["better"] else " worse"
+    return f"{number(difference['value'])} [{number(low, digits)}, {number(high, digits)}]{verdict}"
 
 
 def _reasons(name: str, block: Block, all_parts: bool) -> Iterator[str]:

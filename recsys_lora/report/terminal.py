@@ -11,6 +11,8 @@ _FRAME = 3
 """Characters of a column beside its text: a space on both sides and a line; the table's own first line is one more."""
 _NAME_SHARE = 0.45
 """Of the width, what the names may take before they are broken."""
+_NARROW_NAMES = 20
+"""Names are broken into lines of no fewer characters where fewer tables are needed then."""
 
 
 def fitted(
@@ -26,14 +28,36 @@ def fitted(
         bold: which rows are set off; none by default.
     """
     columns = list(zip(heads, *cells, strict=True))
-    names = min(_width(columns[0]), int(_NAME_SHARE * width))
-    room = width - names - _FRAME - 1
-    widths = [min(_width(column), room - _FRAME) for column in columns[1:]]
+    names, widths, parts = _layout(columns, width)
+    room = _room(width, names)
     tables = []
-    for part in _parts(widths, room):
+    for part in parts:
         own = _widened(part, widths, columns, room)
         tables.append(_table(columns, {0: names, **own}, bold))
     return Group(Text(title), *tables)
+
+
+def tables_needed(heads: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> int:
+    """Return how many tables below each other `fitted` makes of the same columns."""
+    return len(_layout(list(zip(heads, *cells, strict=True)), width)[2])
+
+
+def _layout(columns: Sequence[Sequence[str]], width: int) -> tuple[int, list[int], list[list[int]]]:
+    """Return the width of the names, those of the columns, and the places of each table's columns."""
+    longest = min(_width(columns[0]), int(_NAME_SHARE * width))
+    layouts = []
+    for names in (longest, min(longest, _NARROW_NAMES)):
+        room = _room(width, names)
+        widths = [min(_width(column), room - _FRAME) for column in columns[1:]]
+        layouts.append((names, widths, _parts(widths, room)))
+    names, widths, parts = min(layouts, key=lambda layout: len(layout[2]))
+    spare = min(_room(width, names) - sum(widths[place - 1] + _FRAME for place in part) for part in parts)
+    return min(longest, names + spare), widths, parts
+
+
+def _room(width: int, names: int) -> int:
+    """Return what a table has for all columns but the names."""
+    return width - names - _FRAME - 1
 
 
 def _width(column: Sequence[str]) -> int:

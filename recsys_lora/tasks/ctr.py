@@ -94,7 +94,7 @@ class ClickThrough(Task):
             )
 
     def _sampled(self, data: PreparedData) -> bool:
-        one_test_row = data.manifest.get("split", {}).get("split") == "leave_last_out"
+        one_test_row = data.manifest["split"]["split"] == "leave_last_out"
         return self.negatives == "sampled" or (self.negatives == "auto" and one_test_row)
 
     def _labelled(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Rows:

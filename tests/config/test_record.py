@@ -131,7 +131,10 @@ NODES = [
     *(("data.reader", [f"data={name}"]) for name in ("ml_1m", "ml_100k", "table", "amazon_gift_cards")),
     *(
         ("data.split", [f"data/split={name}"])
-        for name in ("user_time", "global_time", "leave_last_out", "movielens_benchmark", "amazon_book_benchmark")
+        for name in (
+            *("user_time", "global_time", "leave_last_out", "cold_items"),
+            *("movielens_benchmark", "amazon_book_benchmark"),
+        )
     ),
 ]
 

@@ -8,8 +8,9 @@ import pytest
 
 from recsys_lora.data.prepare import prepare
 from recsys_lora.data.prepared import PreparedData, checksum
+from recsys_lora.data.rated import RatedHistory
 from recsys_lora.data.readers.movielens import MovieLens1M
-from recsys_lora.data.split import GlobalTime, LeaveLastOut, MovieLensBenchmark, UserTime
+from recsys_lora.data.split import ColdItems, GlobalTime, LeaveLastOut, MovieLensBenchmark, UserTime
 from recsys_lora.utils.errors import UserError
 from tests.data.conftest import random_rows
 
@@ -147,6 +148,23 @@ def of_the_past(data):
 def test_histories_are_of_the_past_in_every_split(made_reader, tmp_path, split):
     prepare(made_reader(random_rows(3, items=60)), split, name="made", positive=4, out=tmp_path / "out")
     assert of_the_past(PreparedData.load(tmp_path / "out")) > 100
+
+
+@pytest.mark.parametrize("history", ["liked", "rated"])
+def test_no_history_shows_a_row_of_a_held_out_item(made_reader, tmp_path, history):
+    prepare(made_reader(random_rows(3, items=60)), ColdItems(0.6, 0.2), name="made", positive=4, out=tmp_path / "out")
+    data = PreparedData.load(tmp_path / "out")
+    every, part = data.every, data.interactions["split"].to_numpy()
+    counts = (every.label > 0) | (history == "rated")
+    rated = RatedHistory(data)
+    position = every.position if history == "liked" else rated.position(every)
+    shown = (data.history if history == "liked" else rated.items).last(every.user, position, 100)
+    for row in range(len(every)):
+        others = (every.user == every.user[row]) & counts & (part == "train")
+        if part[row] == "train":
+            others[row:] = False
+        assert shown[row][shown[row] > 0].tolist() == every.item[others].tolist()
+    assert {"train", "valid", "test"} == set(part)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 from recsys_lora.data.order import digits_first
 from recsys_lora.data.split import (
     AmazonBookBenchmark,
+    ColdItems,
     GlobalTime,
     LeaveLastOut,
     MovieLensBenchmark,
@@ -80,6 +81,35 @@ def test_leave_last_out_spares_users_with_few_rows(engine):
     ]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_cold_items_are_held_out_whole(engine, seed):
+    rows = random_rows(seed)
+    found = splitted(engine, rows, ColdItems(0.7, 0.2, seed=seed)).rows
+    parts = defaultdict(set)
+    for _, item, _, part in found:
+        parts[item].add(part)
+    counts = Counter(part for [part] in parts.values())
+    assert counts["train"] == -(-7 * len(parts) // 10)
+    assert counts["test"] == len(parts) - -(-9 * len(parts) // 10)
+    order = {"train": 0, "valid": 1, "test": 2}
+    walked = [line for mine in by_user(rows).values() for line in mine]
+    if seed == 0:  # the order of ties has the seed 0
+        expected = sorted(
+            [(*rows[line][:2], rows[line][3], *parts[rows[line][1]]) for line in walked],
+            key=lambda row: ([row[0] for row in rows].index(row[0]), order[row[3]]),
+        )
+        assert found == expected
+
+
+def test_other_seeds_hold_out_other_items(engine):
+    rows = random_rows(0)
+    tested = {
+        tuple(sorted({item for _, item, _, part in splitted(engine, rows, ColdItems(seed=s)).rows if part == "test"}))
+        for s in range(5)
+    }
+    assert len(tested) == 5
+
+
 def test_numbers_follow_first_appearances(engine):
     rows = [("10", "b", 4.0, 1), ("9", "c", 4.0, 2), ("9", "a", 4.0, 1), ("x", "a", 4.0, 0)]
     found = splitted(engine, rows, UserTime())
@@ -87,7 +117,7 @@ def test_numbers_follow_first_appearances(engine):
 
 
 @pytest.mark.parametrize("ties", ["random", "file"])
-@pytest.mark.parametrize("split", [UserTime, GlobalTime, LeaveLastOut])
+@pytest.mark.parametrize("split", [UserTime, GlobalTime, LeaveLastOut, ColdItems])
 def test_renaming_ids_changes_nothing(engine, split, ties):
     rows = random_rows(6, days=5)
     names = {name: f"{(int(name) * 7919) % 1009:x}" for name in {row[k] for row in rows for k in (0, 1)}}
@@ -210,13 +240,14 @@ def test_the_calendar_splits_need_times(engine, split):
 
 
 @pytest.mark.parametrize(
-    "split", [UserTime(), GlobalTime(), LeaveLastOut(), MovieLensBenchmark(), AmazonBookBenchmark()]
+    "split", [UserTime(), GlobalTime(), LeaveLastOut(), ColdItems(), MovieLensBenchmark(), AmazonBookBenchmark()]
 )
 def test_identities_tell_rules_apart(split):
     others = [
         UserTime(0.7),
         GlobalTime(),
         LeaveLastOut(2),
+        ColdItems(seed=1),
         MovieLensBenchmark(train=[13, 23]),
         AmazonBookBenchmark(2016),
     ]

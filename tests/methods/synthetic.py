@@ -64,7 +64,7 @@ def prepared(users: int = 200, items: int = 200, rows_each: int = 24, dim: int =
     table = pl.DataFrame(
         {"item_id": [f"i{n}" for n in numbers], "item": list(numbers), "title": titles or ["Film"] * items}
     )
-    manifest = {"key": f"synthetic-{seed}", "name": "synthetic"}
+    manifest = {"key": f"synthetic-{seed}", "name": "synthetic", "split": {"split": "user_time"}}
     return PreparedData(Path("nowhere"), manifest, interactions, table), encoder
 
 

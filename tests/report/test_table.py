@@ -11,6 +11,7 @@ from recsys_lora.evaluation.warm_cold import WARM
 from recsys_lora.report.metrics_json import read_metrics, validated
 from recsys_lora.report.metrics_schema import TaskBlock
 from recsys_lora.report.report import publish
+from recsys_lora.report.screen import on_terminal
 from recsys_lora.report.table import (
     cell,
     compared,
@@ -19,7 +20,6 @@ from recsys_lora.report.table import (
     method_line,
     notes,
     number,
-    on_terminal,
     shown,
     warm_and_cold,
 )
@@ -139,34 +139,47 @@ def test_warm_and_cold_stand_side_by_side():
 
 
 def test_the_method_minus_every_line_is_a_table_of_all_metrics():
+    verdicts = set()
     for name in TASKS:
         grid = compared(name, block(name))
         for d in block(name)["differences"]:
             [line] = [line for line in grid.cells if line[0] == f"{d['first']} minus {d['second']}"]
             low, high = d["interval"]
+            verdict = "" if low <= 0 <= high else " better" if d["better"] else " worse"
+            verdicts.add(verdict)
             found = line[grid.columns.index(shown(d["metric"]))]
-            assert found == f"{number(d['value'])} [{number(low)}, {number(high)}]"
+            assert found == f"{number(d['value'])} [{number(low)}, {number(high)}]{verdict}"
+    assert {"", " better"} <= verdicts
 
 
-def test_sentences_say_what_can_be_told_apart_by_the_main_metrics():
-    found = [sentence for sentence in notes(record()["tasks"], 30) if " minus " in sentence]
-    main = {name: list(block(name)["lines"][0]["metrics"])[:2] for name in TASKS}
-    wanted = [(name, d) for name in TASKS for d in block(name)["differences"] if d["metric"] in main[name]]
-    for name, d in wanted:
-        start = f"{name}: {d['first']} minus {d['second']}, {shown(d['metric'])}: "
-        [sentence] = [sentence for sentence in found if sentence.startswith(start)]
-        low, high = d["interval"]
-        verdict = "no significant difference" if low <= 0 <= high else "better" if d["better"] else "worse"
-        assert sentence.endswith(f"{number(d['value'])} [{number(low)}, {number(high)}]: {verdict}")
-    assert {s.rsplit(": ", 1)[1] for s in found} >= {"better", "no significant difference"}
-    assert len(found) == len(wanted)
+def test_the_terminal_compares_by_the_main_metrics():
+    for name in TASKS:
+        whole, brief = compared(name, block(name)), compared(name, block(name), brief=True)
+        assert brief.columns == whole.columns[:3]
+        assert [line[0] for line in brief.cells] == [line[0] for line in whole.cells]
+    text = rendered(120)
+    assert "ctr: ckf" in text
+    assert "│ minus popularity " in text
     assert notes(record()["tasks"], 30)[-1].startswith("intervals: 95 %, 30 bootstrap draws")
 
 
 def test_an_error_that_falls_is_better():
-    sentence = next(s for s in notes({"rating": block("rating")}, 30) if " minus " in s)
-    assert sentence.startswith("rating: ckf minus global_mean, MAE: -")
-    assert sentence.endswith(": better")
+    line = next(line for line in compared("rating", block("rating")).cells if line[0] == "ckf minus global_mean")
+    assert line[1].startswith("-")
+    assert line[1].endswith(" better")
+
+
+def test_only_the_main_metrics_of_the_terminal_have_intervals():
+    whole, brief = (next(grids(record()["tasks"], "a run", short)) for short in (False, True))
+    assert [cells[:3] for cells in whole.cells] == [cells[:3] for cells in brief.cells]
+    assert all("[" not in cells[3] for cells in brief.cells)
+
+
+def test_the_terminal_has_no_columns_of_warm_questions_where_all_are_cold():
+    tasks = copy.deepcopy(record()["tasks"])
+    tasks["ctr"]["parts"]["seen"]["warm"] = 0
+    assert next(grids(tasks, "a run", brief=True)).columns == ["ctr", "AUC", "UAUC (12 users)", "log loss"]
+    assert len(next(grids(tasks, "a run")).columns) == 6
 
 
 def test_an_undefined_metric_is_a_dash_with_a_reason():
