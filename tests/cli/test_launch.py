@@ -49,7 +49,6 @@ def command(tmp_path, *arguments: str, program: str = PROGRAM) -> tuple[str, str
         (["logger=null"], "logger=null: logger takes the name of one of its files: write logger=NAME"),
         (["trainer=2"], "trainer=2: trainer takes the name of one of its files"),
         (["data/split=0.8"], "data/split=0.8: data/split takes the name"),
-        (["+trainer.x=${nope}"], "Interpolation key 'nope' not found"),
         (["=1"], "=1: a group takes the name of one of its files: write GROUP=NAME"),
         (["llm=hub"], "llm.name: has to be given with what was chosen: add llm.name=VALUE"),
         (["llm=gguf"], "add llm.path=VALUE"),
