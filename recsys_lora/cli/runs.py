@@ -125,7 +125,7 @@ def _measured(run: Listed) -> Listed:
     except UserError as error:
         return replace(run, status=UNREADABLE, error=str(error))
     ctr = metrics["tasks"].get("ctr")
-    auc = method_line(ctr)["metrics"].get("auc") if ctr else None
+    auc = next(iter(method_line(ctr)["metrics"].values()), None) if ctr else None  # auc, or auc_neg4
     return replace(
         run,
         status=FINISHED if run.status == UNTESTED else run.status,

@@ -1,7 +1,7 @@
 """Events and items that come to a run in use, read from tables with raw ids."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,16 @@ from recsys_lora.data.live import LiveData
 from recsys_lora.recommender.queries import named
 from recsys_lora.utils.errors import UserError
 
+Rows = pl.DataFrame | Sequence[Sequence[Any] | Mapping[str, Any]]
+"""A table, or rows: tuples in a known order, or records with the names of columns."""
 _USER, _ITEM, _TITLE, _LIKED = "user", "item", "title", "liked"
 _RATING, _TIMESTAMP = "rating", "timestamp"
 _ISO, _DAY = "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"
+_IDS = {_USER: _USER, _ITEM: _ITEM, "user_id": _USER, "item_id": _ITEM}
 _EVENT, _NEW_ITEM = (_USER, _ITEM, _RATING, _TIMESTAMP), (_ITEM, _TITLE)
 
 
-def events(given: pl.DataFrame | Sequence[Sequence[Any]], positive: float, scale: tuple[float, float]) -> pl.DataFrame:
+def events(given: Rows, positive: float, scale: tuple[float, float]) -> pl.DataFrame:
     """Return events oldest first: user and item as text, rating, and whether the item was liked.
 
     Args:
@@ -64,7 +67,7 @@ def moved(data: LiveData, table: pl.DataFrame, items: NDArray[np.int64]) -> Live
     return data.with_known(known).settled()
 
 
-def items(given: pl.DataFrame | Sequence[Sequence[Any]], data: LiveData) -> pl.DataFrame:
+def items(given: Rows, data: LiveData) -> pl.DataFrame:
     """Return new items as a table with item_id, title and attributes.
 
     Raises:
@@ -84,17 +87,31 @@ def items(given: pl.DataFrame | Sequence[Sequence[Any]], data: LiveData) -> pl.D
     return table
 
 
-def _table(given: pl.DataFrame | Sequence[Sequence[Any]], names: Sequence[str]) -> pl.DataFrame:
-    if isinstance(given, pl.DataFrame):
-        return given.rename({f"{name}_id": name for name in (_USER, _ITEM) if f"{name}_id" in given.columns})
-    rows = [tuple(row) for row in given]
+def _table(given: Rows, names: Sequence[str]) -> pl.DataFrame:
+    if not isinstance(given, pl.DataFrame):
+        columns = _columns([row if isinstance(row, Mapping) else tuple(row) for row in given], names)
+        given = pl.DataFrame({name: _as_text(of) if name in _IDS else of for name, of in columns.items()})
+    return given.rename({name: ours for name, ours in _IDS.items() if name in given.columns})
+
+
+def _columns(rows: Sequence[Any], names: Sequence[str]) -> dict[str, list[Any]]:
+    """Return the columns of rows: a record names them, a tuple has those of `names`, in this order."""
+    records = [row for row in rows if isinstance(row, Mapping)]
+    if records and len(records) < len(rows):
+        raise UserError("rows of both kinds, records and tuples: give all of them as one")
+    if records:
+        return {
+            str(name): [row.get(name) for row in rows] for name in dict.fromkeys(key for row in rows for key in row)
+        }
     widths = {len(row) for row in rows}
     if len(widths) > 1 or max(widths, default=2) > len(names):
         raise UserError(f"rows of {sorted(widths)} values: give all of them the same of {', '.join(names)}")
     width = max(widths, default=2)
-    columns = list(zip(*rows, strict=True)) or [()] * width
-    ids = [[None if value is None else str(value) for value in column] for column in columns[:2]]
-    return pl.DataFrame(dict(zip(names[:width], [*ids, *map(list, columns[2:])], strict=True)))
+    return dict(zip(names[:width], map(list, zip(*rows, strict=True)) if rows else [[]] * width, strict=True))
+
+
+def _as_text(ids: Sequence[Any]) -> list[str | None]:
+    return [None if raw is None else str(raw) for raw in ids]
 
 
 def _check_ratings(given: pl.Series, low: float, high: float) -> None:

@@ -126,6 +126,19 @@ def test_filters_that_leave_nothing_say_what_they_dropped(made_reader, tmp_path)
         prepare(reader, UserTime(), name="made", positive=4, min_user_rows=99, out=tmp_path / "out")
 
 
+def test_a_split_that_leaves_nothing_says_what_it_dropped(made_reader, tmp_path):
+    with pytest.raises(UserError, match=r"no row is left of 300: 300 dropped \(outside the benchmark's months\)"):
+        prepare(made_reader(random_rows(3)), MovieLensBenchmark(), name="made", positive=4, out=tmp_path / "out")
+
+
+def test_likes_below_the_usual_threshold_are_told_which_to_take(made_reader, tmp_path):
+    rows = [(user, item, float(k % 2), when) for k, (user, item, _, when) in enumerate(random_rows(3))]
+    with pytest.raises(UserError, match=r"ratings are 0 to 1\), such as data\.positive=1, or data\.split"):
+        prepare(made_reader(rows), UserTime(), name="made", positive=4, out=tmp_path / "out")
+    made = prepare(made_reader(rows), UserTime(), name="made", positive=1, out=tmp_path / "out")
+    assert made.manifest["splits"][0]["positives"] == pytest.approx(0.5, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [

@@ -194,6 +194,9 @@ def test_nobody_to_recommend_to_is_an_empty_table(loaded):
         (lambda r: r.update([("u1", "zz")]), "item 'zz'"),
         (lambda r: r.update(pl.DataFrame({"user": ["u1"]})), "interactions: no column item"),
         (lambda r: r.update([("u1", "i1", 3.0), ("u1", "i2")]), r"rows of \[2, 3\] values"),
+        (lambda r: r.update([("u1", "i1"), {"user": "u1", "item": "i2"}]), "rows of both kinds, records and tuples"),
+        (lambda r: r.update([{"customer": "u1", "item": "i2"}]), "interactions: no column user: it has customer, item"),
+        (lambda r: r.add_items([{"item_id": "n"}]), "items: no column title: it has item"),
         (
             lambda r: r.update([("u1", "i2", 3.0), ("u1", "i1", float("nan"))]),
             "interactions, row 2: rating nan is none",
@@ -297,6 +300,17 @@ def test_events_move_histories(runs, cora):
     same(found, right)
     assert np.abs(found["score"] - before["score"]).max() > 1e-6
     assert not {"i7", "i8", "i9"} & set(cora.recommend("u3", k=30)["item"])
+
+
+def test_records_do_what_tuples_do(runs, cora):
+    other = recsys_lora.load(runs("cora"))
+    other.add_items([("n", "New")])
+    other.update([("u3", "n", 5.0), ("u3", "i8", 1.0)])
+    cora.add_items([{"title": "New", "item": "n"}])
+    cora.update([{"item_id": "n", "user_id": "u3", "rating": 5.0}, {"user_id": "u3", "item_id": "i8", "rating": 1.0}])
+    pairs = [("u3", "i1"), ("u3", "n")]
+    same(cora.score(pairs), other.score(pairs))
+    assert cora.history("u3")["item"].to_list()[-2:] == ["n", "i8"]
 
 
 def test_no_events_move_nothing(cora):

@@ -57,6 +57,7 @@ class RawTable:
         doubtful: the names look like data, and nobody said that they are names.
         open_ended: records may have further keys than `columns`, which has those of the first.
         repeated: names that more than one column has.
+        missing_knob: the config key that says which texts stand for no value; "" where nothing can be said.
         starts: rows before each piece, filled in as they are read.
     """
 
@@ -67,6 +68,7 @@ class RawTable:
     doubtful: bool = False
     open_ended: bool = False
     repeated: frozenset[str] = frozenset()
+    missing_knob: str = ""
     starts: list[int] = field(default_factory=list)
 
     def place(self, line: int) -> str:
