@@ -20,6 +20,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from recsys_lora.callbacks.early_stopping import refuse_unlogged
 from recsys_lora.callbacks.lightning_internals import gradients_add_up, log_step, validation_or_epoch_end_due
 from recsys_lora.processes.signals import REQUEUE, Stopped, rearm, requeue_asked, requeues
 from recsys_lora.utils.errors import UserError
@@ -132,14 +133,11 @@ class BestLast(Checkpoint):
         """Compare the metric with the best so far, and write.
 
         Raises:
-            UserError: the metric is not a number.
-            KeyError: the module does not log the metric.
+            UserError: the metric is not a number, or the module does not log it.
         """
         if self._not_training(trainer):
             return
-        if self.monitor not in trainer.callback_metrics:
-            known = ", ".join(sorted(trainer.callback_metrics))
-            raise KeyError(f"the module does not log {self.monitor}, by which checkpoints are chosen; it logs: {known}")
+        refuse_unlogged(trainer, "checkpoint", self.monitor)
         score = float(trainer.callback_metrics[self.monitor])
         if math.isnan(score):
             raise UserError(

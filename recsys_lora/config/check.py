@@ -27,7 +27,7 @@ from recsys_lora.utils.errors import UserError
 _VALUES = {key: hint for record in (PreparationConfig, RunConfig) for key, hint, _ in record.values()}
 """Types of the values that belong to no object, by dotted keys."""
 RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
-NAMES = ("model.name", "data.name", "cf.name")
+NAMES = ("model.name", "data.name", "cf.name", "search.study")
 """Values that become parts of the names of files and folders."""
 
 
@@ -110,10 +110,14 @@ def _call(node: Mapping[str, Any], at: str, found: list[str]) -> dict[str, Any]:
     target, read = node["_target_"], dict(node)
     try:
         called = imported(target, at)
+        arguments, hints = signature(called)
     except UserError as error:
         found.append(str(error))
         return read
-    arguments, hints = signature(called)
+    except (TypeError, ValueError) as error:  # of what has no signature
+        reason = f"nothing that settings can be given to ({error}): name a class or a function"
+        found.append(f"{at}._target_={target}: {reason}")
+        return read
     open_ended = any(p.kind is p.VAR_KEYWORD for p in arguments.values())
     given = {str(key): value for key, value in node.items() if key not in RESERVED}
     for key, value in given.items():

@@ -24,7 +24,7 @@ class RatingScaleConfig(Record):
 
     low: Annotated[float, result("prepare", "method", "frozen")]
     high: Annotated[float, result("prepare", "method", "frozen")]
-    step: Annotated[float, result("prepare", "method", "frozen")]
+    step: Annotated[PositiveFloat, result("prepare", "method", "frozen")]
 
 
 @dataclass(frozen=True)

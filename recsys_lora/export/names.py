@@ -5,13 +5,13 @@ from pathlib import Path
 
 from recsys_lora.export.adapter import PROMPT, Asked
 from recsys_lora.export.vectors import ITEMS
-from recsys_lora.pipeline.artifact_paths import FILE
+from recsys_lora.pipeline.artifact_paths import FILE, STORE
 from recsys_lora.pipeline.loading import Loaded
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import content_key
 
-OURS = (PROMPT, ITEMS, FILE)
-"""Files by which an exported folder is known."""
+OURS = (PROMPT, ITEMS)
+"""Files by which an exported folder is known, but for a bundle."""
 
 
 def own_name(run: Loaded, to: str, asked: Asked) -> str:
@@ -29,5 +29,10 @@ def check_target(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"out={folder}: is a file: name a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).is_file() for name in OURS):
+    if folder.is_dir() and any(folder.iterdir()) and not _is_export(folder):
         raise UserError(f"out={folder}: the folder holds something else: name a new one")
+
+
+def _is_export(folder: Path) -> bool:
+    """Tell an export from all else; a run has a record of its parts, as a bundle, but the parts are elsewhere."""
+    return any((folder / name).is_file() for name in OURS) or all((folder / name).exists() for name in (FILE, STORE))

@@ -51,6 +51,18 @@ class HubSource(BackboneSource):
             model, tokenizer = from_pretrained(self.name, knob, revision=self.revision, **options)
         return self.backbone(model, tokenizer, device, self.identity(), self.name)
 
+    def check(self) -> None:
+        """Look into the local cache, and ask the hub where it is not there.
+
+        Raises:
+            UserError: there is no such model or the hub cannot be reached.
+        """
+        knob = f"llm.name={self.name}"
+        try:
+            self._cached(knob)
+        except UserError:
+            self._ask_hub(knob)
+
     def _cached(self, knob: str) -> str:
         """Return the folder of the local cache that holds the model; it may lack files.
 
@@ -104,10 +116,18 @@ class FolderSource(BackboneSource):
         self.path = Path(path).expanduser().absolute()
         self.name = self.path.name
 
-    @cached_property
-    def _sha256(self) -> str:
+    def check(self) -> None:
+        """Look for the model's config.
+
+        Raises:
+            UserError: it is no model folder.
+        """
         if not (self.path / "config.json").is_file():
             raise UserError(f"llm.path={self.path}: no model folder (it has no config.json): name one that has")
+
+    @cached_property
+    def _sha256(self) -> str:
+        self.check()
         return folder_sha256(self.path)
 
     def identity(self) -> dict[str, Any]:
@@ -140,10 +160,18 @@ class GGUFSource(BackboneSource):
         self.path = Path(path).expanduser().absolute()
         self.name = self.path.stem
 
-    @cached_property
-    def _sha256(self) -> str:
+    def check(self) -> None:
+        """Look for the file.
+
+        Raises:
+            UserError: there is no such file.
+        """
         if not self.path.is_file():
             raise UserError(f"llm.path={self.path}: no such file: name a .gguf file")
+
+    @cached_property
+    def _sha256(self) -> str:
+        self.check()
         return file_sha256(self.path)
 
     def identity(self) -> dict[str, Any]:

@@ -93,6 +93,13 @@ class BackboneSource:
         """
         raise NotImplementedError
 
+    def check(self) -> None:
+        """Refuse what cannot be loaded, as far as that shows at once: nothing by default.
+
+        Raises:
+            UserError: so it is.
+        """
+
     def common_identity(self) -> dict[str, Any]:
         """Return the part of the identity that any source has."""
         quantised = {} if self.quantise == "none" else {"quantise": self.quantise}

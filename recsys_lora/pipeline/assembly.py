@@ -24,6 +24,16 @@ from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.task import Task
 
 
+def check_source(config: RunConfig) -> None:
+    """Refuse a language model that is not there, before anything is read or fitted.
+
+    Raises:
+        UserError: so it is.
+    """
+    source: BackboneSource = build(config.llm, "llm")
+    source.check()
+
+
 def load_backbone(config: RunConfig, data: PreparedData, place: torch.device) -> Backbone:
     """Return the frozen language model on this process's device, or spread over the devices of the job.
 

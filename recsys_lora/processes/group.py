@@ -77,6 +77,8 @@ def local_processes(trainer: Mapping[str, Any]) -> int:
     devices, there = trainer["devices"], torch.cuda.device_count()
     if devices in (0, "0", "") or devices == []:
         raise UserError(f"trainer.devices={devices}: a run needs at least one: give 1 or more, or auto")
+    if isinstance(devices, str) and "," in devices:
+        devices = [index for index in devices.split(",") if index.strip()]
     if isinstance(devices, list):
         return len(devices)
     if isinstance(devices, int | str) and str(devices).isdigit():

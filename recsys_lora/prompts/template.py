@@ -99,6 +99,9 @@ class Template:
         **lists: Unpack[ListOptions],
     ) -> None:
         options: ListOptions = {**_LISTS, **lists}
+        for name, given in (("text", text), ("no_history", no_history)):
+            if not given.strip():
+                raise UserError(f"{name} is empty: write what the language model reads")
         self.given: dict[str, Any] = {
             "text": text,
             "no_history": no_history,

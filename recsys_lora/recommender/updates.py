@@ -17,6 +17,7 @@ Rows = pl.DataFrame | Sequence[Sequence[Any] | Mapping[str, Any]]
 """A table, or rows: tuples in a known order, or records with the names of columns."""
 _USER, _ITEM, _TITLE, _LIKED = "user", "item", "title", "liked"
 _RATING, _TIMESTAMP = "rating", "timestamp"
+_ISO, _DAY = "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"
 _IDS = {_USER: _USER, _ITEM: _ITEM, "user_id": _USER, "item_id": _ITEM}
 _EVENT, _NEW_ITEM = (_USER, _ITEM, _RATING, _TIMESTAMP), (_ITEM, _TITLE)
 
@@ -30,7 +31,7 @@ def events(given: Rows, positive: float, scale: tuple[float, float]) -> pl.DataF
         scale: the lowest and the highest rating; events without a rating are liked and get the highest.
 
     Raises:
-        UserError: a column is missing, or a value is, or a rating is no number of the scale.
+        UserError: a column is missing, or a value is, a rating is no number of the scale, or a timestamp no time.
     """
     table = _table(given, _EVENT)
     _need(table, (_USER, _ITEM), "interactions")
@@ -39,7 +40,7 @@ def events(given: Rows, positive: float, scale: tuple[float, float]) -> pl.DataF
         _check_ratings(table[_RATING], *scale)
         rating = pl.col(_RATING).cast(pl.Float32)
     if _TIMESTAMP in table.columns:
-        table = table.sort(_TIMESTAMP, maintain_order=True)
+        table = table.with_columns(_times(table[_TIMESTAMP])).sort(_TIMESTAMP, maintain_order=True)
     return table.select(
         pl.col(_USER, _ITEM).cast(pl.String),
         rating.fill_null(scale[1]).alias(_RATING),
@@ -120,6 +121,23 @@ def _check_ratings(given: pl.Series, low: float, high: float) -> None:
         raise UserError(
             f"interactions, row {row + 1}: rating {given[row]!r} is none from {low:g} to {high:g}: correct it"
         )
+
+
+def _times(given: pl.Series) -> pl.Series:
+    """Return timestamps as what sorts by time: numbers as they are, dates as text parsed."""
+    times = given
+    if given.dtype == pl.String:
+        times = given.cast(pl.Float64, strict=False)
+        if times.null_count():
+            times = given.str.to_datetime(_ISO, strict=False).fill_null(given.str.to_datetime(_DAY, strict=False))
+    odd = times.is_null() | (times.is_nan() if times.dtype.is_float() else False)
+    if not (times.dtype.is_numeric() or times.dtype.is_temporal()) or odd.any():
+        row = odd.arg_max() or 0
+        raise UserError(
+            f"interactions, row {row + 1}: timestamp {given[row]!r} is neither a number nor a date as "
+            "2024-05-31T18:00:00: correct it"
+        )
+    return times
 
 
 def _need(table: pl.DataFrame, names: Sequence[str], what: str) -> None:

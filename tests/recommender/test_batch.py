@@ -105,6 +105,7 @@ def test_the_command_line_does_the_same(runs, cora, tmp_path):
         (["k=1", "k=2"], "k: given twice"),
         (["all"], "all: write NAME=VALUE"),
         (["out=x.csv", "run=nowhere", "shard=5/4"], "shard=5/4: give I/N with I from 1 to N"),
+        (["out=.", "run=nowhere"], "out=.: unknown kind of file"),
         (["out=x.csv", "run=nowhere", "shard=2"], "shard=2: give I/N"),
     ],
 )

@@ -108,7 +108,16 @@ def test_a_cost_can_be_overridden(runs):
     assert recsys_lora.load(runs("cora"), "evaluation.token_budget=99").run.config.scoring_tokens == 99
 
 
-@pytest.mark.parametrize("device", ["tpu9", "cuda:99"])
+@pytest.mark.parametrize("part", ["weights", "cf", "cf_key"])
+def test_a_record_without_a_part_is_refused(runs, tmp_path, part):
+    folder = shutil.copytree(runs("cora"), tmp_path / "run")
+    record = json.loads((folder / "artifacts.json").read_text())
+    (folder / "artifacts.json").write_text(json.dumps({**record, part: None}))
+    with pytest.raises(UserError, match=rf"artifacts\.json: names no {part}, which CoRAModule has: run it again"):
+        recsys_lora.load(folder)
+
+
+@pytest.mark.parametrize("device", ["tpu9", "cuda:99", "meta", "mps"])
 def test_a_device_that_is_not_there_is_refused(runs, device):
     with pytest.raises(UserError, match=f"device={device}"):
         recsys_lora.load(runs("cora"), device=device)
@@ -197,6 +206,11 @@ def test_nobody_to_recommend_to_is_an_empty_table(loaded):
             lambda r: r.update(pl.DataFrame({"user": ["u1"], "item": ["i1"], "rating": ["good"]})),
             "rating 'good' is none",
         ),
+        (
+            lambda r: r.update([("u1", "i1", 5.0, "2024-05-31"), ("u1", "i2", 5.0, "soon")]),
+            "interactions, row 2: timestamp 'soon' is neither a number nor a date as 2024-05-31T18:00:00",
+        ),
+        (lambda r: r.update([("u1", "i1", 5.0, 3.0), ("u1", "i2", 5.0, None)]), "row 2: timestamp None is neither"),
         (lambda r: r.add_items([("i1", "Known")]), "item 'i1': is there already"),
         (lambda r: r.add_items([("n", "New"), ("n", "Newer")]), "item 'n': given twice"),
         (lambda r: r.add_items([("n", None)]), "items: title is missing in 1 rows"),
