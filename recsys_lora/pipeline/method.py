@@ -208,9 +208,9 @@ def _train(
         raise
     finally:
         close(loggers, failed)
-    own = isinstance(checkpoint, BestLast) and start != config.ckpt_path
+    own = checkpoint if isinstance(checkpoint, BestLast) and start != config.ckpt_path else None
     return {
-        "seconds": round(checkpoint.seconds if own else time.monotonic() - begun, 1),
+        "seconds": round(own.seconds if own else time.monotonic() - begun, 1),
         "steps": trainer.global_step,
         "rows": len(datamodule.train) if datamodule.train is not None else 0,
         "valid_rows": len(datamodule.valid) if datamodule.valid is not None else 0,
