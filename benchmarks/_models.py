@@ -78,7 +78,7 @@ def load(options: argparse.Namespace, texts: list[str], attention: Attention = "
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from recsys_lora.llm.dtype import resolve_dtype
-    from recsys_lora.llm.source import Loading
+    from recsys_lora.llm.source import BackboneSource
     from recsys_lora.llm.tiny import SPECIAL, train_tokenizer
 
     size = dict(SIZES[options.llm])
@@ -103,7 +103,7 @@ def load(options: argparse.Namespace, texts: list[str], attention: Attention = "
             model = LlamaForCausalLM(config)
     finally:
         torch.set_default_dtype(usual)
-    loading = Loading(options.dtype, attention, False, False)
+    loading = BackboneSource(options.dtype, attention, False, False)
     return loading.backbone(model, tokenizer, options.device, {"benchmark": options.llm}, options.llm)
 
 

@@ -74,7 +74,7 @@ def is_of_another_verb(arguments: list[str]) -> bool:
 
 def complaint(overrides: list[str], config: str) -> str | None:
     try:
-        found = list(mismatches(resolved(*overrides, config=config)))
+        found = mismatches(resolved(*overrides, config=config))
     except Exception as error:
         return explain(error) or repr(error)
     return "; ".join(found) or None

@@ -1,4 +1,4 @@
-"""The assets this project knows, with the checksums of their files."""
+"""The known assets, with the checksums of their files."""
 
 from recsys_lora.assets.fetch import Asset
 from recsys_lora.assets.source import Archive, Download, Package

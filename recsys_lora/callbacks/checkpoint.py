@@ -1,6 +1,6 @@
 """Two checkpoints: the best by validation, and the last to go on from.
 
-Both are written at the end of a validation, after early stopping has judged it: a checkpoint of the batch before a due
+Both are written at the end of a validation, after early stopping has seen it: a checkpoint of the batch before a due
 validation would skip that validation on resume, and shift patience and best. A validation that falls between the
 batches of one optimiser step writes only the best: gradients are not in a checkpoint, so the last waits for the step.
 What is in them is the module's business (only what was trained, see methods/): the size of the adapter, not of the LLM.
@@ -20,6 +20,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from recsys_lora.callbacks.early_stopping import refuse_unlogged
 from recsys_lora.callbacks.lightning_internals import gradients_add_up, log_step, validation_or_epoch_end_due
 from recsys_lora.processes.signals import REQUEUE, Stopped, rearm, requeue_asked, requeues
 from recsys_lora.utils.errors import UserError
@@ -29,7 +30,7 @@ from recsys_lora.utils.types import PositiveInt
 log = logging.getLogger(__name__)
 BEST, LAST = "best.ckpt", "last.ckpt"
 ARTIFACT = "artifact"
-"""What a checkpoint says it is on the way to, see `BestLast.artifact`."""
+"""Key in a checkpoint of `BestLast.artifact`."""
 
 
 class BestLast(Checkpoint):
@@ -46,7 +47,7 @@ class BestLast(Checkpoint):
         artifact: key of the artifact that the training makes; every checkpoint holds it, so that a run goes on only
             from one of its own. None where there is none.
 
-    Where SLURM has asked for the job's place (see `recsys_lora.processes.signals`), `last.ckpt` is written after the
+    Where SLURM is about to end the job (see `recsys_lora.processes.signals`), `last.ckpt` is written after the
     optimiser step at hand and the training ends with `Stopped`.
     """
 
@@ -87,7 +88,7 @@ class BestLast(Checkpoint):
         return self._seconds_before + time.monotonic() - self._begun
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Begin to count the time."""
+        """Start the clock."""
         self._begun = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
@@ -96,18 +97,18 @@ class BestLast(Checkpoint):
         return {**best, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what was best so far."""
+        """Restore what was best so far."""
         self.best_score = state_dict["best_score"]
         self.best_step = state_dict["best_step"]
         self._restored_from = Path(state_dict["folder"])
         self._seconds_before = state_dict.get("seconds", 0.0)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Say what the checkpoint is on the way to."""
+        """Record the artifact that the training makes."""
         checkpoint[ARTIFACT] = self.artifact
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """After a resume, bring the best checkpoint of the former run folder along.
+        """After a resume, copy the best checkpoint of the earlier run folder.
 
         Raises:
             UserError: it is gone.
@@ -129,17 +130,14 @@ class BestLast(Checkpoint):
             shutil.copyfile(former / BEST, temporary)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Judge the validation and write.
+        """Compare the metric with the best so far, and write.
 
         Raises:
-            UserError: the metric is not a number.
-            KeyError: the module does not log the metric.
+            UserError: the metric is not a number, or the module does not log it.
         """
         if self._not_training(trainer):
             return
-        if self.monitor not in trainer.callback_metrics:
-            known = ", ".join(sorted(trainer.callback_metrics))
-            raise KeyError(f"the module does not log {self.monitor}, by which checkpoints are chosen; it logs: {known}")
+        refuse_unlogged(trainer, "checkpoint", self.monitor)
         score = float(trainer.callback_metrics[self.monitor])
         if math.isnan(score):
             raise UserError(
@@ -158,7 +156,7 @@ class BestLast(Checkpoint):
             return
         self._last_waits = gradients_add_up(trainer)
         self._write(trainer, best=improved, last=not self._last_waits)
-        if not self._last_waits and self._must_leave(trainer):
+        if not self._last_waits and self._must_requeue(trainer):
             raise Stopped(REQUEUE)
 
     def on_train_batch_end(
@@ -172,13 +170,13 @@ class BestLast(Checkpoint):
         step = trainer.global_step
         if self._not_training(trainer) or validation_or_epoch_end_due(trainer):
             return
-        leaves = self._must_leave(trainer)
-        wanted = leaves or self._last_waits or (self.every_n_steps is not None and step % self.every_n_steps == 0)
+        requeues_now = self._must_requeue(trainer)
+        wanted = requeues_now or self._last_waits or (self.every_n_steps is not None and step % self.every_n_steps == 0)
         if wanted and step != self.saved_step:
             self._last_waits = False
             log_step(trainer)
             self._write(trainer)
-        if leaves:
+        if requeues_now:
             raise Stopped(REQUEUE)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -187,17 +185,17 @@ class BestLast(Checkpoint):
             self._write(trainer)
 
     @staticmethod
-    def _must_leave(trainer: Trainer) -> bool:
-        """Tell on all processes alike whether one of them has been asked to leave."""
+    def _must_requeue(trainer: Trainer) -> bool:
+        """Return, the same on all processes, whether one of them has been asked to requeue the job."""
         return requeues() and bool(trainer.strategy.reduce_boolean_decision(requeue_asked(), all=False))
 
     @staticmethod
     def _not_training(trainer: Trainer) -> bool:
-        looks_in = trainer.sanity_checking and trainer.num_sanity_val_steps != math.inf
-        return bool(trainer.state.fn != TrainerFn.FITTING or looks_in or trainer.fast_dev_run)  # type: ignore[attr-defined]
+        is_sanity_check = trainer.sanity_checking and trainer.num_sanity_val_steps != math.inf
+        return bool(trainer.state.fn != TrainerFn.FITTING or is_sanity_check or trainer.fast_dev_run)  # type: ignore[attr-defined]
 
     def _write(self, trainer: Trainer, best: bool = False, last: bool = True) -> None:
-        """Write the present state to `best.ckpt`, then to `last.ckpt`.
+        """Write the current state to `best.ckpt`, then to `last.ckpt`.
 
         In this order a run that is killed between the two repeats the validation and comes to the same best again.
         """

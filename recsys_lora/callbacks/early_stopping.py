@@ -5,7 +5,9 @@ from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.trainer.states import TrainerFn
 
+from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import NonNegativeFloat, PositiveInt
 
 log = logging.getLogger(__name__)
@@ -33,8 +35,18 @@ class StopEarly(EarlyStopping):
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the count, but keep this run's own patience."""
+        """Restore the count, but keep this run's own patience."""
         super().load_state_dict({**state_dict, "patience": self.patience})
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Judge a validation.
+
+        Raises:
+            UserError: the module does not log the metric.
+        """
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            refuse_unlogged(trainer, "stop_early", self.monitor)
+        super().on_validation_end(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A run that had stopped before it was interrupted stays stopped."""
@@ -42,7 +54,7 @@ class StopEarly(EarlyStopping):
             trainer.should_stop = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say in the log why the training ended, where this is why."""
+        """Log why the training ended, if early stopping ended it."""
         if self.wait_count >= self.patience and trainer.is_global_zero:
             log.info(
                 "stopped at step %d: %s has not passed %.4f in %d validations",
@@ -51,3 +63,19 @@ class StopEarly(EarlyStopping):
                 float(self.best_score),
                 self.wait_count,
             )
+
+
+def refuse_unlogged(trainer: Trainer, callback: str, metric: str) -> None:
+    """Refuse a metric to decide by that the module does not log.
+
+    Args:
+        trainer: after a validation.
+        callback: the key in `callbacks` of what decides.
+        metric: its name.
+
+    Raises:
+        UserError: it is not logged; the line names those that are.
+    """
+    if metric not in trainer.callback_metrics:
+        known = ", ".join(sorted(trainer.callback_metrics))
+        raise UserError(f"callbacks.{callback}.monitor={metric}: no such metric: choose one of {known}")

@@ -1,4 +1,4 @@
-"""All that this package needs of Lightning and Lightning does not promise: the private names are here alone.
+"""All uses of private names of Lightning.
 
 Exact resume rests on knowing, between two batches, what Lightning is about to do. `pyproject.toml` bounds Lightning
 from above for their sake; `make test-newest` and `make test-oldest` try both ends of the range.
@@ -9,12 +9,12 @@ from lightning.pytorch.loggers import WandbLogger
 
 
 def gradients_add_up(trainer: Trainer) -> bool:
-    """Tell whether the batch at hand ends without an optimiser step."""
+    """Return whether the current batch ends without an optimiser step."""
     return bool(trainer.fit_loop._should_accumulate())
 
 
 def validation_or_epoch_end_due(trainer: Trainer) -> bool:
-    """Tell whether after this batch comes a validation, the end of the epoch, or no optimiser step yet."""
+    """Return whether a validation or the end of the epoch follows this batch, or it ends without an optimiser step."""
     fit = trainer.fit_loop
     epoch, fetcher = fit.epoch_loop, fit._data_fetcher
     assert fetcher is not None, "called outside a training epoch"
@@ -22,15 +22,15 @@ def validation_or_epoch_end_due(trainer: Trainer) -> bool:
 
 
 def logs_now(trainer: Trainer) -> bool:
-    """Tell whether loggers get the values of the present step."""
+    """Return whether loggers get the values of the current step."""
     return bool(trainer._logger_connector.should_update_logs)
 
 
 def log_step(trainer: Trainer) -> None:
-    """Log the present step's values now, before Lightning does."""
+    """Log the current step's values now, before Lightning does."""
     trainer._logger_connector.update_train_step_metrics()
 
 
-def has_begun(logger: WandbLogger) -> bool:
-    """Tell whether a W&B run has been begun; to ask for it would begin one."""
+def has_started(logger: WandbLogger) -> bool:
+    """Return whether a W&B run has been started, without starting one."""
     return logger._experiment is not None

@@ -1,4 +1,4 @@
-"""Where metrics go during a run. Every logger lives in the run folder and goes on there after a resume."""
+"""Loggers of a run. Each writes into the run folder and continues there after a resume."""
 
 import csv
 import importlib.util
@@ -11,7 +11,7 @@ from typing import Any, Literal
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from recsys_lora.callbacks.lightning_internals import has_begun
+from recsys_lora.callbacks.lightning_internals import has_started
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import atomic_file, write_text
 
@@ -108,6 +108,17 @@ class CSVLog(Logger):
         return self._rows
 
 
+def require_package(package: str) -> None:
+    """Refuse a logger whose package is not installed.
+
+    Raises:
+        UserError: it is not.
+    """
+    if importlib.util.find_spec(package) is None:
+        advice = f"pip install 'recsys-lora[{package}]', or choose logger=csv"
+        raise UserError(f"logger={package}: {package} is not installed: {advice}")
+
+
 def wandb(
     save_dir: str | Path,
     mode: Literal["online", "offline", "disabled"] | None = None,
@@ -134,8 +145,7 @@ def wandb(
     Raises:
         UserError: wandb is not installed, or there is no account to log into.
     """
-    if importlib.util.find_spec("wandb") is None:
-        raise UserError("logger=wandb: wandb is not installed: pip install 'recsys-lora[wandb]', or choose logger=csv")
+    require_package("wandb")
     chosen = mode or os.environ.get("WANDB_MODE") or "online"
     if chosen not in _WITHOUT_ACCOUNT:
         _refuse_no_account()
@@ -156,10 +166,10 @@ def wandb(
 
 @rank_zero_only
 def _refuse_no_account() -> None:
-    """Refuse to log online where nobody has logged in; the network is not asked.
+    """Refuse to log online without an account; the network is not asked.
 
     Raises:
-        UserError: nobody has.
+        UserError: no account is logged in.
     """
     import wandb as library
 
@@ -188,11 +198,7 @@ def tensorboard(save_dir: str | Path) -> TensorBoardLogger:
     Raises:
         UserError: tensorboard is not installed.
     """
-    if importlib.util.find_spec("tensorboard") is None:
-        raise UserError(
-            "logger=tensorboard: tensorboard is not installed: pip install 'recsys-lora[tensorboard]', or choose"
-            " logger=csv"
-        )
+    require_package("tensorboard")
     return TensorBoardLogger(save_dir=Path(save_dir).absolute(), name="tensorboard", version="")
 
 
@@ -221,5 +227,5 @@ def close(loggers: Sequence[Logger], failed: bool = False) -> None:
     """Finish all loggers at the end of a run, so that each is on disk (and uploaded) before the process ends."""
     for logger in loggers:
         logger.finalize("failed" if failed else "success")
-        if isinstance(logger, WandbLogger) and has_begun(logger):
+        if isinstance(logger, WandbLogger) and has_started(logger):
             logger.experiment.finish(exit_code=int(failed))

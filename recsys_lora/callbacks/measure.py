@@ -1,8 +1,6 @@
-"""What a step costs and does: learning rate, gradient norm, rows and tokens a second."""
+"""Learning rate, gradient norm and throughput of training steps."""
 
-import dataclasses
 import time
-from collections.abc import Iterator, Mapping, Sized
 from typing import Any
 
 import torch
@@ -36,13 +34,13 @@ class LearningRateAndGradient(Callback):
 class Throughput(Callback):
     """Logs `train/rows_per_second` and `train/tokens_per_second` over all processes, validation left out.
 
-    Tokens are those of the prompt, padding not counted, where a batch has `tokens` or an `attention_mask`.
+    A batch has a length, its rows, and `tokens`, those of its prompts without padding, a scalar on its device.
     Logged every `trainer.log_every_n_steps` steps, over the time since the last time.
     """
 
     def __init__(self) -> None:
         self._rows = 0
-        self._tokens: Tensor | None = None
+        self._tokens: Tensor | int = 0
         self._seconds = 0.0
         self._since: float | None = None
         self._step = 0
@@ -53,62 +51,34 @@ class Throughput(Callback):
         self._since = time.perf_counter()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hold the clock."""
+        """Stop the clock."""
         if self._since is not None:
             self._seconds += time.perf_counter() - self._since
             self._since = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let it go on; before the training starts (sanity check) there is none."""
+        """Restart the clock; before the training starts (sanity check) there is none."""
         if trainer.training or (trainer.validating and not trainer.sanity_checking):
             self._since = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count, and log where it is time."""
-        rows, tokens = size(batch)
-        self._rows += rows
-        if tokens is not None:
-            self._tokens = tokens if self._tokens is None else self._tokens + tokens
+        """Count rows and tokens, and log them every few steps."""
+        self._rows += len(batch)
+        self._tokens = self._tokens + batch.tokens
         step, every = trainer.global_step, trainer.log_every_n_steps  # type: ignore[attr-defined]
         if self._since is None or step == self._step or step % max(1, every):
             return
-        total = float(self._tokens) if self._tokens is not None else None  # waits for the device
+        total = float(self._tokens)  # waits for the device
         seconds = self._seconds + time.perf_counter() - self._since
         pl_module.log("train/rows_per_second", self._rows * trainer.world_size / seconds)
-        if total is not None:
-            pl_module.log("train/tokens_per_second", total * trainer.world_size / seconds)
+        pl_module.log("train/tokens_per_second", total * trainer.world_size / seconds)
         self._restart(step)
         self._since = time.perf_counter()
 
     def _restart(self, step: int) -> None:
         self._rows = 0
-        self._tokens = None
+        self._tokens = 0
         self._seconds = 0.0
         self._step = step
-
-
-def size(batch: Any) -> tuple[int, Tensor | None]:
-    """Return a batch's rows and, as a tensor on its device, its tokens (None where it cannot say)."""
-    tokens = getattr(batch, "tokens", None)
-    if isinstance(batch, Sized) and isinstance(tokens, Tensor):
-        return len(batch), tokens
-    mask = batch.get("attention_mask") if isinstance(batch, Mapping) else getattr(batch, "attention_mask", None)
-    if isinstance(mask, Tensor):
-        return len(mask), mask.sum()
-    if isinstance(batch, Sized) and not isinstance(batch, Tensor | Mapping | list | tuple):
-        return len(batch), None
-    first = next(_tensors(batch), None)
-    return (len(first) if first is not None and first.dim() else 0), None
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            yield from _tensors(getattr(value, field.name))
-    elif isinstance(value, Mapping | list | tuple):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _tensors(item)

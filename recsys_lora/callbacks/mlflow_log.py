@@ -1,6 +1,5 @@
 """Metrics in MLflow: a SQLite file in the run folder, or wherever runs are collected."""
 
-import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from recsys_lora.callbacks.loggers import require_package
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import write_text
 
@@ -16,7 +16,7 @@ _MLFLOW_ID_FILE = "mlflow_run_id.txt"
 
 
 class MLflowLog(MLFlowLogger):
-    """Lightning's MLflow logger, for a run that is logged in several goes."""
+    """Lightning's MLflow logger, for a run that may be resumed."""
 
     @rank_zero_only
     def log_hyperparams(self, params: Any) -> None:
@@ -51,10 +51,7 @@ def mlflow(
     Raises:
         UserError: mlflow is not installed, or the kept run is not where runs are collected.
     """
-    if importlib.util.find_spec("mlflow") is None:
-        raise UserError(
-            "logger=mlflow: mlflow is not installed: pip install 'recsys-lora[mlflow]', or choose logger=csv"
-        )
+    require_package("mlflow")
     folder = Path(save_dir).absolute()
     own = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
     kept = folder / _MLFLOW_ID_FILE

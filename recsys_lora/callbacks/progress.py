@@ -1,4 +1,4 @@
-"""Where a training run stands: steps, rate, time left, loss, learning rate, validation AUC."""
+"""Progress of a training run: steps, rate, time left, loss, learning rate, validation AUC."""
 
 import contextlib
 import logging
@@ -46,7 +46,7 @@ class FitProgress(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the step; note loss, learning rate and validation metric now and then."""
+        """Count the step; show loss, learning rate and validation metric every half second."""
         if self._advance is None:
             return
         self._loss = _loss(outputs)
@@ -66,13 +66,13 @@ class FitProgress(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Say how far a validation inside the training is."""
+        """Show how far a validation inside the training is."""
         if self._advance is not None and not trainer.sanity_checking:
             total = trainer.num_val_batches[dataloader_idx]
             self._advance(0, f"validating {batch_idx + 1}/{total:g}")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note and log the result."""
+        """Show and log the result."""
         if self._advance is None or trainer.sanity_checking:
             return
         self._latest = self._note(trainer)

@@ -1,4 +1,4 @@
-"""The state of the random number generators travels with the checkpoint, so that dropout goes on where it was."""
+"""The state of the random number generators is saved in the checkpoint, so that dropout continues where it was."""
 
 import random
 from typing import Any

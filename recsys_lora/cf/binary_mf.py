@@ -110,17 +110,9 @@ class BinaryMF(DotProductEncoder):
         self.users.grow(users)
         self.items.grow(items)
 
-    def score(self, user: Tensor, history: Tensor, item: Tensor) -> Tensor:
-        """Return the logits h_u · h_i / sqrt(D) (B,)."""
-        return super().score(user, history, item) * self.scale
-
-    def score_candidates(self, user: Tensor, history: Tensor, items: Tensor) -> Tensor:
-        """Return the logits (B, C) of `items` (B, C)."""
-        return super().score_candidates(user, history, items) * self.scale
-
-    def score_all(self, user: Tensor, history: Tensor) -> Tensor:
-        """Return the logits (B, N+1) of every item; column 0 is padding and means nothing."""
-        return super().score_all(user, history) * self.scale
+    def logits(self, products: Tensor, user: Tensor, items: Tensor) -> Tensor:
+        """Return h_u · h_i / sqrt(D)."""
+        return products * self.scale
 
     def _codes(self, projected: Tensor) -> Tensor:
         soft = projected.tanh()

@@ -1,4 +1,4 @@
-"""The encoders whose score is a dot product, s = e_u · e_i: they score candidates and the whole catalogue cheaply."""
+"""The encoders whose score comes from a dot product e_u · e_i: they score candidates and a whole catalogue cheaply."""
 
 from abc import ABC, abstractmethod
 
@@ -26,7 +26,7 @@ def distinct(user: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class DotProductEncoder(CollaborativeEncoder, ABC):
-    """Base of MF, LightGCN and SASRec; a subclass says where the vectors come from."""
+    """Base of MF, binary MF, LightGCN and SASRec; a subclass says where the vectors come from."""
 
     def __init__(self, dim: int, history_length: int) -> None:
         """Declare widths: `dim` of both vectors, `history_length` items of history read (0 for none)."""
@@ -51,16 +51,28 @@ class DotProductEncoder(CollaborativeEncoder, ABC):
         """Return (e_u (B, D), e_i (B, D))."""
         return self.user_vectors(user, history), self.item_vectors(item)
 
+    def logits(self, products: Tensor, user: Tensor, items: Tensor) -> Tensor:
+        """Return the scores of pairs; a subclass may scale the dot products, or add to them.
+
+        Args:
+            products: e_u · e_i (B, ...).
+            user: (B,).
+            items: (B, ...), or (1, ...) where all users have the same.
+        """
+        return products
+
     def score(self, user: Tensor, history: Tensor, item: Tensor) -> Tensor:
-        """Return the logits e_u · e_i (B,)."""
+        """Return the logits (B,)."""
         first, group = distinct(user, history)
         e_u = self.user_vectors(user[first], history[first])[group]  # (B, D)
-        return (e_u * self.item_vectors(item)).sum(-1)
+        return self.logits((e_u * self.item_vectors(item)).sum(-1), user, item)
 
     def score_candidates(self, user: Tensor, history: Tensor, items: Tensor) -> Tensor:
         """Return the logits (B, C) of `items` (B, C)."""
-        return (self.item_vectors(items) @ self.user_vectors(user, history).unsqueeze(-1)).squeeze(-1)
+        products = (self.item_vectors(items) @ self.user_vectors(user, history).unsqueeze(-1)).squeeze(-1)
+        return self.logits(products, user, items)
 
     def score_all(self, user: Tensor, history: Tensor) -> Tensor:
         """Return the logits (B, N+1) of every item; column 0 is padding and means nothing."""
-        return self.user_vectors(user, history) @ self.item_table().T
+        products = self.user_vectors(user, history) @ self.item_table().T
+        return self.logits(products, user, torch.arange(products.shape[1], device=user.device).unsqueeze(0))

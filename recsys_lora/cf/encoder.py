@@ -1,14 +1,14 @@
 """What a collaborative encoder is: a row's user, history and item become two vectors and a score.
 
 Rows are given as integer tensors: `user` (B,), `item` (B,), both from 1 with 0 for padding and -1 (`table.UNKNOWN`) for
-whom or what no data set has, and `history` (B, L), the user's last positively rated items, oldest first, padded with 0
-on the left. An encoder that does not read histories declares `history_length = 0` and ignores the tensor (it may have
-any width, also none).
+users and items outside of the data set, and `history` (B, L), the user's last positively rated items, oldest first,
+padded with 0 on the left. An encoder that does not read histories declares `history_length = 0` and ignores the tensor
+(it may have any width, also none).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from recsys_lora.data.history import History
 from recsys_lora.data.prepared import Rows
+from recsys_lora.data.schema import SplitName
 from recsys_lora.utils.errors import UserError
-
-SplitName = Literal["train", "valid", "test"]
 
 
 class CFData(Protocol):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning
 import numpy as np
@@ -54,11 +54,12 @@ class _KeepBest(Callback):
         self.epochs = 0
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        module = cast(CFModule, pl_module)
-        latest = module.curve[-1]
+        assert isinstance(pl_module, CFModule)
+        latest = pl_module.curve[-1]
         if not self.best or latest["valid_auc"] > self.best["valid_auc"]:
             self.best = latest
-            self.weights = {name: value.detach().cpu().clone() for name, value in module.encoder.state_dict().items()}
+            state = pl_module.encoder.state_dict()
+            self.weights = {name: value.detach().cpu().clone() for name, value in state.items()}
         done = trainer.current_epoch + 1 - self.epochs
         self.epochs += done
         self.advance(done, f"valid AUC {latest['valid_auc']:.4f}, best {self.best['valid_auc']:.4f}")
@@ -152,7 +153,8 @@ def save_encoder(folder: Path, encoder: CollaborativeEncoder, description: dict[
 
 def read_description(folder: Path) -> dict[str, Any]:
     """Return the description that `save_encoder` wrote."""
-    return cast(dict[str, Any], read_json(folder / _DESCRIPTION))
+    description: dict[str, Any] = read_json(folder / _DESCRIPTION)
+    return description
 
 
 def load_encoder(factory: EncoderFactory, catalogue: Catalogue, folder: Path) -> CollaborativeEncoder:

@@ -16,14 +16,14 @@ from torch.nn import functional
 
 from recsys_lora.cf.encoder import Catalogue
 
-PRETENDED_ITEMS = 10.0
-"""How many average items each history is given, so that short ones move e_u little."""
+PSEUDO_ITEMS = 10.0
+"""How many average items are added to each history, so that short ones move e_u little."""
 RIDGE = 1.0
 """The ridge over the mean eigenvalue of the known users' x."""
 
 
 class Kept(NamedTuple):
-    """What was made of tables, which are held as well: others might else come to lie at their addresses.
+    """What was computed from tables; the tables are held too, so that no others get their addresses.
 
     Attributes:
         present: address and version of each.
@@ -71,7 +71,7 @@ class FoldIn(nn.Module):
         known = torch.where(self.seen_items[history], history, 0)
         count = (known != 0).sum(1, keepdim=True)  # (B, 1)
         total = functional.embedding_bag(known, items, mode="sum", padding_idx=0)  # (B, D)
-        vectors: Tensor = (total - count * mean) / (count + PRETENDED_ITEMS) @ weights
+        vectors: Tensor = (total - count * mean) / (count + PSEUDO_ITEMS) @ weights
         return vectors
 
     def _map(self, users: Tensor, items: Tensor, seen_users: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,7 +97,7 @@ class FoldIn(nn.Module):
         mean = wide[seen].mean(0)  # (D,)
         count = torch.bincount(self.user, minlength=self.largest_user + 1)  # (U+1,)
         total = wide.new_zeros(len(count), wide.shape[1]).index_add_(0, self.user, wide[self.item] - mean)
-        x = (total / (count + PRETENDED_ITEMS).unsqueeze(1))[count > 0]  # (n, D)
+        x = (total / (count + PSEUDO_ITEMS).unsqueeze(1))[count > 0]  # (n, D)
         y = users.double()[count > 0] - users.double()[seen_users].mean(0)
         square = x.T @ x
         ridge = RIDGE * square.diagonal().mean().clamp(min=torch.finfo(torch.float64).tiny)

@@ -1,4 +1,4 @@
-"""Scoring with a module that was lent: it stays where it is, and its mode is afterwards what it was."""
+"""Scoring with a module of the caller: it stays on its device, and its mode is restored afterwards."""
 
 import threading
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from torch import nn
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """Return where a module's parameters are; whoever scores with it puts the rows there."""
+    """Return where a module's parameters are, and where the rows that it scores have to be."""
     return next(module.parameters()).device
 
 
@@ -29,7 +29,7 @@ _lock = threading.Lock()
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Have a module in evaluation mode; of several threads that score with it, the last one gives it its mode back."""
+    """Put a module into evaluation mode; of several threads that score with it, the last one restores its mode."""
     with _lock:
         use = _uses.setdefault(module, _Use(0, module.training))
         use.count += 1

@@ -96,20 +96,8 @@ class MF(DotProductEncoder):
         """Return every item's row (N+1, D)."""
         return self.items.all()
 
-    def score(self, user: Tensor, history: Tensor, item: Tensor) -> Tensor:
-        """Return the logits (B,)."""
-        return self._biased(super().score(user, history, item), user, item)
-
-    def score_candidates(self, user: Tensor, history: Tensor, items: Tensor) -> Tensor:
-        """Return the logits (B, C) of `items` (B, C)."""
-        return self._biased(super().score_candidates(user, history, items), user, items)
-
-    def score_all(self, user: Tensor, history: Tensor) -> Tensor:
-        """Return the logits (B, N+1) of every item; column 0 is padding and means nothing."""
-        every = torch.arange(len(self.items.weight), device=user.device)
-        return self._biased(super().score_all(user, history), user, every.unsqueeze(0))
-
-    def _biased(self, products: Tensor, user: Tensor, items: Tensor) -> Tensor:
+    def logits(self, products: Tensor, user: Tensor, items: Tensor) -> Tensor:
+        """Return the dot products with the biases, if the model has them."""
         if self.biases is None:
             return products
         logits: Tensor = products + self.biases(user, items)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from recsys_lora.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt
+from recsys_lora.utils.types import NonNegativeFloat, PositiveFloat, PositiveFraction, PositiveInt
 
 Objective = Literal["bce", "bpr", "sampled_softmax"]
 Decay = Literal["l2", "decoupled"]
@@ -51,8 +51,8 @@ class TrainerSettings:
     max_epochs: PositiveInt = 100
     max_steps: PositiveInt | None = None
     patience: PositiveInt = 10
-    val_check_interval: PositiveFloat = 1.0
+    val_check_interval: PositiveFraction = 1.0
     check_val_every_n_epoch: PositiveInt = 1
-    limit_train_batches: PositiveInt | PositiveFloat | None = None
+    limit_train_batches: PositiveInt | PositiveFraction | None = None
     gradient_clip_val: PositiveFloat | None = None
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"

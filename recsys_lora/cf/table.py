@@ -14,9 +14,9 @@ from torch.nn import functional
 
 Unseen = Literal["zero", "mean"]
 UnseenUsers = Literal["zero", "mean", "history"]
-"""The same for encoders that can make e_u of a history; whoever has none is the mean."""
+"""The same for encoders that can compute e_u from a history; a user without one gets the mean."""
 UNKNOWN = -1
-"""The id of whoever is in no data set at all: it has the vector of ids that never occur in train."""
+"""The id of a user or item outside of the data set; it has the vector of ids that never occur in train."""
 
 
 def of_items(unseen: UnseenUsers) -> Unseen:
@@ -25,7 +25,7 @@ def of_items(unseen: UnseenUsers) -> Unseen:
 
 
 def is_unseen(seen: Tensor, ids: Tensor) -> Tensor:
-    """Tell which ids (...) never occur in train, `UNKNOWN` among them; 0 is padding and not one of them.
+    """Return which ids (...) never occur in train, `UNKNOWN` among them; 0 is padding and not one of them.
 
     Args:
         seen: which ids occur in train (n,) bool.

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -18,6 +19,7 @@ from recsys_lora.config.paths import conf_dir
 from recsys_lora.processes.launched import is_rank_zero
 from recsys_lora.processes.signals import REQUEUE, Stopped, requeue, stopping
 from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import disk_errors
 
 Task = Callable[[DictConfig], None]
 log = logging.getLogger(__name__)
@@ -57,7 +59,7 @@ def launch(task: Task, config_name: str = "config", about: str = "run") -> None:
         log.debug("mistake", exc_info=error)
         leave(f"error: {error}", MISTAKE)
     except Exception as error:
-        line = explain(error)
+        line = explain(error, sys.argv[1:])
         if line is None:
             raise
         leave(f"error: {line}", MISTAKE)
@@ -101,7 +103,18 @@ def _run_hydra(task: Task, config_name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving: the hints need the error
     import hydra
 
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task_of_job(task))()
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task_of_job(task))()
+    except OSError:
+        with disk_errors(_run_folder()):  # Hydra's own records, and whatever else is written there
+            raise
+
+
+def _run_folder() -> Path:
+    """Return the folder that was chosen for the run, or the working folder before one is."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return Path(HydraConfig.get().run.dir if HydraConfig.initialized() else ".").absolute()
 
 
 def _farewell(stopped: Stopped) -> str:

@@ -125,12 +125,13 @@ def _measured(run: Listed) -> Listed:
     except UserError as error:
         return replace(run, status=UNREADABLE, error=str(error))
     ctr = metrics["tasks"].get("ctr")
+    auc = next(iter(method_line(ctr)["metrics"].values()), None) if ctr else None  # auc, or auc_neg4
     return replace(
         run,
         status=FINISHED if run.status == UNTESTED else run.status,
         model=row_name(metrics["model"], metrics["cf"]),
         data=metrics["data"],
-        auc=method_line(ctr)["metrics"]["auc"]["value"] if ctr else None,
+        auc=auc["value"] if auc else None,
         seconds=sum(metrics["seconds"].values()),
     )
 

@@ -1,5 +1,6 @@
 """Verbs with a few `key=value` settings of their own: read, checked, explained; mistakes are one line."""
 
+import math
 import sys
 import typing
 from collections.abc import Callable, Sequence
@@ -119,7 +120,10 @@ def _written(value: Any) -> str:
 def _value(name: str, text: str, annotation: Any) -> Any:
     given = None if text in ("null", "None") else text
     try:
-        return TypeAdapter(annotation).validate_python(given)
+        value = TypeAdapter(annotation).validate_python(given)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{name}={text}: give a finite number")
+        return value
     except ValidationError as error:
         reasons = dict.fromkeys(detail["msg"] for detail in error.errors())
         raise UserError(f"{name}={text}: {' or '.join(reasons)}") from error

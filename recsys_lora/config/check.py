@@ -3,6 +3,9 @@
 A config node with `_target_` is a call. Its keys are bound to the callable's arguments and each value is checked
 against that argument's annotation, so that a knob is declared once, where it is used. Nodes without `_target_` are
 checked against the records in `record.py`. All mismatches are reported at once.
+
+A whole number for an argument that is a float becomes one, so that `model.alpha=32` and `model.alpha=32.0` are the same
+run. Where an annotation allows both kinds, they differ, as in Lightning's `limit_train_batches`.
 """
 
 import dataclasses
@@ -24,14 +27,12 @@ from recsys_lora.utils.errors import UserError
 _VALUES = {key: hint for record in (PreparationConfig, RunConfig) for key, hint, _ in record.values()}
 """Types of the values that belong to no object, by dotted keys."""
 RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
-
-
-NAMES = ("model.name", "data.name", "cf.name")
-"""Values of which names of files and folders are made."""
+NAMES = ("model.name", "data.name", "cf.name", "search.study")
+"""Values that become parts of the names of files and folders."""
 
 
 def refuse_unusable(config: Mapping[str, Any]) -> None:
-    """Refuse what no run can work with, before a folder is named by it: what is not a number, and names that lead away.
+    """Refuse what no run can work with, before it names a folder: NaN, infinity, names that would be other folders.
 
     Args:
         config: plain containers; interpolations may be unresolved.
@@ -49,7 +50,7 @@ def _unusable(config: Mapping[str, Any]) -> Iterator[str]:
             if isinstance(number, float) and not math.isfinite(number):
                 yield f"{key}={number}: give a finite number"
         if key in NAMES and isinstance(value, str) and (not value.strip(".") or set(value) & set("/\\\0")):
-            yield f"{key}={value}: folders are called by it: leave out slashes"
+            yield f"{key}={value}: it becomes a folder's name: leave out slashes"
 
 
 def imported(target: str, key: str) -> Any:
@@ -60,7 +61,7 @@ def imported(target: str, key: str) -> Any:
     """
     try:
         return get_object(target)
-    except Exception as error:  # whatever importing a stranger's module raises is the answer to "does it exist"
+    except Exception as error:  # importing may raise anything, all of which means that the target cannot be used
         reason = str(error.__cause__ or error).splitlines()[0]
         raise UserError(
             f"{key}._target_={target}: cannot be imported ({reason}): correct it, or put the folder of its package on "
@@ -68,70 +69,82 @@ def imported(target: str, key: str) -> Any:
         ) from error
 
 
-def check(config: Mapping[str, Any], at: str = "") -> None:
+def check(config: Mapping[str, Any], at: str = "") -> dict[str, Any]:
     """Check a resolved config.
 
     Args:
         config: plain containers, interpolations resolved.
         at: its place, for messages; empty for a whole one.
 
+    Returns:
+        The config, each number of the kind that its annotation names.
+
     Raises:
         UserError: the first line names a mismatch; all others follow, separated by semicolons.
     """
-    if found := [*_unusable(config), *mismatches(config, at)]:
+    found = list(_unusable(config))
+    read: dict[str, Any] = _read(config, at, found)
+    if found:
         raise UserError("; ".join(found))
+    return read
 
 
-def mismatches(config: Mapping[str, Any], at: str = "") -> Iterator[str]:
-    """Yield a line for each value that does not fit, depth first."""
-    if "_target_" in config:
-        yield from _call(config, at)
-    else:
-        yield from _plain(config, at)
-    for key, value in config.items():
-        yield from _below(value, f"{at}.{key}" if at else str(key))
+def mismatches(config: Mapping[str, Any], at: str = "") -> list[str]:
+    """Return a line for each value that does not fit, depth first."""
+    found: list[str] = []
+    _read(config, at, found)
+    return found
 
 
-def _below(value: Any, at: str) -> Iterator[str]:
+def _read(value: Any, at: str, found: list[str]) -> Any:
+    """Return a value with the numbers below it as annotated; add a line to `found` for each value that does not fit."""
     if isinstance(value, Mapping):
-        yield from mismatches(value, at)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _below(item, f"{at}[{index}]")
+        own = _call(value, at, found) if "_target_" in value else _plain(value, at, found)
+        return {key: _read(item, f"{at}.{key}" if at else str(key), found) for key, item in own.items()}
+    if isinstance(value, list):
+        return [_read(item, f"{at}[{index}]", found) for index, item in enumerate(value)]
+    return value
 
 
-def _call(node: Mapping[str, Any], at: str) -> Iterator[str]:
-    target = node["_target_"]
+def _call(node: Mapping[str, Any], at: str, found: list[str]) -> dict[str, Any]:
+    target, read = node["_target_"], dict(node)
     try:
         called = imported(target, at)
+        arguments, hints = signature(called)
     except UserError as error:
-        yield str(error)
-        return
-    arguments, hints = signature(called)
+        found.append(str(error))
+        return read
+    except (TypeError, ValueError) as error:  # of what has no signature
+        reason = f"nothing that settings can be given to ({error}): name a class or a function"
+        found.append(f"{at}._target_={target}: {reason}")
+        return read
     open_ended = any(p.kind is p.VAR_KEYWORD for p in arguments.values())
     given = {str(key): value for key, value in node.items() if key not in RESERVED}
     for key, value in given.items():
         if key in arguments and arguments[key].kind is not inspect.Parameter.VAR_KEYWORD:
-            if key in hints and (line := _misfit(value, hints[key], f"{at}.{key}")):
-                yield line
+            if key in hints:
+                read[key] = _fitted(value, hints[key], f"{at}.{key}", found)
         elif not open_ended:
-            yield f"{at}.{key}: {target} takes no such argument: {suggestion(key, list(arguments))}"
+            found.append(f"{at}.{key}: {target} takes no such argument: {suggestion(key, list(arguments))}")
     if not node.get("_partial_", False):
         for name, argument in arguments.items():
             named = argument.kind in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY)
             if named and argument.default is argument.empty and name not in given:
-                yield f"{at}.{name}: missing, {target} needs it"
+                found.append(f"{at}.{name}: missing, {target} needs it")
+    return read
 
 
-def _plain(node: Mapping[str, Any], at: str) -> Iterator[str]:
+def _plain(node: Mapping[str, Any], at: str, found: list[str]) -> dict[str, Any]:
+    read = dict(node)
     for key, value in node.items():
         path = f"{at}.{key}" if at else str(key)
         if path not in _VALUES:
             continue
         if typing.get_origin(_VALUES[path]) is Mapping and not isinstance(value, Mapping):
-            yield not_settings(path, value)
-        elif line := _misfit(value, _VALUES[path], path):
-            yield line
+            found.append(not_settings(path, value))
+        else:
+            read[key] = _fitted(value, _VALUES[path], path, found)
+    return read
 
 
 def signature(called: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
@@ -150,18 +163,27 @@ def signature(called: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]
     return arguments, hints
 
 
-def _misfit(value: Any, annotation: Any, at: str) -> str | None:
-    """Return a line where `value` does not fit `annotation`; what Hydra builds from a nested call is not judged."""
+def _fitted(value: Any, annotation: Any, at: str, found: list[str]) -> Any:
+    """Return a value as its annotation reads its numbers; what Hydra builds from a nested call is not judged."""
     if _holds_call(value):
-        return None
+        return value
     try:
-        TypeAdapter(annotation, config=_STRICT if _configurable(annotation) else None).validate_python(
-            value, strict=True
-        )
+        config = _STRICT if _configurable(annotation) else None
+        read = TypeAdapter(annotation, config=config).validate_python(value, strict=True)
     except ValidationError as error:
         reasons = dict.fromkeys(detail["msg"] for detail in error.errors())
-        return f"{at}={value}: {' or '.join(reasons)}"
-    return None
+        found.append(f"{at}={value}: {' or '.join(reasons)}")
+        return value
+    return _with_floats(value, read)
+
+
+def _with_floats(given: Any, read: Any) -> Any:
+    """Return a value as it was given, but for whole numbers that were read as floats."""
+    if isinstance(given, Mapping) and isinstance(read, Mapping):
+        return {key: _with_floats(item, read.get(key, item)) for key, item in given.items()}
+    if isinstance(given, list) and isinstance(read, list | tuple):
+        return [_with_floats(item, other) for item, other in zip(given, read, strict=True)]
+    return read if isinstance(read, float) and isinstance(given, int) else given
 
 
 _STRICT = ConfigDict(arbitrary_types_allowed=True)

@@ -42,8 +42,10 @@ def compose(*overrides: str, folder: str | Path | None = None) -> RunConfig:
             del cfg["hydra"]
         refuse_missing(cfg)
         return read_run(cfg)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error)) from error
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if line := explain(error, overrides):
+            raise UserError(line) from error
+        raise
 
 
 def _refuse_several(cfg: DictConfig) -> None:

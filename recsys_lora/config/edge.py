@@ -2,17 +2,18 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from recsys_lora.config.check import RESERVED, check, imported
 from recsys_lora.config.record import PreparationConfig, RunConfig
-from recsys_lora.config.typed import Record, not_settings
+from recsys_lora.config.typed import not_settings
 from recsys_lora.utils.errors import UserError
 
-R = TypeVar("R", bound=Record)
+METHOD_ATTRIBUTES = ("needs_backbone", "needs_encoder")
+"""Of the class that `model` names; they decide which stages a run has."""
 
 
 def read_run(cfg: DictConfig) -> RunConfig:
@@ -21,15 +22,16 @@ def read_run(cfg: DictConfig) -> RunConfig:
     Raises:
         UserError: a value is missing or has the wrong type, range or choice; all such values are named.
     """
+    _refuse_other_classes(cfg)
     if cfg.name is None:
         cfg = cfg.copy()
         cfg.name = _default_name(cfg)
-    return _read(cfg, RunConfig)
+    return RunConfig.of(check(containers(cfg)))
 
 
 def read_preparation(cfg: DictConfig) -> PreparationConfig:
     """Return the config of a preparation alone, as `read_run` does."""
-    return _read(cfg, PreparationConfig)
+    return PreparationConfig.of(check(containers(cfg)))
 
 
 def recorded_run(config: Mapping[str, Any]) -> RunConfig:
@@ -41,8 +43,9 @@ def recorded_run(config: Mapping[str, Any]) -> RunConfig:
     Raises:
         UserError: as `read_run`.
     """
-    check(config)
-    return RunConfig.of(config)
+    read = check(config)
+    _refuse_other_classes(read)
+    return RunConfig.of(read)
 
 
 def containers(cfg: DictConfig, resolve: bool = True) -> dict[str, Any]:
@@ -57,17 +60,28 @@ def containers(cfg: DictConfig, resolve: bool = True) -> dict[str, Any]:
     return {str(key): value for key, value in made.items()}
 
 
-def _read(cfg: DictConfig, record: type[R]) -> R:
-    config = containers(cfg)
-    check(config)
-    return record.of(config)
+def _refuse_other_classes(config: Mapping[str, Any]) -> None:
+    """Refuse a `model` or `first` that names something else than a method.
+
+    Raises:
+        UserError: one does.
+    """
+    for key in ("model", "first"):
+        node = config.get(key)
+        if not isinstance(node, Mapping | DictConfig) or "_target_" not in node:
+            continue
+        if not all(hasattr(imported(node["_target_"], key), name) for name in METHOD_ATTRIBUTES):
+            raise UserError(
+                f"{key}._target_={node['_target_']}: no method: name a class derived from "
+                "recsys_lora.methods.base.LLMRecommender, or choose a file by model=NAME"
+            )
 
 
 def _default_name(cfg: DictConfig) -> str:
     """Return model-data, and the CF model where the model is built on one."""
     built_on = cfg.cf.name if imported(cfg.model["_target_"], "model").needs_encoder else cfg.model.name
     parts = [cfg.model.name, cfg.data.name, *([] if built_on == cfg.model.name else [built_on])]
-    return "-".join(parts)
+    return "-".join(map(str, parts))
 
 
 def build(node: Any, at: str = "") -> Any:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
@@ -14,7 +15,7 @@ from hydra.errors import (
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recsys_lora.config.paths import GROUPS, options
+from recsys_lora.config.paths import GROUPS, conf_dir, options
 from recsys_lora.utils.errors import UserError
 
 
@@ -31,18 +32,41 @@ def suggestion(name: str, names: Sequence[str]) -> str:
     return f"valid: {', '.join(sorted(set(names)))}" if names else "nothing is valid here"
 
 
-def explain(error: BaseException) -> str | None:
-    """Return one line for an error of Hydra or OmegaConf; None for any other exception."""
+def explain(error: BaseException, overrides: Iterable[str] = ()) -> str | None:
+    """Return one line for an error of Hydra or OmegaConf; None for any other exception.
+
+    Args:
+        error: the exception.
+        overrides: those of the command, among which it looks where Hydra names none.
+    """
     if isinstance(error, MissingConfigException):
         return _missing_config(error)
     if isinstance(error, OverrideParseException):
+        if "=~" in str(error.override):
+            return f"{error.override}: a ~ stands for no folder here: write $HOME in its place"
         reason = str(error).splitlines()[0]
         return f"{error.override}: not an override Hydra can read ({reason}): write key=value, quote special characters"
     if isinstance(error, ConfigCompositionException):
         return _composition(error)
     if isinstance(error, HydraException | OmegaConfBaseException):
         return " ".join(line.strip() for line in str(error).splitlines()[:2])
+    if isinstance(error, ValueError) and str(error).startswith("Config group override"):
+        return _nameless(overrides)
     return None
+
+
+def _nameless(overrides: Iterable[str]) -> str:
+    """Return the line about a group that is given something else than a name; Hydra does not say which."""
+    parser = OverridesParser.create()
+    for line in overrides:
+        if line.startswith("-") or "=" not in line:  # an option of Hydra's command line, or its value
+            continue
+        override = parser.parse_override(line)
+        group = override.key_or_group
+        if (conf_dir() / group).is_dir() and not isinstance(override.value(), str | list):
+            where = group or "a group"
+            return f"{override.input_line}: {where} takes the name of one of its files: write {group or 'GROUP'}=NAME"
+    return "a group takes the name of one of its files: write GROUP=NAME"
 
 
 def refuse_missing(cfg: DictConfig) -> None:
@@ -70,7 +94,9 @@ def _composition(error: ConfigCompositionException) -> str:
         key = match.group(1)
         cause = error.__cause__ or error.__context__
         parent = getattr(cause, "parent_node", None)
-        return f"{key}: no such option: {suggestion(*_within(key, parent))}; +{key}=VALUE adds a new key"
+        part, names = _within(key, parent)
+        others = [name for name in names if name != part]  # a group that this command does not have
+        return f"{key}: no such option: {suggestion(part, others)}; +{key}=VALUE adds a new key"
     cause = error.__cause__
     if cause is not None and message.startswith("Error merging override"):
         reason = str(cause).splitlines()[0]

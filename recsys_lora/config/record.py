@@ -1,4 +1,4 @@
-"""A run as a typed record: every value says what may stand there and what it is to the run.
+"""A run as a typed record: every field has a type and a role (`roles.py`).
 
 A node with `_target_` is a plain mapping, from which `edge.build` makes an object; its keys have the role of the node,
 but for the parts that are named here.
@@ -24,7 +24,7 @@ class RatingScaleConfig(Record):
 
     low: Annotated[float, result("prepare", "method", "frozen")]
     high: Annotated[float, result("prepare", "method", "frozen")]
-    step: Annotated[float, result("prepare", "method", "frozen")]
+    step: Annotated[PositiveFloat, result("prepare", "method", "frozen")]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a config value is to a run. Every fingerprint, and what a comparison or a search looks at, follows from that."""
+"""Roles of config values. Fingerprints, comparisons and the space of a search follow from them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,10 +24,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Role:
-    """What a value is.
+    """The role of a value.
 
     Attributes:
-        kind: which kind.
+        kind: what the value does.
         stages: those that use the value themselves; later ones depend on their results.
         by_content: a stage's key takes the content of what the value names, not the value.
         tunable: a search may vary it.

@@ -64,7 +64,7 @@ class PromptBatch:
         return self.items[:, 0]
 
     def to(self, device: torch.device | str) -> "PromptBatch":
-        """Return the batch on a device; a CUDA device is not waited for."""
+        """Return the batch on a device; the host does not wait for a CUDA device."""
         tensors: dict[str, Any] = {
             field.name: _moved(value, torch.device(device))
             for field in fields(self)
@@ -74,7 +74,7 @@ class PromptBatch:
 
 
 def _moved(value: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor on a device, by way of pinned memory, from which a copy needs nobody to wait for it."""
+    """Return a tensor on a device, by way of pinned memory, so that the copy does not block the host."""
     pinned = value.pin_memory() if device.type == "cuda" and value.device.type == "cpu" else value
     return pinned.to(device, non_blocking=True)
 

@@ -127,7 +127,7 @@ class Engine:
         return {name: kind for name, kind, *_ in self.rows(f"DESCRIBE SELECT * FROM {table}")}
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the connection."""
         self.connection.close()
 
 

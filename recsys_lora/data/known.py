@@ -1,4 +1,4 @@
-"""What is known of single users, where that is more than a prepared data set holds."""
+"""Interactions of single users, where these are more than a prepared data set holds."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Known:
-    """All that one user has met, oldest first.
+    """The interactions of one user, oldest first.
 
     Attributes:
         items: numbers (n,).
@@ -34,12 +34,12 @@ class Known:
         return self.ratings[self.liked]
 
     def before(self, position: int) -> int:
-        """Return how many of these come before whoever knows so many of the positives meets the next one."""
+        """Return how many interactions precede the positive at `position`, counted from 0; all if there is none."""
         places = np.flatnonzero(self.liked)
         return int(places[position]) if position < len(places) else len(self.items)
 
     def then(self, later: "Known") -> "Known":
-        """Return what is known after more was met."""
+        """Return these interactions followed by later ones."""
         return Known(*(np.concatenate([getattr(self, part), getattr(later, part)]) for part in PARTS))
 
 

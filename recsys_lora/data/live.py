@@ -1,4 +1,4 @@
-"""A prepared data set in use: with users, items and events that came after it was made."""
+"""A prepared data set with users, items and events that were added later."""
 
 import copy
 from collections import ChainMap
@@ -18,16 +18,16 @@ from recsys_lora.data.schema import SplitName
 
 
 class LiveData(PreparedData):
-    """The data of a trained run as it moves on; each change gives a new one, and threads may go on with the old one.
+    """The data of a trained run with later additions; a change returns a new object, and threads may keep the old one.
 
-    Users and items keep their numbers. Behind the last user stands one who is nobody in particular, `stranger`, for
-    questions about people with no id; behind that, users who came later.
+    Users and items keep their numbers. The number after the last user is `stranger`, an anonymous user for requests
+    without an id; users who were added later follow.
 
     Args:
         base: the data that the run was trained on.
-        users: raw ids of the users who came later.
-        items: columns item_id and title, and any of the base's attributes: items that came later.
-        changed: what is known of users of whom more is known than in `base`.
+        users: raw ids of the users who were added later.
+        items: columns item_id and title, and any of the base's attributes: items that were added later.
+        changed: interactions of users, by number, where they are more than in `base`.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class LiveData(PreparedData):
         super().__init__(base.folder, base.manifest, base._interactions, every, _below(base.users, added), base._called)
         self.changed = changed or {}
 
-    # What moves
+    # Additions
 
     def with_users(self, ids: Iterable[str]) -> "LiveData":
-        """Return the same with users of whom nothing is known yet."""
+        """Return the same with more users, who have no interactions yet."""
         return LiveData(self.base, (*self.later_users, *ids), self.later_items, self.changed)
 
     def with_items(self, items: pl.DataFrame) -> "LiveData":
@@ -59,21 +59,21 @@ class LiveData(PreparedData):
         return LiveData(self.base, self.later_users, every, self.changed)
 
     def with_known(self, known: Mapping[int, Known]) -> "LiveData":
-        """Return the same with other histories of a few users, by number; it costs next to nothing."""
+        """Return the same with other histories of a few users, by number; nothing is copied."""
         other = copy.copy(self)
         other.changed = ChainMap(dict(known), self.changed)  # type: ignore[arg-type]  # it is only read
         return other
 
     def settled(self) -> "LiveData":
-        """Return the same with all that is known in one place: for data that are kept."""
+        """Return the same with all histories in one mapping: for data that are kept."""
         other = copy.copy(self)
         other.changed = dict(self.changed)
         return other
 
-    # What is known
+    # Interactions
 
     def known(self, user: int) -> Known:
-        """Return what is known of a user, by number."""
+        """Return the interactions of a user, by number."""
         if user in self.changed:
             return self.changed[user]
         if user > self.base.num_users:

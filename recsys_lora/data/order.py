@@ -37,6 +37,26 @@ def shares(rank: str, count: str, train: float, valid: float) -> str:
     )
 
 
+def shares_of_user(rank: str, count: str, train: float, valid: float) -> str:
+    """Name the part of row `rank` of a user's `count` rows: as `shares`, but a part with a share gets a row.
+
+    With shares of .8 and .1, a user of three to nine rows validates on one and tests on one. A user who has too few
+    rows for one in each part trains.
+    """
+    first, both = Exact(str(train)), Exact(str(train)) + Exact(str(valid))
+    tested = int(both < 1)
+    held_out = tested + int(valid > 0)
+
+    def cut(share: Exact, behind: int) -> str:
+        whole = f"({count} * {share.numerator} + {share.denominator - 1}) // {share.denominator}"
+        return f"least({whole}, {count} - {behind})"
+
+    return named(
+        f"{count} <= {held_out} OR {rank} < {cut(first, held_out)}",
+        f"{rank} < {cut(both, tested)}",
+    )
+
+
 def refuse_untimed(rows: RowTables, rule: str) -> None:
     """Refuse rows without times where a rule needs the calendar.
 

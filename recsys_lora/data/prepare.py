@@ -3,7 +3,7 @@
 The folder appears whole or not at all, so a killed run leaves nothing half made and the next run starts afresh.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -84,7 +84,7 @@ def prepare(
         negatives: items drawn beside each row of a data set without ratings.
 
     Raises:
-        UserError: the files or options leave nothing to learn from, or `out` is somebody's other folder.
+        UserError: the files or options leave nothing to learn from, or `out` holds something else.
     """
     check_target(out)
     options = {
@@ -107,6 +107,8 @@ def prepare(
         arranged = split.arrange(RowTables(opened, catalogue=tables.items, timed=tables.timed))
         numbering.number_final(opened, arranged, tables, catalogue == "all")
         numbering.final_rows(opened, arranged, positive if tables.rated else None)
+        if not opened.count("final"):
+            raise _nothing_left(name, read, [*dropped, *arranged.dropped])
         drawn = None if tables.rated else negatives or Negatives()
         if drawn:
             remarks += sample_negatives(opened, drawn)
@@ -135,7 +137,7 @@ def _filter(
     dropped.append(drop_duplicates(opened, options["duplicates"], tables.interactions, texts))
     dropped.append(k_core(opened, options["min_user_rows"], options["min_item_rows"]))
     if not opened.count("rows"):
-        raise UserError(f"data={options['name']}: no row is left of {read}: {_reasons(dropped)}")
+        raise _nothing_left(options["name"], read, dropped)
     return dropped, [*tables.remarks, *remarks]
 
 
@@ -150,8 +152,9 @@ def _write(opened: Engine, tables: RawTables, out: Path, manifest: dict[str, Any
         write_json(folder / MANIFEST, manifest | {"key": content_key({**depends, "tables": content})})
 
 
-def _reasons(dropped: Any) -> str:
-    return "; ".join(f"{d.rows:,} dropped ({d.reason})" for d in dropped if d.rows) or "the files are empty"
+def _nothing_left(name: str, read: int, dropped: Sequence[Dropped]) -> UserError:
+    reasons = "; ".join(f"{d.rows:,} dropped ({d.reason})" for d in dropped if d.rows) or "the files are empty"
+    return UserError(f"data={name}: no row is left of {read}: {reasons}")
 
 
 def check_target(out: Path) -> None:
@@ -187,14 +190,15 @@ def check_splits(manifest: Mapping[str, Any], ratings: tuple[float, float]) -> N
                 raise UserError(f"data={name}: its users like all items: no negatives can be sampled for {split}")
             raise UserError(
                 f"data={name}: all {rows} rows of the {split} split are {which} at data.positive={positive:g}: AUC "
-                f"needs both classes: {_other_class(*ratings)}"
+                f"needs both classes: {_other_class(positive, *ratings)}"
             )
 
 
-def _other_class(low: float, high: float) -> str:
+def _other_class(positive: float, low: float, high: float) -> str:
     """Return what can be done where all ratings, from low to high, are of one class."""
     if low < high:
-        return f"choose another data.positive (ratings are {low:g} to {high:g}) or data.split"
+        example = f", such as data.positive={high:g}," if high < positive else ""
+        return f"choose another data.positive (ratings are {low:g} to {high:g}){example} or data.split"
     return (
         f"every rating is {low:g}, so say that there is none (data=table: data.columns.rating=null): then every row "
         "is a positive and negatives are sampled"

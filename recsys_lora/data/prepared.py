@@ -1,7 +1,6 @@
 """A prepared data set: two Parquet tables and a manifest in a folder, numpy arrays once loaded."""
 
 import copy
-import hashlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +17,10 @@ from recsys_lora.data.schema import TEXT_COLUMNS, SplitName
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import read_json
 
-__all__ = ["FORMAT_VERSION", "INTERACTIONS", "ITEMS", "MANIFEST", "USERS", "PreparedData", "Rows", "checksum"]
+__all__ = ["FORMAT_VERSION", "INTERACTIONS", "ITEMS", "MANIFEST", "USERS", "PreparedData", "Rows"]
 
 FORMAT_VERSION = 2
-INTERACTIONS, ITEMS, USERS = "interactions.parquet", "items.parquet", "users.parquet"
-MANIFEST = "manifest.json"
+INTERACTIONS, ITEMS, USERS, MANIFEST = "interactions.parquet", "items.parquet", "users.parquet", "manifest.json"
 PUBLISHED_SEED = 2023
 Titles = Literal["own", "index"]
 """What items are called: by their own titles, or by their numbers, which tell a language model nothing."""
@@ -33,19 +31,17 @@ class PreparedData:
 
     Args:
         folder: where it lies.
-        manifest: how it was made.
+        manifest: how it was made: sources, parameters, counts, dropped rows.
         interactions: all kept rows, in the split's order.
         items: one row an item number, from 1.
         users: one row a user number, from 1; None makes it of the interactions.
         called: what items are called.
 
     Attributes:
-        folder: where it lies.
-        manifest: how it was made: sources, parameters, counts, dropped rows.
         key: names the content.
         num_users: the largest user number U.
         num_items: the largest item number N.
-        changed: what is known of users of whom more is known than their rows say; none, while nobody uses it.
+        changed: interactions of users, by number, where they are more than the prepared rows; empty but in `LiveData`.
     """
 
     def __init__(
@@ -68,7 +64,7 @@ class PreparedData:
         self._users = pairs if users is None else users.lazy()
         self.num_users = self._height(self._users)
         self.num_items = self._height(self._items)
-        self._height(self._interactions)
+        self._height(self._interactions)  # refuses a damaged file at once
 
     @classmethod
     def load(cls, folder: Path, called: Titles = "own") -> "PreparedData":
@@ -80,26 +76,18 @@ class PreparedData:
         if not (folder / MANIFEST).is_file():
             raise UserError(f"{folder}: no {MANIFEST} here: prepare the data first (python -m recsys_lora.prepare)")
         manifest = read_json(folder / MANIFEST)
-        if manifest.get("format") != FORMAT_VERSION:
-            raise UserError(
-                f"{folder}: made by another version (format {manifest.get('format')}): delete it, run again"
-            )
+        if (made := manifest.get("format")) != FORMAT_VERSION:
+            raise UserError(f"{folder}: made by another version (format {made}): delete it, run again")
         interactions, items, users = (pl.scan_parquet(folder / name) for name in (INTERACTIONS, ITEMS, USERS))
         return cls(folder, manifest, interactions, items, users, called)
 
     def _collect(self, table: pl.LazyFrame) -> pl.DataFrame:
-        """Read a table.
-
-        Raises:
-            UserError: the file is not there or damaged.
-        """
+        """Read a table; raise a `UserError` where its file is not there or damaged."""
         try:
             return table.collect()
         except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"{self.folder}: a table cannot be read ({reason}): delete the folder and run again"
-            ) from error
+            reason = f"a table cannot be read ({str(error).splitlines()[0]})"
+            raise UserError(f"{self.folder}: {reason}: delete the folder and run again") from error
 
     def _height(self, table: pl.LazyFrame) -> int:
         return int(self._collect(table.select(pl.len())).item())
@@ -149,7 +137,7 @@ class PreparedData:
     @property
     def text_columns(self) -> list[str]:
         """The texts that rows have: `review`, `summary`, both or none."""
-        return [column for column in self._interactions.collect_schema().names() if column in TEXT_COLUMNS]
+        return [name for name in self._interactions.collect_schema().names() if name in TEXT_COLUMNS]
 
     def texts(self, column: str) -> list[str | None]:
         """Return a text of all rows; only this column is read."""
@@ -157,18 +145,13 @@ class PreparedData:
 
     @property
     def item_attributes(self) -> list[str]:
-        """The names of what is known of items beside their title."""
+        """Names of the items' further columns."""
         return [c for c in self._items.collect_schema().names() if c not in ("item_id", "item", "title")]
 
     @property
     def user_attributes(self) -> list[str]:
-        """The names of what is known of users."""
+        """Names of the users' further columns."""
         return [c for c in self._users.collect_schema().names() if c not in ("user_id", "user")]
-
-    def attribute(self, side: Literal["item", "user"], column: str) -> list[str | None]:
-        """Return an attribute as text, by item or user number; [0] is ""; whole numbers are written without a point."""
-        values = (self.items if side == "item" else self.users)[column]
-        return ["", *map(_written, values)]
 
     @cached_property
     def history(self) -> History:
@@ -187,24 +170,25 @@ class PreparedData:
 
     @cached_property
     def _walked(self) -> tuple[History, Rows]:
-        columns = ("user", "item", "label", "rating", "timestamp", "split")
-        table = self._collect(self._interactions.select(columns))
-        user = table["user"].to_numpy().astype(np.int64)
-        item = table["item"].to_numpy().astype(np.int64)
-        label = table["label"].to_numpy().astype(np.float32)
-        history, position = build_histories(user, item, label > 0, self.num_users)
-        train = (table["split"] == "train").to_numpy()
-        if self.hides_held_out:
-            position = np.minimum(position, np.bincount(user[train & (label > 0)], minlength=self.num_users + 1)[user])
-        seen = _among(user, user[train], self.num_users) & _among(item, item[train], self.num_items)
-        rating = table["rating"].to_numpy().astype(np.float32)
-        timestamp = table["timestamp"].to_numpy().astype(np.int64)
+        table = self._collect(self._interactions.select("user", "item", "label", "rating", "timestamp", "split"))
         self._splits = table["split"]
+        user, item, timestamp = (table[name].to_numpy().astype(np.int64) for name in ("user", "item", "timestamp"))
+        label, rating = (table[name].to_numpy().astype(np.float32) for name in ("label", "rating"))
+        history, position = build_histories(user, item, label > 0, self.num_users)
+        train = self._places("train")
+        if self.hides_held_out:
+            liked = np.bincount(user[train[label[train] > 0]], minlength=self.num_users + 1)
+            position = np.minimum(position, liked[user])
+        seen = np.isin(user, user[train]) & np.isin(item, item[train])
         return history, Rows(np.arange(len(table)), user, item, label, rating, timestamp, position, seen)
+
+    def _places(self, split: SplitName) -> NDArray[np.int64]:
+        """Return where a split's rows stand among all (n,)."""
+        return np.flatnonzero((self._splits == split).fill_null(False).to_numpy())
 
     def rows(self, split: SplitName) -> Rows:
         """Return all rows of a split, in their order."""
-        return self.every.take(np.flatnonzero((self._splits == split).fill_null(False).to_numpy()))
+        return self.every.take(self._places(split))
 
     def with_train_part(self, share: float, part: Literal["earliest", "rest"]) -> "PreparedData":
         """Return the data set with a part of its train rows alone; histories and everything else are the same.
@@ -213,9 +197,8 @@ class PreparedData:
             share: of the train rows by time, rounded; of one second, those that come first in the split's order.
             part: that share of them, or the rows after it.
         """
-        every = self.every
-        train = np.flatnonzero((self._splits == "train").fill_null(False).to_numpy())
-        by_time = train[np.argsort(every.timestamp[train], kind="stable")]
+        timestamp, train = self.every.timestamp, self._places("train")
+        by_time = train[np.argsort(timestamp[train], kind="stable")]
         size = round(share * len(by_time))
         return self._without(by_time[size:] if part == "earliest" else by_time[:size])
 
@@ -249,59 +232,23 @@ class PreparedData:
 
         Args:
             split: of which split.
-            rows: how many, in their original order; all where None or where there are no more;
-                "published" for the sample on which published work validates, in its own order.
+            rows: how many, in their order; None for all; "published" for those on which published work validates, in
+                its own order.
             seed: decides the sample; the published one has its own.
 
         Raises:
             UserError: the split has no published sample.
         """
         every = self.rows(split)
-        if rows is None:
-            return every
-        if rows == "published":
-            share = self.manifest["split"].get("published_valid")
-            if split != "valid" or share is None:
-                rule = self.manifest["split"]["split"]
-                raise UserError(f"data.{split}_rows=published: {rule} has no published {split} sample: give a number")
-            size = round(share * len(every))
-            return every.take(np.random.RandomState(PUBLISHED_SEED).choice(len(every), size, replace=False))
-        if rows >= len(every):
-            return every
-        return every.take(np.sort(np.random.default_rng(seed).choice(len(every), rows, replace=False)))
+        if rows != "published":
+            return every if rows is None else every.sample(rows, seed)
+        rule, share = self.manifest["split"]["split"], self.manifest["split"].get("published_valid")
+        if split != "valid" or share is None:
+            raise UserError(f"data.{split}_rows=published: {rule} has no published {split} sample: give a number")
+        random = np.random.RandomState(PUBLISHED_SEED)
+        return every.take(random.choice(len(every), round(share * len(every)), replace=False))
 
     def train_counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return how often each user (U + 1,) and each item (N + 1,) occurs in train."""
-        train = self.rows("train")
-        return (
-            np.bincount(train.user, minlength=self.num_users + 1),
-            np.bincount(train.item, minlength=self.num_items + 1),
-        )
-
-
-def checksum(data: PreparedData, rows: Rows, history: int = 10) -> str:
-    """Return the SHA-256 over rows in order, to compare two builds of a split.
-
-    Each row is `user TAB item TAB label TAB timestamp TAB last items, joined by commas NEWLINE`, numbers from 1.
-    """
-    digest = hashlib.sha256()
-    last = data.history.last(rows.user, rows.position, history)
-    columns = (rows.user.tolist(), rows.item.tolist(), rows.label.astype(np.int64).tolist(), rows.timestamp.tolist())
-    for *values, items in zip(*columns, last.tolist(), strict=True):
-        joined = ",".join(str(item) for item in items if item)
-        digest.update("\t".join([*map(str, values), joined]).encode() + b"\n")
-    return digest.hexdigest()
-
-
-def _among(numbers: NDArray[np.int64], some: NDArray[np.int64], largest: int) -> NDArray[np.bool_]:
-    """Tell which numbers, from 1 to `largest`, are among some."""
-    occurs = np.zeros(largest + 1, dtype=np.bool_)
-    occurs[some] = True
-    return occurs[numbers]
-
-
-def _written(value: Any) -> str | None:
-    """Write an attribute for a prompt."""
-    if value is None:
-        return None
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        train, size = self.rows("train"), (self.num_users + 1, self.num_items + 1)
+        return np.bincount(train.user, minlength=size[0]), np.bincount(train.item, minlength=size[1])

@@ -54,9 +54,15 @@ def _filled(
     slots: list[dict[str, str]] = [{} for _ in range(size + 1)]
     attributes = data.item_attributes if side == "item" else data.user_attributes
     for attribute in (name for name in attributes if name in asked):
-        values = [value and value.replace("|", ", ") for value in data.attribute(side, attribute)]
-        texts, changed = prompt_titles(values, tokenizer, max_tokens, UNKNOWN)
+        column = (data.items if side == "item" else data.users)[attribute]
+        texts, changed = prompt_titles(["", *map(_written, column)], tokenizer, max_tokens, UNKNOWN)
         counts.update({reason.replace("titles", f"{attribute}:"): n for reason, n in changed.items()})
         for entry, text in zip(slots, texts, strict=True):
             entry[attribute] = text
     return slots
+
+
+def _written(value: Any) -> str | None:
+    """Return an attribute as prompts write it: whole numbers without a point, lists with commas."""
+    whole = isinstance(value, float) and value.is_integer()
+    return None if value is None else str(int(value) if whole else value).replace("|", ", ")

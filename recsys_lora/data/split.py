@@ -10,7 +10,7 @@ file, items by first appearance in the order of the rows.
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from recsys_lora.data.order import Ties, named, shares, tie_order
+from recsys_lora.data.order import Ties, named, shares, shares_of_user, tie_order
 from recsys_lora.data.published import AmazonBookBenchmark, MovieLensBenchmark
 from recsys_lora.data.schema import RowTables, SplitResult
 from recsys_lora.utils.types import Fraction, NonNegativeInt
@@ -42,6 +42,8 @@ def _by_user(rows: RowTables, part: str) -> SplitResult:
 class UserTime:
     """Each user's rows by time: the first share trains, the next validates, the rest tests.
 
+    Users with fewer than ten rows still have one in each part, and those with fewer than three only train.
+
     Attributes:
         train: share of each user's rows, the earliest.
         valid: share after those.
@@ -62,7 +64,7 @@ class UserTime:
     def arrange(self, rows: RowTables) -> SplitResult:
         """Split each user's rows by their rank in time."""
         _ordered(rows, tie_order(self.ties, self.seed))
-        return _by_user(rows, shares("rank", "count", self.train, self.valid))
+        return _by_user(rows, shares_of_user("rank", "count", self.train, self.valid))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Metrics as pure functions on arrays, and the statistics over them: bootstrap, paired tests, baselines, stacking."""
 
 from recsys_lora.evaluation.ranking import auc, hit_rate_at, log_loss, mrr, ndcg_at, uauc
-from recsys_lora.evaluation.rating import mae, rmse
 
-__all__ = ["auc", "hit_rate_at", "log_loss", "mae", "mrr", "ndcg_at", "rmse", "uauc"]
+__all__ = ["auc", "hit_rate_at", "log_loss", "mrr", "ndcg_at", "uauc"]

@@ -4,7 +4,7 @@ The chance that a row of item i (or of user u) is positive, shrunk towards the m
 
     p_i = (positives_i + m * p) / (rows_i + m)         score = log(p_i / (1 - p_i))
 
-with p the share of positives in train and m a number of pretended rows. Who is unseen in train scores p. Item and user
+with p the share of positives in train and m a number of pseudo-rows. Who is unseen in train scores p. Item and user
 together add what each says beyond p,
 
     score(u, i) = logit p_i + logit p_u - logit p
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from recsys_lora.utils.errors import UserError
 
-PRETENDED_ROWS = 5.0
+PSEUDO_ROWS = 5.0
 _EDGE = 1e-6
 
 
@@ -38,7 +38,7 @@ class PositiveShare:
 
     @classmethod
     def fit(
-        cls, number: NDArray[Any], label: NDArray[Any], largest: int, pretended_rows: float = PRETENDED_ROWS
+        cls, number: NDArray[Any], label: NDArray[Any], largest: int, pseudo_rows: float = PSEUDO_ROWS
     ) -> "PositiveShare":
         """Count.
 
@@ -46,7 +46,7 @@ class PositiveShare:
             number: (n,) item or user numbers of the training rows.
             label: (n,) 0 or 1.
             largest: the largest number.
-            pretended_rows: m > 0, how many rows of average liking each is given.
+            pseudo_rows: m > 0, rows of the mean share that are added to each.
 
         Raises:
             UserError: there are no training rows.
@@ -56,7 +56,7 @@ class PositiveShare:
         overall = float(np.mean(label))
         rows = np.bincount(number, minlength=largest + 1)
         positives = np.bincount(number, weights=label, minlength=largest + 1)
-        return cls(_logit((positives + pretended_rows * overall) / (rows + pretended_rows)), overall)
+        return cls(_logit((positives + pseudo_rows * overall) / (rows + pseudo_rows)), overall)
 
     def score(self, number: NDArray[Any]) -> NDArray[np.float64]:
         """Return the logit of each row's item or user, (n,)."""

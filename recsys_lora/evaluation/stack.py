@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 RIDGE = 1.0
-"""Of the sum over rows of the loss: one pretended row's worth."""
+"""Of the sum over rows of the loss: a ridge of one row's weight."""
 _STEPS, _CLOSE = 50, 1e-10
 
 

@@ -60,32 +60,27 @@ class Mean(Statistic):
         return _ratio(weights @ self._sums, weights @ self._rows)
 
     def by_user(self) -> tuple[Array, Floats] | None:
-        """Return each user's own mean."""
+        """Return the users (U,), ascending, and each one's own mean (U,)."""
         return self.users, self._sums / self._rows
 
 
-class RootMean(Statistic):
-    """The root of the mean of one number a row: the RMSE of squared errors. Arguments and errors as for `Mean`."""
+class RootMean(Mean):
+    """The root of the mean of one number a row, as the RMSE of squared errors. Arguments and errors as for `Mean`."""
 
-    def __init__(self, name: str, user: Array, squares: Array, higher_is_better: bool = False) -> None:
-        self._mean = Mean(name, user, squares)
-        self.name = name
-        self.higher_is_better = higher_is_better
-        self.users = self._mean.users
-
-    @property
-    def reason(self) -> str | None:
-        """Why there is no value."""
-        return self._mean.reason
+    def __init__(self, name: str, user: Array, squares: Array) -> None:
+        super().__init__(name, user, squares, higher_is_better=False)
 
     def value(self) -> float | None:
         """Return the root of the mean over rows."""
-        mean = self._mean.value()
+        mean = super().value()
         return None if mean is None else float(np.sqrt(mean))
 
     def under(self, weights: Floats) -> Floats:
         """Return the root of the weighted mean under each row of weights (d, U)."""
-        return np.sqrt(self._mean.under(weights))
+        return np.sqrt(super().under(weights))
+
+    def by_user(self) -> None:
+        """Return None: a root of a mean is no mean over users."""
 
 
 class AUC(Statistic):
@@ -145,41 +140,28 @@ class AUC(Statistic):
         return _ratio(wins, pos.sum(axis=1) * neg.sum(axis=1))
 
 
-class UAUC(Statistic):
+class UAUC(Mean):
     """The unweighted mean of the users' own AUC, over users with rows of both classes. Arguments as for `AUC`."""
 
-    higher_is_better = True
-
     def __init__(self, name: str, user: Array, label: Array, score: Array) -> None:
-        self.name = name
-        self.users = np.unique(user)
         valid, values = user_auc(user, label, score)
+        super().__init__(name, valid, values)
         self.counted = len(valid)
+        self.users = np.unique(user)
         has = np.isin(self.users, valid)
-        self._has = has.astype(np.float64)  # (U,)
-        self._own: Floats = np.zeros(len(self.users))
-        self._own[has] = values
-        self._mean = float(values.mean()) if len(values) else float("nan")
+        self._rows = has.astype(np.float64)  # (U,)
+        self._sums = np.zeros(len(self.users))
+        self._sums[has] = values
 
     @property
     def reason(self) -> str | None:
         """Why there is no value."""
-        if self.value() is not None:
-            return None
-        return "no user has rows of both classes" if len(self.users) else _NO_ROWS
+        return "no user has rows of both classes" if len(self.users) and not self.counted else super().reason
 
-    def value(self) -> float | None:
-        """Return the mean of the users' AUC."""
-        return _number(self._mean)
-
-    def under(self, weights: Floats) -> Floats:
-        """Return the mean of the drawn users' AUC under each row of weights (d, U)."""
-        return _ratio(weights @ self._own, weights @ self._has)
-
-    def by_user(self) -> tuple[Array, Floats] | None:
+    def by_user(self) -> tuple[Array, Floats]:
         """Return the users with rows of both classes, and each one's AUC."""
-        has = self._has > 0
-        return self.users[has], self._own[has]
+        has = self._rows > 0
+        return self.users[has], self._sums[has]
 
 
 class ScalarMetric(Statistic):

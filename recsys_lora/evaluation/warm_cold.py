@@ -28,7 +28,7 @@ def warm_cold(
     user_counts: NDArray[np.int64],
     item_counts: NDArray[np.int64],
 ) -> NDArray[np.int8]:
-    """Say of each row whether it is warm (1), cold (0) or neither (-1).
+    """Return for each row whether it is warm (1), cold (0) or neither (-1).
 
     Args:
         definition: see above.

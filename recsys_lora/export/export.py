@@ -9,7 +9,7 @@ from recsys_lora.export.bundle import write_bundle
 from recsys_lora.export.gguf_lora import write_gguf_lora
 from recsys_lora.export.merged import write_merged
 from recsys_lora.export.vectors import ITEMS, write_vectors
-from recsys_lora.pipeline.artifact_paths import FILE
+from recsys_lora.pipeline.artifact_paths import FILE, STORE
 from recsys_lora.pipeline.loading import Loaded
 from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.utils.errors import UserError
@@ -23,8 +23,8 @@ WRITERS: dict[str, Callable[[Recommender, Path, Selection], None]] = {
     "bundle": lambda recommender, folder, asked: write_bundle(recommender.run, folder),
 }
 """What fills an empty folder with each form."""
-OURS = (PROMPT, ITEMS, FILE)
-"""Files by which an exported folder is known."""
+OURS = (PROMPT, ITEMS)
+"""Files by which an exported folder is known, but for a bundle."""
 
 
 def export(recommender: Recommender, to: str, folder: Path, selection: Selection | None = None) -> Path:
@@ -63,5 +63,10 @@ def check_target(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"out={folder}: is a file: name a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).is_file() for name in OURS):
+    if folder.is_dir() and any(folder.iterdir()) and not _is_export(folder):
         raise UserError(f"out={folder}: the folder holds something else: name a new one")
+
+
+def _is_export(folder: Path) -> bool:
+    """Tell an export from all else; a run has a record of its parts, as a bundle, but the parts are elsewhere."""
+    return any((folder / name).is_file() for name in OURS) or all((folder / name).exists() for name in (FILE, STORE))

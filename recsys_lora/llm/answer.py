@@ -1,6 +1,6 @@
-"""Answers that one token tells apart: Yes/No, digits, option letters.
+"""Answers as tokens; and those that one token tells apart: Yes/No, digits, option letters.
 
-Prompt and answer are tokenised together, because the piece that follows a prompt depends on both. What all answers
+Prompt and answer are tokenised together, because the piece that follows a prompt depends on both. What all choices
 begin with joins the prompt (SmolLM2 writes " 5" as a space and a digit); of the rest one token each is read.
 """
 
@@ -27,51 +27,43 @@ class ResolvedChoices:
     pieces: list[str]
 
 
-class ChoiceAnswer:
-    """A question with a few fixed answers.
+def continuations(tokenizer: Any, prompt_end: str, answers: Sequence[str]) -> list[list[int]]:
+    """Return the token ids of each answer after a prompt, from which a space parts it unless the prompt ends in one.
 
     Args:
-        choices: the answers, as `["Yes", "No"]`.
-        separator: stands between prompt and answer, unless the prompt ends in white space.
+        tokenizer: a `transformers` tokenizer.
+        prompt_end: the last part of every prompt (its end in the chat template, if one is used).
+        answers: as text.
+
+    Raises:
+        UserError: the tokenizer joins an answer with the end of the prompt.
     """
-
-    def __init__(self, choices: Sequence[str], separator: str = " ") -> None:
-        self.choices = list(choices)
-        self.separator = separator
-
-    def resolve(self, tokenizer: Any, prompt_end: str) -> ResolvedChoices:
-        """Find the tokens that stand for the answers.
-
-        Args:
-            tokenizer: a `transformers` tokenizer.
-            prompt_end: the last part of every prompt (its end in the chat template, if one is used).
-
-        Raises:
-            UserError: one token does not tell the answers apart, or an answer shares one with the prompt.
-        """
-        separator = "" if prompt_end[-1:].isspace() else self.separator
-        prompt = _ids(tokenizer, prompt_end)
-        answers = []
-        for choice in self.choices:
-            together = _ids(tokenizer, prompt_end + separator + choice)
-            if together[: len(prompt)] != prompt:
-                raise UserError(
-                    f"answer {choice!r}: this tokenizer joins it with the end of the prompt {prompt_end[-20:]!r}: "
-                    "let the prompt end in a punctuation mark, without white space"
-                )
-            answers.append(together[len(prompt) :])
-        shared = _shared_start(answers)
-        tokens = [answer[shared] for answer in answers if len(answer) > shared]
-        if len(set(tokens)) < len(self.choices):
-            pieces = [tokenizer.convert_ids_to_tokens(answer) for answer in answers]
-            written = "; ".join(f"{choice!r} is {piece}" for choice, piece in zip(self.choices, pieces, strict=True))
-            raise UserError(f"one token does not tell the answers apart in this tokenizer ({written}): use others")
-        return ResolvedChoices(answers[0][:shared], tokens, tokenizer.convert_ids_to_tokens(tokens))
+    separator = "" if prompt_end[-1:].isspace() else " "
+    texts = [prompt_end, *(prompt_end + separator + answer for answer in answers)]
+    prompt, *together = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    for answer, ids in zip(answers, together, strict=True):
+        if ids[: len(prompt)] != prompt:
+            raise UserError(
+                f"answer {answer[:40]!r}: this tokenizer joins it with the end of the prompt {prompt_end[-20:]!r}: "
+                "let the prompt end in a punctuation mark, without white space"
+            )
+    return [ids[len(prompt) :] for ids in together]
 
 
-def _ids(tokenizer: Any, text: str) -> list[int]:
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return ids
+def resolve_choices(choices: Sequence[str], tokenizer: Any, prompt_end: str) -> ResolvedChoices:
+    """Find the tokens that stand for a few fixed answers, as `["Yes", "No"]`; arguments as for `continuations`.
+
+    Raises:
+        UserError: one token does not tell the answers apart, or an answer shares one with the prompt.
+    """
+    answers = continuations(tokenizer, prompt_end, choices)
+    shared = _shared_start(answers)
+    tokens = [answer[shared] for answer in answers if len(answer) > shared]
+    if len(set(tokens)) < len(choices):
+        pieces = [tokenizer.convert_ids_to_tokens(answer) for answer in answers]
+        written = "; ".join(f"{choice!r} is {piece}" for choice, piece in zip(choices, pieces, strict=True))
+        raise UserError(f"one token does not tell the answers apart in this tokenizer ({written}): use others")
+    return ResolvedChoices(answers[0][:shared], tokens, tokenizer.convert_ids_to_tokens(tokens))
 
 
 def _shared_start(answers: Sequence[Sequence[int]]) -> int:

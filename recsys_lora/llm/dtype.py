@@ -30,7 +30,7 @@ def dtype_name(dtype: "torch.dtype") -> DtypeName:
 
 
 def _cpu_multiplies_bfloat16() -> bool:
-    """Say whether this CPU has matrix or dot-product instructions for bfloat16."""
+    """Return whether this CPU has matrix or dot-product instructions for bfloat16."""
     import torch
 
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from recsys_lora.assets.fetch import Asset, fetch
 from recsys_lora.assets.registry import GEMMA3_270M, QWEN25_CODER_05B, QWEN25_CODER_15B, SMOLLM2_135M
 from recsys_lora.llm.gguf import converted
-from recsys_lora.llm.source import Loading, PretrainedOptions, from_pretrained
+from recsys_lora.llm.source import BackboneSource, PretrainedOptions
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,7 @@ ASSETS: dict[str, tuple[Asset, str]] = {
 }
 
 
-class FetchedSource(Loading):
+class FetchedSource(BackboneSource):
     """A GGUF file known by its checksum, fetched once and converted once.
 
     Args:
@@ -30,11 +30,7 @@ class FetchedSource(Loading):
         loading: see `PretrainedOptions`.
     """
 
-    def __init__(
-        self,
-        name: Name,
-        **loading: Unpack[PretrainedOptions],
-    ) -> None:
+    def __init__(self, name: Name, **loading: Unpack[PretrainedOptions]) -> None:
         super().__init__(**loading)
         self.name = name
         self.asset, self.label = ASSETS[name]
@@ -58,6 +54,4 @@ class FetchedSource(Loading):
             UserError: it cannot be fetched.
         """
         folder = converted(self.sha256, lambda: fetch(self.asset))
-        options = self.options(device)
-        model, tokenizer = from_pretrained(str(folder), f"llm={self.name}", local_files_only=True, **options)
-        return self.backbone(model, tokenizer, device, self.identity(), self.label)
+        return self.from_folder(folder, f"llm={self.name}", device, self.label)

@@ -32,8 +32,7 @@ def greedy(
         mask: (B, T), true or 1 at real tokens.
         max_new_tokens: how many tokens at most.
         stop: tokens that end an answer, as the end of text; they are not part of it.
-        after_prompt: called once the prompts are read: whoever conditions low-rank layers on the batch gives them what
-            they need for the tokens that follow.
+        after_prompt: called once the prompts are read, to condition low-rank layers for the tokens that follow.
 
     Returns:
         B lists of token ids, without the stop token; empty where it came first.

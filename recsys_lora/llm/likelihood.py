@@ -90,8 +90,8 @@ def continuation_log_likelihood(
         backbone: the language model, in evaluation mode.
         embeds: the prompt's input embeddings, without padding (1, T, H).
         continuations: the tokens of each of C continuations.
-        after_prompt: called with C after the prompt and before the continuations: whoever conditions low-rank layers on
-            the batch gives them the prompt's factors C times.
+        after_prompt: called with C after the prompt and before the continuations, to condition low-rank layers on the
+            prompt's factors C times.
 
     Returns:
         The sum over each continuation's tokens (C,), float32, in nats, and their numbers (C,), int64.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from recsys_lora.llm.gguf import converted
-from recsys_lora.llm.source import Loading, PretrainedOptions, folder_sha256, from_pretrained
+from recsys_lora.llm.source import BackboneSource, PretrainedOptions, folder_sha256, from_pretrained
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import file_sha256
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from recsys_lora.llm.backbone import Backbone
 
 
-class HubSource(Loading):
+class HubSource(BackboneSource):
     """Any causal language model on the Hugging Face hub; files in its cache are used without the network.
 
     Args:
@@ -50,6 +50,18 @@ class HubSource(Loading):
             self._ask_hub(knob)
             model, tokenizer = from_pretrained(self.name, knob, revision=self.revision, **options)
         return self.backbone(model, tokenizer, device, self.identity(), self.name)
+
+    def check(self) -> None:
+        """Look into the local cache, and ask the hub where it is not there.
+
+        Raises:
+            UserError: there is no such model or the hub cannot be reached.
+        """
+        knob = f"llm.name={self.name}"
+        try:
+            self._cached(knob)
+        except UserError:
+            self._ask_hub(knob)
 
     def _cached(self, knob: str) -> str:
         """Return the folder of the local cache that holds the model; it may lack files.
@@ -91,7 +103,7 @@ class HubSource(Loading):
             ) from error
 
 
-class FolderSource(Loading):
+class FolderSource(BackboneSource):
     """A folder as `save_pretrained` writes it: weights, config and tokenizer.
 
     Args:
@@ -104,10 +116,18 @@ class FolderSource(Loading):
         self.path = Path(path).expanduser().absolute()
         self.name = self.path.name
 
-    @cached_property
-    def _sha256(self) -> str:
+    def check(self) -> None:
+        """Look for the model's config.
+
+        Raises:
+            UserError: it is no model folder.
+        """
         if not (self.path / "config.json").is_file():
             raise UserError(f"llm.path={self.path}: no model folder (it has no config.json): name one that has")
+
+    @cached_property
+    def _sha256(self) -> str:
+        self.check()
         return folder_sha256(self.path)
 
     def identity(self) -> dict[str, Any]:
@@ -124,13 +144,10 @@ class FolderSource(Loading):
         Raises:
             UserError: it is no model folder, or not a causal language model.
         """
-        identity = self.identity()
-        knob = f"llm.path={self.path}"
-        model, tokenizer = from_pretrained(str(self.path), knob, local_files_only=True, **self.options(device))
-        return self.backbone(model, tokenizer, device, identity, self.name)
+        return self.from_folder(self.path, f"llm.path={self.path}", device, self.name)
 
 
-class GGUFSource(Loading):
+class GGUFSource(BackboneSource):
     """A GGUF file, de-quantised once into the cache.
 
     Args:
@@ -143,10 +160,18 @@ class GGUFSource(Loading):
         self.path = Path(path).expanduser().absolute()
         self.name = self.path.stem
 
-    @cached_property
-    def _sha256(self) -> str:
+    def check(self) -> None:
+        """Look for the file.
+
+        Raises:
+            UserError: there is no such file.
+        """
         if not self.path.is_file():
             raise UserError(f"llm.path={self.path}: no such file: name a .gguf file")
+
+    @cached_property
+    def _sha256(self) -> str:
+        self.check()
         return file_sha256(self.path)
 
     def identity(self) -> dict[str, Any]:
@@ -163,8 +188,5 @@ class GGUFSource(Loading):
         Raises:
             UserError: the file cannot be read.
         """
-        identity = self.identity()
         folder = converted(self._sha256, lambda: self.path)
-        options = self.options(device)
-        model, tokenizer = from_pretrained(str(folder), f"llm.path={self.path}", local_files_only=True, **options)
-        return self.backbone(model, tokenizer, device, identity, f"{self.name} (de-quantised)")
+        return self.from_folder(folder, f"llm.path={self.path}", device, f"{self.name} (de-quantised)")

@@ -64,8 +64,8 @@ class SharedPrefix:
             lengths: vectors of each prompt (B,).
             alike: how many tokens at the beginning the model treats alike in the prompts of all batches, where they
                 are equal; 0 reads these prompts in full.
-            window: called with (rows, begin, end) before tokens `begin` to `end` of the first `rows` prompts are read:
-                whoever conditions low-rank layers on the batch gives them what they need for these.
+            window: called with (rows, begin, end) before tokens `begin` to `end` of the first `rows` prompts are read,
+                to condition low-rank layers for these.
 
         Returns:
             (B, H), those of `Backbone.hidden` up to rounding.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from safetensors import SafetensorError
 
@@ -19,25 +19,6 @@ if TYPE_CHECKING:
 Attention = Literal["auto", "sdpa", "eager", "flash_attention_2"]
 Compiled = bool | Literal["reduce-overhead"]
 """Whether decoder blocks are compiled, and whether CUDA graphs are recorded, too."""
-
-
-class BackboneSource(Protocol):
-    """One way to a backbone."""
-
-    name: str
-
-    def identity(self) -> dict[str, Any]:
-        """Return what artifacts and checkpoints depend on, JSON-able, without loading the model."""
-        ...
-
-    def load(self, texts: Sequence[str], device: "torch.device | str") -> "Backbone":
-        """Load the backbone onto a device.
-
-        Args:
-            texts: the data's titles; only the tiny model, which trains its tokenizer on them, looks at them.
-            device: where to.
-        """
-        ...
 
 
 class LoadingOptions(TypedDict, total=False):
@@ -69,12 +50,17 @@ class PretrainedOptions(LoadingOptions, total=False):
     quantise: Quantise
 
 
-class Loading:
+class BackboneSource:
     """The base of all sources: see `PretrainedOptions` for its arguments.
+
+    Attributes:
+        name: of the model, for messages and tables.
 
     Raises:
         UserError: compiled blocks are to be checkpointed, too.
     """
+
+    name: str
 
     def __init__(
         self,
@@ -94,6 +80,26 @@ class Loading:
         self.quantise = quantise
         self.compiled = compiled
 
+    def identity(self) -> dict[str, Any]:
+        """Return what artifacts and checkpoints depend on, JSON-able, without loading the model."""
+        raise NotImplementedError
+
+    def load(self, texts: Sequence[str], device: "torch.device | str") -> "Backbone":
+        """Load the backbone onto a device.
+
+        Args:
+            texts: the data's titles; only the tiny model, which trains its tokenizer on them, looks at them.
+            device: where to.
+        """
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Refuse what cannot be loaded, as far as that shows at once: nothing by default.
+
+        Raises:
+            UserError: so it is.
+        """
+
     def common_identity(self) -> dict[str, Any]:
         """Return the part of the identity that any source has."""
         quantised = {} if self.quantise == "none" else {"quantise": self.quantise}
@@ -108,6 +114,22 @@ class Loading:
         more = {} if self.attention == "auto" else {"attn_implementation": self.attention}
         dtype = resolve_dtype(self.dtype, device)
         return {"dtype": dtype, **more, **quantised_options(self.quantise, dtype, device)}
+
+    def from_folder(self, folder: Path, knob: str, device: "torch.device | str", label: str) -> "Backbone":
+        """Load a folder that `save_pretrained` wrote, without the network.
+
+        Args:
+            folder: the folder.
+            knob: the config entry to name in an error, as `llm.path=...`.
+            device: where to.
+            label: the name for tables.
+
+        Raises:
+            UserError: as `from_pretrained` and `backbone`.
+        """
+        identity = self.identity()
+        model, tokenizer = from_pretrained(str(folder), knob, local_files_only=True, **self.options(device))
+        return self.backbone(model, tokenizer, device, identity, label)
 
     def backbone(
         self, model: Any, tokenizer: Any, device: "torch.device | str", identity: dict[str, Any], label: str

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
-from recsys_lora.llm.source import Loading, LoadingOptions
+from recsys_lora.llm.source import BackboneSource, LoadingOptions
 from recsys_lora.utils.types import NonNegativeInt, PositiveFloat, PositiveInt
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _PROMPT_WORDS = (
 SPECIAL = ("<pad>", "<s>", "</s>")
 
 
-class TinySource(Loading):
+class TinySource(BackboneSource):
     """A random Llama with a byte-level BPE tokenizer.
 
     Args:

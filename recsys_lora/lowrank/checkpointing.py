@@ -29,7 +29,7 @@ class _Bound:
 
 
 def bind_state_to_blocks(model: nn.Module, slot: StateSlot) -> Callable[[], None]:
-    """See to it that `model`'s checkpointed blocks find the state of their forward again; nothing changes without.
+    """Make `model`'s checkpointed blocks run again with the state of their forward; nothing else changes.
 
     Args:
         model: a causal language model; its body is `model.base_model`. Checkpointing may be switched on later.
@@ -56,7 +56,7 @@ def bind_state_to_blocks(model: nn.Module, slot: StateSlot) -> Callable[[], None
 
 
 def _bind(body: nn.Module, slot: StateSlot) -> None:
-    """Bind what is not bound yet.
+    """Bind the checkpointing functions that are not bound yet.
 
     Raises:
         ValueError: checkpointing is of the reentrant kind, whose second run would go on into the factors' network.

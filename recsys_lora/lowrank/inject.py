@@ -1,7 +1,7 @@
 """Put low-rank layers into a decoder, and take them out again."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -62,7 +62,7 @@ class Injection(nn.Module):
     def add(self, site: Site, sources: Sequence[Source]) -> None:
         """Put a layer with these sources in the place of the linear map at `site`."""
         base = self.model.get_submodule(site.name)
-        modules = nn.ModuleList(sources)  # type: ignore[arg-type]  # a Source is a module, which a Protocol cannot say
+        modules = nn.ModuleList(sources)
         modules.to(next(base.parameters()).device)
         for source in sources:
             if isinstance(source, Generated):
@@ -84,16 +84,6 @@ class Injection(nn.Module):
     def disabled(self) -> AbstractContextManager[None]:
         """Switch the layers off for this thread: the model is then bit for bit what it was, and the layers stay."""
         return self.state.disabled()
-
-    @contextmanager
-    def without_pair(self) -> Iterator[None]:
-        """Run forwards with no batch state, then put the present one back."""
-        present = self.state.current
-        self.state.clear()
-        try:
-            yield
-        finally:
-            self.state.current = present
 
 
 def find_sites(model: nn.Module) -> list[Site]:

@@ -20,10 +20,10 @@ def linear_shape(module: nn.Module) -> tuple[int, int] | None:
     """
     if isinstance(module, Conv1D):
         return int(module.weight.shape[0]), int(module.weight.shape[1])
-    widths = getattr(module, "in_features", None), getattr(module, "out_features", None)
-    if isinstance(module, nn.Linear) or "Linear" in type(module).__name__:
-        return cast("tuple[int, int]", widths) if None not in widths else None
-    return None
+    if not isinstance(module, nn.Linear) and "Linear" not in type(module).__name__:
+        return None
+    width, out_width = getattr(module, "in_features", None), getattr(module, "out_features", None)
+    return None if width is None or out_width is None else (width, out_width)
 
 
 class LowRankLinear(nn.Module):

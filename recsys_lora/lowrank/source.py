@@ -13,7 +13,7 @@ which is a tenth as large as x or less. `per="token"` is the mask an element of 
 """
 
 import math
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,47 +24,17 @@ from recsys_lora.lowrank.transposed import transposed
 DropoutPer = Literal["sample", "token"]
 
 
-@runtime_checkable
-class Source(Protocol):
-    """What a `LowRankLinear` asks of a source, which is an `nn.Module`."""
-
-    rank: int
-    scale: float
-    """Applied by the layer to `u P^T`."""
-    dropout: float
-    dropout_per: DropoutPer
-    training: bool
-
-    def factor(self, x: Tensor, state: BatchState | None) -> Tensor | None:
-        """Return A, (in, R) or (B, in, R), in x's dtype; None where there is nothing to add."""
-        ...
-
-    def shared_as(self) -> str | None:
-        """Return the name of an A that sources of several layers have in common; None for an A of the source's own."""
-        ...
-
-    def finished(self, product: Tensor, state: BatchState | None) -> Tensor:
-        """Return u (B, T, R) for dropout(x) A."""
-        ...
-
-    def output(self, dtype: torch.dtype, state: BatchState | None) -> Tensor:
-        """Return P^T, (R, out) or (B, R, out), in a dtype."""
-        ...
-
-
-def _learned(factor: Tensor, dtype: torch.dtype, state: BatchState | None) -> Tensor:
-    """Return a learned factor in a dtype, out of reach of gradients where the state is frozen."""
-    return (factor.detach() if state is not None and state.frozen else factor).to(dtype)
-
-
-class Learned(nn.Module):
-    """What sources have in common whose factors are learned or of their own.
+class Source(nn.Module):
+    """The base of all sources; a subclass says what A is.
 
     Args:
         rank: R.
         scale: applied by the layer to `u P^T`.
         dropout: share of the input features dropped in training.
         dropout_per: see the module's text.
+
+    Attributes:
+        P: the learned factor that takes u to the output.
     """
 
     P: nn.Parameter
@@ -76,21 +46,29 @@ class Learned(nn.Module):
         self.dropout = dropout
         self.dropout_per = dropout_per
 
+    def factor(self, x: Tensor, state: BatchState | None) -> Tensor | None:
+        """Return A, (in, R) or (B, in, R), in x's dtype; None where there is nothing to add."""
+        raise NotImplementedError
+
     def shared_as(self) -> str | None:
-        """Return None: its A is its own."""
+        """Return the name of an A that sources of several layers have in common; None for an A of the source's own."""
         return None
 
     def finished(self, product: Tensor, state: BatchState | None) -> Tensor:
-        """Return the product as it is."""
+        """Return u (B, T, R) for dropout(x) A."""
         return product
 
     def output(self, dtype: torch.dtype, state: BatchState | None) -> Tensor:
-        """Return P^T (R, out)."""
-        factor = self.P.detach() if state is not None and state.frozen else self.P
-        return transposed(factor, dtype)
+        """Return P^T, (R, out) or (B, R, out), in a dtype."""
+        return transposed(_reached(self.P, state), dtype)
 
 
-class Static(Learned):
+def _reached(factor: Tensor, state: BatchState | None) -> Tensor:
+    """Return a learned factor, out of reach of gradients where the state is frozen."""
+    return factor.detach() if state is not None and state.frozen else factor
+
+
+class Static(Source):
     """One A and one P, learned: LoRA (Hu et al., 2021, arXiv 2106.09685).
 
     Args:
@@ -118,7 +96,7 @@ class Static(Learned):
 
     def factor(self, x: Tensor, state: BatchState | None) -> Tensor:
         """Return A (in, R); without a state, too."""
-        return _learned(self.A, x.dtype, state)
+        return _reached(self.A, state).to(x.dtype)
 
 
 class Shifted(Static):
@@ -139,7 +117,7 @@ class Shifted(Static):
         return state.shift.added_to(product)
 
 
-class Routed(Learned):
+class Routed(Source):
     """One A and one P for each of several tasks; every sample passes its own task's (CKF's Multi-LoRA).
 
     A batch may mix tasks: factors are gathered a sample, and both products are batched. A task without a sample in
@@ -188,10 +166,10 @@ class Routed(Learned):
     def _of_samples(self, factor: Tensor, dtype: torch.dtype, state: BatchState | None) -> Tensor:
         if state is None or state.task is None:
             raise ValueError("a routed source needs each sample's task: call state.set(task=...) before the forward")
-        return _learned(factor, dtype, state).index_select(0, state.task)
+        return _reached(factor, state).to(dtype).index_select(0, state.task)
 
 
-class Generated(Learned):
+class Generated(Source):
     """A made for every sample by a network and read from the batch's state; P learned (CoRA).
 
     Sources with the same `key` share one A (B, in, R). The factor alpha / R is in that A already, multiplied once a

@@ -1,4 +1,4 @@
-"""What the layers need to know about the batch at hand: the generated factors and the tokens they act at, each sample's
+"""What the layers need to know about the current batch: the generated factors and the tokens they act at, each sample's
 task, what is added where.
 
 One object, never changed and *replaced* as a whole by the next forward of the same thread, so that gradient

@@ -15,13 +15,23 @@ from recsys_lora.data.prepared import PreparedData
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.llm.dtype import dtype_name, resolve_dtype
 from recsys_lora.llm.sharding import shard
-from recsys_lora.llm.source import Loading
+from recsys_lora.llm.source import BackboneSource
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.pipeline.collaborative import Collaborative, method_data
 from recsys_lora.pipeline.sharded import wants_shards
 from recsys_lora.pipeline.tasks import mixing_of
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.task import Task
+
+
+def check_source(config: RunConfig) -> None:
+    """Refuse a language model that is not there, before anything is read or fitted.
+
+    Raises:
+        UserError: so it is.
+    """
+    source: BackboneSource = build(config.llm, "llm")
+    source.check()
 
 
 def load_backbone(config: RunConfig, data: PreparedData, place: torch.device) -> Backbone:
@@ -36,7 +46,7 @@ def load_backbone(config: RunConfig, data: PreparedData, place: torch.device) ->
         backbone = build(config.llm, "llm").load(texts=texts, device=place)
         return backbone
     source = build(config.llm, "llm")
-    if isinstance(source, Loading):  # it is loaded into host memory, but computes on the device
+    if isinstance(source, BackboneSource):  # it is loaded into host memory, but computes on the device
         source.dtype = dtype_name(resolve_dtype(source.dtype, place))
     return shard(source.load(texts=texts, device="cpu"), place, distributed.get_world_size())
 

@@ -8,6 +8,7 @@ from the module that they are lent, and move only rows.
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from recsys_lora.config.record import RunConfig
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.llm.dtype import dtype_name
 from recsys_lora.pipeline.sharded import wants_shards
+from recsys_lora.pipeline.trainer import check_trainer
 from recsys_lora.processes.group import planned_processes
 from recsys_lora.utils.errors import UserError
 
@@ -41,8 +43,12 @@ def device(trainer: Mapping[str, Any]) -> torch.device:
     return torch.device("cpu")
 
 
-def check_devices(config: RunConfig) -> None:
+def check_devices(config: RunConfig, folder: Path) -> None:
     """Refuse a run whose trainer has not the devices or nothing to do, before anything is read, fitted or started.
+
+    Args:
+        config: the run's.
+        folder: the run's.
 
     Raises:
         UserError: so it is.
@@ -60,6 +66,8 @@ def check_devices(config: RunConfig) -> None:
         raise UserError("trainer=fsdp spreads blocks that are not compiled: set llm.compiled=false")
     if planned_processes(trainer) == 1 and sharded:
         raise UserError("trainer=fsdp: one device has nothing to spread the backbone over: choose trainer=gpu")
+    if kind.needs_backbone and kind.trains and config.train:
+        check_trainer(config, folder)
 
 
 def _refuse_no_step(trainer: Mapping[str, Any]) -> None:
@@ -70,6 +78,8 @@ def _refuse_no_step(trainer: Mapping[str, Any]) -> None:
 
 
 def _refuse_missing(key: str, accelerator: str, instead: str) -> None:
+    if accelerator == "mps" and not torch.backends.mps.is_available():
+        raise UserError(f"{key}.accelerator=mps: PyTorch finds no Apple GPU: {instead}")
     if accelerator in CUDA and not torch.cuda.is_available():
         reason = "" if torch.version.cuda else f", as PyTorch {torch.__version__} is built without CUDA"
         raise UserError(f"{key}.accelerator={accelerator}: PyTorch finds no CUDA device{reason}: {instead}")

@@ -14,7 +14,7 @@ from recsys_lora.config.recorded import write_recorded
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.pipeline.artifact_paths import STORE, write_artifact_paths
 from recsys_lora.pipeline.artifacts import ArtifactStore
-from recsys_lora.pipeline.assembly import load_backbone
+from recsys_lora.pipeline.assembly import check_source, load_backbone
 from recsys_lora.pipeline.built_loggers import build_loggers
 from recsys_lora.pipeline.collaborative import Collaborative, cf_stage
 from recsys_lora.pipeline.devices import check_devices, device, log_choices, suited
@@ -80,9 +80,11 @@ def execute(config: RunConfig, folder: Path) -> Outcome:
         UserError: the input is wrong; the line says what to do.
     """
     quiet_libraries()
-    check_devices(config)
+    check_devices(config, folder)
     if is_rank_zero():
         build_loggers(config)  # what one lacks, as an account, is told before anything is fitted
+        if get_object(config.model["_target_"]).needs_backbone:
+            check_source(config)
         write_recorded(folder / CONFIG_FILE, config.as_dict())
         write_json(folder / "environment.json", environment())
     with process_group(config.trainer, folder, _WORKER) as processes:

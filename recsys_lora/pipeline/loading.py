@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra.utils import get_object
@@ -18,7 +19,7 @@ from recsys_lora.config.roles import Kind
 from recsys_lora.config.trust import check_targets
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.methods.checkpoint import load_checkpoint
-from recsys_lora.pipeline.artifact_paths import ArtifactPaths, artifacts_root, read_artifact_paths
+from recsys_lora.pipeline.artifact_paths import FILE, ArtifactPaths, artifacts_root, read_artifact_paths
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import assemble, load_backbone
 from recsys_lora.pipeline.collaborative import Collaborative
@@ -76,6 +77,7 @@ def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = (), 
     store = store_of(folder)
     data = PreparedData.load(store.find(made.prepare), config.data.titles)
     kind = get_object(config.model["_target_"])
+    _refuse_incomplete(folder, made, kind)
     tasks = choose_tasks(config, data, reads_prompts=kind.needs_backbone)
     config = replace(config, tasks=list(tasks), task={name: config.task[name] for name in tasks})
     collaborative = None
@@ -91,6 +93,17 @@ def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = (), 
         key = "untrained" if weights is None else weights.parent.name
         method = Method(module.eval(), datamodule, key, {}, weights)
     return Loaded(folder, config, made, data, tasks, collaborative, method)
+
+
+def _refuse_incomplete(folder: Path, made: ArtifactPaths, kind: Any) -> None:
+    """Refuse a record without a part that the run's model has: it would be drawn at random.
+
+    Raises:
+        UserError: so it is.
+    """
+    wanted = {"cf": kind.needs_encoder, "cf_key": kind.needs_encoder, "weights": kind.needs_backbone and kind.trains}
+    if missing := [name for name, needed in wanted.items() if needed and getattr(made, name) is None]:
+        raise UserError(f"{folder / FILE}: names no {missing[0]}, which {kind.__name__} has: run it again")
 
 
 def store_of(folder: Path) -> ArtifactStore:
@@ -111,6 +124,8 @@ def _chosen_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise UserError(f"device={name}: no device: choose auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device={name}: nothing runs there: choose auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"device={name}: PyTorch finds {torch.cuda.device_count()} CUDA devices: choose cpu")
     return device

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from recsys_lora.callbacks.checkpoint import BEST, LAST, BestLast
 from recsys_lora.callbacks.loggers import close
-from recsys_lora.config.edge import build
 from recsys_lora.config.record import RunConfig
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.llm.backbone import Backbone
@@ -26,6 +25,7 @@ from recsys_lora.pipeline.assembly import assemble
 from recsys_lora.pipeline.built_loggers import build_loggers
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.resume_checkpoint import resume_checkpoint
+from recsys_lora.pipeline.trainer import build_trainer
 from recsys_lora.processes.signals import requeue_waits
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.task import Task
@@ -134,8 +134,6 @@ class MethodStage:
             raise UserError(
                 "train=false: this method has not been trained yet: give ckpt_path=FILE or leave train=true"
             )
-        if "checkpoint" not in config.callbacks:
-            raise UserError("callbacks.checkpoint is left out: nothing would keep what is trained: leave it in")
         start = resume_checkpoint(checkpoints, key, self.store.processes) or config.ckpt_path
         record = _train(config, module, datamodule, self.run_folder, key, start)
         if not record["steps"]:
@@ -190,11 +188,10 @@ def _train(
     start: Path | str | None,
 ) -> dict[str, Any]:
     """Fit the module, from the checkpoint `start` on if there is one; returns the record of the training."""
-    callbacks = [build(node) for node in config.callbacks.values() if node]
     loggers = build_loggers(config)
     for logger in loggers:
         logger.log_hyperparams(config.as_dict())
-    trainer = build(config.trainer, "trainer")(callbacks=callbacks, logger=loggers, default_root_dir=run_folder)
+    trainer = build_trainer(config, run_folder, loggers)
     trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
     frozen = module.backbone.size
     log.info("%s: %s trained parameters beside %s frozen", module.name, f"{trained:,}", f"{frozen:,}")
@@ -214,9 +211,9 @@ def _train(
         raise
     finally:
         close(loggers, failed)
-    own = isinstance(checkpoint, BestLast) and start != config.ckpt_path
+    own = checkpoint if isinstance(checkpoint, BestLast) and start != config.ckpt_path else None
     return {
-        "seconds": round(checkpoint.seconds if own else time.monotonic() - begun, 1),
+        "seconds": round(own.seconds if own else time.monotonic() - begun, 1),
         "steps": trainer.global_step,
         "rows": len(datamodule.train) if datamodule.train is not None else 0,
         "valid_rows": len(datamodule.valid) if datamodule.valid is not None else 0,

@@ -8,7 +8,8 @@ from recsys_lora.config.edge import build
 from recsys_lora.config.record import PreparationConfig, RunConfig
 from recsys_lora.data.negatives import Negatives
 from recsys_lora.data.prepare import check_target, drop_records, prepare, prepare_key
-from recsys_lora.data.prepared import INTERACTIONS, ITEMS, MANIFEST, USERS, PreparedData, checksum
+from recsys_lora.data.prepared import INTERACTIONS, ITEMS, MANIFEST, USERS, PreparedData
+from recsys_lora.data.rows import checksum
 from recsys_lora.data.schema import SPLITS
 from recsys_lora.pipeline.artifact_paths import STORE
 from recsys_lora.pipeline.artifacts import ArtifactStore
@@ -78,4 +79,4 @@ def _print_summary(data: PreparedData, checksums: bool) -> None:
         say(f"{count:>12}  {record['what']}")
     if checksums:
         for split in SPLITS:
-            say(f"sha256 {split:<5} {checksum(data, data.rows(split))}")
+            say(f"sha256 {split:<5} {checksum(data.rows(split), data.history)}")

@@ -24,7 +24,8 @@ from recsys_lora.utils.errors import UserError
 
 T = TypeVar("T")
 LOG = "log.txt"
-SECONDS_TO_END, SECONDS_TO_FALL = 60, 10
+EXIT_SECONDS, FAILURE_SECONDS = 60, 10
+"""How long the others may take to end after a success, and to fail after a failure here."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def local_processes(trainer: Mapping[str, Any]) -> int:
     """Return how many processes a trainer's config asks for on this machine: one a device.
 
     Raises:
-        UserError: it asks for several machines, on which nobody has started a process, for more devices than there
+        UserError: it asks for several machines, on which no process has been started, for more devices than there
             are, or for none.
     """
     if trainer["num_nodes"] != 1:
@@ -76,6 +77,8 @@ def local_processes(trainer: Mapping[str, Any]) -> int:
     devices, there = trainer["devices"], torch.cuda.device_count()
     if devices in (0, "0", "") or devices == []:
         raise UserError(f"trainer.devices={devices}: a run needs at least one: give 1 or more, or auto")
+    if isinstance(devices, str) and "," in devices:
+        devices = [index for index in devices.split(",") if index.strip()]
     if isinstance(devices, list):
         return len(devices)
     if isinstance(devices, int | str) and str(devices).isdigit():
@@ -127,7 +130,7 @@ def process_group(trainer: Mapping[str, Any], folder: Path, worker: str) -> Iter
                 _blame(workers, folder, error)
                 raise
         for rank, process in enumerate(workers, 1):
-            if process.wait(timeout=SECONDS_TO_END):
+            if process.wait(timeout=EXIT_SECONDS):
                 raise UserError(_lost(rank, folder))
             shutil.rmtree(worker_folder(folder, rank))
     finally:
@@ -168,7 +171,7 @@ def _started(rank: int, meeting: Mapping[str, str], folder: Path, worker: str) -
 
 
 def _refuse_dead(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
-    """Give up where another process has ended before it was met.
+    """Fail if another process has ended before the rendezvous.
 
     Raises:
         UserError: one has; the line names its log.
@@ -179,14 +182,14 @@ def _refuse_dead(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> No
 
 
 def _blame(workers: Sequence[subprocess.Popen[bytes]], folder: Path, error: Exception) -> None:
-    """Raise for a process that has ended badly, instead of `error`, which then is a consequence; wait a little for one.
+    """Raise for a process that has failed, of which `error` is a consequence; wait a little for one to end.
 
     Raises:
         UserError: names its log and why it ended.
     """
     for rank, process in enumerate(workers, 1):
         with contextlib.suppress(subprocess.TimeoutExpired):
-            if process.wait(timeout=SECONDS_TO_FALL):
+            if process.wait(timeout=FAILURE_SECONDS):
                 raise UserError(_lost(rank, folder)) from error
 
 

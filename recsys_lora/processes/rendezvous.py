@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import distributed
 
-PATIENCE = datetime.timedelta(days=7)
+TIMEOUT = datetime.timedelta(days=7)
 """How long a process waits for another: as long as rank 0 may fetch, prepare and fit."""
-SECONDS_BETWEEN_LOOKS = 0.2
+POLL_SECONDS = 0.2
 VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK", "LOCAL_RANK", "NODE_RANK")
 
 
@@ -79,7 +79,7 @@ def _meet(backend: str, meanwhile: Callable[[], None]) -> None:
 
     def wait() -> None:
         try:
-            distributed.init_process_group(backend, timeout=PATIENCE)
+            distributed.init_process_group(backend, timeout=TIMEOUT)
         except BaseException as error:  # it is raised below, in the thread that waits for this one
             failures.append(error)
 
@@ -87,6 +87,6 @@ def _meet(backend: str, meanwhile: Callable[[], None]) -> None:
     waiting.start()
     while waiting.is_alive():
         meanwhile()
-        waiting.join(SECONDS_BETWEEN_LOOKS)
+        waiting.join(POLL_SECONDS)
     if failures:
         raise failures[0]

@@ -1,4 +1,4 @@
-"""Signals that end a run. Each becomes one exception, so that all that the run holds is given back on the way out.
+"""Signals that end a run. Each becomes one exception, so that all resources are released on the way out.
 
 SIGINT and SIGTERM end it at once. The signal that SLURM sends before a job's time is over ends it, too; in training it
 first waits for a checkpoint. The job is then queued again, where the same command goes on.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 REQUEUE: int = getattr(signal, "SIGUSR1", 0)
-"""What Lightning's SLURMEnvironment takes for the wish to requeue: `sbatch --signal=USR1@90`; 0 where there is none."""
+"""What Lightning's SLURMEnvironment takes as a request to requeue: `sbatch --signal=USR1@90`; 0: none here."""
 INTERACTIVE = ("bash", "interactive")
 SCONTROL_SECONDS = 60
 
@@ -37,8 +37,8 @@ class _State:
 
     Attributes:
         numbers: the signals that become `Stopped`; empty outside `stopping`.
-        waits: whether the wish to requeue waits for a checkpoint.
-        asked: whether it has come meanwhile.
+        waits: whether a request to requeue waits for a checkpoint.
+        asked: whether one has come meanwhile.
     """
 
     numbers: tuple[int, ...] = ()
@@ -70,8 +70,8 @@ def stopping() -> Iterator[None]:
 def rearm() -> None:
     """Handle the signals of `stopping` again; outside it do nothing.
 
-    Lightning puts a handler of its own over SIGTERM, which talks to the other processes in the middle of whatever they
-    say to each other.
+    Lightning puts a handler of its own over SIGTERM, which communicates with the other processes in the middle of
+    whatever they are doing.
     """
     for number in _state.numbers:
         signal.signal(number, _stop)
@@ -79,7 +79,7 @@ def rearm() -> None:
 
 @contextlib.contextmanager
 def requeue_waits() -> Iterator[None]:
-    """Let the wish to requeue wait while there is something that saves first and asks `requeue_asked` now and then."""
+    """Let a request to requeue wait within this block, which saves a checkpoint when `requeue_asked` becomes true."""
     _state.waits = True
     _state.asked = False
     try:
@@ -89,7 +89,7 @@ def requeue_waits() -> Iterator[None]:
 
 
 def requeue_asked() -> bool:
-    """Return whether the wish to requeue has come and waits."""
+    """Return whether a request to requeue has come and waits."""
     return _state.asked
 
 

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys_lora.prompts.encoded import EncodedPrompts, flat
-from recsys_lora.prompts.template import SOFT, TITLE, TITLE_MARK, Example, Template
+from recsys_lora.prompts.slots import SOFT, TITLE, TITLE_MARK
+from recsys_lora.prompts.template import Example, Template
 from recsys_lora.prompts.titles import first_tokens
-from recsys_lora.utils.console import Advance, unseen
+from recsys_lora.utils.console import Advance, no_display
 from recsys_lora.utils.errors import UserError
 
 _CHUNK = 2048
@@ -50,7 +51,7 @@ class Encoder:
     soft_id: int = 0
     find_title: bool = False
 
-    def encode(self, template: Template, examples: Iterable[Example], advance: Advance = unseen) -> EncodedPrompts:
+    def encode(self, template: Template, examples: Iterable[Example], advance: Advance = no_display) -> EncodedPrompts:
         """Tokenise all examples.
 
         Args:

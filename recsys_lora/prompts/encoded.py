@@ -17,7 +17,7 @@ class EncodedPrompts:
         offsets: where each begins, and the end (n + 1,).
         soft_positions: places of the soft tokens in each prompt, -1 where it has fewer (n, S).
         counts: how many prompts were shortened, and how.
-        title_starts: the token of each prompt at which its title begins (n,); None where nobody asked for it. Tokens
+        title_starts: the token of each prompt at which its title begins (n,); None where it was not asked for. Tokens
             before it are those of all prompts that have the same text there, whatever their titles.
     """
 

@@ -8,18 +8,13 @@ one character `SOFT`, which titles cannot hold. Another such character, `TITLE_M
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from string import Formatter
 from typing import Any, Literal, TypedDict, Unpack
 
+from recsys_lora.prompts.slots import CANDIDATES, HISTORY, SOFT, TITLE, TITLE_MARK, ending, fill, slots, soft_names
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import NonNegativeInt, PositiveInt
 
-SOFT = "\ue000"
-"""Stands for one soft token in a rendered prompt: a private-use character, removed from all titles."""
-TITLE_MARK = "\ue001"
-"""Stands before each `{title}` of a prompt that is rendered with marks; no part of its tokens."""
 HistoryOf = Literal["liked", "rated"]
-_HISTORY, CANDIDATES, TITLE = "history", "candidates", "title"
 
 
 @dataclass(frozen=True)
@@ -104,6 +99,9 @@ class Template:
         **lists: Unpack[ListOptions],
     ) -> None:
         options: ListOptions = {**_LISTS, **lists}
+        for name, given in (("text", text), ("no_history", no_history)):
+            if not given.strip():
+                raise UserError(f"{name} is empty: write what the language model reads")
         self.given: dict[str, Any] = {
             "text": text,
             "no_history": no_history,
@@ -121,22 +119,14 @@ class Template:
         self.max_tokens = max_tokens
         candidate, empty_history = options["candidate"], options["empty_history"]
         if empty_history is not None:
-            if _HISTORY not in slots(text):
+            if HISTORY not in slots(text):
                 raise UserError("empty_history stands in the slot {history}: put it into text, or leave it null")
-            no_history = text.replace(f"{{{_HISTORY}}}", empty_history)
+            no_history = text.replace(f"{{{HISTORY}}}", empty_history)
         broken = "\n" if line_break == "newline" else "\\n"
         self.text, self.no_history = (part.replace("\n", broken) for part in (text, no_history))
         self.candidate = candidate
         self.candidate_separator = options["candidate_separator"]
-        for part in (text, self.item, candidate or ""):
-            slots(part)
-        if _HISTORY in slots(self.no_history):
-            raise UserError("no_history has the slot {history}, which is empty for such users: leave it out")
-        if any((CANDIDATES in slots(part)) != (candidate is not None) for part in (text, no_history)):
-            raise UserError(
-                "candidate says how an entry of {candidates} is written: set it and use that slot in "
-                "text and no_history, or leave out all three"
-            )
+        _check_slots(text, no_history, self.item, candidate)
         whole = [part.replace(f"{{{CANDIDATES}}}", candidate or "") for part in (self.text, self.no_history)]
         names = [soft_names(part, soft_tokens) for part in whole]
         if names[0] != names[1]:
@@ -148,13 +138,13 @@ class Template:
 
     def is_text(self, words: Iterable[str]) -> bool:
         """Return whether titles and the data set's words fill the prompt: no soft tokens, no further slots."""
-        known = {_HISTORY, TITLE, *words}
+        known = {HISTORY, TITLE, *words}
         return not self.soft_names and {*slots(self.text), *slots(self.no_history)} <= known
 
     @property
     def endings(self) -> tuple[str, str]:
         """The last part of the prompts with history and of those without."""
-        return _ending(self.text), _ending(self.no_history)
+        return ending(self.text), ending(self.no_history)
 
     def shows_title(self) -> bool:
         """Return whether the prompts with history and those without show a candidate's title, or a list of them."""
@@ -209,56 +199,30 @@ class Template:
         """
         items = self.history_items if items is None else items
         history = example.history[len(example.history) - min(items, len(example.history)) :]
-        shown = [_fill(self.item, {**words, **entry}) for entry in history]
+        shown = [fill(self.item, {**words, **entry}) for entry in history]
         texts = {**words, **example.texts}
         if mark_title and TITLE in texts:
             texts[TITLE] = TITLE_MARK + texts[TITLE]
         if self.candidate is not None:
-            listed = [_fill(self.candidate, {**words, **entry}) for entry in example.candidates]
+            listed = [fill(self.candidate, {**words, **entry}) for entry in example.candidates]
             texts[CANDIDATES] = (TITLE_MARK if mark_title else "") + self.candidate_separator.join(listed)
         if not shown:
-            return _fill(self.no_history, texts)
-        return _fill(self.text, {**texts, _HISTORY: self.separator.join(shown)})
+            return fill(self.no_history, texts)
+        return fill(self.text, {**texts, HISTORY: self.separator.join(shown)})
 
 
-def slots(text: str) -> list[str]:
-    """Return the names of a text's slots.
-
-    Raises:
-        UserError: its braces do not match.
-    """
-    try:
-        return [name for _, name, _, _ in Formatter().parse(text) if name is not None]
-    except ValueError as error:
-        raise UserError(f"{error} in {text!r}: write a brace that is no slot twice") from error
-
-
-def _fill(text: str, values: Mapping[str, str]) -> str:
-    """Put values into a text's slots; braces in the values mean nothing.
+def _check_slots(text: str, no_history: str, item: str, candidate: str | None) -> None:
+    """Refuse texts with slots that cannot be.
 
     Raises:
-        UserError: a slot that nothing fills.
+        UserError: braces do not match, or `{history}` or `{candidates}` stands where nothing can fill it.
     """
-    parts = []
-    for literal, name, _, _ in Formatter().parse(text):
-        parts.append(literal)
-        if name is not None:
-            if name not in values:
-                raise UserError(f"nothing fills the slot {{{name}}}: use {', '.join(sorted(values))}")
-            parts.append(values[name])
-    return "".join(parts)
-
-
-def soft_names(text: str, declared: Sequence[str]) -> list[str]:
-    """Return the names of the soft tokens in a text, in their order."""
-    found = [(place, name) for name in declared for place in _places(text, f"<{name}>")]
-    return [name for _, name in sorted(found)]
-
-
-def _ending(text: str) -> str:
-    *_, (literal, name, _, _) = Formatter().parse(text)
-    return "" if name is not None else literal.rpartition(SOFT)[2]
-
-
-def _places(text: str, mark: str) -> list[int]:
-    return [place for place in range(len(text)) if text.startswith(mark, place)]
+    for part in (text, item, candidate or ""):
+        slots(part)
+    if HISTORY in slots(no_history):
+        raise UserError("no_history has the slot {history}, which is empty for such users: leave it out")
+    if any((CANDIDATES in slots(part)) != (candidate is not None) for part in (text, no_history)):
+        raise UserError(
+            "candidate says how an entry of {candidates} is written: set it and use that slot in "
+            "text and no_history, or leave out all three"
+        )

@@ -6,7 +6,8 @@ import polars as pl
 
 from recsys_lora.utils.errors import UserError
 
-_PARQUET, CSV, _TEXT = ".parquet", ".csv", ".txt"
+_PARQUET, CSV, _JSON_LINES = ".parquet", ".csv", ".jsonl"
+_TABLES = (CSV, _JSON_LINES, _PARQUET)
 
 
 def read_users(path: Path) -> list[str]:
@@ -15,7 +16,7 @@ def read_users(path: Path) -> list[str]:
     Raises:
         UserError: it is not there, cannot be read, has no such column, or is empty.
     """
-    if path.suffix in (_PARQUET, CSV):
+    if path.suffix in _TABLES:
         table = read_table(path)
         column = next((name for name in ("user", "user_id") if name in table.columns), None)
         if column is None:
@@ -29,18 +30,20 @@ def read_users(path: Path) -> list[str]:
 
 
 def read_table(path: Path) -> pl.DataFrame:
-    """Read a CSV or Parquet file; ids are read as text.
+    """Read a CSV, Parquet or JSON lines file; ids are read as text.
 
     Raises:
         UserError: it is not there or cannot be read.
     """
-    if path.suffix not in (_PARQUET, CSV):
-        raise UserError(f"{path}: unknown kind of table: give a {CSV} or {_PARQUET} file")
+    if path.suffix not in _TABLES:
+        raise UserError(f"{path}: unknown kind of table: give a {', '.join(_TABLES[:-1])} or {_TABLES[-1]} file")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
         if path.suffix == _PARQUET:
             return pl.read_parquet(path)
+        if path.suffix == _JSON_LINES:
+            return pl.read_ndjson(path, infer_schema_length=None)
         ids = dict.fromkeys(("user", "user_id", "item", "item_id"), pl.String)
         named = pl.read_csv(path, n_rows=0).columns
         return pl.read_csv(path, schema_overrides={name: kind for name, kind in ids.items() if name in named})

@@ -155,12 +155,12 @@ class Recommender:
         with self._lock.reading():
             return self._stages.prompt(*self._pair(user, item, history), task)
 
-    def update(self, interactions: pl.DataFrame | Sequence[Sequence[Any]]) -> int:
+    def update(self, interactions: updates.Rows) -> int:
         """Take in events: histories move, nothing is trained.
 
         Args:
             interactions: columns user, item, and rating where the data have ratings; timestamp where events are not
-                given oldest first. Or rows of these, in this order. Users may be new.
+                given oldest first. Or rows: records with these names, or tuples in this order. Users may be new.
 
         Returns:
             How many events.
@@ -180,11 +180,12 @@ class Recommender:
             self._replace(updates.moved(self._data, events, items))
         return len(events)
 
-    def add_items(self, items: pl.DataFrame | Sequence[Sequence[Any]]) -> int:
+    def add_items(self, items: updates.Rows) -> int:
         """Take in items that nobody has met: they are known by their title, and have an unseen item's vector.
 
         Args:
-            items: columns item and title, and any of the data's attributes; or rows of item and title.
+            items: columns item and title, and any of the data's attributes; or rows: records with these names, or
+                tuples of item and title.
 
         Returns:
             How many items.

@@ -1,5 +1,6 @@
 """Runs become the rows of one table: one a configuration, over its seeds, all tested on the same rows."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -165,8 +166,8 @@ def _place(rows: Sequence[Row], baseline: str) -> int:
     found = [place for place, row in enumerate(rows) if row.label.casefold() == baseline.casefold()]
     found = found or [place for place, row in enumerate(rows) if baseline in [run.folder for run in row.runs]]
     if not found:
-        known = "; ".join(row.label for row in rows)
-        raise UserError(f"--baseline {baseline}: no such row: choose one of: {known}")
+        known = ", ".join(shlex.quote(row.label) for row in rows)
+        raise UserError(f"--baseline {shlex.quote(baseline)}: no such row: choose one of: {known}")
     return found[0]
 
 

@@ -110,8 +110,8 @@ def check_space(cfg: DictConfig, space: Space) -> None:
             root = key.partition(".")[0]
             tried = OmegaConf.to_container(chosen(cfg, {key: value}), resolve=True)
             assert isinstance(tried, dict)
-            if found := next(mismatches(tried[root], root), None):
-                raise UserError(f"{_NODE}.{key}: {found}")
+            if found := mismatches(tried[root], root):
+                raise UserError(f"{_NODE}.{key}: {found[0]}")
 
 
 def chosen(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:

@@ -1,12 +1,15 @@
 """The study of a search: its trials in an SQLite file, taken up again where an earlier command left it."""
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from recsys_lora.search.settings import SearchSettings
 from recsys_lora.utils.errors import UserError
@@ -46,6 +49,23 @@ def open_study(folder: Path, settings: SearchSettings, shared: Mapping[str, str]
     _same_settings(study, folder, shared)
     _repeat_killed(study, folder)
     return study
+
+
+@contextlib.contextmanager
+def storage_errors(folder: Path) -> Iterator[None]:
+    """Turn what the storage of a study in a folder complains about into one line.
+
+    Raises:
+        UserError: the file is damaged, or cannot be opened or written.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        reason = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error
+        raise UserError(
+            f"{folder / _STORAGE}: no study can be kept there ({str(reason).splitlines()[0]}): make room, or choose "
+            "another folder by hydra.run.dir=FOLDER"
+        ) from error
 
 
 def ended(study: optuna.Study) -> int:

@@ -19,7 +19,7 @@ from recsys_lora.search.pruning import reporting
 from recsys_lora.search.result import publish
 from recsys_lora.search.settings import SearchSettings
 from recsys_lora.search.space import Space, check_space, chosen, read_space
-from recsys_lora.search.study import ERROR, ended, open_study, state_of, trial_folder, write_record
+from recsys_lora.search.study import ERROR, ended, open_study, state_of, storage_errors, trial_folder, write_record
 from recsys_lora.utils.errors import UserError
 
 _CF_METRIC = "valid/auc"
@@ -37,7 +37,8 @@ def search(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> optuna.
         choices: what was chosen of each config group, as Hydra records it.
 
     Raises:
-        UserError: the search makes no sense, its folder holds another, or too many trials in a row failed.
+        UserError: the search makes no sense, its folder holds another or cannot keep it, or too many trials in a row
+            failed.
     """
     config = read_run(cfg)
     settings: SearchSettings = build(config.extra["search"], "search")
@@ -50,12 +51,13 @@ def search(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> optuna.
         base.group = base.group or settings.study
     _check(config, settings)
     check_space(base, space)
-    study = open_study(folder, settings, dict(_shared(base, settings, space)))
-    trials = _Trials(study, settings, base, space, folder)
-    try:
-        trials.run()
-    finally:
-        publish(study, settings, cfg, space, choices, folder)
+    with storage_errors(folder):
+        study = open_study(folder, settings, dict(_shared(base, settings, space)))
+        trials = _Trials(study, settings, base, space, folder)
+        try:
+            trials.run()
+        finally:
+            publish(study, settings, cfg, space, choices, folder)
     return study
 
 

@@ -14,7 +14,7 @@ from recsys_lora.evaluation.ranking import row_log_loss
 from recsys_lora.evaluation.statistics import AUC, UAUC, Mean, Statistic
 from recsys_lora.tasks.negatives import NegativeSampler
 from recsys_lora.tasks.question import Questions
-from recsys_lora.tasks.selection import Limit, asked_rows, generator, report_left_out, sample, within
+from recsys_lora.tasks.selection import Limit, asked_rows, generator, sample, within
 from recsys_lora.tasks.task import CTR, Floats, Kind, Output, RangedOptions, Task
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import PositiveInt
@@ -109,16 +109,8 @@ class ClickThrough(Task):
         random = generator(self.name, split, seed)
         count = self.train_negatives if split == "train" else self.ctr_negatives
         sampler = NegativeSampler(data, split, "uniform", self.authors_negatives)
-        positives = rows.take(rows.label > 0)
-        enough = sampler.available(positives.user) >= count
-        reason = f"the user likes all but fewer than {count} items"
-        report_left_out(self.name, split, reason, int((~enough).sum()), len(positives), self.logged)
-        if len(positives) and not enough.any():
-            raise UserError(
-                f"task ctr: no user has {count} items left to sample in {split} ({data.num_items} items): "
-                "lower ctr_negatives and train_negatives"
-            )
-        positives = positives.take(enough)
+        advice = "lower ctr_negatives and train_negatives"
+        positives = sampler.drawable(rows.take(rows.label > 0), count, self, advice)
         groups = None if most is None else max(1, most // (1 + count))
         positives = positives.take(sample(len(positives), groups, random))
         drawn = sampler.draw(positives.user, positives.item, count, random)  # (p, count)

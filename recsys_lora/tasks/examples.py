@@ -9,7 +9,8 @@ from typing import Any
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.rated import RatedHistory
 from recsys_lora.data.slots import AttributeSlots, attribute_slots
-from recsys_lora.prompts.template import TITLE, Example, Template, slots
+from recsys_lora.prompts.slots import TITLE, slots
+from recsys_lora.prompts.template import Example, Template
 from recsys_lora.prompts.titles import prompt_titles
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Task, letter

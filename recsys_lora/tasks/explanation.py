@@ -17,7 +17,7 @@ from recsys_lora.evaluation.text import bleu, distinct, empty_share, most_common
 from recsys_lora.tasks import reviews
 from recsys_lora.tasks.examples import RATING
 from recsys_lora.tasks.question import Questions
-from recsys_lora.tasks.selection import Limit, asked_rows, generator, report_left_out, sample
+from recsys_lora.tasks.selection import Limit
 from recsys_lora.tasks.task import Kind, Output, RatingPredictions, Task, TaskOptions
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import PositiveInt
@@ -57,9 +57,8 @@ class Explanation(Task):
         return self.answer_tokens
 
     def missing(self, data: PreparedData) -> str | None:
-        """Say where a data set has no such texts."""
-        plural = "summaries" if self.reference == "summary" else "reviews"
-        return f"no {plural}" if reviews.column(data, self.reference) is None else None
+        """Return "no summaries" or "no reviews" where a data set has none."""
+        return reviews.missing(data, self.reference)
 
     def questions(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Questions:
         """Return a question for every row whose reference is not empty.
@@ -67,18 +66,9 @@ class Explanation(Task):
         Raises:
             UserError: the data set has no such texts.
         """
-        if reason := self.missing(data):
-            raise UserError(f"task {self.name}: the data set has {reason}: leave the task out")
-        rows, most = asked_rows(data, split, limit, seed)
-        answers = reviews.texts(data, rows, self.reference, self.words)
-        there = np.array([bool(answer) for answer in answers], dtype=np.bool_)
-        report_left_out(self.name, split, f"empty {self.reference}", int((~there).sum()), len(rows), self.logged)
-        places = np.flatnonzero(there)
-        places = places[sample(len(places), most, generator(self.name, split, seed))]
-        rows = rows.take(places)
+        rows, answers = reviews.asked_texts(self, data, split, limit, seed, self.reference, self.words)
         slots = tuple({RATING: self.scale.write(rating)} for rating in rows.rating)
-        chosen = tuple(answers[place] for place in places)
-        return Questions.of(rows, np.full(len(rows), -1), rows.rating, slots, chosen)
+        return Questions.of(rows, np.full(len(rows), -1), rows.rating, slots, tuple(answers))
 
     def metrics(self, questions: Questions, output: Output) -> list[Statistic]:
         """Return BLEU, ROUGE-L, distinct-1 and -2 and the shares of empty and repeated outputs."""

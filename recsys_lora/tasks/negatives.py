@@ -5,8 +5,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_lora.data.prepared import PreparedData
+from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.data.schema import SplitName
+from recsys_lora.tasks.selection import report_left_out
+from recsys_lora.tasks.task import Task
+from recsys_lora.utils.errors import UserError
 
 Sampling = Literal["uniform", "popularity"]
 Ints = NDArray[np.int64]
@@ -30,6 +33,7 @@ class NegativeSampler:
 
     def __init__(self, data: PreparedData, split: SplitName, sampling: Sampling, any_item: bool = False) -> None:
         self.data = data
+        self.split = split
         self.any_item = any_item
         counts = data.train_counts()[1].astype(np.float64)  # (N + 1,)
         weight = counts if sampling == "popularity" else np.ones(data.num_items + 1)
@@ -49,6 +53,26 @@ class NegativeSampler:
         owner, item = np.divmod(self.known, self.data.num_items + 1)
         taken = np.bincount(owner[self.weight[item] > 0], minlength=self.data.num_users + 1)
         return drawable - taken[user]
+
+    def drawable(self, rows: Rows, count: int, task: Task, advice: str) -> Rows:
+        """Return the positives beside which `count` items can be drawn, and log how many are left out.
+
+        Args:
+            rows: positives of the split.
+            count: items to draw beside each.
+            task: whose questions they are for.
+            advice: what to do where there are none.
+
+        Raises:
+            UserError: there is none.
+        """
+        enough = self.available(rows.user) >= count
+        reason = f"the user likes all but fewer than {count} items"
+        report_left_out(task.name, self.split, reason, int((~enough).sum()), len(rows), task.logged)
+        if len(rows) and not enough.any():
+            among = f"{self.split} ({self.data.num_items} items)"
+            raise UserError(f"task {task.name}: no user has {count} items left to sample in {among}: {advice}")
+        return rows.take(enough)
 
     def draw(self, user: Ints, item: Ints, count: int, random: np.random.Generator) -> Ints:
         """Return `count` distinct items (n, count) for each question, without its own item (n,).

@@ -43,7 +43,7 @@ def file_name(task: str) -> str:
 
 
 def warm_flags(data: PreparedData, questions: Questions) -> Flags:
-    """Say of each question whether its user and item are warm, by every definition."""
+    """Return for each question whether its user and item are warm, by every definition."""
     return all_warm_cold(questions.user, questions.item, *data.train_counts())
 
 
@@ -161,11 +161,6 @@ def questions_of(table: pl.DataFrame) -> Questions:
         answers=tuple(table["reference"].to_list()) if "reference" in table.columns else None,
         suffix=sampling[0] if sampling else "",
     )
-
-
-def flags_of(table: pl.DataFrame) -> Flags:
-    """Return which questions of a table are warm (1), cold (0) or neither (-1), by every definition."""
-    return {name: table[f"warm_{name}"].cast(pl.Int8).fill_null(NEITHER).to_numpy() for name in DEFINITIONS}
 
 
 def _padded(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from recsys_lora.data.batch import PromptSet
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.llm.answer import ChoiceAnswer, ResolvedChoices
+from recsys_lora.llm.answer import ResolvedChoices, continuations, resolve_choices
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.prompts import encoded
 from recsys_lora.prompts.encode import Encoder
@@ -17,7 +17,7 @@ from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.examples import Examples, ExtraSlots
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Task, Version, common_ending
-from recsys_lora.utils.console import Advance, unseen
+from recsys_lora.utils.console import Advance, no_display
 from recsys_lora.utils.errors import UserError, at
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Reading:
         ending = common_ending([wording.template for wording in wordings.values()], places)
         ending = backbone.wrap(ending) if backbone.wrap else ending
         answers = task.choices
-        choices = None if answers is None else ChoiceAnswer(answers).resolve(backbone.tokenizer, ending)
+        choices = None if answers is None else resolve_choices(answers, backbone.tokenizer, ending)
         return cls(wordings, ending, choices, find_title)
 
 
@@ -140,7 +140,7 @@ class TaskPrompts:
         questions: Questions,
         version: Version | None = None,
         with_answers: bool = False,
-        advance: Advance = unseen,
+        advance: Advance = no_display,
         encoder_rows: Questions | None = None,
     ) -> PromptSet:
         """Return the prompts of `questions`, in their order, beside what the model needs of them.
@@ -151,8 +151,8 @@ class TaskPrompts:
             with_answers: let text answers follow the prompts, as for a loss; choices never do. The answer of a
                 `candidates` task is the right title.
             advance: is told how many have been made.
-            encoder_rows: the same questions with other users and positions, whose vectors and history the encoder then
-                gives, and whoever writes further slots; the text of the prompts stays.
+            encoder_rows: the same questions with other users and positions, from which the encoder's input and further
+                slots are made; the rest of the prompts' text stays.
 
         Raises:
             UserError: the prompt's wording does not fit, or the tokenizer joins an answer with the prompt's end.
@@ -201,21 +201,9 @@ class TaskPrompts:
 
     def _answer_ids(self, answers: Sequence[str]) -> list[list[int]]:
         """Tokenise answers as they follow the prompt, with the end of text after them where the task has it."""
-        ending = self.reading.ending
-        separator = "" if ending[-1:].isspace() else " "
-        texts = [ending + separator + answer for answer in answers]
-        begin: list[int] = self.tokenizer(ending, add_special_tokens=False)["input_ids"]
-        room, end = self.task.answer_room, self._end()
-        result = []
-        tokens = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-        for text, ids in zip(answers, tokens, strict=True):
-            if ids[: len(begin)] != begin:
-                raise UserError(
-                    f"answer {text[:40]!r}: this tokenizer joins it with the end of the prompt {ending[-20:]!r}: "
-                    "let the prompt end in a punctuation mark, without white space"
-                )
-            result.append([*ids[len(begin) :][: room - len(end)], *end])
-        return result
+        end = self._end()
+        room = self.task.answer_room - len(end)
+        return [[*ids[:room], *end] for ids in continuations(self.tokenizer, self.reading.ending, answers)]
 
     def _end(self) -> list[int]:
         if not self.task.end_token:

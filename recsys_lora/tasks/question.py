@@ -110,7 +110,7 @@ def rows_of_others(user: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
         raise UserError("users cannot be shuffled: the rows are all of one user: set evaluation.shuffled_rows=0")
     circle = np.random.default_rng(seed).permutation(len(users))
     other = np.empty_like(circle)
-    other[circle] = np.roll(circle, 1)  # everyone gets the next one in a circle: nobody gets oneself
+    other[circle] = np.roll(circle, 1)  # the next one in a circle: no user keeps its own rows
     by_user = np.argsort(user, kind="stable")
     first = np.concatenate([[0], np.cumsum(counts)[:-1]])
     turn = np.empty(len(user), dtype=np.int64)

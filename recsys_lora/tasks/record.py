@@ -21,7 +21,7 @@ _BOOTSTRAP_SEED = 0
 
 @dataclass(frozen=True)
 class Answered:
-    """One line to be: a name, what it is to the run, and its predictions.
+    """What becomes one line of the table: a name, its role in the run, and its predictions.
 
     Attributes:
         name: as printed.
@@ -71,9 +71,8 @@ def task_record(
     whole = [line for line in ordered if line.sample is None]
     found = [_measured(task, questions, whole, warm, definition, draws)]
     sampled = [line for line in ordered if line.sample is not None]
-    if sampled:
-        sample = sampled[0].sample
-        assert sample is not None
+    sample = sampled[0].sample if sampled else None
+    if sample is not None:
         beside = Answered(own[0].name, "method", select(own[0].output, sample), sample)
         flags = {name: values[sample] for name, values in warm.items()}
         found.append(_measured(task, questions.take(sample), [beside, *sampled], flags, definition, draws))
@@ -86,7 +85,7 @@ def task_record(
             name: {"warm": int((flags == WARM).sum()), "cold": int((flags == COLD).sum())}
             for name, flags in warm.items()
         },
-        "sample_rows": None if len(found) == 1 else len(sampled[0].sample),  # type: ignore[arg-type]
+        "sample_rows": None if sample is None else len(sample),
         "lines": [line for lines, _ in found for line in lines],
         "differences": [difference for _, differences in found for difference in differences],
         "stacks": {line.name: line.made_of for line in ordered if line.made_of is not None},

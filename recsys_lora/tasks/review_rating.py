@@ -2,16 +2,13 @@
 
 from typing import ClassVar, Unpack
 
-import numpy as np
-
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
 from recsys_lora.tasks import reviews
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.ratings import RatingTask
-from recsys_lora.tasks.selection import Limit, asked_rows, generator, report_left_out, sample
+from recsys_lora.tasks.selection import Limit
 from recsys_lora.tasks.task import TaskOptions
-from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import PositiveInt
 
 _REVIEW = "review"
@@ -32,8 +29,8 @@ class ReviewRating(RatingTask):
         self.words = words
 
     def missing(self, data: PreparedData) -> str | None:
-        """Say where a data set has no reviews."""
-        return "no reviews" if reviews.column(data, _REVIEW) is None else None
+        """Return "no reviews" where a data set has none."""
+        return reviews.missing(data, _REVIEW)
 
     def questions(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Questions:
         """Return a question for every row whose review is not empty.
@@ -41,14 +38,6 @@ class ReviewRating(RatingTask):
         Raises:
             UserError: the data set has no reviews.
         """
-        if reason := self.missing(data):
-            raise UserError(f"task {self.name}: the data set has {reason}: leave the task out")
-        rows, most = asked_rows(data, split, limit, seed)
-        written = reviews.texts(data, rows, _REVIEW, self.words)
-        there = np.array([bool(review) for review in written], dtype=np.bool_)
-        report_left_out(self.name, split, "empty review", int((~there).sum()), len(rows), self.logged)
-        places = np.flatnonzero(there)
-        places = places[sample(len(places), most, generator(self.name, split, seed))]
-        rows = rows.take(places)
-        slots = tuple({_REVIEW: written[place]} for place in places)
+        rows, written = reviews.asked_texts(self, data, split, limit, seed, _REVIEW, self.words)
+        slots = tuple({_REVIEW: review} for review in written)
         return Questions.of(rows, self.scale.nearest(rows.rating), rows.rating, slots)

@@ -1,26 +1,46 @@
 """Review texts of rows, made ready for questions and answers."""
 
-from collections.abc import Sequence
+import numpy as np
 
 from recsys_lora.data.prepared import PreparedData, Rows
+from recsys_lora.data.schema import SplitName
+from recsys_lora.tasks.selection import Limit, asked_rows, generator, report_left_out, sample
+from recsys_lora.tasks.task import Task
+from recsys_lora.utils.errors import UserError
+
+_PLURAL = {"review": "reviews", "summary": "summaries"}
 
 
-def column(data: PreparedData, name: str) -> Sequence[str | None] | None:
-    """Return a text column of all interactions, None where the data set has none or it is empty throughout."""
-    if name not in data.text_columns:
+def missing(data: PreparedData, column: str) -> str | None:
+    """Return "no reviews" or "no summaries" where a data set lacks this text or all of them are empty, else None."""
+    if column in data.text_columns and any(text and text.strip() for text in data.texts(column)):
         return None
-    values = data.texts(name)
-    return values if any(value and value.strip() for value in values) else None
+    return f"no {_PLURAL[column]}"
 
 
-def texts(data: PreparedData, rows: Rows, name: str, words: int) -> list[str]:
-    """Return the first words of each row's text, on one line; "" where there is none.
+def asked_texts(
+    task: Task, data: PreparedData, split: SplitName, limit: Limit, seed: int, column: str, words: int
+) -> tuple[Rows, list[str]]:
+    """Return the rows of a split whose text is not empty, or a sample of them, and the texts, on one line each.
 
     Args:
-        data: the data set; it has the column.
-        rows: which rows.
-        name: `review` or `summary`.
-        words: how many at most.
+        task: whose questions they are for.
+        data: the data set.
+        split: of which split.
+        limit: rows at most.
+        seed: decides the sample.
+        column: `review` or `summary`.
+        words: words of a text at most, the first ones.
+
+    Raises:
+        UserError: the data set has no such texts.
     """
-    values = data.texts(name)
-    return [" ".join((values[row] or "").split()[:words]) for row in rows.row.tolist()]
+    if reason := missing(data, column):
+        raise UserError(f"task {task.name}: the data set has {reason}: leave the task out")
+    rows, most = asked_rows(data, split, limit, seed)
+    values = data.texts(column)
+    written = [" ".join((values[row] or "").split()[:words]) for row in rows.row.tolist()]
+    places = np.flatnonzero(np.array(written, dtype=object))
+    report_left_out(task.name, split, f"empty {column}", len(rows) - len(places), len(rows), task.logged)
+    places = places[sample(len(places), most, generator(task.name, split, seed))]
+    return rows.take(places), [written[place] for place in places]

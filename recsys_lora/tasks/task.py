@@ -1,4 +1,4 @@
-"""What every task says of itself. Adding a task is one class and one yaml in `conf/task` (docs/adding_a_task.md)."""
+"""The base of all tasks. Adding a task is one class and one yaml in `conf/task` (docs/adding_a_task.md)."""
 
 import itertools
 from collections.abc import Sequence
@@ -144,7 +144,7 @@ class Task:
         return self.scale.words
 
     def missing(self, data: PreparedData) -> str | None:
-        """Say why a data set cannot be asked this ("no reviews"), None where it can."""
+        """Return why a data set cannot be asked this ("no reviews"), None where it can."""
         return None
 
     def questions(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Questions:

@@ -15,7 +15,7 @@ from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.data.schema import SplitName
 from recsys_lora.evaluation.ranking import hit_rate_at, mrr, ndcg_at
 from recsys_lora.evaluation.statistics import Mean, Statistic
-from recsys_lora.prompts.template import CANDIDATES, slots
+from recsys_lora.prompts.slots import CANDIDATES, slots
 from recsys_lora.tasks.negatives import NegativeSampler, Sampling
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.selection import Limit, asked_rows, generator, report_left_out, sample
@@ -116,15 +116,7 @@ class TopK(Task):
         rows = self._last_positives(rows, split)
         sampler = NegativeSampler(data, split, self.sampling, self.authors_negatives)
         count = self.candidates - 1
-        enough = sampler.available(rows.user) >= count
-        reason = f"the user likes all but fewer than {count} items"
-        report_left_out(self.name, split, reason, int((~enough).sum()), len(rows), self.logged)
-        if len(rows) and not enough.any():
-            raise UserError(
-                f"task topk: no user has {count} items left to sample in {split} ({data.num_items} items): "
-                f"lower candidates={self.candidates}"
-            )
-        rows = rows.take(enough)
+        rows = sampler.drawable(rows, count, self, f"lower candidates={self.candidates}")
         rows = rows.take(sample(len(rows), most, random))
         drawn = sampler.draw(rows.user, rows.item, count, random)
         items = random.permuted(np.concatenate([rows.item[:, None], drawn], axis=1), axis=1)  # (n, C)
@@ -171,15 +163,10 @@ class TopK(Task):
         score = np.asarray(output, dtype=np.float64)
         right = np.arange(score.shape[1]) == questions.target[:, None]  # (n, C)
         suffix, user = questions.suffix, questions.user
-        found: list[Statistic] = [
-            Mean(f"hr@{k}{suffix}", user, hit_rate_at(score, right, k), higher_is_better=True) for k in self.cutoffs
-        ]
-        found += [
-            Mean(f"ndcg@{k}{suffix}", user, ndcg_at(score, right, k), higher_is_better=True)
-            for k in self.cutoffs
-            if k > 1  # NDCG@1 is HR@1
-        ]
-        return [*found, Mean(f"mrr{suffix}", user, mrr(score, right), higher_is_better=True)]
+        hits = [Mean(f"hr@{k}{suffix}", user, hit_rate_at(score, right, k)) for k in self.cutoffs]
+        further = [k for k in self.cutoffs if k > 1]  # NDCG@1 is HR@1
+        gains = [Mean(f"ndcg@{k}{suffix}", user, ndcg_at(score, right, k)) for k in further]
+        return [*hits, *gains, Mean(f"mrr{suffix}", user, mrr(score, right))]
 
     def baselines(self, data: PreparedData, questions: Questions, train: Questions) -> dict[str, Output]:
         """Return seeded random scores, and each candidate's count in train (ties in random order)."""

@@ -115,13 +115,13 @@ def progress(description: str, total: float | None, unit: str = "rows", show: bo
         A function to call with the amount just done and a note.
     """
     if not show:
-        yield unseen
+        yield no_display
         return
     with (_live if sys.stdout.isatty() else _lines)(_Step(description, total, unit)) as advance:
         yield advance
 
 
-def unseen(done: float, note: str) -> None:
+def no_display(done: float, note: str) -> None:
     """Show nothing."""
 
 

@@ -18,7 +18,7 @@ class UserError(Exception):
 
 @contextmanager
 def at(place: str) -> Iterator[None]:
-    """Say where a mistake is that is found in this block, as a config key."""
+    """Prefix a `UserError` of this block with the config key it is about."""
     try:
         yield
     except UserError as error:

@@ -20,8 +20,13 @@ from recsys_lora.utils.errors import UserError
 
 LOCK, _TEMPORARY = ".lock", ".tmp"
 MOST_JSON = 64 * 2**20
+_BLOCK = 1 << 16
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+_IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+"""What the system says where a file stands for a folder, a folder for a file, or a name cannot be one."""
 UNPACKED_AT_ONCE, MOST_UNPACKED = 256 * 2**20, 200
-"""Bytes of which nobody asks how they were packed, and how many times its packed size anything larger may be."""
+"""Unpacked bytes that are always accepted, and how many times its packed size a larger file may have."""
 
 
 def home() -> Path:
@@ -35,6 +40,7 @@ def home() -> Path:
 
 def temporary_name(target: Path) -> Path:
     """Return a name beside `target` that no other process uses."""
+    target = target.absolute()  # the working folder, too, has a name then
     return target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{_TEMPORARY}")
 
 
@@ -46,36 +52,54 @@ def sweep_temporary(target: Path) -> None:
 
 @contextlib.contextmanager
 def disk_errors(target: Path) -> Iterator[None]:
-    """Turn "no space left" and "read-only" into one clear line about `target`.
+    """Turn "no space left", "read-only" and "not a directory" into one clear line about `target`.
 
     Raises:
-        UserError: instead of an error of the disk; any other error passes.
+        UserError: instead of an error of the disk, or of what is in the way of `target`; any other error passes.
     """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        number = _system_error(error)
-        if number in (errno.ENOSPC, errno.EDQUOT):
+        number = _system_error(error, target)
+        if number in _FULL:
             free = shutil.disk_usage(_existing_parent(target)).free / 2**20
             raise UserError(f"{target}: the disk is full ({free:.0f} MiB free): make room and run again") from error
         if number == errno.EFBIG:
             raise UserError(f"{target}: grows over the system's limit for a file: raise it (ulimit -f)") from error
-        if number in (errno.EROFS, errno.EACCES, errno.EPERM):
-            named = getattr(error, "filename", None)
-            if named and not Path(named).absolute().is_relative_to(target.absolute().parent):
-                raise UserError(f"{named}: cannot be opened ({os.strerror(number)}): change its permissions") from error
-            raise UserError(f"{target}: cannot be written ({os.strerror(number)}): choose another folder") from error
+        named = getattr(error, "filename", None)
+        elsewhere = named and not Path(named).absolute().is_relative_to(target.absolute().parent)
+        if number in (errno.EROFS, errno.EACCES, errno.EPERM) and elsewhere:
+            raise UserError(f"{named}: cannot be opened ({os.strerror(number)}): change its permissions") from error
+        above = named and target.absolute().is_relative_to(Path(named).absolute())
+        if number in _REFUSED or (number in _IN_THE_WAY and (above or not elsewhere)):
+            raise UserError(f"{target}: cannot be written ({os.strerror(number)}): choose another place") from error
         raise
 
 
-def _system_error(error: Exception) -> int | None:
-    """Return the system's error number; libraries written in Rust (polars, safetensors) have it in their text alone."""
+def _system_error(error: Exception, target: Path) -> int | None:
+    """Return the system's error number; libraries written in Rust (polars, safetensors) have it in their text alone.
+
+    polars' Parquet has not even that ("Invalid thrift: transport error"), so that the disk itself is asked.
+    """
     if isinstance(error, OSError):
         return error.errno
     found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found.group(1)) if found else None
+    return int(found.group(1)) if found else _probed(_existing_parent(target))
+
+
+def _probed(folder: Path) -> int | None:
+    """Return the number of "no space left" where a folder takes no further block, else None."""
+    probe = temporary_name(folder / "probe")
+    try:
+        probe.write_bytes(bytes(_BLOCK))
+    except OSError as error:
+        return error.errno if error.errno in _FULL else None
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+    return None
 
 
 def make_folder(path: Path, key: str) -> None:
@@ -110,7 +134,8 @@ def atomic_file(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = temporary_name(target)
         try:
-            yield temporary
+            with disk_errors(target):  # asked while what was written takes up the room
+                yield temporary
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -127,7 +152,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         temporary = temporary_name(target)
         temporary.mkdir(parents=True)
         try:
-            yield temporary
+            with disk_errors(target):
+                yield temporary
             if target.exists():
                 old = temporary_name(target)
                 target.replace(old)
@@ -206,7 +232,7 @@ def read_json(path: Path) -> Any:
 
 
 def blows_up(unpacked: int, packed: int) -> bool:
-    """Tell whether so many bytes out of so many packed ones are more than any real data are packed to."""
+    """Return whether a file of `packed` bytes unpacks to more than real data do: a decompression bomb."""
     return unpacked > UNPACKED_AT_ONCE and unpacked > MOST_UNPACKED * packed
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from recsys_lora.callbacks import loggers
 from recsys_lora.callbacks.loggers import CSVLog, close
+from recsys_lora.callbacks.mlflow_log import mlflow
 from recsys_lora.utils.errors import UserError
 from tests.callbacks.tiny import Tiny, trainer
 
@@ -48,12 +49,12 @@ def test_the_same_row_again_adds_nothing_and_another_of_its_step_is_one_more(tmp
     assert [(row["step"], row["a"], row["b"]) for row in table(tmp_path)] == [("0", "1.0", "2.0"), ("0", "1.0", "3.0")]
 
 
-@pytest.mark.parametrize("name", ["wandb", "tensorboard"])
-def test_a_logger_that_is_not_installed_is_a_clear_error(name, tmp_path, monkeypatch):
-    real = importlib.util.find_spec
+@pytest.mark.parametrize("logger", [loggers.wandb, loggers.tensorboard, mlflow])
+def test_a_logger_that_is_not_installed_is_a_clear_error(logger, tmp_path, monkeypatch):
+    name, real = logger.__name__, importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: None if n == name else real(n, *a))
     with pytest.raises(UserError, match=rf"logger={name}: {name} is not installed: pip install"):
-        getattr(loggers, name)(tmp_path)
+        logger(tmp_path)
 
 
 def test_tensorboard_writes_into_the_run_folder(tmp_path):

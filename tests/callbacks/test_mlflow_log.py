@@ -1,19 +1,10 @@
 """What is logged to MLflow can be read back with its own client."""
 
-import importlib.util
-
 import pytest
 
 from recsys_lora.callbacks.loggers import close, log_results
 from recsys_lora.callbacks.mlflow_log import mlflow
 from recsys_lora.utils.errors import UserError
-
-
-def test_without_mlflow_one_line_says_what_to_install(tmp_path, monkeypatch):
-    real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: None if n == "mlflow" else real(n, *a))
-    with pytest.raises(UserError, match="logger=mlflow: mlflow is not installed: pip install"):
-        mlflow(tmp_path)
 
 
 def test_mlflow_writes_a_run_that_goes_on_after_a_resume(tmp_path, monkeypatch):

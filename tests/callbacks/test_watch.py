@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import dataclasses
 import io
 import logging
 import re
@@ -13,11 +12,10 @@ import pytest
 import torch
 
 from recsys_lora.callbacks.guard import StopOnNaN, plain
-from recsys_lora.callbacks.measure import Throughput, gradient_norm, size
+from recsys_lora.callbacks.measure import Throughput, gradient_norm
 from recsys_lora.callbacks.progress import FitProgress
 from recsys_lora.utils.errors import UserError
-from tests.callbacks.tiny import Loader, Tiny, trainer
-from tests.methods.ckf.world import pairs
+from tests.callbacks.tiny import Batch, Loader, Tiny, trainer
 from tests.rounding import SUM, assert_close
 
 
@@ -30,8 +28,8 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_batch(tmp_path)
     assert str(path) in str(error.value)
     saved = torch.load(path, weights_only=True)
     batches = list(Loader())
-    assert torch.equal(saved["batch"][0], batches[3][0])
-    assert torch.equal(saved["batch"][1], batches[3][1])
+    assert torch.equal(saved["batch"]["x"], batches[3].x)
+    assert torch.equal(saved["batch"]["y"], batches[3].y)
     assert saved["step"] == 3
     assert all(torch.isfinite(weight).all() for weight in module.parameters())
 
@@ -79,7 +77,7 @@ def test_what_is_looked_at_late_keeps_the_weights_of_before(tmp_path, gradients)
     found, error = trained(tmp_path / "a", [guard], nan_at=5)
     assert "the loss is nan at step 5" in error
     batch = torch.load(tmp_path / "nan_batch_step5.pt", weights_only=True)["batch"]
-    assert torch.equal(batch[0], list(Loader())[5][0])
+    assert torch.equal(batch["x"], list(Loader())[5].x)
     sound, nothing = trained(tmp_path / "b", [StopOnNaN(tmp_path, gradients, every_n_steps=4)], max_steps=5)
     assert nothing is None
     assert all(map(torch.equal, found, sound))
@@ -116,34 +114,14 @@ def test_a_sound_run_is_left_alone(tmp_path):
     assert not list(tmp_path.glob("*.pt"))
 
 
-@dataclasses.dataclass
-class Batch:
-    input_ids: torch.Tensor
-    attention_mask: torch.Tensor
-    note: str = "x"
-
-
 def test_batches_of_any_kind_become_plain_values():
     batch = Batch(torch.zeros(2, 3), torch.ones(2, 3, requires_grad=True))
-    assert plain(batch).keys() == {"input_ids", "attention_mask", "note"}
+    assert plain(batch).keys() == {"x", "y"}
     assert plain({"a": (batch, None, 1)})["a"][1:] == [None, 1]
     file = io.BytesIO()
     torch.save(plain({"a": [batch], 3: object()}), file)
     file.seek(0)
-    assert torch.load(file, weights_only=True)["a"][0]["attention_mask"].shape == (2, 3)
-
-
-def test_size_of_a_batch():
-    mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
-    for batch in (Batch(mask, mask), {"attention_mask": mask}):
-        rows, tokens = size(batch)
-        assert (rows, int(tokens)) == (2, 3)
-    assert size((torch.zeros(5, 2), None)) == (5, None)
-    assert size(None) == (0, None)
-    cut = dataclasses.replace(pairs(rows=9), forward_overhead_tokens=0.0)  # a batch of several groups
-    several = cut.batch(np.arange(7), 0, "right")
-    widths = [prompts.prompts.lengths[:7].sum() for prompts in cut.versions.values()]
-    assert [int(value) for value in size(several)] == [7, sum(widths)]
+    assert torch.load(file, weights_only=True)["a"][0]["y"].shape == (2, 3)
 
 
 def test_gradient_norm_equals_torch_clipping():
@@ -180,8 +158,9 @@ def test_throughput_counts_rows_and_leaves_validation_out(tmp_path, monkeypatch)
     monkeypatch.setattr(measure.time, "perf_counter", lambda: clock[0])
     trainer(tmp_path, [Throughput()], max_epochs=1, val_check_interval=2, log_every_n_steps=5).fit(Clocked())
     with (tmp_path / "metrics.csv").open() as file:
-        speeds = [float(row["train/rows_per_second"]) for row in csv.DictReader(file) if row["train/rows_per_second"]]
-    assert speeds == [4.0, 4.0]  # 8 rows in 2 seconds
+        rows = [row for row in csv.DictReader(file) if row["train/rows_per_second"]]
+    assert [float(row["train/rows_per_second"]) for row in rows] == [4.0, 4.0]  # 8 rows in 2 seconds
+    assert [float(row["train/tokens_per_second"]) for row in rows] == [24.0, 24.0]  # of 6 tokens each
 
 
 def test_progress_tells_steps_loss_rate_and_validation(tmp_path, monkeypatch):

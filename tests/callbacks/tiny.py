@@ -1,5 +1,7 @@
 """A model with dropout and a loader that goes on where it was: enough to see whether a resume is exact."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -10,6 +12,19 @@ from recsys_lora.callbacks.loggers import CSVLog
 from recsys_lora.callbacks.measure import LearningRateAndGradient
 from recsys_lora.callbacks.random_state import RandomState
 from recsys_lora.evaluation.torch_metrics import AUC
+
+
+@dataclass
+class Batch:
+    x: torch.Tensor
+    y: torch.Tensor
+
+    def __len__(self):
+        return len(self.x)
+
+    @property
+    def tokens(self):
+        return torch.tensor(self.x.numel())
 
 
 class Sampler:
@@ -37,7 +52,7 @@ class Loader:
             x, noise = torch.randn(8, 6, generator=generator), torch.randn(8, generator=generator)
             if number >= first:
                 self.state = {"epoch": epoch, "position": number + 1}
-                yield x, (x[:, 0] + 0.5 * noise > 0).float()
+                yield Batch(x, (x[:, 0] + 0.5 * noise > 0).float())
 
     def state_dict(self):
         return dict(self.state)
@@ -61,7 +76,7 @@ class Tiny(LightningModule):
         self.losses, self.seen = [], []
 
     def training_step(self, batch, batch_idx):
-        x, y = batch
+        x, y = batch.x, batch.y
         # Dropout aside, numpy and Python draw, too.
         noise = float(np.random.rand())
         loss = torch.nn.functional.binary_cross_entropy_with_logits(self.net(x)[:, 0] + 1e-3 * noise, y)

@@ -6,6 +6,7 @@ from recsys_lora.cf.din import DIN
 from recsys_lora.cf.lightgcn import LightGCN
 from recsys_lora.cf.mf import MF
 from recsys_lora.cf.sasrec import SASRec
+from tests.cf.made_data import checkerboard
 
 FACTORIES = {
     "mf": partial(MF, dim=16, init_std=0.1),
@@ -13,6 +14,11 @@ FACTORIES = {
     "sasrec": partial(SASRec, dim=16, history_length=6, heads=2),
     "din": partial(DIN, dim=8, history_length=6, attention_sizes=[8], sizes=[16]),
 }
+
+
+@pytest.fixture(scope="module")
+def board():
+    return checkerboard()
 
 
 @pytest.fixture(params=sorted(FACTORIES))

@@ -34,11 +34,6 @@ def factory():
     return partial(BinaryMF, dim=16, init_std=0.1, ramp_steps=40)
 
 
-@pytest.fixture(scope="module")
-def board():
-    return checkerboard()
-
-
 def by_hand(**knobs):
     """Users 1 to 3 and items 1 to 4 are seen; two bits, weights as written here."""
     encoder = BinaryMF(Catalogue.from_prepared(with_strangers()), dim=2, **knobs)

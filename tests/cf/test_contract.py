@@ -10,15 +10,10 @@ from recsys_lora.cf.encoder import Catalogue, CatalogueScorer, CollaborativeEnco
 from recsys_lora.cf.fit import fit_encoder, load_encoder, read_description, save_encoder, score_rows
 from recsys_lora.cf.settings import FitSettings, TrainerSettings
 from recsys_lora.utils.errors import UserError
-from tests.cf.made_data import checkerboard, with_strangers
+from tests.cf.made_data import with_strangers
 from tests.rounding import SUM, assert_close
 
 CPU = {"accelerator": "cpu"}
-
-
-@pytest.fixture(scope="module")
-def board():
-    return checkerboard()
 
 
 def made(factory, data, seed=0):

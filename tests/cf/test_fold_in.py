@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge
 
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.fit import fit_encoder, score_rows
-from recsys_lora.cf.fold_in import PRETENDED_ITEMS, RIDGE
+from recsys_lora.cf.fold_in import PSEUDO_ITEMS, RIDGE
 from recsys_lora.cf.lightgcn import LightGCN
 from recsys_lora.cf.mf import MF
 from recsys_lora.cf.settings import FitSettings, TrainerSettings
@@ -28,7 +28,7 @@ def encoder(request):
 
 def pooled(items, table, mean):
     total = sum((table[item] - mean for item in items), np.zeros(table.shape[1]))
-    return total / (len(items) + PRETENDED_ITEMS)
+    return total / (len(items) + PSEUDO_ITEMS)
 
 
 def test_it_is_a_ridge_regression_from_histories_to_users(encoder):

@@ -12,16 +12,10 @@ from recsys_lora.cf.fit import score_rows
 from recsys_lora.cf.mf import MF
 from recsys_lora.utils.errors import UserError
 from tests.cf.conftest import FACTORIES
-from tests.cf.made_data import checkerboard
 from tests.cf.test_contract import made
 from tests.rounding import assert_close
 
 USERS, ITEMS = 2, 3
-
-
-@pytest.fixture(scope="module")
-def board():
-    return checkerboard()
 
 
 MORE = {"binary_mf": partial(BinaryMF, dim=8), "mf-biases": partial(MF, dim=8, init_std=0.1, biases=True)}

@@ -6,13 +6,7 @@ import torch
 
 from recsys_lora.cf import retrieval
 from recsys_lora.cf.encoder import Catalogue
-from tests.cf.made_data import checkerboard
 from tests.rounding import assert_close
-
-
-@pytest.fixture(scope="module")
-def board():
-    return checkerboard()
 
 
 @pytest.mark.parametrize("blocks", [1, 7, 10_000])

@@ -35,7 +35,7 @@ def test_a_tuned_file_changes_knobs_that_exist_and_is_taken_by_itself(name):
     assert cf_node(f"data={data}", f"cf={cf}", "~tuned", *variants(conf_dir() / "tuned")[name]) == cf_node(
         f"data={data}", f"cf={cf}"
     )
-    assert not list(mismatches({"cf": cf_node(f"data={data}", f"cf={cf}")}))
+    assert not mismatches({"cf": cf_node(f"data={data}", f"cf={cf}")})
 
 
 def test_a_persons_override_wins_over_the_tuned_value():

@@ -18,9 +18,19 @@ except SystemExit as leaving:
 """
 
 
-def command(tmp_path, *arguments: str) -> tuple[str, str]:
+FULL = """
+import errno
+from hydra.core import utils
+def full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+utils._save_config = full
+"""
+"""A disk on which Hydra cannot write its records."""
+
+
+def command(tmp_path, *arguments: str, program: str = PROGRAM) -> tuple[str, str]:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, cwd=tmp_path, check=True
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, cwd=tmp_path, check=True
     )
     return done.stdout, done.stderr
 
@@ -35,13 +45,18 @@ def command(tmp_path, *arguments: str) -> tuple[str, str]:
         (["experimnt=demo"], "did you mean experiment"),
         (["trainer.max_step=3"], "did you mean trainer.max_steps"),
         (["model.rank=["], "model.rank=[: not an override Hydra can read"),
+        (["data.root=~/ml-1m"], "data.root=~/ml-1m: a ~ stands for no folder here: write $HOME"),
+        (["logger=null"], "logger=null: logger takes the name of one of its files: write logger=NAME"),
+        (["trainer=2"], "trainer=2: trainer takes the name of one of its files"),
+        (["data/split=0.8"], "data/split=0.8: data/split takes the name"),
+        (["=1"], "=1: a group takes the name of one of its files: write GROUP=NAME"),
         (["llm=hub"], "llm.name: has to be given with what was chosen: add llm.name=VALUE"),
         (["llm=gguf"], "add llm.path=VALUE"),
         (["model.optimizer.lr=inf"], "model.optimizer.lr=inf: give a finite number"),
         (["data.positive=nan"], "data.positive=nan: give a finite number"),
         (["tags=[a,-inf]"], "tags=-inf: give a finite number"),
-        (["data.name=../.."], "data.name=../..: folders are called by it: leave out slashes"),
-        (["cf.name=.."], "cf.name=..: folders are called by it"),
+        (["data.name=../.."], "data.name=../..: it becomes a folder's name: leave out slashes"),
+        (["cf.name=.."], "cf.name=..: it becomes a folder's name"),
         (["paths.runs=/dev/null/runs"], "the folder cannot be made (Not a directory): choose another by paths.runs="),
         (["hydra.run.dir=/proc/nowhere"], "/proc/nowhere: the folder cannot be made"),
         (["-m", "paths.runs=/proc/nowhere"], "the folder cannot be made (No such file or directory)"),
@@ -74,3 +89,12 @@ def test_help_lists_groups_without_torch(tmp_path):
         assert "one run" in out
         assert "torch" not in out.split("status")[-1]
     assert f"model: {', '.join(options('model'))}" in out
+
+
+@pytest.mark.parametrize("sweep", [(), ("-m",)])
+def test_a_disk_that_is_full_from_the_start_is_one_line(tmp_path, sweep):
+    out, err = command(tmp_path, *sweep, "data=table", "data.interactions=x.csv", program=FULL + PROGRAM)
+    assert "the disk is full (" in err
+    assert "runs/" in err
+    assert len(err.strip().splitlines()) == 1
+    assert out.strip().endswith("status 2 False False")

@@ -51,6 +51,13 @@ def test_runs_are_listed_newest_first_with_how_they_stand(runs):
     assert found[-1].seconds == sum(metrics["seconds"].values())
 
 
+def test_a_run_on_sampled_negatives_has_its_auc_under_another_name(runs):
+    file = runs / "finished" / "metrics.json"
+    before = listed(runs)[-1].auc
+    file.write_text(file.read_text().replace('"auc"', '"auc_neg4"').replace('"uauc"', '"uauc_neg4"'))
+    assert listed(runs)[-1].auc == before is not None
+
+
 def test_a_line_a_run_in_columns_and_the_reason_below(runs, capsys):
     main([str(runs)])
     shown = capsys.readouterr().out.splitlines()

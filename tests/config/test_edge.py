@@ -81,3 +81,10 @@ def test_a_run_is_called_by_the_models_it_has(row, name):
     config = read_run(composed(f"row={row}", "data=ml_100k", "logger=wandb"))
     assert config.name == config.logger["wandb"]["name"] == name
     assert read_run(composed(f"row={row}", "name=mine")).name == "mine"
+
+
+def test_what_has_no_signature_is_one_line():
+    with pytest.raises(
+        UserError, match=r"^callbacks\.own\._target_=builtins\.dict: nothing that settings can be given"
+    ):
+        check({"_target_": "builtins.dict", "a": 1}, "callbacks.own")

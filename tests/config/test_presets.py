@@ -255,7 +255,7 @@ def test_a_first_stage_is_the_run_of_tallrec(method, data, override):
 @pytest.mark.parametrize("method", options("model"))
 def test_every_method_and_cf_model_composes_and_fits_its_signatures(method, data):
     for cf in options("cf"):
-        found = list(mismatches(published(method, cf, data)))
+        found = mismatches(published(method, cf, data))
         assert not found, (cf, found)
 
 
@@ -263,14 +263,14 @@ def test_every_method_and_cf_model_composes_and_fits_its_signatures(method, data
 def test_other_data_sets_have_values_too(data):
     for method in ("cora", "collm", "ckf", "cf"):
         config = resolved(f"model={method}", f"data={data}", "preset=published", *NAMED.get(data, ()))
-        found = list(mismatches(config))
+        found = mismatches(config)
         assert not found, (method, found)
         assert config["data"]["valid_rows"] is None
 
 
 @pytest.mark.parametrize("method", options("model"))
 def test_the_budget_alone_fits_every_method(method):
-    found = list(mismatches(resolved(f"model={method}", "data=ml_1m", "budget=paper")))
+    found = mismatches(resolved(f"model={method}", "data=ml_1m", "budget=paper"))
     assert not found
 
 

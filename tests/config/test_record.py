@@ -1,13 +1,15 @@
 """Each value of a run's record changes the keys of those stages that use it, and of no others."""
 
+import copy
 import typing
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from recsys_lora.config.check import signature
+from recsys_lora.config.check import check, mismatches, signature
 from recsys_lora.config.edge import build, read_run
 from recsys_lora.config.record import RunConfig
 from recsys_lora.config.roles import Kind, leaves
@@ -101,6 +103,58 @@ def test_a_changed_value_changes_the_keys_of_what_uses_it_alone(line):
         above = next(known for known in USED_BY if key == known or key.startswith(f"{known}."))
         after = keys(changed(config, key))
         assert {stage for stage, own in after.items() if own != before[stage]} == USED_BY[above], key
+
+
+# Numbers that mean the same
+
+BOTH_KINDS = {
+    "cf.trainer.limit_train_batches",
+    *(f"trainer.{name}" for name in ("gradient_clip_val", "limit_train_batches", "limit_val_batches")),
+    *(f"trainer.{name}" for name in ("limit_test_batches", "overfit_batches", "val_check_interval")),
+}
+"""Values whose annotations allow both kinds, which differ there: 1 is one batch, 1.0 all of them."""
+
+
+def with_values(config: dict[str, Any], keys: Iterable[str], value: Any) -> dict[str, Any]:
+    """Return a config with one value at several keys."""
+    made = copy.deepcopy(config)
+    for key in keys:
+        *path, last = key.split(".")
+        node = made
+        for name in path:
+            node = node[name]
+        node[last] = value
+    return made
+
+
+def fitting(config: dict[str, Any], keys: Iterable[str], value: Any) -> set[str]:
+    """Return those keys at which a value fits."""
+    return set(keys) - {line.partition("=")[0] for line in mismatches(with_values(config, keys, value))}
+
+
+@pytest.mark.parametrize("line", LINES, ids=" ".join)
+def test_numbers_that_mean_the_same_give_the_same_keys(line):
+    config = resolved(*line, "data=ml_1m")
+    every = [key for key, value in leaves(config) if isinstance(value, int | float) and not isinstance(value, bool)]
+    every.append("mixing.temperature")  # a float, or null
+    whole, broken = fitting(config, every, 1), fitting(config, every, 1.0)
+    assert {"model.optimizer.lr", "data.positive", "mixing.temperature"} <= whole & broken
+    assert not {"seed", "model.batch_size", "cf.encoder.dim"} & broken
+    same = (whole & broken) - BOTH_KINDS
+    first, second = (check(with_values(config, same, number)) for number in (1, 1.0))
+    assert {key: type(value) for key, value in leaves(first)} == {key: type(value) for key, value in leaves(second)}
+    assert keys(RunConfig.of(first)) == keys(RunConfig.of(second))
+
+
+def test_whole_numbers_among_others_become_floats_and_both_kinds_stay_apart():
+    node = {"_target_": f"{__name__}.numbers", "rates": [1, 0.5], "shares": {"a": 2}, "number": 1, "either": 1}
+    read = check({"model": node})["model"]
+    kinds = [type(value) for value in (*read["rates"], read["shares"]["a"], read["number"], read["either"])]
+    assert kinds == [float, float, float, int, int]
+
+
+def numbers(rates: Sequence[float], shares: Mapping[str, float], number: int, either: int | float):
+    """Take numbers of every kind."""
 
 
 def test_every_value_of_the_record_is_in_the_table():

@@ -13,8 +13,9 @@ import pytest
 from recsys_lora.data import numbering
 from recsys_lora.data.negatives import Negatives
 from recsys_lora.data.prepare import drop_records, prepare, prepare_key
-from recsys_lora.data.prepared import PreparedData, checksum
+from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.readers.movielens import MovieLens1M
+from recsys_lora.data.rows import checksum
 from recsys_lora.data.schema import Dropped, RawTables, Remark
 from recsys_lora.data.split import LeaveLastOut, MovieLensBenchmark, UserTime
 from recsys_lora.utils.errors import UserError
@@ -34,8 +35,8 @@ def test_ml_1m_is_the_benchmark_row_for_row(raw_data, tmp_path):
     made = prepare(reader, MovieLensBenchmark(), name="ml_1m", positive=4, out=tmp_path / "ml_1m")
     data = PreparedData.load(tmp_path / "ml_1m")
     assert data.key == made.key
-    assert {split: checksum(data, data.rows(split)) for split in BENCHMARK} == BENCHMARK
-    assert checksum(data, data.sample("valid", "published", seed=5)) == PUBLISHED_VALID
+    assert {split: checksum(data.rows(split), data.history) for split in BENCHMARK} == BENCHMARK
+    assert checksum(data.sample("valid", "published", seed=5), data.history) == PUBLISHED_VALID
     assert (data.num_users, data.num_items) == (838, 3255)
     columns = ("rows", "users", "items", "positives", "seen", "users_with_both_classes", "no_history")
     assert [[record[column] for column in columns] for record in data.manifest["splits"]] == [
@@ -124,6 +125,19 @@ def test_filters_that_leave_nothing_say_what_they_dropped(made_reader, tmp_path)
     reader = made_reader(random_rows(3))
     with pytest.raises(UserError, match=r"no row is left of 300: 300 dropped .* users with 99"):
         prepare(reader, UserTime(), name="made", positive=4, min_user_rows=99, out=tmp_path / "out")
+
+
+def test_a_split_that_leaves_nothing_says_what_it_dropped(made_reader, tmp_path):
+    with pytest.raises(UserError, match=r"no row is left of 300: 300 dropped \(outside the benchmark's months\)"):
+        prepare(made_reader(random_rows(3)), MovieLensBenchmark(), name="made", positive=4, out=tmp_path / "out")
+
+
+def test_likes_below_the_usual_threshold_are_told_which_to_take(made_reader, tmp_path):
+    rows = [(user, item, float(k % 2), when) for k, (user, item, _, when) in enumerate(random_rows(3))]
+    with pytest.raises(UserError, match=r"ratings are 0 to 1\), such as data\.positive=1, or data\.split"):
+        prepare(made_reader(rows), UserTime(), name="made", positive=4, out=tmp_path / "out")
+    made = prepare(made_reader(rows), UserTime(), name="made", positive=1, out=tmp_path / "out")
+    assert made.manifest["splits"][0]["positives"] == pytest.approx(0.5, abs=0.1)
 
 
 @pytest.mark.parametrize(

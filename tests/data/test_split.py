@@ -36,25 +36,46 @@ def test_ids_of_digits_sort_as_numbers_of_any_length_before_words(engine):
     assert found == ["007", "7", "9", "10", "123456789012345678901234567890", "A1", "b"]
 
 
+def part_of(k, count):
+    """Ten rows and more are cut at .8 and .9; fewer have their last row in test and the one before it in valid."""
+    if count < 3:
+        return "train"
+    if count < 10:
+        return "train" if k < count - 2 else "valid" if k < count - 1 else "test"
+    return "train" if 10 * k < 8 * count else "valid" if 10 * k < 9 * count else "test"
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_user_time_takes_each_users_first_shares(engine, seed):
     rows = random_rows(seed)
     expected = []
     for mine in by_user(rows).values():
         for k, line in enumerate(mine):
-            split = "train" if 10 * k < 8 * len(mine) else "valid" if 10 * k < 9 * len(mine) else "test"
             user, item, _, when = rows[line]
-            expected.append((user, item, when, split))
+            expected.append((user, item, when, part_of(k, len(mine))))
     assert splitted(engine, rows, UserTime()).rows == expected
 
 
+def rows_of_one_user(engine, count, split):
+    rows = [("1", str(i), 5.0, i) for i in range(count)]
+    return [part for *_, part in splitted(engine, rows, split).rows]
+
+
 @pytest.mark.parametrize("count", [*range(1, 23), 40, 99, 100, 101, 395])
-def test_shares_are_exact(engine, count):
-    parts = Counter(
-        part for *_, part in splitted(engine, [("1", str(i), 5.0, i) for i in range(count)], UserTime()).rows
-    )
+def test_shares_of_a_user_are_exact_and_leave_no_part_empty(engine, count):
+    assert rows_of_one_user(engine, count, UserTime()) == [part_of(k, count) for k in range(count)]
+
+
+@pytest.mark.parametrize("count", [*range(1, 12), 15, 99])
+def test_shares_of_all_rows_are_exact(engine, count):
+    parts = Counter(rows_of_one_user(engine, count, GlobalTime()))
     assert parts["train"] == -(-8 * count // 10)
     assert parts["test"] == count - -(-9 * count // 10)
+
+
+def test_a_part_without_a_share_gets_no_row(engine):
+    assert rows_of_one_user(engine, 4, UserTime(train=0.8, valid=0.0)) == ["train"] * 3 + ["test"]
+    assert rows_of_one_user(engine, 4, UserTime(train=0.8, valid=0.2)) == ["train"] * 3 + ["valid"]
 
 
 @pytest.mark.parametrize("seed", range(3))

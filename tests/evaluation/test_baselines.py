@@ -21,7 +21,7 @@ def test_three_definitions_of_warm():
 
 def test_item_mean_shrinks_rare_items_and_gives_unseen_ones_the_mean():
     item, label = np.array([1, 1, 1, 1, 2, 3]), np.array([1, 1, 1, 0, 1, 0])
-    popularity = PositiveShare.fit(item, label, largest=4, pretended_rows=2)
+    popularity = PositiveShare.fit(item, label, largest=4, pseudo_rows=2)
     chance = 1 / (1 + np.exp(-popularity.score(np.array([1, 2, 3, 4]))))
     p = 4 / 6
     np.testing.assert_allclose(chance, [(3 + 2 * p) / 6, (1 + 2 * p) / 3, 2 * p / 3, p])

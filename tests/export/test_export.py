@@ -279,6 +279,14 @@ def test_a_mistake_is_one_line(more, said, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
 
 
+def test_a_run_is_not_replaced_by_its_export(runs, tmp_path, capsys):
+    folder = shutil.copytree(runs("mf"), tmp_path / "run")
+    with pytest.raises(SystemExit):
+        main([f"run={folder}", "to=vectors", f"out={folder}"])
+    assert "the folder holds something else: name a new one" in capsys.readouterr().err
+    assert (folder / "metrics.json").is_file()
+
+
 def test_the_code_of_the_page_gives_the_runs_score(loaded, tmp_path):
     recommender = loaded("tallrec")
     adapter = export(recommender, "peft", tmp_path / "adapter", asked_for("tallrec"))

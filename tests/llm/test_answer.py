@@ -6,7 +6,7 @@ import pytest
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from recsys_lora.llm.answer import ChoiceAnswer
+from recsys_lora.llm.answer import resolve_choices
 from recsys_lora.llm.tiny import train_tokenizer
 from recsys_lora.utils.errors import UserError
 
@@ -21,17 +21,17 @@ def spaces_apart(*words: str) -> Any:
 
 def test_the_piece_that_really_follows() -> None:
     tokenizer = train_tokenizer(["Yes No"], 400)
-    found = ChoiceAnswer(["Yes", "No"]).resolve(tokenizer, "\n#Answer:")
+    found = resolve_choices(["Yes", "No"], tokenizer, "\n#Answer:")
     assert found.common_ids == []
     assert found.pieces == ["ĠYes", "ĠNo"]
     assert tokenizer.decode(found.token_ids) == " Yes No"
-    after_line = ChoiceAnswer(["Yes", "No"]).resolve(tokenizer, "<answer>\n")
+    after_line = resolve_choices(["Yes", "No"], tokenizer, "<answer>\n")
     assert [tokenizer.decode([token])[0] for token in after_line.token_ids] == ["Y", "N"]
 
 
 def test_what_answers_begin_with_joins_the_prompt() -> None:
     tokenizer = spaces_apart()
-    found = ChoiceAnswer(list("12345")).resolve(tokenizer, "#Answer:")
+    found = resolve_choices(list("12345"), tokenizer, "#Answer:")
     assert tokenizer.convert_ids_to_tokens(found.common_ids) == [" "]
     assert found.pieces == list("12345")
 
@@ -39,16 +39,16 @@ def test_what_answers_begin_with_joins_the_prompt() -> None:
 def test_answers_that_one_token_does_not_tell_apart() -> None:
     tokenizer = spaces_apart("Yes", "No")
     with pytest.raises(UserError, match="one token does not tell"):
-        ChoiceAnswer(["1", "10"]).resolve(tokenizer, "#Answer:")
+        resolve_choices(["1", "10"], tokenizer, "#Answer:")
     with pytest.raises(UserError, match="one token does not tell"):
-        ChoiceAnswer(["12", "13", "21"]).resolve(tokenizer, "#Answer:")
+        resolve_choices(["12", "13", "21"], tokenizer, "#Answer:")
     with pytest.raises(UserError, match="one token does not tell"):
-        ChoiceAnswer(["Perhaps", "Maybe"]).resolve(tokenizer, "#Answer:")  # both unknown
-    together = ChoiceAnswer(["12", "13"]).resolve(tokenizer, "#Answer:")
+        resolve_choices(["Perhaps", "Maybe"], tokenizer, "#Answer:")  # both unknown
+    together = resolve_choices(["12", "13"], tokenizer, "#Answer:")
     assert together.pieces == ["2", "3"]
 
 
 def test_an_answer_that_melts_into_the_prompt() -> None:
     tokenizer = train_tokenizer(["Yes No"], 400)
     with pytest.raises(UserError, match="joins it with the end of the prompt"):
-        ChoiceAnswer(["Yes", "No"]).resolve(tokenizer, "#Answer: ")
+        resolve_choices(["Yes", "No"], tokenizer, "#Answer: ")

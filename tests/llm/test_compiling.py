@@ -52,7 +52,7 @@ def results(backbone, injection, rows: int, tokens: int):
     with torch.inference_mode():
         injection.state.set({"A": factor})
         scored = backbone.hidden(embeds, mask)
-    with injection.without_pair(), torch.no_grad():
+    with injection.disabled(), torch.no_grad():
         plain = backbone.hidden(embeds, mask)
     return [hidden.detach()[mask], *gradients, scored[mask], plain[mask]]
 

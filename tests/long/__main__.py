@@ -9,10 +9,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.long import faults, fuzz, kills, soak
+from tests.long import faults, fuzz, kills, odd, soak
 from tests.long.counts import Counts
 
-PARTS = {"fuzz": fuzz.run, "kills": kills.run, "soak": soak.run, "faults": faults.run}
+PARTS = {"fuzz": fuzz.run, "odd": odd.run, "kills": kills.run, "soak": soak.run, "faults": faults.run}
 
 
 def main() -> None:

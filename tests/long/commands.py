@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "tallrec": (*LORA, "model=tallrec"),
     "mf alone": (*NO_METHOD, "row=mf", "cf.trainer.max_epochs=10"),
     "cora on two processes": (*CORA, "trainer=ddp_sim"),
+    "cora_tuned": (*CORA, "model=cora_tuned", "cf=mf"),
+    "cora_tuned on two processes": (*CORA, "model=cora_tuned", "cf=mf", "trainer=ddp_sim"),
     "a sweep of tallrec": ("-m", *LORA, "model=tallrec", "seed=1,2"),
 }
 PATIENCE = 900

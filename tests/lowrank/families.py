@@ -1,6 +1,9 @@
 """Tiny random decoders of several families."""
 
+from collections.abc import Sequence
+
 import torch
+from torch import nn
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -12,6 +15,8 @@ from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
 )
+
+from tests.rounding import assert_close
 
 SMALL = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 56, "num_hidden_layers": 2}
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}
@@ -47,6 +52,31 @@ def tiny(family: str) -> PreTrainedModel:
         case _:
             raise ValueError(family)
     return model.eval()
+
+
+def checkpointed(model: PreTrainedModel) -> PreTrainedModel:
+    """Turn gradient checkpointing on; only the blocks' own flags say training, so that dropout rests."""
+    enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
+    enable({"use_reentrant": False})
+    for module in model.modules():
+        module.training = getattr(module, "gradient_checkpointing", False)
+    return model
+
+
+def randomise(module: nn.Module) -> None:
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.3)
+
+
+def weigh(hidden: torch.Tensor) -> torch.Tensor:
+    """Return a loss that feels every entry (the mean square would not, behind a norm)."""
+    return (hidden * torch.linspace(-1, 1, hidden.numel()).view_as(hidden)).mean()
+
+
+def assert_same(found: Sequence[torch.Tensor], right: Sequence[torch.Tensor]) -> None:
+    for got, expected in zip(found, right, strict=True):
+        assert_close(got, expected)
+        assert expected.abs().max() > 0
 
 
 FAMILIES = ("llama", "qwen2", "gemma3", "gpt2")

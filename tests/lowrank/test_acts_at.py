@@ -6,7 +6,7 @@ from torch import nn
 
 from recsys_lora.lowrank import BottleneckShift, Generated, Injection, StateSlot, Static, inject
 from recsys_lora.lowrank.shared_input import project
-from tests.lowrank.families import ATTENTION, FAMILIES, TARGETS, tiny
+from tests.lowrank.families import ATTENTION, FAMILIES, TARGETS, assert_same, checkpointed, randomise, tiny, weigh
 from tests.rounding import assert_close
 
 R, ALPHA, B, T = 3, 6.0, 4, 7
@@ -26,8 +26,7 @@ def injected(
 
     injection = inject(model, TARGETS[family], sources)
     torch.manual_seed(1)
-    for parameter in injection.to(dtype).parameters():
-        nn.init.normal_(parameter, std=0.3)
+    randomise(injection.to(dtype))
     shapes = injection.state.shapes
     factors = {
         key: torch.randn(B, s.in_features, R, dtype=dtype).mul(0.3).requires_grad_() for key, s in shapes.items()
@@ -57,12 +56,6 @@ def attention_mask(padding: str) -> torch.Tensor:
     return (places >= pads) if padding == "left" else (places < T - pads)
 
 
-def same(found: list[torch.Tensor], right: list[torch.Tensor]) -> None:
-    for got, expected in zip(found, right, strict=True):
-        assert_close(got, expected)
-        assert expected.abs().max() > 0
-
-
 @pytest.mark.parametrize("padding", PADS)
 @pytest.mark.parametrize("static", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
@@ -80,7 +73,7 @@ def test_equals_a_loop_over_samples_and_tokens(family: str, static: bool, paddin
     assert_close(batched, expected)  # in float64, but some families compute norms in float32
     wanted = [*injection.parameters(), *factors.values()]
     found = list(torch.autograd.grad(batched.square().mean(), wanted))
-    same(found, list(torch.autograd.grad(expected.square().mean(), wanted)))
+    assert_same(found, list(torch.autograd.grad(expected.square().mean(), wanted)))
     assert all(bool((gradient[2] == 0).all()) for gradient in found[-len(factors) :])  # of the sample without a token
 
 
@@ -91,7 +84,7 @@ def test_what_stands_before_is_bit_for_bit_the_frozen_models(family: str) -> Non
     with torch.no_grad():
         injection.state.set(factors, acts_at=ACTS)
         states = model(ids).logits
-        with injection.without_pair():
+        with injection.disabled():
             frozen = model(ids).logits
     assert torch.equal(states[~ACTS], frozen[~ACTS])
     assert bool(((states - frozen).abs().amax(-1) > 1e-4)[ACTS].all())
@@ -136,24 +129,20 @@ def test_compiled_without_a_break() -> None:
         assert_close(compiled(x), layer(x))
 
 
-def gradients(checkpointed: bool, dropout: float) -> list[torch.Tensor]:
+def gradients(with_checkpoints: bool, dropout: float) -> list[torch.Tensor]:
     """Gradients of a network that makes the factors, then of the layers, after two forwards at different tokens."""
     model = tiny("llama")
-    if checkpointed:
-        enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
-        enable({"use_reentrant": False})
-        for module in model.modules():
-            module.training = getattr(module, "gradient_checkpointing", False)
+    if with_checkpoints:
+        checkpointed(model)
     injection = inject(model, ATTENTION, lambda s: [Generated("32", s.in_features, s.out_features, R, ALPHA, dropout)])
     torch.manual_seed(3)
     network, losses = nn.Linear(5, 32 * R), []
-    for parameter in injection.parameters():
-        nn.init.normal_(parameter, std=0.3)
+    randomise(injection)
     for acts in (ACTS, ~ACTS):  # the second forward's tokens must not be taken for the first's backward
         injection.state.set({"32": network(torch.randn(B, 5)).view(B, 32, R)}, acts_at=acts)
         embeds = torch.randn(B, T, 32).requires_grad_()
         hidden = model.base_model(inputs_embeds=embeds, use_cache=False).last_hidden_state
-        losses.append((hidden * torch.linspace(-1, 1, hidden.numel()).view_as(hidden)).mean())
+        losses.append(weigh(hidden))
     losses[0].backward()
     losses[1].backward()
     return [parameter.grad for part in (network, injection) for parameter in part.parameters()]
@@ -161,7 +150,7 @@ def gradients(checkpointed: bool, dropout: float) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_gradient_checkpointing_gives_the_same_gradients(dropout: float) -> None:
-    same(gradients(True, dropout), gradients(False, dropout))
+    assert_same(gradients(True, dropout), gradients(False, dropout))
 
 
 @pytest.mark.parametrize(

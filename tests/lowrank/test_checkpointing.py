@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from recsys_lora.lowrank import Generated, Injection, inject
-from tests.lowrank.families import ATTENTION, tiny
-from tests.rounding import assert_close
+from tests.lowrank.families import ATTENTION, assert_same, checkpointed, randomise, tiny, weigh
 
 R, D, B, T = 3, 6, 4, 9
 
@@ -16,20 +15,16 @@ R, D, B, T = 3, 6, 4, 9
 class Setting:
     """A tiny decoder whose factors a linear map makes of vectors."""
 
-    def __init__(self, checkpointed: bool, dropout: float = 0.0) -> None:
+    def __init__(self, with_checkpoints: bool, dropout: float = 0.0) -> None:
         self.model = tiny("llama")
-        if checkpointed:
-            enable = getattr(self.model, "activation_checkpointing_enable", self.model.gradient_checkpointing_enable)
-            enable({"use_reentrant": False})
-            for module in self.model.modules():
-                module.training = getattr(module, "gradient_checkpointing", False)
+        if with_checkpoints:
+            checkpointed(self.model)
         self.injection: Injection = inject(
             self.model, ATTENTION, lambda s: [Generated("32", s.in_features, s.out_features, R, 6.0, dropout)]
         )
         torch.manual_seed(3)
         self.generator = nn.Linear(D, 32 * R)
-        for parameter in self.injection.parameters():
-            nn.init.normal_(parameter, std=0.3)
+        randomise(self.injection)
 
     def forward(self, seed: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
@@ -47,24 +42,13 @@ class Setting:
         return found
 
 
-def weigh(hidden: torch.Tensor) -> torch.Tensor:
-    """A loss that feels every entry (the mean square would not, behind a norm)."""
-    return (hidden * torch.linspace(-1, 1, hidden.numel()).view_as(hidden)).mean()
-
-
-def same(left: list[torch.Tensor], right: list[torch.Tensor]) -> None:
-    for a, b in zip(left, right, strict=True):
-        assert_close(a, b)
-        assert b.abs().max() > 0
-
-
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_same_gradients_as_without(dropout: float) -> None:
     plain, checkpointed = Setting(False, dropout), Setting(True, dropout)
     for setting in (plain, checkpointed):
         torch.manual_seed(11)
         setting.forward(0).backward()
-    same(checkpointed.gradients(), plain.gradients())
+    assert_same(checkpointed.gradients(), plain.gradients())
 
 
 def test_a_later_forward_does_not_disturb_an_earlier_backward() -> None:
@@ -73,14 +57,14 @@ def test_a_later_forward_does_not_disturb_an_earlier_backward() -> None:
     first, second = checkpointed.forward(0), checkpointed.forward(1)
     first.backward()
     (2 * second).backward()
-    same(checkpointed.gradients(), plain.gradients())
+    assert_same(checkpointed.gradients(), plain.gradients())
 
     for setting in (plain, checkpointed):
         setting.generator.zero_grad()
         setting.injection.zero_grad()
     (plain.forward(2) + plain.forward(3)).backward()
     (checkpointed.forward(2) + checkpointed.forward(3)).backward()
-    same(checkpointed.gradients(), plain.gradients())
+    assert_same(checkpointed.gradients(), plain.gradients())
 
 
 def test_a_pair_cleared_before_the_backward_is_still_the_forward_s() -> None:
@@ -89,7 +73,7 @@ def test_a_pair_cleared_before_the_backward_is_still_the_forward_s() -> None:
     loss = checkpointed.forward(0)
     checkpointed.injection.state.clear()
     loss.backward()
-    same(checkpointed.gradients(), plain.gradients())
+    assert_same(checkpointed.gradients(), plain.gradients())
 
 
 def test_two_forwards_on_the_same_factors() -> None:
@@ -102,13 +86,13 @@ def test_two_forwards_on_the_same_factors() -> None:
             setting.model.base_model(inputs_embeds=e, use_cache=False)[0].square().mean() for e in (embeds, -embeds)
         ]
         (weigh(outs[0]) + weigh(outs[1])).backward()
-    same(checkpointed.gradients(), plain.gradients())
+    assert_same(checkpointed.gradients(), plain.gradients())
 
 
 def test_gradients_of_chosen_tensors() -> None:
     plain, checkpointed = Setting(False), Setting(True)
     found = [torch.autograd.grad(s.forward(0), list(s.generator.parameters())) for s in (plain, checkpointed)]
-    same(list(found[1]), list(found[0]))
+    assert_same(list(found[1]), list(found[0]))
 
 
 def test_the_backward_may_run_on_another_thread() -> None:
@@ -118,7 +102,7 @@ def test_the_backward_may_run_on_another_thread() -> None:
     checkpointed.forward(1)  # this thread's state is now another one, the other thread has none
     with ThreadPoolExecutor(1) as pool:
         pool.submit(loss.backward).result()
-    same(checkpointed.gradients(), plain.gradients())
+    assert_same(checkpointed.gradients(), plain.gradients())
 
 
 def test_a_reentrant_checkpoint_is_refused_rather_than_wrong() -> None:

@@ -1,7 +1,7 @@
 """Values and gradients of every source against a loop that builds each sample's W0 + scale · P A^T."""
 
 import copy
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from recsys_lora.lowrank import BatchState, Generated, Injection, Routed, Site, Source, StateSlot, Static, inject
 from recsys_lora.lowrank.shared_input import SharedInput, project
 from recsys_lora.lowrank.state import GeneratedShape
-from tests.lowrank.families import FAMILIES, TARGETS, tiny
+from tests.lowrank.families import FAMILIES, TARGETS, randomise, tiny
 from tests.rounding import MODEL, SUM, assert_close
 
 R, ALPHA, TASKS, B, T = 3, 5.0, 4, 5, 7
@@ -35,8 +35,7 @@ def injected(family: str, kind: str) -> tuple[nn.Module, Injection, dict[str, to
     model = tiny(family)
     injection = inject(model, TARGETS[family], lambda site: sources(kind, site))
     torch.manual_seed(1)
-    for parameter in injection.parameters():
-        nn.init.normal_(parameter, std=0.3)
+    randomise(injection)
     shapes = injection.state.shapes
     factors = {key: torch.randn(B, s.in_features, R).mul(0.3).requires_grad_() for key, s in shapes.items()}
     return model, injection, factors
@@ -131,7 +130,7 @@ def test_without_a_pair_and_after_removal_the_model_is_bit_for_bit_the_original(
     assert torch.equal(model(ids).logits, expected)
     injection.state.set(factors)
     assert not torch.equal(model(ids).logits, expected)
-    with injection.without_pair():
+    with injection.disabled():
         assert torch.equal(model(ids).logits, expected)
     assert not torch.equal(model(ids).logits, expected)
     injection.remove()
@@ -199,9 +198,7 @@ def reading(kind: str, count: int = 3, **knobs: Any) -> tuple[SharedInput, list[
         else:
             made.append(Routed(*shape, tasks=TASKS, **knobs) if kind == "routed" else Static(*shape, **knobs))
         readers.join(made[-1:])
-    for source in made:
-        for parameter in cast("nn.Module", source).parameters():
-            nn.init.normal_(parameter, std=0.3)
+    randomise(nn.ModuleList(made))
     return readers, made
 
 
@@ -235,7 +232,7 @@ def test_sources_of_several_kinds_get_what_they_get_alone() -> None:
         for number, source in enumerate(sources):
             got = readers.updates(number, x, state)[0][1]
             assert_close(got, narrow(source, x, state), SUM)
-            cast("nn.Module", source).train(training)
+            source.train(training)
 
 
 def test_what_was_made_is_for_that_very_input_and_for_one_forward() -> None:
@@ -258,7 +255,7 @@ def test_every_factor_draws_features_of_its_own(per: str) -> None:
     readers, sources = reading("static", 2, dropout=0.5, dropout_per=per)
     with torch.no_grad():
         for source in sources:
-            cast("Static", source).A.fill_(1.0)
+            source.get_parameter("A").fill_(1.0)
     x = torch.ones(4, 2, 32)
     one, other = (readers.updates(number, x, None)[0][1] for number in range(2))
     assert not torch.equal(one, other)

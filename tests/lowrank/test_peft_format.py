@@ -7,12 +7,11 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
-from torch import nn
 
 from recsys_lora.lowrank import Generated, Site, Source, Static, inject
 from recsys_lora.lowrank.peft_format import engine_rank, export
 from recsys_lora.utils.errors import UserError
-from tests.lowrank.families import ALL, FAMILIES, tiny
+from tests.lowrank.families import ALL, FAMILIES, randomise, tiny
 from tests.lowrank.test_layer import ALPHA, TASKS, B, R, T, injected
 from tests.rounding import assert_close
 
@@ -40,8 +39,7 @@ def test_mixed_ranks_become_one_that_engines_take(tmp_path: Path) -> None:
 
     model = tiny("llama")
     injection = inject(model, ["q_proj", "v_proj", "o_proj"], make)
-    for parameter in injection.parameters():
-        nn.init.normal_(parameter, std=0.3)
+    randomise(injection)
     folder = export(injection, tmp_path / "adapter", "tiny")
     assert json.loads((folder / "adapter_config.json").read_text())["r"] == 8
     tensors = load_file(folder / "adapter_model.safetensors")
@@ -57,8 +55,7 @@ def test_static_equals_peft_in_values_and_gradients() -> None:
     theirs = get_peft_model(tiny("llama"), config)
     model = tiny("llama")
     injection = inject(model, ALL, lambda s: [Static(s.in_features, s.out_features, R, ALPHA)])
-    for parameter in injection.parameters():
-        nn.init.normal_(parameter, std=0.3)
+    randomise(injection)
     pairs = []
     for name, layer in injection.layers.items():
         source, peft_layer = layer.sources[0], theirs.base_model.model.get_submodule(name)

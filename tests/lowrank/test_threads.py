@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from recsys_lora.lowrank import Generated, Injection, Routed, Static, inject
-from tests.lowrank.families import ATTENTION, tiny
+from tests.lowrank.families import ATTENTION, checkpointed, randomise, tiny
 
 B, T, R = 3, 7, 4
 
@@ -33,8 +32,7 @@ class World:
             ],
         )
         torch.manual_seed(0)
-        for parameter in self.injection.parameters():
-            nn.init.normal_(parameter, std=0.3)
+        randomise(self.injection)
 
     def set(self, seed: int) -> None:
         factors = torch.randn(B, 32, R, generator=torch.Generator().manual_seed(seed))
@@ -123,9 +121,7 @@ def test_one_thread_s_layers_are_off_while_another_s_are_on() -> None:
 
 def test_training_on_two_threads_gives_each_its_own_gradients() -> None:
     world = World()
-    world.model.gradient_checkpointing_enable({"use_reentrant": False})
-    for module in world.model.modules():
-        module.training = getattr(module, "gradient_checkpointing", False)
+    checkpointed(world.model)
 
     def gradient(seed: int, barrier: threading.Barrier) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)

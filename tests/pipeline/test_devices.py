@@ -61,6 +61,18 @@ def test_what_cannot_be_spread_is_refused_before_anything_is_read(overrides, rea
         ("trainer.devices=[]", r"trainer\.devices=\[\]: a run needs at least one"),
         ("seed=18446744073709551616", r"seed=18446744073709551616: Input should be less than or equal to 4294967295"),
         ("data.sample_seed=4294967296", r"data\.sample_seed=4294967296: Input should be less"),
+        ("trainer.devices=-1", r"trainer: `devices` selected with `CPUAccelerator` should be an int > 0"),
+        ("trainer.devices='0,1'", r"trainer: `devices` selected with `CPUAccelerator`"),
+        ("trainer.accelerator=abc", r"trainer: You selected an invalid accelerator name: `accelerator='abc'`"),
+        ("trainer.strategy=abc", r"trainer: You selected an invalid strategy name"),
+        ("trainer.profiler=abc", r"trainer: .* `profiler` .*: conf/trainer/cpu\.yaml explains each value"),
+        ("trainer.enable_checkpointing=false", r"trainer: .*`enable_checkpointing=False`"),
+        ("trainer.accumulate_grad_batches=0", r"trainer\.accumulate_grad_batches=0: give 1 or more"),
+        ("trainer.check_val_every_n_epoch=0", r"trainer\.check_val_every_n_epoch=0: give 1 or more"),
+        ("trainer.val_check_interval=0", r"trainer\.val_check_interval=0: give 1 or more"),
+        ("+trainer.fast_dev_run=true", r"trainer\.fast_dev_run: it keeps nothing to test: choose debug=fast"),
+        ("cf.trainer.val_check_interval=2.5", r"cf\.trainer\.val_check_interval=2\.5: Input should be less"),
+        ("model._target_=os.system", r"model\._target_=os\.system: no method: name a class derived from"),
         ("model._target_=my_methods.Mine", r"model\._target_=my_methods\.Mine: cannot be imported \(No module"),
     ],
 )
@@ -68,6 +80,40 @@ def test_what_cannot_train_is_refused_before_anything_is_read(override, reason, 
     with pytest.raises(UserError, match=reason) as refusal:
         run(tmp_path / "run", *SMALL, "data.interactions=missing.csv", override)
     assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_the_check_of_a_trainer_leaves_the_process_as_it_was(tmp_path):
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        with pytest.raises(UserError, match=r"missing\.csv"):
+            run(tmp_path / "run", *SMALL, "data.interactions=missing.csv", "trainer.deterministic=true")
+        assert not torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (("llm=folder", "llm.path=/nowhere"), r"llm\.path=/nowhere: no model folder"),
+        (("llm=gguf", "llm.path=/nowhere"), r"llm\.path=/nowhere: no such file"),
+        (("llm=hub", "llm.name=someone/small"), r"llm\.name=someone/small: not in the local cache, and the hub"),
+    ],
+)
+def test_a_language_model_that_is_not_there_is_told_before_anything_is_read(overrides, reason, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    asked = []
+
+    def unreachable(*_, **__):
+        asked.append(1)
+        raise OSError("no route to the hub")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", unreachable)
+    small = [override for override in SMALL if not override.startswith("llm=")]
+    with pytest.raises(UserError, match=reason):
+        run(tmp_path / "run", *small, "data.interactions=missing.csv", *overrides)
+    assert len(asked) == (overrides[0] == "llm=hub")
 
 
 def test_a_logger_without_an_account_is_told_before_anything_is_read(tmp_path, monkeypatch):

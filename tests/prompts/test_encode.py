@@ -4,7 +4,8 @@ import pytest
 from recsys_lora.llm.tiny import train_tokenizer
 from recsys_lora.prompts.encode import CUT_TEXT, CUT_TITLE, SHORTENED, Encoder, beginning
 from recsys_lora.prompts.encoded import concatenate, with_answers
-from recsys_lora.prompts.template import SOFT, Example, Template
+from recsys_lora.prompts.slots import SOFT
+from recsys_lora.prompts.template import Example, Template
 from recsys_lora.utils.errors import UserError
 
 WORDS = {"item": "movie", "items": "movies"}

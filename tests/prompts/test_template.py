@@ -1,6 +1,7 @@
 import pytest
 
-from recsys_lora.prompts.template import SOFT, Example, Template
+from recsys_lora.prompts.slots import SOFT
+from recsys_lora.prompts.template import Example, Template
 from recsys_lora.utils.errors import UserError
 
 WORDS = {"item": "movie", "items": "movies"}

@@ -1,7 +1,7 @@
 import pytest
 
 from recsys_lora.llm.tiny import train_tokenizer
-from recsys_lora.prompts.template import SOFT
+from recsys_lora.prompts.slots import SOFT
 from recsys_lora.prompts.titles import LINE_BREAKS, MISSING, QUOTES, SPECIAL, TRUNCATED, prompt_titles
 
 

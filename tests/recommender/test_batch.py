@@ -1,5 +1,6 @@
 """`recsys-lora recommend`: all lists in one file, going on where it was ended."""
 
+import json
 import os
 import subprocess
 import sys
@@ -74,10 +75,11 @@ def test_two_processes_do_not_write_one_file(cora, tmp_path):
 
 def test_the_command_line_does_the_same(runs, cora, tmp_path):
     (tmp_path / "users.txt").write_text("u3\nghost\n\nu1\nu3\n")
-    (tmp_path / "events.csv").write_text("user,item,rating\nu3,new,5\nlater,new,5\n")
+    events = [{"user": "u3", "item": "new", "rating": 5}, {"user": "later", "item": "new", "rating": 5}]
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     (tmp_path / "items.csv").write_text("item,title\nnew,Newest\n")
     line = [sys.executable, "-m", "recsys_lora", "recommend", f"run={runs('cora')}", "users=users.txt", "k=4"]
-    line += ["out=recs.parquet", "retrieve=6", "events=events.csv", "items=items.csv", "device=cpu"]
+    line += ["out=recs.parquet", "retrieve=6", "events=events.jsonl", "items=items.csv", "device=cpu"]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     assert "recs.parquet: 8 rows for 2 users" in done.stdout
@@ -103,6 +105,7 @@ def test_the_command_line_does_the_same(runs, cora, tmp_path):
         (["k=1", "k=2"], "k: given twice"),
         (["all"], "all: write NAME=VALUE"),
         (["out=x.csv", "run=nowhere", "shard=5/4"], "shard=5/4: give I/N with I from 1 to N"),
+        (["out=.", "run=nowhere"], "out=.: unknown kind of file"),
         (["out=x.csv", "run=nowhere", "shard=2"], "shard=2: give I/N"),
     ],
 )

@@ -95,7 +95,16 @@ def test_a_cost_can_be_overridden(runs):
     assert recsys_lora.load(runs("cora"), "evaluation.token_budget=99").run.config.scoring_tokens == 99
 
 
-@pytest.mark.parametrize("device", ["tpu9", "cuda:99"])
+@pytest.mark.parametrize("part", ["weights", "cf", "cf_key"])
+def test_a_record_without_a_part_is_refused(runs, tmp_path, part):
+    folder = shutil.copytree(runs("cora"), tmp_path / "run")
+    record = json.loads((folder / "artifacts.json").read_text())
+    (folder / "artifacts.json").write_text(json.dumps({**record, part: None}))
+    with pytest.raises(UserError, match=rf"artifacts\.json: names no {part}, which CoRAModule has: run it again"):
+        recsys_lora.load(folder)
+
+
+@pytest.mark.parametrize("device", ["tpu9", "cuda:99", "meta", "mps"])
 def test_a_device_that_is_not_there_is_refused(runs, device):
     with pytest.raises(UserError, match=f"device={device}"):
         recsys_lora.load(runs("cora"), device=device)
@@ -172,6 +181,9 @@ def test_nobody_to_recommend_to_is_an_empty_table(loaded):
         (lambda r: r.update([("u1", "zz")]), "item 'zz'"),
         (lambda r: r.update(pl.DataFrame({"user": ["u1"]})), "interactions: no column item"),
         (lambda r: r.update([("u1", "i1", 3.0), ("u1", "i2")]), r"rows of \[2, 3\] values"),
+        (lambda r: r.update([("u1", "i1"), {"user": "u1", "item": "i2"}]), "rows of both kinds, records and tuples"),
+        (lambda r: r.update([{"customer": "u1", "item": "i2"}]), "interactions: no column user: it has customer, item"),
+        (lambda r: r.add_items([{"item_id": "n"}]), "items: no column title: it has item"),
         (
             lambda r: r.update([("u1", "i2", 3.0), ("u1", "i1", float("nan"))]),
             "interactions, row 2: rating nan is none",
@@ -181,6 +193,11 @@ def test_nobody_to_recommend_to_is_an_empty_table(loaded):
             lambda r: r.update(pl.DataFrame({"user": ["u1"], "item": ["i1"], "rating": ["good"]})),
             "rating 'good' is none",
         ),
+        (
+            lambda r: r.update([("u1", "i1", 5.0, "2024-05-31"), ("u1", "i2", 5.0, "soon")]),
+            "interactions, row 2: timestamp 'soon' is neither a number nor a date as 2024-05-31T18:00:00",
+        ),
+        (lambda r: r.update([("u1", "i1", 5.0, 3.0), ("u1", "i2", 5.0, None)]), "row 2: timestamp None is neither"),
         (lambda r: r.add_items([("i1", "Known")]), "item 'i1': is there already"),
         (lambda r: r.add_items([("n", "New"), ("n", "Newer")]), "item 'n': given twice"),
         (lambda r: r.add_items([("n", None)]), "items: title is missing in 1 rows"),
@@ -270,6 +287,17 @@ def test_events_move_histories(runs, cora):
     same(found, right)
     assert np.abs(found["score"] - before["score"]).max() > 1e-6
     assert not {"i7", "i8", "i9"} & set(cora.recommend("u3", k=30)["item"])
+
+
+def test_records_do_what_tuples_do(runs, cora):
+    other = recsys_lora.load(runs("cora"))
+    other.add_items([("n", "New")])
+    other.update([("u3", "n", 5.0), ("u3", "i8", 1.0)])
+    cora.add_items([{"title": "New", "item": "n"}])
+    cora.update([{"item_id": "n", "user_id": "u3", "rating": 5.0}, {"user_id": "u3", "item_id": "i8", "rating": 1.0}])
+    pairs = [("u3", "i1"), ("u3", "n")]
+    same(cora.score(pairs), other.score(pairs))
+    assert cora.history("u3")["item"].to_list()[-2:] == ["n", "i8"]
 
 
 def test_no_events_move_nothing(cora):

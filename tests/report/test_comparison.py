@@ -232,7 +232,7 @@ def test_mistakes_are_named(tmp_path, runs):
         compare([tmp_path / "nowhere"])
     with pytest.raises(UserError, match="no run is in it"):
         compare([tmp_path])
-    with pytest.raises(UserError, match=r"--baseline din: no such row: choose one of: .*; mf; "):
+    with pytest.raises(UserError, match=r"--baseline din: no such row: choose one of: .*, mf, "):
         compare([runs], baseline="din")
     run_folder(tmp_path / "a")
     run_folder(tmp_path / "b")

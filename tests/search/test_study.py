@@ -179,6 +179,7 @@ def test_a_cf_model_is_judged_by_the_best_validation_of_its_fit(place):
         (["hparams_search=ckf", "tasks=[ctr,rating]", "search.direction=maximize"], "the minimum is the best"),
         (["hparams_search=cora", "train=false"], "a search trains"),
         (["hparams_search=cora", "search.trials=0"], r"search\.trials=0"),
+        (["hparams_search=cora", "search.study=../x"], r"search\.study=\.\./x: folders are called by it"),
         (["hparams_search=cora", "search.sampler=guess"], r"search\.sampler=guess"),
         (
             ["hparams_search=cora", "+search.space.model.rnk=[4]"],
@@ -200,6 +201,17 @@ def test_what_makes_no_sense_is_refused_before_the_first_trial(tmp_path, overrid
         searched(tmp_path / "study", *overrides)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize("kind", ["damaged", "folder"])
+def test_a_file_in_which_no_study_can_be_kept_is_one_line(tmp_path, kind):
+    path = tmp_path / "study" / "study.db"
+    path.mkdir(parents=True) if kind == "folder" else (tmp_path / "study").mkdir()
+    if kind == "damaged":
+        path.write_bytes(b"no database" * 1000)
+    with pytest.raises(UserError, match=r"study\.db: no study can be kept there \(.*\): make room, or") as caught:
+        searched(tmp_path / "study", "hparams_search=cora")
+    assert "\n" not in str(caught.value)
 
 
 def test_run_refuses_a_space_and_tune_the_lack_of_one(tmp_path):

@@ -4,7 +4,6 @@ import pytest
 
 from recsys_lora.tasks.ctr import ClickThrough
 from recsys_lora.tasks.predictions import (
-    flags_of,
     output_of,
     questions_of,
     read_table,
@@ -76,8 +75,6 @@ def test_metrics_of_the_file_alone_are_those_of_the_run(tmp_path, made):
     assert again.suffix == questions.suffix
     values = [{one.name: one.value() for one in task.metrics(q, output)} for q in (questions, again)]
     assert values[0] == values[1]
-    for name, flags in warm_flags(data, questions).items():
-        assert flags_of(table)[name].tolist() == flags.tolist()
 
 
 def test_a_file_says_whose_and_what_each_prediction_is(tmp_path):

@@ -88,6 +88,17 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, number, make):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.parametrize("half", [half_made, half_written])
+def test_a_full_disk_is_told_where_a_library_does_not_say_so(tmp_path, monkeypatch, half):
+    lost = RuntimeError("parquet: File out of specification: Invalid thrift: transport error")
+    with pytest.raises(RuntimeError):
+        half(tmp_path / "out", lost)
+    monkeypatch.setattr("recsys_lora.utils.files._probed", lambda folder: errno.ENOSPC)
+    with pytest.raises(UserError, match="out: the disk is full"):
+        half(tmp_path / "out", lost)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("error", [ZeroDivisionError(), FileNotFoundError(errno.ENOENT, "x"), UserError("said")])
 @pytest.mark.parametrize("half", [half_made, half_written])
 def test_other_errors_pass_and_leave_nothing(tmp_path, half, error):
@@ -98,8 +109,32 @@ def test_other_errors_pass_and_leave_nothing(tmp_path, half, error):
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"out: cannot be written \(Read-only file system\): choose another folder"):
+    with pytest.raises(UserError, match=r"out: cannot be written \(Read-only file system\): choose another place"):
         half_written(tmp_path / "out", OSError(errno.EROFS, "Read-only file system"))
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("file/a", "File exists"),
+        ("file/a/b", "Not a directory"),
+        ("folder", "Is a directory"),
+        ("n" * 300, "File name"),
+    ],
+)
+def test_what_is_in_the_way_of_a_file_is_said(tmp_path, target, reason):
+    (tmp_path / "file").write_text("somebody's")
+    (tmp_path / "folder" / "full").mkdir(parents=True)
+    with pytest.raises(UserError, match=rf"{target}: cannot be written \({reason}.*\): choose another place"):
+        write_bytes(tmp_path / target, b"abc")
+    assert (tmp_path / "file").read_text() == "somebody's"
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_name_that_is_taken_elsewhere_is_a_defect(tmp_path):
+    taken = FileExistsError(errno.EEXIST, "File exists", str(tmp_path / "raw" / "a"))
+    with pytest.raises(FileExistsError):
+        half_made(tmp_path / "made" / "out", taken)
 
 
 def test_bytes_and_json_are_written_whole(tmp_path):

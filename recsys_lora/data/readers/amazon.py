@@ -112,7 +112,7 @@ class AmazonReviews:
         texts = [column for column in ("review", "summary") if self.text and keys[column] in table.columns]
         missing = raw.load(
             engine, table, INTERACTIONS, roles, {column: table.columns[keys[column]].sql for column in texts}
-        )
+        ).missing
         needed = [keys[column] for column in NEEDED]
         dropped = [Dropped(f"without {', '.join(needed[:-1])} or {needed[-1]}", missing)]
         if self.years is not None:

@@ -16,6 +16,26 @@ BROKEN = ("FLOAT", "DOUBLE", "DECIMAL")
 PLAIN_TEXT = ("VARCHAR", "UUID", "ENUM", "BOOLEAN", "DATE")
 LIKED, NOT_LIKED = ("true", "t", "yes", "y"), ("false", "f", "no", "n")
 FLOAT32_LARGEST = 3.4e38
+DECIMAL_COMMA = r"^([+-]?\d{1,2}),(\d{1,2})$"
+MISSING, UNWANTED, UNREAD = 1, 2, 3
+"""What is wrong with a row: a value is not there, it is one of those that do not count, its nth value is none."""
+OFTEN_MISSING = (
+    "na",
+    "n/a",
+    "#n/a",
+    "<na>",
+    "nat",
+    "none",
+    "nil",
+    "undefined",
+    "missing",
+    "unknown",
+    "-",
+    "--",
+    "?",
+    ".",
+)
+"""What stands for a missing value in some tables, and is a value in others."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +55,19 @@ class Role:
     wanted: str
     raw: str
     advise: Callable[[str], str] = lambda raw: ""
+
+
+@dataclass(frozen=True)
+class Left:
+    """How many rows of a raw table were left out.
+
+    Attributes:
+        missing: a value that each row needs is not there.
+        unwanted: they are none of those that count.
+    """
+
+    missing: int
+    unwanted: int
 
 
 def identifier(table: RawTable, column: str) -> Role:
@@ -58,7 +91,7 @@ def identifier(table: RawTable, column: str) -> Role:
 
 
 def rating(table: RawTable, column: str) -> Role:
-    """Read ratings: numbers, or true and false, yes and no as 1 and 0.
+    """Read ratings: numbers, or true and false, yes and no as 1 and 0; 4,5 is 4.5, and 1,000 is no number.
 
     Raises:
         UserError: the column is of a type that cannot be a number.
@@ -67,7 +100,7 @@ def rating(table: RawTable, column: str) -> Role:
     if not is_kind(found, (*WHOLE, *BROKEN, "VARCHAR", "BOOLEAN", "ENUM")):
         refuse_type(table, column, "a rating is a number")
     written = f"trim(CAST({found.sql} AS VARCHAR))"
-    number = f"TRY_CAST({written} AS DOUBLE)"
+    number = f"TRY_CAST(regexp_replace({written}, '{DECIMAL_COMMA}', '\\1.\\2') AS DOUBLE)"
     if is_kind(found, (*WHOLE, *BROKEN)):
         number = f"CAST({found.sql} AS DOUBLE)"
     else:
@@ -112,7 +145,14 @@ def refuse_type(table: RawTable, column: str, wanted: str) -> None:
     raise UserError(f"{table.path}: the column {column!r} is a {table.columns[column].kind}: {wanted}")
 
 
-def load(engine: Engine, table: RawTable, into: str, roles: Mapping[str, Role], more: Mapping[str, str]) -> int:
+def load(
+    engine: Engine,
+    table: RawTable,
+    into: str,
+    roles: Mapping[str, Role],
+    more: Mapping[str, str],
+    where: str = "TRUE",
+) -> Left:
     """Read a raw table into one of ours.
 
     Args:
@@ -122,35 +162,38 @@ def load(engine: Engine, table: RawTable, into: str, roles: Mapping[str, Role], 
             are not in it.
         roles: columns that every row needs.
         more: further columns, as SQL.
+        where: SQL of the rows that count; what the others hold is not looked at.
 
     Returns:
-        How many rows lack a value.
+        How many rows are not in the new table.
 
     Raises:
         UserError: names the place of the first value that cannot be read.
     """
     missing = " OR ".join(f"NOT ({role.given})" for role in roles.values())
-    unread = " ".join(f"WHEN ({role.value}) IS NULL THEN {n}" for n, role in enumerate(roles.values(), start=2))
-    fault = f"CAST(CASE WHEN {missing} THEN 1 {unread} ELSE 0 END AS UTINYINT)"
+    unread = " ".join(f"WHEN ({role.value}) IS NULL THEN {n}" for n, role in enumerate(roles.values(), start=UNREAD))
+    fault = f"CASE WHEN NOT ({where}) THEN {UNWANTED} WHEN {missing} THEN {MISSING} {unread} ELSE 0 END"
     values = {alias: role.value for alias, role in roles.items()}
-    table.load(engine, into, values | dict(more) | {"_fault": fault})
+    table.load(engine, into, values | dict(more) | {"_fault": f"CAST({fault} AS UTINYINT)"})
     faults = dict(engine.rows(f"SELECT _fault, count(*) FROM {into} GROUP BY _fault"))
-    for number, (alias, role) in enumerate(roles.items(), start=2):
+    for number, (alias, role) in enumerate(roles.items(), start=UNREAD):
         if number in faults:
             line = engine.value(f"SELECT min(line) FROM {into} WHERE _fault = {number}")
             _refuse_value(engine, table, alias, role, line)
-    if faults.get(1):
-        engine.run(f"DELETE FROM {into} WHERE _fault = 1")
+    if faults.keys() & {MISSING, UNWANTED}:
+        engine.run(f"DELETE FROM {into} WHERE _fault <> 0")
     engine.run(f"ALTER TABLE {into} DROP COLUMN _fault")
-    return int(faults.get(1, 0))
+    return Left(int(faults.get(MISSING, 0)), int(faults.get(UNWANTED, 0)))
 
 
 def _refuse_value(engine: Engine, table: RawTable, alias: str, role: Role, line: int) -> None:
     table.load(engine, "_again", {"raw": role.raw})
-    raw = engine.value(f"SELECT raw FROM _again WHERE line = {line}")
+    raw = str(engine.value(f"SELECT raw FROM _again WHERE line = {line}"))
+    advice = role.advise(raw)
+    if table.missing_knob and raw.lower() in OFTEN_MISSING:
+        advice += f""", or say that it stands for no value, '{table.missing_knob}=["{raw}"]'"""
     raise UserError(
-        f"{table.place(line)}: {alias} is {str(raw)[:60]!r}, not {role.wanted}: correct or remove the line"
-        f"{role.advise(str(raw))}"
+        f"{table.place(line)}: {alias} is {raw[:60]!r}, not {role.wanted}: correct or remove the line{advice}"
     )
 
 

@@ -35,7 +35,8 @@ def delimited_table(part: Part, engine: Engine, form: Dialect, knob: str | None)
 
     columns: dict[str, Column] = {}
     for alias, column in aliases.items():
-        columns.setdefault(column, Column(alias))  # of two columns of one name, the first
+        value = f"CASE WHEN {alias} NOT IN ({', '.join(map(text, form.missing))}) THEN {alias} END"
+        columns.setdefault(column, Column(value))  # of two columns of one name, the first
     piece = Piece(
         part,
         relation(part.path, part.compression, form.separator, form.quote, form.escape),
@@ -43,7 +44,15 @@ def delimited_table(part: Part, engine: Engine, form: Dialect, knob: str | None)
         explain,
     )
     repeated = frozenset(column for column, count in Counter(form.columns).items() if count > 1)
-    return RawTable(part.origin, columns, [piece], headless=not form.header, doubtful=form.doubtful, repeated=repeated)
+    return RawTable(
+        part.origin,
+        columns,
+        [piece],
+        headless=not form.header,
+        doubtful=form.doubtful,
+        repeated=repeated,
+        missing_knob=f"{knob}.missing" if knob else "",
+    )
 
 
 def _place(part: Part, form: Dialect, row: int) -> str:

@@ -38,7 +38,7 @@ def _ratings(path: Path, engine: Engine, separator: str | None, header: bool, na
     roles = {role: raw.identifier(table, column) for role, column in zip(("user_id", "item_id"), columns, strict=False)}
     roles["rating"] = raw.rating(table, columns[2])
     roles["timestamp"], _ = timestamp(table, engine, columns[3], "seconds")
-    if missing := raw.load(engine, table, INTERACTIONS, roles, {}):
+    if missing := raw.load(engine, table, INTERACTIONS, roles, {}).missing:
         raise UserError(f"{path}: {missing} lines lack a value: download it again")
 
 

@@ -49,7 +49,7 @@ class _Guarded(io.RawIOBase):
         self._by_line, self._unpacked, self._line = by_line, 0, 0
 
     def readable(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:

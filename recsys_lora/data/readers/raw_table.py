@@ -54,9 +54,10 @@ class RawTable:
         columns: by name, in order.
         pieces: the parts in order.
         headless: the columns have no names but their positions.
-        doubtful: the names look like data, and nobody said that they are names.
+        doubtful: the names look like data, and no option says that they are names.
         open_ended: records may have further keys than `columns`, which has those of the first.
         repeated: names that more than one column has.
+        missing_knob: the config key that says which texts stand for no value; "" where nothing can be said.
         starts: rows before each piece, filled in as they are read.
     """
 
@@ -67,10 +68,11 @@ class RawTable:
     doubtful: bool = False
     open_ended: bool = False
     repeated: frozenset[str] = frozenset()
+    missing_knob: str = ""
     starts: list[int] = field(default_factory=list)
 
     def place(self, line: int) -> str:
-        """Tell where a row stands, counted from 0 over all parts."""
+        """Return where a row stands, counted from 0 over all parts."""
         number = max(n for n, start in enumerate(self.starts) if start <= line)
         return self.pieces[number].place(line - self.starts[number])
 

@@ -69,7 +69,7 @@ def plain_records(part: Part, target: Path, keep: Callable[[bytes], bool] | None
 
 
 def record_place(part: Part, row: int) -> str:
-    """Tell the line of a record, counted from 0; blank lines are no records."""
+    """Return the line of a record, counted from 0; blank lines are no records."""
     with part.lines() as stream:
         numbers = (number for number, line in enumerate(stream, start=1) if not line.isspace())
         found = next(islice(numbers, row, None), None)

@@ -1,4 +1,4 @@
-"""Raw files as they come: packed or not, in one file or in parts, in an encoding somebody chose.
+"""Raw files: packed or not, in one file or in parts, in any encoding.
 
 What a file is, its first bytes tell, whatever it is called. DuckDB reads UTF-8 and Parquet, plain or gzipped, as they
 lie; everything else is unpacked or rewritten into the engine's scratch folder first, as a stream.
@@ -40,6 +40,7 @@ OTHERS = {
     b"\x80\x05": "a Python pickle",
 }
 """First bytes of tables that are not read."""
+WEB_PAGE = (b"<!doctype html", b"<html")
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -121,6 +122,8 @@ def open_part(path: Path, engine: Engine, encoding: str | None, knob: str) -> Pa
         refuse_nested(path, sample)
         if other := next((kind for magic, kind in OTHERS.items() if sample.startswith(magic)), None):
             raise UserError(f"{path}: {other}: write it as Parquet, CSV or JSON lines")
+        if sample.lstrip(b"\xef\xbb\xbf \r\n\t").lower().startswith(WEB_PAGE):
+            raise UserError(f"{path}: a web page, not a table: download the file itself")
         parquet = sample.startswith(PARQUET)
         if not parquet and path.suffix.lower() == ".parquet":
             raise UserError(f"{path}: not a readable Parquet file (it does not begin with PAR1): name another")

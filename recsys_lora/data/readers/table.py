@@ -1,6 +1,6 @@
 """User-provided tables: interactions, items, users; separated fields, JSON lines or Parquet, under any names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,16 +8,16 @@ from typing import Any
 from recsys_lora.data.engine import Engine, name
 from recsys_lora.data.readers import columns as raw
 from recsys_lora.data.readers.match import catalogue_of_interactions, compare_ids, same_spelling
-from recsys_lora.data.readers.names import NEEDED, OPTIONAL, refuse_column, refuse_doubtful
+from recsys_lora.data.readers.names import NEEDED, OPTIONAL, Names, column_of, columns_of
 from recsys_lora.data.readers.opened import open_table
 from recsys_lora.data.readers.raw_table import RawTable
 from recsys_lora.data.readers.source import files_of
 from recsys_lora.data.readers.text_format import Escape, Quote, TextFormat
 from recsys_lora.data.readers.times import timestamp
+from recsys_lora.data.readers.where import Where, condition, listed
 from recsys_lora.data.schema import INTERACTIONS, ITEMS, TEXT_COLUMNS, USERS, Dropped, RawTables, Remark
 from recsys_lora.utils.errors import UserError
 
-Names = Mapping[str, str | int | None]
 WORDS = {"user_id": "user", "item_id": "item", "rating": "rating", "timestamp": "timestamp"}
 INDEX_COLUMNS = ("", "Unnamed: 0", "__index_level_0__", "index")
 
@@ -40,8 +40,10 @@ class Tables:
         header: likewise.
         quote: likewise.
         escape: likewise.
+        missing: likewise.
         item_format: the items' format, where it differs.
         user_format: the users', likewise.
+        where: which interactions count: the values that a column may have, by its name or its place; None: all do.
         time: what timestamps are: seconds, milliseconds, microseconds, nanoseconds, iso, or a format as strptime
             takes it; None finds out from the first. A Parquet column of dates or times needs none.
     """
@@ -58,9 +60,11 @@ class Tables:
     header: bool | None = None
     quote: Quote | None = None
     escape: Escape | None = None
+    missing: Sequence[str] | None = None
     item_format: TextFormat = field(default_factory=TextFormat)
     user_format: TextFormat = field(default_factory=TextFormat)
     time: str | None = None
+    where: Where | None = None
 
     def files(self) -> dict[str, Path]:
         """Return the tables' files; those of a folder of parts are numbered."""
@@ -74,12 +78,13 @@ class Tables:
         """Return what the tables depend on beside the files."""
         names = {key: dict(getattr(self, key)) for key in ("columns", "item_columns", "user_columns")}
         formats = {key: vars(getattr(self, key)) for key in ("format", "item_format", "user_format")}
-        return {"reader": "table", "time": self.time, **names, **formats}
+        where = {str(column): listed(values) for column, values in (self.where or {}).items()}
+        return {"reader": "table", "time": self.time, "where": where, **names, **formats}
 
     @property
     def format(self) -> TextFormat:
         """The interactions' format."""
-        return TextFormat(self.separator, self.encoding, self.header, self.quote, self.escape)
+        return TextFormat(self.separator, self.encoding, self.header, self.quote, self.escape, self.missing)
 
     def read(self, engine: Engine) -> RawTables:
         """Read the files."""
@@ -106,7 +111,7 @@ class Tables:
         return {role: base / Path(file).expanduser() for role, file in named.items() if file}
 
     def _interactions(self, table: RawTable, engine: Engine) -> tuple[list[Dropped], list[Remark], bool, bool]:
-        columns = {c: self._column(table, c, self.columns, "columns") for c in NEEDED if not self._absent(c)}
+        columns = columns_of(table, [c for c in NEEDED if not self._absent(c)], self.columns, "columns")
         if columns["user_id"] == columns["item_id"]:
             raise UserError(
                 f"{table.path}: data.columns.user_id and data.columns.item_id are the same column, "
@@ -119,33 +124,34 @@ class Tables:
         if "timestamp" in columns:
             roles["timestamp"], taken = timestamp(table, engine, columns["timestamp"], self.time, "data.reader.time")
             if self.time is None and taken not in ("seconds", "dates"):
-                remarks.append(Remark(f"timestamps were taken for {taken}: say otherwise with data.reader.time", None))
+                form = "ISO dates" if taken == "iso" else taken
+                remarks.append(Remark(f"timestamps are read as {form}: data.reader.time says otherwise", None))
         else:
             remarks.append(Remark("no timestamps: rows are taken in the order of the file", None))
-        texts = {c: self._column(table, c, self.columns, "columns", False) for c in TEXT_COLUMNS}
-        more = {c: raw.words(table, found) for c, found in texts.items() if found}
-        missing = raw.load(engine, table, INTERACTIONS, roles, more)
+        texts = {c: column_of(table, c, self.columns, "columns") for c in TEXT_COLUMNS}
+        more = {c: raw.words(table, found) for c, found in texts.items() if found is not None}
+        where, reason = condition(table, self.where)
+        left = raw.load(engine, table, INTERACTIONS, roles, more, where)
+        dropped = [Dropped(f"{', '.join(WORDS[c] for c in columns)}: one of them is missing", left.missing)]
+        if self.where:
+            dropped.insert(0, Dropped(reason, left.unwanted))
         if not engine.count(INTERACTIONS):
-            raise UserError(
-                f"{table.path}: has a header and no rows"
-                if not missing
-                else f"{table.path}: each of its {missing} rows lacks {' or '.join(map(repr, columns.values()))}"
-            )
+            found = "; ".join(f"{drop.rows:,} rows: {drop.reason}" for drop in dropped if drop.rows)
+            raise UserError(f"{table.path}: {f'no row is left ({found})' if found else 'has a header and no rows'}")
         for absent, value in (("rating", "CAST(1 AS FLOAT)"), ("timestamp", "line")):
             if absent not in columns:
                 kind = "FLOAT" if absent == "rating" else "BIGINT"
                 engine.run(f"ALTER TABLE {INTERACTIONS} ADD COLUMN {absent} {kind}")
                 engine.run(f"UPDATE {INTERACTIONS} SET {absent} = {value}")
-        reason = f"{', '.join(WORDS[c] for c in columns)}: one of them is missing"
         same_spelling(engine, INTERACTIONS, ("user_id", "item_id"))
-        return [Dropped(reason, missing)], remarks, "rating" in columns, "timestamp" in columns
+        return dropped, remarks, "rating" in columns, "timestamp" in columns
 
     def _items(self, path: Path, engine: Engine) -> list[Remark]:
         table = self._side_table(path, engine, "item", ("item_id", "title"))
         names = self._side_names("item_columns")
-        key, title = (self._column(table, column, names, "item_columns") for column in ("item_id", "title"))
+        key, title = columns_of(table, ("item_id", "title"), names, "item_columns").values()
         more = {"title": raw.words(table, title)} | self._attributes(table, {key, title}, {"item_id", "title", "item"})
-        missing = raw.load(engine, table, ITEMS, {"item_id": raw.identifier(table, key)}, more)
+        missing = raw.load(engine, table, ITEMS, {"item_id": raw.identifier(table, key)}, more).missing
         same_spelling(engine, ITEMS, ("item_id",))
         remarks = [Remark("rows of the items table without an id", missing), _last_of_each(engine, ITEMS, "item_id")]
         return [*remarks, *compare_ids(engine, path)]
@@ -153,7 +159,7 @@ class Tables:
     def _users(self, path: Path, engine: Engine) -> None:
         table = self._side_table(path, engine, "user", ("user_id",))
         names = self._side_names("user_columns")
-        key = self._column(table, "user_id", names, "user_columns")
+        key = columns_of(table, ("user_id",), names, "user_columns")["user_id"]
         more = self._attributes(table, {key}, {"user_id", "user"})
         raw.load(engine, table, USERS, {"user_id": raw.identifier(table, key)}, more)
         same_spelling(engine, USERS, ("user_id",))
@@ -188,35 +194,6 @@ class Tables:
     def _absent(self, column: str) -> bool:
         """Return whether a person says that there is no such column."""
         return column in OPTIONAL and column in self.columns and self.columns[column] is None
-
-    def _column(self, table: RawTable, ours: str, names: Names, knob: str, needed: bool = True) -> Any:
-        """Return the file's name of a column of ours; None where an optional one is not there.
-
-        Raises:
-            UserError: a needed column is not there.
-        """
-        given = names.get(ours, ours)
-        places = list(table.columns)
-        if table.headless and given == ours and knob == "columns" and ours in NEEDED:
-            given = NEEDED.index(ours) + 1
-        elif table.headless and given == ours:
-            given = {"item_id": 1, "user_id": 1, "title": 2}.get(ours)
-        if isinstance(given, int) or (table.headless and str(given).isdigit()):
-            refuse_doubtful(table, ours, knob)
-            given = int(str(given))
-            if not 1 <= given <= len(places):
-                raise UserError(f"{table.path}: has {len(places)} columns: data.{knob}.{ours}={given} is none of them")
-            return places[given - 1]
-        for candidate in (given, ours):
-            if candidate in table.repeated:
-                raise UserError(
-                    f"{table.path}, line 1: the header has {candidate!r} more than once: rename one of them"
-                )
-            if candidate in table.columns:
-                return candidate
-        if needed:
-            refuse_column(table, ours, str(given), knob)
-        return None
 
 
 def _last_of_each(engine: Engine, table: str, key: str) -> Remark:

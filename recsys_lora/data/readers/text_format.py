@@ -16,6 +16,8 @@ SEPARATORS = (",", "\t", ";", "|", "::")
 WRITTEN = {"\\t": "\t", "tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 LONGEST = 4
 LONGEST_FIELD = 1 << 24
+MISSING = ("\\N", "NULL", "null", "NaN", "nan")
+"""What databases and pandas write where there is no value."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class TextFormat:
             separators of several characters, and for tabs unless all fields of the first line stand in quotes, and
             `double` for others.
         escape: how a quote in a quoted field is written: `double` as two, `backslash` behind a backslash.
+        missing: texts that stand for no value, beside an empty field and those of `MISSING`.
     """
 
     separator: str | None = None
@@ -37,6 +40,7 @@ class TextFormat:
     header: bool | None = None
     quote: Quote | None = None
     escape: Escape | None = None
+    missing: Sequence[str] | None = None
 
     def over(self, other: "TextFormat") -> "TextFormat":
         """Return this format with what it leaves open taken from another file's, but for separator and header."""
@@ -54,6 +58,7 @@ class Dialect:
         escape: what stands before a quote in a quoted field: '"', a backslash, or "".
         header: whether the first line names the columns.
         columns: the names, stripped; those of a headless file are "1", "2", ...
+        missing: fields that stand for no value.
         doubtful: whether the first line, which nobody called a header, looks like data.
     """
 
@@ -62,6 +67,7 @@ class Dialect:
     escape: str
     header: bool
     columns: list[str]
+    missing: tuple[str, ...] = MISSING
     doubtful: bool = False
 
     def rows(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
@@ -104,7 +110,8 @@ def dialect(
     if quoted and len(separator) > 1:
         raise UserError(f"{knob}.quote=double: only with a separator of one character, not {separator!r}")
     escape = ("\\" if given.escape == "backslash" else '"') if quoted else ""
-    headless = Dialect(separator, '"' if quoted else "", escape, False, [])
+    missing = (*MISSING, *(given.missing or ()))
+    headless = Dialect(separator, '"' if quoted else "", escape, False, [], missing)
     _, fields = next(headless.rows(iter(io.StringIO(first))), (1, [first]))
     if given.header is False:
         return replace(headless, columns=[str(number + 1) for number in range(len(fields))])

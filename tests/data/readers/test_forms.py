@@ -1,7 +1,10 @@
 """Rows in the form of public data sets, with the knobs that docs/adding_a_dataset.md names for each."""
 
 import json
+import re
+from pathlib import Path
 
+import duckdb
 import pytest
 
 from recsys_lora.data.readers.table import Tables
@@ -166,6 +169,112 @@ def test_lastfm_1k_is_headless_with_iso_times(read):
     assert interactions == [("user_1", "Deep Dish", 1.0, 1241478537)]
 
 
+def test_taobao_has_four_kinds_of_events_and_no_header(read):
+    interactions, _ = read(
+        {"UserBehavior.csv": "1,2268318,2520377,pv,1511544070\n1,2333346,2520771,buy,1511561733\n"},
+        interactions="UserBehavior.csv",
+        header=False,
+        columns={"rating": None, "timestamp": 5},
+        where={4: "buy"},
+    )
+    assert interactions == [("1", "2333346", 1.0, 1511561733)]
+
+
+def test_retailrocket_has_three_kinds_of_events(read):
+    rows = (
+        "1433221332117,257597,view,355908,\n1433224214164,992329,addtocart,248676,\n143322,111016,transaction,3,4000\n"
+    )
+    interactions, _ = read(
+        {"events.csv": f"timestamp,visitorid,event,itemid,transactionid\n{rows}"},
+        interactions="events.csv",
+        columns={"user_id": "visitorid", "item_id": "itemid", "rating": None},
+        where={"event": ["addtocart", "transaction"]},
+    )
+    assert interactions == [("992329", "248676", 1.0, 1433224214), ("111016", "3", 1.0, 143)]
+
+
+def test_h_and_m_keeps_the_zeros_of_its_ids(read):
+    interactions, items = read(
+        {
+            "t.csv": "t_dat,customer_id,article_id,price,sales_channel_id\n2018-09-20,000058a1,0663713001,0.0508,2\n",
+            "articles.csv": 'article_id,prod_name,detail_desc\n0663713001,Strap top,"Jersey, narrow"\n',
+        },
+        interactions="t.csv",
+        items="articles.csv",
+        columns={
+            "user_id": "customer_id",
+            "item_id": "article_id",
+            "rating": None,
+            "timestamp": "t_dat",
+            "title": "prod_name",
+        },
+    )
+    assert interactions == [("000058a1", "0663713001", 1.0, 1537401600)]
+    assert items == [("0663713001", "Strap top", "Jersey, narrow")]
+
+
+def test_invoices_are_interactions_and_items(read):
+    head = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
+    rows = "536365,85123A,HEART HOLDER,6,12/1/2010 8:26,2.55,17850.0,UK\n536366,22633,,6,12/1/2010 8:28,1.85,,UK\n"
+    interactions, items = read(
+        {"retail.csv": head + rows},
+        interactions="retail.csv",
+        items="retail.csv",
+        columns={
+            "user_id": "CustomerID",
+            "item_id": "StockCode",
+            "rating": None,
+            "timestamp": "InvoiceDate",
+            "title": "Description",
+        },
+        time="%m/%d/%Y %H:%M",
+    )
+    assert interactions == [("17850", "85123A", 1.0, 1291191960)]
+    assert [row[:2] for row in items] == [("85123A", "HEART HOLDER"), ("22633", None)]
+
+
+def test_clicks_are_ratings_of_0_and_1(read):
+    interactions, _ = read(
+        {"raw_sample.csv": "user,time_stamp,adgroup_id,pid,nonclk,clk\n581738,1494137644,1,430548_1007,1,0\n"},
+        interactions="raw_sample.csv",
+        columns={"user_id": "user", "item_id": "adgroup_id", "rating": "clk", "timestamp": "time_stamp"},
+    )
+    assert interactions == [("581738", "1", 0.0, 1494137644)]
+
+
+def test_gowalla_is_headless_with_iso_times(read):
+    interactions, _ = read(
+        {"checkins.txt": "0\t2010-10-19T23:55:27Z\t30.2359091167\t-97.7951395833\t22847\n"},
+        interactions="checkins.txt",
+        header=False,
+        columns={"item_id": 5, "timestamp": 2, "rating": None},
+    )
+    assert interactions == [("0", "22847", 1.0, 1287532527)]
+
+
+def test_statements_of_the_documents_make_rows_of_what_has_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "behaviors.tsv").write_text('1\tU7\t11/11/2019 9:05:58 AM\tN1 "N2"\tN3-1 N4-0\n')
+    (tmp_path / "combined_data_1.txt").write_text(
+        "1:\n1488844,3,2005-09-06\n822109,5,2005-05-13\n2:\n822109,4,2005-09-05\n"
+    )
+    (tmp_path / "combined_data_2.txt").write_text("30:\n7,1,2005-09-06\n")
+    (tmp_path / "train.txt").write_text("0 5 6 \n1 5\n2\n")
+    text = (Path(__file__).parents[3] / "docs" / "adding_a_dataset.md").read_text()
+    for statement in re.findall(r"```sql\n(.*?)```", text, re.DOTALL):
+        duckdb.sql(statement)
+    found = {name: duckdb.sql(f"SELECT * FROM '{name}.parquet'").fetchall() for name in ("mind", "netflix", "train")}
+    when = "11/11/2019 9:05:58 AM"
+    assert found["mind"] == [("U7", "N3", "1", when), ("U7", "N4", "0", when)]
+    assert sorted(found["netflix"]) == [
+        ("1488844", "1", "3", "2005-09-06"),
+        ("7", "30", "1", "2005-09-06"),
+        ("822109", "1", "5", "2005-05-13"),
+        ("822109", "2", "4", "2005-09-05"),
+    ]
+    assert found["train"] == [("0", "5"), ("0", "6"), ("1", "5")]
+
+
 def test_movielens_users_beside_items_in_other_formats(read, engine):
     read(
         {
@@ -187,6 +296,13 @@ def test_movielens_users_beside_items_in_other_formats(read, engine):
 def test_likes_are_ratings(read, yes, no):
     content = f"user_id,item_id,rating,timestamp\na,1,{yes},5\na,2,{no},6\n"
     assert [row[2] for row in read({"r.csv": content}, interactions="r.csv")[0]] == [1.0, 0.0]
+
+
+def test_ratings_with_a_decimal_comma(read):
+    content = "user_id;item_id;rating;timestamp\na;1;4,5;5\na;2;10,25;6\na;3;3;7\n"
+    assert [row[2] for row in read({"r.csv": content}, interactions="r.csv")[0]] == [4.5, 10.25, 3.0]
+    with pytest.raises(UserError, match=r"line 5: rating is '1,000', not a number"):
+        read({"r.csv": content + "a;4;1,000;8\n"}, interactions="r.csv")
 
 
 def test_one_array_of_records(read):

@@ -67,7 +67,7 @@ NANOSECONDS = pa.array([datetime.datetime(2020, 1, 1, 0, 0, k) for k in range(K)
         ("user_id", [{"a": k % 4} for k in range(K)], "the column 'user_id' is a STRUCT(a BIGINT): ids are text"),
         ("user_id", pa.array(USERS).dictionary_encode(), None),
         ("user_id", [datetime.date(2020, 1, 1 + k % 4) for k in range(K)], None),
-        ("user_id", pa.nulls(K), "each of its 40 rows lacks"),
+        ("user_id", pa.nulls(K), "no row is left (40 rows: user, item, rating, timestamp: one of them is missing)"),
         ("user_id", odd(USERS, ""), None),
         ("user_id", [["../../x", "a/b", "\x00", "c\nd"][k % 4] for k in range(K)], None),
         ("rating", [[1.0]] * K, "the column 'rating' is a DOUBLE[]: a rating is a number"),

@@ -176,6 +176,92 @@ def test_files_that_are_not_there_or_not_parquet(folder, read):
         read(interactions="r.parquet")
 
 
+def test_all_columns_that_are_called_otherwise_are_named_at_once(folder, read):
+    (folder / "r.csv").write_text(",Customer_ID,Product,when\n0,a,1,2024-01-01\n")
+    proposed = (
+        r"no column 'user_id', 'item_id', 'rating', 'timestamp' \(the file has: '', Customer_ID, Product, when\): say "
+        r"which it is, data\.columns\.user_id=Customer_ID data\.columns\.item_id=Product data\.columns\.rating=NAME "
+        r"data\.columns\.timestamp=when \(data\.columns\.rating=null where there is none: then every row is a positive"
+    )
+    with pytest.raises(UserError, match=proposed):
+        read(items=None, columns={})
+    followed = {"user_id": "Customer_ID", "item_id": "Product", "rating": None, "timestamp": "when"}
+    assert read(items=None, columns=followed)[1] == [("a", "1", 1_704_067_200, 1.0)]
+
+
+def test_a_first_row_of_words_may_be_no_header(folder, read):
+    (folder / "i.csv").write_text("x1,red\n007,blue\n")
+    with pytest.raises(UserError, match=r"first row, data\.reader\.item_format\.header=false"):
+        read()
+    found = read(item_format=TextFormat(header=False), item_columns={"item_id": 1, "title": 2})[2]
+    assert found == [("x1", "red"), ("007", "blue")]
+    with pytest.raises(
+        UserError, match=r"no column 'sku', 'name' \(the file has: 1, 2\).*item_columns\.item_id=NUMBER"
+    ):
+        read(item_format=TextFormat(header=False))
+    (folder / "i.csv").write_text("sku,label\n007,blue\n")
+    with pytest.raises(UserError) as caught:
+        read()
+    assert "first row" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mark", ["\\N", "NULL", "null", "NaN", "nan"])
+def test_marks_of_databases_and_pandas_are_missing_values(folder, read, mark):
+    rows = f"customer,sku,stars,at\na,1,5,1\n{mark},1,5,1\nb,{mark},5,1\nc,1,{mark},1\nd,1,5,{mark}\n"
+    (folder / "r.csv").write_text(rows)
+    (folder / "i.csv").write_text(f"sku,name,colour\n1,{mark},{mark}\n")
+    said, interactions, items = read(time="seconds")
+    assert interactions == [("a", "1", 5.0, 1)]
+    assert [drop.rows for drop in said.dropped] == [4]
+    assert items == [("1", None, None)]
+
+
+def test_other_marks_are_values_unless_somebody_says_so(folder, read):
+    (folder / "r.csv").write_text("customer,sku,stars,at\na,1,5,1\nNA,1,4,1\nc,1,N/A,1\n")
+    with pytest.raises(UserError, match=r"""line 4: rating is 'N/A'.*no value, 'data\.reader\.missing=\["N/A"\]'"""):
+        read(items=None, time="seconds")
+    said, interactions, _ = read(items=None, missing=["N/A"], time="seconds")
+    assert [user for user, *_ in interactions] == ["a", "NA"]
+    assert [drop.rows for drop in said.dropped] == [1]
+    (folder / "i.csv").write_text("sku,name\n1,NA\n")
+    assert read(missing=["N/A"], item_format=TextFormat(missing=["NA"]))[2] == [("1", None)]
+
+
+def test_rows_of_some_kinds_of_events_count(folder, read):
+    (folder / "r.csv").write_text("customer,sku,kind,at\na,1,buy,1\na,2,view,2\nb,1,cart,oh\nb,3,,4\nc,1,buy,\n")
+    columns = COLUMNS | {"rating": None}
+    said, interactions, _ = read(items=None, columns=columns, where={"kind": "buy"}, time="seconds")
+    assert interactions == [("a", "1", 1, 1.0)]  # what other rows hold, as a time that is none, is not looked at
+    assert [(drop.reason, drop.rows) for drop in said.dropped] == [
+        ("column kind has none of buy", 3),
+        ("user, item, timestamp: one of them is missing", 1),
+    ]
+    some = read(items=None, columns=columns, where={"kind": ["buy", "view"], "sku": [2]}, time="seconds")[1]
+    assert some == [("a", "2", 2, 1.0)]
+    with pytest.raises(
+        UserError, match=r"no column 'event' \(the file has: customer, sku, kind, at\): correct data\.reader"
+    ):
+        read(items=None, columns=columns, where={"event": "buy"})
+    with pytest.raises(UserError, match=r"no row is left \(5 rows: column kind has none of sell\)"):
+        read(items=None, columns=columns, where={"kind": "sell"}, time="seconds")
+
+
+def test_kinds_of_events_are_found_by_place_and_in_parquet(folder, read):
+    (folder / "r.csv").write_text("a,1,9,buy,1\na,2,9,pv,2\n")
+    columns = {"rating": None, "timestamp": 5}
+    assert len(read(items=None, columns=columns, header=False, where={4: "buy"})[1]) == 1
+    pl.DataFrame({"user_id": [1, 1], "item_id": [2, 3], "kind": [1, 4]}).write_parquet(folder / "r.parquet")
+    columns = {"rating": None, "timestamp": None}
+    found = read(interactions="r.parquet", items=None, columns=columns, where={"kind": 4})[1]
+    assert [row[:2] for row in found] == [("1", "3")]
+
+
+def test_a_web_page_is_no_table(folder, read):
+    (folder / "r.csv").write_text("\ufeff\n<!DOCTYPE html><html><body>Sign in, please</body></html>")
+    with pytest.raises(UserError, match=r"r\.csv: a web page, not a table: download the file itself"):
+        read()
+
+
 # Columns
 
 

@@ -119,7 +119,7 @@ def test_without_a_pair_the_language_model_is_bit_for_bit_the_original(world):
     original = factory.backbone(data)
     embeds = original.embed(batch.input_ids)
     expected = original.hidden(embeds, batch.attention_mask)
-    with module.lowrank.without_pair():
+    with module.lowrank.disabled():
         assert torch.equal(module.backbone.hidden(embeds, batch.attention_mask), expected)
     assert not torch.allclose(module.backbone.hidden(embeds, batch.attention_mask), expected, atol=1e-3)
 
@@ -211,7 +211,7 @@ def test_on_the_suffix_what_stands_before_the_title_is_the_frozen_models(world, 
     batch = batch_of(module, data, padding=padding)
     trained(module, batch).eval()
     states = module.hidden(batch)
-    with module.lowrank.without_pair():
+    with module.lowrank.disabled():
         frozen = module.backbone.hidden(module.backbone.embed(batch.input_ids), batch.attention_mask)
     acts, real = module.acts_at(batch), batch.attention_mask
     assert torch.equal(states[real & ~acts], frozen[real & ~acts])
