@@ -97,7 +97,9 @@ def make_data(options: argparse.Namespace) -> Any:
     )
     numbers = list(range(1, items + 1))
     titles = pl.DataFrame({"item_id": list(map(str, numbers)), "item": numbers, "title": [""] * items})
-    return PreparedData(Path("nowhere"), {"key": "made up", "name": "made up"}, table, titles)
+    return PreparedData(
+        Path("nowhere"), {"key": "made up", "name": "made up", "split": {"split": "made up"}}, table, titles
+    )
 
 
 @dataclass(frozen=True)

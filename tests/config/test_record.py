@@ -216,6 +216,8 @@ def another_of(hint: Any, value: Any) -> Any:
     if isinstance(value, dict):
         return {**value, list(value)[-1]: "x"}
     if value is None:
+        if "Mapping" in str(hint):
+            return {"event": ["x"]}
         return [2017] if "Sequence" in str(hint) else "x"
     if isinstance(value, float):
         return value / 2

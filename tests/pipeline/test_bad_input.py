@@ -61,7 +61,7 @@ GOOD = "user_id,item_id,rating,timestamp\n"
         ("user_id,item_id,rating\nu,i,5\n", r"ratings\.csv: no column 'timestamp' .*data\.columns\.timestamp="),
         ("user,item_id,rating,timestamp\nu,i,5,1\n", r"no column 'user_id'.*data\.columns\.user_id=user"),
         (GOOD + "u,i,5,1\nu,j,great,2\n", r"ratings\.csv, line 3: rating is 'great', not a number: correct or remove"),
-        (GOOD + "u,i,5,1\nu,j,nan,2\n", r"ratings\.csv, line 3: rating is 'nan', not a number"),
+        (GOOD + "u,i,5,1\nu,j,inf,2\n", r"ratings\.csv, line 3: rating is 'inf', not a number"),
         (GOOD + "u,i,5,1\nu,j,4\n", r"ratings\.csv, line 3: 3 fields where the header has 4"),
         (GOOD + "ü,i,5,1\n", r"ratings\.csv, line 2: byte 0xfc is not utf-8: .*data\.reader\.encoding=latin-1"),
         (GOOD + "u,i,5,1\n", r"data=table: all 1 rows of the train split are positive at data\.positive=4"),

@@ -179,7 +179,7 @@ def test_a_cf_model_is_judged_by_the_best_validation_of_its_fit(place):
         (["hparams_search=ckf", "tasks=[ctr,rating]", "search.direction=maximize"], "the minimum is the best"),
         (["hparams_search=cora", "train=false"], "a search trains"),
         (["hparams_search=cora", "search.trials=0"], r"search\.trials=0"),
-        (["hparams_search=cora", "search.study=../x"], r"search\.study=\.\./x: folders are called by it"),
+        (["hparams_search=cora", "search.study=../x"], r"search\.study=\.\./x: it becomes a folder's name"),
         (["hparams_search=cora", "search.sampler=guess"], r"search\.sampler=guess"),
         (
             ["hparams_search=cora", "+search.space.model.rnk=[4]"],
