@@ -199,7 +199,7 @@ def test_steps_leave_no_tensor_behind():
     encoder = MF(catalogue, dim=4)
     rows = [RowTensors(data.rows(split), data.history, 0) for split in ("train", "valid")]
     module = CFModule(encoder, catalogue, *rows, FitSettings(batch_size=8), seed=0)
-    trainer = factory.trainer(max_epochs=1, limit_val_batches=0, callbacks=[alive])
+    trainer = factory.trainer(max_epochs=1, limit_train_batches=24, limit_val_batches=0, callbacks=[alive])
     trainer.fit(module)
     assert len(alive.counts) > 20
     assert alive.counts[-1] <= alive.counts[5]

@@ -89,19 +89,26 @@ def other(value: Any) -> Any:
     return [*value, "x"] if isinstance(value, list) else f"{value}x"
 
 
-def changed(config: RunConfig, key: str) -> RunConfig:
-    made = OmegaConf.create(config.as_dict())
-    OmegaConf.update(made, key, other(OmegaConf.select(made, key)), force_add=True)
-    return RunConfig.of(OmegaConf.to_container(made))
+def with_values(config: dict[str, Any], keys: Iterable[str], value: Any) -> dict[str, Any]:
+    """Return a config with one value at several keys."""
+    made = copy.deepcopy(config)
+    for key in keys:
+        *path, last = key.split(".")
+        node = made
+        for name in path:
+            node = node[name]
+        node[last] = value
+    return made
 
 
 @pytest.mark.parametrize("line", LINES, ids=" ".join)
 def test_a_changed_value_changes_the_keys_of_what_uses_it_alone(line):
     config = read_run(composed(*line, "data=ml_1m"))
     before = keys(config)
-    for key, _ in leaves(config.as_dict()):
+    whole = config.as_dict()
+    for key, value in leaves(whole):
         above = next(known for known in USED_BY if key == known or key.startswith(f"{known}."))
-        after = keys(changed(config, key))
+        after = keys(RunConfig.of(with_values(whole, [key], other(value))))
         assert {stage for stage, own in after.items() if own != before[stage]} == USED_BY[above], key
 
 
@@ -113,18 +120,6 @@ BOTH_KINDS = {
     *(f"trainer.{name}" for name in ("limit_test_batches", "overfit_batches", "val_check_interval")),
 }
 """Values whose annotations allow both kinds, which differ there: 1 is one batch, 1.0 all of them."""
-
-
-def with_values(config: dict[str, Any], keys: Iterable[str], value: Any) -> dict[str, Any]:
-    """Return a config with one value at several keys."""
-    made = copy.deepcopy(config)
-    for key in keys:
-        *path, last = key.split(".")
-        node = made
-        for name in path:
-            node = node[name]
-        node[last] = value
-    return made
 
 
 def fitting(config: dict[str, Any], keys: Iterable[str], value: Any) -> set[str]:
