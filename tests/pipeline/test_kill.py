@@ -174,27 +174,3 @@ def test_two_processes_go_on_together_and_none_outlives_the_first(tables, tmp_pa
     assert nobody_left(own.place)
     assert numbers(own.finish()) == numbers(expected)
     assert curve(own.folder()).equals(curve(whole.folder()))
-
-
-@pytest.mark.parametrize("processes", ["cpu", "ddp_sim"])
-def test_a_method_of_two_stages_goes_on_in_the_one_that_was_ended(tables, tmp_path, processes):
-    short = ("model=cora_tuned", "cf=mf", "trainer.max_epochs=5", f"trainer={processes}")
-    whole = Command(tmp_path / "whole", tables, *short)
-    expected = whole.finish()
-    own = Command(tmp_path / "own", tables, *short)
-
-    def stages() -> int:
-        return len(list(own.home.glob("artifacts/method/[!.]*/artifact.json")))
-
-    assert own.end(signal.SIGKILL, own.saves("first/checkpoints")) == -signal.SIGKILL
-    assert stages() == 0
-    assert own.end(signal.SIGTERM, lambda: stages() == 1) == 143, own.said()
-    assert "training goes on from step" in own.said()
-    assert own.end(signal.SIGKILL, own.saves()) == -signal.SIGKILL
-    assert stages() == 1
-    assert own.end(signal.SIGINT, lambda: stages() == 2) == 130, own.said()
-    assert own.said().count("training goes on from step") == 1  # the second stage; the first is found
-    assert numbers(own.finish()) == numbers(expected)
-    for folder in (".", "first"):
-        assert curve(own.folder() / folder).equals(curve(whole.folder() / folder))
-    assert not list(own.home.glob("artifacts/*/.*.tmp"))
