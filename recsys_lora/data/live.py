@@ -99,6 +99,11 @@ class LiveData(PreparedData):
         """All rows that the run was trained, validated and tested on."""
         return self.base.every
 
+    @property
+    def shown_rows(self) -> NDArray[np.int64]:
+        """How many rows of each of its users histories may show."""
+        return self.base.shown_rows
+
     def rows(self, split: SplitName) -> Rows:
         """Return all rows of a split of these."""
         return self.base.rows(split)

@@ -124,15 +124,9 @@ class PreparedData:
         return ["", *self.items["item_id"]]
 
     @property
-    def hides_held_out(self) -> bool:
-        """Whether histories show train rows alone, which then stand before the other rows of their user."""
-        return bool(self.manifest["split"].get("histories") == "train")
-
-    @cached_property
     def shown_rows(self) -> NDArray[np.int64]:
         """How many of each user's rows, from the first, histories may show (U + 1,)."""
-        table = self._interactions.filter(pl.col("split") == "train") if self.hides_held_out else self._interactions
-        return np.bincount(self._collect(table.select("user"))["user"].to_numpy(), minlength=self.num_users + 1)
+        return self._walked[2]
 
     @property
     def text_columns(self) -> list[str]:
@@ -169,18 +163,20 @@ class PreparedData:
         return self._walked[1]
 
     @cached_property
-    def _walked(self) -> tuple[History, Rows]:
+    def _walked(self) -> tuple[History, Rows, NDArray[np.int64]]:
         table = self._collect(self._interactions.select("user", "item", "label", "rating", "timestamp", "split"))
         self._splits = table["split"]
         user, item, timestamp = (table[name].to_numpy().astype(np.int64) for name in ("user", "item", "timestamp"))
         label, rating = (table[name].to_numpy().astype(np.float32) for name in ("label", "rating"))
         history, position = build_histories(user, item, label > 0, self.num_users)
         train = self._places("train")
-        if self.hides_held_out:
-            liked = np.bincount(user[train[label[train] > 0]], minlength=self.num_users + 1)
-            position = np.minimum(position, liked[user])
+        shown = train if self.manifest["split"].get("histories") == "train" else np.arange(len(table))
+        counted = (shown, shown[label[shown] > 0])
+        shown_rows, shown_positives = (np.bincount(user[rows], minlength=self.num_users + 1) for rows in counted)
+        position = np.minimum(position, shown_positives[user])
         seen = np.isin(user, user[train]) & np.isin(item, item[train])
-        return history, Rows(np.arange(len(table)), user, item, label, rating, timestamp, position, seen)
+        rows = Rows(np.arange(len(table)), user, item, label, rating, timestamp, position, seen)
+        return history, rows, shown_rows
 
     def _places(self, split: SplitName) -> NDArray[np.int64]:
         """Return where a split's rows stand among all (n,)."""
