@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from recsys_lora.cli.user_errors import exit_on_user_error, plain_output
 from recsys_lora.config.hints import suggestion
-from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.errors import UserError, refused
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -125,5 +125,4 @@ def _value(name: str, text: str, annotation: Any) -> Any:
             raise UserError(f"{name}={text}: give a finite number")
         return value
     except ValidationError as error:
-        reasons = dict.fromkeys(detail["msg"] for detail in error.errors())
-        raise UserError(f"{name}={text}: {' or '.join(reasons)}") from error
+        raise UserError(refused(name, text, error)) from error

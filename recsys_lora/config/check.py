@@ -22,7 +22,7 @@ from recsys_lora.config.hints import suggestion
 from recsys_lora.config.record import PreparationConfig, RunConfig
 from recsys_lora.config.roles import leaves
 from recsys_lora.config.typed import not_settings
-from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.errors import UserError, refused
 
 _VALUES = {key: hint for record in (PreparationConfig, RunConfig) for key, hint, _ in record.values()}
 """Types of the values that belong to no object, by dotted keys."""
@@ -171,8 +171,7 @@ def _fitted(value: Any, annotation: Any, at: str, found: list[str]) -> Any:
         config = _STRICT if _configurable(annotation) else None
         read = TypeAdapter(annotation, config=config).validate_python(value, strict=True)
     except ValidationError as error:
-        reasons = dict.fromkeys(detail["msg"] for detail in error.errors())
-        found.append(f"{at}={value}: {' or '.join(reasons)}")
+        found.append(refused(at, value, error))
         return value
     return _with_floats(value, read)
 

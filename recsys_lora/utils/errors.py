@@ -1,4 +1,4 @@
-"""The one exception that stands for a user's mistake."""
+"""The one exception that stands for a user's mistake, and the lines of other libraries' exceptions in it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,3 +29,10 @@ def first_problem(error: "ValidationError") -> str:
     """Return where a record is first not of its schema, and why."""
     first = error.errors()[0]
     return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+
+
+def refused(key: str, value: object, error: "ValidationError") -> str:
+    """Return a line about a setting whose value is not of its type."""
+    wanted = {"dict_type": "Input should be names and values, as {name: value}"}
+    reasons = dict.fromkeys(wanted.get(detail["type"], detail["msg"]) for detail in error.errors())
+    return f"{key}={value}: {' or '.join(reasons)}"

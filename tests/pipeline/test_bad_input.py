@@ -86,6 +86,11 @@ def test_an_unknown_encoding(tmp_path, tables):
     assert line == "data.reader.encoding=utf-9: no such encoding: try utf-8, latin-1 or cp1252"
 
 
+def test_one_value_where_names_and_values_are_wanted(tmp_path, tables):
+    line = refused(tmp_path, *SMALL, *tables, "data.reader.where=x")
+    assert line == "data.reader.where=x: Input should be names and values, as {name: value}"
+
+
 def test_the_right_encoding_reads_the_file(tmp_path):
     interactions, _ = own_tables(users=8)
     path = tmp_path / "ratings.csv"
