@@ -139,6 +139,11 @@ class Answers(nn.Module):
         logits = self._logits(self.backbone.last(hidden, batch.attention_mask))
         return self._score(batch, self._pair(logits, batch.task))
 
+    def own_scores(self, batch: PromptBatch, hidden: Tensor) -> Tensor:
+        """Return the scores (B,) of a batch's yes-or-no questions, with nothing added to them."""
+        logits = self._logits(self.backbone.last(hidden, batch.attention_mask))
+        return _binary_score(self._pair(logits, batch.task), self.score)
+
     def _score(self, batch: PromptBatch, pair: Tensor) -> Tensor:
         """Return the scores (B,) of the logits (B, 2) of Yes and No, with what is added to them."""
         score, offset = _binary_score(pair, self.score), self._offset[0]

@@ -81,7 +81,8 @@ class LLMRecommender(RecommenderModule):
         choices = [reading.choices for reading in self.readings.values()]
         binary = [task.is_binary for task in self.tasks.values()]
         asked = shared.get("offset", "none")
-        self.offset = offset_of(asked, self.encoder, self.name, any(binary), soft_only=bool(self.soft_names))
+        start = shared.get("offset_scale", 0.0)
+        self.offset = offset_of(asked, self.encoder, self.name, any(binary), bool(self.soft_names), start)
         shares = shared.get("mask_users", 0.0), shared.get("mask_items", 0.0)
         self.masking = masking_of(*shares, self.name, self.is_personalised and not self.writes_vectors)
         self.answers = Answers(self.backbone, choices, binary, self.score, self.offset)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.training import TrainBatch
 from recsys_lora.llm.backbone import Backbone
+from recsys_lora.methods.answers import Answers
 from recsys_lora.methods.checkpoint import IDENTITY, trained_state, verify
 from recsys_lora.methods.masking import Masking
 from recsys_lora.methods.offset import RATE, LogitOffset
@@ -21,6 +23,10 @@ from recsys_lora.methods.validation import Validation
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.task import Task, Version
 from recsys_lora.utils.errors import UserError
+
+
+CENTRED = 64
+"""Training questions over which a method's scores are centred before the first step."""
 
 
 class RecommenderModule(lightning.LightningModule):
@@ -32,6 +38,7 @@ class RecommenderModule(lightning.LightningModule):
     backbone: Backbone
     masking: Masking
     offset: LogitOffset | None
+    answers: Answers
     optimizer_settings: OptimizerSettings | None
     validation: Validation
     identity: dict[str, Any]
@@ -66,6 +73,23 @@ class RecommenderModule(lightning.LightningModule):
         if stage == "fit":
             assert self.questions.train_pairs is not None
             self.calibrate(self.questions.data, self.questions.train_pairs)
+            if self.offset is not None and self.offset.scale.item():
+                self._centre(self.offset)
+
+    @torch.no_grad()
+    def _centre(self, offset: LogitOffset) -> None:
+        """Let the language model's own scores add nothing on average over some training questions."""
+        questions = self.questions
+        assert questions.train is not None
+        prompts = questions.train.versions[self.versions[0]]
+        asked = np.flatnonzero([task.is_binary for task in self.tasks.values()])
+        members = np.flatnonzero(np.isin(prompts.task, asked))
+        index = members[np.linspace(0, len(members) - 1, min(CENTRED, len(members))).astype(int)]
+        batching, training = questions.batching, self.training
+        self.eval()
+        batch = prompts.batch(index, batching.pad_id, batching.padding).to(self.device)
+        offset.centre(self.answers.own_scores(batch, self.hidden(batch)))
+        self.train(training)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Tell a backbone that records graphs where a step begins; gradients that add up are all of one step."""

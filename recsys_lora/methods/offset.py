@@ -1,10 +1,10 @@
 """The CF model's own logit, added to a method's: training starts at the encoder's accuracy and learns what is left.
 
-    s = s_cf + a s_llm + b          a and b learned, zero at the start
+    s = s_cf + a s_llm + b          a and b learned, `RATE` times as fast as everything else
 
-At step 0 the score is the encoder's, exactly, whatever the frozen language model says, and no second forward is needed
-to take that out. While a is zero the method's own weights get no gradient, so that a and b learn `RATE` times as fast
-as everything else.
+With a = b = 0 at the start, the score of step 0 is the encoder's, exactly, whatever the frozen language model says. While
+a is zero the method's own weights get no gradient. Where an earlier stage has trained the language model, a larger a
+starts from both; b then takes out the mean of a s_llm, so that the scores keep the encoder's mean.
 """
 
 from typing import Literal
@@ -23,7 +23,7 @@ RATE = 20.0
 
 
 def offset_of(
-    asked: Offset, encoder: CollaborativeEncoder | None, name: str, asks: bool, soft_only: bool
+    asked: Offset, encoder: CollaborativeEncoder | None, name: str, asks: bool, soft_only: bool, scale: float = 0.0
 ) -> "LogitOffset | None":
     """Return what is added to a method's logits, None for nothing.
 
@@ -33,18 +33,21 @@ def offset_of(
         name: of the method, for messages.
         asks: whether one of its tasks is a yes-or-no question.
         soft_only: see `LogitOffset`.
+        scale: likewise.
 
     Raises:
-        UserError: there is no logit to add, or nothing to add it to.
+        UserError: there is no logit to add, or nothing to add it to, or a scale without one.
     """
     if asked == "none":
+        if scale:
+            raise UserError(f"model.offset_scale={scale:g} weighs the method's logit beside the CF model's: set model.offset=cf")
         return None
     if encoder is None or not asks:
         why = f"model={name} has no CF model" if encoder is None else "the run asks none"
         raise UserError(
             f"model.offset=cf: adds the CF model's logit to yes-or-no questions, but {why}: set model.offset=none"
         )
-    return LogitOffset(encoder, soft_only)
+    return LogitOffset(encoder, soft_only, scale)
 
 
 class LogitOffset(nn.Module):
@@ -53,13 +56,14 @@ class LogitOffset(nn.Module):
     Args:
         encoder: fitted and frozen.
         soft_only: leave prompts without soft tokens as they are: those of a method whose text alone is also asked.
+        scale: a before the first step.
     """
 
-    def __init__(self, encoder: CollaborativeEncoder, soft_only: bool) -> None:
+    def __init__(self, encoder: CollaborativeEncoder, soft_only: bool, scale: float = 0.0) -> None:
         super().__init__()
         self._encoder = (encoder,)  # a tuple, as this must not own the encoder
         self.soft_only = soft_only
-        self.scale = nn.Parameter(torch.zeros(1))
+        self.scale = nn.Parameter(torch.full((1,), float(scale)))
         self.shift = nn.Parameter(torch.zeros(1))
 
     def forward(self, batch: PromptBatch, score: Tensor) -> Tensor:
@@ -71,3 +75,8 @@ class LogitOffset(nn.Module):
             history = last(batch.history, encoder.history_length)
             own = encoder.score_candidates(batch.user, history, batch.items[:, :1]).squeeze(1).float()  # (B,)
         return own + self.scale * score + self.shift
+
+    @torch.no_grad()
+    def centre(self, scores: Tensor) -> None:
+        """Set b to -a times the mean of the language model's scores (n,), so that together they add nothing on average."""
+        self.shift.copy_(-self.scale * scores.mean())

@@ -12,7 +12,7 @@ from recsys_lora.methods.offset import Offset
 from recsys_lora.methods.optimizer import OptimizerSettings
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.task import Task
-from recsys_lora.utils.types import Fraction, PositiveInt
+from recsys_lora.utils.types import Fraction, NonNegativeFloat, PositiveInt
 
 Vectors = tuple[Tensor, Tensor]
 """e_u (B, D_u) of the users and e_i (B, C, D_i) of the candidates."""
@@ -31,6 +31,7 @@ class Shared(TypedDict):
         optimizer: how it is trained; left out for what is not.
         encoder: the fitted collaborative encoder, frozen; left out for what needs none.
         offset: `cf` adds the encoder's logit to that of yes-or-no questions; other tasks stay as they are.
+        offset_scale: the weight of the language model's own logit beside that, before the first step.
         mask_users: share of the training rows whose user the encoder is told to be unseen.
         mask_items: share of the training rows whose candidates are.
         identity: what the run's checkpoints belong to besides the backbone: `data` and `encoder` keys.
@@ -45,6 +46,7 @@ class Shared(TypedDict):
     optimizer: NotRequired[OptimizerSettings]
     encoder: NotRequired[CollaborativeEncoder]
     offset: NotRequired[Offset]
+    offset_scale: NotRequired[NonNegativeFloat]
     mask_users: NotRequired[Fraction]
     mask_items: NotRequired[Fraction]
     identity: NotRequired[Mapping[str, Any]]

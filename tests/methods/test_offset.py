@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch.nn import functional
 
 from recsys_lora.methods.candidates import score_candidates
@@ -101,6 +102,56 @@ def test_training_starts_at_the_encoders_accuracy_and_ends_above_it(world):
     assert start < 0.8 < end
     assert module.offset.scale.item() != 0
     assert torch.equal(blind.users, true)
+
+
+class AtStart(Callback):
+    """Keeps a, b and the module's scores of some rows before the first step."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def on_train_start(self, trainer, pl_module):
+        offset = pl_module.offset
+        self.scale, self.shift = offset.scale.item(), offset.shift.item()
+        self.training = pl_module.training
+        self.scores = score_rows(pl_module, trainer.datamodule, self.rows)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_with_a_scale_the_first_scores_keep_the_encoders_mean(world, method):
+    data, encoder = world
+    rows = data.rows("train").take(np.arange(40))
+    asked = {"train_rows": None, "seed": 0, "valid_rows": 8}
+    module = METHODS[method](data, encoder, offset="cf", offset_scale=0.5)
+    plain = METHODS[method](data, encoder)
+    plain.load_state_dict(module.state_dict(), strict=False)
+    start = AtStart(rows)
+    factory.trainer(max_steps=1, callbacks=[start]).fit(module, module.datamodule(data, WORDS, **asked))
+    assert start.training
+    assert start.scale == 0.5
+    assert start.shift != 0
+    if method != "cora":  # whose scaling of vectors is measured when training begins
+        return
+    plain.vector_scale.load_state_dict(module.vector_scale.state_dict())
+    own = score_rows(plain, plain.datamodule(data, WORDS, seed=0), data.rows("train"))
+    every = np.linspace(0, len(own) - 1, 64).astype(int)
+    assert start.shift == pytest.approx(-0.5 * own[every].mean(), rel=1e-4)
+    assert_close(start.scores, encoders_own(encoder, rows) + 0.5 * own[:40] + start.shift)
+
+
+def test_with_a_scale_the_first_step_moves_the_method_too(world):
+    data, encoder = world
+    module = factory.cora(data, encoder, offset="cf", offset_scale=0.5)
+    own = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    batch = batch_of(module, data)
+    gradients = dict(zip(own, torch.autograd.grad(module.loss(batch).mean(), list(own.values())), strict=True))
+    assert any(gradient.any() for name, gradient in gradients.items() if name.endswith("P"))
+
+
+def test_a_scale_needs_an_offset(world):
+    data, encoder = world
+    with pytest.raises(UserError, match=r"model.offset_scale=0.5 weighs .*: set model.offset=cf"):
+        factory.cora(data, encoder, offset_scale=0.5)
 
 
 def test_it_learns_faster_than_the_rest(world):
