@@ -62,6 +62,10 @@ class PositiveShare:
         """Return the logit of each row's item or user, (n,)."""
         return np.asarray(self.logit[number])
 
+    def chance(self, number: NDArray[Any]) -> NDArray[np.float64]:
+        """Return p of each row's item or user, (n,)."""
+        return np.asarray(1 / (1 + np.exp(-self.logit[number])))
+
 
 def item_and_user(
     items: PositiveShare, users: PositiveShare, item: NDArray[Any], user: NDArray[Any]

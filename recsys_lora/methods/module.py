@@ -24,7 +24,6 @@ from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.task import Task, Version
 from recsys_lora.utils.errors import UserError
 
-
 CENTRED = 64
 """Training questions over which a method's scores are centred before the first step."""
 

@@ -2,9 +2,9 @@
 
     s = s_cf + a s_llm + b          a and b learned, `RATE` times as fast as everything else
 
-With a = b = 0 at the start, the score of step 0 is the encoder's, exactly, whatever the frozen language model says. While
-a is zero the method's own weights get no gradient. Where an earlier stage has trained the language model, a larger a
-starts from both; b then takes out the mean of a s_llm, so that the scores keep the encoder's mean.
+With a = b = 0 at the start, the score of step 0 is the encoder's, exactly, whatever the frozen language model says.
+While a is zero the method's own weights get no gradient. Where an earlier stage has trained the language model, a
+larger a starts from both; b then takes out the mean of a s_llm, so that the scores keep the encoder's mean.
 """
 
 from typing import Literal
@@ -40,7 +40,9 @@ def offset_of(
     """
     if asked == "none":
         if scale:
-            raise UserError(f"model.offset_scale={scale:g} weighs the method's logit beside the CF model's: set model.offset=cf")
+            raise UserError(
+                f"model.offset_scale={scale:g} weighs the method's logit beside the CF model's: set model.offset=cf"
+            )
         return None
     if encoder is None or not asks:
         why = f"model={name} has no CF model" if encoder is None else "the run asks none"
@@ -78,5 +80,5 @@ class LogitOffset(nn.Module):
 
     @torch.no_grad()
     def centre(self, scores: Tensor) -> None:
-        """Set b to -a times the mean of the language model's scores (n,), so that together they add nothing on average."""
+        """Set b to -a times the mean of the language model's scores (n,): on average nothing is added."""
         self.shift.copy_(-self.scale * scores.mean())

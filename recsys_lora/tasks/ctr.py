@@ -80,6 +80,15 @@ class ClickThrough(Task):
         count = data.sampled_negatives(split)
         return replace(of_rows(self._labelled(data, split, limit, seed)), suffix=f"_neg{count}" if count else "")
 
+    def item_questions(self, train: Questions) -> Questions:
+        """Return one question an item, of no user: its label is the smoothed share of positives (`PositiveShare`)."""
+        shares = PositiveShare.fit(train.item, train.label, int(train.item.max(initial=0)))
+        _, first = np.unique(train.item, return_index=True)
+        items = train.take(first)
+        label = shares.chance(items.item).astype(np.float32)
+        nobody = np.zeros_like(items.user)
+        return replace(items, user=nobody, position=nobody, label=label, target=np.where(label > 0.5, YES, NO))
+
     def check(self, questions: Questions, split: SplitName) -> None:
         """Refuse questions of one class.
 

@@ -4,6 +4,7 @@ import copy
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import lightning
 
@@ -15,7 +16,7 @@ from recsys_lora.data.schema import SplitName
 from recsys_lora.data.training import TaskOrder, TrainSet, temperature_shares
 from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.question import Questions
-from recsys_lora.tasks.selection import Limit
+from recsys_lora.tasks.selection import Limit, generator, sample
 from recsys_lora.tasks.task import Task, Version
 from recsys_lora.utils.console import Advance, progress
 from recsys_lora.utils.errors import UserError
@@ -23,6 +24,7 @@ from recsys_lora.utils.errors import UserError
 log = logging.getLogger(__name__)
 
 DEFAULT_TOKEN_BUDGET = 4096
+TrainOn = Literal["rows", "items"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class TaskData(lightning.LightningDataModule):
             published work uses.
         sample_seed: decides the questions.
         mixing: how batches mix tasks.
+        train_on: `rows`, or `items`: one yes-or-no question an item, see `Task.item_questions`.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class TaskData(lightning.LightningDataModule):
         valid_rows: Limit = None,
         sample_seed: int = 0,
         mixing: Mixing | None = None,
+        train_on: TrainOn = "rows",
     ) -> None:
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer rows to validate on than processes
@@ -109,6 +113,7 @@ class TaskData(lightning.LightningDataModule):
         self.valid_rows = valid_rows
         self.sample_seed = sample_seed
         self.mixing = mixing or Mixing()
+        self.train_on = train_on
         self.train: TrainSet | None = None
         self.valid: PromptSet | None = None
         self.train_pairs: Pairs | None = None
@@ -150,11 +155,11 @@ class TaskData(lightning.LightningDataModule):
 
     def _train_questions(self) -> dict[str, Questions]:
         """Return the training questions by task, and decide the shares of tasks."""
-        made = {name: self.questions(name, "train", None) for name in self.tasks}
+        made = {name: self._training(name, None) for name in self.tasks}
         self.shares = self._shares([len(questions) for questions in made.values()])
         if self.train_rows is not None:
             limits = [max(1, round(self.train_rows * share / max(self.shares))) for share in self.shares]
-            made = {name: self.questions(name, "train", limit) for name, limit in zip(made, limits, strict=True)}
+            made = {name: self._training(name, limit) for name, limit in zip(made, limits, strict=True)}
         asked = self._asked(made, "train")
         if len(self.tasks) > 1:
             for name, questions in asked.items():
@@ -162,6 +167,13 @@ class TaskData(lightning.LightningDataModule):
                 log.info("%s: %d training questions, %.0f %% of every batch", name, len(questions), 100 * share)
         self.train_pairs = Pairs.concatenated([questions.pairs() for questions in asked.values()])
         return asked
+
+    def _training(self, name: str, limit: int | None) -> Questions:
+        """Return the training questions of one task, or as many of them."""
+        if self.train_on == "rows":
+            return self.questions(name, "train", limit)
+        items = self.tasks[name].item_questions(self.questions(name, "train", None))
+        return items.take(sample(len(items), limit, generator(name, "train", self.sample_seed)))
 
     def _shares(self, sizes: list[int]) -> list[float]:
         own = [float(task.train_share) for task in self.tasks.values()]

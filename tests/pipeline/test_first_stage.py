@@ -93,3 +93,12 @@ def test_fixed_updates_stay_as_they_are_and_tuned_ones_learn(tables, tmp_path):
         found = weights(tmp_path / kind / "checkpoints" / "best.ckpt")
         same = [torch.equal(found[name], value) for name, value in learned.items()]
         assert all(same) if kind == "fixed" else not all(same)
+
+
+def test_a_first_stage_may_learn_from_items(tables, tmp_path):
+    options = "model.train_on=items", "model.prompt.history_items=0"
+    second = twice(tmp_path / "second", tables, first=options)
+    alone = run(tmp_path / "alone", *TALLREC, *tables, *options)
+    assert alone.method.training["reused"]
+    assert alone.method.key != second.method.key
+    assert alone.method.datamodule.train_on == "items"

@@ -152,3 +152,17 @@ def test_a_range_of_earlier_positives_leaves_only_such_rows(limit, knobs):
 def test_a_range_has_two_ends():
     found = [bool(mismatches(resolved(f"task.ctr.history_range={given}"))) for given in ("[1,20]", "null", "[1]")]
     assert found == [False, False, True]
+
+
+def test_item_questions_have_the_smoothed_share_of_positives_and_no_user():
+    train = ask(world.many(), "train")
+    items = task().item_questions(train)
+    assert items.item.tolist() == sorted(set(train.item.tolist()))
+    assert items.items[:, 0].tolist() == items.item.tolist()
+    overall = sum(train.label) / len(train)
+    for item, label, target in zip(items.item, items.label, items.target, strict=True):
+        own = [answer for number, answer in zip(train.item, train.label, strict=True) if number == item]
+        assert label == pytest.approx((sum(own) + 5 * overall) / (len(own) + 5), rel=1e-6)
+        assert target == (YES if label > 0.5 else NO)
+    assert not items.user.any()
+    assert not items.position.any()

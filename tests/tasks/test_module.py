@@ -197,3 +197,23 @@ def test_questions_are_tokenised_once(backbone):
     module.setup("validate")
     assert module.train is train
     assert module.valid is valid
+
+
+def test_items_instead_of_rows_are_asked_once_each_of_all_train_rows(backbone):
+    data, own = world.many(valid=(5, 2)), {"ctr": three()["ctr"]}
+    every = trained(backbone, own, data, versions=("text",), train_on="items").train.versions["text"]
+    rows = data.rows("train")
+    assert every.items[:, 0].tolist() == sorted(set(rows.item.tolist()))
+    assert not every.user.any()
+    assert np.array_equal(every.label, own["ctr"].item_questions(own["ctr"].questions(data, "train", None, 0)).label)
+    few = trained(backbone, own, data, versions=("text",), train_on="items", train_rows=3).train.versions["text"]
+    assert len(few) == 3
+    labels = dict(zip(every.items[:, 0].tolist(), every.label.tolist(), strict=True))
+    assert [labels[item] for item in few.items[:, 0].tolist()] == few.label.tolist()
+    asked = trained(backbone, own, data, versions=("text",), train_on="items").valid
+    assert asked.user.all()  # validation asks rows
+
+
+def test_items_can_only_be_asked_yes_or_no_questions(backbone):
+    with pytest.raises(UserError, match=r"model.train_on=items: topk asks no yes-or-no questions: .*train_on=rows"):
+        trained(backbone, train_on="items")
