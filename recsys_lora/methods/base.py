@@ -24,6 +24,7 @@ from recsys_lora.methods.answers import Answers
 from recsys_lora.methods.masking import masking_of
 from recsys_lora.methods.module import RecommenderModule
 from recsys_lora.methods.offset import offset_of
+from recsys_lora.methods.pairwise import pairwise_of
 from recsys_lora.methods.reading import columns_of, readings_of
 from recsys_lora.methods.shared import Shared, Vectors
 from recsys_lora.methods.validation import Validation
@@ -84,6 +85,9 @@ class LLMRecommender(RecommenderModule):
         self.offset = offset_of(asked, self.encoder, self.name, any(binary), soft_only=bool(self.soft_names))
         shares = shared.get("mask_users", 0.0), shared.get("mask_items", 0.0)
         self.masking = masking_of(*shares, self.name, self.is_personalised and not self.writes_vectors)
+        self.rows_per_user = shared.get("rows_per_user", 1)
+        weight = shared.get("pairwise", 0.0)
+        self.pairwise = pairwise_of(weight, self.rows_per_user, self.batch_size, self.name, any(binary))
         self.answers = Answers(self.backbone, choices, binary, self.score, self.offset)
         self.register_buffer("columns", columns_of(self.tasks, self.readings, self.soft_names), persistent=False)
         self.validation = Validation(self.answers, list(self.tasks))
@@ -171,7 +175,7 @@ class LLMRecommender(RecommenderModule):
             )
             for number, (name, task) in enumerate(self.tasks.items())
         }
-        batching = Batching(self.batch_size, self.backbone.pad_id, self.padding, token_budget)
+        batching = Batching(self.batch_size, self.backbone.pad_id, self.padding, token_budget, self.rows_per_user)
         return TaskData(data, self.tasks, prompts, versions=self.versions, batching=batching, **settings)
 
     # From prompts to answers
@@ -200,7 +204,7 @@ class LLMRecommender(RecommenderModule):
         return self.answers.read(batch, self.backbone.last(self.hidden(batch), batch.attention_mask))
 
     def loss(self, batch: PromptBatch) -> Tensor:
-        """Return each row's loss (B,), float32."""
+        """Return each row's loss (B,), float32, without the pairwise one."""
         return self.answers.loss(batch, self.hidden(batch))
 
     def train(self, mode: bool = True) -> "LLMRecommender":

@@ -12,7 +12,7 @@ from recsys_lora.methods.offset import Offset
 from recsys_lora.methods.optimizer import OptimizerSettings
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.task import Task
-from recsys_lora.utils.types import Fraction, PositiveInt
+from recsys_lora.utils.types import Fraction, NonNegativeFloat, PositiveInt
 
 Vectors = tuple[Tensor, Tensor]
 """e_u (B, D_u) of the users and e_i (B, C, D_i) of the candidates."""
@@ -33,6 +33,8 @@ class Shared(TypedDict):
         offset: `cf` adds the encoder's logit to that of yes-or-no questions; other tasks stay as they are.
         mask_users: share of the training rows whose user the encoder is told to be unseen.
         mask_items: share of the training rows whose candidates are.
+        pairwise: weight of the pairwise loss; see `recsys_lora.methods.pairwise`.
+        rows_per_user: rows of one user that stand side by side in a training batch.
         identity: what the run's checkpoints belong to besides the backbone: `data` and `encoder` keys.
     """
 
@@ -47,4 +49,6 @@ class Shared(TypedDict):
     offset: NotRequired[Offset]
     mask_users: NotRequired[Fraction]
     mask_items: NotRequired[Fraction]
+    pairwise: NotRequired[NonNegativeFloat]
+    rows_per_user: NotRequired[PositiveInt]
     identity: NotRequired[Mapping[str, Any]]
