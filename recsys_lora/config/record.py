@@ -116,7 +116,14 @@ class RunConfig(Record):
     cf: CFConfig
     model: Annotated[
         Node,
-        _METHOD.but({"pairwise": _METHOD.off_at(0.0), "rows_per_user": _METHOD.off_at(1)}),
+        _METHOD.but(
+            {
+                "pairwise": _METHOD.off_at(0.0),
+                "rows_per_user": _METHOD.off_at(1),
+                "tune_encoder": _METHOD.off_at(False),
+                "encoder_lr_factor": _METHOD.off_at(1.0),
+            }
+        ),
     ]
     llm: Annotated[
         Node,

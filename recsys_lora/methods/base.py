@@ -45,6 +45,7 @@ class LLMRecommender(RecommenderModule):
         soft_names: the soft tokens that it can fill; none for prompts of text alone.
         writes_vectors: whether vectors are written into the prompts' text, where they are the same in all epochs.
         encoder: the fitted collaborative encoder; None where the method has none.
+        tuned_encoder: a copy of it that is trained along, whose vectors the method reads; None for the fitted one's.
         lowrank: the low-rank layers in the backbone; None where the method has none.
     """
 
@@ -67,6 +68,8 @@ class LLMRecommender(RecommenderModule):
         self.encoder = shared.get("encoder")
         if self.encoder is None and self.needs_encoder:
             raise ValueError(f"{self.name} needs a collaborative encoder")
+        self.tuned_encoder = None
+        self.encoder_lr_factor = 1.0
         self.lowrank: Injection | None = None
         self.batch_size = shared.get("batch_size", 1)
         self.score = shared.get("score", "yes_minus_no")
@@ -96,6 +99,13 @@ class LLMRecommender(RecommenderModule):
     def device(self) -> torch.device:
         """Where the backbone is; whoever owns the module's parts puts all of them there."""
         return self.backbone.device
+
+    @property
+    def read_encoder(self) -> CollaborativeEncoder:
+        """The encoder whose vectors the method reads: the tuned copy, or the fitted one where there is none."""
+        encoder = self.tuned_encoder or self.encoder
+        assert encoder is not None, f"{self.name} has no encoder"
+        return encoder
 
     # What a method overrides
 
@@ -131,8 +141,9 @@ class LLMRecommender(RecommenderModule):
 
     def grow(self, users: int, items: int) -> None:
         """Make room, in place, for so many more users and items, which no training row has."""
-        if self.encoder is not None:
-            self.encoder.grow(users, items)
+        for encoder in (self.encoder, self.tuned_encoder):
+            if encoder is not None:
+                encoder.grow(users, items)
 
     def release(self) -> None:
         """Give the backbone its own linear maps back; the method cannot score any more."""
@@ -193,11 +204,11 @@ class LLMRecommender(RecommenderModule):
         return self.backbone.hidden(self.embeds(batch), batch.attention_mask, right=batch.padding == "right")
 
     def collaborative(self, batch: PromptBatch) -> Vectors | None:
-        """Return the vectors of the batch's users and candidates from the frozen encoder."""
+        """Return the vectors of the batch's users and candidates; gradients reach the encoder that is tuned, if any."""
         if self.encoder is None:
             return None
-        with torch.no_grad():
-            return encode_candidates(self.encoder, batch.user, batch.history, batch.items)
+        with nullcontext() if self.tuned_encoder is not None else torch.no_grad():
+            return encode_candidates(self.read_encoder, batch.user, batch.history, batch.items)
 
     def forward(self, batch: PromptBatch) -> Tensor:
         """Answer a batch of one task whose answer is a choice: scores (B,) of yes-or-no questions, else logits."""

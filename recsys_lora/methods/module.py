@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lora.callbacks.lightning_internals import logs_now
+from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
@@ -36,6 +37,8 @@ class RecommenderModule(lightning.LightningModule):
     masking: Masking
     pairwise: Pairwise
     offset: LogitOffset | None
+    tuned_encoder: CollaborativeEncoder | None
+    encoder_lr_factor: float
     optimizer_settings: OptimizerSettings | None
     validation: Validation
     identity: dict[str, Any]
@@ -132,7 +135,9 @@ class RecommenderModule(lightning.LightningModule):
     @property
     def rates(self) -> dict[nn.Parameter, float]:
         """The learning rates of some parameters, over that of the others."""
-        return {} if self.offset is None else dict.fromkeys(self.offset.parameters(), RATE)
+        offset = {} if self.offset is None else dict.fromkeys(self.offset.parameters(), RATE)
+        tuned = () if self.tuned_encoder is None else self.tuned_encoder.parameters()
+        return offset | dict.fromkeys(tuned, self.encoder_lr_factor)
 
     def optimizer_parts(self, steps: float) -> Sequence[OptimizerPart]:
         """Return what is trained, for a budget of so many steps."""

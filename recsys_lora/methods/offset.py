@@ -4,7 +4,7 @@
 
 At step 0 the score is the encoder's, exactly, whatever the frozen language model says, and no second forward is needed
 to take that out. While a is zero the method's own weights get no gradient, so that a and b learn `RATE` times as fast
-as everything else.
+as everything else. The encoder is the fitted one, also where a copy of it is tuned (`model.tune_encoder`): s_cf stays.
 """
 
 from typing import Literal

@@ -29,7 +29,7 @@ class Watch(Callback):
             raise StoppedError
 
 
-KNOBS = {"plain": {}, "pairwise": {"pairwise": 0.5, "rows_per_user": 4}}
+KNOBS = {"plain": {}, "pairwise": {"pairwise": 0.5, "rows_per_user": 4}, "tuned": {"tune_encoder": True}}
 
 
 def run(folder, more, stop_after=None, ckpt_path=None):
