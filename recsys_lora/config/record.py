@@ -15,6 +15,7 @@ from recsys_lora.utils.types import NonNegativeFloat, NonNegativeInt, PositiveFl
 Node = Mapping[str, Any]
 _WRITTEN = (Kind.PLACE, Kind.DISPLAY)
 """Kinds of values that may name a place to write to."""
+_METHOD = result("method", tunable=True)
 ForcedStage = Literal["prepare", "cf", "method", "test"]
 
 
@@ -113,7 +114,17 @@ class RunConfig(Record):
 
     data: DataConfig
     cf: CFConfig
-    model: Annotated[Node, result("method", tunable=True)]
+    model: Annotated[
+        Node,
+        _METHOD.but(
+            {
+                "pairwise": _METHOD.off_at(0.0),
+                "rows_per_user": _METHOD.off_at(1),
+                "tune_encoder": _METHOD.off_at(False),
+                "encoder_lr_factor": _METHOD.off_at(1.0),
+            }
+        ),
+    ]
     llm: Annotated[
         Node,
         result("method", "frozen", by_content=True, tunable=True).but(

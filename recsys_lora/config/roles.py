@@ -31,6 +31,7 @@ class Role:
         stages: those that use the value themselves; later ones depend on their results.
         by_content: a stage's key takes the content of what the value names, not the value.
         tunable: a search may vary it.
+        off: values at which an option does nothing: they are no part of keys, so that those from before it hold.
         parts: keys below this one with another role, as patterns (`*.folder`); the first that matches holds.
     """
 
@@ -38,6 +39,7 @@ class Role:
     stages: tuple[Stage, ...] = ()
     by_content: bool = False
     tunable: bool = False
+    off: tuple[Any, ...] = ()
     parts: Mapping[str, "Role"] = field(default_factory=dict)
 
     def decides(self, stage: Stage) -> bool:
@@ -47,6 +49,10 @@ class Role:
     def but(self, parts: Mapping[str, "Role"]) -> "Role":
         """Return this role with other ones for parts."""
         return replace(self, parts=parts)
+
+    def off_at(self, *values: Any) -> "Role":
+        """Return this role of an option that does nothing at these values."""
+        return replace(self, off=values)
 
     def below(self, key: str) -> "Role":
         """Return the role of a dotted key below this value; an empty key is the value itself."""

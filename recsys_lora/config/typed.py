@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Self
 
-from recsys_lora.config.roles import SOURCE, Role, Stage, selected
+from recsys_lora.config.roles import SOURCE, Role, Stage, leaves, selected
 from recsys_lora.utils.errors import UserError
 
 
@@ -55,7 +55,9 @@ class Record:
 
     def deciding(self, stage: Stage) -> dict[str, Any]:
         """Return the values that are part of a stage's key, nested as in the config."""
-        return selected(self.as_dict(), lambda key: self.role_of(key).decides(stage))
+        whole = self.as_dict()
+        off = {key for key, value in leaves(whole) if value in self.role_of(key).off}
+        return selected(whole, lambda key: key not in off and self.role_of(key).decides(stage))
 
     @classmethod
     def needs(cls, name: str) -> bool:

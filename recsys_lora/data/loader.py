@@ -27,6 +27,10 @@ class Shard:
         """Return this process's part of a list: every `world`-th entry."""
         return index[self.rank :: self.world]
 
+    def consecutive(self, index: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Return every process's part of a list, by rank, if neighbours are to stay together: consecutive entries."""
+        return np.array_split(index, self.world)
+
 
 class TrainLoader:
     """Batches to train on; goes on in the middle of an epoch from `load_state_dict`.
@@ -69,7 +73,15 @@ class TrainLoader:
         first = resume["batches"] if resume and resume["epoch"] == epoch else 0
         for number, rows in enumerate(self.sampler.batches()[first:], start=first + 1):
             self._handed_out = {"epoch": epoch, "batches": number}
-            yield self.rows.batch(self.shard.of(rows), self.pad_id, self.padding, global_rows=len(rows))
+            yield self._batch(rows)
+
+    def _batch(self, rows: NDArray[np.int64]) -> TrainBatch:
+        """Return this process's part of a batch; where users' rows stand side by side, they stay so."""
+        if self.sampler.rows_per_user == 1:
+            return self.rows.batch(self.shard.of(rows), self.pad_id, self.padding, global_rows=len(rows))
+        parts = self.shard.consecutive(rows)
+        pairs = sum(map(self.rows.pairs, parts))
+        return self.rows.batch(parts[self.shard.rank], self.pad_id, self.padding, len(rows), pairs)
 
     def state_dict(self) -> dict[str, int]:
         """Return how many batches of which epoch were handed out."""

@@ -5,7 +5,7 @@ authors draws them independently, so that one step's two losses are about differ
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from recsys_lora.data.batch import Padding, PromptBatch, PromptSet
 from recsys_lora.data.length_buckets import alike
+from recsys_lora.data.user_groups import count_pairs, grouped_by_user, longest_of_group
 from recsys_lora.utils.errors import UserError
 
 POOL_BATCHES = 16
@@ -28,10 +29,13 @@ class TrainBatch:
     Attributes:
         versions: the groups of each version, by its name.
         global_rows: questions of this batch on all processes together, by which losses are averaged.
+        global_pairs: pairs of a positive and a negative yes-or-no question of one user, each pair within one process;
+            on all processes together. 0 where they are not counted.
     """
 
     versions: Mapping[str, tuple[PromptBatch, ...]]
     global_rows: int
+    global_pairs: int = 0
 
     def __len__(self) -> int:
         return sum(map(len, next(iter(self.versions.values()))))
@@ -44,7 +48,7 @@ class TrainBatch:
     def to(self, device: torch.device | str) -> "TrainBatch":
         """Return the batch on a device."""
         moved = {name: tuple(group.to(device) for group in groups) for name, groups in self.versions.items()}
-        return TrainBatch(moved, self.global_rows)
+        return replace(self, versions=moved)
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,12 @@ class TrainSet:
     Attributes:
         versions: the prompts by version; the first is the one that is answered.
         forward_overhead_tokens: batches are cut into groups of like lengths: see `alike`.
+        binary: which tasks are answered by Yes or No, by number: their rows make pairs.
     """
 
     versions: Mapping[str, PromptSet]
     forward_overhead_tokens: float | None = None
+    binary: Sequence[bool] = ()
 
     def __post_init__(self) -> None:
         same = ("user", "items", "label", "target", "task", "row")
@@ -74,15 +80,30 @@ class TrainSet:
         return next(iter(self.versions.values())).task
 
     @property
+    def user(self) -> NDArray[np.int64]:
+        """Each question's user (n,)."""
+        return next(iter(self.versions.values())).user
+
+    def pairs(self, index: NDArray[np.integer[Any]]) -> int:
+        """Return how many pairs of a positive and a negative yes-or-no question of one user are among questions."""
+        own = index[np.asarray(self.binary, dtype=bool)[self.task[index]]]
+        return count_pairs(self.user[own], next(iter(self.versions.values())).label[own] > 0)
+
+    @property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each question's longest version (n,)."""
         lengths = np.stack([prompts.prompts.lengths for prompts in self.versions.values()])
         return np.asarray(lengths.max(axis=0), dtype=np.int64)
 
     def batch(
-        self, index: NDArray[np.integer[Any]], pad_id: int, padding: Padding, global_rows: int | None = None
+        self,
+        index: NDArray[np.integer[Any]],
+        pad_id: int,
+        padding: Padding,
+        global_rows: int | None = None,
+        global_pairs: int = 0,
     ) -> TrainBatch:
-        """Collect questions into a batch; see `PromptSet.batch`."""
+        """Collect questions into a batch; see `PromptSet.batch` and `TrainBatch`."""
         rows = len(index) if global_rows is None else global_rows
         versions = {
             name: tuple(
@@ -91,7 +112,7 @@ class TrainSet:
             )
             for name, prompts in self.versions.items()
         }
-        return TrainBatch(versions, rows)
+        return TrainBatch(versions, rows, global_pairs)
 
 
 class TaskOrder:
@@ -102,6 +123,10 @@ class TaskOrder:
     `POOL_BATCHES` batches are handed out by length, within each task, and the batches are shuffled. An epoch has as
     many questions as there are, rounded down to whole batches: those left out are others in each epoch.
 
+    With `rows_per_user` above 1, up to so many questions of a task and user stand side by side: a user's questions are
+    cut into such groups at random, and groups take the place of questions in all of the above. A group's length is that
+    of its longest prompt. The first and the last group of a task in a batch may be a part of one.
+
     Args:
         task: (n,) each question's task.
         lengths: (n,) tokens of each question's prompt.
@@ -109,6 +134,8 @@ class TaskOrder:
         batch_size: questions of a batch; all of them make one batch where there are fewer.
         seed: decides the order, together with the epoch.
         repeat: give every epoch the order of the first (to overfit on a few batches).
+        users: (n,) each question's user; needed for groups.
+        rows_per_user: questions of a group.
 
     Raises:
         UserError: no task that has questions has a share.
@@ -122,7 +149,14 @@ class TaskOrder:
         batch_size: int,
         seed: int,
         repeat: bool = False,
+        *,
+        users: NDArray[np.int64] | None = None,
+        rows_per_user: int = 1,
     ) -> None:
+        if rows_per_user > 1 and users is None:
+            raise ValueError("rows_per_user needs users")
+        self.users = users
+        self.rows_per_user = rows_per_user
         self.lengths = lengths
         self.seed = seed
         self.epoch = 0
@@ -148,14 +182,31 @@ class TaskOrder:
         rows = np.empty_like(tasks)
         for number, members in enumerate(self.members):
             mine = tasks == number
-            stream = _cycled(members, int(mine.sum()), generator)
+            stream, groups = self._stream(members, int(mine.sum()), generator)
+            lengths = longest_of_group(self.lengths[stream], groups)
             counts = np.cumsum([0, *mine.sum(axis=1)])
             for begin in range(0, len(self), POOL_BATCHES):
                 part = slice(counts[begin], counts[min(begin + POOL_BATCHES, len(self))])
-                stream[part] = stream[part][np.argsort(self.lengths[stream[part]], kind="stable")]
+                stream[part] = stream[part][np.argsort(lengths[part], kind="stable")]
             rows[mine] = stream
         batches: NDArray[np.int64] = generator.permutation(rows)
         return batches
+
+    def _stream(
+        self, members: NDArray[np.int64], count: int, generator: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return `count` of the members, each as often as any other, give or take one, and the number of its group."""
+        if not count:
+            return members[:0].copy(), members[:0].copy()
+        rounds = -(-count // len(members))
+        streams = [generator.permutation(members) for _ in range(rounds)]
+        if self.users is None or self.rows_per_user == 1:
+            return np.concatenate(streams)[:count], np.arange(count)
+        parts = [grouped_by_user(own, self.users[own], self.rows_per_user, generator) for own in streams]
+        groups = [own + number * len(members) for number, (_, own) in enumerate(parts)]
+        # Numbers without gaps: a group has at least one row, so that they stay below the number of places.
+        _, number = np.unique(np.concatenate(groups)[:count], return_inverse=True)
+        return np.concatenate([own for own, _ in parts])[:count], number
 
     def _tasks(self, generator: np.random.Generator) -> NDArray[np.int64]:
         """Return the task of each place of each batch (batches, B); nothing is drawn where there is one task."""
@@ -164,14 +215,6 @@ class TaskOrder:
         # Evenly spaced points on the line of shares, shifted a batch: each share gets its whole part, or one more.
         points = (np.arange(self.batch_size) + generator.random((len(self), 1))) / self.batch_size
         return np.minimum(np.searchsorted(self.limits, points, side="right"), len(self.limits) - 1)
-
-
-def _cycled(members: NDArray[np.int64], count: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    """Return `count` of the members, each as often as any other, give or take one."""
-    if not count:
-        return members[:0].copy()
-    rounds = -(-count // len(members))
-    return np.concatenate([generator.permutation(members) for _ in range(rounds)])[:count]
 
 
 def temperature_shares(sizes: Sequence[int], temperature: float) -> list[float]:

@@ -24,6 +24,7 @@ from recsys_lora.methods.answers import Answers
 from recsys_lora.methods.masking import masking_of
 from recsys_lora.methods.module import RecommenderModule
 from recsys_lora.methods.offset import offset_of
+from recsys_lora.methods.pairwise import pairwise_of
 from recsys_lora.methods.reading import columns_of, readings_of
 from recsys_lora.methods.shared import Shared, Vectors
 from recsys_lora.methods.validation import Validation
@@ -44,6 +45,7 @@ class LLMRecommender(RecommenderModule):
         soft_names: the soft tokens that it can fill; none for prompts of text alone.
         writes_vectors: whether vectors are written into the prompts' text, where they are the same in all epochs.
         encoder: the fitted collaborative encoder; None where the method has none.
+        tuned_encoder: a copy of it that is trained along, whose vectors the method reads; None for the fitted one's.
         lowrank: the low-rank layers in the backbone; None where the method has none.
     """
 
@@ -66,6 +68,8 @@ class LLMRecommender(RecommenderModule):
         self.encoder = shared.get("encoder")
         if self.encoder is None and self.needs_encoder:
             raise ValueError(f"{self.name} needs a collaborative encoder")
+        self.tuned_encoder = None
+        self.encoder_lr_factor = 1.0
         self.lowrank: Injection | None = None
         self.batch_size = shared.get("batch_size", 1)
         self.score = shared.get("score", "yes_minus_no")
@@ -85,6 +89,9 @@ class LLMRecommender(RecommenderModule):
         self.offset = offset_of(asked, self.encoder, self.name, any(binary), bool(self.soft_names), start)
         shares = shared.get("mask_users", 0.0), shared.get("mask_items", 0.0)
         self.masking = masking_of(*shares, self.name, self.is_personalised and not self.writes_vectors)
+        self.rows_per_user = shared.get("rows_per_user", 1)
+        weight = shared.get("pairwise", 0.0)
+        self.pairwise = pairwise_of(weight, self.rows_per_user, self.batch_size, self.name, any(binary))
         self.answers = Answers(self.backbone, choices, binary, self.score, self.offset)
         self.register_buffer("columns", columns_of(self.tasks, self.readings, self.soft_names), persistent=False)
         self.validation = Validation(self.answers, list(self.tasks))
@@ -93,6 +100,13 @@ class LLMRecommender(RecommenderModule):
     def device(self) -> torch.device:
         """Where the backbone is; whoever owns the module's parts puts all of them there."""
         return self.backbone.device
+
+    @property
+    def read_encoder(self) -> CollaborativeEncoder:
+        """The encoder whose vectors the method reads: the tuned copy, or the fitted one where there is none."""
+        encoder = self.tuned_encoder or self.encoder
+        assert encoder is not None, f"{self.name} has no encoder"
+        return encoder
 
     # What a method overrides
 
@@ -128,8 +142,9 @@ class LLMRecommender(RecommenderModule):
 
     def grow(self, users: int, items: int) -> None:
         """Make room, in place, for so many more users and items, which no training row has."""
-        if self.encoder is not None:
-            self.encoder.grow(users, items)
+        for encoder in (self.encoder, self.tuned_encoder):
+            if encoder is not None:
+                encoder.grow(users, items)
 
     def release(self) -> None:
         """Give the backbone its own linear maps back; the method cannot score any more."""
@@ -172,7 +187,7 @@ class LLMRecommender(RecommenderModule):
             )
             for number, (name, task) in enumerate(self.tasks.items())
         }
-        batching = Batching(self.batch_size, self.backbone.pad_id, self.padding, token_budget)
+        batching = Batching(self.batch_size, self.backbone.pad_id, self.padding, token_budget, self.rows_per_user)
         return TaskData(data, self.tasks, prompts, versions=self.versions, batching=batching, **settings)
 
     # From prompts to answers
@@ -190,18 +205,18 @@ class LLMRecommender(RecommenderModule):
         return self.backbone.hidden(self.embeds(batch), batch.attention_mask, right=batch.padding == "right")
 
     def collaborative(self, batch: PromptBatch) -> Vectors | None:
-        """Return the vectors of the batch's users and candidates from the frozen encoder."""
+        """Return the vectors of the batch's users and candidates; gradients reach the encoder that is tuned, if any."""
         if self.encoder is None:
             return None
-        with torch.no_grad():
-            return encode_candidates(self.encoder, batch.user, batch.history, batch.items)
+        with nullcontext() if self.tuned_encoder is not None else torch.no_grad():
+            return encode_candidates(self.read_encoder, batch.user, batch.history, batch.items)
 
     def forward(self, batch: PromptBatch) -> Tensor:
         """Answer a batch of one task whose answer is a choice: scores (B,) of yes-or-no questions, else logits."""
         return self.answers.read(batch, self.backbone.last(self.hidden(batch), batch.attention_mask))
 
     def loss(self, batch: PromptBatch) -> Tensor:
-        """Return each row's loss (B,), float32."""
+        """Return each row's loss (B,), float32, without the pairwise one."""
         return self.answers.loss(batch, self.hidden(batch))
 
     def train(self, mode: bool = True) -> "LLMRecommender":

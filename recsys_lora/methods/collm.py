@@ -18,20 +18,19 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lora.cf.encoder import CollaborativeEncoder
-from recsys_lora.cf.inference import device_of
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.llm.soft_tokens import SIDES, token_std
 from recsys_lora.methods.lora import LoRA, SecondStage, Tuned
 from recsys_lora.methods.shared import Vectors
-from recsys_lora.methods.vectors import InputScale, VectorScale, encode_candidates
+from recsys_lora.methods.tuned_encoder import EncoderStart, tuned_copy
+from recsys_lora.methods.vectors import InputScale, VectorScale
 from recsys_lora.tasks.task import Version
 from recsys_lora.utils.errors import UserError
-from recsys_lora.utils.types import NonNegativeFloat, PositiveInt
+from recsys_lora.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
 OutputScale = Literal["none", "tokens"]
-EncoderStart = Literal["fitted", "fresh"]
 
 
 class Mapped(Tuned):
@@ -41,6 +40,7 @@ class Mapped(Tuned):
     input_scale: InputScale
     output_scale: OutputScale
     vector_noise: NotRequired[NonNegativeFloat]
+    encoder_lr_factor: NotRequired[PositiveFloat]
 
 
 class CoLLM(SecondStage):
@@ -52,8 +52,9 @@ class CoLLM(SecondStage):
         vector_noise: standard deviation of the noise on their entries in training, after that.
         output_scale: `tokens` starts the mapping so that its tokens spread as the backbone's embeddings do, `none` as
             PyTorch starts linear maps.
-        tune_encoder: train a copy of the collaborative encoder, too; the fitted one stays as it is.
+        tune_encoder: train a copy of the collaborative encoder, too; see `recsys_lora.methods.tuned_encoder`.
         encoder_start: where that copy starts: at the `fitted` weights or at `fresh` ones.
+        encoder_lr_factor: its learning rate over that of the rest.
         untrained_encoder: makes an encoder like the fitted one with fresh weights, on the CPU; needed where one is
             tuned.
         lora: see `LoRATuned`.
@@ -61,7 +62,8 @@ class CoLLM(SecondStage):
         tuned: what every recommender with LoRA is made with; it needs an encoder.
 
     Raises:
-        UserError: e_u and e_i differ in width, or the prompt has no soft tokens or unknown ones.
+        UserError: e_u and e_i differ in width, the prompt has no soft tokens or unknown ones, or two fits of the
+            encoder would be tuned.
     """
 
     needs_encoder: ClassVar[bool] = True
@@ -79,6 +81,7 @@ class CoLLM(SecondStage):
         encoder_start: EncoderStart,
         tune_lora: bool,
         vector_noise: NonNegativeFloat = 0.0,
+        encoder_lr_factor: PositiveFloat = 1.0,
         untrained_encoder: Callable[[], CollaborativeEncoder] | None = None,
         lora: Callable[..., LoRA] = LoRA,
         **tuned: Unpack[Tuned],
@@ -92,21 +95,10 @@ class CoLLM(SecondStage):
             )
         std = token_std(self.backbone) if output_scale == "tokens" else None
         self.mapping = mapping(vectors.user_dim, factor, self.backbone.hidden_size, std)
-        self.tuned_encoder: CollaborativeEncoder | None = None
         if tune_encoder:
-            if untrained_encoder is None:
-                raise ValueError("tune_encoder needs untrained_encoder")
-            self.tuned_encoder = untrained_encoder()
-            if encoder_start == "fitted":
-                self.tuned_encoder.load_state_dict(self.encoder.state_dict())
-            _train_what_gives_vectors(self.tuned_encoder)
+            self.tuned_encoder = tuned_copy(self.encoder, untrained_encoder, encoder_start)
+            self.encoder_lr_factor = encoder_lr_factor
         self.vector_scale = VectorScale(input_scale, vector_noise)
-
-    def collaborative(self, batch: PromptBatch) -> Vectors | None:
-        """Return (e_u (B, D), e_i (B, C, D)); gradients reach the encoder that is tuned, if one is."""
-        if self.tuned_encoder is None:
-            return super().collaborative(batch)
-        return encode_candidates(self.tuned_encoder, batch.user, batch.history, batch.items)
 
     def soft_tokens(self, batch: PromptBatch, vectors: Vectors | None) -> Tensor:
         """Return the tokens (B, S, H) of the batch's users and candidates, in the order of the prompt."""
@@ -115,15 +107,9 @@ class CoLLM(SecondStage):
         sides = torch.cat([user.unsqueeze(1), items], dim=1)  # (B, 1 + C, D)
         return self.arranged(self.mapping(sides), batch)
 
-    def grow(self, users: int, items: int) -> None:
-        """Make room for more users and items, in the encoder that is tuned, too."""
-        super().grow(users, items)
-        if self.tuned_encoder is not None:
-            self.tuned_encoder.grow(users, items)
-
     def calibrate(self, data: PreparedData, train: UserItems) -> None:
         """Measure the spread of the collaborative vectors over the training questions, as they are at the start."""
-        self.vector_scale.measure(self.tuned_encoder or self.encoder, data, train)
+        self.vector_scale.measure(self.read_encoder, data, train)
 
 
 def mapping(dim: int, factor: int, hidden_size: int, std: float | None = None) -> nn.Sequential:
@@ -143,15 +129,3 @@ def mapping(dim: int, factor: int, hidden_size: int, std: float | None = None) -
         for layer in (first, last):
             nn.init.zeros_(layer.bias)
     return nn.Sequential(first, nn.ReLU(), last)
-
-
-def _train_what_gives_vectors(encoder: CollaborativeEncoder) -> None:
-    """Set an encoder up for training through its vectors; what only scores, and gives no vector, is frozen."""
-    encoder.eval().requires_grad_(True)
-    row = torch.ones(1, dtype=torch.long, device=device_of(encoder))
-    user, item = encoder.encode(row, row.new_ones(1, encoder.history_length), row)
-    parameters = list(encoder.parameters())
-    reached = torch.autograd.grad(user.sum() + item.sum(), parameters, allow_unused=True)
-    for parameter, gradient in zip(parameters, reached, strict=True):
-        parameter.requires_grad_(gradient is not None)
-    encoder.train()

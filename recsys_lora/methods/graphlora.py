@@ -142,7 +142,7 @@ class GraphLoRA(CoLLM):
 
     def nodes(self, graph: GraphNetwork) -> Tensor:
         """Return the graph network's vectors (n, R); without gradients they are kept while the weights stand."""
-        encoder = self.tuned_encoder or self.encoder
+        encoder = self.read_encoder
         if graph.training or torch.is_grad_enabled():
             return self._nodes(graph, encoder)
         read = (*graph.parameters(), *encoder.parameters(), *self.vector_scale.buffers())

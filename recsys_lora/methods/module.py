@@ -1,6 +1,6 @@
 """How Lightning trains and validates a recommender: losses, metrics, optimiser, checkpoints."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import lightning
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lora.callbacks.lightning_internals import logs_now
+from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
@@ -19,6 +20,7 @@ from recsys_lora.methods.checkpoint import IDENTITY, trained_state, verify
 from recsys_lora.methods.masking import Masking
 from recsys_lora.methods.offset import RATE, LogitOffset
 from recsys_lora.methods.optimizer import OptimizerPart, OptimizerSettings, may_be_fused, planned_steps
+from recsys_lora.methods.pairwise import Pairwise
 from recsys_lora.methods.validation import Validation
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.task import Task, Version
@@ -35,9 +37,12 @@ class RecommenderModule(lightning.LightningModule):
     name: str
     tasks: Mapping[str, Task]
     backbone: Backbone
-    masking: Masking
-    offset: LogitOffset | None
     answers: Answers
+    masking: Masking
+    pairwise: Pairwise
+    offset: LogitOffset | None
+    tuned_encoder: CollaborativeEncoder | None
+    encoder_lr_factor: float
     optimizer_settings: OptimizerSettings | None
     validation: Validation
     identity: dict[str, Any]
@@ -48,10 +53,6 @@ class RecommenderModule(lightning.LightningModule):
 
     def hidden(self, batch: PromptBatch) -> Tensor:
         """Return the last hidden states (B, T, H) of a batch."""
-        raise NotImplementedError
-
-    def loss(self, batch: PromptBatch) -> Tensor:
-        """Return each row's loss (B,), float32."""
         raise NotImplementedError
 
     def calibrate(self, data: PreparedData, train: UserItems) -> None:
@@ -97,22 +98,42 @@ class RecommenderModule(lightning.LightningModule):
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
         """Return this process's share of the mean loss over the whole batch, of all versions together."""
-        total = torch.stack([self.version_loss(name, groups) for name, groups in batch.versions.items()]).sum()
+        total = torch.stack([self.version_loss(name, batch) for name in batch.versions]).sum()
         # Processes' gradients are averaged: with this scale, shares of unequal size give the mean over all rows.
         loss = total * (self.trainer.world_size / batch.global_rows)
         self.log("train/loss", loss.detach(), batch_size=len(batch))
         return loss
 
-    def version_loss(self, version: str, groups: Iterable[PromptBatch]) -> Tensor:
-        """Return the sum of one version's losses, and log each task's mean where there are several."""
+    def version_loss(self, version: str, batch: TrainBatch) -> Tensor:
+        """Return the sum of one version's losses, and log each task's mean where there are several.
+
+        The pairwise loss is a part of it: all rows' times its weight and its mean over pairs.
+        """
         seed, epoch = self.questions.seed, self.current_epoch
-        losses = [(self.loss(self.masking(group, seed, epoch)), group.task) for group in groups]
-        rows, task = (torch.cat(parts) for parts in zip(*losses, strict=True))  # (B,)
+        groups, losses, scores = batch.versions[version], [], []
+        for group in groups:
+            masked = self.masking(group, seed, epoch)
+            hidden = self.hidden(masked)
+            losses.append(self.answers.loss(masked, hidden))
+            if self.pairwise:
+                scores.append(self.answers.scores(masked, hidden))
+        rows, task = torch.cat(losses), torch.cat([group.task for group in groups])  # (B,)
         if self.logs_now and (len(self.tasks) > 1 or len(self.versions) > 1):
             for number, name in enumerate(self.tasks):
                 if len(own := rows.detach()[task == number]):
                     self.log(f"train/loss_{name}_{version}", own.mean(), batch_size=len(rows))
-        return rows.sum()
+        return rows.sum() + self._pairwise_loss(version, batch, torch.cat(scores)) if scores else rows.sum()
+
+    def _pairwise_loss(self, version: str, batch: TrainBatch, score: Tensor) -> Tensor:
+        """Return this process's share of the weighted pairwise loss, as much as if each row of the batch had it."""
+        groups = batch.versions[version]
+        user, label, task = (torch.cat([getattr(part, name) for part in groups]) for name in ("user", "label", "task"))
+        total = self.pairwise(score, user, label > 0, self.answers.is_binary[task])
+        mean = total / max(1, batch.global_pairs)
+        if self.logs_now:
+            name = "train/pairwise" if len(self.versions) == 1 else f"train/pairwise_{version}"
+            self.log(name, mean.detach() * self.trainer.world_size, batch_size=len(score))
+        return self.pairwise.weight * batch.global_rows * mean
 
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """Collect losses and scores."""
@@ -135,7 +156,9 @@ class RecommenderModule(lightning.LightningModule):
     @property
     def rates(self) -> dict[nn.Parameter, float]:
         """The learning rates of some parameters, over that of the others."""
-        return {} if self.offset is None else dict.fromkeys(self.offset.parameters(), RATE)
+        offset = {} if self.offset is None else dict.fromkeys(self.offset.parameters(), RATE)
+        tuned = () if self.tuned_encoder is None else self.tuned_encoder.parameters()
+        return offset | dict.fromkeys(tuned, self.encoder_lr_factor)
 
     def optimizer_parts(self, steps: float) -> Sequence[OptimizerPart]:
         """Return what is trained, for a budget of so many steps."""

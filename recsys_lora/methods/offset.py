@@ -5,6 +5,7 @@
 With a = b = 0 at the start, the score of step 0 is the encoder's, exactly, whatever the frozen language model says.
 While a is zero the method's own weights get no gradient. Where an earlier stage has trained the language model, a
 larger a starts from both; b then takes out the mean of a s_llm, so that the scores keep the encoder's mean.
+The encoder is the fitted one, also where a copy of it is tuned (`model.tune_encoder`): s_cf stays.
 """
 
 from typing import Literal

@@ -34,6 +34,8 @@ class Shared(TypedDict):
         offset_scale: the weight of the language model's own logit beside that, before the first step.
         mask_users: share of the training rows whose user the encoder is told to be unseen.
         mask_items: share of the training rows whose candidates are.
+        pairwise: weight of the pairwise loss; see `recsys_lora.methods.pairwise`.
+        rows_per_user: rows of one user that stand side by side in a training batch.
         identity: what the run's checkpoints belong to besides the backbone: `data` and `encoder` keys.
     """
 
@@ -49,4 +51,6 @@ class Shared(TypedDict):
     offset_scale: NotRequired[NonNegativeFloat]
     mask_users: NotRequired[Fraction]
     mask_items: NotRequired[Fraction]
+    pairwise: NotRequired[NonNegativeFloat]
+    rows_per_user: NotRequired[PositiveInt]
     identity: NotRequired[Mapping[str, Any]]

@@ -50,12 +50,14 @@ class Batching:
         pad_id: token that fills up shorter prompts.
         padding: on which side.
         token_budget: padded tokens of a scoring batch at most.
+        rows_per_user: questions of one user that stand side by side in a training batch; see `TaskOrder`.
     """
 
     batch_size: int
     pad_id: int
     padding: Padding = "right"
     token_budget: int = DEFAULT_TOKEN_BUDGET
+    rows_per_user: int = 1
 
 
 def _valid_shard(trainer: lightning.Trainer | None, shard: Shard) -> Shard:
@@ -140,7 +142,8 @@ class TaskData(lightning.LightningDataModule):
                 versions: dict[str, PromptSet] = {
                     version: self._joined(train, version, advance) for version in self.versions
                 }
-                self.train = TrainSet(versions, self.mixing.forward_overhead_tokens)
+                binary = [task.is_binary for task in self.tasks.values()]
+                self.train = TrainSet(versions, self.mixing.forward_overhead_tokens, binary)
             if valid:
                 self.valid = self._joined(valid, self.versions[0], advance)
 
@@ -212,7 +215,16 @@ class TaskData(lightning.LightningDataModule):
         """Return the training batches, an endless run's order included."""
         assert self.train is not None
         repeat = bool(getattr(self.trainer, "overfit_batches", 0))
-        order = TaskOrder(self.train.task, self.train.lengths, self.shares, self.batching.batch_size, self.seed, repeat)
+        order = TaskOrder(
+            self.train.task,
+            self.train.lengths,
+            self.shares,
+            self.batching.batch_size,
+            self.seed,
+            repeat,
+            users=self.train.user,
+            rows_per_user=self.batching.rows_per_user,
+        )
         return TrainLoader(self.train, order, self.batching.pad_id, self.batching.padding, self.shard)
 
     def val_dataloader(self) -> ScoreLoader:

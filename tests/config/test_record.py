@@ -152,6 +152,27 @@ def numbers(rates: Sequence[float], shares: Mapping[str, float], number: int, ei
     """Take numbers of every kind."""
 
 
+OFF = {
+    "model.pairwise": 0.0,
+    "model.rows_per_user": 1,
+    "model.tune_encoder": False,
+    "model.encoder_lr_factor": 1.0,
+}
+"""Options that came later, and the value at which each does nothing."""
+
+
+@pytest.mark.parametrize("line", LINES, ids=" ".join)
+def test_options_that_are_off_leave_the_keys_from_before_them(line):
+    whole = read_run(composed(*line, "data=ml_1m")).as_dict()
+    older = copy.deepcopy(whole)
+    for key, value in OFF.items():
+        group, name = key.split(".")
+        if older[group].get(name) == value:
+            del older[group][name]
+    assert {"pairwise", "rows_per_user"} <= whole["model"].keys() - older["model"].keys()
+    assert keys(RunConfig.of(whole)) == keys(RunConfig.of(older))
+
+
 def test_every_value_of_the_record_is_in_the_table():
     for key, _, _ in RunConfig.values():
         assert any(key == known or key.startswith(f"{known}.") or known.startswith(f"{key}.") for known in USED_BY), key

@@ -29,11 +29,14 @@ class Watch(Callback):
             raise StoppedError
 
 
-def run(folder, stop_after=None, ckpt_path=None):
+KNOBS = {"plain": {}, "pairwise": {"pairwise": 0.5, "rows_per_user": 4}, "tuned": {"tune_encoder": True}}
+
+
+def run(folder, more, stop_after=None, ckpt_path=None):
     torch.manual_seed(3 if ckpt_path is None else 99)
     data, encoder = prepared(users=20, items=20, rows_each=12, dim=4)
     knobs = {"dropout": 0.1, "generator": {"dropout": 0.1}, "batch_size": 16, "seed": 7 if ckpt_path is None else 8}
-    module = factory.cora(data, encoder, **knobs)
+    module = factory.cora(data, encoder, **knobs, **KNOBS[more])
     datamodule = module.datamodule(data, WORDS, seed=4)
     watch = Watch(stop_after)
     trainer = factory.trainer(
@@ -50,16 +53,16 @@ def run(folder, stop_after=None, ckpt_path=None):
     return module, watch.steps
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("whole"))
+@pytest.fixture(scope="module", params=KNOBS)
+def whole(request, tmp_path_factory):
+    return request.param, *run(tmp_path_factory.mktemp("whole"), request.param)
 
 
 @pytest.mark.parametrize("stop_after", [5, 10, 14, 25])  # within an epoch, at its end, in the second, in the last
 def test_a_stopped_run_goes_on_exactly(whole, tmp_path, stop_after):
-    module, steps = whole
-    _, begun = run(tmp_path, stop_after=stop_after)
-    resumed, rest = run(tmp_path, ckpt_path=tmp_path / "last.ckpt")
+    more, module, steps = whole
+    _, begun = run(tmp_path, more, stop_after=stop_after)
+    resumed, rest = run(tmp_path, more, ckpt_path=tmp_path / "last.ckpt")
     assert begun == steps[: len(begun)]
     assert rest == steps[rest[0][0] - 1 :]
     assert 1 < rest[0][0] <= stop_after + 1

@@ -10,7 +10,7 @@ Source: CKF, TKDE 2025, arXiv 2410.20642.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar, Unpack
 
@@ -115,9 +115,9 @@ class CKFMultiTaskModule(MultiLoRATuned):
         """How much of the budget is used, t / T."""
         return float(self.trainer.global_step / self.steps)
 
-    def version_loss(self, version: str, groups: Iterable[PromptBatch]) -> Tensor:
+    def version_loss(self, version: str, batch: TrainBatch) -> Tensor:
         """Return the sum of one version's losses, times its weight now: see `Objective`."""
-        return self.objective.loss_weights(self.progress)[version] * super().version_loss(version, groups)
+        return self.objective.loss_weights(self.progress)[version] * super().version_loss(version, batch)
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
         """Return this process's share of the losses of the versions that train something now."""

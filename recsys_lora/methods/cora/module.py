@@ -4,7 +4,8 @@
     A(u, i)  = generator(e_u, e_i)                                    (H, R), normalised
     y        = W0 x + (alpha / R) · P_lm A(u, i)^T dropout(x)         in every adapted linear map m of every block l
 
-Only the generator and the P's are trained; P starts at zero, so that training starts at the frozen model.
+Only the generator and the P's are trained; P starts at zero, so that training starts at the frozen model. With
+`tune_encoder`, ours, a copy of the encoder is trained with them.
 Source: CoRA, AAAI 2025, arXiv 2408.10645.
 
 Ours: LoRA can have tuned the backbone on the text before (`text_lora`), and the generated weights are added to it: a
@@ -29,6 +30,7 @@ from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.cora.generator import WeightGenerator
 from recsys_lora.methods.cora.sharing import Sharing, shared_factor
 from recsys_lora.methods.shared import Shared, Vectors
+from recsys_lora.methods.tuned_encoder import tuned_copy
 from recsys_lora.methods.vectors import InputScale, VectorScale, mean_of_present
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
@@ -53,10 +55,15 @@ class CoRAModule(LLMRecommender):
         vector_noise: standard deviation of the noise on their entries in training, after that.
         text_lora: LoRA of the same rank and scale on the same maps, which all pairs share: `fixed` leaves it as a first
             stage made it, without dropout; `tuned` trains it with the generator.
+        tune_encoder: train a copy of the collaborative encoder, too; see `recsys_lora.methods.tuned_encoder`.
+        encoder_lr_factor: its learning rate over that of the rest.
+        untrained_encoder: makes an encoder like the fitted one with fresh weights, on the CPU; needed where one is
+            tuned.
         shared: what every recommender is made with; it needs an encoder.
 
     Raises:
-        UserError: the backbone has no linear map of a name asked for, or scope=suffix has a prompt without a title.
+        UserError: the backbone has no linear map of a name asked for, scope=suffix has a prompt without a title, or two
+            fits of the encoder would be tuned.
     """
 
     needs_encoder: ClassVar[bool] = True
@@ -77,6 +84,9 @@ class CoRAModule(LLMRecommender):
         input_scale: InputScale,
         vector_noise: NonNegativeFloat = 0.0,
         text_lora: TextLoRA = "none",
+        tune_encoder: bool = False,
+        encoder_lr_factor: PositiveFloat = 1.0,
+        untrained_encoder: Callable[[], CollaborativeEncoder] | None = None,
         **shared: Unpack[Shared],
     ) -> None:
         self.scope = scope
@@ -101,6 +111,9 @@ class CoRAModule(LLMRecommender):
         widths = {key: shape.in_features for key, shape in self.lowrank.state.shapes.items()}
         self.generator = generator(self.encoder.user_dim, self.encoder.item_dim, widths, rank, backbone_parameters=size)
         self.vector_scale = VectorScale(input_scale, vector_noise)
+        if tune_encoder:
+            self.tuned_encoder = tuned_copy(self.encoder, untrained_encoder)
+            self.encoder_lr_factor = encoder_lr_factor
 
     def train(self, mode: bool = True) -> "CoRAModule":
         """Set the mode of what is trained; fixed LoRA stays in evaluation mode."""
@@ -137,4 +150,4 @@ class CoRAModule(LLMRecommender):
 
     def calibrate(self, data: PreparedData, train: UserItems) -> None:
         """Measure the spread of the collaborative vectors over the training questions."""
-        self.vector_scale.measure(self.encoder, data, train)
+        self.vector_scale.measure(self.read_encoder, data, train)
