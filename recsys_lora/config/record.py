@@ -121,6 +121,7 @@ class RunConfig(Record):
                 "pairwise": _METHOD.off_at(0.0),
                 "rows_per_user": _METHOD.off_at(1),
                 "tune_encoder": _METHOD.off_at(False),
+                "user_statistics": _METHOD.off_at(False),
                 "encoder_lr_factor": _METHOD.off_at(1.0),
             }
         ),

@@ -165,6 +165,7 @@ OFF = {
     "model.rows_per_user": 1,
     "model.tune_encoder": False,
     "model.encoder_lr_factor": 1.0,
+    "model.user_statistics": False,
     "callbacks.ema.decay": 0.0,
 }
 """Options that came later, and the value at which each does nothing."""

@@ -30,7 +30,13 @@ class Watch(Callback):
             raise StoppedError
 
 
-KNOBS = {"plain": {}, "pairwise": {"pairwise": 0.5, "rows_per_user": 4}, "tuned": {"tune_encoder": True}, "ema": {}}
+KNOBS = {
+    "plain": {},
+    "pairwise": {"pairwise": 0.5, "rows_per_user": 4},
+    "tuned": {"tune_encoder": True},
+    "ema": {},
+    "statistics": {"user_statistics": True},
+}
 
 
 def run(folder, more, stop_after=None, ckpt_path=None):
