@@ -121,6 +121,7 @@ class RunConfig(Record):
                 "pairwise": _METHOD.off_at(0.0),
                 "rows_per_user": _METHOD.off_at(1),
                 "tune_encoder": _METHOD.off_at(False),
+                "user_statistics": _METHOD.off_at(False),
                 "encoder_lr_factor": _METHOD.off_at(1.0),
             }
         ),
@@ -150,6 +151,7 @@ class RunConfig(Record):
                 "checkpoint.every_n_steps": cost("method"),
                 "checkpoint": result("method"),
                 "stop_early": result("method"),
+                "ema.decay": result("method").off_at(0.0),
             }
         ),
     ]

@@ -20,6 +20,8 @@ from recsys_lora.utils.errors import UserError
 
 _FROZEN_PARTS = ("backbone.", "encoder.")
 IDENTITY = "identity"
+RESUMED = "resumed_weights"
+"""Key in a checkpoint of averaged weights of those that training goes on with."""
 SAFE = ".safetensors"
 
 

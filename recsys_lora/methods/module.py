@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recsys_lora.callbacks.ema import AVERAGE
 from recsys_lora.callbacks.lightning_internals import logs_now
 from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.batch import PromptBatch
@@ -16,7 +17,7 @@ from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.training import TrainBatch
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.methods.answers import Answers
-from recsys_lora.methods.checkpoint import IDENTITY, trained_state, verify
+from recsys_lora.methods.checkpoint import IDENTITY, RESUMED, trained_state, verify
 from recsys_lora.methods.masking import Masking
 from recsys_lora.methods.offset import RATE, LogitOffset
 from recsys_lora.methods.optimizer import OptimizerPart, OptimizerSettings, may_be_fused, planned_steps
@@ -174,10 +175,18 @@ class RecommenderModule(lightning.LightningModule):
         return settings.optimizer_and_schedule(self.optimizer_parts(steps), steps, fused, self.rates)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep only what was trained, and say what it belongs to."""
-        checkpoint["state_dict"] = trained_state(self)
+        """Keep only what was trained, and say what it belongs to.
+
+        Where weights are averaged, the averages are what is kept, and the weights that training goes on with are beside
+        them.
+        """
+        state, average = trained_state(self), checkpoint.pop(AVERAGE, {})
+        checkpoint["state_dict"] = state | average
+        if average:
+            checkpoint[RESUMED] = {name: state[name] for name in average}
         checkpoint[IDENTITY] = self.identity
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another backbone, encoder, data set or method."""
+        """Refuse a checkpoint of something else; of averaged weights, load those that training goes on with."""
         verify(checkpoint, self.identity, self)
+        checkpoint["state_dict"] = checkpoint["state_dict"] | checkpoint.get(RESUMED, {})

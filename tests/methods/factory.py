@@ -68,8 +68,8 @@ def cora(data, encoder, *, generator=None, lr=1e-3, identity=None, seed=0, **kno
         "backbone": backbone(data),
         "identity": {"data": data.key, "encoder": "table"} if identity is None else identity,
     }
-    untrained = {"untrained_encoder": lambda: copy.deepcopy(encoder)}
-    return CoRAModule(encoder=encoder, **{**settings, **untrained, **knobs})
+    offered = {"untrained_encoder": lambda: copy.deepcopy(encoder), "catalogue": Catalogue.from_prepared(data)}
+    return CoRAModule(encoder=encoder, **{**settings, **offered, **knobs})
 
 
 def soft_template(user="<user>", item="<item>", names=("user", "item")) -> Template:

@@ -29,6 +29,7 @@ METHODS = {
     "cora-pair": (VECTORS, lambda *world: factory.cora(*world, lr=3e-3, generator={"input": "pair"})),
     "cora-text_lora": (VECTORS, lambda *world: factory.cora(*world, lr=3e-3, text_lora="tuned")),
     "cora-tune_encoder": (VECTORS, lambda *world: factory.cora(*world, lr=3e-3, tune_encoder=True)),
+    "cora-user_statistics": (VECTORS, lambda *world: factory.cora(*world, lr=3e-3, user_statistics=True)),
     "cora-suffix": (VECTORS, lambda *world: factory.cora(*world, lr=3e-3, scope="suffix")),
     "collm": (VECTORS, lambda *world: factory.collm(*world, lr=3e-3, tune_lora=True, **BARE)),
     "graphlora": (VECTORS, lambda *world: factory.graphlora(*world, lr=3e-3, **BARE)),

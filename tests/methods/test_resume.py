@@ -5,6 +5,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from recsys_lora.callbacks.checkpoint import BestLast
+from recsys_lora.callbacks.ema import EMA
 from recsys_lora.callbacks.random_state import RandomState
 from recsys_lora.methods.checkpoint import trained_state
 from tests.methods import factory
@@ -29,7 +30,13 @@ class Watch(Callback):
             raise StoppedError
 
 
-KNOBS = {"plain": {}, "pairwise": {"pairwise": 0.5, "rows_per_user": 4}, "tuned": {"tune_encoder": True}}
+KNOBS = {
+    "plain": {},
+    "pairwise": {"pairwise": 0.5, "rows_per_user": 4},
+    "tuned": {"tune_encoder": True},
+    "ema": {},
+    "statistics": {"user_statistics": True},
+}
 
 
 def run(folder, more, stop_after=None, ckpt_path=None):
@@ -37,20 +44,21 @@ def run(folder, more, stop_after=None, ckpt_path=None):
     data, encoder = prepared(users=20, items=20, rows_each=12, dim=4)
     knobs = {"dropout": 0.1, "generator": {"dropout": 0.1}, "batch_size": 16, "seed": 7 if ckpt_path is None else 8}
     module = factory.cora(data, encoder, **knobs, **KNOBS[more])
+    ema = EMA(0.9 if more == "ema" else 0.0)
     datamodule = module.datamodule(data, WORDS, seed=4)
     watch = Watch(stop_after)
     trainer = factory.trainer(
         max_epochs=3,
         val_check_interval=0.4,
         enable_checkpointing=True,
-        callbacks=[BestLast(folder, every_n_steps=3), RandomState(), watch],
+        callbacks=[BestLast(folder, every_n_steps=3), ema, RandomState(), watch],
     )
     if stop_after is None:
         trainer.fit(module, datamodule, ckpt_path=ckpt_path)
     else:
         with pytest.raises(StoppedError):
             trainer.fit(module, datamodule, ckpt_path=ckpt_path)
-    return module, watch.steps
+    return module, watch.steps, ema.average
 
 
 @pytest.fixture(scope="module", params=KNOBS)
@@ -60,11 +68,14 @@ def whole(request, tmp_path_factory):
 
 @pytest.mark.parametrize("stop_after", [5, 10, 14, 25])  # within an epoch, at its end, in the second, in the last
 def test_a_stopped_run_goes_on_exactly(whole, tmp_path, stop_after):
-    more, module, steps = whole
-    _, begun = run(tmp_path, more, stop_after=stop_after)
-    resumed, rest = run(tmp_path, more, ckpt_path=tmp_path / "last.ckpt")
+    more, module, steps, average = whole
+    _, begun, _ = run(tmp_path, more, stop_after=stop_after)
+    resumed, rest, average_of_resumed = run(tmp_path, more, ckpt_path=tmp_path / "last.ckpt")
     assert begun == steps[: len(begun)]
     assert rest == steps[rest[0][0] - 1 :]
     assert 1 < rest[0][0] <= stop_after + 1
     for name, value in trained_state(module).items():
         assert torch.equal(value, trained_state(resumed)[name]), name
+    assert (average is None) == (more != "ema")
+    for name, value in (average or {}).items():
+        assert torch.equal(value, average_of_resumed[name]), name

@@ -20,7 +20,7 @@ from typing import ClassVar, Literal, Unpack
 import torch
 from torch import Tensor
 
-from recsys_lora.cf.encoder import CollaborativeEncoder
+from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
@@ -29,6 +29,7 @@ from recsys_lora.lowrank.source import DropoutPer
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.cora.generator import WeightGenerator
 from recsys_lora.methods.cora.sharing import Sharing, shared_factor
+from recsys_lora.methods.cora.statistics import WIDTH, Statistics
 from recsys_lora.methods.shared import Shared, Vectors
 from recsys_lora.methods.tuned_encoder import tuned_copy
 from recsys_lora.methods.vectors import InputScale, VectorScale, mean_of_present
@@ -59,6 +60,8 @@ class CoRAModule(LLMRecommender):
         encoder_lr_factor: its learning rate over that of the rest.
         untrained_encoder: makes an encoder like the fitted one with fresh weights, on the CPU; needed where one is
             tuned.
+        user_statistics: append what the train rows say of user and item to their vectors; see `Statistics`.
+        catalogue: how many users and items there are; needed for that.
         shared: what every recommender is made with; it needs an encoder.
 
     Raises:
@@ -87,6 +90,8 @@ class CoRAModule(LLMRecommender):
         tune_encoder: bool = False,
         encoder_lr_factor: PositiveFloat = 1.0,
         untrained_encoder: Callable[[], CollaborativeEncoder] | None = None,
+        user_statistics: bool = False,
+        catalogue: Catalogue | None = None,
         **shared: Unpack[Shared],
     ) -> None:
         self.scope = scope
@@ -109,7 +114,14 @@ class CoRAModule(LLMRecommender):
         layers = self.lowrank.modules() if text_lora == "fixed" else ()
         self._fixed = [layer.requires_grad_(False) for layer in layers if isinstance(layer, Static)]
         widths = {key: shape.in_features for key, shape in self.lowrank.state.shapes.items()}
-        self.generator = generator(self.encoder.user_dim, self.encoder.item_dim, widths, rank, backbone_parameters=size)
+        self.statistics: Statistics | None = None
+        if user_statistics:
+            if catalogue is None:
+                raise ValueError("user_statistics needs catalogue")
+            self.statistics = Statistics(catalogue)
+        more = WIDTH if user_statistics else 0
+        dims = self.encoder.user_dim + more, self.encoder.item_dim + more
+        self.generator = generator(*dims, widths, rank, backbone_parameters=size)
         self.vector_scale = VectorScale(input_scale, vector_noise)
         if tune_encoder:
             self.tuned_encoder = tuned_copy(self.encoder, untrained_encoder)
@@ -130,8 +142,12 @@ class CoRAModule(LLMRecommender):
         """
         assert vectors is not None, "CoRA needs an encoder"
         user, items = vectors
-        pair = user, mean_of_present(items, batch.items != 0)
-        self.lowrank.state.set(self.generator(*self.vector_scale(*pair)), acts_at=self.acts_at(batch))
+        present = batch.items != 0
+        pair = self.vector_scale(user, mean_of_present(items, present))
+        if self.statistics is not None:
+            own, theirs = self.statistics(batch)
+            pair = torch.cat([pair[0], own], -1), torch.cat([pair[1], mean_of_present(theirs, present)], -1)
+        self.lowrank.state.set(self.generator(*pair), acts_at=self.acts_at(batch))
 
     @property
     def needs_title_start(self) -> bool:
@@ -149,5 +165,14 @@ class CoRAModule(LLMRecommender):
         return places >= batch.title_start[:, None]
 
     def calibrate(self, data: PreparedData, train: UserItems) -> None:
-        """Measure the spread of the collaborative vectors over the training questions."""
+        """Measure the spread of the collaborative vectors over the training questions, and count train rows."""
         self.vector_scale.measure(self.read_encoder, data, train)
+        if self.statistics is not None:
+            assert self.questions.train is not None
+            self.statistics.measure(data.rows("train"), self.questions.train.versions[self.versions[0]])
+
+    def grow(self, users: int, items: int) -> None:
+        """Make room for more users and items."""
+        super().grow(users, items)
+        if self.statistics is not None:
+            self.statistics.grow(users, items)
