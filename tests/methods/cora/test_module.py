@@ -293,26 +293,6 @@ def test_the_encoder_stays_in_evaluation_mode(world):
     assert not module.backbone.model.training
 
 
-def gradients(module, batch):
-    module.zero_grad()
-    loss = functional.binary_cross_entropy_with_logits(module(batch), batch.label)
-    loss.backward()
-    return {label: p.grad for label, p in module.named_parameters() if p.requires_grad}
-
-
-def test_gradient_checkpointing_changes_memory_only(world):
-    data, encoder = world
-    saving = TinySource(gradient_checkpointing=True).load(data.titles[1:], "cpu")
-    plain, checkpointed = factory.cora(data, encoder), factory.cora(data, encoder, backbone=saving)
-    batch = batch_of(plain, data)
-    for module in (plain, checkpointed):
-        trained(plain, batch) if module is plain else module.load_state_dict(trained_state(plain), strict=False)
-        module.train()
-    expected, got = gradients(plain, batch), gradients(checkpointed, batch)
-    for label, gradient in expected.items():
-        assert_close(got[label], gradient, what=label)
-
-
 def test_beside_a_bfloat16_backbone_float32_is_trained(world):
     data, encoder = world
     half = TinySource(dtype="bfloat16").load(data.titles[1:], "cpu")
