@@ -18,7 +18,7 @@ class Settings(RunSettings):
     users: str = Field("all", description="all, or a file: one id a line, or .csv or .parquet with a column user")
     k: PositiveInt = Field(10, description="items a user")
     retrieve: PositiveInt = Field(100, description="items a user that the CF model finds and the method ranks")
-    exclude_seen: bool = Field(True, description="leave out what a user has met")
+    exclude_seen: bool = Field(True, description="leave out the items of a user's history")
     events: Path | None = Field(None, description="file of events since, columns user, item, rating, timestamp")
     items: Path | None = Field(None, description="file of new items, columns item and title")
     shard: str = Field(

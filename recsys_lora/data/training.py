@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recsys_lora.data.batch import Padding, PromptBatch, PromptSet
-from recsys_lora.data.length_buckets import alike
+from recsys_lora.data.length_buckets import length_groups
 from recsys_lora.utils.errors import UserError
 
 POOL_BATCHES = 16
@@ -53,7 +53,7 @@ class TrainSet:
 
     Attributes:
         versions: the prompts by version; the first is the one that is answered.
-        forward_overhead_tokens: batches are cut into groups of like lengths: see `alike`.
+        forward_overhead_tokens: batches are cut into groups of like lengths: see `length_groups`.
     """
 
     versions: Mapping[str, PromptSet]
@@ -87,7 +87,7 @@ class TrainSet:
         versions = {
             name: tuple(
                 prompts.batch(index[group], pad_id, padding, rows)
-                for group in alike(prompts.prompts.lengths[index], self.forward_overhead_tokens)
+                for group in length_groups(prompts.prompts.lengths[index], self.forward_overhead_tokens)
             )
             for name, prompts in self.versions.items()
         }
