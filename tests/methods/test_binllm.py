@@ -3,7 +3,6 @@
 import pytest
 import torch
 from hydra.utils import instantiate
-from torch.nn import functional
 
 from recsys_lora.methods.checkpoint import start_from, trained_state
 from recsys_lora.methods.lora import LoRA
@@ -12,7 +11,7 @@ from recsys_lora.tasks.ctr import of_rows
 from recsys_lora.utils.errors import UserError
 from tests.jobs import resolved
 from tests.methods import factory
-from tests.methods.asking import batch_of, prompts_for
+from tests.methods.asking import batch_of, prompts_for, step
 from tests.methods.factory import binllm
 from tests.methods.synthetic import WORDS, TableEncoder
 from tests.methods.synthetic import coded as world
@@ -28,16 +27,6 @@ COLLM = (
 @pytest.fixture(scope="module")
 def small():
     return world(users=30, items=30, rows_each=12, titles=[f"Film {number}" for number in range(30)])
-
-
-def step(module, batch, lr=0.5):
-    parameters = {label: p for label, p in module.named_parameters() if p.requires_grad}
-    loss = functional.binary_cross_entropy_with_logits(module(batch), batch.label)
-    gradients = dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
-    with torch.no_grad():
-        for label, p in parameters.items():
-            p -= lr * gradients[label] / gradients[label].norm().clamp_min(1e-12)
-    return gradients
 
 
 @pytest.mark.parametrize(("code", "one", "zero"), [("bits", "1" * 16, "0" * 16), ("dot_decimal", "255.255", "0.0")])
@@ -66,8 +55,8 @@ def test_only_lora_is_trained_and_all_of_it_from_the_second_step_on(small):
     data, encoder = small
     module = binllm(data, encoder)
     batch = batch_of(module, data)
-    step(module, batch)
-    gradients = step(module, batch)
+    step(module, batch, lr=0.5)
+    gradients = step(module, batch, lr=0.5)
     assert {label.split(".")[0] for label in gradients} == {"lowrank"}
     assert all(gradient.abs().sum() > 0 for gradient in gradients.values())
 
@@ -77,11 +66,11 @@ def test_it_goes_on_from_the_updates_of_a_stage_of_text(small):
     text = factory.tallrec(data)
     batch = batch_of(text, data)
     for _ in range(2):
-        step(text, batch)
+        step(text, batch, lr=0.5)
     module = binllm(data, encoder)
     start_from(module, trained_state(text), module.name)
     assert torch.equal(module.eval()(batch), text.eval()(batch))
-    step(module, batch_of(module, data))
+    step(module, batch_of(module, data), lr=0.5)
     assert not torch.equal(module(batch), text(batch))
     other = binllm(data, encoder, **vars(LoRA(rank=4, targets=factory.ALL)))
     with pytest.raises(UserError, match=r"first: .*model=binllm"):
