@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from recsys_lora.tasks.ctr import of_rows
 from tests.marks import needs_compiler
 from tests.methods import factory
-from tests.methods.asking import prompts_for, score_rows
+from tests.methods.asking import forwards, prompts_for, score_rows
 from tests.methods.ckf import world as ckf
 from tests.methods.synthetic import WORDS, prepared
 
@@ -330,15 +330,6 @@ def world():
     return prepared(users=20, items=20, rows_each=12, dim=4, titles=titles)
 
 
-def calls(backbone):
-    """Return a list that gets the shape of the embeddings of each of the body's forwards."""
-    seen = []
-    backbone.model.base_model.register_forward_pre_hook(
-        lambda module, args, kwargs: seen.append(tuple(kwargs["inputs_embeds"].shape[:2])), with_kwargs=True
-    )
-    return seen
-
-
 def cora_batch(module, data, rows):
     prompts = prompts_for(module, data, data.rows("test").take(np.arange(rows)))
     return prompts.batch(np.arange(rows), module.backbone.pad_id, "right")
@@ -355,7 +346,7 @@ def test_all_logits_are_noticed_where_they_are_made(world):
 def test_a_step_of_cora_is_one_forward_of_the_backbone_and_no_row_of_logits(world):
     module = factory.cora(*world)
     batch = cora_batch(module, world[0], 6)
-    bodies = calls(module.backbone)
+    bodies = forwards(module.backbone)
     with Logits(module.backbone) as seen:
         module(batch).sum().backward()
     assert bodies == [tuple(batch.input_ids.shape)]
@@ -366,7 +357,7 @@ def test_a_step_of_ckf_is_one_forward_a_version_whatever_the_number_of_tasks():
     world = ckf.data()
     module = ckf.started(ckf.module(world))
     pair = ckf.pairs(rows=9).batch(np.arange(9), 0, "right")
-    bodies = calls(module.backbone)
+    bodies = forwards(module.backbone)
     [text], [collaborative] = pair.versions["text"], pair.versions["collaborative"]
     answers = int(text.answer_tokens.sum())
     with Logits(module.backbone) as seen:
@@ -394,7 +385,7 @@ def test_scoring_makes_no_row_of_logits_and_reads_little_padding(world):
     datamodule = module.datamodule(data, WORDS, seed=0, token_budget=300)
     rows = data.rows("test")
     lengths = datamodule.prompts["ctr"].set(of_rows(rows)).prompts.lengths
-    bodies = calls(module.backbone)
+    bodies = forwards(module.backbone)
     with Logits(module.backbone) as seen:
         score_rows(module, datamodule, rows, show=False)
     assert seen.rows == 0

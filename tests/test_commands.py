@@ -2,7 +2,6 @@
 
 import importlib
 import re
-from dataclasses import fields
 
 import pytest
 
@@ -63,9 +62,8 @@ def is_of_another_verb(arguments: list[str]) -> bool:
         kind = importlib.import_module(f"recsys_lora.cli.{verb}").Settings
         given = {argument.partition("=")[0] for argument in arguments}
         needed = [f"{name}={value}" for name, value in NEEDED.items() if name not in given]
-        known = {one.name for one in fields(kind)}
         try:
-            read(verb, kind, [*arguments, *(one for one in needed if one.partition("=")[0] in known)])
+            read(verb, kind, [*arguments, *(one for one in needed if one.partition("=")[0] in kind.model_fields)])
         except UserError:
             continue
         return True

@@ -81,7 +81,7 @@ def _occurring(ids: np.ndarray[Any, np.dtype[np.int64]], largest: int) -> Tensor
 
 
 class CollaborativeEncoder(nn.Module):
-    """A collaborative filtering model, as everything above this floor sees it.
+    """A collaborative filtering model, as all other packages see it.
 
     Attributes:
         user_dim: width of e_u.
@@ -124,7 +124,7 @@ class CollaborativeEncoder(nn.Module):
 
 @runtime_checkable
 class CatalogueScorer(Protocol):
-    """The second ability, of encoders whose score is cheap for the whole catalogue."""
+    """An encoder that also scores the whole catalogue cheaply."""
 
     def score_all(self, user: Tensor, history: Tensor) -> Tensor:
         """Return the logits (B, N+1) of every item; column 0 is padding and means nothing."""

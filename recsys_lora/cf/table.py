@@ -20,7 +20,7 @@ UNKNOWN = -1
 
 
 def of_items(unseen: UnseenUsers) -> Unseen:
-    """Return what stands for items that never occur in train, which have no history."""
+    """Return the default of items that never occur in train, which have no history."""
     return "mean" if unseen == "history" else unseen
 
 

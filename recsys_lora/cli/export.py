@@ -1,25 +1,27 @@
 """`recsys-lora export run=RUN to=peft`: a finished run out of the framework."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from recsys_lora.cli.settings import Help, RunSettings, answer
+from pydantic import Field
+
+from recsys_lora.cli.settings import RunSettings, answer
 
 To = Literal["peft", "gguf-lora", "merged", "vectors", "bundle"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Settings(RunSettings):
     """Take a finished run out of the framework."""
 
-    to: Annotated[To, Help("peft or gguf-lora (adapters), merged (a model), vectors, or bundle (for recsys_lora.load)")]
-    out: Annotated[Path | None, Help("folder to make; by default a name of its own in exports/")] = None
-    user: Annotated[str | None, Help("whose weights (CoRA), or whose prompt is written beside an adapter")] = None
-    item: Annotated[str | None, Help("the same")] = None
-    task: Annotated[str | None, Help("whose updates, where they differ by task (CKF)")] = None
-    device: Annotated[str, Help("auto, cpu, cuda or cuda:N")] = "cpu"
+    to: To = Field(
+        description="peft or gguf-lora (adapters), merged (a model), vectors, or bundle (for recsys_lora.load)"
+    )
+    out: Path | None = Field(None, description="folder to make; by default a name of its own in exports/")
+    user: str | None = Field(None, description="whose weights (CoRA), or whose prompt is written beside an adapter")
+    item: str | None = Field(None, description="the same")
+    task: str | None = Field(None, description="whose updates, where they differ by task (CKF)")
+    device: str = Field("cpu", description="auto, cpu, cuda or cuda:N")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

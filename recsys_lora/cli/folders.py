@@ -85,8 +85,12 @@ def described(config: Mapping[str, Any], kind: str = RUN) -> dict[str, Any]:
 
 
 def fingerprint(cfg: DictConfig, kind: str = RUN) -> str:
-    """Return 16 hex digits over `described`."""
-    return content_key(described(containers(cfg, resolve=False), kind))
+    """Return 16 hex digits over `described`.
+
+    Numbers count by their value, as for `resume=FOLDER`: `model.alpha=32` and `model.alpha=32.0` are one run here, as
+    in the keys of artifacts. Where a setting takes both kinds and tells them apart, the artifacts' keys do.
+    """
+    return content_key(_by_value(described(containers(cfg, resolve=False), kind)))
 
 
 def occupy(folder: Path) -> bool:
@@ -142,6 +146,15 @@ def leave(folder: Path) -> None:
     """Give a folder's lock back."""
     if lock := _locks.pop(folder.absolute(), None):
         lock.release()
+
+
+def _by_value(value: Any) -> Any:
+    """Return containers with floats that are whole numbers as such."""
+    if isinstance(value, dict):
+        return {key: _by_value(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_by_value(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _matters(key: str) -> bool:

@@ -52,7 +52,7 @@ def launch(task: Task, config_name: str = "config", about: str = "run") -> None:
     except KeyboardInterrupt:
         leave(f"interrupted: {GOES_ON}", SIGNALLED + signal.SIGINT)
     except Stopped as stopped:
-        leave(_farewell(stopped), SIGNALLED + stopped.number)
+        leave(_stop_message(stopped), SIGNALLED + stopped.number)
     except FailedJobsError as failed:
         leave(f"error: {failed}", FAILED_JOBS)
     except UserError as error:
@@ -117,7 +117,7 @@ def _run_folder() -> Path:
     return Path(HydraConfig.get().run.dir if HydraConfig.initialized() else ".").absolute()
 
 
-def _farewell(stopped: Stopped) -> str:
+def _stop_message(stopped: Stopped) -> str:
     if stopped.number == REQUEUE:
         return requeue() if is_rank_zero() else f"{stopped}: {GOES_ON}"
     return f"{'interrupted' if stopped.number == signal.SIGINT else 'terminated'}: {GOES_ON}"

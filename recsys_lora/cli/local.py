@@ -126,7 +126,7 @@ def _start(job: SweepJob, place: int, variables: Mapping[str, str]) -> _Running:
 
 
 def _not_started(job: SweepJob, settings: LocalSettings) -> str | None:
-    """Book that there was no time for a job and return why it failed; one that has finished before has not."""
+    """Record that there was no time for a job and return why it failed; one that has finished before has not."""
     before = read_status(job.folder)
     if before is not None and (before.status, before.overrides) == (FINISHED, list(job.overrides)):
         return None
@@ -137,7 +137,7 @@ def _not_started(job: SweepJob, settings: LocalSettings) -> str | None:
 
 
 def _close(one: _Running, over: str | None = None) -> str | None:
-    """Book the end of a job's process, which was ended where something was `over`, and return why the job failed."""
+    """Record the end of a job's process, which was ended where something was `over`, and return why the job failed."""
     _let_go(one.process)
     status, log = one.process.returncode, one.job.folder / OUTPUT
     lost = f"its process ended with {_named(status)} ({over or last_line(log)}): see {log}" if status else None

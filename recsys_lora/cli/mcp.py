@@ -3,20 +3,19 @@
 import contextlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Annotated
 
-from recsys_lora.cli.settings import Help, RunSettings, answer
+from pydantic import Field
+
+from recsys_lora.cli.settings import RunSettings, answer
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import PositiveInt
 
 
-@dataclass(frozen=True, kw_only=True)
 class Settings(RunSettings):
     """Offer a finished run as tools of the Model Context Protocol, over standard input and output."""
 
-    max_rows: Annotated[PositiveInt, Help("pairs of a call")] = 5000
+    max_rows: PositiveInt = Field(5000, description="pairs of a call")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

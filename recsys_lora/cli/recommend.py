@@ -2,28 +2,29 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from recsys_lora.cli.settings import Help, RunSettings, answer
+from pydantic import Field
+
+from recsys_lora.cli.settings import RunSettings, answer
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import PositiveInt
 
 
-@dataclass(frozen=True, kw_only=True)
 class Settings(RunSettings):
     """Recommend items to users of a finished run; the same command goes on where it was ended."""
 
-    out: Annotated[Path, Help("file to write: .parquet or .csv")]
-    users: Annotated[str, Help("all, or a file: one id a line, or .csv or .parquet with a column user")] = "all"
-    k: Annotated[PositiveInt, Help("items a user")] = 10
-    retrieve: Annotated[PositiveInt, Help("items a user that the CF model finds and the method ranks")] = 100
-    exclude_seen: Annotated[bool, Help("leave out what a user has met")] = True
-    events: Annotated[Path | None, Help("file of events since, columns user, item, rating, timestamp")] = None
-    items: Annotated[Path | None, Help("file of new items, columns item and title")] = None
-    shard: Annotated[str, Help("I/N: the I-th of N equal shares of the users, for a process or a device each")] = "1/1"
-    part: Annotated[PositiveInt, Help("users between two states that are kept")] = 1000
+    out: Path = Field(description="file to write: .parquet or .csv")
+    users: str = Field("all", description="all, or a file: one id a line, or .csv or .parquet with a column user")
+    k: PositiveInt = Field(10, description="items a user")
+    retrieve: PositiveInt = Field(100, description="items a user that the CF model finds and the method ranks")
+    exclude_seen: bool = Field(True, description="leave out the items of a user's history")
+    events: Path | None = Field(None, description="file of events since, columns user, item, rating, timestamp")
+    items: Path | None = Field(None, description="file of new items, columns item and title")
+    shard: str = Field(
+        "1/1", description="I/N: the I-th of N equal shares of the users, for a process or a device each"
+    )
+    part: PositiveInt = Field(1000, description="users between two states that are kept")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

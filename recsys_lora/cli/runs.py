@@ -1,7 +1,6 @@
 """`recsys-lora runs [FOLDER]`: what is in a folder of runs, newest first."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit status: 0 done; 2 a user error, one line on standard error."""
-    asked = parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
+    asked = parser().parse_args(arguments)
     with exit_on_user_error():
         from recsys_lora.utils.console import say
 

@@ -1,37 +1,32 @@
 """`recsys-lora serve run=RUN`: a finished run behind HTTP, with a page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
 
-from annotated_types import Interval
-from pydantic import ByteSize
+from pydantic import ByteSize, Field
 
-from recsys_lora.cli.settings import Help, RunSettings, answer
+from recsys_lora.cli.settings import RunSettings, answer
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
 MEGABYTE = ByteSize(1_000_000)
-Port = Annotated[int, Interval(ge=0, le=65535)]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Settings(RunSettings):
     """Serve a finished run over HTTP, with a page, until SIGTERM or Ctrl-C."""
 
-    other: Annotated[Path | None, Help("folder of a second run, which the page shows beside the first")] = None
-    host: Annotated[str, Help("address to listen on; 0.0.0.0: all")] = "127.0.0.1"
-    port: Annotated[Port, Help("0 takes a free one")] = 8000
-    token: Annotated[str | None, Help("who asks has to send Authorization: Bearer TOKEN")] = None
-    token_file: Annotated[Path | None, Help("file that holds the token, which then no process list shows")] = None
-    window_ms: Annotated[NonNegativeFloat, Help("how long a request waits for others")] = 5.0
-    max_batch: Annotated[PositiveInt, Help("requests that are computed as one batch")] = 64
-    max_rows: Annotated[PositiveInt, Help("pairs of a request, and of a batch")] = 5000
-    max_waiting: Annotated[PositiveInt, Help("requests that wait; further ones are turned away")] = 1024
-    max_body: Annotated[ByteSize, Help("largest request")] = MEGABYTE
-    timeout: Annotated[PositiveFloat, Help("seconds of a request")] = 30.0
+    other: Path | None = Field(None, description="folder of a second run, which the page shows beside the first")
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0: all")
+    port: int = Field(8000, ge=0, le=65535, description="0 takes a free one")
+    token: str | None = Field(None, description="who asks has to send Authorization: Bearer TOKEN")
+    token_file: Path | None = Field(None, description="file that holds the token, which then no process list shows")
+    window_ms: NonNegativeFloat = Field(5.0, description="how long a request waits for others")
+    max_batch: PositiveInt = Field(64, description="requests that are computed as one batch")
+    max_rows: PositiveInt = Field(5000, description="pairs of a request, and of a batch")
+    max_waiting: PositiveInt = Field(1024, description="requests that wait; further ones are turned away")
+    max_body: ByteSize = Field(MEGABYTE, description="largest request")
+    timeout: PositiveFloat = Field(30.0, description="seconds of a request")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,41 +1,33 @@
-"""Verbs with a few `key=value` settings of their own: read, checked, explained; mistakes are one line."""
+"""Verbs with a few `key=value` settings of their own: read, checked, explained; mistakes are one line.
 
-import math
+Settings are flat: each field is a name on the command line. The objects that they configure group them.
+"""
+
 import sys
-import typing
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recsys_lora.cli.user_errors import exit_on_user_error, plain_output
 from recsys_lora.config.hints import suggestion
-from recsys_lora.utils.errors import UserError, refused
+from recsys_lora.utils.errors import UserError
 
 if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
     from recsys_lora.recommender.recommender import Recommender
 
-S = TypeVar("S", bound="DataclassInstance")
+S = TypeVar("S", bound=BaseModel)
 
 
-@dataclass(frozen=True)
-class Help:
-    """What a setting is, in the annotation of its field."""
-
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSettings:
+class RunSettings(BaseModel):
     """Settings of the verbs that load a finished run."""
 
-    run: Annotated[Path, Help("folder of the run, or of an exported bundle")]
-    device: Annotated[str, Help("auto, cpu, cuda or cuda:N")] = "auto"
-    trust: Annotated[str | None, Help("packages whose code the run may name, as my_package,other")] = None
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    run: Path = Field(description="folder of the run, or of an exported bundle")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    trust: str | None = Field(None, description="packages whose code the run may name, as my_package,other")
 
     def load(self, folder: Path | None = None) -> "Recommender":
         """Load the run, or the one in another folder.
@@ -54,7 +46,7 @@ def answer(verb: str, kind: type[S], do: Callable[[S], None], arguments: Sequenc
 
     Args:
         verb: its name.
-        kind: a dataclass whose fields are annotated by `Help`.
+        kind: its settings; their descriptions are its help.
         do: what it does.
         arguments: as typed; None takes those of this process.
 
@@ -75,8 +67,7 @@ def read(verb: str, kind: type[S], given: Sequence[str]) -> S:
     Raises:
         UserError: one is unknown, given twice, missing, or of the wrong type or range.
     """
-    known = {one.name: one for one in fields(kind)}
-    values: dict[str, str] = {}
+    known, values = kind.model_fields, dict[str, str]()
     for word in given:
         name, equals, value = word.partition("=")
         if not equals:
@@ -86,43 +77,29 @@ def read(verb: str, kind: type[S], given: Sequence[str]) -> S:
         if name in values:
             raise UserError(f"{name}: given twice: give it once")
         values[name] = value
-    hints = typing.get_type_hints(kind, include_extras=True)
-    made = {name: _value(name, value, hints[name]) for name, value in values.items()}
-    if missing := [name for name, one in known.items() if _required(one) and name not in values]:
-        raise UserError(f"{', '.join(missing)}: has to be given: {_usage(verb, kind)}")
-    return kind(**made)
+    try:
+        return kind.model_validate({n: None if text in ("null", "None") else text for n, text in values.items()})
+    except ValidationError as error:
+        problems = {str(one["loc"][0]): one for one in error.errors()}
+        for name, one in problems.items():
+            if name in values:
+                raise UserError(f"{name}={values[name]}: {one['msg']}") from error
+        raise UserError(f"{', '.join(problems)}: has to be given: {_usage(verb, kind)}") from error
 
 
-def page(verb: str, kind: type[Any]) -> str:
+def page(verb: str, kind: type[BaseModel]) -> str:
     """Return the help of a verb."""
     lines = [_usage(verb, kind), "", str(kind.__doc__).strip().splitlines()[0], ""]
-    hints = typing.get_type_hints(kind, include_extras=True)
-    for one in fields(kind):
-        [text] = [more.text for more in typing.get_args(hints[one.name]) if isinstance(more, Help)]
-        default = "" if _required(one) or one.default is None else f" ({_written(one.default)})"
-        lines.append(f"  {one.name:<14}{text}{default}")
+    for name, field in kind.model_fields.items():
+        default = "" if field.is_required() or field.default is None else f" ({_written(field.default)})"
+        lines.append(f"  {name:<14}{field.description}{default}")
     return "\n".join(lines) + "\n"
 
 
-def _usage(verb: str, kind: type[Any]) -> str:
-    needed = [f"{one.name}={one.name.upper()}" for one in fields(kind) if _required(one)]
+def _usage(verb: str, kind: type[BaseModel]) -> str:
+    needed = [f"{name}={name.upper()}" for name, field in kind.model_fields.items() if field.is_required()]
     return " ".join(["recsys-lora", verb, *needed, "[NAME=VALUE ...]"])
-
-
-def _required(one: "Field[Any]") -> bool:
-    return one.default is MISSING
 
 
 def _written(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _value(name: str, text: str, annotation: Any) -> Any:
-    given = None if text in ("null", "None") else text
-    try:
-        value = TypeAdapter(annotation).validate_python(given)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(f"{name}={text}: give a finite number")
-        return value
-    except ValidationError as error:
-        raise UserError(refused(name, text, error)) from error

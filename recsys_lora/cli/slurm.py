@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SlurmSettings:
-    """What conf/hydra/launcher/slurm.yaml says.
+    """What conf/hydra/launcher/slurm.yaml says: flat, as the options of sbatch that most of them become are.
 
     Attributes:
         folder: submitit's, with what the jobs printed.
@@ -128,7 +128,7 @@ def executor(settings: SlurmSettings) -> "Executor":
 
 
 def _gathered(job: SweepJob, submitted: "Job[None]") -> str | None:
-    """Wait for a job, book how it ended and return why it failed."""
+    """Wait for a job, record how it ended and return why it failed."""
     error = submitted.exception()
     lost = None
     if error is not None:

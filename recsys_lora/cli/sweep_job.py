@@ -107,11 +107,11 @@ def run_payload(payload: bytes) -> None:
         job_subdir_key="hydra.sweep.subdir",
         hydra_context=job.hydra_context,
     )
-    _ = done.return_value  # a failure of the job is booked by now: what this raises is a defect of ours
+    _ = done.return_value  # a failure of the job is recorded by now: what this raises is a defect of ours
 
 
 def ended(job: SweepJob, lost: str | None) -> str | None:
-    """Book how a job's process ended.
+    """Record how a job's process ended.
 
     Args:
         job: the job.

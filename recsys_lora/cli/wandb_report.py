@@ -2,7 +2,6 @@
 
 import argparse
 import importlib.util
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit status: 0 done; 2 a user error, one line on standard error."""
-    asked = parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
+    asked = parser().parse_args(arguments)
     with exit_on_user_error():
         _do(asked)
 

@@ -19,17 +19,12 @@ from recsys_lora.config.paths import GROUPS, conf_dir, options
 from recsys_lora.utils.errors import UserError
 
 
-def _nearest(name: str, names: Iterable[str], most: int = 3) -> list[str]:
-    """Return the names most like `name`, best first."""
-    return difflib.get_close_matches(name, sorted(set(names)), n=most, cutoff=0.5)
-
-
 def suggestion(name: str, names: Sequence[str]) -> str:
     """Return "did you mean ...?" where something is near, else the list of all that is valid."""
-    near = _nearest(name, names)
-    if near:
+    valid = sorted(set(names))
+    if near := difflib.get_close_matches(name, valid, cutoff=0.5):
         return f"did you mean {' or '.join(near)}?"
-    return f"valid: {', '.join(sorted(set(names)))}" if names else "nothing is valid here"
+    return f"valid: {', '.join(valid)}" if valid else "nothing is valid here"
 
 
 def explain(error: BaseException, overrides: Iterable[str] = ()) -> str | None:

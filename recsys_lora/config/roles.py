@@ -1,6 +1,6 @@
 """Roles of config values. Fingerprints, comparisons and the space of a search follow from them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -79,12 +79,15 @@ PLACE = Role(Kind.PLACE)
 DISPLAY = Role(Kind.DISPLAY)
 
 
-def leaves(node: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values of nested mappings by their dotted keys; lists and empty mappings are values."""
+def leaves(node: Mapping[str, Any], at: str = "", whole: Sequence[str] = ()) -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested mappings by their dotted keys.
+
+    Lists, empty mappings and those with a key of `whole` are values.
+    """
     for name, value in node.items():
         key = f"{at}.{name}" if at else str(name)
-        if isinstance(value, Mapping) and value:
-            yield from leaves(value, key)
+        if isinstance(value, Mapping) and value and not any(name in value for name in whole):
+            yield from leaves(value, key, whole)
         else:
             yield key, value
 

@@ -15,7 +15,7 @@ FORWARD_OVERHEAD_TOKENS = 200.0
 SmolLM2-135M in bfloat16 on two cores."""
 
 
-def alike(lengths: NDArray[np.integer[Any]], forward_overhead_tokens: float | None) -> list[NDArray[np.int64]]:
+def length_groups(lengths: NDArray[np.integer[Any]], forward_overhead_tokens: float | None) -> list[NDArray[np.int64]]:
     """Cut a batch into the groups that cost least: padded tokens, and `forward_overhead_tokens` a group.
 
     Args:

@@ -20,7 +20,7 @@ from recsys_lora.data.schema import SplitName
 class LiveData(PreparedData):
     """The data of a trained run with later additions; a change returns a new object, and threads may keep the old one.
 
-    Users and items keep their numbers. The number after the last user is `stranger`, an anonymous user for requests
+    Users and items keep their numbers. The number after the last user is `anonymous`, for requests
     without an id; users who were added later follow.
 
     Args:
@@ -40,8 +40,8 @@ class LiveData(PreparedData):
         self.base = base
         self.later_users = tuple(users)
         self.later_items = items
-        self.stranger = base.num_users + 1
-        numbers = range(self.stranger, self.stranger + 1 + len(self.later_users))
+        self.anonymous = base.num_users + 1
+        numbers = range(self.anonymous, self.anonymous + 1 + len(self.later_users))
         added = pl.DataFrame({"user_id": [None, *self.later_users], "user": list(numbers)})
         every = base.items if items is None else _below(base.items, _numbered(items, base.num_items))
         super().__init__(base.folder, base.manifest, base._interactions, every, _below(base.users, added), base._called)

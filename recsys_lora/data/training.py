@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recsys_lora.data.batch import Padding, PromptBatch, PromptSet
-from recsys_lora.data.length_buckets import alike
+from recsys_lora.data.length_buckets import length_groups
 from recsys_lora.data.user_groups import count_pairs, grouped_by_user, longest_of_group
 from recsys_lora.utils.errors import UserError
 
@@ -57,7 +57,7 @@ class TrainSet:
 
     Attributes:
         versions: the prompts by version; the first is the one that is answered.
-        forward_overhead_tokens: batches are cut into groups of like lengths: see `alike`.
+        forward_overhead_tokens: batches are cut into groups of like lengths: see `length_groups`.
         binary: which tasks are answered by Yes or No, by number: their rows make pairs.
     """
 
@@ -108,7 +108,7 @@ class TrainSet:
         versions = {
             name: tuple(
                 prompts.batch(index[group], pad_id, padding, rows)
-                for group in alike(prompts.prompts.lengths[index], self.forward_overhead_tokens)
+                for group in length_groups(prompts.prompts.lengths[index], self.forward_overhead_tokens)
             )
             for name, prompts in self.versions.items()
         }

@@ -1,4 +1,4 @@
-"""How sure is a metric: a bootstrap over users.
+"""Confidence intervals of metrics: a bootstrap over users.
 
 A user's rows depend on each other, so users are drawn, not rows: with replacement, as many as there are. A draw is a
 vector of counts over users, under which a statistic knows its value. Statistics on the same users get the same draws,

@@ -70,7 +70,7 @@ def numbered(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
 
 
 def _codes(score: NDArray[Any], room: int) -> tuple[NDArray[np.uint64], int]:
-    """Return integers (n,) that lie and tie as the scores do, and how many bits they have, at most `room`."""
+    """Return integers (n,) with the scores' order and ties, and how many bits they have, at most `room`."""
     if score.dtype.kind == "f" and score.dtype.itemsize <= 8:
         image = _image(score)
         bits = int(image.max()).bit_length()
@@ -89,7 +89,7 @@ def _codes(score: NDArray[Any], room: int) -> tuple[NDArray[np.uint64], int]:
 
 
 def _image(score: NDArray[np.floating[Any]]) -> NDArray[np.uint64]:
-    """Return integers from 0 that lie and tie as floating-point numbers (n,) do: their bits, those below 0 turned."""
+    """Return integers from 0 with the order and ties of floats (n,): their bits, those below 0 turned."""
     bits = 8 * score.dtype.itemsize
     whole = (score + score.dtype.type(0)).view(f"i{score.dtype.itemsize}")  # the sum makes -0 one with 0
     below = whole >> (bits - 1)  # all bits set where a number is below 0

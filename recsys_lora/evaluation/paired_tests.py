@@ -1,4 +1,4 @@
-"""Are two models different: paired tests over users, and the correction for asking often.
+"""Are two models different: paired tests over users, and the correction for multiple testing.
 
 A user's rows depend on each other, so the sample is the users: each one's own value of a metric (AUC, mean error) under
 one model less that under the other. Sources of the methods: Student, The probable error of a mean, Biometrika 1908;

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,21 +70,24 @@ class Backbone(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return cast("torch.device", self.model.device)
+        found: torch.device = self.model.device
+        return found
 
     @property
     def dtype(self) -> torch.dtype:
         """What the weights are kept in."""
-        return cast("torch.dtype", self.model.dtype)
+        found: torch.dtype = self.model.dtype
+        return found
 
     @property
     def size(self) -> int:
-        """How many numbers the model holds, packed ones counted one by one; low-rank layers put into it left aside."""
-        return cast("int", self.model.num_parameters())
+        """How many numbers the model holds, packed ones counted one by one; without the low-rank layers put into it."""
+        return int(self.model.num_parameters())
 
     def embed(self, ids: Tensor) -> Tensor:
         """Return the input embeddings (B, T, H) of token ids (B, T)."""
-        return cast("Tensor", self.model.get_input_embeddings()(ids))
+        embeds: Tensor = self.model.get_input_embeddings()(ids)
+        return embeds
 
     def hidden(self, embeds: Tensor, mask: Tensor, right: bool = False) -> Tensor:
         """Return the last hidden state, after the final norm and before the head.
@@ -105,8 +108,8 @@ class Backbone(nn.Module):
         if more := self.read_tokens(tokens) - tokens:
             embeds, mask = functional.pad(embeds, (0, 0, 0, more)), functional.pad(mask, (0, more))
         with padded_right(right):
-            states = self._body(embeds, mask, use_cache=False).last_hidden_state
-        return cast("Tensor", states[:, :tokens])
+            states: Tensor = self._body(embeds, mask, use_cache=False).last_hidden_state
+        return states[:, :tokens]
 
     def read_tokens(self, tokens: int) -> int:
         """Return how many tokens `hidden` reads of prompts padded to `tokens`: the next multiple, for graphs."""

@@ -19,7 +19,7 @@ def place_soft_tokens(embeds: Tensor, positions: Tensor, vectors: Tensor) -> Ten
     Args:
         embeds: input embeddings (B, T, H).
         positions: places of each row's soft tokens (B, S), -1 where a row has fewer.
-        vectors: what stands there (B, S, H); where the position is -1, any numbers.
+        vectors: of the soft tokens (B, S, H); where the position is -1, any numbers.
 
     Returns:
         New embeddings (B, T, H), through which gradients reach `vectors`.

@@ -40,7 +40,7 @@ class Injection(nn.Module):
     Attributes:
         model: the model they were put into (not registered: its parameters are not this module's).
         layers: path in the model -> layer.
-        sites: path in the model -> what stands there.
+        sites: path in the model -> the linear map there.
         state: where the next batch's factors are set.
     """
 

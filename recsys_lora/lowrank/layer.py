@@ -1,7 +1,6 @@
 """The low-rank layer: y = W0 x + Σ_s scale_s · P_s (A_s^T dropout(x)), summed over the layer's sources."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -57,8 +56,9 @@ class LowRankLinear(nn.Module):
         here = self.slot.here
         updates = self.readers.updates(self.number, x, here.state) if here.enabled else []
         if not updates:
-            return cast("Tensor", self.base(x))
-        y: Tensor = self.base(x.flatten(0, 1))  # (B·T, out), no view: an in-place sum on a view is slow in autograd
+            y: Tensor = self.base(x)
+            return y
+        y = self.base(x.flatten(0, 1))  # (B·T, out), no view: an in-place sum on a view is slow in autograd
         for scale, u, rows in updates:
             y = self._add(y, scale, u.to(y.dtype), rows.to(y.dtype))
         return y.view(*x.shape[:-1], -1)

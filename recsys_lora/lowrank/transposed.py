@@ -1,6 +1,6 @@
 """Transpose, cast and copy of a factor in one operation, and likewise of its gradient."""
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +11,8 @@ def transposed(factor: Tensor, dtype: torch.dtype) -> Tensor:
 
     With a copy of P^T autograd forms its gradient as u^T dy, which is faster than (dy^T u)^T.
     """
-    return cast("Tensor", _Transposed.apply(factor, dtype))  # type: ignore[no-untyped-call]
+    made: Tensor = _Transposed.apply(factor, dtype)  # type: ignore[no-untyped-call]
+    return made
 
 
 class _Transposed(torch.autograd.Function):

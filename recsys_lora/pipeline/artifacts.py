@@ -66,7 +66,6 @@ class ArtifactStore:
         label: str,
         depends: Mapping[str, Any],
         make: Callable[[Path], object],
-        group: str | None = None,
         together: bool = False,
     ) -> Artifact:
         """Return the artifact that `depends` names, made by `make` where it does not exist.
@@ -76,7 +75,6 @@ class ArtifactStore:
             label: a readable beginning of the folder's name.
             depends: JSON-able: all that the result depends on, upstream keys included.
             make: fills an empty folder with the result; raising leaves nothing behind.
-            group: the folder of this kind of result, where a stage makes several kinds; the stage's name by default.
             together: all processes of the job make it, as in training; what those but the first write is thrown away.
                 Otherwise the first makes it while the others wait.
 
@@ -84,7 +82,7 @@ class ArtifactStore:
             UserError: the disk is full or cannot be written.
         """
         key = self.key(stage, depends)
-        parent = self.root / (group or stage)
+        parent = self.root / stage
         folder = parent / f"{label}-{key}"
         if not self.processes.is_rank_zero:
             found = self.processes.broadcast(False)

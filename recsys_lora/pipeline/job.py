@@ -146,7 +146,7 @@ class _Clock:
         self._since = time.monotonic()
 
     def lap(self, stage: str) -> None:
-        """Book the time since the last lap on a stage."""
+        """Add the time since the last lap to a stage."""
         now = time.monotonic()
         self.seconds[stage] = round(now - self._since, 2)
         self._since = now

@@ -127,7 +127,7 @@ def process_group(trainer: Mapping[str, Any], folder: Path, worker: str) -> Iter
             except UserError:
                 raise
             except Exception as error:  # the others wait for this process, or one of them is gone and this is why
-                _blame(workers, folder, error)
+                _raise_for_failed(workers, folder, error)
                 raise
         for rank, process in enumerate(workers, 1):
             if process.wait(timeout=EXIT_SECONDS):
@@ -181,7 +181,7 @@ def _refuse_dead(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> No
             raise UserError(_lost(rank, folder))
 
 
-def _blame(workers: Sequence[subprocess.Popen[bytes]], folder: Path, error: Exception) -> None:
+def _raise_for_failed(workers: Sequence[subprocess.Popen[bytes]], folder: Path, error: Exception) -> None:
     """Raise for a process that has failed, of which `error` is a consequence; wait a little for one to end.
 
     Raises:

@@ -150,7 +150,7 @@ def _rows(state: State, call: ScoreCall) -> _Rows:
 
 
 def _listed(state: State, calls: Mapping[int, ListCall]) -> dict[int, Answer]:
-    """Make the lists of all calls; what is retrieved alike is retrieved together."""
+    """Make the lists of all calls; lists with the same settings are retrieved together."""
     read, found = _parted(_each(calls, lambda call: _lists_of(state, call)))
     for wanted in {wanted.key: wanted for _, wanted in read.values()}.values():
         alike = {place: every for place, (every, own) in read.items() if own.key == wanted.key}

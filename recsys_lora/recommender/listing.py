@@ -21,7 +21,7 @@ class CandidateSettings:
     Attributes:
         retrieve: how many the CF model retrieves from the catalogue, for each user.
         candidates: numbers of items that take their place; None: what is retrieved.
-        exclude_seen: leave out what a user has met.
+        exclude_seen: leave out the items of a user's history.
     """
 
     retrieve: int
@@ -58,7 +58,7 @@ def pair_table(
 
 
 def lists(stages: Stages, data: LiveData, group: Sequence[UserQuery], wanted: CandidateSettings) -> Iterator[Listed]:
-    """Yield the items of each user with their scores, in any order; of who is unheard of, what is popular.
+    """Yield the items of each user with their scores, in any order; an unknown user without history gets popular ones.
 
     Args:
         stages: what answers.

@@ -66,7 +66,7 @@ def user_queries(live: LiveData, users: Sequence[RawId | None], histories: Histo
             "history=[ITEM, ...], or history=[] for what is popular"
         )
     return [
-        UserQuery(raw, live.stranger if raw is None else numbers.get(raw, live.stranger), given.get(raw))
+        UserQuery(raw, live.anonymous if raw is None else numbers.get(raw, live.anonymous), given.get(raw))
         for raw in raws
     ]
 
@@ -84,7 +84,7 @@ def _by_user(raws: Sequence[str | None], histories: Histories) -> dict[str | Non
 
 
 def _history_of(live: LiveData, ids: Sequence[RawId], rating: float) -> Known:
-    """Return what is known of somebody who likes these items, oldest first.
+    """Return the history of a user who likes these items, oldest first.
 
     Raises:
         UnknownIdError: an item is unknown.
@@ -144,7 +144,7 @@ def group_by_history(live: LiveData, every: Sequence[UserQuery]) -> Iterator[tup
     """Yield who can be asked about at once: the data as they then are, and places of `every`.
 
     All whose history is what is known are together. Of the others, each user of each call comes alone, as several may
-    share the stranger's number, and one may be given several histories.
+    share the anonymous user's number, and one may be given several histories.
     """
     alone: dict[tuple[str | None, int], list[int]] = {}
     plain = []

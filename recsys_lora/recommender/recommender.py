@@ -39,7 +39,7 @@ class Recommender:
         if method is not None:
             method = replace(method, datamodule=method.datamodule.on(self._data))
         self._stages = Stages(loaded.collaborative, method)
-        self._stages.grow(1, 0)  # the stranger
+        self._stages.grow(1, 0)  # the anonymous user
 
     def score(
         self,
@@ -50,7 +50,7 @@ class Recommender:
         """Score (user, item) pairs.
 
         Args:
-            pairs: raw ids; the user None is nobody in particular.
+            pairs: raw ids; the user None is an anonymous one.
             history: raw ids of liked items, oldest first: of the one user, or by user; see `recommend`.
             position: for each pair, how many of the user's positives are known, the earliest; all by default.
 
@@ -74,10 +74,10 @@ class Recommender:
         """Recommend items: the CF model retrieves from the whole catalogue, the language model ranks what it found.
 
         Args:
-            users: raw ids, or one; None is nobody in particular.
+            users: raw ids, or one; None is an anonymous user.
             k: items a user at most.
             candidates: rank these items instead of what the CF model retrieves.
-            exclude_seen: leave out what a user has met, liked or not.
+            exclude_seen: leave out the items of a user's history, liked or not.
             retrieve: how many items are retrieved and ranked, for each user.
             history: raw ids of liked items, oldest first: of the one user, or by user. It takes the place of what is
                 known of a user. A user who is not known needs one; where it is empty the list is what is popular, and
@@ -156,7 +156,7 @@ class Recommender:
             return self._stages.prompt(*self._pair(user, item, history), task)
 
     def update(self, interactions: updates.Rows) -> int:
-        """Take in events: histories move, nothing is trained.
+        """Add events: histories grow, nothing is trained.
 
         Args:
             interactions: columns user, item, and rating where the data have ratings; timestamp where events are not
@@ -181,7 +181,7 @@ class Recommender:
         return len(events)
 
     def add_items(self, items: updates.Rows) -> int:
-        """Take in items that nobody has met: they are known by their title, and have an unseen item's vector.
+        """Add items that no user has interacted with: they are known by their title, and have an unseen item's vector.
 
         Args:
             items: columns item and title, and any of the data's attributes; or rows: records with these names, or

@@ -44,11 +44,11 @@ def nearest(collaborative: Collaborative | None, data: LiveData, item: int, k: i
 
 @torch.no_grad()
 def item_vectors(encoder: CollaborativeEncoder, num_items: int) -> torch.Tensor:
-    """Return every item's e_i (N + 1, D) float32, on the CPU, as they are for nobody in particular."""
+    """Return every item's e_i (N + 1, D) float32, on the CPU, without a user."""
     place, parts = device_of(encoder), []
     with evaluating(encoder):
         for items in torch.split(torch.arange(num_items + 1, device=place), _ITEMS_AT_ONCE):
-            nobody = torch.zeros_like(items)
+            no_user = torch.zeros_like(items)
             history = items.new_zeros(len(items), encoder.history_length)
-            parts.append(encoder.encode(nobody, history, items)[1].float().cpu())
+            parts.append(encoder.encode(no_user, history, items)[1].float().cpu())
     return torch.cat(parts)

@@ -29,7 +29,7 @@ class Listed:
     """Items of one user with their scores.
 
     Attributes:
-        user: the raw id; None: nobody in particular.
+        user: the raw id; None: an anonymous user.
         items: numbers (n,).
         scores: of what ranks (n,); None where nothing can be said of the user.
         cf_scores: of the CF model (n,); None where the run has none.

@@ -1,1 +1,1 @@
-"""What a run leaves for people and for programs: the table, metrics.json, the record of its surroundings."""
+"""What a run leaves for people and for programs: the table, metrics.json, the record of its environment."""

@@ -122,7 +122,7 @@ def hardware() -> dict[str, Any]:
 
 
 def package_version(package: str) -> str:
-    """Return the version that runs, by the module's own word where it has one.
+    """Return the version that runs, from its `__version__` where it has one.
 
     The files beside a module may say less: PyPI's torch 2.13.0 is 2.13.0+cu130 on Linux.
     """

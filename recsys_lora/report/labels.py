@@ -6,6 +6,7 @@ from itertools import combinations
 
 from recsys_lora.report.published import row_name
 from recsys_lora.report.runs import Run
+from recsys_lora.tasks.task import letter
 
 _LONGEST = 48
 """Characters of a label; where one is longer, the rows are called by letters."""
@@ -50,17 +51,11 @@ def named(runs: Sequence[Run]) -> list[Named]:
         chosen = _telling(differing, alike)
         labels = [_label(name, chosen, other, alike) for other in alike]
         if max(map(len, labels)) > _LONGEST:
-            labels = [f"{name}, {letters(number)}" for number in range(len(alike))]
+            labels = [f"{name}, {letter(number)}" for number in range(len(alike))]
             chosen = ()
         rest = {key: own[key] for key in differing if key in own and key not in chosen}
         result.append(Named(labels[place], rest))
     return result
-
-
-def letters(number: int) -> str:
-    """Return A for 0, B for 1, ..., Z, AA, AB, ..."""
-    before, last = divmod(number, 26)
-    return (letters(before - 1) if before else "") + chr(ord("A") + last)
 
 
 def _label(name: str, chosen: Sequence[str], own: Mapping[str, str], alike: Sequence[Mapping[str, str]]) -> str:

@@ -9,7 +9,7 @@ from recsys_lora.utils.types import NonNegativeInt, PositiveInt
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """The node `search` of the config.
+    """The node `search` of the config: flat, so that each setting is one short override (`search.trials=20`).
 
     Attributes:
         study: its name, and that of its folder and its experiment; trials of one name are of one study.

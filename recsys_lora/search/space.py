@@ -1,7 +1,7 @@
 """The space of a search: which config keys vary, between what; checked before the first trial runs."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from recsys_lora.config.check import mismatches
 from recsys_lora.config.hints import suggestion
 from recsys_lora.config.record import RunConfig
+from recsys_lora.config.roles import leaves
 from recsys_lora.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def read_space(node: Mapping[str, Any]) -> Space:
         UserError: it is empty, or an entry is neither choices nor a range.
     """
     space: dict[str, Choices | Range] = {}
-    for key, entry in _entries(node):
+    for key, entry in leaves(node, whole=_RANGE_KEYS):
         if key in space:
             raise UserError(f"{_NODE}.{key}: listed twice: keep one")
         space[key] = _read(entry, f"{_NODE}.{key}")
@@ -121,15 +122,6 @@ def chosen(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
         for key, value in values.items():
             OmegaConf.update(made, key, value, merge=False)
     return made
-
-
-def _entries(node: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
-    for name, entry in node.items():
-        key = f"{at}.{name}" if at else str(name)
-        if isinstance(entry, Mapping) and entry and not set(entry) & set(_RANGE_KEYS):
-            yield from _entries(entry, key)
-        else:
-            yield key, entry
 
 
 def _read(entry: Any, place: str) -> Choices | Range:

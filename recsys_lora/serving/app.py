@@ -117,7 +117,7 @@ def _answers(service: Service, prefix: str) -> APIRouter:
 
     @router.post("/similar", response_model=schemas.SimilarRows)
     async def similar(request: Annotated[schemas.SimilarRequest, named("similar")]) -> dict[str, Any]:
-        """Find alike items by the CF model's vectors."""
+        """Find similar items by the CF model's vectors."""
         return await service.rows(request)
 
     return router
@@ -137,9 +137,9 @@ def _views(service: Service, prefix: str) -> APIRouter:
         return schemas.Users(users=found[:limit], total=len(found))
 
     @router.get("/history")
-    def history(user: Annotated[str, Query(max_length=schemas.LONGEST_ID)]) -> schemas.MetRows:
-        """Return all that a user has met, oldest first."""
-        return schemas.MetRows.model_validate({"rows": service.recommender.history(user).to_dicts()})
+    def history(user: Annotated[str, Query(max_length=schemas.LONGEST_ID)]) -> schemas.HistoryRows:
+        """Return a user's history, oldest first."""
+        return schemas.HistoryRows.model_validate({"rows": service.recommender.history(user).to_dicts()})
 
     @router.get("/run")
     def run() -> schemas.RunDescription:

@@ -28,10 +28,10 @@ class Request(BaseModel):
 class RecommendRequest(Request):
     """Recommend items to some users."""
 
-    users: list[Id | None] = Field(min_length=1, description="Raw ids; null is nobody in particular.")
+    users: list[Id | None] = Field(min_length=1, description="Raw ids; null is an anonymous user.")
     k: Count = Field(default=10, description="Items a user at most.")
     candidates: list[Id] | None = Field(default=None, description="Rank these instead of what the CF model retrieves.")
-    exclude_seen: bool = Field(default=True, description="Leave out what a user has met.")
+    exclude_seen: bool = Field(default=True, description="Leave out the items of a user's history.")
     retrieve: Count = Field(default=100, description="Items a user that the CF model retrieves.")
     history: History = LIKED
 
@@ -64,7 +64,7 @@ class ScoreRequest(Request):
 
 
 class SimilarRequest(Request):
-    """Find items whose collaborative vectors are alike."""
+    """Find items whose collaborative vectors are similar."""
 
     item: Id = Field(description="A raw id.")
     k: Count = Field(default=10, description="Items at most.")
@@ -100,7 +100,7 @@ class ScoredRows(BaseModel):
 
 
 class Similar(BaseModel):
-    """An item that is alike."""
+    """A similar item."""
 
     item: str
     title: str
@@ -109,13 +109,13 @@ class Similar(BaseModel):
 
 
 class SimilarRows(BaseModel):
-    """Alike items, the nearest first."""
+    """Similar items, the nearest first."""
 
     rows: list[Similar]
 
 
-class Met(BaseModel):
-    """An item that a user has met."""
+class HistoryRow(BaseModel):
+    """An item of a user's history."""
 
     item: str
     title: str
@@ -123,10 +123,10 @@ class Met(BaseModel):
     liked: bool
 
 
-class MetRows(BaseModel):
-    """All that a user has met, oldest first."""
+class HistoryRows(BaseModel):
+    """A user's history, oldest first."""
 
-    rows: list[Met]
+    rows: list[HistoryRow]
 
 
 class Users(BaseModel):

@@ -1,12 +1,11 @@
 """A run as a server asks it: in micro-batches, within limits."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import recsys_lora
-from recsys_lora.recommender.calls import Answer, Call
+from recsys_lora.recommender.calls import Call
 from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.serving import schemas
 from recsys_lora.serving.batcher import Batcher, Limits
@@ -52,10 +51,7 @@ class Service:
         self.recommender = recommender
         self.limits = limits
         self.other = other
-        self.batcher: Batcher[Call, Any] = Batcher(self._answer, limits, metrics.batched)
-
-    def _answer(self, calls: Sequence[Call]) -> list[Answer]:
-        return self.recommender.answer(calls)
+        self.batcher: Batcher[Call, Any] = Batcher(recommender.answer, limits, metrics.batched)
 
     async def rows(self, request: AnyRequest) -> dict[str, Any]:
         """Return the rows of an answer.

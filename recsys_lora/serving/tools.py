@@ -9,7 +9,7 @@ from mcp_types import ToolAnnotations
 
 import recsys_lora
 from recsys_lora.recommender.recommender import Recommender
-from recsys_lora.serving.schemas import Count, History, Id, MetRows, ScoredRows, SimilarRows
+from recsys_lora.serving.schemas import Count, History, HistoryRows, Id, ScoredRows, SimilarRows
 from recsys_lora.utils.errors import UserError
 
 ONLY_READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
@@ -38,7 +38,7 @@ def make_tools(recommender: Recommender, max_rows: int = 5000) -> MCPServer[Any]
     ) -> ScoredRows:
         """Recommend k items to each user; with candidates, rank these.
 
-        A user who is not known needs a history: ids of liked items, oldest first. null is nobody in particular.
+        A user who is not known needs a history: ids of liked items, oldest first. null is an anonymous user.
         """
         _check(len(users) * (100 if candidates is None else len(candidates)), max_rows)
         found = _told(lambda: recommender.recommend(users, k, candidates, history=history))
@@ -57,9 +57,9 @@ def make_tools(recommender: Recommender, max_rows: int = 5000) -> MCPServer[Any]
         return SimilarRows.model_validate({"rows": _told(lambda: recommender.similar(item, k)).to_dicts()})
 
     @server.tool(annotations=ONLY_READS)
-    def history(user: Id) -> MetRows:
-        """Return all that a user has met, oldest first, and whether it was liked."""
-        return MetRows.model_validate({"rows": _told(lambda: recommender.history(user)).to_dicts()})
+    def history(user: Id) -> HistoryRows:
+        """Return a user's history, oldest first, and which items were liked."""
+        return HistoryRows.model_validate({"rows": _told(lambda: recommender.history(user)).to_dicts()})
 
     return server
 

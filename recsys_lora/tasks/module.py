@@ -34,7 +34,7 @@ class Mixing:
     Attributes:
         temperature: by n^(1/temperature) of their numbers of questions, times each task's own `train_share`; None: by
             `train_share` alone.
-        forward_overhead_tokens: in tokens: see `recsys_lora.data.length_buckets.alike`; None leaves batches whole.
+        forward_overhead_tokens: as in `recsys_lora.data.length_buckets.length_groups`; None leaves batches whole.
     """
 
     temperature: float | None = None
@@ -122,7 +122,7 @@ class TaskData(lightning.LightningDataModule):
         self.shares: list[float] = []
 
     def on(self, data: PreparedData) -> "TaskData":
-        """Return what asks the same of other histories of the same users and items."""
+        """Return a copy that asks about other histories of the same users and items."""
         other = copy.copy(self)
         other.data = data
         other.prompts = {name: prompts.on(data) for name, prompts in self.prompts.items()}

@@ -129,7 +129,7 @@ class TaskPrompts:
             self.examples.titles(wording.template.title_tokens)  # says at once what it had to change
 
     def on(self, data: PreparedData) -> "TaskPrompts":
-        """Return what makes the same prompts of other histories of the same users and items."""
+        """Return a copy that makes prompts of other histories of the same users and items."""
         other = copy.copy(self)
         other.data = data
         other.examples = self.examples.on(data)

@@ -244,6 +244,6 @@ def select(output: Output, index: NDArray[Any]) -> Output:
 
 
 def letter(place: int) -> str:
-    """Return the letter of a candidate: A, B, ... Z, AA, AB, ..."""
+    """Return the letters of a number from 0: A, B, ... Z, AA, AB, ..."""
     before, last = divmod(place, len(ascii_uppercase))
     return (letter(before - 1) if before else "") + ascii_uppercase[last]

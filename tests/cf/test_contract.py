@@ -81,6 +81,14 @@ def test_weights_of_other_data_are_refused_by_name(factory, board, tmp_path):
         load_encoder(factory, Catalogue.from_prepared(board), tmp_path / "nowhere")
 
 
+def test_every_parameter_gets_a_gradient(factory, board):
+    encoder = made(factory, board).train()
+    encoder.score(*tensors(board, encoder)).sum().backward()
+    without = [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.any()]
+    # a softmax does not feel what is added to all its inputs: the key's bias has no effect, as in the published SASRec
+    assert all(name.endswith("key.bias") for name in without)
+
+
 @torch.no_grad()
 def test_shapes_and_widths(factory, board):
     encoder = made(factory, board)

@@ -76,7 +76,7 @@ def test_without_vectors_the_fit_is_sklearns_logistic_regression_of_user_and_ite
 
 
 @pytest.mark.parametrize("unseen", ["zero", "mean", "history"])
-def test_whoever_is_in_no_data_set_scores_as_an_unseen_user_does(unseen):
+def test_an_unknown_user_scores_as_an_unseen_one(unseen):
     data = with_strangers()
     encoder = MF(Catalogue.from_prepared(data), dim=3, unseen=unseen, history_length=2).eval()
     history, item = torch.tensor([[1, 2]]), torch.tensor([3])

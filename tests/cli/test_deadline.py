@@ -15,7 +15,6 @@ from recsys_lora.cli import local
 from recsys_lora.cli.deadline import Deadline, days_to_seconds, limit_training
 from recsys_lora.cli.status import FAILED, FINISHED, Status, read_status
 from recsys_lora.cli.sweep_job import SweepJob
-from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import write_json
 from tests.jobs import NO_METHOD, composed, own_tables, write_tables
 
@@ -85,12 +84,6 @@ def test_what_runs_at_the_end_is_ended_and_what_has_not_begun_is_named(tmp_path,
     said = capsys.readouterr().out
     assert "job 1: not started" in said
     assert said.rstrip().endswith("seed=1") or ": seed=1\n" in said
-
-
-@pytest.mark.parametrize("wrong", [{"minutes": 0}, {"training_share": 1.0}, {"training_share": 0.0}, {"archive": 3}])
-def test_a_wrong_setting_is_named(wrong):
-    with pytest.raises(UserError, match=rf"hydra\.launcher\.{next(iter(wrong))}"):
-        local.run_side_by_side([], wrong)
 
 
 @pytest.mark.slow

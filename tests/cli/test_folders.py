@@ -65,6 +65,11 @@ def test_an_unfinished_run_of_the_same_command_with_other_defaults_is_named(tmp_
     assert f"resume={before} to go on" in caplog.text
 
 
+def test_a_number_is_the_same_however_it_is_written(tmp_path):
+    before = was_there(tmp_path / "before", config("model.alpha=32", "tags=[0.9,1]"), RUNNING)
+    assert chosen(tmp_path, config("model.alpha=32.0", "tags=[0.9,1.0]")) == before
+
+
 def test_never_is_a_new_folder(tmp_path):
     was_there(tmp_path / "before", config(), RUNNING)
     assert chosen(tmp_path, config("resume=never")) == tmp_path / "new"

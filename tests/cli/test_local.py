@@ -139,7 +139,9 @@ def test_more_gpus_than_there_are_is_one_line(monkeypatch):
         local.run_side_by_side([], {"jobs": 2, "gpus_per_job": 2})
 
 
-@pytest.mark.parametrize("wrong", [{"jobs": 0}, {"jobs": "two"}, {"job": 2}])
+@pytest.mark.parametrize(
+    "wrong", [{"jobs": 0}, {"jobs": "two"}, {"job": 2}, {"minutes": 0}, {"training_share": 1.0}, {"archive": 3}]
+)
 def test_a_wrong_setting_is_named(wrong):
     with pytest.raises(UserError, match=rf"hydra\.launcher\.{next(iter(wrong))}"):
         local.run_side_by_side([], wrong)

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from recsys_lora.data.length_buckets import alike
+from recsys_lora.data.length_buckets import length_groups
 
 
 def cost(lengths, groups, forward_overhead_tokens):
@@ -23,7 +23,7 @@ def cheapest(lengths, forward_overhead_tokens):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_no_other_groups_cost_less(forward_overhead_tokens, seed):
     lengths = np.random.default_rng(seed).integers(1, 40, 5)
-    groups = alike(lengths, forward_overhead_tokens)
+    groups = length_groups(lengths, forward_overhead_tokens)
     assert np.sort(np.concatenate(groups)).tolist() == list(range(5))
     assert cost(lengths, groups, forward_overhead_tokens) == cheapest(lengths, forward_overhead_tokens)
     assert all((np.diff(group) > 0).all() for group in groups)
@@ -33,10 +33,10 @@ def test_no_other_groups_cost_less(forward_overhead_tokens, seed):
 
 def test_a_batch_stays_whole_where_that_is_asked_for_or_costs_least():
     lengths = np.array([5, 9, 7])
-    assert [group.tolist() for group in alike(lengths, None)] == [[0, 1, 2]]
-    assert [group.tolist() for group in alike(lengths, 7.0)] == [[0, 1, 2]]
-    assert [group.tolist() for group in alike(lengths[:1], 0.0)] == [[0]]
+    assert [group.tolist() for group in length_groups(lengths, None)] == [[0, 1, 2]]
+    assert [group.tolist() for group in length_groups(lengths, 7.0)] == [[0, 1, 2]]
+    assert [group.tolist() for group in length_groups(lengths[:1], 0.0)] == [[0]]
 
 
 def test_prompts_of_one_length_stay_together_whatever_a_forward_costs():
-    assert [group.tolist() for group in alike(np.array([4, 9, 4, 9]), 0.0)] == [[1, 3], [0, 2]]
+    assert [group.tolist() for group in length_groups(np.array([4, 9, 4, 9]), 0.0)] == [[1, 3], [0, 2]]

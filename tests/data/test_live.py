@@ -49,7 +49,7 @@ def test_nothing_changes_at_first(base):
     assert live.titles == base.titles
     assert live.raw_user_ids == [*base.raw_user_ids, None]
     assert (live.num_users, live.num_items, live.key) == (USERS + 1, ITEMS, base.key)
-    assert live.known(live.stranger).items.tolist() == []
+    assert live.known(live.anonymous).items.tolist() == []
 
 
 def test_what_is_known_is_what_the_rows_say(base):
@@ -84,17 +84,17 @@ def test_events_follow_what_was_known_and_the_old_data_stay(base):
 def test_all_that_is_rated_shows_as_what_was_prepared(base, k):
     """A user who is known as before, but by the call, has the same rated rows at every position."""
     live = LiveData(base)
-    again = live.with_known({2: live.known(2), live.stranger: live.known(2)})
+    again = live.with_known({2: live.known(2), live.anonymous: live.known(2)})
     for position in range(len(live.known(2).positives) + 1):
         windows = []
-        for data, user in ((base, 2), (live, 2), (again, 2), (again, live.stranger)):
+        for data, user in ((base, 2), (live, 2), (again, 2), (again, live.anonymous)):
             rated = RatedHistory(data)
             asked = pair_questions(base, Pairs(*(np.array([n]) for n in (user, 1, position))))
             window = asked.user, rated.position(asked), k
             windows.append([part.last(*window).tolist() for part in (rated.items, rated.ratings)])
         assert windows[1:] == windows[:1] * 3
-    nobody = pair_questions(live, Pairs(*(np.array([n]) for n in (live.stranger, 1, 0))))
-    assert RatedHistory(live).position(nobody).tolist() == [0]
+    anonymous = pair_questions(live, Pairs(*(np.array([n]) for n in (live.anonymous, 1, 0))))
+    assert RatedHistory(live).position(anonymous).tolist() == [0]
 
 
 def test_users_and_items_come_behind_those_there_are(base):

@@ -37,17 +37,6 @@ def test_an_epoch_has_each_row_at_most_once_in_batches_of_one_size():
     assert max(Counter(joined(batches)).values()) == 1
 
 
-def test_the_order_is_a_function_of_seed_and_epoch():
-    def of(seed, epoch):
-        one = loader(seed=seed)
-        one.sampler.set_epoch(epoch)
-        return places(one)
-
-    assert of(3, 1) == of(3, 1)
-    assert of(3, 1) != of(3, 2)
-    assert of(3, 1) != of(4, 1)
-
-
 def test_lengths_in_a_batch_are_alike_but_company_changes():
     made = order(seed=0)
     spread = np.ptp(LENGTHS[made.batches()], axis=1).mean()
@@ -114,13 +103,6 @@ def test_a_finished_epoch_is_followed_by_a_whole_one():
 def test_an_epoch_can_be_gone_through_twice():
     one = loader()
     assert places(one) == places(one)
-
-
-def test_overfitting_repeats_the_first_epochs_order():
-    one = loader(repeat=True)
-    first = places(one)
-    one.sampler.set_epoch(7)
-    assert places(one) == first
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])

@@ -82,6 +82,8 @@ def test_texts_and_attributes_are_kept(made_reader, tmp_path):
     data = prepare(made_reader(random_rows(3), spoil=spoil), UserTime(), name="made", positive=4, out=tmp_path / "out")
     assert (data.interactions["review"] == data.interactions["item_id"] + "!").all()
     assert data.interactions["summary"].null_count() == 300
+    assert data.texts("review") == data.interactions["review"].to_list()
+    assert (data.text_columns, data.item_attributes, data.user_attributes) == (["review", "summary"], ["year"], [])
     assert data.items["year"].to_list() == [int(raw) for raw in data.raw_item_ids[1:]]
 
 

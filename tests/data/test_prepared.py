@@ -73,17 +73,6 @@ def test_only_a_published_sample_can_be_asked_for(data, made_reader, tmp_path):
         other.sample("valid", "published", seed=1)
 
 
-def test_texts_and_attributes_are_read_by_column(made_reader, tmp_path):
-    spoil = (
-        "ALTER TABLE interactions ADD COLUMN review VARCHAR; UPDATE interactions SET review = item_id || '!';"
-        "ALTER TABLE items ADD COLUMN price DOUBLE; UPDATE items SET price = CASE item_id WHEN '7' THEN 2.5 ELSE 3 END"
-    )
-    reader = made_reader(random_rows(4), spoil=spoil)
-    data = prepare(reader, UserTime(), name="made", positive=4, out=tmp_path / "other")
-    assert (data.text_columns, data.item_attributes, data.user_attributes) == (["review"], ["price"], [])
-    assert data.texts("review") == [f"{item}!" for item in data.interactions["item_id"]]
-
-
 def test_take_by_mask_equals_take_by_index(data):
     rows = data.rows("test")
     mask = rows.label > 0

@@ -190,32 +190,6 @@ def test_the_movielens_benchmark_follows_its_rule(engine, seed):
     assert arranged.dropped[0] == len(rows) - len(expected) > 0
 
 
-def amazon_rows():
-    """22 users with 22 rows each of 2017 on 22 items; item b0 and user few have too few; one row is of 2016."""
-    start = int(datetime(2017, 11, 25, tzinfo=UTC).timestamp())
-    rows = [(f"u{u}", f"b{i}", 5.0, start + (u + i) % 30 * DAY) for u in range(22) for i in range(1, 23)]
-    rows += [("u0", "b0", 5.0, start), ("few", "b1", 5.0, start)]
-    return [*rows, ("u1", "b1", 5.0, start - 365 * DAY)]
-
-
-def test_the_amazon_book_benchmark_follows_its_rule(engine):
-    rows = amazon_rows()
-    titles = {f"b{i}": f"Book {i}" for i in range(22, -1, -1)}  # the meta file's order is not the reviews' order
-    arranged = splitted(engine, rows, AmazonBookBenchmark(), titles)
-    place = {item: index for index, item in enumerate(titles)}
-    ordered = sorted((line for line in range(len(rows) - 3)), key=lambda line: (place[rows[line][1]], line))
-    users = list(dict.fromkeys(rows[line][0] for line in ordered))
-    december = [line for line in ordered if datetime.fromtimestamp(rows[line][3], UTC).month == 12]
-    december.sort(key=lambda line: rows[line][3])
-    valid = set(december[: len(december) // 2])
-    part = {line: "train" if line not in december else "valid" if line in valid else "test" for line in ordered}
-    walked = sorted(ordered, key=lambda line: (users.index(rows[line][0]), rows[line][3]))
-    assert arranged.rows == [(rows[k][0], rows[k][1], rows[k][3], part[k]) for k in walked]
-    assert arranged.users == users
-    assert arranged.items == [f"b{i}" for i in range(22, 0, -1)]
-    assert arranged.dropped == [1, 2]
-
-
 def test_the_amazon_book_benchmark_equals_a_walk_over_many_rows(engine):
     """54,043 made-up reviews of three years, with rows that repeat a user and an item and whole days for times."""
     rng, start = np.random.default_rng(8), int(datetime(2016, 1, 1, tzinfo=UTC).timestamp())

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from recsys_lora.data.batch import join
-from recsys_lora.data.loader import Shard, TrainLoader
 from recsys_lora.data.training import TaskOrder, TrainSet, temperature_shares
 from recsys_lora.utils.errors import UserError
 from tests.data.test_batch import prompt_set
@@ -77,18 +76,6 @@ def test_questions_of_like_length_come_together():
     made = TaskOrder(np.arange(3200) % 2, lengths, (1, 1), 8, seed=0)
     padded = sum(lengths[batch].max() * 8 for batch in made.batches())
     assert padded < 1.25 * lengths.sum()
-
-
-def test_the_parts_of_all_processes_make_the_whole_batch():
-    whole = list(TrainLoader(pairs(), TaskOrder(np.array([0, 0, 1, 1]), np.ones(4), (1, 1), 4, 0), 0, "right"))
-    parts = [
-        list(TrainLoader(pairs(), TaskOrder(np.array([0, 0, 1, 1]), np.ones(4), (1, 1), 4, 0), 0, "right", Shard(r, 2)))
-        for r in (0, 1)
-    ]
-    for batch, *shares in zip(whole, *parts, strict=True):
-        rows = [row for share in shares for part in share.versions["text"] for row in part.row.tolist()]
-        assert sorted(rows) == sorted(batch.versions["text"][0].row.tolist())
-        assert all(share.global_rows == 4 and len(share) == 2 for share in shares)
 
 
 def test_both_versions_are_about_the_same_questions():

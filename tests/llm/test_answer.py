@@ -48,7 +48,7 @@ def test_answers_that_one_token_does_not_tell_apart() -> None:
     assert together.pieces == ["2", "3"]
 
 
-def test_an_answer_that_melts_into_the_prompt() -> None:
+def test_an_answer_whose_tokens_merge_with_the_prompt_s() -> None:
     tokenizer = train_tokenizer(["Yes No"], 400)
     with pytest.raises(UserError, match="joins it with the end of the prompt"):
         resolve_choices(["Yes", "No"], tokenizer, "#Answer: ")

@@ -6,6 +6,7 @@ import torch
 from recsys_lora.llm.shared_prefix import SharedPrefix, shared_length
 from tests.llm.test_backbone import backbone_of
 from tests.lowrank.families import FAMILIES, tiny
+from tests.methods.asking import forwards
 from tests.rounding import assert_close
 
 LONG = [5, 9, 31, 7, 80, 2, 44, 13, 15, 3, 77]  # longer than Gemma's window of 8
@@ -20,15 +21,6 @@ def padded(prompts):
     return ids, lengths
 
 
-def widths(backbone):
-    """Return a list that gets (rows, tokens) of each forward of the body."""
-    seen = []
-    backbone.model.base_model.register_forward_pre_hook(
-        lambda module, args, kwargs: seen.append(tuple(kwargs["inputs_embeds"].shape[:2])), with_kwargs=True
-    )
-    return seen
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("prefix", [LONG, LONG[:1], []], ids=["long", "one", "none"])
 def test_states_are_those_of_each_prompt_alone(family, prefix):
@@ -40,7 +32,7 @@ def test_states_are_those_of_each_prompt_alone(family, prefix):
         expected = torch.cat(
             [model.base_model(input_ids=torch.tensor([prompt])).last_hidden_state[:, -1] for prompt in prompts]
         )
-    read = widths(backbone)
+    read = forwards(backbone)
     got = SharedPrefix(backbone, len(RESTS)).last_states(backbone.embed(ids), lengths, ids.shape[1])
     assert_close(got, expected)
     whole = [(len(RESTS), 5)]
@@ -75,7 +67,7 @@ def test_vectors_that_differ_by_rounding_are_the_same(shift, length):
 def test_low_rank_layers_are_told_what_is_read_and_bound_what_is_shared(alike, shared):
     backbone = backbone_of(tiny("llama"))
     ids, lengths = padded([LONG + rest for rest in RESTS])
-    told, read = [], widths(backbone)
+    told, read = [], forwards(backbone)
     SharedPrefix(backbone, len(RESTS)).last_states(
         backbone.embed(ids), lengths, alike, lambda *window: told.append(window)
     )
@@ -90,7 +82,7 @@ def test_later_batches_go_on_from_what_was_read_and_read_it_again_where_they_sha
     backbone = backbone_of(tiny(family))
     batches = [[LONG + rest for rest in RESTS[:2]], [LONG + rest for rest in RESTS[2:]], [LONG + RESTS[0]]]
     batches += [[LONG[:4] + rest for rest in RESTS[:3]], [LONG + RESTS[3]], [[90, 5]], [LONG + RESTS[1]]]
-    prefix, read = SharedPrefix(backbone, 99), widths(backbone)
+    prefix, read = SharedPrefix(backbone, 99), forwards(backbone)
     for prompts in batches:
         ids, lengths = padded(prompts)
         with torch.no_grad():

@@ -160,9 +160,3 @@ def test_prompts_keep_to_the_context_of_the_backbone(world):
     assert prompts.counts
     ending = module.readings["ctr"].ending
     assert all(small.tokenizer.decode(prompts[index].tolist()).endswith(ending) for index in range(len(prompts)))
-
-
-def test_a_zero_shot_model_has_nothing_to_train(world):
-    module = factory.zero_shot(world[0])
-    assert not module.trains
-    assert not [p for p in module.parameters() if p.requires_grad]

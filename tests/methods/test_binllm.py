@@ -1,23 +1,20 @@
 """BinLLM on a tiny backbone: codes stand in the prompts; `test_contract.py` has that they are read."""
 
-import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from torch.nn import functional
 
-from recsys_lora.methods.checkpoint import load_checkpoint, start_from, trained_state
+from recsys_lora.methods.checkpoint import start_from, trained_state
 from recsys_lora.methods.lora import LoRA
 from recsys_lora.prompts.template import Example
 from recsys_lora.tasks.ctr import of_rows
 from recsys_lora.utils.errors import UserError
 from tests.jobs import resolved
 from tests.methods import factory
-from tests.methods.asking import batch_of, prompts_for, score_rows
+from tests.methods.asking import batch_of, prompts_for, step
 from tests.methods.factory import binllm
 from tests.methods.synthetic import WORDS, TableEncoder
 from tests.methods.synthetic import coded as world
-from tests.rounding import assert_close
 
 COLLM = (
     "#Question: A user has given high ratings to the following movies: {history}. Additionally, we have information "
@@ -30,16 +27,6 @@ COLLM = (
 @pytest.fixture(scope="module")
 def small():
     return world(users=30, items=30, rows_each=12, titles=[f"Film {number}" for number in range(30)])
-
-
-def step(module, batch, lr=0.5):
-    parameters = {label: p for label, p in module.named_parameters() if p.requires_grad}
-    loss = functional.binary_cross_entropy_with_logits(module(batch), batch.label)
-    gradients = dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
-    with torch.no_grad():
-        for label, p in parameters.items():
-            p -= lr * gradients[label] / gradients[label].norm().clamp_min(1e-12)
-    return gradients
 
 
 @pytest.mark.parametrize(("code", "one", "zero"), [("bits", "1" * 16, "0" * 16), ("dot_decimal", "255.255", "0.0")])
@@ -68,24 +55,10 @@ def test_only_lora_is_trained_and_all_of_it_from_the_second_step_on(small):
     data, encoder = small
     module = binllm(data, encoder)
     batch = batch_of(module, data)
-    step(module, batch)
-    gradients = step(module, batch)
+    step(module, batch, lr=0.5)
+    gradients = step(module, batch, lr=0.5)
     assert {label.split(".")[0] for label in gradients} == {"lowrank"}
     assert all(gradient.abs().sum() > 0 for gradient in gradients.values())
-
-
-def test_what_was_trained_is_saved_and_loaded(small, tmp_path):
-    data, encoder = small
-    module = binllm(data, encoder, lr=2e-2)
-    datamodule = module.datamodule(data, WORDS, seed=0)
-    trainer = factory.trainer(max_steps=4)
-    trainer.fit(module, datamodule)
-    trainer.save_checkpoint(tmp_path / "last.ckpt")
-    again = binllm(data, encoder, lr=2e-2, seed=9)
-    load_checkpoint(tmp_path / "last.ckpt", again, again.identity)
-    rows = data.rows("test").take(np.arange(20))
-    expected = score_rows(module, datamodule, rows, show=False)
-    assert_close(score_rows(again, datamodule, rows, show=False), expected)
 
 
 def test_it_goes_on_from_the_updates_of_a_stage_of_text(small):
@@ -93,24 +66,15 @@ def test_it_goes_on_from_the_updates_of_a_stage_of_text(small):
     text = factory.tallrec(data)
     batch = batch_of(text, data)
     for _ in range(2):
-        step(text, batch)
+        step(text, batch, lr=0.5)
     module = binllm(data, encoder)
     start_from(module, trained_state(text), module.name)
     assert torch.equal(module.eval()(batch), text.eval()(batch))
-    step(module, batch_of(module, data))
+    step(module, batch_of(module, data), lr=0.5)
     assert not torch.equal(module(batch), text(batch))
     other = binllm(data, encoder, **vars(LoRA(rank=4, targets=factory.ALL)))
     with pytest.raises(UserError, match=r"first: .*model=binllm"):
         start_from(other, trained_state(text), other.name)
-
-
-def test_releasing_the_backbone_gives_the_original_back(small):
-    data, encoder = small
-    module = binllm(data, encoder)
-    batch = batch_of(module, data)
-    step(module, batch)
-    module.release()
-    assert torch.equal(factory.zero_shot(data, backbone=module.backbone).eval()(batch), factory.zero_shot(data)(batch))
 
 
 def test_an_encoder_that_gives_no_codes_is_refused(small):

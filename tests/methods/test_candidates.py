@@ -18,6 +18,7 @@ from recsys_lora.tasks.ctr import ClickThrough
 from recsys_lora.tasks.rating import Rating
 from recsys_lora.utils.errors import UserError
 from tests.methods import factory, test_binllm
+from tests.methods.asking import forwards
 from tests.methods.ckf import world as ckf
 from tests.methods.synthetic import WORDS, prepared
 from tests.rounding import assert_close
@@ -94,20 +95,11 @@ def one_by_one(module, datamodule, items):
     return np.array(found)
 
 
-def forwards(module):
-    """Return a list that gets (rows, tokens) of each forward of the body."""
-    seen = []
-    module.backbone.model.base_model.register_forward_pre_hook(
-        lambda part, args, kwargs: seen.append(tuple(kwargs["inputs_embeds"].shape[:2])), with_kwargs=True
-    )
-    return seen
-
-
 @pytest.mark.parametrize("name", METHODS)
 def test_scores_are_those_of_one_prompt_at_a_time(name):
     module, datamodule = of_method(name)
     expected = one_by_one(module, datamodule, ITEMS)
-    seen = forwards(module)
+    seen = forwards(module.backbone)
     got = score_candidates(module, datamodule, USER, ITEMS)
     assert_close(got, expected)
     assert np.ptp(expected) > 1e-3
@@ -119,7 +111,7 @@ def test_scores_are_those_of_one_prompt_at_a_time(name):
 def test_the_shared_part_goes_on_past_the_users_own_token(name):
     module, datamodule = of_method(name)
     prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, ITEMS)).prompts
-    seen = forwards(module)
+    seen = forwards(module.backbone)
     score_candidates(module, datamodule, USER, ITEMS)
     alike = [len(set(column)) == 1 for column in zip(*(prompts[index].tolist() for index in range(6)), strict=False)]
     length = alike.index(False)
@@ -131,7 +123,7 @@ def test_the_shared_part_goes_on_past_the_users_own_token(name):
 def test_the_shared_part_ends_before_what_is_a_prompts_own(name):
     module, datamodule = of_method(name)
     prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, ITEMS)).prompts
-    seen = forwards(module)
+    seen = forwards(module.backbone)
     score_candidates(module, datamodule, USER, ITEMS)
     length = int(prompts.soft_positions[:, 0].min() if name == "graphlora" else prompts.title_starts.min())
     alike = [len(set(column)) == 1 for column in zip(*(prompts[index].tolist() for index in range(6)), strict=False)]
@@ -154,7 +146,7 @@ def test_candidates_whose_histories_were_shortened_differently_share_less():
 def test_an_encoder_whose_user_vector_depends_on_the_item_shares_what_stands_before_it():
     module, datamodule = of_method("collm, din")
     prompts = datamodule.prompts["ctr"].set(candidate_questions(datamodule.data, USER, ITEMS)).prompts
-    seen = forwards(module)
+    seen = forwards(module.backbone)
     score_candidates(module, datamodule, USER, ITEMS)
     assert seen[0] == (1, prompts.soft_positions[0, 0])
 
@@ -163,7 +155,7 @@ def test_an_encoder_whose_user_vector_depends_on_the_item_shares_what_stands_bef
 def test_ckf_answers_its_click_through_task(mapping):
     module, datamodule = of_ckf(mapping=mapping)
     expected = one_by_one(module, datamodule, ITEMS)
-    seen = forwards(module)
+    seen = forwards(module.backbone)
     got = score_candidates(module, datamodule, USER, ITEMS)
     assert_close(got, expected)
     assert [rows for rows, _ in seen] == [1, 6]
@@ -178,7 +170,7 @@ def test_a_budget_cuts_the_candidates_and_changes_no_score():
     module, datamodule = of_method("collm")
     expected = score_candidates(module, datamodule, USER, ITEMS)
     datamodule.batching = replace(datamodule.batching, token_budget=60)
-    seen = forwards(module)
+    seen = forwards(module.backbone)
     assert_close(score_candidates(module, datamodule, USER, ITEMS), expected)
     rests = [tokens for _, tokens in seen if tokens < 20]
     assert len(rests) == len(ITEMS)  # a batch each
@@ -219,4 +211,4 @@ def test_room_for_more_users_and_items_changes_no_score_and_scores_them(name):
     live = LiveData(datamodule.data).with_items(pl.DataFrame({"item_id": ["a", "b"], "title": ["New", "Newer"]}))
     later = module.datamodule(live, WORDS, seed=0)
     assert_close(score_candidates(module, later, USER, ITEMS), expected)
-    assert np.isfinite(score_candidates(module, later, live.stranger, [31, 32, 1])).all()
+    assert np.isfinite(score_candidates(module, later, live.anonymous, [31, 32, 1])).all()

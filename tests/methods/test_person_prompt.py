@@ -8,11 +8,9 @@ import torch
 
 from recsys_lora.methods.checkpoint import load_checkpoint, trained_state
 from recsys_lora.methods.person_prompt import TokenTable
-from tests import jobs
 from tests.methods import factory
 from tests.methods.asking import batch_of, gradients, score_rows, with_updates
 from tests.methods.synthetic import WORDS, prepared
-from tests.methods.test_collm import JOB
 from tests.rounding import SUM, assert_close
 
 
@@ -64,14 +62,3 @@ def test_a_loaded_module_scores_as_the_saved_one_for_unseen_ids_too(data, tmp_pa
     rows = data.rows("test")
     expected = score_rows(module, datamodule, rows, show=False)
     assert np.array_equal(score_rows(other, datamodule, rows, show=False), expected)
-
-
-def test_a_whole_job(tmp_path, monkeypatch):
-    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
-    tables = jobs.write_tables(tmp_path / "tables", *jobs.own_tables())
-    outcome = jobs.run(tmp_path / "run", *[part for part in JOB if "cf" not in part], *tables, "model=person_prompt")
-    assert outcome.collaborative is None
-    module = outcome.method.module
-    assert len(module.users.weight) == outcome.data.num_users + 1
-    assert len(module.items.weight) == outcome.data.num_items + 1
-    assert any(p.abs().sum() > 0 for name, p in module.lowrank.named_parameters() if name.endswith(".P"))

@@ -3,13 +3,12 @@
 `test_contract.py` has that the scores of trained methods do not depend on batch mates.
 """
 
-import numpy as np
 import pytest
 import torch
 
 from recsys_lora.methods.checkpoint import load_checkpoint
 from tests.methods import factory
-from tests.methods.asking import batch_of, gradients, prompts_for, with_updates
+from tests.methods.asking import batch_of, gradients, with_updates
 from tests.methods.synthetic import WORDS, prepared
 from tests.rounding import assert_close
 
@@ -106,15 +105,6 @@ def test_a_loaded_module_scores_as_the_saved_one(world, tmp_path, name, knobs):
     assert not torch.equal(other.eval()(batch), module.eval()(batch))
     load_checkpoint(tmp_path / "last.ckpt", other, other.identity)
     assert torch.equal(other.eval()(batch), module.eval()(batch))
-
-
-@pytest.mark.parametrize("padding", ["left", "right"])
-def test_rows_of_a_batch_do_not_touch_each_other(world, padding):
-    module = with_updates(factory.prompt4nr(world[0])).eval()
-    rows = prompts_for(module, world[0], world[0].rows("train").take(np.arange(6) * 5))
-    together = module(rows.batch(np.arange(6), 0, padding))
-    alone = torch.cat([module(rows.batch(np.array([index]), 0, "right")) for index in range(6)])
-    assert_close(together, alone)
 
 
 def test_learned_tokens_start_as_spread_as_the_embeddings(world):

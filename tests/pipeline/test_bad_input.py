@@ -196,12 +196,6 @@ def test_ugly_titles_go_through(tmp_path):
 # Backbones and prompts
 
 
-def test_a_backbone_without_the_projection(tmp_path, tables):
-    line = refused(tmp_path, *SMALL, *tables, "model.targets=[c_attn_x]")
-    assert "c_attn_x" in line
-    assert "q_proj" in line
-
-
 def test_a_prompt_longer_than_the_context_loses_its_history_and_is_counted(tmp_path, tables, caplog):
     with caplog.at_level(logging.INFO):
         outcome = run(tmp_path / "run", *SMALL, *tables, "llm.context=72")
@@ -317,13 +311,3 @@ def test_prepare_never_replaces_a_folder_of_somebody_else(tmp_path, tables):
     with pytest.raises(UserError, match=r"out: the folder is not empty and holds no prepared data"):
         run_preparation(read_preparation(composed("data=table", *tables, f"out={out}", config="prepare")))
     assert (out / "thesis.tex").read_text() == "years"
-
-
-# Devices
-
-
-def test_a_gpu_that_is_not_there(tmp_path, tables, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    line = refused(tmp_path, *SMALL, *tables, "trainer=gpu")
-    assert "trainer.accelerator=gpu: PyTorch finds no CUDA device" in line
-    assert line.endswith("choose trainer=cpu")

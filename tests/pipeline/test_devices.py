@@ -116,14 +116,6 @@ def test_a_language_model_that_is_not_there_is_told_before_anything_is_read(over
     assert len(asked) == (overrides[0] == "llm=hub")
 
 
-def test_a_logger_without_an_account_is_told_before_anything_is_read(tmp_path, monkeypatch):
-    pytest.importorskip("wandb")
-    monkeypatch.setattr("wandb.login", lambda **_: False)
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    with pytest.raises(UserError, match=r"logger=wandb: no W&B account here: wandb login, or logger\.wandb\.mode="):
-        run(tmp_path / "run", *SMALL, "data.interactions=missing.csv", "logger=wandb")
-
-
 def test_what_trains_nothing_needs_no_step(tmp_path):
     with pytest.raises(UserError, match=r"missing\.csv"):
         run(tmp_path / "run", *NO_METHOD, "model=zero_shot", "data.interactions=missing.csv", "trainer.max_epochs=0")

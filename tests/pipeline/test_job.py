@@ -16,12 +16,11 @@ from recsys_lora.config.edge import read_run
 from recsys_lora.evaluation.baselines import PositiveShare
 from recsys_lora.evaluation.stack import RIDGE
 from recsys_lora.llm.tiny import TinySource
-from recsys_lora.methods.answering import Answering
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.report.table import method_line
 from recsys_lora.utils.errors import UserError
 from tests.jobs import NO_METHOD, SMALL, composed, method_of, own_tables, run, write_tables
-from tests.pipeline.place import Killed, Place, killed_at, same, weights
+from tests.pipeline.place import Place, killed_at, same, weights
 
 ANSWERS = ["test/cora-ctr-table", "test/cora-shuffled-ctr-table", "test/cora-valid-ctr-table"]
 
@@ -90,13 +89,6 @@ def test_the_numbers_are_those_of_the_predictions(place, first):
     assert method_line(block)["metrics"]["uauc"]["users"] > 3
 
 
-def test_the_method_of_a_finished_run_scores_as_it_did(place, first):
-    outcome, folder = first
-    answering = Answering(outcome.method.module, outcome.method.datamodule)
-    scores = answering("ctr", outcome.method.datamodule.questions("ctr", "test", 40), show=False)
-    assert np.array_equal(scores, pl.read_parquet(folder / "predictions_ctr.parquet")["score"].to_numpy())
-
-
 def test_predictions_carry_raw_ids_and_labels(place, first):
     _, folder = first
     rows = pl.read_parquet(folder / "predictions_ctr.parquet")
@@ -163,18 +155,6 @@ def test_curves_hold_training_and_validation(place, first):
     assert curve["valid/auc"].drop_nulls().len() >= 2
     assert {"train/loss", "train/lr", "train/grad_norm"} <= set(curve.columns)
     assert curve["step"].to_list() == [0, 1, 2]
-
-
-def test_checkpoints_hold_what_was_trained_and_what_it_belongs_to(place, first):
-    outcome, folder = first
-    module = outcome.method.module
-    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-    assert not [name for name in checkpoint["state_dict"] if name.startswith("encoder.")]
-    frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
-    assert not frozen & checkpoint["state_dict"].keys()
-    assert checkpoint["identity"]["data"] == outcome.data.key
-    assert checkpoint["identity"]["encoder"] == outcome.collaborative.key
-    assert checkpoint["identity"]["backbone"]["words"]
 
 
 def test_labels_of_a_run_reach_its_record(place, first):
@@ -352,22 +332,6 @@ def test_a_checkpoint_of_something_else_is_refused_and_both_are_named(place, fir
     assert len(message.splitlines()) == 1
 
 
-def test_a_checkpoint_of_other_options_is_refused(place, first):
-    path = first[1] / "checkpoints" / "last.ckpt"
-    with pytest.raises(UserError, match="does not fit the method's options"):
-        place.run("train=false", f"ckpt_path={path}", "model.rank=2")
-
-
-@pytest.mark.parametrize("train", ["true", "false"])
-def test_a_checkpoint_that_is_none_is_refused(place, first, tmp_path, train):
-    with pytest.raises(UserError, match=r"nowhere\.ckpt: no such checkpoint"):
-        place.run(f"train={train}", f"ckpt_path={tmp_path / 'nowhere.ckpt'}")
-    broken = tmp_path / "broken.ckpt"
-    broken.write_text("no checkpoint")
-    with pytest.raises(UserError, match=r"broken\.ckpt: not a checkpoint"):
-        place.run(f"train={train}", f"ckpt_path={broken}")
-
-
 def test_training_cannot_go_on_from_weights_alone(place, first):
     outcome, _ = first
     trained = next((place.folder / "home" / "artifacts").glob(f"method/*-{outcome.method.key}")) / "trained.ckpt"
@@ -392,24 +356,6 @@ def test_without_the_checkpoint_callback_nothing_is_trained(place, first):
 
 
 # Interrupted
-
-
-KEPT = ("seed=11", "data.train_rows=48", "trainer.max_epochs=2", "model.dropout=0.2")
-
-
-def test_a_killed_run_goes_on_to_the_same_weights(place, first, monkeypatch):
-    with monkeypatch.context() as patch:
-        killed_at(8, patch)
-        with pytest.raises(Killed):
-            place.run(*KEPT)
-    last = place.folder / "runs" / str(place.runs) / "checkpoints" / "last.ckpt"
-    assert torch.load(last, weights_only=True)["global_step"] == 6
-    went_on, resumed = place.run(*KEPT, f"ckpt_path={last}")
-    whole, uninterrupted = place.run(*KEPT, "stage.force=[method]")
-    assert same(*(weights(folder / "checkpoints" / "last.ckpt") for folder in (resumed, uninterrupted)))
-    assert method_of(went_on.metrics) == method_of(whole.metrics)
-    curve = pl.read_csv(uninterrupted / "metrics.csv")["valid/auc"].drop_nulls().to_list()
-    assert pl.read_csv(resumed / "metrics.csv")["valid/auc"].drop_nulls().to_list()[-2:] == curve[-2:]
 
 
 def test_what_went_on_from_other_settings_is_not_taken_for_the_run_without_them(place, first):

@@ -60,17 +60,6 @@ def test_a_backbone_is_spread_over_two_gpus(tables, tmp_path):
     compared(tables, tmp_path, "trainer=fsdp", "trainer.devices=2", "llm.dtype=float32")
 
 
-def test_one_device_is_refused(tables, tmp_path):
-    with pytest.raises(UserError, match="trainer=fsdp: one device has nothing to spread"):
-        run(tmp_path / "one", *SMALL, *tables, *SPREAD, "trainer.devices=1")
-
-
-def test_quantised_weights_are_refused(tables, tmp_path):
-    quantised = ("llm=folder", "llm.path=somewhere", "llm.quantise=nf4", "trainer.devices=1")
-    with pytest.raises(UserError, match=r"trainer=fsdp cannot spread quantised weights: set llm.quantise=none"):
-        run(tmp_path / "one", *SMALL, *tables, *SPREAD, *quantised)
-
-
 @pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_3"])
 def test_lightning_s_own_sharding_is_refused(strategy):
     with pytest.raises(UserError, match=f"trainer.strategy={strategy}: .*choose trainer=fsdp"):

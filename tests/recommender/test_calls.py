@@ -7,7 +7,6 @@ from polars.testing import assert_frame_equal
 import recsys_lora
 from recsys_lora.recommender.calls import ListCall, ScoreCall, SimilarCall
 from recsys_lora.recommender.queries import UnknownIdError
-from recsys_lora.recommender.stages import Stages
 from recsys_lora.utils.errors import UserError
 
 COLD = "i29"
@@ -53,18 +52,6 @@ def test_calls_answered_together_get_what_each_gets_alone(runs, name):
         else:
             same(found, alone)
     assert recommender.answer([]) == []
-
-
-def test_calls_answered_together_are_scored_together(cora, monkeypatch):
-    seen, scores = [], Stages.scores
-
-    def counted(self, data, pairs):
-        seen.append(len(pairs.user))
-        return scores(self, data, pairs)
-
-    monkeypatch.setattr(Stages, "scores", counted)
-    cora.answer([ScoreCall([(f"u{number}", "i1")]) for number in range(1, 9)])
-    assert seen == [8]
 
 
 def test_a_history_is_what_the_user_has_met(runs, cora):

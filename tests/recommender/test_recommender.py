@@ -1,6 +1,5 @@
 """A trained run answers by raw ids what its test has measured, and goes on as events and items come."""
 
-import asyncio
 import json
 import shutil
 import sys
@@ -371,16 +370,6 @@ def test_an_explanation_is_what_the_runs_test_wrote(runs):
 def test_equal_calls_give_equal_answers_bit_for_bit(loaded):
     recommender = loaded("cora")
     assert_frame_equal(recommender.recommend(["u1", "u3"]), recommender.recommend(["u1", "u3"]), check_exact=True)
-
-
-def test_an_asyncio_service_asks_in_threads(loaded):
-    recommender = loaded("cora")
-
-    async def serve():
-        return await asyncio.gather(*(asyncio.to_thread(recommender.recommend, user, 3) for user in ("u1", "u3", "u5")))
-
-    for user, found in zip(("u1", "u3", "u5"), asyncio.run(serve()), strict=True):
-        same(found, recommender.recommend(user, 3))
 
 
 def test_threads_get_what_one_by_one_gives_while_events_come(runs, cora):

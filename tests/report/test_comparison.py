@@ -11,7 +11,6 @@ from sklearn.metrics import log_loss, roc_auc_score
 from recsys_lora.report import comparison
 from recsys_lora.report.comparison_cells import notes
 from recsys_lora.report.comparison_schema import read_comparison
-from recsys_lora.report.labels import letters
 from recsys_lora.report.provenance import portable
 from recsys_lora.report.published import everything, published, row_name
 from recsys_lora.report.runs import find_runs
@@ -212,11 +211,6 @@ def test_a_short_setting_names_a_row_before_long_ones_that_differ_as_it_does(tmp
     assert [row.label for row in made.rows] == ["cora-mf, entry={title}", "cora-mf, entry={title} ({genres})"]
     legend = r"cora-mf, entry={title}: model.text=a long prompt\nof {title} with many words and more than one line, "
     assert [note for note in notes(made) if note.startswith(legend) and "first" not in note]
-
-
-@pytest.mark.parametrize(("number", "text"), [(0, "A"), (25, "Z"), (26, "AA"), (51, "AZ"), (52, "BA"), (702, "AAA")])
-def test_letters_go_on_behind_z(number, text):
-    assert letters(number) == text
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "predictions_ctr.parquet", "environment.json", "config.yaml"])

@@ -106,7 +106,7 @@ def test_help_names_every_setting(capsys):
     main(["--help"])
     printed = capsys.readouterr().out
     assert "recsys-lora serve run=RUN" in printed
-    assert all(f"  {name} " in printed for name in Settings.__dataclass_fields__)
+    assert all(f"  {name} " in printed for name in Settings.model_fields)
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch, capsys):

@@ -81,4 +81,5 @@ def test_samples_are_ordered_and_tasks_and_splits_draw_differently():
 
 
 def test_letters_go_on_after_z():
-    assert [letter(place) for place in (0, 9, 25, 26, 27, 52)] == ["A", "J", "Z", "AA", "AB", "BA"]
+    letters = ["A", "J", "Z", "AA", "AB", "AZ", "BA", "AAA"]
+    assert [letter(place) for place in (0, 9, 25, 26, 27, 51, 52, 702)] == letters

@@ -19,7 +19,6 @@ from recsys_lora.utils.errors import UserError
 
 HEADER = ("user_id", "item_id", "rating", "timestamp")
 ROWS = [("ann", "7", 4.5, 10), ("bób", "8", 2.0, 11), ("cy", "7", 1.0, 12)]
-SHIFTED = [(user.replace("ó", "o"), *rest) for user, *rest in ROWS]
 
 
 def lines(separator=",", rows=ROWS, header=True, end="\n"):

@@ -1,10 +1,8 @@
 """What CoRA promises, on a tiny backbone."""
 
-import numpy as np
 import pytest
 import torch
 from torch.func import functional_call
-from torch.nn import functional
 
 from recsys_lora.config.check import check
 from recsys_lora.llm.tiny import TinySource
@@ -13,7 +11,7 @@ from recsys_lora.prompts.template import Template
 from recsys_lora.utils.errors import UserError
 from tests.jobs import resolved
 from tests.methods import factory
-from tests.methods.asking import prompts_for
+from tests.methods.asking import batch_of, step
 from tests.methods.synthetic import TableEncoder, prepared
 from tests.rounding import SUM, assert_close
 
@@ -44,25 +42,6 @@ ABLATIONS = [
 def world():
     titles = [f"Film {number} ({1950 + number})" for number in range(30)]
     return prepared(users=30, items=30, rows_each=12, dim=4, titles=titles)
-
-
-def batch_of(module, data, rows=6, padding="right"):
-    prompts = prompts_for(module, data, data.rows("train").take(np.arange(rows) * 5))
-    return prompts.batch(np.arange(rows), module.backbone.pad_id, padding)
-
-
-def step(module, batch, lr=0.01):
-    """Take one step of plain gradient descent; return the gradients by name."""
-    parameters = {label: p for label, p in module.named_parameters() if p.requires_grad}
-    loss = functional.binary_cross_entropy_with_logits(module(batch), batch.label)
-    gradients = dict(
-        zip(parameters, torch.autograd.grad(loss, list(parameters.values()), allow_unused=True), strict=True)
-    )
-    with torch.no_grad():
-        for label, p in parameters.items():
-            if gradients[label] is not None:
-                p -= lr * gradients[label] / gradients[label].norm().clamp_min(1e-12)
-    return gradients
 
 
 def trained(module, batch, steps=3):
@@ -291,26 +270,6 @@ def test_the_encoder_stays_in_evaluation_mode(world):
     assert module.generator.training
     assert not module.encoder.training
     assert not module.backbone.model.training
-
-
-def gradients(module, batch):
-    module.zero_grad()
-    loss = functional.binary_cross_entropy_with_logits(module(batch), batch.label)
-    loss.backward()
-    return {label: p.grad for label, p in module.named_parameters() if p.requires_grad}
-
-
-def test_gradient_checkpointing_changes_memory_only(world):
-    data, encoder = world
-    saving = TinySource(gradient_checkpointing=True).load(data.titles[1:], "cpu")
-    plain, checkpointed = factory.cora(data, encoder), factory.cora(data, encoder, backbone=saving)
-    batch = batch_of(plain, data)
-    for module in (plain, checkpointed):
-        trained(plain, batch) if module is plain else module.load_state_dict(trained_state(plain), strict=False)
-        module.train()
-    expected, got = gradients(plain, batch), gradients(checkpointed, batch)
-    for label, gradient in expected.items():
-        assert_close(got[label], gradient, what=label)
 
 
 def test_beside_a_bfloat16_backbone_float32_is_trained(world):

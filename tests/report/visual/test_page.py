@@ -18,7 +18,6 @@ from tests.jobs import NO_METHOD, SMALL, own_tables, run, write_tables
 from tests.report.runs import noisy, run_folder
 
 EVIL = "<script>alert('é')</script><img src=x onerror=alert(1)> & \"quotes\""
-VOID = {"meta", "circle", "line", "rect", "polyline"}
 
 
 class Page(HTMLParser):
