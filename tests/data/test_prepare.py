@@ -145,7 +145,7 @@ def test_likes_below_the_usual_threshold_are_told_which_to_take(made_reader, tmp
     [
         ("ALTER TABLE interactions DROP COLUMN rating", "need the column rating as FLOAT, it is missing"),
         ("ALTER TABLE interactions ALTER timestamp TYPE DOUBLE", "timestamp as BIGINT, it is DOUBLE"),
-        ("UPDATE interactions SET user_id = NULL WHERE line < 7", "7 interactions have no user_id"),
+        ("UPDATE interactions SET user_id = NULL WHERE line < 7", "user_id is missing in 7 interactions"),
         ("INSERT INTO items SELECT * FROM items LIMIT 1", "item_id .* is listed more than once"),
         ("ALTER TABLE items DROP COLUMN title", "items need the column title"),
         ("DELETE FROM interactions", "no interactions"),
@@ -324,7 +324,7 @@ def test_ratings_outside_of_the_scale(made_reader, tmp_path):
     assert len(dropped.interactions) == 200
     assert dropped.interactions["rating"].min() == 1
     assert dropped.manifest["dropped"][0]["rows"] == 100
-    with pytest.raises(UserError, match=r"100 of 300 ratings lie outside of data\.rating_scale.*data\.off_scale=drop"):
+    with pytest.raises(UserError, match=r"100 of 300 ratings outside of data\.rating_scale.*data\.off_scale=drop"):
         made("error")
 
 
