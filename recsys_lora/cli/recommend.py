@@ -20,7 +20,7 @@ class Settings(RunSettings):
     k: Annotated[PositiveInt, Help("items a user")] = 10
     retrieve: Annotated[PositiveInt, Help("items a user that the CF model finds and the method ranks")] = 100
     exclude_seen: Annotated[bool, Help("leave out what a user has met")] = True
-    events: Annotated[Path | None, Help("file of events since: columns user, item, rating, timestamp, or data.columns")] = None
+    events: Annotated[Path | None, Help("file of events since: user, item, rating, timestamp; or data.columns")] = None
     items: Annotated[Path | None, Help("file of new items, columns item and title")] = None
     shard: Annotated[str, Help("I/N: the I-th of N equal shares of the users, for a process or a device each")] = "1/1"
     part: Annotated[PositiveInt, Help("users between two states that are kept")] = 1000
