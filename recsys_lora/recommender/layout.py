@@ -52,9 +52,7 @@ class Layout:
         """
         found = {name: ours for ours in wanted if (name := self._name(table, ours, what)) is not None}
         others = [name for name in table.columns if name not in found and name not in found.values()]
-        return table.select(
-            [pl.col(name).alias(ours) for name, ours in found.items()] + [pl.col(*others)] * bool(others)
-        )
+        return table.select(*(pl.col(name).alias(ours) for name, ours in found.items()), *map(pl.col, others))
 
     def called(self, ours: str) -> str:
         """Return the names that a column of ours may have, for messages."""

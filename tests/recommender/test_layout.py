@@ -61,7 +61,7 @@ def test_places_of_columns_are_no_names():
 
 
 def test_the_config_of_a_table_gives_the_names():
-    reader = resolved("data=table", "data.columns.user_id=customer", "data.item_columns.title=name").data.reader
+    reader = resolved("data=table", "data.columns.user_id=customer", "data.item_columns.title=name")["data"]["reader"]
     assert Layout.of_events(reader).own["user"] == "customer"
     assert Layout.of_items(reader).own["title"] == "name"
 
