@@ -73,7 +73,7 @@ NANOSECONDS = pa.array([datetime.datetime(2020, 1, 1, 0, 0, k) for k in range(K)
         ("rating", [[1.0]] * K, "the column 'rating' is a DOUBLE[]: a rating is a number"),
         ("rating", [{"a": 1}] * K, "the column 'rating' is a STRUCT(a BIGINT): a rating is a number"),
         ("rating", [b"5"] * K, "the column 'rating' is a BLOB: a rating is a number"),
-        ("rating", [bool(k % 2) for k in range(K)], "all 24 rows of the train split are negative at data.positive=4"),
+        ("rating", [bool(k % 2) for k in range(K)], "every row of the train split (24) is negative at data.positive=4"),
         ("rating", odd(STARS, 1e300), "row 4: rating is '1e+300', not a number"),
         ("rating", odd(STARS, float("inf")), "row 4: rating is 'inf', not a number"),
         ("rating", odd([int(star) for star in STARS], 2**63 - 1), None),
