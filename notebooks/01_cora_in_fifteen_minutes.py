@@ -106,8 +106,8 @@ Markdown((work / "run" / "table.md").read_text())
 # %% [markdown]
 # The first table compares CoRA on the same rows with baselines that need no model, its collaborative model (`mf`), the
 # frozen language model, and stacks of the others with CoRA and without it. The second repeats CoRA with every user's
-# vector exchanged for another user's: a method that reads its vectors must fall apart there. The third has CoRA's paired
-# differences from every other line, and the last the first by warm and cold questions; here all are warm.
+# vector exchanged for another user's: a method that reads its vectors must fall apart there. The third has the paired
+# differences of CoRA from every other line, and the last the first by warm and cold questions; here all are warm.
 #
 # The curve: training loss at each logged step, and the AUC on the validation rows.
 

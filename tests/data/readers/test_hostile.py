@@ -165,11 +165,26 @@ REVIEWS = [json.dumps(review(k)) for k in range(K)]
     [
         ("[" * 100_000 + "]" * 100_000, "r.json, line 41: neither JSON nor a Python literal"),
         ('{"reviewerID": "a", "x": ' + "[" * 50_000 + "]" * 50_000 + "}", "line 41: neither JSON nor a Python literal"),
-        ('{"reviewerID":"a","asin":"b","overall":5,"unixReviewTime":1e400}', "line 41: timestamp is '1e400'"),
-        ('{"reviewerID":"a","asin":"b","overall":5,"unixReviewTime":1' + "0" * 30 + "}", "line 41: timestamp is '1000"),
-        ('{"reviewerID":"a","asin":"b","overall":NaN,"unixReviewTime":1}', "line 41: rating is 'NaN', not a number"),
-        ('{"reviewerID":"a","asin":"b","overall":-Infinity,"unixReviewTime":1}', "line 41: rating is '-Infinity'"),
-        ('{"reviewerID":"a","asin":"b","overall":true,"unixReviewTime":true}', "line 41: timestamp is 'true'"),
+        (
+            '{"reviewerID":"a","asin":"b","overall":5,"unixReviewTime":1e400}',
+            "line 41, column 'unixReviewTime': timestamp is '1e400'",
+        ),
+        (
+            '{"reviewerID":"a","asin":"b","overall":5,"unixReviewTime":1' + "0" * 30 + "}",
+            "line 41, column 'unixReviewTime': timestamp is '1000",
+        ),
+        (
+            '{"reviewerID":"a","asin":"b","overall":NaN,"unixReviewTime":1}',
+            "line 41, column 'overall': rating is 'NaN', not a number",
+        ),
+        (
+            '{"reviewerID":"a","asin":"b","overall":-Infinity,"unixReviewTime":1}',
+            "line 41, column 'overall': rating is '-Infinity'",
+        ),
+        (
+            '{"reviewerID":"a","asin":"b","overall":true,"unixReviewTime":true}',
+            "line 41, column 'unixReviewTime': timestamp is 'true'",
+        ),
         ('{"reviewerID":"\\ud800","asin":"b","overall":5,"unixReviewTime":1}', None),
         (json.dumps(review(1, reviewText={"a": 1}, summary=[1])), None),
         (json.dumps(review(1, reviewText="\x00")), None),
