@@ -136,7 +136,7 @@ def test_users_that_are_all_unknown_are_refused(cora, tmp_path):
     with pytest.raises(UserError, match=r"none of them: 'U3', 'y' \(close to 'U3': 'u3'\): give ids"):
         recommend_to_file(cora, ["U3", "y"], tmp_path / "recs.csv", FEW)
     done = recommend_to_file(cora, ["u3", "u33"], tmp_path / "recs.csv", FEW)
-    assert done.unknown_line == "1 user: 'u33' (close to 'u33': 'u3')"
+    assert done.unknown_line == "1 user: 'u33' (close to 'u33': 'u3', 'u13')"
 
 
 def test_the_help_names_every_setting(capsys):
@@ -144,3 +144,10 @@ def test_the_help_names_every_setting(capsys):
     shown = capsys.readouterr().out
     assert all(f"  {name}" in shown for name in ("run", "users", "exclude_seen", "events", "device"))
     assert "items a user (10)" in shown
+
+
+def test_a_folder_that_takes_no_file_is_refused_before_anything_is_loaded(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(SystemExit):
+        main([f"out={tmp_path / 'recs.csv'}", "run=nowhere"])
+    assert "recs.csv: nothing can be written into this folder: choose another place" in capsys.readouterr().err

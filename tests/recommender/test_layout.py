@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+import recsys_lora
 from recsys_lora.recommender import files, updates
 from recsys_lora.recommender.layout import USER, Layout
-from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.utils.errors import UserError
 from tests.jobs import resolved
 
@@ -90,10 +90,10 @@ def test_ids_are_text_whatever_they_were():
         events(rows, OURS)
 
 
-def test_a_run_takes_its_own_files(loaded, tmp_path):
-    run = loaded("cora").run
-    data = replace(run.config.data, reader={**run.config.data.reader, "columns": SHOP})
-    own, plain = Recommender(replace(run, config=replace(run.config, data=data))), Recommender(run)
+def test_a_run_takes_its_own_files(runs, tmp_path):
+    own, plain = (recsys_lora.load(runs("cora")) for _ in range(2))
+    data = replace(own.run.config.data, reader={**own.run.config.data.reader, "columns": SHOP})
+    own.run = replace(own.run, config=replace(own.run.config, data=data))
     (tmp_path / "items.csv").write_text("sku,name\n01,First\n")
     (tmp_path / "today.csv").write_text("customer,sku,stars\nu3,01,5\n007,i2,5\n")
     (tmp_path / "users.csv").write_text("customer,user\nu3,Ann\n007,Bob\n")
