@@ -68,8 +68,10 @@ def test_what_is_gone_is_said_in_one_line(runs, tmp_path, monkeypatch):
     folder = shutil.copytree(runs("cora"), tmp_path / "run")
     with pytest.raises(UserError, match="no such folder"):
         recsys_lora.load(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"no artifacts\.json here"):
+    with pytest.raises(UserError, match=rf"{tmp_path}: holds 1 run: give one of them, as {folder}$"):
         recsys_lora.load(tmp_path)
+    with pytest.raises(UserError, match=r"no artifacts\.json here"):
+        recsys_lora.load(folder / "checkpoints")
     monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
     with pytest.raises(UserError, match="is gone: run the same command again, or export the run again"):
         recsys_lora.load(folder)

@@ -223,7 +223,9 @@ def test_marks_of_databases_and_pandas_are_missing_values(folder, read, mark):
 
 def test_other_marks_are_values_unless_somebody_says_so(folder, read):
     (folder / "r.csv").write_text("customer,sku,stars,at\na,1,5,1\nNA,1,4,1\nc,1,N/A,1\n")
-    with pytest.raises(UserError, match=r"""line 4, column 'stars': rating is 'N/A'.*no value, 'data\.reader\.missing=\["N/A"\]'"""):
+    with pytest.raises(
+        UserError, match=r"""line 4, column 'stars': rating is 'N/A'.*no value, 'data\.reader\.missing=\["N/A"\]'"""
+    ):
         read(items=None, time="seconds")
     said, interactions, _ = read(items=None, missing=["N/A"], time="seconds")
     assert [user for user, *_ in interactions] == ["a", "NA"]
