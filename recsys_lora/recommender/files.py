@@ -59,9 +59,12 @@ def read_table(path: Path) -> pl.DataFrame:
             return pl.read_parquet(path)
         if path.suffix == _JSON_LINES:
             return pl.read_ndjson(path, infer_schema_length=None)
-        return pl.read_csv(path, infer_schema=False)
+        found = pl.read_csv(path, infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]}): check the file") from error
+    if found.width == 1 and set(found.columns[0]) & set(";\t|"):
+        raise UserError(f"{path}, line 1: no commas in {found.columns[0]!r}: separate fields by commas")
+    return found
 
 
 def check_target(path: Path) -> None:

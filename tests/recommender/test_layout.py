@@ -111,6 +111,7 @@ def test_a_run_takes_its_own_files(runs, tmp_path):
         ("users.csv", "name\nx\n", "no column user or user_id or customer: it has name"),
         ("users.csv", "customer\n", "no user is in it"),
         ("users.txt", "\n", "no user is in it"),
+        ("users.csv", "customer;age\nu1;3\n", "users.csv, line 1: no commas in 'customer;age': separate fields by"),
     ],
 )
 def test_a_file_without_users_is_one_line(tmp_path, name, text, said):
