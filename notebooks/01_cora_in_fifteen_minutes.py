@@ -65,8 +65,9 @@ club.interactions.join(club.items, on="item_id").select("user_id", "title", "gen
 # %% [markdown]
 # ## 2. A run is a config, and a config is a list of overrides
 #
-# `recsys_lora.compose` takes what you would type after `python -m recsys_lora.run` and returns plain nested dicts. At
-# the smoke budget we ask for a little more training than it brings, so that there is something to see.
+# `recsys_lora.compose` takes what you would type after `python -m recsys_lora.run` and returns a typed record; what is
+# made from it, as the method, is a plain dict in it. At the smoke budget we ask for a little more training than it
+# brings, so that there is something to see.
 
 # %%
 overrides = [
@@ -103,8 +104,10 @@ with quiet():  # it prints progress and the table; leave this out to watch
 Markdown((work / "run" / "table.md").read_text())
 
 # %% [markdown]
-# The first table compares four scorers on the same rows. The second repeats CoRA with every user's vector exchanged
-# for another user's: a method that reads its vectors must fall apart there.
+# The first table compares CoRA on the same rows with baselines that need no model, its collaborative model (`mf`), the
+# frozen language model, and stacks of the others with CoRA and without it. The second repeats CoRA with every user's
+# vector exchanged for another user's: a method that reads its vectors must fall apart there. The third has the paired
+# differences of CoRA from every other line, and the last the first by warm and cold questions; here all are warm.
 #
 # The curve: training loss at each logged step, and the AUC on the validation rows.
 

@@ -111,10 +111,10 @@ with quiet():  # it prints progress and all tables; leave this out to watch
 # the bare values. `sample` marks the lines about the sample of rows on which users' vectors are exchanged.
 
 # %%
-for columns, lines in tables(outcome.metrics).values():
-    display(
-        pl.DataFrame(lines, columns, orient="row", infer_schema_length=None).with_columns(pl.col(pl.Float64).round(3))
-    )
+with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160):  # all lines and columns
+    for columns, lines in tables(outcome.metrics).values():
+        table = pl.DataFrame(lines, columns, orient="row", infer_schema_length=None)
+        display(table.with_columns(pl.col(pl.Float64).round(3)))
 
 # %% [markdown]
 # The curriculum decides what is trained when: first the low-rank updates from prompts of text alone (λ near 1), then

@@ -170,8 +170,8 @@ with quiet():
 Markdown((work / "cora" / "table.md").read_text())
 
 # %% [markdown]
-# The lines of that table, with their 95 % intervals. With random weights and 200 training rows, wide intervals around
-# chance are what an honest picture looks like.
+# The lines of that table, with their 95 % intervals. With random weights and 200 training rows, wide intervals near
+# chance are what an honest picture looks like; of so many, one or two miss it by chance alone.
 
 # %%
 task = outcome.metrics["tasks"]["ctr"]

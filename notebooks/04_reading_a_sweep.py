@@ -124,7 +124,9 @@ left.bar(list(by_kind), [own["ctr/auc"].mean() for own in by_kind.values()], col
 for place, (kind, own) in enumerate(by_kind.items()):
     left.scatter([place] * len(own), own["ctr/auc"], color=KINDS[kind], zorder=3, label=f"a seed of {kind}")
 left.axhline(0.5, color="grey", linestyle=":", label="chance")
-left.set(xlabel="model.generator.kind", ylabel="test AUC", ylim=(0.4, jobs["ctr/auc"].max() + 0.08))
+left.set(
+    xlabel="model.generator.kind", ylabel="test AUC", ylim=(jobs["ctr/auc"].min() - 0.04, jobs["ctr/auc"].max() + 0.08)
+)
 left.legend(fontsize=8)
 difference = (by_kind["queries"]["ctr/auc"] - by_kind["direct"]["ctr/auc"]).to_list()
 right.axhline(0, color="grey", linestyle=":")
@@ -150,11 +152,11 @@ plt.show()
 # ## 5. Is a difference real?
 #
 # Seeds are one source of chance, test users the other. `python -m recsys_lora.compare` takes run folders, makes sure
-# that they are about the same test rows, and puts paired tests over users beside the differences
-# ([docs/comparing.md](../docs/comparing.md)).
+# that they are about the same test rows, and puts intervals and paired tests over users beside the differences from
+# the row that `--baseline` names ([docs/comparing.md](../docs/comparing.md)).
 
 # %%
-command = [sys.executable, "-m", "recsys_lora.compare", "sweep"]
+command = [sys.executable, "-m", "recsys_lora.compare", "sweep", "--baseline", "cora-mf, kind=direct"]
 print(subprocess.run(command, cwd=work, capture_output=True, text=True, check=True).stdout)
 
 # %% [markdown]

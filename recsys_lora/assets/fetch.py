@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock
-
 from recsys_lora.assets.source import Source, SourceError
 from recsys_lora.utils.errors import UserError
-from recsys_lora.utils.files import atomic_folder, disk_errors, home, sweep_temporary
+from recsys_lora.utils.files import atomic_folder, home, sweep_temporary
+from recsys_lora.utils.locks import locked
 
 logger = logging.getLogger(__name__)
 _BLOCK = 1 << 20
@@ -72,9 +71,7 @@ def fetch(asset: Asset, root: Path | None = None) -> Path:
         logger.warning("%s: fetching again", wrong)
     if not asset.sources:
         raise UserError(_missing(asset, asset.folder))
-    with disk_errors(asset.folder):
-        asset.folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(asset.folder.with_suffix(".lock")):
+    with locked(asset.folder.with_suffix(".lock")):
         found = _complete(asset, asset.folder)  # another run may have fetched it meanwhile
         if found is not None and not _wrong(asset.folder, found):
             return _path(asset.folder, found)

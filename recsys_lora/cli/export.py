@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from recsys_lora.cli.settings import RunSettings, answer
+from recsys_lora.utils.words import counted
 
 To = Literal["peft", "gguf-lora", "merged", "vectors", "bundle"]
 
@@ -42,5 +43,6 @@ def _do(settings: Settings) -> None:
     out = settings.out or Path("exports") / own_name(recommender.run, settings.to, which)
     export(recommender, settings.to, out, which)
     files = [path for path in out.rglob("*") if path.is_file()]
-    size = sum(path.stat().st_size for path in files) / 1e6
-    say(f"{out}: {settings.to}, {len(files)} files, {size:.1f} MB")
+    size = sum(path.stat().st_size for path in files)
+    written = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
+    say(f"{out}: {settings.to}, {counted(len(files), 'file')}, {written}")

@@ -18,7 +18,8 @@ from recsys_lora.config.recorded import read_recorded
 from recsys_lora.config.roles import Kind, leaves, selected
 from recsys_lora.processes.launched import is_rank_zero, started_externally
 from recsys_lora.utils.errors import UserError
-from recsys_lora.utils.files import LOCK, content_key, disk_errors
+from recsys_lora.utils.files import LOCK, content_key
+from recsys_lora.utils.locks import locked, take
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -95,18 +96,14 @@ def fingerprint(cfg: DictConfig, kind: str = RUN) -> str:
 
 def occupy(folder: Path) -> bool:
     """Take a folder's lock, unless this process has it; returns whether this process has it now."""
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     folder = folder.absolute()
     if folder not in _locks:
-        lock = FileLock(folder / LOCK)
         try:
-            with disk_errors(folder / LOCK):
-                folder.mkdir(parents=True, exist_ok=True)
-                lock.acquire(timeout=0)
+            _locks[folder] = take(folder / LOCK, timeout=0)
         except Timeout:
             return False
-        _locks[folder] = lock
     return True
 
 
@@ -128,17 +125,17 @@ def link_out_of(folder: Path) -> Path | None:
 
 
 def is_held(folder: Path) -> bool:
-    """Return whether a process is at work in a folder; nothing is written."""
-    from filelock import FileLock, Timeout
+    """Return whether a process is at work in a folder; who may not write there cannot tell, and hears that one is."""
+    from filelock import Timeout
 
     if folder.absolute() in _locks:
         return True
     if not (folder / LOCK).is_file():
         return False
     try:
-        with FileLock(folder / LOCK, timeout=0):
+        with locked(folder / LOCK, timeout=0):
             return False
-    except Timeout:
+    except (Timeout, UserError):
         return True
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from recsys_lora.cli.settings import RunSettings, answer
-from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.errors import UserError, at
 from recsys_lora.utils.types import PositiveInt
 
 
@@ -19,7 +19,9 @@ class Settings(RunSettings):
     k: PositiveInt = Field(10, description="items a user")
     retrieve: PositiveInt = Field(100, description="items a user that the CF model finds and the method ranks")
     exclude_seen: bool = Field(True, description="leave out the items of a user's history")
-    events: Path | None = Field(None, description="file of events since, columns user, item, rating, timestamp")
+    events: Path | None = Field(
+        None, description="file of later events: columns user, item, rating, timestamp, or those of data.columns"
+    )
     items: Path | None = Field(None, description="file of new items, columns item and title")
     shard: str = Field(
         "1/1", description="I/N: the I-th of N equal shares of the users, for a process or a device each"
@@ -49,19 +51,24 @@ def _do(settings: Settings) -> None:
     """Load, recommend and write; heavy imports happen here, after the command line has been understood."""
     from recsys_lora.recommender import files
     from recsys_lora.recommender.batch import ListOptions, recommend_to_file
+    from recsys_lora.recommender.layout import Layout
     from recsys_lora.utils.console import say
+    from recsys_lora.utils.words import counted
 
-    users = None if settings.users == "all" else files.read_users(Path(settings.users))
+    listed = None if settings.users == "all" else files.read_users(Path(settings.users))
+    later = {path: files.read_table(path) for path in (settings.items, settings.events) if path is not None}
     files.check_target(settings.out)
     share = read_shard(settings.shard)
     recommender = settings.load()
-    if settings.items is not None:
-        recommender.add_items(files.read_table(settings.items))
-    if settings.events is not None:
-        recommender.update(files.read_table(settings.events))
+    layout = Layout.of_events(recommender.run.config.data.reader)
+    users = None if listed is None else files.ids_of(listed, layout, Path(settings.users))
+    takes = {settings.items: ("item", recommender.add_items), settings.events: ("event", recommender.update)}
+    for path, table in later.items():
+        what, take = takes[path]
+        with at(str(path)):
+            say(f"{path}: {counted(take(table), what)} taken in")
     wanted = ListOptions(settings.k, settings.retrieve, settings.exclude_seen)
-    given = [path for path in (settings.events, settings.items) if path is not None]
-    done = recommend_to_file(recommender, users, settings.out, wanted, settings.part, given, share)
-    say(f"{settings.out}: {done.rows:,} rows for {done.users:,} users")
+    done = recommend_to_file(recommender, users, settings.out, wanted, settings.part, list(later), share)
+    say(f"{settings.out}: {counted(done.rows, 'row')} for {counted(done.users, 'user')}")
     if done.unknown:
         say(f"left out, as the run does not know them: {done.unknown_line}")

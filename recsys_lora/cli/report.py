@@ -1,10 +1,12 @@
 """`recsys-lora report RUNS...`: report.html of one run, or of several beside each other."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from recsys_lora.cli.user_errors import exit_on_user_error
+from recsys_lora.utils.errors import UserError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,6 +38,8 @@ def _do(asked: argparse.Namespace) -> None:
     left_out = [folder_name(folder) for folder in unfinished]
     if len(runs) == 1:
         target, page = asked.out or runs[0].folder / FILE, of_run(runs[0])
+        if asked.out is None and not os.access(runs[0].folder, os.W_OK):
+            raise UserError(f"{target}: nothing can be written into the run's folder: name another file, --out FILE")
     else:
         target, page = asked.out or Path(FILE), of_runs(runs, left_out)
     write_text(target, page)

@@ -60,13 +60,14 @@ def publish(folder: Path) -> list[Job]:
     from recsys_lora.report.table import markdown_table
     from recsys_lora.utils.console import console
     from recsys_lora.utils.files import write_text
+    from recsys_lora.utils.words import counted
 
     jobs = read_jobs(folder)
     write_text(folder / CSV_FILE, as_csv(jobs))
     columns, lines = table(jobs)
     write_text(folder / TABLE_FILE, "\n".join(markdown_table(columns, lines)) + "\n")
     screen = console()
-    screen.print(readable(f"{len(jobs)} jobs, in {folder}", columns, lines, screen.width))
+    screen.print(readable(f"{counted(len(jobs), 'job')}, in {folder}", columns, lines, screen.width))
     return jobs
 
 
@@ -114,14 +115,14 @@ def varied_overrides(jobs: Sequence[Job]) -> list[str]:
 
 def main_metrics(job: Job) -> dict[str, Mapping[str, Any]]:
     """Return a job's metrics for the table, `{name: {"value", "interval"}}`: the first two of each task."""
-    from recsys_lora.report.table import MAIN, method_line
+    from recsys_lora.report.table import MAIN, method_line, shown
 
     if job.metrics is None:
         return {}
     found: dict[str, Mapping[str, Any]] = {}
     for name, block in job.metrics["tasks"].items():
         own = method_line(block)
-        found |= {f"{name} {metric}": own["metrics"][metric] for metric in list(own["metrics"])[:MAIN]}
+        found |= {f"{name} {shown(metric)}": own["metrics"][metric] for metric in list(own["metrics"])[:MAIN]}
     return found
 
 

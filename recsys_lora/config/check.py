@@ -15,10 +15,10 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hydra.utils import get_object
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from recsys_lora.config.hints import suggestion
+from recsys_lora.config.located import located, why_not
 from recsys_lora.config.record import PreparationConfig, RunConfig
 from recsys_lora.config.roles import leaves
 from recsys_lora.config.typed import not_settings
@@ -60,12 +60,11 @@ def imported(target: str, key: str) -> Any:
         UserError: it cannot be imported.
     """
     try:
-        return get_object(target)
+        return located(target)
     except Exception as error:  # importing may raise anything, all of which means that the target cannot be used
-        reason = str(error.__cause__ or error).splitlines()[0]
         raise UserError(
-            f"{key}._target_={target}: cannot be imported ({reason}): correct it, or put the folder of its package on "
-            "PYTHONPATH"
+            f"{key}._target_={target}: cannot be imported ({why_not(target, error)}): correct it, or put the folder of "
+            "its package on PYTHONPATH"
         ) from error
 
 

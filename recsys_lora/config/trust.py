@@ -10,8 +10,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hydra.utils import get_object
-
+from recsys_lora.config.located import located
 from recsys_lora.utils.errors import UserError
 
 OWN = ("recsys_lora", "torch.optim")
@@ -38,7 +37,7 @@ def check_targets(config: Mapping[str, Any], trusted: Sequence[str] = ()) -> Non
         if not _within(target, known):
             raise _refused(key, target, target)
         try:
-            found: Any = get_object(target)
+            found: Any = located(target)
         except Exception as error:  # importing raises anything
             raise UserError(f"{key}={target}: there is no such code in this version: do not load it") from error
         if not _within(home := str(getattr(found, "__module__", None)), known):

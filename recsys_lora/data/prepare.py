@@ -189,7 +189,7 @@ def check_splits(manifest: Mapping[str, Any], ratings: tuple[float, float]) -> N
             if manifest["negatives"]:
                 raise UserError(f"data={name}: its users like all items: no negatives can be sampled for {split}")
             raise UserError(
-                f"data={name}: all {rows} rows of the {split} split are {which} at data.positive={positive:g}: AUC "
+                f"data={name}: every row of the {split} split ({rows:,}) is {which} at data.positive={positive:g}: AUC "
                 f"needs both classes: {_other_class(positive, *ratings)}"
             )
 

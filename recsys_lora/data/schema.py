@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol
 
 from recsys_lora.data.engine import Engine
 from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.words import counted
 
 SplitName = Literal["train", "valid", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
@@ -173,7 +174,8 @@ def check_tables(engine: Engine, tables: RawTables, name: str) -> None:
     ):
         if count:
             raise UserError(
-                f"data={name}: {count} interactions have no {column}: the reader has to drop and report them"
+                f"data={name}: {column} is missing in {counted(count, 'interaction')}: the reader has to drop and "
+                "report them"
             )
     if not engine.count(tables.interactions):
         raise UserError(f"data={name}: no interactions: the files hold no row that could be used")

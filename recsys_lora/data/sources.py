@@ -1,8 +1,10 @@
 """Checksums of raw files, remembered as long as a file does not change: gigabytes are not read again at each run."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import content_key, file_sha256, home, read_json, write_json
 
 
@@ -18,5 +20,6 @@ def _checksum(path: Path) -> str:
     if memory.is_file():
         return str(read_json(memory)["sha256"])
     value = file_sha256(path)
-    write_json(memory, {"file": seen[0], "sha256": value})
+    with contextlib.suppress(UserError):  # a cache that cannot be written only costs reading the file again
+        write_json(memory, {"file": seen[0], "sha256": value})
     return value

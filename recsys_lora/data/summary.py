@@ -6,6 +6,7 @@ from typing import Any, Literal
 from recsys_lora.data.engine import Engine
 from recsys_lora.data.schema import SPLITS, Dropped, Remark
 from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.words import counted
 
 OffScale = Literal["keep", "drop", "error"]
 EARLY = 315_532_800
@@ -84,7 +85,7 @@ def apply_scale(
     where = f"outside of data.rating_scale, {low:g} to {high:g} (from {least:g} to {most:g})"
     advice = "set data.rating_scale.low and .high, or data.off_scale=drop"
     if off_scale == "error":
-        raise UserError(f"{count:,} of {every:,} ratings lie {where}: {advice}")
+        raise UserError(f"{count:,} of {counted(every, 'rating')} {where}: {advice}")
     if off_scale == "drop":
         engine.delete("rows", outside)
         return Dropped(f"the rating lies {where}", count), remarks

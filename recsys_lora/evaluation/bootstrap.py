@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 _LEVEL = 0.95
 ELEMENTS_AT_ONCE = 4_000_000
 """Weights held at once (32 MB); more draws are done in parts."""
+_FEWEST = 2
+"""Users of whom draws differ at all."""
 
 
 class Statistic(ABC):
@@ -71,13 +73,15 @@ def summary_of(statistic: Statistic, drawn: Floats) -> dict[str, Any]:
         "value": value,
         "interval": interval,
         "standard_error": error,
-        "reason": statistic.reason,
+        "reason": statistic.reason or ("one user alone gives no interval" if _behind(statistic) == 1 else None),
         "users": statistic.counted,
     }
 
 
 def draws_of(statistics: Sequence[Statistic], users: Array, draws: int, seed: int) -> list[Floats]:
     """Return each statistic of each draw, (draws,) each, all from the same draws; NaN where one is undefined.
+
+    A statistic of one user has no draws: they would all be alike, and say that its value is certain.
 
     Raises:
         ValueError: a statistic has a user that is not among `users`.
@@ -91,9 +95,16 @@ def draws_of(statistics: Sequence[Statistic], users: Array, draws: int, seed: in
     result = [np.full(draws, np.nan) for _ in statistics]
     for part, weights in _weights(len(everyone), draws, seed):
         for drawn, statistic, column in zip(result, statistics, columns, strict=True):
+            if _behind(statistic) < _FEWEST:
+                continue
             # Where a statistic has all users, as most do, its columns are all, in order.
             drawn[part] = statistic.under(weights if len(column) == len(everyone) else weights[:, column])
     return result
+
+
+def _behind(statistic: Statistic) -> int:
+    """Return over how many users a statistic's value goes."""
+    return len(statistic.users) if statistic.counted is None else statistic.counted
 
 
 def percentiles(drawn: Floats) -> tuple[float, float]:

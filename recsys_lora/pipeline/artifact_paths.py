@@ -7,6 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import home, write_json
+from recsys_lora.utils.words import counted
 
 FILE, STORE = "artifacts.json", "artifacts"
 
@@ -45,6 +46,8 @@ def read_artifact_paths(folder: Path) -> ArtifactPaths:
     path = folder / FILE
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder: give the folder of a run, or of an exported bundle")
+    if not path.is_file() and (runs := sorted(folder.glob(f"*/{FILE}"))):
+        raise UserError(f"{folder}: holds {counted(len(runs), 'run')}: give one of them, as {runs[-1].parent}")
     if not path.is_file():
         raise UserError(
             f"{folder}: no {FILE} here: give the folder of a finished run or of an exported bundle; to a run of an "

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from recsys_lora.pipeline.integrity import checksums, damage
 from recsys_lora.processes.group import SINGLE, ProcessGroup
 from recsys_lora.utils.errors import UserError
-from recsys_lora.utils.files import atomic_folder, content_key, disk_errors, read_json, sweep_temporary, write_json
+from recsys_lora.utils.files import atomic_folder, content_key, read_json, sweep_temporary, write_json
+from recsys_lora.utils.locks import take
 from recsys_lora.utils.version import __version__
 
 log = logging.getLogger(__name__)
@@ -96,9 +97,7 @@ class ArtifactStore:
         if reusable and _intact(folder):
             found = self.processes.broadcast(True)
         else:
-            with disk_errors(folder):
-                parent.mkdir(parents=True, exist_ok=True)
-            with _locked(parent / f".{key}.lock", label):
+            with _held(parent / f".{key}.lock", label):
                 found = self.processes.broadcast(reusable and _intact(folder))  # another run may have made it meanwhile
                 if not found:
                     self._make(stage, key, depends, make, folder)
@@ -136,14 +135,13 @@ class ArtifactStore:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, label: str) -> Iterator[None]:
+def _held(path: Path, label: str) -> Iterator[None]:
     """Hold a lock; a long wait for it is logged."""
-    lock = FileLock(path)
     try:
-        lock.acquire(timeout=_SECONDS_BEFORE_SAYING_SO)
+        lock = take(path, _SECONDS_BEFORE_SAYING_SO)
     except Timeout:
         log.info("%s: another run is making it, waiting", label)
-        lock.acquire()
+        lock = take(path)
     try:
         yield
     finally:

@@ -16,6 +16,7 @@ from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.report.terminal import fitted
 from recsys_lora.utils.console import console, say
 from recsys_lora.utils.files import atomic_folder, home
+from recsys_lora.utils.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def run_preparation(config: PreparationConfig) -> None:
 
 def _print_summary(data: PreparedData, checksums: bool) -> None:
     """Print one table of the splits and one of what was dropped and remarked."""
-    title = f"{data.manifest['name']}: {data.num_users:,} users, {data.num_items:,} items"
+    title = f"{data.manifest['name']}: {counted(data.num_users, 'user')}, {counted(data.num_items, 'item')}"
     records = data.manifest["splits"]  # the first column is that of their names
     heads = [column.replace("_", " ") for column in records[0]]
     cells = [

@@ -7,14 +7,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from recsys_lora.recommender.close_ids import close_to
 from recsys_lora.recommender.files import CSV
 from recsys_lora.recommender.queries import named
 from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.utils.console import progress
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import atomic_file, content_key, disk_errors, file_sha256, read_json, write_json
+from recsys_lora.utils.locks import take
+from recsys_lora.utils.words import counted
 
 _KEY = "key.json"
 _EVERYBODY = slice(None)
@@ -39,16 +42,18 @@ class Written:
         users: how many have a list.
         rows: of the file.
         unknown: raw ids that the run does not know.
+        close: known ids close to the first of these, for messages; "" where none is.
     """
 
     users: int
     rows: int
     unknown: Sequence[str]
+    close: str
 
     @property
     def unknown_line(self) -> str:
         """How many are unknown, and who the first of them are."""
-        return f"{len(self.unknown):,} users: {named(self.unknown)}"
+        return f"{counted(len(self.unknown), 'user')}: {named(self.unknown)}{self.close}"
 
 
 def recommend_to_file(
@@ -80,14 +85,15 @@ def recommend_to_file(
     unknown = [user for user in every if user not in known]
     if not every:
         raise UserError(f"{out}: no user is in this share: give fewer shares")
+    close = close_to(unknown[0], known) if unknown else ""
     if not asked:
-        raise UserError(f"users: the run knows none of them: {named(unknown)}: give ids of its users")
+        raise UserError(f"users: the run knows none of them: {named(unknown)}{close}: give ids of its users")
     folder = out.with_name(f".{out.name}.parts")
     with _alone(out):
         _begin(folder, _key(recommender, asked, wanted, part, given))
         rows = _join(list(_parts(recommender, asked, folder, wanted, part)), out)
         shutil.rmtree(folder)
-    return Written(len(asked), rows, unknown)
+    return Written(len(asked), rows, unknown, close)
 
 
 @contextlib.contextmanager
@@ -97,11 +103,8 @@ def _alone(out: Path) -> Iterator[None]:
     Raises:
         UserError: one is at work.
     """
-    with disk_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out.with_name(f".{out.name}.lock"))
     try:
-        lock.acquire(timeout=0)
+        lock = take(out.with_name(f".{out.name}.lock"), timeout=0)
     except Timeout as error:
         raise UserError(f"{out}: another process writes it: wait for its end, or choose another out") from error
     try:

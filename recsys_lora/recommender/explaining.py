@@ -27,7 +27,7 @@ def explained(
         UserError: the method has no such task, or the rating is none of the scale's.
     """
     if method is None or _EXPLANATION not in method.datamodule.prompts:
-        raise UserError("explain: this run was not trained to: train a method with tasks=[ctr,explanation]")
+        raise UserError("explain: the run has no task explanation: train a method with tasks=[ctr,explanation]")
     answering = Answering(method.module, method.datamodule.on(data))
     questions, scale = pair_questions(data, pair), method.datamodule.tasks[_EXPLANATION].scale
     if rating is None and RATING in method.datamodule.prompts:

@@ -1,36 +1,51 @@
 """Tables that people bring, and the file that lists go to."""
 
+import os
 from pathlib import Path
 
 import polars as pl
 
+from recsys_lora.recommender.layout import USER, Layout, as_text
 from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import disk_errors
 
 _PARQUET, CSV, _JSON_LINES = ".parquet", ".csv", ".jsonl"
 _TABLES = (CSV, _JSON_LINES, _PARQUET)
 
 
-def read_users(path: Path) -> list[str]:
-    """Return the raw ids of a file, each once: one a line, or the column user (or user_id) of a table.
+def read_users(path: Path) -> pl.DataFrame:
+    """Return a file of users, for `ids_of`: a table, or a text file with an id a line as a table of one column.
 
     Raises:
-        UserError: it is not there, cannot be read, has no such column, or is empty.
+        UserError: it is not there or cannot be read.
     """
     if path.suffix in _TABLES:
-        table = read_table(path)
-        column = next((name for name in ("user", "user_id") if name in table.columns), None)
-        if column is None:
-            raise UserError(f"{path}: no column user or user_id: it has {', '.join(table.columns)}")
-        ids = table[column].drop_nulls().cast(pl.String).to_list()
-    else:
-        ids = [line for line in _text(path).splitlines() if line.strip()]
+        return read_table(path)
+    return pl.DataFrame({USER: [line for line in _text(path).splitlines() if line.strip()]}, {USER: pl.String})
+
+
+def ids_of(users: pl.DataFrame, layout: Layout, path: Path) -> list[str]:
+    """Return the raw ids of a file of users, each once.
+
+    Args:
+        users: from `read_users`.
+        layout: what its columns may be called.
+        path: the file, for messages.
+
+    Raises:
+        UserError: it has no such column, or is empty.
+    """
+    table = layout.arranged(users, [USER], str(path))
+    if USER not in table.columns:
+        raise UserError(f"{path}: no column {layout.called(USER)}: it has {', '.join(users.columns)}")
+    ids = as_text(table[USER].drop_nulls()).to_list()
     if not ids:
         raise UserError(f"{path}: no user is in it: give one id a line")
     return list(dict.fromkeys(ids))
 
 
 def read_table(path: Path) -> pl.DataFrame:
-    """Read a CSV, Parquet or JSON lines file; ids are read as text.
+    """Read a CSV, Parquet or JSON lines file; all of a CSV is text.
 
     Raises:
         UserError: it is not there or cannot be read.
@@ -44,21 +59,26 @@ def read_table(path: Path) -> pl.DataFrame:
             return pl.read_parquet(path)
         if path.suffix == _JSON_LINES:
             return pl.read_ndjson(path, infer_schema_length=None)
-        ids = dict.fromkeys(("user", "user_id", "item", "item_id"), pl.String)
-        named = pl.read_csv(path, n_rows=0).columns
-        return pl.read_csv(path, schema_overrides={name: kind for name, kind in ids.items() if name in named})
+        found = pl.read_csv(path, infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]}): check the file") from error
+    if found.width == 1 and set(found.columns[0]) & set(";\t|"):
+        raise UserError(f"{path}, line 1: no commas in {found.columns[0]!r}: separate fields by commas")
+    return found
 
 
 def check_target(path: Path) -> None:
-    """Refuse a file to write whose kind is unknown, before anything is loaded.
+    """Refuse a file to write of an unknown kind, or in a folder that takes none, before anything is loaded.
 
     Raises:
         UserError: so it is.
     """
     if path.suffix not in (_PARQUET, CSV):
         raise UserError(f"out={path}: unknown kind of file: give it a name that ends in {_PARQUET} or {CSV}")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"out={path}: nothing can be written into this folder: choose another place")
 
 
 def _text(path: Path) -> str:

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from recsys_lora.data.known import NOBODY, Known
 from recsys_lora.data.live import LiveData
+from recsys_lora.recommender.close_ids import hint_for_item, hint_for_user
 from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.words import counted
 
 RawId = str | int
 Histories = Sequence[RawId] | Mapping[RawId, Sequence[RawId]] | None
@@ -60,10 +62,10 @@ def user_queries(live: LiveData, users: Sequence[RawId | None], histories: Histo
     given = {raw: _history_of(live, ids, rating) for raw, ids in _by_user(raws, histories).items()}
     numbers = live.user_numbers
     if unknown := [raw for raw in dict.fromkeys(raws) if raw not in numbers and raw not in given]:
-        names = named([str(raw) for raw in unknown])
+        raws_unknown = [str(raw) for raw in unknown]
         raise UnknownIdError(
-            f"user {names}: not among the {len(numbers):,} users of {live.manifest['name']}: give "
-            "history=[ITEM, ...], or history=[] for what is popular"
+            f"user {named(raws_unknown)}: not among the {counted(len(numbers), 'user')} of {live.manifest['name']}"
+            f"{hint_for_user(live, raws_unknown[0])}: give history=[ITEM, ...], or history=[] for what is popular"
         )
     return [
         UserQuery(raw, live.anonymous if raw is None else numbers.get(raw, live.anonymous), given.get(raw))
@@ -104,8 +106,9 @@ def item_numbers(live: LiveData, ids: Iterable[RawId]) -> NDArray[np.int64]:
     raws, numbers = [str(raw) for raw in ids], live.item_numbers
     if unknown := [raw for raw in dict.fromkeys(raws) if raw not in numbers]:
         raise UnknownIdError(
-            f"item {named(unknown)}: not among the {len(numbers):,} items of {live.manifest['name']}: new items "
-            "have to be added first (Python: add_items; recommend: items=FILE)"
+            f"item {named(unknown)}: not among the {counted(len(numbers), 'item')} of {live.manifest['name']}"
+            f"{hint_for_item(live, unknown[0])}: new items have to be added first (Python: add_items; recommend: "
+            "items=FILE)"
         )
     return np.array([numbers[raw] for raw in raws], dtype=np.int64)
 
@@ -136,7 +139,7 @@ def positions(live: LiveData, every: Sequence[UserQuery], given: Sequence[int] |
     wanted = np.asarray(given, dtype=np.int64)
     if len(wrong := np.flatnonzero((wanted < 0) | (wanted > known))):
         raw, most = every[int(wrong[0])].raw, known[wrong[0]]
-        raise UserError(f"position={wanted[wrong[0]]}: user {raw!r} has {most} positives: give 0 to {most}")
+        raise UserError(f"position={wanted[wrong[0]]}: user {raw!r} has {counted(most, 'positive')}: give 0 to {most}")
     return wanted
 
 

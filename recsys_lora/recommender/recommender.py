@@ -13,6 +13,7 @@ from recsys_lora.pipeline.assembly import datamodule_of
 from recsys_lora.pipeline.loading import Loaded
 from recsys_lora.recommender import explaining, updates
 from recsys_lora.recommender.calls import Answer, Call, ListCall, ScoreCall, SimilarCall, State, answers
+from recsys_lora.recommender.layout import Layout
 from recsys_lora.recommender.queries import Histories, RawId, group_by_history, item_numbers, user_queries
 from recsys_lora.recommender.read_write_lock import ReadWriteLock
 from recsys_lora.recommender.stages import Stages, pairs_of
@@ -160,7 +161,8 @@ class Recommender:
 
         Args:
             interactions: columns user, item, and rating where the data have ratings; timestamp where events are not
-                given oldest first. Or rows: records with these names, or tuples in this order. Users may be new.
+                given oldest first; under these names or those of `data.columns`. Or rows: records with these names, or
+                tuples in this order. Users may be new.
 
         Returns:
             How many events.
@@ -171,7 +173,8 @@ class Recommender:
         with self._lock.writing():
             settings = self.run.config.data
             scale = settings.rating_scale
-            events = updates.events(interactions, settings.positive, (scale.low, scale.high))
+            layout = Layout.of_events(settings.reader)
+            events = updates.events(interactions, layout, settings.positive, (scale.low, scale.high))
             items = item_numbers(self._data, events["item"])
             known = self._data.user_numbers
             new = [raw for raw in events["user"].unique(maintain_order=True) if raw not in known]
@@ -194,7 +197,7 @@ class Recommender:
             UserError: an item is there already or has no title, or a column is unknown.
         """
         with self._lock.writing():
-            table = updates.items(items, self._data)
+            table = updates.items(items, Layout.of_items(self.run.config.data.reader), self._data)
             self._replace(self._data.with_items(table), items=len(table))
         return len(table)
 

@@ -10,40 +10,42 @@ from numpy.typing import NDArray
 
 from recsys_lora.data.known import Known
 from recsys_lora.data.live import LiveData
+from recsys_lora.recommender.layout import ITEM, RATING, TIMESTAMP, TITLE, USER, Layout, as_text
 from recsys_lora.recommender.queries import named
 from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.words import counted
 
 Rows = pl.DataFrame | Sequence[Sequence[Any] | Mapping[str, Any]]
 """A table, or rows: tuples in a known order, or records with the names of columns."""
-_USER, _ITEM, _TITLE, _LIKED = "user", "item", "title", "liked"
-_RATING, _TIMESTAMP = "rating", "timestamp"
+_LIKED = "liked"
 _ISO, _DAY = "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"
-_IDS = {_USER: _USER, _ITEM: _ITEM, "user_id": _USER, "item_id": _ITEM}
-_EVENT, _NEW_ITEM = (_USER, _ITEM, _RATING, _TIMESTAMP), (_ITEM, _TITLE)
+_TOO_LARGE = 2**63
+_EVENT, _NEW_ITEM = (USER, ITEM, RATING, TIMESTAMP), (ITEM, TITLE)
 
 
-def events(given: Rows, positive: float, scale: tuple[float, float]) -> pl.DataFrame:
+def events(given: Rows, layout: Layout, positive: float, scale: tuple[float, float]) -> pl.DataFrame:
     """Return events oldest first: user and item as text, rating, and whether the item was liked.
 
     Args:
         given: see `Recommender.update`.
+        layout: what its columns may be called.
         positive: ratings from here on are liked.
         scale: the lowest and the highest rating; events without a rating are liked and get the highest.
 
     Raises:
         UserError: a column is missing, or a value is, a rating is no number of the scale, or a timestamp no time.
     """
-    table = _table(given, _EVENT)
-    _need(table, (_USER, _ITEM), "interactions")
+    table = _table(given, layout, _EVENT, (USER, ITEM), "interactions")
     rating = pl.lit(None, dtype=pl.Float32)
-    if _RATING in table.columns:
-        _check_ratings(table[_RATING], *scale)
-        rating = pl.col(_RATING).cast(pl.Float32)
-    if _TIMESTAMP in table.columns:
-        table = table.with_columns(_times(table[_TIMESTAMP])).sort(_TIMESTAMP, maintain_order=True)
+    if RATING in table.columns:
+        _check_ratings(table[RATING], *scale)
+        rating = pl.col(RATING).cast(pl.Float32)
+    if TIMESTAMP in table.columns:
+        table = table.with_columns(_times(table[TIMESTAMP], layout.time)).sort(TIMESTAMP, maintain_order=True)
     return table.select(
-        pl.col(_USER, _ITEM).cast(pl.String),
-        rating.fill_null(scale[1]).alias(_RATING),
+        USER,
+        ITEM,
+        rating.fill_null(scale[1]).alias(RATING),
         (rating >= positive).fill_null(True).alias(_LIKED),
     )
 
@@ -56,8 +58,8 @@ def moved(data: LiveData, table: pl.DataFrame, items: NDArray[np.int64]) -> Live
         table: from `events`.
         items: their items' numbers (n,).
     """
-    user = np.array([data.user_numbers[raw] for raw in table[_USER]], dtype=np.int64)
-    rating, liked = table[_RATING].to_numpy(), table[_LIKED].to_numpy()
+    user = np.array([data.user_numbers[raw] for raw in table[USER]], dtype=np.int64)
+    rating, liked = table[RATING].to_numpy(), table[_LIKED].to_numpy()
     by_user = np.argsort(user, kind="stable")
     users, begins = np.unique(user[by_user], return_index=True)
     known: dict[int, Known] = {}
@@ -67,31 +69,59 @@ def moved(data: LiveData, table: pl.DataFrame, items: NDArray[np.int64]) -> Live
     return data.with_known(known).settled()
 
 
-def items(given: Rows, data: LiveData) -> pl.DataFrame:
+def items(given: Rows, layout: Layout, data: LiveData) -> pl.DataFrame:
     """Return new items as a table with item_id, title and attributes.
 
+    Args:
+        given: see `Recommender.add_items`.
+        layout: what its columns may be called.
+        data: what is there already.
+
     Raises:
-        UserError: an item is there already, twice, or without a title; or a column is none of the data's.
+        UserError: an item is there already, twice, or without a title; a column is none of the data's, or holds
+            something else there.
     """
-    table = _table(given, _NEW_ITEM)
-    _need(table, _NEW_ITEM, "items")
-    table = table.with_columns(pl.col(_ITEM).cast(pl.String)).rename({_ITEM: "item_id"})
+    table = _table(given, layout, _NEW_ITEM, _NEW_ITEM, "items").rename({ITEM: "item_id"})
     raws = table["item_id"].to_list()
     if known := [raw for raw in raws if raw in data.item_numbers]:
         raise UserError(f"item {named(known)}: is there already: add only what is new")
     if twice := [raw for raw, count in Counter(raws).items() if count > 1]:
         raise UserError(f"item {named(twice)}: given twice: give each item once")
-    allowed = ["item_id", _TITLE, *data.item_attributes]
+    allowed = ["item_id", TITLE, *data.item_attributes]
     if unknown := [name for name in table.columns if name not in allowed]:
         raise UserError(f"items: no attribute {', '.join(unknown)}: the data have {', '.join(allowed[1:])}")
-    return table
+    return table.with_columns(_typed(table[name], data.items.schema[name]) for name in table.columns)
 
 
-def _table(given: Rows, names: Sequence[str]) -> pl.DataFrame:
+def _typed(given: pl.Series, kind: pl.DataType) -> pl.Series:
+    """Return a column in the type that the data have it in.
+
+    Raises:
+        UserError: a value cannot be one.
+    """
+    found = given.cast(kind, strict=False)
+    if (odd := found.is_null() & given.is_not_null()).any():
+        row = odd.arg_max() or 0
+        raise UserError(f"items, row {row + 1}: {given.name} {given[row]!r} is no {kind}, as the data have: correct it")
+    return found
+
+
+def _table(given: Rows, layout: Layout, names: Sequence[str], needed: Sequence[str], what: str) -> pl.DataFrame:
+    """Return a table with our names, its ids as text.
+
+    Raises:
+        UserError: a needed column is missing, or a value in it is.
+    """
     if not isinstance(given, pl.DataFrame):
         columns = _columns([row if isinstance(row, Mapping) else tuple(row) for row in given], names)
-        given = pl.DataFrame({name: _as_text(of) if name in _IDS else of for name, of in columns.items()})
-    return given.rename({name: ours for name, ours in _IDS.items() if name in given.columns})
+        given = pl.DataFrame({name: _column(of) for name, of in columns.items()}, strict=False)
+    table = layout.arranged(given, names, what)
+    if missing := [layout.called(name) for name in needed if name not in table.columns]:
+        raise UserError(f"{what}: no column {', '.join(missing)}: it has {', '.join(given.columns) or 'none'}")
+    if empty := [name for name in needed if table[name].null_count()]:
+        lacking = counted(table[empty[0]].null_count(), "row")
+        raise UserError(f"{what}: {empty[0]} is missing in {lacking}: leave these out")
+    return table.with_columns(as_text(table[name]) for name in (USER, ITEM) if name in needed)
 
 
 def _columns(rows: Sequence[Any], names: Sequence[str]) -> dict[str, list[Any]]:
@@ -110,8 +140,14 @@ def _columns(rows: Sequence[Any], names: Sequence[str]) -> dict[str, list[Any]]:
     return dict(zip(names[:width], map(list, zip(*rows, strict=True)) if rows else [[]] * width, strict=True))
 
 
-def _as_text(ids: Sequence[Any]) -> list[str | None]:
-    return [None if raw is None else str(raw) for raw in ids]
+def _column(values: Sequence[Any]) -> Sequence[Any]:
+    """Return a column of rows; numbers that are too large for one, and values of several types, are text."""
+    kinds = {type(value) for value in values if value is not None}
+    numbers = kinds <= {int, float}
+    large = numbers and any(value is not None and abs(value) >= _TOO_LARGE for value in values)
+    if not large and (numbers or len(kinds) < 2):
+        return values
+    return [None if value is None else str(value) for value in values]
 
 
 def _check_ratings(given: pl.Series, low: float, high: float) -> None:
@@ -123,13 +159,14 @@ def _check_ratings(given: pl.Series, low: float, high: float) -> None:
         )
 
 
-def _times(given: pl.Series) -> pl.Series:
-    """Return timestamps as what sorts by time: numbers as they are, dates as text parsed."""
+def _times(given: pl.Series, form: str | None) -> pl.Series:
+    """Return timestamps as what sorts by time: numbers as they are, dates as text parsed, by `form` where that fits."""
     times = given
     if given.dtype == pl.String:
         times = given.cast(pl.Float64, strict=False)
         if times.null_count():
-            times = given.str.to_datetime(_ISO, strict=False).fill_null(given.str.to_datetime(_DAY, strict=False))
+            forms = [_ISO, _DAY] if form is None else [form, _ISO, _DAY]
+            times = pl.select(pl.coalesce(_parsed(given, one) for one in forms)).to_series().alias(given.name)
     odd = times.is_null() | (times.is_nan() if times.dtype.is_float() else False)
     if not (times.dtype.is_numeric() or times.dtype.is_temporal()) or odd.any():
         row = odd.arg_max() or 0
@@ -140,8 +177,9 @@ def _times(given: pl.Series) -> pl.Series:
     return times
 
 
-def _need(table: pl.DataFrame, names: Sequence[str], what: str) -> None:
-    if missing := [name for name in names if name not in table.columns]:
-        raise UserError(f"{what}: no column {', '.join(missing)}: it has {', '.join(table.columns) or 'none'}")
-    if empty := [name for name in names if table[name].null_count()]:
-        raise UserError(f"{what}: {empty[0]} is missing in {table[empty[0]].null_count()} rows: leave these out")
+def _parsed(given: pl.Series, form: str) -> pl.Series:
+    """Return dates as microseconds since 1970 (UTC), null where one is not of a form or polars does not know it."""
+    try:
+        return given.str.to_datetime(form, strict=False).dt.epoch("us")
+    except pl.exceptions.PolarsError:
+        return pl.Series([None] * len(given), dtype=pl.Int64)

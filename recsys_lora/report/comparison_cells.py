@@ -7,6 +7,7 @@ from typing import Literal
 from recsys_lora.report.comparison_schema import Comparison, Gap, Number, Quoted, Row, TaskRow, Tested
 from recsys_lora.report.table import DASH, MAIN, number, shown
 from recsys_lora.utils.console import duration
+from recsys_lora.utils.words import counted
 
 Group = Literal["metrics", "published", "cost"]
 Cell = Callable[[Row, TaskRow], str]
@@ -94,7 +95,7 @@ def title(comparison: Comparison, task: str) -> str:
     found = comparison.tasks[task]
     positives = "" if found.positives is None else f", {found.positives:,} positive"
     return (
-        f"{comparison.data}, {task}: {found.rows:,} test rows{positives}; by {comparison.warm_definition}"
+        f"{comparison.data}, {task}: {counted(found.rows, 'test row')}{positives}; by {comparison.warm_definition}"
         f" {found.warm_rows:,} warm, {found.cold_rows:,} cold"
     )
 

@@ -12,6 +12,7 @@ from recsys_lora.report.environment import read_environment
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.tasks.predictions import file_name
 from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.words import counted
 
 _ENVIRONMENT, _CONFIG = "environment.json", "config.yaml"
 _OVERRIDES = Path(".hydra") / "overrides.yaml"
@@ -82,7 +83,8 @@ def read_finished(paths: Sequence[Path], typed: bool = True) -> tuple[list[Run],
     folders = find_runs(paths)
     unfinished = [folder for folder in folders if not (folder / "metrics.json").is_file()]
     if len(unfinished) == len(folders):
-        raise UserError(f"{folders[0]}/metrics.json: not there: none of {len(folders)} runs has finished its test")
+        found = counted(len(folders), "run")
+        raise UserError(f"{folders[0]}/metrics.json: not there: no run has finished its test ({found} found)")
     return [read_run(folder, typed) for folder in folders if folder not in unfinished], unfinished
 
 

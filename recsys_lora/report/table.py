@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from recsys_lora.utils.words import counted
+
 DASH = "–"
 MAIN = 2
 """Of so many metrics, the first, the table shows warm and cold questions beside all."""
@@ -70,16 +72,16 @@ def grids(tasks: Mapping[str, Block], title: str, brief: bool = False) -> Iterat
             if not lines:
                 continue
             rows = block["sample_rows"] if sample else block["rows"]
-            of = "a sample of these" if sample else f"{block['users']:,} users"
+            of = "a sample of these" if sample else f"{counted(block['users'], 'user')}"
             parts = not brief or all(block["parts"][block["warm_definition"]].values())
             cells = [[line["name"], *_cells(line, brief), *(_parts(line, block) if parts else ())] for line in lines]
             heads = [name, *_heads(lines[0]), *(_part_heads(lines[0], block) if parts else ())]
             own = [line["role"] == "method" for line in lines]
-            yield Grid(f"{title}: {name}, {rows:,} questions ({of})", heads, cells, own)
+            yield Grid(f"{title}: {name}, {counted(rows, 'question')} ({of})", heads, cells, own)
 
 
 def _heads(line: Block) -> list[str]:
-    over = {name: f" ({m['users']:,} users)" for name, m in line["metrics"].items() if m["users"] is not None}
+    over = {name: f" ({counted(m['users'], 'user')})" for name, m in line["metrics"].items() if m["users"] is not None}
     return [f"{shown(name)}{over.get(name, '')}" for name in line["metrics"]]
 
 
@@ -118,7 +120,7 @@ def warm_and_cold(name: str, block: Block) -> Grid:
         ]
         for line in lines
     ]
-    title = f"{name}: {sizes['warm']:,} warm ({definition}) and {sizes['cold']:,} cold questions"
+    title = f"{name}: {sizes['warm']:,} warm ({definition}) and {counted(sizes['cold'], 'cold question')}"
     return Grid(title, columns, cells, [line["role"] == "method" for line in lines])
 
 
@@ -161,7 +163,9 @@ def notes(tasks: Mapping[str, Block], draws: int, all_parts: bool = False) -> li
         result += [f"{name}: {metric}: {remark}" for metric, remark in block["remarks"].items()]
         result += _reasons(name, block, all_parts)
     if draws:
-        result.append(f"intervals: 95 %, {draws:,} bootstrap draws over users; differences are paired over users")
+        result.append(
+            f"intervals: 95 %, {counted(draws, 'bootstrap draw')} over users; differences are paired over users"
+        )
     return list(dict.fromkeys(result))
 
 
@@ -176,7 +180,7 @@ def _noise(name: str, block: Block, main: Sequence[str]) -> Iterator[str]:
 
 def _stack(name: str, line: str, stack: Block) -> str:
     weights = ", ".join(f"{score} {number(weight, 2)}" for score, weight in stack["weights"].items())
-    return f"{name}: {line}, fitted on {stack['rows']:,} validation questions, weights: {weights}"
+    return f"{name}: {line}, fitted on {counted(stack['rows'], 'validation question')}, weights: {weights}"
 
 
 def _difference(difference: Block | None, digits: int) -> str:

@@ -11,6 +11,7 @@ from recsys_lora.serving import schemas
 from recsys_lora.serving.batcher import Batcher, Limits
 from recsys_lora.serving.errors import TooLargeError
 from recsys_lora.serving.metrics import Metrics
+from recsys_lora.utils.words import counted
 
 AnyRequest = schemas.RecommendRequest | schemas.ScoreRequest | schemas.SimilarRequest
 
@@ -63,7 +64,7 @@ class Service:
         """
         if request.rows > self.limits.max_rows:
             raise TooLargeError(
-                f"{request.rows:,} rows: this server computes {self.limits.max_rows:,} a request: ask for less"
+                f"{counted(request.rows, 'row')}: this server computes {self.limits.max_rows:,} a request: ask for less"
             )
         found = await asyncio.wrap_future(self.batcher.submit(request.call, request.rows))
         return {"rows": found.to_dicts()}

@@ -11,6 +11,7 @@ import recsys_lora
 from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.serving.schemas import Count, History, HistoryRows, Id, ScoredRows, SimilarRows
 from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.words import counted
 
 ONLY_READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 T = TypeVar("T")
@@ -74,4 +75,4 @@ def _told(ask: Callable[[], T]) -> T:
 
 def _check(rows: int, most: int) -> None:
     if rows > most:
-        raise ToolError(f"{rows:,} rows: this server computes {most:,} a call: ask for less")
+        raise ToolError(f"{counted(rows, 'row')}: this server computes {most:,} a call: ask for less")

@@ -10,6 +10,7 @@ from recsys_lora.data.schema import SplitName
 from recsys_lora.tasks.selection import report_left_out
 from recsys_lora.tasks.task import Task
 from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.words import counted
 
 Sampling = Literal["uniform", "popularity"]
 Ints = NDArray[np.int64]
@@ -67,11 +68,13 @@ class NegativeSampler:
             UserError: there is none.
         """
         enough = self.available(rows.user) >= count
-        reason = f"the user likes all but fewer than {count} items"
+        reason = f"the user likes all but fewer than {counted(count, 'item')}"
         report_left_out(task.name, self.split, reason, int((~enough).sum()), len(rows), task.logged)
         if len(rows) and not enough.any():
-            among = f"{self.split} ({self.data.num_items} items)"
-            raise UserError(f"task {task.name}: no user has {count} items left to sample in {among}: {advice}")
+            among = f"{self.split} ({counted(self.data.num_items, 'item')})"
+            raise UserError(
+                f"task {task.name}: no user has {counted(count, 'item')} left to sample in {among}: {advice}"
+            )
         return rows.take(enough)
 
     def draw(self, user: Ints, item: Ints, count: int, random: np.random.Generator) -> Ints:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.words import counted
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class RatingScale:
         outside = rating[(rating < self.low) | (rating > self.high)]
         if len(outside):
             raise UserError(
-                f"data.rating_scale: {len(outside)} ratings lie outside of {self.low:g} to {self.high:g}, "
+                f"data.rating_scale: {counted(len(outside), 'rating')} outside of {self.low:g} to {self.high:g}, "
                 f"the first is {outside[0]:g}: set low and high to what the data set has"
             )
         place = np.floor(rating + 0.5) - self.values[0]

@@ -22,6 +22,7 @@ from recsys_lora.tasks.selection import Limit, asked_rows, generator, report_lef
 from recsys_lora.tasks.task import Floats, Output, RangedOptions, Raw, Task, letter
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import NonNegativeInt, PositiveInt
+from recsys_lora.utils.words import counted
 
 Scoring = Literal["title_likelihood", "option_letter"]
 
@@ -134,7 +135,7 @@ class TopK(Task):
         if split == "train":
             per_user = self.train_per_user
             enough = positives.position >= self.min_history
-            reason = f"fewer than {self.min_history} earlier positives"
+            reason = f"fewer than {counted(self.min_history, 'earlier positive')}"
             report_left_out(self.name, split, reason, int((~enough).sum()), len(positives), self.logged)
             positives = positives.take(enough)
         if per_user is None:

@@ -74,7 +74,9 @@ def disk_errors(target: Path) -> Iterator[None]:
             raise UserError(f"{named}: cannot be opened ({os.strerror(number)}): change its permissions") from error
         above = named and target.absolute().is_relative_to(Path(named).absolute())
         if number in _REFUSED or (number in _IN_THE_WAY and (above or not elsewhere)):
-            raise UserError(f"{target}: cannot be written ({os.strerror(number)}): choose another place") from error
+            cached = target.absolute().is_relative_to(home())
+            other = "choose another cache by RECSYS_LORA_HOME" if cached else "choose another place"
+            raise UserError(f"{target}: cannot be written ({os.strerror(number)}): {other}") from error
         raise
 
 

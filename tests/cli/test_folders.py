@@ -246,3 +246,14 @@ def test_of_processes_started_from_outside_the_first_alone_looks(tmp_path, monke
     assert chosen(tmp_path, config()) == tmp_path / "new"
     monkeypatch.setenv("RANK", "0")
     assert chosen(tmp_path, config(), name="other") == before
+
+
+def test_who_cannot_write_a_lock_hears_that_somebody_is_at_work(tmp_path, monkeypatch):
+    (tmp_path / folders.LOCK).touch()
+    assert not folders.is_held(tmp_path)
+
+    def refused(path, timeout):
+        raise UserError(f"{path}: cannot be written")
+
+    monkeypatch.setattr(folders, "locked", refused)
+    assert folders.is_held(tmp_path)

@@ -37,8 +37,18 @@ def test_the_table_shows_what_differs_and_what_came_out(sweep):
     assert lines[0][:3] == ["job", "seed", "tasks"]
     assert "model" not in lines[0]
     own = next(line for line in record()["tasks"]["rating"]["lines"] if line["role"] == "method")
-    assert lines[2][lines[0].index("rating mae")] == cell(own["metrics"]["mae"])
+    assert lines[2][lines[0].index("rating MAE")] == cell(own["metrics"]["mae"])
     assert [line[1] for line in lines[2:]] == ["1", "2", "3"]
+
+
+def test_metrics_are_called_as_in_all_tables(tmp_path):
+    metrics = record()
+    for line in metrics["tasks"]["ctr"]["lines"]:
+        line["metrics"] = {f"{name}_neg4": value for name, value in line["metrics"].items()}
+    job(tmp_path, 0, ["seed=1"], metrics)
+    publish(tmp_path)
+    heads = (tmp_path / TABLE_FILE).read_text().splitlines()[0]
+    assert "| ctr AUC_neg4 | ctr UAUC_neg4 |" in heads
 
 
 def test_a_job_that_failed_says_why_and_one_that_did_not_finish_so(sweep):

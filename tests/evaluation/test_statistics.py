@@ -174,3 +174,15 @@ def test_a_plain_number_has_a_value_and_no_interval():
     }
     with pytest.raises(ValueError, match="no reason"):
         ScalarMetric("bleu", None)
+
+
+def test_one_user_alone_gives_no_interval():
+    user, label, score = np.array([1, 1, 2, 3]), np.array([0, 1, 1, 0]), np.array([0.1, 0.9, 0.5, 0.2])
+    overall, by_user = AUC("auc", user, label, score), UAUC("uauc", user, label, score)
+    drawn = draws_of([overall, by_user, Mean("share", np.ones(4), label)], np.array([1, 2, 3]), 50, 0)
+    assert np.isfinite(drawn[0]).any()
+    found = summary_of(by_user, drawn[1])
+    assert (found["value"], found["users"], found["interval"], found["standard_error"]) == (1.0, 1, None, None)
+    assert found["reason"] == "one user alone gives no interval"
+    assert np.isnan(drawn[2]).all()
+    assert summary_of(overall, drawn[0])["reason"] is None

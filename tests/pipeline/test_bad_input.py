@@ -64,7 +64,7 @@ GOOD = "user_id,item_id,rating,timestamp\n"
         (GOOD + "u,i,5,1\nu,j,inf,2\n", r"ratings\.csv, line 3: rating is 'inf', not a number"),
         (GOOD + "u,i,5,1\nu,j,4\n", r"ratings\.csv, line 3: 3 fields where the header has 4"),
         (GOOD + "ü,i,5,1\n", r"ratings\.csv, line 2: byte 0xfc is not utf-8: .*data\.reader\.encoding=latin-1"),
-        (GOOD + "u,i,5,1\n", r"data=table: all 1 rows of the train split are positive at data\.positive=4"),
+        (GOOD + "u,i,5,1\n", r"data=table: every row of the train split \(1\) is positive at data\.positive=4"),
         (GOOD + "u,i,5,1\nu,j,1,2\n", r"data=table: the valid split is empty: choose another data\.split"),
     ],
 )

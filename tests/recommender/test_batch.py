@@ -83,7 +83,7 @@ def test_the_command_line_does_the_same(runs, cora, tmp_path):
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     assert "recs.parquet: 8 rows for 2 users" in done.stdout
-    assert "left out, as the run does not know them: 1 users: 'ghost'" in done.stdout
+    assert "left out, as the run does not know them: 1 user: 'ghost'" in done.stdout
     own = recsys_lora.load(runs("cora"))
     own.add_items([("new", "Newest")])
     own.update([("u3", "new", 5.0), ("later", "new", 5.0)])
@@ -131,8 +131,12 @@ def test_shares_are_everybody_once(cora, tmp_path):
 
 
 def test_users_that_are_all_unknown_are_refused(cora, tmp_path):
-    with pytest.raises(UserError, match="the run knows none of them: 'x', 'y'"):
+    with pytest.raises(UserError, match="the run knows none of them: 'x', 'y': give ids"):
         recommend_to_file(cora, ["x", "y"], tmp_path / "recs.csv", FEW)
+    with pytest.raises(UserError, match=r"none of them: 'U3', 'y' \(close to 'U3': 'u3'\): give ids"):
+        recommend_to_file(cora, ["U3", "y"], tmp_path / "recs.csv", FEW)
+    done = recommend_to_file(cora, ["u3", "u33"], tmp_path / "recs.csv", FEW)
+    assert done.unknown_line == "1 user: 'u33' (close to 'u33': 'u3', 'u13')"
 
 
 def test_the_help_names_every_setting(capsys):
@@ -140,3 +144,10 @@ def test_the_help_names_every_setting(capsys):
     shown = capsys.readouterr().out
     assert all(f"  {name}" in shown for name in ("run", "users", "exclude_seen", "events", "device"))
     assert "items a user (10)" in shown
+
+
+def test_a_folder_that_takes_no_file_is_refused_before_anything_is_loaded(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(SystemExit):
+        main([f"out={tmp_path / 'recs.csv'}", "run=nowhere"])
+    assert "recs.csv: nothing can be written into this folder: choose another place" in capsys.readouterr().err

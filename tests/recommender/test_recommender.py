@@ -67,8 +67,10 @@ def test_what_is_gone_is_said_in_one_line(runs, tmp_path, monkeypatch):
     folder = shutil.copytree(runs("cora"), tmp_path / "run")
     with pytest.raises(UserError, match="no such folder"):
         recsys_lora.load(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"no artifacts\.json here"):
+    with pytest.raises(UserError, match=rf"{tmp_path}: holds 1 run: give one of them, as {folder}$"):
         recsys_lora.load(tmp_path)
+    with pytest.raises(UserError, match=r"no artifacts\.json here"):
+        recsys_lora.load(folder / "checkpoints")
     monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
     with pytest.raises(UserError, match="is gone: run the same command again, or export the run again"):
         recsys_lora.load(folder)
@@ -168,6 +170,10 @@ def test_nobody_to_recommend_to_is_an_empty_table(loaded):
         (lambda r: r.score([("u1", "i1"), ("u1", "x"), ("u1", "y")]), r"item 'x', 'y': not among the 30 items"),
         (lambda r: r.recommend([f"s{n}" for n in range(9)]), r"'s4' and 4 more: not among"),
         (lambda r: r.recommend("s", history=["i1", "zz"]), "item 'zz': not among"),
+        (lambda r: r.recommend("u01"), r"of table \(close to 'u01': 'u10', 'u1', 'u0'\): give history="),
+        (lambda r: r.recommend("i1x"), r"the 20 users of table: give history="),
+        (lambda r: r.recommend("i25"), r"of table \('i25' is an item\): give"),
+        (lambda r: r.score([("u1", "u17")]), r"of table \(close to 'u17': 'i17'; 'u17' is a user\): new items"),
         (lambda r: r.recommend(["u1", "u2"], history=["i1"]), "one list for 2 users"),
         (lambda r: r.recommend("u1", history="i1"), "a text: give a list"),
         (lambda r: r.recommend("u1", k=0), "k=0"),
@@ -181,7 +187,10 @@ def test_nobody_to_recommend_to_is_an_empty_table(loaded):
         (lambda r: r.update(pl.DataFrame({"user": ["u1"]})), "interactions: no column item"),
         (lambda r: r.update([("u1", "i1", 3.0), ("u1", "i2")]), r"rows of \[2, 3\] values"),
         (lambda r: r.update([("u1", "i1"), {"user": "u1", "item": "i2"}]), "rows of both kinds, records and tuples"),
-        (lambda r: r.update([{"customer": "u1", "item": "i2"}]), "interactions: no column user: it has customer, item"),
+        (
+            lambda r: r.update([{"customer": "u1", "item": "i2"}]),
+            "interactions: no column user or user_id: it has customer, item",
+        ),
         (lambda r: r.add_items([{"item_id": "n"}]), "items: no column title: it has item"),
         (
             lambda r: r.update([("u1", "i2", 3.0), ("u1", "i1", float("nan"))]),
@@ -199,7 +208,7 @@ def test_nobody_to_recommend_to_is_an_empty_table(loaded):
         (lambda r: r.update([("u1", "i1", 5.0, 3.0), ("u1", "i2", 5.0, None)]), "row 2: timestamp None is neither"),
         (lambda r: r.add_items([("i1", "Known")]), "item 'i1': is there already"),
         (lambda r: r.add_items([("n", "New"), ("n", "Newer")]), "item 'n': given twice"),
-        (lambda r: r.add_items([("n", None)]), "items: title is missing in 1 rows"),
+        (lambda r: r.add_items([("n", None)]), "items: title is missing in 1 row:"),
         (lambda r: r.add_items(pl.DataFrame({"item": ["n"], "title": ["N"], "hue": ["red"]})), "no attribute hue"),
     ],
 )

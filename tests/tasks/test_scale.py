@@ -17,7 +17,7 @@ def test_a_rating_goes_to_the_nearest_choice():
 
 
 def test_a_rating_outside_of_the_scale_is_refused():
-    with pytest.raises(UserError, match=r"data\.rating_scale: 1 ratings lie outside of 1 to 5, the first is 6"):
+    with pytest.raises(UserError, match=r"data\.rating_scale: 1 rating outside of 1 to 5, the first is 6"):
         RatingScale(1.0, 5.0, 1.0).nearest(np.array([5.0, 6.0]))
 
 

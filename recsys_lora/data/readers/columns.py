@@ -4,6 +4,7 @@ Each role is one SQL expression that is null where the value is missing or canno
 apart. A file is read once; only where something is wrong is the bad row's own text looked up again.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ PLAIN_TEXT = ("VARCHAR", "UUID", "ENUM", "BOOLEAN", "DATE")
 LIKED, NOT_LIKED = ("true", "t", "yes", "y"), ("false", "f", "no", "n")
 FLOAT32_LARGEST = 3.4e38
 DECIMAL_COMMA = r"^([+-]?\d{1,2}),(\d{1,2})$"
+GROUPED = re.compile(r"[+-]?\d{1,3}([,' \u00a0\u202f’]\d{3})+(\.\d+)?")
+"""A number as 1,234 or 1 234.5, which could be two numbers as well."""
 MISSING, UNWANTED, UNREAD = 1, 2, 3
 """What is wrong with a row: a value is not there, it is one of those that do not count, its nth value is none."""
 OFTEN_MISSING = (
@@ -43,6 +46,7 @@ class Role:
     """One column of ours.
 
     Attributes:
+        column: the file's name of it.
         value: SQL of the value.
         given: SQL that is true where the raw value is there.
         wanted: what the value should be, for messages.
@@ -50,6 +54,7 @@ class Role:
         advise: what else can be done about a raw value that cannot be read; "" for nothing.
     """
 
+    column: str
     value: str
     given: str
     wanted: str
@@ -81,13 +86,17 @@ def identifier(table: RawTable, column: str) -> Role:
     if is_kind(found, BROKEN):
         value = f"CASE WHEN {raw} = floor({raw}) THEN CAST(TRY_CAST({raw} AS HUGEINT) AS VARCHAR) END"
         return Role(
-            value, f"{raw} IS NOT NULL", "a whole number: ids are whole numbers or text", f"CAST({raw} AS VARCHAR)"
+            column,
+            value,
+            f"{raw} IS NOT NULL",
+            "a whole number: ids are whole numbers or text",
+            f"CAST({raw} AS VARCHAR)",
         )
     if not is_kind(found, (*WHOLE, *PLAIN_TEXT, "BLOB")):
         refuse_type(table, column, "ids are text or whole numbers")
     written = _as_text(found)
     given = f"{raw} IS NOT NULL" if found.kind == "BLOB" else f"trim(coalesce({written}, '')) <> ''"
-    return Role(f"nullif(trim({written}), '')", given, "text in UTF-8", f"CAST({raw} AS VARCHAR)")
+    return Role(column, f"nullif(trim({written}), '')", given, "text in UTF-8", f"CAST({raw} AS VARCHAR)")
 
 
 def rating(table: RawTable, column: str) -> Role:
@@ -107,7 +116,7 @@ def rating(table: RawTable, column: str) -> Role:
         said = f"lower({written})"
         number = f"CASE WHEN {said} IN {LIKED} THEN 1.0 WHEN {said} IN {NOT_LIKED} THEN 0.0 ELSE {number} END"
     value = f"CASE WHEN abs({number}) <= {FLOAT32_LARGEST} THEN CAST({number} AS FLOAT) END"
-    return Role(value, f"coalesce({written}, '') <> ''", "a number", written)
+    return Role(column, value, f"coalesce({written}, '') <> ''", "a number", written)
 
 
 def words(table: RawTable, column: str) -> str:
@@ -189,12 +198,14 @@ def load(
 def _refuse_value(engine: Engine, table: RawTable, alias: str, role: Role, line: int) -> None:
     table.load(engine, "_again", {"raw": role.raw})
     raw = str(engine.value(f"SELECT raw FROM _again WHERE line = {line}"))
+    todo = "correct or remove the line"
+    if GROUPED.fullmatch(raw):
+        todo = f"write it without separators of thousands, {re.sub(r'[^0-9+.-]', '', raw)}"
     advice = role.advise(raw)
     if table.missing_knob and raw.lower() in OFTEN_MISSING:
         advice += f""", or say that it stands for no value, '{table.missing_knob}=["{raw}"]'"""
-    raise UserError(
-        f"{table.place(line)}: {alias} is {raw[:60]!r}, not {role.wanted}: correct or remove the line{advice}"
-    )
+    column = "" if role.column == alias else f", column {role.column!r}"
+    raise UserError(f"{table.place(line)}{column}: {alias} is {raw[:60]!r}, not {role.wanted}: {todo}{advice}")
 
 
 def is_kind(column: Column, kinds: tuple[str, ...]) -> bool:

@@ -14,6 +14,7 @@ from recsys_lora.data.readers.raw_table import Column, Piece, RawTable
 from recsys_lora.data.readers.source import Part, check_encoding, scratch_file
 from recsys_lora.data.readers.text_format import Dialect
 from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.words import counted
 
 
 def delimited_table(part: Part, engine: Engine, form: Dialect, knob: str | None) -> RawTable:
@@ -78,7 +79,7 @@ def _rewritten(part: Part, engine: Engine, form: Dialect, knob: str | None) -> P
             for begun, fields in form.rows(iter(io.TextIOWrapper(stream, encoding="utf-8", newline=""))):
                 if len(fields) != width:
                     raise UserError(
-                        f"{part.origin}, line {begun}: {len(fields)} fields where "
+                        f"{part.origin}, line {begun}: {counted(len(fields), 'field')} where "
                         f"{'the header' if form.header else 'the first line'} has {width}: correct the line"
                     )
                 writer.writerow(fields)

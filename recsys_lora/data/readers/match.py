@@ -6,6 +6,7 @@ from pathlib import Path
 from recsys_lora.data.engine import Engine, name
 from recsys_lora.data.schema import INTERACTIONS, ITEMS, Remark
 from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.words import counted
 
 PLAIN = "ltrim(regexp_replace(lower(trim(item_id)), '\\.0+$', ''), '0')"
 """An id without what other tools add to it or take off it: zeros in front, ".0" behind, capitals."""
@@ -52,7 +53,7 @@ def compare_ids(engine: Engine, path: Path) -> list[Remark]:
     if pair:
         here, there, count = pair[0]
         raise UserError(
-            f"{path}: {count} of {used} items have another spelling than in the interactions, which have "
+            f"{path}: {count:,} of {counted(used, 'item')} spelled otherwise than in the interactions, which have "
             f"{here!r} where the items have {there!r}: write them alike in both files"
         )
     here = engine.value("SELECT min(item_id) FROM _lost")
@@ -60,8 +61,8 @@ def compare_ids(engine: Engine, path: Path) -> list[Remark]:
     example = f"such as {here!r}" + (f"; it has {there!r}, which has no interaction" if there else "")
     if lost == used:
         raise UserError(
-            f"{path}: has none of the {used} items of the interactions ({example}): correct data.items or the columns, "
-            "data.columns.item_id and data.item_columns.item_id, or leave data.items out"
+            f"{path}: has none of the interactions' {counted(used, 'item')} ({example}): correct data.items or the "
+            "columns, data.columns.item_id and data.item_columns.item_id, or leave data.items out"
         )
     return [
         Remark(f"items of the interactions that the items table does not have ({example}): no title", lost),

@@ -15,6 +15,7 @@ from recsys_lora.data.readers.text_format import TextFormat
 from recsys_lora.data.readers.times import timestamp
 from recsys_lora.data.schema import INTERACTIONS, ITEMS, RawTables
 from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.words import counted
 
 GENRES_100K = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
@@ -34,12 +35,14 @@ def _ratings(path: Path, engine: Engine, separator: str | None, header: bool, na
     table = open_table(path, engine, form, names, "data.root", knob=None)
     columns = list(names) or list(table.columns)[:4]
     if len(columns) < 4 or not set(columns) <= set(table.columns):
-        raise UserError(f"{path}, line 1: {len(table.columns)} fields where user, item, rating and timestamp should be")
+        raise UserError(
+            f"{path}, line 1: {counted(len(table.columns), 'field')} where user, item, rating and timestamp should be"
+        )
     roles = {role: raw.identifier(table, column) for role, column in zip(("user_id", "item_id"), columns, strict=False)}
     roles["rating"] = raw.rating(table, columns[2])
     roles["timestamp"], _ = timestamp(table, engine, columns[3], "seconds")
     if missing := raw.load(engine, table, INTERACTIONS, roles, {}).missing:
-        raise UserError(f"{path}: {missing} lines lack a value: download it again")
+        raise UserError(f"{path}: a value is missing in {counted(missing, 'line')}: download it again")
 
 
 def _fields(
@@ -56,8 +59,8 @@ def _fields(
     table = open_table(path, engine, form, (), "data.root", knob=None)
     if len(table.columns) != len(columns):
         raise UserError(
-            f"{path}, line 1: {len(table.columns)} fields where {len(columns)} ({', '.join(columns)}) separated by "
-            f"{separator!r} should be"
+            f"{path}, line 1: {counted(len(table.columns), 'field')} where {len(columns)} ({', '.join(columns)}) "
+            f"separated by {separator!r} should be"
         )
     select = {f"f{n}": f"coalesce({column.sql}, '')" for n, column in enumerate(table.columns.values())}
     table.load(engine, "fields", select)

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 
 from recsys_lora.data.readers.raw_table import RawTable
 from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.words import counted
 
 Names = Mapping[str, str | int | None]
 """The files' names of our columns; a number is a place, from 1."""
@@ -80,7 +81,9 @@ def column_of(table: RawTable, ours: str, names: Names, knob: str) -> str | None
         refuse_doubtful(table, ours, knob)
         given = int(str(given))
         if not 1 <= given <= len(places):
-            raise UserError(f"{table.path}: has {len(places)} columns: data.{knob}.{ours}={given} is none of them")
+            raise UserError(
+                f"{table.path}: has {counted(len(places), 'column')}: data.{knob}.{ours}={given} is none of them"
+            )
         return places[given - 1]
     for candidate in (str(name) for name in (given, ours) if name is not None):
         if candidate in table.repeated:

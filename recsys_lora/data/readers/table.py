@@ -17,6 +17,7 @@ from recsys_lora.data.readers.times import timestamp
 from recsys_lora.data.readers.where import Where, condition, listed
 from recsys_lora.data.schema import INTERACTIONS, ITEMS, TEXT_COLUMNS, USERS, Dropped, RawTables, Remark
 from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.words import counted
 
 WORDS = {"user_id": "user", "item_id": "item", "rating": "rating", "timestamp": "timestamp"}
 INDEX_COLUMNS = ("", "Unnamed: 0", "__index_level_0__", "index")
@@ -136,8 +137,9 @@ class Tables:
         if self.where:
             dropped.insert(0, Dropped(reason, left.unwanted))
         if not engine.count(INTERACTIONS):
-            found = "; ".join(f"{drop.rows:,} rows: {drop.reason}" for drop in dropped if drop.rows)
-            raise UserError(f"{table.path}: {f'no row is left ({found})' if found else 'has a header and no rows'}")
+            found = "; ".join(f"{counted(drop.rows, 'row')}: {drop.reason}" for drop in dropped if drop.rows)
+            what = f"no row is left ({found})" if found else "has a header and no rows"
+            raise UserError(f"{table.path}: {what}: give a table with interactions")
         for absent, value in (("rating", "CAST(1 AS FLOAT)"), ("timestamp", "line")):
             if absent not in columns:
                 kind = "FLOAT" if absent == "rating" else "BIGINT"
@@ -152,6 +154,7 @@ class Tables:
         key, title = columns_of(table, ("item_id", "title"), names, "item_columns").values()
         more = {"title": raw.words(table, title)} | self._attributes(table, {key, title}, {"item_id", "title", "item"})
         missing = raw.load(engine, table, ITEMS, {"item_id": raw.identifier(table, key)}, more).missing
+        _refuse_empty(engine, ITEMS, table, missing, "leave out data.items: then only CF models run")
         same_spelling(engine, ITEMS, ("item_id",))
         remarks = [Remark("rows of the items table without an id", missing), _last_of_each(engine, ITEMS, "item_id")]
         return [*remarks, *compare_ids(engine, path)]
@@ -161,7 +164,8 @@ class Tables:
         names = self._side_names("user_columns")
         key = columns_of(table, ("user_id",), names, "user_columns")["user_id"]
         more = self._attributes(table, {key}, {"user_id", "user"})
-        raw.load(engine, table, USERS, {"user_id": raw.identifier(table, key)}, more)
+        missing = raw.load(engine, table, USERS, {"user_id": raw.identifier(table, key)}, more).missing
+        _refuse_empty(engine, USERS, table, missing, "leave out data.users")
         same_spelling(engine, USERS, ("user_id",))
         _last_of_each(engine, USERS, "user_id")
 
@@ -194,6 +198,17 @@ class Tables:
     def _absent(self, column: str) -> bool:
         """Return whether a person says that there is no such column."""
         return column in OPTIONAL and column in self.columns and self.columns[column] is None
+
+
+def _refuse_empty(engine: Engine, role: str, table: RawTable, missing: int, otherwise: str) -> None:
+    """Refuse a side table of which nothing was read.
+
+    Raises:
+        UserError: so it is.
+    """
+    if not engine.count(role):
+        what = f"no id in {counted(missing, 'row')}" if missing else "has a header and no rows"
+        raise UserError(f"{table.path}: {what}: give a table with {role}, or {otherwise}")
 
 
 def _last_of_each(engine: Engine, table: str, key: str) -> Remark:

@@ -65,7 +65,7 @@ def timestamp(
     found = table.columns[column]
     if is_kind(found, ("TIMESTAMP", "DATE")):
         value = f"CAST(floor(epoch(CAST({found.sql} AS TIMESTAMP))) AS BIGINT)"
-        return Role(value, f"{found.sql} IS NOT NULL", "a time", f"CAST({found.sql} AS VARCHAR)"), "dates"
+        return Role(column, value, f"{found.sql} IS NOT NULL", "a time", f"CAST({found.sql} AS VARCHAR)"), "dates"
     if not is_kind(found, (*WHOLE, *BROKEN, "VARCHAR")):
         refuse_type(table, column, "a timestamp is a number, a date or text")
     wide = f"CAST({found.sql} AS DOUBLE)" if found.kind == "FLOAT" else found.sql  # written out, a FLOAT is rounded
@@ -85,7 +85,7 @@ def timestamp(
             return ""
         return f", or say what times are: {' or '.join(override(knob, other) for other in others)}"
 
-    return Role(value, given, wanted, written, advise), taken
+    return Role(column, value, given, wanted, written, advise), taken
 
 
 def _seconds(written: str, unit: int) -> str:

@@ -10,6 +10,7 @@ from recsys_lora.report.table import number
 from recsys_lora.report.visual.markup import figure
 from recsys_lora.report.visual.scored import Flags, Scored, auc_within, calibration, roc, slices
 from recsys_lora.report.visual.svg import Axis, Plot, axis, categories
+from recsys_lora.utils.words import counted
 
 _SHARES = tuple(tick / 5 for tick in range(6))
 _USER_BINS = 10
@@ -112,10 +113,12 @@ def users_figure(lines: Sequence[Scored]) -> str:
         for slot, count in enumerate(counts[line.name].tolist()):
             start = slot / _USER_BINS + (place + 0.25) * width
             between = f"{number(slot / _USER_BINS, 1)} to {number((slot + 1) / _USER_BINS, 1)}"
-            plot.bar((start, 0), (start + width, count), line.style, f"{line.name}: {count:,} users, {between}")
+            plot.bar(
+                (start, 0), (start + width, count), line.style, f"{line.name}: {counted(count, 'user')}, {between}"
+            )
     means = "; ".join(f"{name} {number(float(values.mean()))}" for name, values in found.items() if len(values))
     users = max(map(len, found.values()))
-    caption = f"{users:,} users with both classes; UAUC, the mean of these: {means}"
+    caption = f"{counted(users, 'user')} with both classes; UAUC, the mean of these: {means}"
     return figure("AUC by user", plot.svg(), _legend(lines), caption, dots=True)
 
 

@@ -10,6 +10,7 @@ from recsys_lora.report.visual import curves, figures, markup, sections
 from recsys_lora.report.visual.scored import Scored
 from recsys_lora.tasks.lines import file_name
 from recsys_lora.utils.files import write_text
+from recsys_lora.utils.words import counted
 
 FILE = "report.html"
 _KEY = ["user_id", "item_id", "label"]
@@ -60,7 +61,7 @@ def of_runs(runs: Sequence[Run], left_out: Sequence[str] = ()) -> str:
         parts += [(task, _results(task, runs, names)), (f"{task}: scores", _scores(task, runs, names))]
     drawn = [(name, style, run.folder) for style, (name, run) in enumerate(zip(names, runs, strict=True))][:_DRAWN]
     parts += [("Training", markup.figures(curves.of_runs(drawn))), ("Cost", _cost(runs, names))]
-    about = [f"{len(runs)} runs on {', '.join(dict.fromkeys(run.metrics['data'] for run in runs))}"]
+    about = [f"{counted(len(runs), 'run')} on {', '.join(dict.fromkeys(run.metrics['data'] for run in runs))}"]
     about += [f"left out, without results: {', '.join(left_out)}"] if left_out else []
     return markup.document("Runs beside each other", about, parts)
 

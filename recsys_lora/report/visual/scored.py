@@ -109,13 +109,17 @@ def slices(table: pl.DataFrame) -> dict[str, list[tuple[str, Flags]]]:
 
 
 def auc_within(line: Scored, inside: Flags) -> tuple[float, float, float] | None:
-    """Return the AUC of some questions and its 95 % bootstrap interval over users; None where a class is missing."""
+    """Return the AUC of some questions and its 95 % bootstrap interval over users.
+
+    None where a class is missing, or all questions are one user's.
+    """
     label, score, user = line.label[inside], line.score[inside], line.user[inside]
     statistic = AUC("auc", user, label, score)
     value = statistic.value()
     if value is None:
         return None
-    return value, *percentiles(draws_of([statistic], user, _DRAWS, _SEED)[0])
+    low, high = percentiles(draws_of([statistic], user, _DRAWS, _SEED)[0])
+    return (value, low, high) if np.isfinite([low, high]).all() else None
 
 
 def percentile(score: Floats) -> Floats:

@@ -149,8 +149,11 @@ def test_missing_files_are_named_with_source_and_folder(tmp_path):
 @pytest.mark.parametrize(
     ("records", "words"),
     [
-        ([review("A", "1", "great")], "line 1: rating is 'great', not a number"),
-        ([review("A", "1"), review("A", "1", when="noon")], "line 2: timestamp is 'noon', not a number"),
+        ([review("A", "1", "great")], "line 1, column 'overall': rating is 'great', not a number"),
+        (
+            [review("A", "1"), review("A", "1", when="noon")],
+            "line 2, column 'unixReviewTime': timestamp is 'noon', not a number",
+        ),
         ([{"asin": "1", "title": "a meta file"}], "no review could be used .* is this a file of reviews"),
     ],
 )

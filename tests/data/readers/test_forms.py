@@ -301,7 +301,7 @@ def test_likes_are_ratings(read, yes, no):
 def test_ratings_with_a_decimal_comma(read):
     content = "user_id;item_id;rating;timestamp\na;1;4,5;5\na;2;10,25;6\na;3;3;7\n"
     assert [row[2] for row in read({"r.csv": content}, interactions="r.csv")[0]] == [4.5, 10.25, 3.0]
-    with pytest.raises(UserError, match=r"line 5: rating is '1,000', not a number"):
+    with pytest.raises(UserError, match=r"line 5.*: rating is '1,000', not a number: write it .* of thousands, 1000$"):
         read({"r.csv": content + "a;4;1,000;8\n"}, interactions="r.csv")
 
 

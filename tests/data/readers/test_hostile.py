@@ -73,7 +73,7 @@ NANOSECONDS = pa.array([datetime.datetime(2020, 1, 1, 0, 0, k) for k in range(K)
         ("rating", [[1.0]] * K, "the column 'rating' is a DOUBLE[]: a rating is a number"),
         ("rating", [{"a": 1}] * K, "the column 'rating' is a STRUCT(a BIGINT): a rating is a number"),
         ("rating", [b"5"] * K, "the column 'rating' is a BLOB: a rating is a number"),
-        ("rating", [bool(k % 2) for k in range(K)], "all 24 rows of the train split are negative at data.positive=4"),
+        ("rating", [bool(k % 2) for k in range(K)], "every row of the train split (24) is negative at data.positive=4"),
         ("rating", odd(STARS, 1e300), "row 4: rating is '1e+300', not a number"),
         ("rating", odd(STARS, float("inf")), "row 4: rating is 'inf', not a number"),
         ("rating", odd([int(star) for star in STARS], 2**63 - 1), None),
@@ -165,11 +165,26 @@ REVIEWS = [json.dumps(review(k)) for k in range(K)]
     [
         ("[" * 100_000 + "]" * 100_000, "r.json, line 41: neither JSON nor a Python literal"),
         ('{"reviewerID": "a", "x": ' + "[" * 50_000 + "]" * 50_000 + "}", "line 41: neither JSON nor a Python literal"),
-        ('{"reviewerID":"a","asin":"b","overall":5,"unixReviewTime":1e400}', "line 41: timestamp is '1e400'"),
-        ('{"reviewerID":"a","asin":"b","overall":5,"unixReviewTime":1' + "0" * 30 + "}", "line 41: timestamp is '1000"),
-        ('{"reviewerID":"a","asin":"b","overall":NaN,"unixReviewTime":1}', "line 41: rating is 'NaN', not a number"),
-        ('{"reviewerID":"a","asin":"b","overall":-Infinity,"unixReviewTime":1}', "line 41: rating is '-Infinity'"),
-        ('{"reviewerID":"a","asin":"b","overall":true,"unixReviewTime":true}', "line 41: timestamp is 'true'"),
+        (
+            '{"reviewerID":"a","asin":"b","overall":5,"unixReviewTime":1e400}',
+            "line 41, column 'unixReviewTime': timestamp is '1e400'",
+        ),
+        (
+            '{"reviewerID":"a","asin":"b","overall":5,"unixReviewTime":1' + "0" * 30 + "}",
+            "line 41, column 'unixReviewTime': timestamp is '1000",
+        ),
+        (
+            '{"reviewerID":"a","asin":"b","overall":NaN,"unixReviewTime":1}',
+            "line 41, column 'overall': rating is 'NaN', not a number",
+        ),
+        (
+            '{"reviewerID":"a","asin":"b","overall":-Infinity,"unixReviewTime":1}',
+            "line 41, column 'overall': rating is '-Infinity'",
+        ),
+        (
+            '{"reviewerID":"a","asin":"b","overall":true,"unixReviewTime":true}',
+            "line 41, column 'unixReviewTime': timestamp is 'true'",
+        ),
         ('{"reviewerID":"\\ud800","asin":"b","overall":5,"unixReviewTime":1}', None),
         (json.dumps(review(1, reviewText={"a": 1}, summary=[1])), None),
         (json.dumps(review(1, reviewText="\x00")), None),

@@ -65,10 +65,10 @@ def test_both_formats_of_100k_give_the_same_tables(folders, engine):
 
 def test_a_broken_rating_names_file_and_line(folders, engine):
     (folders[0] / "u.data").write_text("1\t2\t3\t4\n1\t2\tfive\t4\n")
-    with pytest.raises(UserError, match=r"u\.data, line 2: rating is 'five'"):
+    with pytest.raises(UserError, match=r"u\.data, line 2, column '3': rating is 'five'"):
         MovieLens100K(folders[0]).read(engine)
     (folders[1] / "ml-100k.inter").write_text(f"{HEADER}\n1\t2\t3\tnoon\n")
-    with pytest.raises(UserError, match=r"ml-100k\.inter, line 2: timestamp is 'noon'"):
+    with pytest.raises(UserError, match=r"ml-100k\.inter, line 2, column 'timestamp:float': timestamp is 'noon'"):
         MovieLens100K(folders[1]).read(engine)
 
 

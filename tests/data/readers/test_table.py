@@ -137,10 +137,13 @@ def test_rows_with_missing_values_are_dropped_and_counted(folder, read):
     ("content", "words"),
     [
         ("customer,sku,star,at\na,1,5,1\n", r"no column 'stars' .*customer, sku, star, at.*data\.columns\.rating=star"),
-        ("customer,sku,stars,at\na,1,5,1\n\nb,1,five,1\n", "line 4: rating is 'five', not a number"),
-        ("customer,sku,stars,at\n,1,5,1\nb,1,4,noon\n", "line 3: timestamp is 'noon', not a number"),
-        ("customer,sku,stars,at\nb,1,4,99999999999999999\nb,1,4,1\n", "line 3: timestamp is '1'|up to the year 9999"),
-        ("customer,sku,stars,at\na,1,5,1\na,1,1e300,1\n", "line 3: rating is '1e300', not a number"),
+        ("customer,sku,stars,at\na,1,5,1\n\nb,1,five,1\n", "line 4, column 'stars': rating is 'five', not a number"),
+        ("customer,sku,stars,at\n,1,5,1\nb,1,4,noon\n", "line 3, column 'at': timestamp is 'noon', not a number"),
+        (
+            "customer,sku,stars,at\nb,1,4,99999999999999999\nb,1,4,1\n",
+            "line 3, column 'at': timestamp is '1'|up to the year 9999",
+        ),
+        ("customer,sku,stars,at\na,1,5,1\na,1,1e300,1\n", "line 3, column 'stars': rating is '1e300', not a number"),
         ("", "is empty"),
         ("customer,sku,stars,at\n", "has a header and no rows"),
         ("customer,sku,stars,at\na,1,5,1\na,1,5\n", "line 3: 3 fields where the header has 4"),
@@ -156,7 +159,9 @@ def test_what_cannot_be_used_is_named(folder, read, content, words):
 
 def test_a_date_that_is_none_is_named_with_what_to_say(folder, read):
     (folder / "r.csv").write_text("customer,sku,stars,at\na,1,5,2024-01-01\na,1,5,31.5.2024\n")
-    with pytest.raises(UserError, match=r"line 3: timestamp is '31.5.2024', not a date.*data\.reader\.time=%d\.%m\.%Y"):
+    with pytest.raises(
+        UserError, match=r"line 3, column 'at': timestamp is '31.5.2024', not a date.*data\.reader\.time=%d\.%m\.%Y"
+    ):
         read(time="iso")
 
 
@@ -172,7 +177,7 @@ def test_files_that_are_not_there_or_not_parquet(folder, read):
     with pytest.raises(UserError, match="not a readable Parquet file"):
         read(interactions="r.parquet")
     pl.DataFrame({"customer": [1.5], "sku": [1], "stars": [1], "at": [1]}).write_parquet(folder / "r.parquet")
-    with pytest.raises(UserError, match=r"row 1: user_id is '1\.5', not a whole number"):
+    with pytest.raises(UserError, match=r"row 1, column 'customer': user_id is '1\.5', not a whole number"):
         read(interactions="r.parquet")
 
 
@@ -218,7 +223,9 @@ def test_marks_of_databases_and_pandas_are_missing_values(folder, read, mark):
 
 def test_other_marks_are_values_unless_somebody_says_so(folder, read):
     (folder / "r.csv").write_text("customer,sku,stars,at\na,1,5,1\nNA,1,4,1\nc,1,N/A,1\n")
-    with pytest.raises(UserError, match=r"""line 4: rating is 'N/A'.*no value, 'data\.reader\.missing=\["N/A"\]'"""):
+    with pytest.raises(
+        UserError, match=r"""line 4, column 'stars': rating is 'N/A'.*no value, 'data\.reader\.missing=\["N/A"\]'"""
+    ):
         read(items=None, time="seconds")
     said, interactions, _ = read(items=None, missing=["N/A"], time="seconds")
     assert [user for user, *_ in interactions] == ["a", "NA"]
@@ -364,13 +371,44 @@ def test_floats_of_pandas_and_blanks_are_taken_off(folder, read):
 def test_two_spellings_of_an_id_are_refused(folder, read, ours, theirs):
     (folder / "r.csv").write_text(f"customer,sku,stars,at\nann,{ours},4,5\nann,other,4,5\n")
     (folder / "i.csv").write_text(f"sku,name\n{theirs},Seven\nother,Other\n")
-    with pytest.raises(
-        UserError, match=rf"1 of 2 items have another spelling .*{ours!r} where the items have {theirs!r}"
-    ):
+    with pytest.raises(UserError, match=rf"1 of 2 items spelled otherwise .*{ours!r} where the items have {theirs!r}"):
         read()
 
 
 def test_tables_that_have_no_item_in_common_are_refused(folder, read):
     (folder / "i.csv").write_text("sku,name\nx,Ex\n")
-    with pytest.raises(UserError, match=r"has none of the 2 items of the interactions \(such as '007'; it has 'x'"):
+    with pytest.raises(UserError, match=r"has none of the interactions' 2 items \(such as '007'; it has 'x'"):
         read()
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("", r"i\.csv: has a header and no rows: give a table with items, or leave out data\.items: then only CF"),
+        (",Seven\n", r"i\.csv: no id in 1 row: give a table with items"),
+    ],
+)
+def test_an_items_table_of_nothing_is_called_empty(folder, read, rows, words):
+    (folder / "i.csv").write_text(f"sku,name\n{rows}")
+    with pytest.raises(UserError, match=words):
+        read()
+
+
+def test_a_users_table_of_nothing_is_called_empty(folder, read):
+    (folder / "u.csv").write_text("customer,age\n")
+    with pytest.raises(UserError, match=r"u\.csv: has a header and no rows: give a table with users, or leave out"):
+        read(users="u.csv")
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ('a,1,"1,234",5', r"line 4, column 'stars': rating is '1,234', .*: write it .* of thousands, 1234$"),
+        ('a,1,5,"1,700,000,000"', r"column 'at': timestamp is '1,700,000,000', .* of thousands, 1700000000$"),
+        ("a,1,1 234.5,5", r"rating is '1 234\.5', not a number: write it .* of thousands, 1234\.5$"),
+    ],
+)
+def test_separators_of_thousands_are_refused(folder, read, row, words):
+    (folder / "r.csv").write_text(f"customer,sku,stars,at\na,007,5,5\na,other,4,6\n{row}\n")
+    with pytest.raises(UserError, match=words):
+        read(time="seconds")

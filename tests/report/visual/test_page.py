@@ -176,6 +176,15 @@ def test_one_run_gets_its_page_in_its_folder(several):
     assert (several / "mf" / "report.html").read_text().startswith("<!DOCTYPE html>")
 
 
+def test_a_run_folder_that_cannot_be_written_names_the_option(several, capsys, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: path != several / "mf")
+    with pytest.raises(SystemExit):
+        main([str(several / "mf")])
+    assert "report.html: nothing can be written into the run's folder: name another" in capsys.readouterr().err
+    main([str(several / "mf"), "--out", str(several / "page.html")])
+    assert (several / "page.html").is_file()
+
+
 def test_a_mistake_is_one_line(tmp_path, capsys):
     with pytest.raises(SystemExit) as left:
         main([str(tmp_path / "nowhere")])
