@@ -2,9 +2,9 @@
 
     python benchmarks/_text_stack.py row=tallrec data=ml_1m data.root=FOLDER --cf row=mf data=ml_1m data.root=FOLDER
 
-Overrides of `recsys_lora.run` for a text method, and behind `--cf` for a CF model on the same rows; what is trained already
-is reused. The regression has the two scores as features and is fitted on the validation questions
-(`data.valid_rows`); AUC and UAUC are of the test questions.
+Overrides of `recsys_lora.run` for a text method, and behind `--cf` for a CF model on the same rows; what is trained is
+reused. The regression has the two scores as features and is fitted on the validation questions (`data.valid_rows`); AUC
+and UAUC are of the test questions.
 """
 
 import argparse
