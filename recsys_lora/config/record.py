@@ -123,6 +123,8 @@ class RunConfig(Record):
                 "tune_encoder": _METHOD.off_at(False),
                 "user_statistics": _METHOD.off_at(False),
                 "encoder_lr_factor": _METHOD.off_at(1.0),
+                "offset_scale": _METHOD.off_at(0.0),
+                "train_on": _METHOD.off_at("rows"),
             }
         ),
     ]

@@ -166,6 +166,8 @@ OFF = {
     "model.tune_encoder": False,
     "model.encoder_lr_factor": 1.0,
     "model.user_statistics": False,
+    "model.offset_scale": 0.0,
+    "model.train_on": "rows",
     "callbacks.ema.decay": 0.0,
 }
 """Options that came later, and the value at which each does nothing."""
