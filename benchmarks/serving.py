@@ -1,7 +1,7 @@
 """Requests a second and latency of `recsys-lora serve` on loopback: micro-batches against one request at a time.
 
     python benchmarks/serving.py                        # a random Llama of two layers, trained for a few steps here
-    python benchmarks/serving.py --run runs/cora-ml_100k/DATE --requests 50 --json serving.json
+    python benchmarks/serving.py --run runs/cora_tuned-ml_100k/DATE --requests 50 --json serving.json
 
 Three servers of one run, each a process of its own, are asked in turn by so many clients at once, each of which asks
 again as soon as it is answered, over one connection:

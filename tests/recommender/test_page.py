@@ -16,7 +16,7 @@ def test_the_code_of_the_page_runs(tmp_path, monkeypatch):
     )
     tables = write_tables(tmp_path, interactions, items.with_columns(pl.col("item_id").replace(NAMES)))
     run(tmp_path / "run", *SMALL, *tables)
-    text = (ROOT / "docs" / "using_a_run.md").read_text().replace("runs/cora-ml_100k/DATE", str(tmp_path / "run"))
+    text = (ROOT / "docs" / "using_a_run.md").read_text().replace("runs/cora_tuned-ml_100k/DATE", str(tmp_path / "run"))
     blocks = [body for language, body in FENCE.findall(text) if language == "python"]
     assert len(blocks) == 3
     space: dict = {}

@@ -12,8 +12,8 @@ from tests.finished import Runs
 
 VERBS = ("runs", "report", "recommend", "export", "compare")
 NAMES = {
-    "runs/cora-ml_100k/DATE": "runs/cora",
-    "runs/cora-ml_100k": "runs/cora",
+    "runs/cora_tuned-ml_100k/DATE": "runs/cora",
+    "runs/cora_tuned-ml_100k": "runs/cora",
     "runs/zero_shot-ml_100k": "runs/zero_shot",
     "user=196": "user=u3",
     "item=50": "item=i7",
