@@ -3,9 +3,9 @@
     python benchmarks/_text_stage.py --questions items --lr 0.001 --batch-size 8 data=ml_100k llm=smollm2_135m
 
 Trains LoRA on prompts without history, on items that no validation row has, and prints AUC and UAUC of all validation
-rows four times; each item is scored once. Questions are rows with their labels (`rows`), rows with their item's smoothed
-share of positives as label (`shares`), or items with these (`items`, as `model.train_on=items`). A bias of the score
-begins at the mean of the labels. The further arguments are overrides of `recsys_lora.run`.
+rows four times; each item is scored once. Questions are rows with their labels (`rows`), rows with their item's
+smoothed share of positives as label (`shares`), or items with these (`items`, as `model.train_on=items`). A bias of the
+score begins at the mean of the labels. The further arguments are overrides of `recsys_lora.run`.
 """
 
 import argparse
