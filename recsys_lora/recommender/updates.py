@@ -30,7 +30,7 @@ def events(given: Rows, layout: Layout, positive: float, scale: tuple[float, flo
         given: see `Recommender.update`.
         layout: what its columns may be called.
         positive: ratings from here on are liked.
-        scale: the lowest and the highest rating; events without a rating are liked and get the highest.
+        scale: the lowest and the highest rating. Where no event has a rating, all are liked and get the highest.
 
     Raises:
         UserError: a column is missing, or a value is, a rating is no number of the scale, or a timestamp no time.
@@ -156,6 +156,12 @@ def _check_ratings(given: pl.Series, low: float, high: float) -> None:
     if (row := outside.arg_max()) is not None and outside[row]:
         raise UserError(
             f"interactions, row {row + 1}: rating {given[row]!r} is none from {low:g} to {high:g}: correct it"
+        )
+    if 0 < given.null_count() < len(given):
+        row = given.is_null().arg_max() or 0
+        raise UserError(
+            f"interactions, row {row + 1}: no rating, while others have one: give it, or leave the column out: "
+            "then all are liked"
         )
 
 

@@ -197,6 +197,7 @@ def test_nobody_to_recommend_to_is_an_empty_table(loaded):
             "interactions, row 2: rating nan is none",
         ),
         (lambda r: r.update([("u1", "i1", 99)]), "row 1: rating 99 is none from 1 to 5"),
+        (lambda r: r.update([("u1", "i1", 4), ("u1", "i2", None)]), "row 2: no rating, while others have one"),
         (
             lambda r: r.update(pl.DataFrame({"user": ["u1"], "item": ["i1"], "rating": ["good"]})),
             "rating 'good' is none",
