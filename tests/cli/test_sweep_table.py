@@ -41,10 +41,18 @@ def test_the_table_shows_what_differs_and_what_came_out(sweep):
     assert [line[1] for line in lines[2:]] == ["1", "2", "3"]
 
 
+def suffixed(metrics):
+    return {f"{name}_neg4": value for name, value in metrics.items()}
+
+
 def test_metrics_are_called_as_in_all_tables(tmp_path):
     metrics = record()
     for line in metrics["tasks"]["ctr"]["lines"]:
-        line["metrics"] = {f"{name}_neg4": value for name, value in line["metrics"].items()}
+        line["metrics"] = suffixed(line["metrics"])
+        line["parts"] = {
+            definition: {part: suffixed(values) for part, values in parts.items()}
+            for definition, parts in line["parts"].items()
+        }
     job(tmp_path, 0, ["seed=1"], metrics)
     publish(tmp_path)
     heads = (tmp_path / TABLE_FILE).read_text().splitlines()[0]

@@ -139,6 +139,6 @@ def test_a_complete_cache_that_cannot_be_written_is_used(tmp_path, monkeypatch):
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr("pathlib.Path.mkdir", refuse)
-    monkeypatch.setattr("recsys_lora.pipeline.artifacts.FileLock.acquire", refuse)
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
     monkeypatch.setattr("pathlib.Path.write_text", refuse)
     assert get()[0].reused

@@ -125,7 +125,7 @@ def test_one_class_only(tmp_path, rating):
     named = write_tables(tmp_path / "tables", interactions.with_columns(rating=pl.lit(rating)), items)
     line = refused(tmp_path, *SMALL, *named)
     assert f"AUC needs both classes: every rating is {rating:g}, so say that there is none" in line
-    assert "data=table: all " in line
+    assert "data=table: every row of the train split" in line
 
 
 @pytest.mark.parametrize("split", ["train", "valid"])
