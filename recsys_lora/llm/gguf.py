@@ -5,6 +5,8 @@ slower) if asked for bfloat16 at once. So the file is read in float32, which de-
 safetensors with its tokenizer into the cache.
 """
 
+import functools
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,7 +59,9 @@ def _read(file: Path) -> tuple[Any, Any]:
 
     from recsys_lora.llm.source import without_bars
 
-    quiet = without_bars(transformers)
+    reader: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
+    quiet, bar = without_bars(transformers), reader.tqdm
+    reader.tqdm = functools.partial(bar, disable=True)  # this one does not ask whether bars are wanted
     try:
         packed = transformers.AutoModelForCausalLM.from_pretrained(
             file.parent, gguf_file=file.name, dtype=torch.float32
@@ -68,6 +72,7 @@ def _read(file: Path) -> tuple[Any, Any]:
         raise UserError(f"{file}: cannot be read as a GGUF model ({error}): name another file") from error
     finally:
         quiet()
+        reader.tqdm = bar
     # A model read from GGUF refuses to be saved, as it counts as quantised: its weights go into a plain one.
     config = type(packed.config)(**{k: v for k, v in packed.config.to_dict().items() if k != "quantization_config"})
     plain = type(packed)(config)

@@ -193,10 +193,13 @@ def write_gguf(path: Path) -> LlamaForCausalLM:
     return found
 
 
-def test_a_gguf_file_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gguf_file_is_converted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     original = write_gguf(tmp_path / "tiny.gguf")
     source = GGUFSource(str(tmp_path / "tiny.gguf"), dtype="float32")
     backbone = source.load([], "cpu")
+    assert "tensors..." not in capfd.readouterr().err  # no bar of the library's own
     same_weights(backbone.model, original, atol=1e-6)
     text = 'A user liked "Heat (1995)" \n#Answer: Yes'
     expected = train_tokenizer(TITLES, 1024)(text)["input_ids"]
