@@ -57,7 +57,7 @@ def _filled(
         column = (data.items if side == "item" else data.users)[attribute]
         texts, changed = prompt_titles(["", *map(_written, column)], tokenizer, max_tokens, UNKNOWN)
         counts.update({reason.replace("titles", f"{attribute}:"): n for reason, n in changed.items()})
-        for entry, text in zip(slots, texts, strict=True):
+        for entry, text in zip(slots, [UNKNOWN, *texts[1:]], strict=True):
             entry[attribute] = text
     return slots
 

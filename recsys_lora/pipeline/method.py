@@ -29,7 +29,7 @@ from recsys_lora.pipeline.trainer import build_trainer
 from recsys_lora.processes.signals import requeue_waits
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.task import Task
-from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.errors import UserError, at
 from recsys_lora.utils.files import file_sha256, read_json, write_bytes, write_json
 
 _WEIGHTS, _RECORD = "trained.ckpt", "training.json"
@@ -150,7 +150,8 @@ class MethodStage:
         folder = self.run_folder / "first"
         config = replace(self.config, model=model, first=None, ckpt_path=None).at(str(folder))
         encoder = self.collaborative if get_object(model["_target_"]).needs_encoder else None
-        method = replace(self, config=config, collaborative=encoder, run_folder=folder).run()
+        with at("first, the stage before (its keys are first.KEY)"):
+            method = replace(self, config=config, collaborative=encoder, run_folder=folder).run()
         trained = {name for name, _ in method.module.named_parameters()}
         state = {name: value.cpu().clone() for name, value in trained_state(method.module).items() if name in trained}
         method.module.release()

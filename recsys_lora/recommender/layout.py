@@ -81,7 +81,13 @@ def _named(columns: Any) -> dict[str, str]:
 
 
 def as_text(ids: pl.Series) -> pl.Series:
-    """Return ids as text; whole numbers that pandas has turned into floats lose their point."""
+    """Return ids as text; whole numbers that pandas has turned into floats lose their point.
+
+    Raises:
+        UserError: they are lists or records.
+    """
+    if ids.dtype.is_nested():
+        raise UserError(f"{ids.name}: {ids.to_list()[0]!r} is no id: give text or numbers")
     if ids.dtype.is_float() and (ids == ids.round()).all():
         ids = ids.cast(pl.Int64)
     return ids.cast(pl.String)

@@ -18,18 +18,19 @@ def nearest(collaborative: Collaborative | None, data: LiveData, item: int, k: i
     """Return the items nearest to one by the cosine of their vectors; arguments as `Recommender.similar`.
 
     Raises:
-        UserError: the run has no CF model, or the item's vector is zero.
+        UserError: the run has no CF model, or no training row has the item.
     """
     if collaborative is None:
         raise UserError("similar: this run has no CF model, whose vectors say what is alike: ask a run that has one")
+    seen = data.popularity > 0  # an encoder may give unseen items a common vector
     vectors = item_vectors(collaborative.encoder, data.num_items).double()
     length = vectors.norm(dim=1)
-    if not length[item] > 0:
+    if not (seen[item] and length[item] > 0):
         raw = data.raw_item_ids[item]
         raise UserError(f"item {raw!r}: no training row has it, so its vector says nothing: ask for another")
     cosine = (vectors @ vectors[item] / (length * length[item]).clamp_min(torch.finfo(length.dtype).tiny)).numpy()
     cosine[[0, item]] = -np.inf
-    cosine[(length == 0).numpy()] = -np.inf
+    cosine[~seen | (length == 0).numpy()] = -np.inf
     found = best(cosine, data.popularity, k)
     return pl.DataFrame(
         {

@@ -31,15 +31,20 @@ def data():
 
 def test_only_what_a_prompt_asks_for(data, tokenizer):
     slots = attribute_slots(data, ["title", "history", "price"], tokenizer, 20)
-    assert slots.item == [{"price": ""}, {"price": "3"}, {"price": "2.5"}, {"price": "unknown"}]
+    assert slots.item == [{"price": "unknown"}, {"price": "3"}, {"price": "2.5"}, {"price": "unknown"}]
     assert slots.user == [{}, {}, {}]
 
 
 def test_lists_missing_values_and_markup(data, tokenizer):
     slots = attribute_slots(data, ["category", "age"], tokenizer, 20)
     first, second = SPECIAL[0][0], SPECIAL[0][1:]
-    assert [entry["category"] for entry in slots.item] == ["", "Toys, Games", "unknown", f"A '{first} {second}' B"]
-    assert slots.user == [{"age": ""}, {"age": "30"}, {"age": "unknown"}]
+    assert [entry["category"] for entry in slots.item] == [
+        "unknown",
+        "Toys, Games",
+        "unknown",
+        f"A '{first} {second}' B",
+    ]
+    assert slots.user == [{"age": "unknown"}, {"age": "30"}, {"age": "unknown"}]
     assert slots.counts["category: missing"] == slots.counts["age: missing"] == 1
 
 

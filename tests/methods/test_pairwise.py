@@ -184,3 +184,5 @@ def test_what_cannot_be_compared_is_refused(world):
     ranking = {"topk": TopK(**tasks_world.listed(), candidates=3, cutoffs=[1])}
     with pytest.raises(UserError, match=r"model.pairwise=0.5: .* model=cora asks none: set model.pairwise=0"):
         factory.cora(data, encoder, **KNOBS, tasks=ranking, prompt=None)
+    with pytest.raises(UserError, match=r"model.train_on=items: asks of no user, .* set model.pairwise=0"):
+        factory.tallrec(data, **KNOBS, train_on="items")

@@ -102,3 +102,9 @@ def test_a_first_stage_may_learn_from_items(tables, tmp_path):
     assert alone.method.training["reused"]
     assert alone.method.key != second.method.key
     assert alone.method.datamodule.train_on == "items"
+
+
+def test_a_mistake_of_the_first_stage_is_said_to_be_of_it(tables, tmp_path):
+    options = "first.train_on=items", "tasks=[ctr,topk]", "test=false"
+    with pytest.raises(UserError, match=r"first, the stage before .*first.KEY.*: model.train_on=items: topk asks no"):
+        run(tmp_path / "tuned", *CORA, *tables, *options)

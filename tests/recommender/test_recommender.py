@@ -197,6 +197,7 @@ def test_nobody_to_recommend_to_is_an_empty_table(loaded):
             "interactions, row 2: rating nan is none",
         ),
         (lambda r: r.update([("u1", "i1", 99)]), "row 1: rating 99 is none from 1 to 5"),
+        (lambda r: r.update([{"user": "u1", "item": ["i1"]}]), r"item: .* is no id: give text or numbers"),
         (lambda r: r.update([("u1", "i1", 4), ("u1", "i2", None)]), "row 2: no rating, while others have one"),
         (
             lambda r: r.update(pl.DataFrame({"user": ["u1"], "item": ["i1"], "rating": ["good"]})),
@@ -344,6 +345,13 @@ def test_an_item_comes_by_its_title(runs, cora):
 
 
 # Similar items, explanations
+
+
+def test_unseen_items_have_no_neighbours_and_are_none_where_they_share_a_vector(loaded):
+    recommender = loaded("cora-offset")  # its MF gives unseen items the mean of the others
+    with pytest.raises(UserError, match="no training row has it"):
+        recommender.similar(COLD)
+    assert COLD not in recommender.similar("i3", k=100)["item"].to_list()
 
 
 def test_similar_items_are_those_of_the_largest_cosine(runs, loaded):

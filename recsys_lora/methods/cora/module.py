@@ -112,7 +112,7 @@ class CoRAModule(LLMRecommender):
 
         self.lowrank = inject(backbone.model, targets, adapted)
         layers = self.lowrank.modules() if text_lora == "fixed" else ()
-        self._fixed = [layer.requires_grad_(False) for layer in layers if isinstance(layer, Static)]
+        self._fixed = [layer.requires_grad_(False).eval() for layer in layers if isinstance(layer, Static)]
         widths = {key: shape.in_features for key, shape in self.lowrank.state.shapes.items()}
         self.statistics: Statistics | None = None
         if user_statistics:

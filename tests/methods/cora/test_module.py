@@ -6,6 +6,7 @@ from torch.func import functional_call
 
 from recsys_lora.config.check import check
 from recsys_lora.llm.tiny import TinySource
+from recsys_lora.lowrank import Generated, Static
 from recsys_lora.methods.checkpoint import trained_state
 from recsys_lora.prompts.template import Template
 from recsys_lora.utils.errors import UserError
@@ -293,3 +294,13 @@ def test_releasing_the_backbone_gives_the_original_back(world):
     assert not torch.equal(module.eval()(batch), expected)
     module.release()
     assert torch.equal(factory.zero_shot(data, backbone=module.backbone).eval()(batch), expected)
+
+
+def test_text_lora_that_is_fixed_has_no_dropout_from_the_first_step_on(world):
+    data, encoder = world
+    module = factory.cora(data, encoder, text_lora="fixed", dropout=0.5)
+    static = [layer for layer in module.lowrank.modules() if isinstance(layer, Static)]
+    generated = [layer for layer in module.lowrank.modules() if isinstance(layer, Generated)]
+    assert static
+    assert not any(layer.training for layer in static)
+    assert all(layer.training for layer in generated)
