@@ -11,6 +11,7 @@ from recsys_lora.utils.files import disk_errors
 
 _PARQUET, CSV, _JSON_LINES = ".parquet", ".csv", ".jsonl"
 _TABLES = (CSV, _JSON_LINES, _PARQUET)
+_HEADER_BYTES = 2**16
 
 
 def read_users(path: Path) -> pl.DataFrame:
@@ -59,12 +60,25 @@ def read_table(path: Path) -> pl.DataFrame:
             return pl.read_parquet(path)
         if path.suffix == _JSON_LINES:
             return pl.read_ndjson(path, infer_schema_length=None)
-        found = pl.read_csv(path, infer_schema=False)
+        _check_header(path)
+        return pl.read_csv(path, infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]}): check the file") from error
-    if found.width == 1 and set(found.columns[0]) & set(";\t|"):
-        raise UserError(f"{path}, line 1: no commas in {found.columns[0]!r}: separate fields by commas")
-    return found
+
+
+def _check_header(path: Path) -> None:
+    """Refuse a CSV whose fields or lines are separated by something else, which would be read as one column or row.
+
+    Raises:
+        UserError: so it is.
+    """
+    with path.open("rb") as file:
+        begin = file.read(_HEADER_BYTES)
+    if b"\r" in begin.rstrip(b"\r") and b"\n" not in begin:
+        raise UserError(f"{path}: its lines end in carriage returns alone: save it with line feeds")
+    header = begin.partition(b"\n")[0].decode("utf-8", errors="replace").strip()
+    if "," not in header and set(header) & set(";\t|"):
+        raise UserError(f"{path}, line 1: no commas in {header!r}: separate fields by commas")
 
 
 def check_target(path: Path) -> None:

@@ -112,6 +112,8 @@ def test_a_run_takes_its_own_files(runs, tmp_path):
         ("users.csv", "customer\n", "no user is in it"),
         ("users.txt", "\n", "no user is in it"),
         ("users.csv", "customer;age\nu1;3\n", "users.csv, line 1: no commas in 'customer;age': separate fields by"),
+        ("users.csv", "customer;age\nu1;3,5\n", "users.csv, line 1: no commas in 'customer;age': separate fields by"),
+        ("users.csv", "customer,age\ru1,3\ru2,4\r", "users.csv: its lines end in carriage returns alone: save it"),
     ],
 )
 def test_a_file_without_users_is_one_line(tmp_path, name, text, said):
