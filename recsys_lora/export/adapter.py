@@ -26,8 +26,8 @@ class Selection:
     """Which of a run's updates are wanted.
 
     Attributes:
-        user: raw id, where the updates are a pair's; elsewhere, whose prompt is written beside them.
-        item: raw id, the same.
+        user: raw id, where the updates are a pair's or a user's; elsewhere, whose prompt is written beside them.
+        item: raw id, where the updates are a pair's; elsewhere, the same.
         task: where there are updates of several tasks, or a prompt of one.
     """
 
@@ -43,7 +43,7 @@ class Update:
     Attributes:
         injection: the layers.
         task: the number of the task, where they are routed.
-        pair: the factors (in, R) of the pair, where they are generated.
+        pair: the factors (in, R) of the pair, or of the user, where they are generated.
         name: of the task, None where the updates serve all.
         batch: the prompt of the pair, None where none was asked for.
     """
@@ -76,7 +76,10 @@ def update_of(recommender: Recommender, selection: Selection) -> Update:
         batch = recommender.prompt(selection.user, selection.item, task)
     pair = None
     if any(isinstance(source, Generated) for source in sources):
-        pair = _pair(module, injection, batch)
+        asked = batch
+        if asked is None and module.weights_of_user and selection.user is not None:
+            asked = recommender.prompt(selection.user, next(filter(None, recommender.run.data.raw_item_ids)), task)
+        pair = _pair(module, injection, asked)
     return Update(injection, list(module.tasks).index(task), pair, task, batch)
 
 
@@ -129,7 +132,12 @@ def _task(module: LLMRecommender, selection: Selection, needed: bool) -> str:
 def _pair(module: LLMRecommender, injection: Injection, batch: PromptBatch | None) -> dict[str, Tensor]:
     """Return the factors (in, R) that the method generates for the pair of a batch of one, unscaled."""
     if batch is None:
-        raise UserError("user, item: the updates are those of one user and one item: give both, as user=ID item=ID")
+        whose = (
+            "user: the updates are those of one user: give user=ID"
+            if module.weights_of_user
+            else ("user, item: the updates are those of one user and one item: give both, as user=ID item=ID")
+        )
+        raise UserError(whose)
     with torch.inference_mode(), evaluating(module):
         module.embeds(batch)
     state = injection.state.current

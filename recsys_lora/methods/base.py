@@ -121,6 +121,11 @@ class LLMRecommender(RecommenderModule):
         return False
 
     @property
+    def weights_of_user(self) -> bool:
+        """Whether generated weights are the same for all items of a user."""
+        return False
+
+    @property
     def history_length(self) -> int:
         """Earlier items that a batch must bring."""
         return 0 if self.encoder is None else self.encoder.history_length

@@ -36,7 +36,8 @@ class WeightGenerator(nn.Module):
         item_dim: width of e_i.
         widths: input width of each group of linear maps that shares one A; a weight head each.
         rank: R.
-        kind: `queries` is the paper's generator; `direct` maps [e_u; e_i] linearly to the weights.
+        kind: `queries` is the paper's generator; `direct` maps [e_u; e_i], or e_u where that is the input, linearly to
+            the weights.
         pooling: `mean` maps the queries' mean to all of A; with `per_rank_component` query k makes A's column k.
         normalise: scale every A to a Frobenius norm of one.
         backbone_parameters: the size of the language model that the weights are made for.
@@ -65,7 +66,8 @@ class WeightGenerator(nn.Module):
         self.normalise = normalise
         self.pooling: Pooling = "mean" if kind == "direct" else pooling
         self.reader: QueryReader | None = None
-        feature_dim = user_dim + item_dim
+        self.of_user = reader.get("input") == "user"
+        feature_dim = user_dim if self.of_user else user_dim + item_dim
         if kind == "queries":
             given: dict[str, Any] = dict(reader)
             structure = {"user_dim": user_dim, "item_dim": item_dim, "widths": widths, "rank": rank, "pooling": pooling}
@@ -87,7 +89,10 @@ class WeightGenerator(nn.Module):
         Returns:
             A group's A(u, i), (B, width, R), under the group's name.
         """
-        states = torch.cat([user, item], dim=-1).unsqueeze(1) if self.reader is None else self.reader(user, item)
+        if self.reader is None:
+            states = (user if self.of_user else torch.cat([user, item], dim=-1)).unsqueeze(1)
+        else:
+            states = self.reader(user, item)
         if self.pooling == "mean":
             states = states.mean(dim=1)  # (B, D_q)
         factors = {}

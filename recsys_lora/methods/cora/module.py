@@ -150,6 +150,11 @@ class CoRAModule(LLMRecommender):
         self.lowrank.state.set(self.generator(*pair), acts_at=self.acts_at(batch))
 
     @property
+    def weights_of_user(self) -> bool:
+        """Whether the generator reads the user alone."""
+        return self.generator.of_user
+
+    @property
     def needs_title_start(self) -> bool:
         """Whether the weights act from the title on."""
         return self.scope == "suffix"

@@ -16,7 +16,7 @@ from torch.nn import functional
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import PositiveFloat, PositiveInt, Probability
 
-Input = Literal["joint", "pair"]
+Input = Literal["joint", "pair", "user"]
 SingleKey = Literal["merged", "separate"]
 
 
@@ -24,7 +24,8 @@ class ReaderOptions(TypedDict, total=False):
     """How queries read the pair.
 
     Attributes:
-        input: what the queries see: `joint` is the one vector [e_u; e_i], `pair` the two vectors as two keys.
+        input: what the queries see: `joint` is the one vector [e_u; e_i], `pair` the two vectors as two keys, `user`
+            e_u alone, so that a user has the same weights for every item.
         queries: K; None is 4, or R where pooling is `per_rank_component`.
         blocks: N.
         query_dim: D_q; None suits the backbone (`fitting_query_dim`), whose size must then be given.
@@ -146,7 +147,7 @@ class QueryReader(nn.Module):
         if self.input == "pair":  # maps of their own, or the queries could not tell the two keys apart
             self.user_key = nn.Linear(user_dim, dim)
             self.item_key = nn.Linear(item_dim, dim)
-        key_dim, keys = (user_dim + item_dim, 1) if self.input == "joint" else (dim, 2)
+        key_dim, keys = {"joint": (user_dim + item_dim, 1), "pair": (dim, 2), "user": (user_dim, 1)}[self.input]
         self.queries = nn.Parameter(torch.empty(settings.queries, dim))
         self.norm = nn.LayerNorm(dim, eps=settings.norm_eps)
         self.dropout = nn.Dropout(settings.dropout)
@@ -160,10 +161,10 @@ class QueryReader(nn.Module):
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """Read a batch of pairs, (B, D_u) and (B, D_i); returns the queries' final states (B, K, D_q)."""
-        if self.input == "joint":
-            keys = torch.cat([user, item], dim=-1).unsqueeze(1)  # (B, 1, D_u + D_i)
-        else:
+        if self.input == "pair":
             keys = torch.stack([self.user_key(user), self.item_key(item)], dim=1)  # (B, 2, D_q)
+        else:
+            keys = (user if self.input == "user" else torch.cat([user, item], dim=-1)).unsqueeze(1)  # (B, 1, D)
         states: Tensor = self.dropout(self.norm(self.queries)).expand(len(user), -1, -1)  # (B, K, D_q)
         for block in self.blocks:
             states = block(states, keys)

@@ -21,6 +21,8 @@ ABLATIONS = [
     {},
     {"generator": {"kind": "direct"}},
     {"generator": {"input": "pair"}},
+    {"generator": {"input": "user"}},
+    {"generator": {"input": "user", "kind": "direct"}},
     {"generator": {"queries": 1}},
     {"generator": {"queries": 1, "input": "pair"}},
     {"generator": {"pooling": "per_rank_component"}},
