@@ -19,6 +19,8 @@ RUNS = {
     "cora-din": (*SMALL, "cf=din"),
     "cora-offset": (*SMALL, "cf=mf", "cf.encoder.biases=true", "cf.encoder.unseen=history", *OFFSET),
     "cora-tuned": (*SMALL, "model=cora_tuned", "cf=mf", "cf.train_share=0.6", *OFFSET),
+    "cora-user": (*SMALL, "cf=mf", "cf.train_share=0.6", "model.generator.input=user"),
+    "cora-din-user": (*SMALL, "cf=din", "model.generator.input=user"),
     "ckf": SMALL_TASKS,
     "tallrec": (*LORA, "model=tallrec"),
     "collm": (*LORA, "model=collm", "cf=lightgcn"),

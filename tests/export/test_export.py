@@ -84,6 +84,17 @@ def test_peft_gives_the_runs_scores_on_the_plain_backbone(loaded, tmp_path, name
     assert soft == (name in SOFT)
 
 
+def test_weights_of_a_user_are_one_adapter_for_all_items(loaded, tmp_path):
+    recommender = loaded("cora-user")
+    folder = export(recommender, "peft", tmp_path / "user", Selection(USER))
+    assert json.loads((folder / "prompt.json").read_text())["prompt"] is None
+    model = PeftModel.from_pretrained(plain(recommender), str(folder))
+    items = [ITEM, "i12", "i3"]
+    for item, right in zip(items, recommender.score([(USER, item) for item in items])["score"], strict=True):
+        pair = export(recommender, "peft", tmp_path / item, Selection(USER, item))  # for its prompt
+        assert answer(model, pair) == pytest.approx(right, abs=1e-4)
+
+
 @pytest.mark.parametrize("name", WITH_UPDATES)
 def test_adapters_keep_to_what_engines_take(loaded, tmp_path, name):
     folder = export(loaded(name), "peft", tmp_path / "adapter", asked_for(name))
@@ -212,6 +223,8 @@ def test_code_of_ones_own_runs_where_it_is_trusted(loaded, tmp_path, monkeypatch
     [
         ("cora", Selection(), "user, item: the updates are those of one user and one item"),
         ("cora", Selection("ghost", ITEM), "user 'ghost': not among"),
+        ("cora-user", Selection(), "user: the updates are those of one user: give user=ID"),
+        ("cora-din-user", Selection(USER), "user, item: the updates are those of one user and one item"),
         ("cora", Selection(USER, ITEM, "rating"), "task=rating: the run has ctr"),
         ("cora-suffix", Selection(USER, ITEM), "act from the title on"),
         ("ckf", Selection(), "task: the updates differ by task: give one of ctr, "),

@@ -20,7 +20,9 @@ from typing import ClassVar, Literal, Unpack
 import torch
 from torch import Tensor
 
+from recsys_lora.cf.dot import DotProductEncoder
 from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
+from recsys_lora.cf.two_fits import TwoFits
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
@@ -151,8 +153,9 @@ class CoRAModule(LLMRecommender):
 
     @property
     def weights_of_user(self) -> bool:
-        """Whether the generator reads the user alone."""
-        return self.generator.of_user
+        """Whether the generator reads the user alone, whose vector does not depend on the item."""
+        encoder = self.encoder.second if isinstance(self.encoder, TwoFits) else self.encoder
+        return self.generator.of_user and isinstance(encoder, DotProductEncoder)
 
     @property
     def needs_title_start(self) -> bool:

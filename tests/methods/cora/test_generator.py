@@ -17,7 +17,7 @@ VARIANTS = [
     *(
         {"input": given, "pooling": pooling, "queries": queries, "normalise": normalise}
         for given, pooling, queries, normalise in itertools.product(
-            ["joint", "pair"], ["mean", "per_rank_component"], [None, 1], [True, False]
+            ["joint", "pair", "user"], ["mean", "per_rank_component"], [None, 1], [True, False]
         )
         if (pooling, queries) != ("per_rank_component", 1)
     ),
@@ -49,6 +49,14 @@ def test_a_factor_for_each_width_and_pair(knobs):
     assert torch.allclose(norms, torch.ones_like(norms), atol=1e-5) == knobs.get("normalise", True)
 
 
+@pytest.mark.parametrize("kind", ["queries", "direct"])
+def test_weights_of_the_user_alone_are_the_same_for_all_items(kind):
+    made = generator(kind=kind, input="user").eval()
+    user, item = pairs()
+    assert all(torch.equal(a, b) for a, b in zip(made(user, item).values(), made(user, -item).values(), strict=True))
+    assert not torch.equal(made(user, item)["wide"], made(-user, item)["wide"])
+
+
 @pytest.mark.parametrize("knobs", VARIANTS, ids=name)
 def test_a_pair_gets_the_same_alone_as_in_company(knobs):
     made = generator(**knobs).eval()
@@ -70,13 +78,14 @@ def test_every_parameter_gets_a_gradient(knobs):
     assert not without
 
 
-def test_both_vectors_reach_the_weights():
+def test_what_is_read_reaches_the_weights():
     for knobs in VARIANTS:
         made = generator(**knobs).eval()
         user, item = pairs(2)
         first = made(user, item)["narrow"]
         assert not torch.allclose(first, made(user.flip(0), item)["narrow"], atol=1e-4)
-        assert not torch.allclose(first, made(user, item.flip(0))["narrow"], atol=1e-4)
+        of_item = not torch.allclose(first, made(user, item.flip(0))["narrow"], atol=1e-4)
+        assert of_item == (knobs.get("input") != "user")
 
 
 def test_one_key_and_one_query_need_no_attention_weights():
