@@ -11,11 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from recsys_lora.utils.console import progress
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import atomic_folder, content_key, disk_errors, home, sweep_temporary
+from recsys_lora.utils.locks import locked
 
 _FORMAT = 1
 """Raised when the conversion changes, so that older folders are made again."""
@@ -34,12 +33,10 @@ def converted(sha256: str, file: Callable[[], Path]) -> Path:
     target = home() / "backbones" / content_key({"sha256": sha256, "format": _FORMAT})
     if target.exists():
         return target
-    with disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{target}.lock"):
-            if not target.exists():  # another process may have made it meanwhile
-                sweep_temporary(target)
-                _convert(file(), target)
+    with disk_errors(target), locked(target.with_name(f"{target.name}.lock")):
+        if not target.exists():  # another process may have made it meanwhile
+            sweep_temporary(target)
+            _convert(file(), target)
     return target
 
 

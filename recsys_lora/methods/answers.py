@@ -136,17 +136,19 @@ class Answers(nn.Module):
 
     def scores(self, batch: PromptBatch, hidden: Tensor) -> Tensor:
         """Return the scores (B,) of a batch's yes-or-no questions; of its other rows, anything."""
-        logits = self._logits(self.backbone.last(hidden, batch.attention_mask))
-        return self._score(batch, self._pair(logits, batch.task))
+        return self._added(batch, self.own_scores(batch, hidden))
 
     def own_scores(self, batch: PromptBatch, hidden: Tensor) -> Tensor:
-        """Return the scores (B,) of a batch's yes-or-no questions, with nothing added to them."""
+        """Return the same without the CF model's logit."""
         logits = self._logits(self.backbone.last(hidden, batch.attention_mask))
         return _binary_score(self._pair(logits, batch.task), self.score)
 
     def _score(self, batch: PromptBatch, pair: Tensor) -> Tensor:
         """Return the scores (B,) of the logits (B, 2) of Yes and No, with what is added to them."""
-        score, offset = _binary_score(pair, self.score), self._offset[0]
+        return self._added(batch, _binary_score(pair, self.score))
+
+    def _added(self, batch: PromptBatch, score: Tensor) -> Tensor:
+        offset = self._offset[0]
         return score if offset is None else offset(batch, score)
 
     def _logits(self, last: Tensor) -> Tensor:

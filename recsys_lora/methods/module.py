@@ -79,12 +79,14 @@ class RecommenderModule(lightning.LightningModule):
 
     @torch.no_grad()
     def _centre(self, offset: LogitOffset) -> None:
-        """Let the language model's own scores add nothing on average over some training questions."""
+        """Let the language model's own scores add nothing on average over some training questions, if there are any."""
         questions = self.questions
         assert questions.train is not None
         prompts = questions.train.versions[self.versions[0]]
         asked = np.flatnonzero([task.is_binary for task in self.tasks.values()])
         members = np.flatnonzero(np.isin(prompts.task, asked))
+        if not len(members):
+            return
         index = members[np.linspace(0, len(members) - 1, min(CENTRED, len(members))).astype(int)]
         batching, training = questions.batching, self.training
         self.eval()

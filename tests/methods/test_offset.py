@@ -1,5 +1,7 @@
 """The CF model's logit added to that of a method: the start is the encoder, and training moves on from there."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -137,6 +139,20 @@ def test_with_a_scale_the_first_scores_keep_the_encoders_mean(world, method):
     every = np.linspace(0, len(own) - 1, 64).astype(int)
     assert start.shift == pytest.approx(-0.5 * own[every].mean(), rel=1e-4)
     assert_close(start.scores, encoders_own(encoder, rows) + 0.5 * own[:40] + start.shift)
+
+
+def test_with_a_scale_and_no_question_to_centre_on_the_shift_stays_zero():
+    made = ckf_world.data()
+    module = ckf_world.module(made, offset="cf", offset_scale=0.5)
+    questions = ckf_world.Questions(made, module.backbone.pad_id)
+    questions.setup("fit")
+    others = questions.train.task != ckf_world.LIKED
+    questions.train = SimpleNamespace(
+        versions={name: SimpleNamespace(task=part.task[others]) for name, part in questions.train.versions.items()}
+    )
+    module._trainer = SimpleNamespace(datamodule=questions)
+    module._centre(module.offset)
+    assert module.offset.shift.item() == 0
 
 
 def test_with_a_scale_the_first_step_moves_the_method_too(world):

@@ -160,17 +160,10 @@ def trained(**options):
     return trained_state(module)
 
 
-def work(rank, file):
-    together = trained(devices=2, strategy="ddp")
-    if rank == 0:
-        torch.save(together, file)
-
-
 @pytest.mark.slow
 def test_two_processes_train_what_one_trains_where_each_user_is_on_one(tmp_path):
     alone = trained()  # 4 rows a user in train: a group each, and batches of 16 are never cut within one
-    processes.run(work, 2, tmp_path / "together.pt")
-    together = torch.load(tmp_path / "together.pt", weights_only=True)
+    together = processes.trained(trained, tmp_path / "together.pt")
     for name, value in alone.items():
         assert_close(together[name], value, TRAINING, what=name)
 

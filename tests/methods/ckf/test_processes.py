@@ -1,7 +1,6 @@
 """Training on two processes gives what one gives, also while one half of the objective rests."""
 
 import pytest
-import torch
 
 from recsys_lora.methods.checkpoint import trained_state
 from recsys_lora.methods.ckf.objective import Objective
@@ -12,7 +11,8 @@ from tests.methods.ckf import world as made
 from tests.rounding import TRAINING, assert_close
 
 
-def trained(world, curriculum, **options):
+def trained(curriculum, **options):
+    world = made.data()
     settings = OptimizerSettings(lr=1e-3, schedule="constant", warmup_steps=0, weight_decay=0.1)
     module = made.started(made.module(world, objective=Objective(curriculum=curriculum), optimizer=settings), std=0.05)
     questions = made.Questions(world, module.backbone.pad_id, batch_size=7)  # shares of 4 and 3
@@ -21,17 +21,10 @@ def trained(world, curriculum, **options):
     return trained_state(module)
 
 
-def work(rank, curriculum, file):
-    together = trained(made.data(), curriculum, devices=2, strategy="ddp")
-    if rank == 0:
-        torch.save(together, file)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("curriculum", ["sigmoid", "two_stage", "joint", "collaborative"])
 def test_two_processes_train_what_one_trains(curriculum, tmp_path):
-    alone = trained(made.data(), curriculum)
-    processes.run(work, 2, curriculum, tmp_path / "together.pt")
-    together = torch.load(tmp_path / "together.pt", weights_only=True)
+    alone = trained(curriculum)
+    together = processes.trained(trained, tmp_path / "together.pt", curriculum)
     for name, value in alone.items():
         assert_close(together[name], value, TRAINING, what=name)
