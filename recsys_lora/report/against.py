@@ -6,7 +6,7 @@ import numpy as np
 
 from recsys_lora.evaluation.bootstrap import Array, Statistic, draws_of, percentiles
 from recsys_lora.evaluation.paired_tests import TestResult, holm, paired_t, user_differences, wilcoxon
-from recsys_lora.report.comparison_schema import Against, Gap, Tested
+from recsys_lora.report.comparison_numbers import Against, Gap, Tested
 
 _BOOTSTRAP_SEED = 0
 
@@ -30,10 +30,10 @@ def against(
     differences = [user_differences(own[tested], baseline[tested]) for own in others.values()]
     t = _corrected([paired_t(found) for found in differences])
     signed_rank = _corrected([wilcoxon(found) for found in differences])
-    gaps = _gaps(user, [baseline, *others.values()], draws)
+    found = gaps(user, [baseline, *others.values()], draws)
     return {
         label: Against(
-            gaps=gaps[place],
+            gaps=found[place],
             tested=baseline[tested].name,
             users=len(differences[place]),
             t=t[place],
@@ -43,8 +43,14 @@ def against(
     }
 
 
-def _gaps(user: Array, rows: Sequence[Sequence[Statistic]], draws: int) -> list[dict[str, Gap]]:
-    """Return each row's metrics minus the first row's, by name; those that cannot be split by users are left out."""
+def gaps(user: Array, rows: Sequence[Sequence[Statistic]], draws: int) -> list[dict[str, Gap]]:
+    """Return each row's metrics minus the first row's, by name; those that cannot be split by users are left out.
+
+    Args:
+        user: (n,) who was asked.
+        rows: each row's metrics, the same ones in the same order.
+        draws: bootstrap draws over users; 0 leaves intervals out.
+    """
     drawn = iter(draws_of([one for own in rows for one in own], user, draws, _BOOTSTRAP_SEED))
     base, *others = [[(one, next(drawn)) for one in own] for own in rows]
     result = []

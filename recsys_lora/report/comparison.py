@@ -4,23 +4,21 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
-
-import polars as pl
 
 from recsys_lora.evaluation.bootstrap import Statistic
 from recsys_lora.evaluation.warm_cold import Definition
 from recsys_lora.report.against import against
-from recsys_lora.report.agreement import refuse_contradiction
-from recsys_lora.report.comparison_schema import Comparison, Cost, Number, Row, TaskRow, TestSet
+from recsys_lora.report.comparison_schema import Comparison, Cost, Row, TaskRow, TestSet
+from recsys_lora.report.floor import averaged, baseline_rows, number, stacked, task_row
 from recsys_lora.report.labels import Named, named
 from recsys_lora.report.provenance import run_record
 from recsys_lora.report.published import published
+from recsys_lora.report.run_answers import RunAnswers
 from recsys_lora.report.runs import Run, folder_name, read_finished
-from recsys_lora.report.same_rows import read_sorted, refuse_other_rows
+from recsys_lora.report.same_rows import refuse_other_rows
 from recsys_lora.report.table import method_line
-from recsys_lora.tasks.predictions import output_of, questions_of
 from recsys_lora.tasks.task import CTR, Task
 from recsys_lora.utils.errors import UserError
 
@@ -53,22 +51,27 @@ def compare(
     """
     runs, unfinished = read_finished(paths)
     groups = _grouped(runs)
-    rows = [
+    configurations = [
         _row(name, [runs[place] for place in group], warm)
         for name, group in zip(named([runs[group[0]] for group in groups]), groups, strict=True)
     ]
+    rows = [*_unlike(baseline_rows(runs, warm), configurations), *configurations]
     base = None if baseline is None else _place(rows, baseline)
     tasks = {}
     for task in dict.fromkeys(name for run in runs for name in run.metrics["tasks"]):
-        asked = [place for place, run in enumerate(runs) if task in run.metrics["tasks"]]
-        tables = dict(zip(asked, [read_sorted(runs[place].predictions(task)) for place in asked], strict=True))
-        refuse_other_rows(task, [runs[place] for place in asked], list(tables.values()))
-        for place, table in tables.items():
-            refuse_contradiction(runs[place], task, table, task_of(runs[place].config, task))
-        tasks[task] = _test_set(runs[asked[0]].metrics["tasks"][task], warm)
-        if base is not None and groups[base][0] in tables:
-            of_groups = [[tables[place] for place in group if place in tables] for group in groups]
-            rows = _with_tests(rows, base, task, of_groups, task_of(runs[asked[0]].config, task), draws)
+        answers = {
+            place: RunAnswers.read(run, task_of(run.config, task))
+            for place, run in enumerate(runs)
+            if task in run.metrics["tasks"]
+        }
+        every = list(answers.values())
+        refuse_other_rows(task, [own.run for own in every], [own.table for own in every])
+        tasks[task] = _test_set(every[0].block, warm)
+        of_groups = [[answers[place] for place in group if place in answers] for group in groups]
+        of_rows: list[list[RunAnswers]] = [*([] for _ in range(len(rows) - len(groups))), *of_groups]
+        rows = _with_stacks(rows, task, of_rows, draws)
+        if base is not None:
+            rows = _with_tests(rows, base, task, of_rows, every[0], draws)
     return Comparison(
         command=command,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -101,14 +104,6 @@ def _grouped(runs: Sequence[Run]) -> list[list[int]]:
     return [sorted(group, key=lambda place: runs[place].metrics["seed"]) for group in found.values()]
 
 
-def number(values: Sequence[float | None]) -> Number | None:
-    """Return mean and standard deviation (ddof 1) over seeds; None where a seed has no value."""
-    defined = [value for value in values if value is not None]
-    if len(defined) < len(values):
-        return None
-    return Number(mean=fmean(defined), sd=stdev(defined) if len(defined) > 1 else None)
-
-
 def _row(name: Named, runs: Sequence[Run], warm: Definition) -> Row:
     first = runs[0].metrics
     return Row(
@@ -128,20 +123,13 @@ def _task_row(name: str, runs: Sequence[Run], warm: Definition) -> TaskRow:
         if name not in run.metrics["tasks"] or warm not in run.metrics["tasks"][name]["parts"]:
             raise UserError(f"{run.folder}/metrics.json: no {warm} parts of {name}: run it again, or leave it out")
     blocks = [run.metrics["tasks"][name] for run in runs]
-    lines, first = [method_line(block) for block in blocks], runs[0].metrics
-    metrics = lines[0]["metrics"]
+    first = runs[0].metrics
     rates = number([block["scoring"] and block["scoring"]["rows_per_second"] for block in blocks])
-
-    def means(values: Sequence[Mapping[str, Any]]) -> dict[str, Number | None]:
-        return {metric: number([found[metric]["value"] for found in values]) for metric in metrics}
-
-    return TaskRow(
-        metrics=means([line["metrics"] for line in lines]),
-        users={metric: found["users"] for metric, found in metrics.items() if found["users"] is not None},
-        warm=means([line["parts"][warm]["warm"] for line in lines]),
-        cold=means([line["parts"][warm]["cold"] for line in lines]),
-        published=published(first["data"], first["model"], first["cf"]) if name == CTR else {},
-        rows_per_second=None if rates is None else rates.mean,
+    return task_row([method_line(block) for block in blocks], warm).model_copy(
+        update={
+            "published": published(first["data"], first["model"], first["cf"]) if name == CTR else {},
+            "rows_per_second": None if rates is None else rates.mean,
+        }
     )
 
 
@@ -171,26 +159,41 @@ def _place(rows: Sequence[Row], baseline: str) -> int:
     return found[0]
 
 
+def _unlike(baselines: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
+    """Return baselines whose names no row has."""
+    labels = {row.label for row in rows}
+    return [row for row in baselines if row.label not in labels]
+
+
+def _with_stacks(rows: Sequence[Row], name: str, answers: Sequence[Sequence[RunAnswers]], draws: int) -> list[Row]:
+    """Return the rows with what each adds to a stack in one task; `answers` are each row's, a seed each."""
+    found = [stacked(own, draws) if own else None for own in answers]
+    return [_updated(row, name, stacked=own) if own else row for row, own in zip(rows, found, strict=True)]
+
+
 def _with_tests(
-    rows: Sequence[Row], base: int, name: str, tables: Sequence[Sequence[pl.DataFrame]], task: Task, draws: int
+    rows: Sequence[Row],
+    base: int,
+    name: str,
+    answers: Sequence[Sequence[RunAnswers]],
+    asked: RunAnswers,
+    draws: int,
 ) -> list[Row]:
-    """Return the rows with one task's comparisons with the baseline; `tables` are each row's, a seed each."""
-    asked = questions_of(tables[base][0])
+    """Return the configurations with one task's comparisons with the baseline; `asked` is any run's answers to it."""
     found: dict[int, list[Statistic]] = {}
-    for place, own in enumerate(tables):
-        outputs = [output_of(table) for table in own]
-        mean = outputs[0] if len(outputs) == 1 else task.averaged(outputs) if outputs else None
+    for place, own in enumerate(answers):
+        mean = averaged(asked.task, [one.output for one in own])
         if mean is not None:
-            found[place] = task.metrics(asked, mean)
+            found[place] = asked.metrics(mean)
+    if not rows[base].runs and name in rows[base].tasks and asked.has_lines:
+        found[base] = asked.metrics(asked.line(rows[base].label))
     if base not in found:
         return list(rows)
     others = {rows[place].label: own for place, own in found.items() if place != base}
-    tested = against(asked.user, found[base], others, draws)
-    return [
-        row.model_copy(
-            update={"tasks": {**row.tasks, name: row.tasks[name].model_copy(update={"against": tested[row.label]})}}
-        )
-        if row.label in tested
-        else row
-        for row in rows
-    ]
+    tested = against(asked.questions.user, found[base], others, draws)
+    return [_updated(row, name, against=tested[row.label]) if row.label in tested else row for row in rows]
+
+
+def _updated(row: Row, task: str, **found: Any) -> Row:
+    """Return a row with more of one task's results."""
+    return row.model_copy(update={"tasks": {**row.tasks, task: row.tasks[task].model_copy(update=found)}})

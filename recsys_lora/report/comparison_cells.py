@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from recsys_lora.report.comparison_schema import Comparison, Gap, Number, Quoted, Row, TaskRow, Tested
+from recsys_lora.report.comparison_numbers import Gap, Number, Tested
+from recsys_lora.report.comparison_schema import Comparison, Quoted, Row, TaskRow
 from recsys_lora.report.table import DASH, MAIN, number, shown
 from recsys_lora.utils.console import duration
 from recsys_lora.utils.words import counted
@@ -54,7 +55,7 @@ def columns(comparison: Comparison, task: str) -> Iterator[Column]:
     """Yield the columns of a task's table, behind the row's name."""
     rows = asked(comparison, task)
     metrics = list(rows[0][1].metrics)
-    yield Column("seeds", "metrics", lambda row, _: str(len(row.runs)))
+    yield Column("seeds", "metrics", lambda row, _: str(len(row.runs)) if row.runs else DASH)
     for name in metrics:
         yield Column(shown(name), "metrics", _metric("metrics", name))
         if name in rows[0][1].users:
@@ -127,6 +128,29 @@ def against_lines(comparison: Comparison, task: str) -> tuple[list[str], list[li
     return [f"minus {comparison.baseline}", *heads, *_TESTS], cells
 
 
+def stack_lines(comparison: Comparison, task: str) -> tuple[list[str], list[list[str]]]:
+    """Return heads and cells of what each row adds to a stack; no lines where no run has stacks."""
+    found = [(row.label, own.stacked) for row, own in asked(comparison, task) if own.stacked is not None]
+    metrics = list(found[0][1].without)[:MAIN] if found else []
+    heads = [
+        head
+        for name in metrics
+        for head in (f"{shown(name)} without it", f"{shown(name)} with it", f"{shown(name)} gained [95 %]")
+    ]
+    cells = [
+        [
+            label,
+            *(
+                cell
+                for name in metrics
+                for cell in (_mean_and_std(one.without[name]), _mean_and_std(one.included[name]), _gap(one.gaps[name]))
+            ),
+        ]
+        for label, one in found
+    ]
+    return ["stack of counts, CF and", *heads], cells
+
+
 def _gap(found: Gap) -> str:
     """Write a difference with its interval."""
     if found.value is None:
@@ -163,6 +187,12 @@ def notes(comparison: Comparison) -> list[str]:
     for row in comparison.rows:
         if row.settings:
             result.append(f"{row.label}: {', '.join(f'{key}={value}' for key, value in row.settings.items())}")
+    if any(own.stacked for row in comparison.rows for own in row.tasks.values()):
+        result.append(
+            "stack: a logistic regression of the item's and the user's share of positives, the row's CF model and the "
+            "row's score, fitted on validation questions; gained: with the row's score less without it, predictions of "
+            f"several seeds averaged first, {comparison.draws:,} paired bootstrap draws over users"
+        )
     if comparison.baseline is not None:
         compared = [(task, row, own) for task in comparison.tasks for row, own in asked(comparison, task)]
         of = _listed(f"{shown(own.against.tested)} ({task})" for task, _, own in compared if own.against)

@@ -6,36 +6,18 @@ The classes below are the schema. A number that does not exist is null.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError
 
 from recsys_lora.evaluation.warm_cold import Definition
+from recsys_lora.report.comparison_numbers import Against, Count, Number, Record, Share, Stacked
 from recsys_lora.utils.errors import UserError, first_problem
 from recsys_lora.utils.files import read_json
 
-_VERSION = 2
-Count = Annotated[int, Field(ge=0)]
-Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 Whose = Literal["own", "rerun"]
 """Numbers of the paper that proposed a method, or of CoRA's authors who ran it again."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Number(_Record):
-    """A mean over seeds.
-
-    Attributes:
-        mean: over seeds.
-        sd: standard deviation over seeds (ddof 1); null with one seed.
-    """
-
-    mean: FiniteFloat
-    sd: FiniteFloat | None
-
-
-class Quoted(_Record):
+class Quoted(Record):
     """What a paper printed.
 
     Attributes:
@@ -51,7 +33,7 @@ class Quoted(_Record):
     uauc: Share
 
 
-class Cost(_Record):
+class Cost(Record):
     """What one run of a row took.
 
     Attributes:
@@ -67,7 +49,7 @@ class Cost(_Record):
     seconds: FiniteFloat
 
 
-class RunRecord(_Record):
+class RunRecord(Record):
     """One run behind a row.
 
     Attributes:
@@ -97,41 +79,7 @@ class RunRecord(_Record):
     packages: dict[str, str]
 
 
-class Gap(_Record):
-    """A paired difference and its 95 % bootstrap interval over users; null where undefined, or without draws."""
-
-    value: FiniteFloat | None
-    interval: tuple[FiniteFloat, FiniteFloat] | None
-
-
-class Tested(_Record):
-    """A two-sided paired test over users; `p_holm` is corrected over the rows of the table."""
-
-    statistic: FiniteFloat | None
-    p: Share | None
-    p_holm: Share | None
-    reason: str | None
-
-
-class Against(_Record):
-    """A row less the baseline, each by its seeds' averaged predictions.
-
-    Attributes:
-        gaps: by metric.
-        tested: the metric whose users' own values are tested.
-        users: over how many users the tests go.
-        t: paired t-test of these values.
-        wilcoxon: signed-rank test of the same.
-    """
-
-    gaps: dict[str, Gap]
-    tested: str
-    users: Count
-    t: Tested
-    wilcoxon: Tested
-
-
-class TaskRow(_Record):
+class TaskRow(Record):
     """One configuration's results in one task; a metric is null where a seed has none.
 
     Attributes:
@@ -143,42 +91,45 @@ class TaskRow(_Record):
         rows_per_second: test questions answered a second, mean over seeds; null where a run does not know.
         against: compared with the baseline; null for itself, without one, and where predictions of several seeds have
             no mean, as texts.
+        stacked: what it adds to a stack of counts and its CF model; null where its runs have no stacks.
     """
 
     metrics: dict[str, Number | None]
-    users: dict[str, Count] = {}
+    users: dict[str, Count] = Field(default_factory=dict)
     warm: dict[str, Number | None]
     cold: dict[str, Number | None]
-    published: dict[Whose, Quoted] = {}
+    published: dict[Whose, Quoted] = Field(default_factory=dict)
     rows_per_second: FiniteFloat | None = None
     against: Against | None = None
+    stacked: Stacked | None = None
 
 
-class Row(_Record):
-    """One configuration, over its seeds.
+class Row(Record):
+    """One configuration, over its seeds; or a model-free baseline, which all runs have alike.
 
     Attributes:
-        label: model and CF encoder, and what sets it apart from rows that would be called the same.
+        label: model and CF encoder, and what sets it apart from rows that would be called the same; of a baseline its
+            name.
         settings: config keys and values in which these rows differ besides.
-        model: `model.name`.
+        model: `model.name`; null for a baseline.
         cf: `cf.name`; null without an encoder.
         llm: the backbone's name; null without.
         tasks: its results, by task.
-        training: null for a CF model alone, and where a run does not know.
-        runs: one a seed, ascending.
+        training: null for a CF model alone and a baseline, and where a run does not know.
+        runs: one a seed, ascending; none for a baseline.
     """
 
     label: str
-    settings: dict[str, str] = {}
-    model: str
+    settings: dict[str, str] = Field(default_factory=dict)
+    model: str | None
     cf: str | None
     llm: str | None
     tasks: dict[str, TaskRow]
     training: Cost | None
-    runs: Annotated[list[RunRecord], Field(min_length=1)]
+    runs: list[RunRecord]
 
 
-class TestSet(_Record):
+class TestSet(Record):
     """The questions of one task that all rows were tested on.
 
     Attributes:
@@ -196,11 +147,11 @@ class TestSet(_Record):
     cold_rows: Count
 
 
-class Comparison(_Record):
+class Comparison(Record):
     """The whole file.
 
     Attributes:
-        schema_version: 2.
+        schema_version: 3; 2 is the same without baselines and stacks.
         command: what made this file.
         made: when, UTC.
         data: `data.name` of all runs.
@@ -208,11 +159,11 @@ class Comparison(_Record):
         baseline: label of the row that the others are compared with; null without.
         draws: bootstrap draws behind the intervals.
         tasks: what was asked.
-        rows: in the order of the runs given.
+        rows: model-free baselines, then configurations in the order of the runs given.
         left_out: folders of runs without results.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[2, 3] = 3
     command: str
     made: str
     data: str
@@ -221,7 +172,7 @@ class Comparison(_Record):
     draws: Count
     tasks: dict[str, TestSet]
     rows: Annotated[list[Row], Field(min_length=1)]
-    left_out: list[str] = []
+    left_out: list[str] = Field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Return the record in its JSON form."""
@@ -239,5 +190,5 @@ def read_comparison(path: Path) -> Comparison:
     try:
         return Comparison.model_validate(read_json(path))
     except ValidationError as error:
-        problem = f"{path}: {first_problem(error)}: not a comparison of version {_VERSION}"
+        problem = f"{path}: {first_problem(error)}: not a comparison of version 2 or 3"
         raise UserError(f"{problem}: write it again with --json") from error

@@ -5,8 +5,9 @@ from typing import Any, get_args
 
 from rich.console import RenderableType
 
-from recsys_lora.report.comparison_cells import Group, against_lines, asked, lines, notes, title
-from recsys_lora.report.comparison_schema import Comparison, Number, Row, TaskRow, Whose
+from recsys_lora.report.comparison_cells import Group, against_lines, asked, lines, notes, stack_lines, title
+from recsys_lora.report.comparison_numbers import Gap, Number
+from recsys_lora.report.comparison_schema import Comparison, Row, TaskRow, Whose
 from recsys_lora.report.screen import readable
 from recsys_lora.report.table import escaped, markdown_table
 from recsys_lora.utils.files import csv_text
@@ -37,25 +38,32 @@ _LATEX = str.maketrans(
 def on_terminal(comparison: Comparison, width: int) -> Iterator[RenderableType]:
     """Yield the tables for a screen of so many characters.
 
-    They are, of each task: metrics, published numbers, cost, comparison with a baseline.
+    They are, of each task: metrics, published numbers, cost, what rows add to a stack, comparison with a baseline.
     """
     for task in comparison.tasks:
         for group, name in _PARTS.items():
             heads, cells = lines(comparison, task, group)
             if len(heads) > 1:
                 yield readable(f"{task}: {name}" if name else title(comparison, task), heads, cells, width)
-        heads, cells = against_lines(comparison, task)
-        if cells:
-            yield readable(f"{task}: compared with {comparison.baseline}", heads, cells, width)
+        for name, (heads, cells) in _more(comparison, task):
+            yield readable(f"{task}: {name}", heads, cells, width)
+
+
+def _more(comparison: Comparison, task: str) -> Iterator[tuple[str, tuple[list[str], list[list[str]]]]]:
+    """Yield a task's further tables, those that have lines: their names, heads and cells."""
+    stacks, tests = stack_lines(comparison, task), against_lines(comparison, task)
+    if stacks[1]:
+        yield "what rows add to a stack", stacks
+    if tests[1]:
+        yield f"compared with {comparison.baseline}", tests
 
 
 def markdown(comparison: Comparison) -> str:
-    """Return all as Markdown: of each task one wide table and the comparison with the baseline, and the notes."""
+    """Return all as Markdown: of each task a wide table, what rows add to a stack and their tests, and the notes."""
     text = []
     for task in comparison.tasks:
         text += [f"**{escaped(title(comparison, task))}**", "", *markdown_table(*lines(comparison, task)), ""]
-        heads, cells = against_lines(comparison, task)
-        if cells:
+        for _, (heads, cells) in _more(comparison, task):
             text += [*markdown_table(heads, cells), ""]
     text += [f"- {note}" for note in notes(comparison)]
     text += [f"- made by `{comparison.command}`"]
@@ -67,8 +75,7 @@ def latex(comparison: Comparison) -> str:
     text = [f"% {note}" for note in (*notes(comparison), comparison.command)]
     for task in comparison.tasks:
         text += ["", f"% {title(comparison, task)}", *_latex(*lines(comparison, task))]
-        heads, cells = against_lines(comparison, task)
-        if cells:
+        for _, (heads, cells) in _more(comparison, task):
             text += ["", *_latex(heads, cells)]
     return "\n".join(text) + "\n"
 
@@ -106,14 +113,23 @@ def _flat(row: Row, task: str, own: TaskRow) -> dict[str, Any]:
     found |= {"training_rows": cost.rows if cost else None}
     found |= {"training_steps": cost.steps if cost else None, "training_seconds": cost.seconds if cost else None}
     found |= {"rows_per_second": own.rows_per_second}
+    if own.stacked is not None:
+        for name, gap in own.stacked.gaps.items():
+            found |= _mean_and_sd(f"stack_without_{name}", own.stacked.without[name])
+            found |= _mean_and_sd(f"stack_with_{name}", own.stacked.included[name])
+            found |= _with_ends(f"stack_gained_{name}", gap)
     if own.against is None:
         return found
     for name, gap in own.against.gaps.items():
-        low, high = gap.interval or (None, None)
-        found |= {f"minus_{name}": gap.value, f"minus_{name}_low": low, f"minus_{name}_high": high}
+        found |= _with_ends(f"minus_{name}", gap)
     for name, test in (("t", own.against.t), ("wilcoxon", own.against.wilcoxon)):
         found |= {f"{name}_statistic": test.statistic, f"{name}_p": test.p, f"{name}_p_holm": test.p_holm}
     return found | {"tested": own.against.tested, "test_users": own.against.users}
+
+
+def _with_ends(name: str, gap: Gap) -> dict[str, float | None]:
+    low, high = gap.interval or (None, None)
+    return {name: gap.value, f"{name}_low": low, f"{name}_high": high}
 
 
 def _mean_and_sd(name: str, value: Number | None) -> dict[str, float | None]:

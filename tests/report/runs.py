@@ -7,6 +7,8 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from recsys_lora.report.metrics_json import write_metrics
+from recsys_lora.tasks.lines import file_name as lines_file
+from recsys_lora.tasks.lines import write_lines
 from recsys_lora.tasks.predictions import file_name, warm_flags, write_predictions
 from recsys_lora.tasks.record import Answered, task_record
 from recsys_lora.utils.files import write_json, write_text
@@ -55,6 +57,8 @@ def run_folder(
     overrides: tuple[str, ...] = ("data=ml_1m", "data.root=/home/me/ml-1m"),
     llm: str | None = "tiny",
     cost: bool = True,
+    floor: bool = False,
+    popularity=None,
     **changed: object,
 ) -> Path:
     """Write the folder of a run.
@@ -70,6 +74,8 @@ def run_folder(
         overrides: of its command line.
         llm: the backbone's name.
         cost: it knows what training and scoring took.
+        floor: its table of `ctr` has a baseline and stacks.
+        popularity: scores of that baseline; `POPULARITY` by default.
         changed: config values by dotted keys, dots written as two underscores.
     """
     scored = noisy(seed) if scored is None else scored
@@ -92,11 +98,23 @@ def run_folder(
         output = scored if name == "ctr" else examples.guessed(name, questions, seed)
         write_predictions(folder / file_name(name), DATA, "test", questions, output)
         lines = [Answered(model, "method", output)]
+        if floor and name == "ctr":
+            counts = POPULARITY if popularity is None else popularity
+            lines += [
+                Answered("popularity", "baseline", counts),
+                Answered(f"stack without {model}", "stack", counts, made_of={"rows": 50, "weights": {}}),
+                Answered(f"stack with {model}", "stack", counts + output, made_of={"rows": 50, "weights": {}}),
+            ]
+            write_lines(folder / lines_file(name), DATA, questions, lines)
         block = task_record(examples.TASKS[name], questions, lines, warm_flags(DATA, questions), "seen", 0)
         blocks[name] = {**block, "scoring": SCORING if known else None}
     training = TRAINING | {"seconds": 10.0 * seed} if known else None
     write_metrics(folder / "metrics.json", {**run, "tasks": blocks, "training": training})
     return folder
+
+
+POPULARITY = np.random.default_rng(9).normal(size=len(QUESTIONS["ctr"]))
+"""Made-up scores of a model-free baseline."""
 
 
 def noisy(seed: int, signal: float = 0.7):

@@ -16,7 +16,7 @@ from recsys_lora.report.published import everything, published, row_name
 from recsys_lora.report.runs import find_runs
 from recsys_lora.report.same_rows import KEY, surplus
 from recsys_lora.utils.errors import UserError
-from tests.report.runs import QUESTIONS, noisy, run_folder, task_of
+from tests.report.runs import POPULARITY, QUESTIONS, noisy, run_folder, task_of
 
 COMMAND = "python -m recsys_lora.compare"
 LABEL = QUESTIONS["ctr"].label
@@ -156,6 +156,81 @@ def test_seeds_are_averaged_as_chances(runs, made):
     assert own(made.rows[1]).against is None
 
 
+@pytest.fixture(scope="module")
+def with_floor(tmp_path_factory):
+    """Two seeds of CoRA and a CF model, with what their tables have beside them."""
+    folder = tmp_path_factory.mktemp("floor")
+    for seed in (1, 2):
+        run_folder(folder / f"cora{seed}", seed=seed, scored=noisy(seed, 1.5), floor=True)
+    run_folder(folder / "mf", model="mf", scored=noisy(4, 0.2), floor=True)
+    return folder
+
+
+def test_baselines_that_all_runs_share_are_rows_above_the_others(with_floor):
+    made = compare([with_floor], draws=0)
+    assert [row.label for row in made.rows] == ["popularity", "cora-mf", "mf"]
+    floor = made.rows[0]
+    assert (floor.model, floor.training, floor.runs, list(floor.tasks)) == (None, None, [], ["ctr"])
+    assert own(floor).metrics["auc"].mean == pytest.approx(roc_auc_score(LABEL, POPULARITY))
+    assert own(floor).metrics["auc"].sd is None
+    assert own(floor).warm["auc"] is not None
+    assert own(floor).stacked is None
+
+
+def test_a_baseline_of_other_training_rows_is_left_out(tmp_path):
+    run_folder(tmp_path / "a", floor=True)
+    run_folder(tmp_path / "b", seed=2, floor=True, popularity=-POPULARITY)
+    assert [row.label for row in compare([tmp_path]).rows] == ["cora-mf"]
+    run_folder(tmp_path / "c", model="popularity", cf=None, llm=None, floor=True)
+    assert [row.label for row in compare([tmp_path / "c"]).rows] == ["popularity"]
+
+
+def test_rows_are_compared_with_a_model_free_baseline(with_floor):
+    made = compare([with_floor], baseline="popularity", draws=20)
+    assert made.baseline == "popularity"
+    chance = sum(1 / (1 + np.exp(-noisy(seed, 1.5))) for seed in (1, 2)) / 2
+    expected = roc_auc_score(LABEL, chance) - roc_auc_score(LABEL, POPULARITY)
+    assert own(made.rows[1]).against.gaps["auc"].value == pytest.approx(expected)
+    assert own(made.rows[0]).against is None
+    (with_mf,) = [row for row in compare([with_floor], baseline="mf", draws=0).rows if own(row).against]
+    assert with_mf.label == "cora-mf"  # a baseline is not tested, so that p-values are corrected for methods alone
+
+
+def test_what_a_row_adds_to_a_stack_is_a_paired_difference(with_floor):
+    rows = compare([with_floor], draws=30).rows
+    found = own(rows[1]).stacked
+    blocks = [block_of(with_floor / f"cora{seed}") for seed in (1, 2)]
+    stacks = [[line for line in block["lines"] if line["role"] == "stack"] for block in blocks]
+    for place, part in enumerate((found.without, found.included)):
+        values = [pair[place]["metrics"]["auc"]["value"] for pair in stacks]
+        assert part["auc"].mean == pytest.approx(np.mean(values))
+    means = [
+        sum(1 / (1 + np.exp(-scores)) for scores in of_seeds) / 2
+        for of_seeds in ([POPULARITY, POPULARITY], [POPULARITY + noisy(seed, 1.5) for seed in (1, 2)])
+    ]
+    gap = found.gaps["auc"]
+    assert gap.value == pytest.approx(roc_auc_score(LABEL, means[1]) - roc_auc_score(LABEL, means[0]))
+    assert gap.interval[0] < gap.value < gap.interval[1]
+    assert found.gaps["log_loss"].value == pytest.approx(log_loss(LABEL, means[1]) - log_loss(LABEL, means[0]))
+
+
+def test_changed_scores_of_other_lines_are_refused(tmp_path):
+    folder = run_folder(tmp_path / "a", floor=True)
+    path = folder / "lines_ctr.parquet"
+    kept = pl.read_parquet(path)
+    kept.with_columns(-pl.col("score of stack with cora")).write_parquet(path)
+    with pytest.raises(UserError, match=r"lines_ctr.parquet: its auc is .*, metrics.json beside it says"):
+        compare([folder])
+    kept.head(10).write_parquet(path)
+    with pytest.raises(UserError, match=r"lines_ctr.parquet: its set of questions is 10, metrics.json .* says 600 of"):
+        compare([folder])
+    kept.drop("score of stack with cora").write_parquet(path)
+    with pytest.raises(UserError, match=r"lines_ctr.parquet: no column 'score of stack with cora': test the run again"):
+        compare([folder])
+    path.unlink()
+    assert own(compare([folder]).rows[1]).stacked is None  # of a run that has not kept them
+
+
 def test_p_values_are_corrected_over_the_other_rows(made):
     tests = [own(row).against.t for row in made.rows if own(row).against]
     small, large = sorted(test.p for test in tests)
@@ -288,7 +363,7 @@ def test_the_record_tells_how_to_make_each_run_again(tmp_path, made):
     assert run.command == "python -m recsys_lora.run data=ml_1m data.root=.../ml-1m seed=2"
     assert (run.commit, run.device, run.folder) == ("abc", "x86_64, 2 threads", "sweep/10")
     path.write_text(json.dumps(made.as_json() | {"schema_version": 7}))
-    with pytest.raises(UserError, match="not a comparison of version 2"):
+    with pytest.raises(UserError, match="not a comparison of version 2 or 3"):
         read_comparison(path)
     with pytest.raises(UserError, match="not there"):
         read_comparison(tmp_path / "none.json")

@@ -77,6 +77,33 @@ def test_the_terminal_shows_metrics_cost_and_tests(made, width):
         assert text in shown
 
 
+def test_what_rows_add_to_a_stack_is_a_table_in_every_form(tmp_path):
+    for seed in (1, 2):
+        run_folder(tmp_path / str(seed), seed=seed, scored=noisy(seed, 1.5), floor=True)
+    made = compare([tmp_path], "python -m recsys_lora.compare runs", task_of, baseline="popularity", draws=30)
+    floor, row = made.rows
+    found = row.tasks["ctr"].stacked
+    gained = [found.gaps[name] for name in ("auc", "uauc")]
+    text = markdown(made)
+    [line] = [line for line in text.splitlines() if line.startswith("| cora-mf |") and line.count("|") == 8]
+    for gap in gained:
+        assert f"| {number(gap.value)} [{number(gap.interval[0])}, {number(gap.interval[1])}] |" in line
+    assert f"| popularity | – | {number(floor.tasks['ctr'].metrics['auc'].mean)} |" in text
+    assert "- stack: a logistic regression" in text
+    assert latex(made).count(r"\begin{tabular}") == 3
+    of_floor, own = csv.DictReader(io.StringIO(as_csv(made)))
+    assert float(own["stack_gained_auc_low"]) == gained[0].interval[0]
+    assert float(own["stack_with_auc_mean"]) == found.included["auc"].mean
+    assert (of_floor["label"], of_floor["model"], of_floor["seeds"]) == ("popularity", "", "")
+    assert of_floor["stack_gained_auc"] == ""
+    screen = Console(width=80, record=True, file=io.StringIO())
+    for table in on_terminal(made, 80):
+        screen.print(table)
+    shown = screen.export_text()
+    assert "ctr: what rows add to a stack" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 @pytest.mark.parametrize(("p", "text"), [(None, "–"), (0.00001, "<.0001"), (0.0123, ".0123"), (1.0, "1.0000")])
 def test_small_p_values_are_bounds(p, text):
     assert p_value(p) == text

@@ -1,0 +1,74 @@
+"""What a comparison's record holds of metrics: means over seeds, and paired differences with their tests."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
+
+
+class Record(BaseModel):
+    """A part of the record."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Number(Record):
+    """A mean over seeds.
+
+    Attributes:
+        mean: over seeds.
+        sd: standard deviation over seeds (ddof 1); null with one seed.
+    """
+
+    mean: FiniteFloat
+    sd: FiniteFloat | None
+
+
+class Gap(Record):
+    """A paired difference and its 95 % bootstrap interval over users; null where undefined, or without draws."""
+
+    value: FiniteFloat | None
+    interval: tuple[FiniteFloat, FiniteFloat] | None
+
+
+class Tested(Record):
+    """A two-sided paired test over users; `p_holm` is corrected over the rows of the table."""
+
+    statistic: FiniteFloat | None
+    p: Share | None
+    p_holm: Share | None
+    reason: str | None
+
+
+class Against(Record):
+    """A row less the baseline, each by its seeds' averaged predictions.
+
+    Attributes:
+        gaps: by metric.
+        tested: the metric whose users' own values are tested.
+        users: over how many users the tests go.
+        t: paired t-test of these values.
+        wilcoxon: signed-rank test of the same.
+    """
+
+    gaps: dict[str, Gap]
+    tested: str
+    users: Count
+    t: Tested
+    wilcoxon: Tested
+
+
+class Stacked(Record):
+    """What a row adds to a logistic stack of counts and its CF model, fitted on validation questions.
+
+    Attributes:
+        without: metrics of the stack without the row.
+        included: of the stack with it.
+        gaps: the second less the first, each by its seeds' averaged predictions, by metric.
+    """
+
+    without: dict[str, Number | None]
+    included: dict[str, Number | None]
+    gaps: dict[str, Gap]

@@ -1,0 +1,93 @@
+"""One run's answers to one task, as a comparison reads them: all in one order of the questions, and checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from recsys_lora.evaluation.bootstrap import Statistic
+from recsys_lora.report.agreement import contradiction, refuse_contradiction
+from recsys_lora.report.runs import Run
+from recsys_lora.report.same_rows import read_sorted
+from recsys_lora.report.table import method_line
+from recsys_lora.tasks.lines import SCORE, file_name, read_lines
+from recsys_lora.tasks.predictions import output_of, questions_of
+from recsys_lora.tasks.question import Questions
+from recsys_lora.tasks.task import Output, Task
+from recsys_lora.utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class RunAnswers:
+    """The answers of a run to a task.
+
+    Attributes:
+        run: the run.
+        task: what was asked; it computes metrics.
+        table: its predictions, sorted by question.
+    """
+
+    run: Run
+    task: Task
+    table: pl.DataFrame
+
+    @classmethod
+    def read(cls, run: Run, task: Task) -> "RunAnswers":
+        """Read a run's predictions.
+
+        Raises:
+            UserError: they cannot be read, or are not what the run's metrics.json was made of.
+        """
+        found, path = cls(run, task, read_sorted(run.predictions(task.name))), run.predictions(task.name)
+        if len(found.table) != found.block["rows"]:
+            raise contradiction(path, "number of rows", len(found.table), found.block["rows"])
+        refuse_contradiction(path, method_line(found.block), found.metrics(found.output))
+        return found
+
+    @property
+    def block(self) -> Mapping[str, Any]:
+        """What metrics.json says of the task."""
+        return self.run.metrics["tasks"][self.task.name]  # type: ignore[no-any-return]
+
+    @cached_property
+    def questions(self) -> Questions:
+        """The questions, sorted."""
+        return questions_of(self.table)
+
+    @property
+    def output(self) -> Output:
+        """The method's predictions."""
+        return output_of(self.table)
+
+    def metrics(self, output: Output) -> list[Statistic]:
+        """Return the task's metrics of predictions in this order."""
+        return self.task.metrics(self.questions, output)
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether the run has kept the scores of its table's other lines."""
+        return (self.run.folder / file_name(self.task.name)).is_file()
+
+    @cached_property
+    def _lines(self) -> pl.DataFrame:
+        path = self.run.folder / file_name(self.task.name)
+        kept = read_lines(path)
+        if kept["row"].is_duplicated().any() or set(kept["row"]) != set(self.table["row"]):
+            raise contradiction(path, "set of questions", len(kept), f"{len(self.table)} of its predictions")
+        return self.table.select("row").join(kept, on="row", how="left", maintain_order="left")
+
+    def line(self, name: str) -> Output:
+        """Return the scores (n,) of another line of the run's table.
+
+        Raises:
+            UserError: they are not there, or not what metrics.json was made of.
+        """
+        path, column = self.run.folder / file_name(self.task.name), SCORE + name
+        if column not in self._lines.columns:
+            raise UserError(f"{path}: no column {column!r}: test the run again")
+        scores = self._lines[column].cast(pl.Float64).to_numpy()
+        said = next(line for line in self.block["lines"] if line["name"] == name and not line["sample"])
+        refuse_contradiction(path, said, self.metrics(scores))
+        return scores
