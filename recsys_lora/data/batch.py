@@ -108,6 +108,11 @@ class PromptSet:
     def __len__(self) -> int:
         return len(self.user)
 
+    def take(self, index: NDArray[np.int64]) -> "PromptSet":
+        """Return the rows at `index` (m,), in that order."""
+        columns = {name: getattr(self, name)[index] for name in _COLUMNS}
+        return PromptSet(prompts=self.prompts.take(index), **columns)
+
     def batch(
         self, index: NDArray[np.integer[Any]], pad_id: int, padding: Padding, global_rows: int | None = None
     ) -> PromptBatch:

@@ -87,8 +87,18 @@ class Answering:
         return task.predict(raw if task.kind == "text" else np.array(raw, dtype=np.float64), questions)
 
     def _choices(self, prompts: PromptSet, shard: Shard) -> Iterator[Part]:
-        for batch in self.datamodule.score_loader(prompts, shard):
-            yield batch.index.numpy(), self.module(batch.to(self.module.device))  # (B,) or (B, K)
+        """Yield scores of choices; a method that reads text alone answers equal prompts once."""
+        if self.module.reads_text_alone and self.module.offset is None:
+            asked, same = prompts.prompts.distinct()
+        else:
+            asked = same = np.arange(len(prompts))
+        counts = np.bincount(same)
+        places = np.split(np.argsort(same, kind="stable"), counts.cumsum()[:-1])  # of each asked prompt's questions
+        for batch in self.datamodule.score_loader(prompts.take(asked), shard):
+            found = batch.index.numpy()
+            answers = self.module(batch.to(self.module.device))  # (B,) or (B, K)
+            times = torch.from_numpy(counts[found]).to(answers.device)
+            yield np.concatenate([places[one] for one in found]), answers.repeat_interleave(times, dim=0)
 
     def _candidates(self, task: Task, prompts: PromptSet, questions: Questions, shard: Shard) -> Iterator[Part]:
         width = questions.items.shape[1]

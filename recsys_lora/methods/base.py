@@ -44,6 +44,7 @@ class LLMRecommender(RecommenderModule):
         versions: the versions of the tasks' prompts that it trains on; the first is what it answers.
         soft_names: the soft tokens that it can fill; none for prompts of text alone.
         writes_vectors: whether vectors are written into the prompts' text, where they are the same in all epochs.
+        reads_text_alone: whether equal prompts have equal answers, whoever asks (`offset` aside).
         encoder: the fitted collaborative encoder; None where the method has none.
         tuned_encoder: a copy of it that is trained along, whose vectors the method reads; None for the fitted one's.
         lowrank: the low-rank layers in the backbone; None where the method has none.
@@ -56,6 +57,7 @@ class LLMRecommender(RecommenderModule):
     versions: ClassVar[tuple[Version, ...]] = ("text",)
     soft_names: ClassVar[tuple[str, ...]] = ()
     writes_vectors: ClassVar[bool] = False
+    reads_text_alone: ClassVar[bool] = False
     encoder: CollaborativeEncoder | None
     columns: Tensor
 

@@ -4,7 +4,7 @@ Source: TALLRec, RecSys 2023, arXiv 2305.00447; as CoLLM's authors run it, it is
 """
 
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.methods.lora import LoRATuned, Tuned
@@ -22,6 +22,8 @@ class TALLRec(LoRATuned):
     Raises:
         UserError: a pairwise loss is asked of questions without users.
     """
+
+    reads_text_alone: ClassVar[bool] = True
 
     def __init__(self, *, train_on: TrainOn = "rows", **tuned: Unpack[Tuned]) -> None:
         super().__init__(**tuned)

@@ -9,3 +9,4 @@ class ZeroShot(LLMRecommender):
     """Scores without training."""
 
     trains: ClassVar[bool] = False
+    reads_text_alone: ClassVar[bool] = True

@@ -38,6 +38,20 @@ class EncodedPrompts:
     def __getitem__(self, index: int) -> NDArray[np.int32]:
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
+    def take(self, index: NDArray[np.int64]) -> "EncodedPrompts":
+        """Return the prompts at `index` (m,), in that order; `counts` stay those of all."""
+        chosen = [self[place] for place in index]
+        titles = None if self.title_starts is None else self.title_starts[index]
+        soft = self.soft_positions[index]
+        return replace(self, ids=_joined(chosen), offsets=_offsets(chosen), soft_positions=soft, title_starts=titles)
+
+    def distinct(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where each different prompt stands first (m,), ascending, and which of these each prompt is (n,)."""
+        numbers: dict[bytes, int] = {}
+        which = [numbers.setdefault(self[place].tobytes(), len(numbers)) for place in range(len(self))]
+        same = np.array(which, dtype=np.int64)
+        return np.unique(same, return_index=True)[1].astype(np.int64), same
+
 
 def flat(
     prompts: Sequence[NDArray[np.int32]],

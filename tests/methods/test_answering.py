@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 import torch
 
+from recsys_lora.data.loader import Shard
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.methods.answering import Answering
@@ -277,3 +278,35 @@ def test_with_its_layers_off_it_answers_as_the_bare_backbone_and_as_before_after
             elif found[place]:
                 first = bare.tokenizer.decode([int(whole[-1].argmax())]).strip()
                 assert found[place].startswith(first)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+@pytest.mark.parametrize("make", [factory.zero_shot, factory.tallrec], ids=["zero_shot", "tallrec"])
+def test_a_method_that_reads_text_alone_answers_equal_prompts_once(make, shards, monkeypatch):
+    data = made.data()[0]
+    module = made.started(make(data)) if make is factory.tallrec else make(data)
+    model = Answering(module, module.datamodule(data, world.WORDS, seed=0, token_budget=300))
+    questions = asked(model, "ctr", 6)
+    alone = model("ctr", questions, show=False)
+    repeated = questions.take(np.array([3, 0, 0, 5, 1, 3, 3, 2, 4]))
+    read = []
+    monkeypatch.setattr(module, "forward", lambda batch: read.append(len(batch)) or type(module).forward(module, batch))
+    prompts = model.datamodule.prompts["ctr"].set(repeated, None)
+    found = np.full(len(repeated), np.nan)
+    for rank in range(shards):
+        for places, scores in model._choices(prompts, Shard(rank, shards)):
+            assert np.isnan(found[places]).all()  # each question is answered by one process
+            found[places] = scores.detach().numpy()
+    assert sum(read) == 6
+    assert_close(found, alone[[3, 0, 0, 5, 1, 3, 3, 2, 4]])
+
+
+def test_equal_prompts_are_asked_apart_where_the_answer_has_a_users_logit_in_it(monkeypatch):
+    data, encoder = made.data()
+    module = factory.tallrec(data, encoder=encoder, offset="cf")
+    model = Answering(module, module.datamodule(data, world.WORDS, seed=0, token_budget=300))
+    questions = asked(model, "ctr", 3).take(np.array([0, 0, 1]))
+    read = []
+    monkeypatch.setattr(module, "forward", lambda batch: read.append(len(batch)) or type(module).forward(module, batch))
+    model("ctr", questions, show=False)
+    assert sum(read) == 3

@@ -3,7 +3,7 @@ import pytest
 
 from recsys_lora.llm.tiny import train_tokenizer
 from recsys_lora.prompts.encode import CUT_TEXT, CUT_TITLE, SHORTENED, Encoder, beginning
-from recsys_lora.prompts.encoded import concatenate, with_answers
+from recsys_lora.prompts.encoded import concatenate, flat, with_answers
 from recsys_lora.prompts.slots import SOFT
 from recsys_lora.prompts.template import Example, Template
 from recsys_lora.utils.errors import UserError
@@ -230,3 +230,14 @@ def test_a_tokenizer_that_begins_texts_with_a_token_begins_prompts_with_it(token
     assert beginning(tokenizer) == []
     assert beginning(BeginsWithBos()) == [5]
     assert Encoder(BeginsWithBos(), WORDS, 10).tokenise(["a", f"a{SOFT}a"]) == [[5, 8], [5, 8, -1, 8]]
+
+
+def test_equal_prompts_are_found_and_chosen_ones_keep_all_that_belongs_to_them():
+    parts = [np.array(tokens, dtype=np.int32) for tokens in ([5, -1, 7], [5], [5, -1, 7], [9, 9], [5])]
+    prompts = flat(parts, soft_id=3, counts={"cut": 2}, title_starts=[1, 0, 1, 1, 0])
+    first, same = prompts.distinct()
+    assert (first.tolist(), same.tolist()) == ([0, 1, 3], [0, 1, 0, 2, 1])
+    chosen = prompts.take(np.array([3, 2]))
+    assert [chosen[place].tolist() for place in range(2)] == [[9, 9], [5, 3, 7]]
+    assert (chosen.lengths.tolist(), chosen.soft_positions.tolist()) == ([2, 3], [[-1], [1]])
+    assert (chosen.title_starts.tolist(), chosen.counts) == ([1, 1], {"cut": 2})
