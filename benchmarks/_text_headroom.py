@@ -1,11 +1,14 @@
 """How much years and genres could add to MF, by logistic regressions: a look before a language model is trained.
 
     python benchmarks/_text_headroom.py data=ml_1m data.root=FOLDER
+    python benchmarks/_text_headroom.py data=ml_100k data/split=cold_items --ridge 1e-4
 
 Each regression is fitted on train rows and has MF's logit as a feature, beside what a title and an items table tell
 (year of release, its distance from those of the history, genres, their overlap with the history's). With one fit MF has
 seen the labels of these rows; with two (`cf.train_share=0.5`) the rows are those that the first fit has not seen. The
-overrides are those of `recsys_lora.run`; the items table needs the columns `year` and `genres`.
+last regression also has the products of these features and the user's vector (its first principal components): what a
+method could gain that reads text for each user differently. The overrides are those of `recsys_lora.run`; the items
+table needs the columns `year` and `genres`.
 """
 
 import argparse
@@ -14,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -28,6 +32,8 @@ CF = ("model=cf", "cf=mf", "cf.encoder.biases=true", "cf.encoder.unseen=history"
 DECADES = (1960, 1970, 1980, 1985, 1990, 1995, 1998)
 UNKNOWN_YEAR = 1990
 SPLITS = ("train", "valid", "test")
+COMPONENTS = 8
+"""Of the users' vectors."""
 
 
 class Text:
@@ -65,40 +71,63 @@ class Text:
         return np.column_stack([year, before, distance, shared, self.genres[rows.item]])
 
 
-def fitted(overrides: Sequence[str], share: float) -> tuple[dict[str, Rows], dict[str, Any], Text]:
-    """Return the rows of each split, MF's logits of them, and the features' maker."""
+def fitted(
+    overrides: Sequence[str], share: float
+) -> tuple[dict[str, Rows], dict[str, Any], dict[str, NDArray[np.float64]], Text]:
+    """Return the rows of each split, MF's logits of them, their users' leading components, and the features' maker."""
     outcome = recsys_lora.run_config(recsys_lora.compose(*CF, *overrides, f"cf.train_share={share}"))
     data, cf = outcome.data, outcome.collaborative
     assert cf is not None
     part = data if share == 1 else data.with_train_part(share, "rest")
     rows = {"train": part.rows("train"), "valid": data.rows("valid"), "test": data.rows("test")}
+    first = cf.first or cf.encoder
     logits = {split: cf.score(data, rows[split]) for split in ("valid", "test")}
-    logits["train"] = score_rows(cf.first or cf.encoder, rows["train"], data.history)
-    return rows, logits, Text(data)
+    logits["train"] = score_rows(first, rows["train"], data.history)
+    vectors = {split: e_u(first if split == "train" else cf.encoder)[rows[split].user] for split in SPLITS}
+    reduced = make_pipeline(PCA(COMPONENTS, whiten=True), StandardScaler()).fit(vectors["train"])
+    return rows, logits, {split: reduced.transform(own) for split, own in vectors.items()}, Text(data)
+
+
+def e_u(encoder: Any) -> NDArray[np.float64]:
+    """Return MF's vectors of all users."""
+    return np.asarray(encoder.users.all().detach().numpy(), dtype=np.float64)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print AUC / UAUC of each split, with one fit and with two."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="+")
-    overrides = parser.parse_args(argv).overrides
+    parser.add_argument("--ridge", type=float, default=0.05, help="inverse strength C of the regressions' penalty")
+    asked = parser.parse_args(argv)
     for share in (1.0, 0.5):
-        rows, logits, text = fitted(overrides, share)
+        rows, logits, users, text = fitted(asked.overrides, share)
         features = {split: text.of_rows(rows[split]) for split in SPLITS}
+        mean = features["train"].mean(axis=0)
         print(f"\nMF fitted on {share:.0%} of the train rows, regressions on {len(rows['train']):,}: AUC / UAUC")
-        print(f"{'':24}" + "".join(f"{split:>16}" for split in SPLITS))
+        print(f"{'':32}" + "".join(f"{split:>16}" for split in SPLITS))
         show("MF", logits, rows)
-        for name, with_cf, columns in (
-            ("MF and years", True, slice(0, 1 + len(DECADES))),
-            ("MF, years, genres", True, slice(None)),
-            ("years, genres", False, slice(None)),
+        for name, with_cf, with_users, columns in (
+            ("MF and years", True, False, slice(0, 1 + len(DECADES))),
+            ("MF, years, genres", True, False, slice(None)),
+            ("MF, years, genres, by user", True, True, slice(None)),
+            ("years, genres", False, False, slice(None)),
         ):
             given = {
-                split: np.column_stack([logits[split]] * with_cf + [features[split][:, columns]]) for split in SPLITS
+                split: np.column_stack(
+                    [logits[split]] * with_cf
+                    + [features[split][:, columns]]
+                    + [products(features[split] - mean, users[split])] * with_users
+                )
+                for split in SPLITS
             }
-            model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=1000))
+            model = make_pipeline(StandardScaler(), LogisticRegression(C=asked.ridge, max_iter=1000))
             model.fit(given["train"], rows["train"].label)
             show(name, {split: model.decision_function(given[split]) for split in SPLITS}, rows)
+
+
+def products(features: NDArray[np.float64], users: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each row's products (n, F * D) of its features (n, F) and its user's components (n, D)."""
+    return (features[:, :, None] * users[:, None, :]).reshape(len(features), -1)
 
 
 def show(name: str, scores: dict[str, Any], rows: dict[str, Rows]) -> None:
@@ -109,7 +138,7 @@ def show(name: str, scores: dict[str, Any], rows: dict[str, Rows]) -> None:
         cells.append(
             f"{auc(part.label, scores[split]):.4f} / {uauc(part.user, part.label, scores[split])[0]:.4f}".rjust(16)
         )
-    print(f"{name:24}" + "".join(cells), flush=True)
+    print(f"{name:32}" + "".join(cells), flush=True)
 
 
 if __name__ == "__main__":
