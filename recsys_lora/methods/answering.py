@@ -89,16 +89,21 @@ class Answering:
     def _choices(self, prompts: PromptSet, shard: Shard) -> Iterator[Part]:
         """Yield scores of choices; a method that reads text alone answers equal prompts once."""
         if self.module.reads_text_alone and self.module.offset is None:
-            asked, same = prompts.prompts.distinct()
-        else:
-            asked = same = np.arange(len(prompts))
+            yield from self._distinct_choices(prompts, shard)
+            return
+        for batch in self.datamodule.score_loader(prompts, shard):
+            yield batch.index.numpy(), self.module(batch.to(self.module.device))  # (B,) or (B, K)
+
+    def _distinct_choices(self, prompts: PromptSet, shard: Shard) -> Iterator[Part]:
+        first, same = prompts.prompts.distinct()
         counts = np.bincount(same)
-        places = np.split(np.argsort(same, kind="stable"), counts.cumsum()[:-1])  # of each asked prompt's questions
-        for batch in self.datamodule.score_loader(prompts.take(asked), shard):
+        places = np.split(np.argsort(same, kind="stable"), counts.cumsum()[:-1])  # of each prompt's questions
+        for batch in self.datamodule.score_loader(prompts.take(first), shard):
             found = batch.index.numpy()
-            answers = self.module(batch.to(self.module.device))  # (B,) or (B, K)
-            times = torch.from_numpy(counts[found]).to(answers.device)
-            yield np.concatenate([places[one] for one in found]), answers.repeat_interleave(times, dim=0)
+            where = np.concatenate([places[number] for number in found])
+            times = torch.from_numpy(counts[found]).to(self.module.device)
+            answers = self.module(batch.to(self.module.device))
+            yield where, answers.repeat_interleave(times, dim=0, output_size=len(where))
 
     def _candidates(self, task: Task, prompts: PromptSet, questions: Questions, shard: Shard) -> Iterator[Part]:
         width = questions.items.shape[1]

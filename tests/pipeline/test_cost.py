@@ -70,9 +70,14 @@ def test_what_trains_nothing_took_nothing(runs):
 def test_real_runs_are_compared(runs):
     folder, _ = runs
     made = compare([folder / name for name in ("first", "frozen", "cf")], "compare", task_of, baseline="mf", draws=10)
-    assert [row.label for row in made.rows] == ["cora-sasrec", "zero_shot", "mf"]
+    baselines, rows = made.rows[:-3], made.rows[-3:]
+    assert [row.label for row in rows] == ["cora-sasrec", "zero_shot", "mf"]
+    assert [row.label for row in baselines] == ["constant", "popularity", "item_mean", "user_share", "item_user"]
+    lines = {line["name"]: line for line in read_metrics(folder / "cf" / "metrics.json")["tasks"]["ctr"]["lines"]}
+    for row in baselines:
+        assert row.tasks["ctr"].metrics["auc"].mean == lines[row.label]["metrics"]["auc"]["value"]
     numbers = [method_of(read_metrics(folder / name / "metrics.json")) for name in ("first", "frozen", "cf")]
-    own = [row.tasks["ctr"] for row in made.rows]
+    own = [row.tasks["ctr"] for row in rows]
     assert [row.metrics["auc"].mean for row in own] == [found["auc"] for found in numbers]
     for row, found in zip(own[:2], numbers[:2], strict=True):
         for name in ("auc", "uauc", "log_loss"):
