@@ -148,7 +148,7 @@ def stack_lines(comparison: Comparison, task: str) -> tuple[list[str], list[list
         ]
         for label, one in found
     ]
-    return ["stack of counts, CF and", *heads], cells
+    return ["model", *heads], cells
 
 
 def _gap(found: Gap) -> str:
