@@ -1,13 +1,12 @@
 """Lists for any number of users: parts of a few users each are kept, then joined; memory is that of one part."""
 
-import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
-from filelock import Timeout
+from filelock import BaseFileLock, Timeout
 
 from recsys_lora.recommender.close_ids import close_to
 from recsys_lora.recommender.files import CSV
@@ -16,7 +15,7 @@ from recsys_lora.recommender.recommender import Recommender
 from recsys_lora.utils.console import progress
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import atomic_file, content_key, disk_errors, file_sha256, read_json, write_json
-from recsys_lora.utils.locks import take
+from recsys_lora.utils.locks import released, take
 from recsys_lora.utils.words import counted
 
 _KEY = "key.json"
@@ -89,28 +88,23 @@ def recommend_to_file(
     if not asked:
         raise UserError(f"users: the run knows none of them: {named(unknown)}{close}: give ids of its users")
     folder = out.with_name(f".{out.name}.parts")
-    with _alone(out):
+    with released(_taken(out)):
         _begin(folder, _key(recommender, asked, wanted, part, given))
         rows = _join(list(_parts(recommender, asked, folder, wanted, part)), out)
         shutil.rmtree(folder)
     return Written(len(asked), rows, unknown, close)
 
 
-@contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep other processes from writing the same file.
+def _taken(out: Path) -> BaseFileLock:
+    """Return a lock that keeps other processes from writing the same file.
 
     Raises:
         UserError: one is at work.
     """
     try:
-        lock = take(out.with_name(f".{out.name}.lock"), timeout=0)
+        return take(out.with_name(f".{out.name}.lock"), timeout=0)
     except Timeout as error:
         raise UserError(f"{out}: another process writes it: wait for its end, or choose another out") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _parts(

@@ -34,7 +34,13 @@ def take(path: Path, timeout: float = -1) -> "BaseFileLock":
 @contextlib.contextmanager
 def locked(path: Path, timeout: float = -1) -> Iterator[None]:
     """Hold a lock within a block. Arguments and errors as for `take`."""
-    lock = take(path, timeout)
+    with released(take(path, timeout)):
+        yield
+
+
+@contextlib.contextmanager
+def released(lock: "BaseFileLock") -> Iterator[None]:
+    """Give a lock that is held back at the end of a block."""
     try:
         yield
     finally:
