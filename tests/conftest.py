@@ -8,5 +8,23 @@ and interrupt would inherit that.
 import os
 import signal
 
+import pytest
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; commands that tests start inherit it
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A cache of the test's own, beside what it writes."""
+    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """Yield a folder for what the tests of one file share; the cache is in it."""
+    folder = tmp_path_factory.mktemp("shared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
+        yield folder

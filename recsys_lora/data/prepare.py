@@ -15,8 +15,8 @@ from recsys_lora.data.filters import Duplicates, drop_duplicates, k_core
 from recsys_lora.data.negatives import Negatives, sample_negatives
 from recsys_lora.data.prepared import FORMAT_VERSION, INTERACTIONS, ITEMS, MANIFEST, USERS, PreparedData
 from recsys_lora.data.schema import TEXT_COLUMNS, Dropped, RawTables, Reader, Remark, RowTables, Split, check_tables
-from recsys_lora.data.sources import checksums
 from recsys_lora.data.summary import OffScale, apply_scale, date_remarks, describe_splits, tie_remarks
+from recsys_lora.utils.checksums import remembered_sha256
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import atomic_folder, content_key, file_sha256, write_json
 from recsys_lora.utils.types import NonNegativeInt
@@ -43,7 +43,7 @@ def _origin(reader: Reader, split: Split, options: Mapping[str, Any]) -> dict[st
     return {
         "format": FORMAT_VERSION,
         "code": code_checksum([reader, split]),
-        "sources": checksums(reader.files()),
+        "sources": {role: remembered_sha256(path) for role, path in sorted(reader.files().items())},
         "reader": reader.identity(),
         "split": split.identity(),
         "options": {

@@ -2,26 +2,32 @@
 
 Two runs that ask for one artifact at the same moment make it once: the second waits for the first. An artifact is a
 folder that appears whole or not at all, with an `artifact.json` that says what it was made of and holds the checksums
-of its files: one that is damaged is made again.
+of its files: one that is damaged is made again. Sizes and times are compared at every use, contents once a machine.
 """
 
-import contextlib
 import datetime
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import Timeout
+from filelock import BaseFileLock, Timeout
 
-from recsys_lora.pipeline.integrity import checksums, damage
 from recsys_lora.processes.group import SINGLE, ProcessGroup
+from recsys_lora.utils.checksums import remembered_sha256
 from recsys_lora.utils.errors import UserError
-from recsys_lora.utils.files import atomic_folder, content_key, read_json, sweep_temporary, write_json
-from recsys_lora.utils.locks import take
+from recsys_lora.utils.files import (
+    atomic_folder,
+    content_key,
+    file_sha256,
+    read_json,
+    sweep_temporary,
+    write_json,
+)
+from recsys_lora.utils.locks import released, take
 from recsys_lora.utils.version import __version__
 
 log = logging.getLogger(__name__)
@@ -53,13 +59,11 @@ class ArtifactStore:
         root: the folder of all artifacts.
         force: stages whose artifacts are made again even where they exist.
         processes: those of the job, this one among them.
-        remember: note which artifacts were compared with their checksums, so that this is done once a machine.
     """
 
     root: Path
     force: frozenset[str] = frozenset()
     processes: ProcessGroup = SINGLE
-    remember: bool = True
 
     def get(
         self,
@@ -97,7 +101,7 @@ class ArtifactStore:
         if reusable and _intact(folder):
             found = self.processes.broadcast(True)
         else:
-            with _held(parent / f".{key}.lock", label):
+            with released(_taken(parent / f".{key}.lock", label)):
                 found = self.processes.broadcast(reusable and _intact(folder))  # another run may have made it meanwhile
                 if not found:
                     self._make(stage, key, depends, make, folder)
@@ -113,7 +117,7 @@ class ArtifactStore:
             UserError: it is gone or damaged.
         """
         folder = self.root / place
-        wrong = _wrong(folder, self.remember) if folder.exists() else "is gone"
+        wrong = _wrong(folder) if folder.exists() else "is gone"
         if wrong:
             raise UserError(f"{folder}: {wrong}: run the same command again, or export the run again")
         return folder
@@ -134,23 +138,20 @@ class ArtifactStore:
         return content_key({"stage": stage, "depends": depends})
 
 
-@contextlib.contextmanager
-def _held(path: Path, label: str) -> Iterator[None]:
-    """Hold a lock; a long wait for it is logged."""
+def _taken(path: Path, label: str) -> BaseFileLock:
+    """Return a lock that is held; a long wait for it is logged."""
     try:
-        lock = take(path, _SECONDS_BEFORE_SAYING_SO)
+        return take(path, _SECONDS_BEFORE_SAYING_SO)
     except Timeout:
         log.info("%s: another run is making it, waiting", label)
-        lock = take(path)
-    try:
-        yield
-    finally:
-        lock.release()
+        return take(path)
 
 
 def seal(folder: Path, record: Mapping[str, Any]) -> None:
     """Write an artifact's record, with the checksums of what is in its folder."""
-    write_json(folder / RECORD, {**record, "files": checksums(folder)})
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    checksums = {str(path.relative_to(folder)): file_sha256(path) for path in paths}
+    write_json(folder / RECORD, {**record, "files": checksums})
 
 
 def manifest(folder: Path) -> dict[str, Any]:
@@ -168,9 +169,19 @@ def _intact(folder: Path) -> bool:
     return not wrong
 
 
-def _wrong(folder: Path, remember: bool = True) -> str | None:
+def _wrong(folder: Path) -> str | None:
     """Return what is wrong with an artifact's files, in a few words; None if nothing."""
     try:
-        return damage(folder, json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"], remember)
+        checksums = dict(json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{RECORD} cannot be read ({type(error).__name__})"
+    for name, checksum in checksums.items():
+        try:
+            found = remembered_sha256(folder / name)
+        except FileNotFoundError:
+            return f"{name} is missing"
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror})"
+        if found != checksum:
+            return f"{name} has changed since it was written"
+    return None

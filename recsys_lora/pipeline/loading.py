@@ -99,7 +99,7 @@ def _refuse_incomplete(folder: Path, made: ArtifactPaths, kind: Any) -> None:
     """Refuse a record without a part that the run's model has: it would be drawn at random.
 
     Raises:
-        UserError: so it is.
+        UserError: a part is missing.
     """
     wanted = {"cf": kind.needs_encoder, "cf_key": kind.needs_encoder, "weights": kind.needs_backbone and kind.trains}
     if missing := [name for name, needed in wanted.items() if needed and getattr(made, name) is None]:
@@ -107,9 +107,8 @@ def _refuse_incomplete(folder: Path, made: ArtifactPaths, kind: Any) -> None:
 
 
 def store_of(folder: Path) -> ArtifactStore:
-    """Return where the artifacts of a run are, or those that a bundle brings along."""
-    root = artifacts_root(folder)
-    return ArtifactStore(root, remember=root.parent != folder)
+    """Return where the artifacts of a run are, or where a bundle holds them."""
+    return ArtifactStore(artifacts_root(folder))
 
 
 def _chosen_device(name: str) -> torch.device:

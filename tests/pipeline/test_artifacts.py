@@ -9,6 +9,12 @@ from recsys_lora.pipeline.artifacts import ArtifactStore, manifest
 from recsys_lora.utils.files import file_sha256
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory, monkeypatch):
+    """Keep remembered checksums out of the person's cache."""
+    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path_factory.mktemp("home")))
+
+
 def test_an_artifact_is_made_once_and_then_found(tmp_path):
     store, made = ArtifactStore(tmp_path), []
 
@@ -119,13 +125,13 @@ def test_contents_are_compared_once_a_machine(tmp_path, monkeypatch):
     get = kept(ArtifactStore(tmp_path))
     get()
     get()
-    monkeypatch.setattr("recsys_lora.pipeline.integrity.file_sha256", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr("recsys_lora.utils.checksums.file_sha256", lambda path: pytest.fail("read again"))
     assert get()[0].reused
     monkeypatch.undo()
     monkeypatch.setattr("platform.node", lambda: "another")
     compared = []
     monkeypatch.setattr(
-        "recsys_lora.pipeline.integrity.file_sha256", lambda path: (compared.append(path), file_sha256(path))[1]
+        "recsys_lora.utils.checksums.file_sha256", lambda path: (compared.append(path), file_sha256(path))[1]
     )
     assert get()[0].reused
     assert len(compared) == 2

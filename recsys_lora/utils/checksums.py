@@ -1,0 +1,21 @@
+"""Checksums of files, remembered as long as a file does not change: gigabytes are not read again at each run."""
+
+import contextlib
+import platform
+from pathlib import Path
+
+from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import content_key, file_sha256, home, read_json, write_json
+
+
+def remembered_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file; a machine reads a file again only where its size, time or place on disk differ."""
+    found = path.stat()
+    seen = [platform.node(), str(path.absolute()), found.st_size, found.st_mtime_ns, found.st_ino]
+    memory = home() / "checksums" / f"{content_key(seen)}.json"
+    with contextlib.suppress(UserError, KeyError, TypeError):  # without a record, or one that can be read
+        return str(read_json(memory)["sha256"])
+    value = file_sha256(path)
+    with contextlib.suppress(UserError):  # a cache that cannot be written only costs reading the file again
+        write_json(memory, {"file": seen[1], "sha256": value})
+    return value
