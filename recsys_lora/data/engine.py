@@ -109,9 +109,9 @@ class Engine:
         changed = self.connection.fetchone()
         return int(changed[0]) if changed else 0
 
-    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
-        return self.connection.execute(query, list(parameters)).fetchall()
+        return self.connection.execute(query).fetchall()
 
     def value(self, query: str, parameters: Sequence[Any] = ()) -> Any:
         """Return the only value of a query; None where it has no row."""

@@ -48,14 +48,14 @@ class Rows:
         return self.take(np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False)))
 
 
-def checksum(rows: Rows, history: History, length: int = 10) -> str:
+def checksum(rows: Rows, history: History) -> str:
     """Return the SHA-256 over rows in order, to compare two builds of a split.
 
-    Each row is `user TAB item TAB label TAB timestamp TAB last items, joined by commas NEWLINE`, numbers from 1.
+    Each row is `user TAB item TAB label TAB timestamp TAB last ten items, joined by commas NEWLINE`, numbers from 1.
     """
     digest = hashlib.sha256()
     columns = (rows.user.tolist(), rows.item.tolist(), rows.label.astype(np.int64).tolist(), rows.timestamp.tolist())
-    last = history.last(rows.user, rows.position, length).tolist()
+    last = history.last(rows.user, rows.position, 10).tolist()
     for *values, items in zip(*columns, last, strict=True):
         joined = ",".join(str(item) for item in items if item)
         digest.update("\t".join([*map(str, values), joined]).encode() + b"\n")

@@ -11,6 +11,8 @@ from recsys_lora.utils.errors import UserError
 
 SIDES = ("user", "item")
 """The soft tokens of a prompt about one user and one item."""
+_TOKENS = 2048
+"""Of the vocabulary, the first, whose embeddings are measured."""
 
 
 def place_soft_tokens(embeds: Tensor, positions: Tensor, vectors: Tensor) -> Tensor:
@@ -51,9 +53,9 @@ def soft_columns(sequence: Sequence[tuple[str, int]], known: Sequence[str]) -> l
     ]
 
 
-def token_std(backbone: Backbone, tokens: int = 2048) -> float:
+def token_std(backbone: Backbone) -> float:
     """Return the standard deviation of the entries of the backbone's input embeddings, over its first tokens."""
     vocabulary = backbone.model.get_input_embeddings().weight.shape[0]
-    ids = torch.arange(min(vocabulary, tokens), device=backbone.device)
+    ids = torch.arange(min(vocabulary, _TOKENS), device=backbone.device)
     with torch.no_grad():
         return float(backbone.embed(ids.unsqueeze(0)).float().std())

@@ -1,12 +1,6 @@
 """Words that depend on a number."""
 
 
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """Write a number and what it counts: `1 user`, `1,204 users`.
-
-    Args:
-        count: how many.
-        one: the word for one.
-        many: for any other number; None adds an s.
-    """
-    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+def counted(count: int, one: str) -> str:
+    """Write a number and what it counts, given the word for one: `1 user`, `1,204 users`."""
+    return f"{count:,} {one}{'' if count == 1 else 's'}"

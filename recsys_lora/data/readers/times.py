@@ -1,7 +1,6 @@
 """Raw times become seconds since 1970 (UTC): numbers of any unit, dates, and text in any unambiguous form."""
 
 import re
-from typing import Literal
 
 import duckdb
 
@@ -10,8 +9,7 @@ from recsys_lora.data.readers.columns import BROKEN, WHOLE, Role, is_kind, refus
 from recsys_lora.data.readers.names import override
 from recsys_lora.data.readers.raw_table import RawTable
 
-Unit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds"]
-UNITS: dict[str, int] = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
+UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 DIGITS = {"seconds": 11, "milliseconds": 14, "microseconds": 17, "nanoseconds": 20}
 """So long numbers of each unit are, at most."""
 LATEST = 253_402_300_799
