@@ -29,6 +29,15 @@ WHERE = "https://grouplens.org/datasets/movielens/ (10M, 20M, 25M, 32M, latest, 
 NO_NAME = "unkonwn"  # so the package writes item 267, which the publisher calls "unknown"
 
 
+def _pair(folder: Path, *names: tuple[str, str]) -> dict[str, Path]:
+    """Return the first of some pairs of ratings and items that a folder has, plain or gzipped; empty if none."""
+    for ratings, items in names:
+        first, second = locate(folder, ratings), locate(folder, items)
+        if first is not None and second is not None:
+            return {"ratings": first, "items": second}
+    return {}
+
+
 def _ratings(path: Path, engine: Engine, separator: str | None, header: bool, names: Sequence[str] = ()) -> None:
     """Read user, item, rating and seconds, in this order or under these names."""
     form = TextFormat(separator, header=header, quote="none")
@@ -109,10 +118,8 @@ class MovieLens100K:
     def files(self) -> dict[str, Path]:
         """Return the ratings and the items file, of whichever format the folder has."""
         folder = fetch(ML_100K, None if self.root is None else Path(self.root))
-        for ratings, items in (("u.data", "u.item"), ("ml-100k.inter", "ml-100k.item")):
-            found = {"ratings": locate(folder, ratings), "items": locate(folder, items)}
-            if all(found.values()):
-                return {role: path for role, path in found.items() if path is not None}
+        if found := _pair(folder, ("u.data", "u.item"), ("ml-100k.inter", "ml-100k.item")):
+            return found
         raise UserError(f"{folder}: neither u.data and u.item nor ml-100k.inter and ml-100k.item are here")
 
     def identity(self) -> dict[str, Any]:
@@ -155,9 +162,7 @@ class MovieLens1M:
 
     def files(self) -> dict[str, Path]:
         """Return the ratings and the movies file."""
-        folder = fetch(ML_1M, None if self.root is None else Path(self.root))
-        found = {"ratings": locate(folder, "ratings.dat"), "items": locate(folder, "movies.dat")}
-        return {role: path for role, path in found.items() if path is not None}
+        return _pair(fetch(ML_1M, None if self.root is None else Path(self.root)), ("ratings.dat", "movies.dat"))
 
     def identity(self) -> dict[str, Any]:
         """Return what the tables depend on beside the files."""
@@ -185,10 +190,8 @@ class MovieLens:
         if self.root is None:
             raise UserError(f"data.root=FOLDER has to be given: the unpacked folder of one of {WHERE}")
         folder = Path(self.root).expanduser()
-        for ratings, items in (("ratings.csv", "movies.csv"), ("ratings.dat", "movies.dat")):
-            found = {"ratings": locate(folder, ratings), "items": locate(folder, items)}
-            if all(found.values()):
-                return {role: path for role, path in found.items() if path is not None}
+        if found := _pair(folder, ("ratings.csv", "movies.csv"), ("ratings.dat", "movies.dat")):
+            return found
         raise UserError(
             f"{folder}: neither ratings.csv and movies.csv nor ratings.dat and movies.dat: get one of {WHERE}"
         )
