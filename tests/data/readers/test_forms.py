@@ -32,87 +32,143 @@ def dumped(*records, dump=json.dumps):
     return "".join(dump(record) + "\n" for record in records)
 
 
-def test_recbole_atomic_files(read):
-    interactions, items = read(
+FORMS = {
+    "RecBole: atomic files": (
         {
             "x.inter": "user_id:token\titem_id:token\trating:float\ttimestamp:float\n1\t7\t4\t978300760\n",
             "x.item": 'item_id:token\tmovie_title:token_seq\tclass:token_seq\n7\t"Burbs", The\tComedy Crime\n',
         },
-        interactions="x.inter",
-        items="x.item",
-        columns={
-            "user_id": "user_id:token",
-            "item_id": "item_id:token",
-            "rating": "rating:float",
-            "timestamp": "timestamp:float",
-            "title": "movie_title:token_seq",
-        },
-    )
-    assert interactions == [("1", "7", 4.0, 978300760)]
-    assert items == [("7", '"Burbs", The', "Comedy Crime")]
-
-
-def test_amazon_ratings_without_a_header(read):
-    knobs = {"interactions": "ratings_Books.csv", "header": False}
-    content = "AH2L9G3DQHHAJ,0000000116,4.0,1019865600\n"
-    assert read({"ratings_Books.csv": content}, **knobs)[0] == [("AH2L9G3DQHHAJ", "0000000116", 4.0, 1019865600)]
-    swapped = "0000000116,AH2L9G3DQHHAJ,4.0,1019865600\n"  # so are those of 2018
-    columns = {"user_id": 2, "item_id": 1}
-    interactions, _ = read({"ratings_Books.csv": swapped}, columns=columns, **knobs)
-    assert interactions == [("AH2L9G3DQHHAJ", "0000000116", 4.0, 1019865600)]
-
-
-def test_yelp(read):
-    review = {"review_id": "r", "user_id": "u", "business_id": "b", "stars": 3.0, "useful": 0, "text": "Fine."}
-    interactions, items = read(
         {
-            "review.json": dumped(review | {"date": "2018-07-07 22:09:11"}),
+            "columns": {
+                "user_id": "user_id:token",
+                "item_id": "item_id:token",
+                "rating": "rating:float",
+                "timestamp": "timestamp:float",
+                "title": "movie_title:token_seq",
+            }
+        },
+        [("1", "7", 4.0, 978300760)],
+        [("7", '"Burbs", The', "Comedy Crime")],
+    ),
+    "Amazon: ratings without a header": (
+        {"ratings_Books.csv": "AH2L9G3DQHHAJ,0000000116,4.0,1019865600\n"},
+        {"header": False},
+        [("AH2L9G3DQHHAJ", "0000000116", 4.0, 1019865600)],
+    ),
+    "Amazon 2018: items before users": (
+        {"ratings_Books.csv": "0000000116,AH2L9G3DQHHAJ,4.0,1019865600\n"},
+        {"header": False, "columns": {"user_id": 2, "item_id": 1}},
+        [("AH2L9G3DQHHAJ", "0000000116", 4.0, 1019865600)],
+    ),
+    "Yelp": (
+        {
+            "review.json": dumped(
+                {"user_id": "u", "business_id": "b", "stars": 3.0, "useful": 0, "text": "Fine."}
+                | {"review_id": "r", "date": "2018-07-07 22:09:11"}
+            ),
             "business.json": dumped(
                 {"business_id": "b", "name": "Pizza", "categories": "Food, Pizza", "hours": {"Monday": "0:0-0:0"}}
             ),
         },
-        "user_id, item_id, rating, timestamp, review",
-        interactions="review.json",
-        items="business.json",
-        columns={"item_id": "business_id", "rating": "stars", "timestamp": "date", "review": "text", "title": "name"},
-    )
-    assert interactions == [("u", "b", 3.0, 1531001351, "Fine.")]
-    assert items == [("b", "Pizza", "Food, Pizza", '{"Monday":"0:0-0:0"}')]
-
-
-def test_steam_has_python_literals_and_no_ratings(read):
-    interactions, items = read(
+        {
+            "columns": {"item_id": "business_id", "rating": "stars", "timestamp": "date", "review": "text"}
+            | {"title": "name"}
+        },
+        [("u", "b", 3.0, 1531001351, "Fine.")],
+        [("b", "Pizza", "Food, Pizza", '{"Monday":"0:0-0:0"}')],
+    ),
+    "Steam: Python literals, no ratings": (
         {
             "steam_reviews.json": "{u'username': u'Chaos Syren', u'hours': 0.1, u'product_id': u'725280', "
             "u'date': u'2017-12-17', u'text': u'It\\'s \"ok\"', u'early_access': False}\n",
             "steam_games.json": "{u'id': u'725280', u'app_name': u\"Lost Summoner's Kitty\", u'genres': [u'Action', "
             "u'Indie'], u'price': 4.99}\n",
         },
-        "user_id, item_id, rating, timestamp, review",
-        interactions="steam_reviews.json",
-        items="steam_games.json",
-        columns={"user_id": "username", "item_id": "product_id", "rating": None, "timestamp": "date", "review": "text"},
-        item_columns={"item_id": "id", "title": "app_name"},
-    )
-    assert interactions == [("Chaos Syren", "725280", 1.0, 1513468800, 'It\'s "ok"')]
-    assert items == [("725280", "Lost Summoner's Kitty", "Action|Indie", "4.99")]
-
-
-def test_goodreads_writes_dates_as_c_does(read):
-    interactions, items = read(
+        {
+            "columns": {"user_id": "username", "item_id": "product_id", "rating": None, "timestamp": "date"}
+            | {"review": "text"},
+            "item_columns": {"item_id": "id", "title": "app_name"},
+        },
+        [("Chaos Syren", "725280", 1.0, 1513468800, 'It\'s "ok"')],
+        [("725280", "Lost Summoner's Kitty", "Action|Indie", "4.99")],
+    ),
+    "Goodreads: dates as C writes them": (
         {
             "interactions.json": dumped(
                 {"user_id": "u", "book_id": "7", "rating": 5, "date_added": "Wed Aug 30 00:00:26 -0700 2017"}
             ),
             "books.json": dumped({"book_id": "7", "title": "Dune", "authors": [{"author_id": "1"}]}),
         },
-        interactions="interactions.json",
-        items="books.json",
-        columns={"item_id": "book_id", "timestamp": "date_added"},
-        time="%a %b %d %H:%M:%S %z %Y",
-    )
-    assert interactions == [("u", "7", 5.0, 1504076426)]
-    assert [row[:2] for row in items] == [("7", "Dune")]
+        {"columns": {"item_id": "book_id", "timestamp": "date_added"}, "time": "%a %b %d %H:%M:%S %z %Y"},
+        [("u", "7", 5.0, 1504076426)],
+        [("7", "Dune", '{"author_id":"1"}')],
+    ),
+    "LastFM HetRec: play counts, no times": (
+        {
+            "user_artists.dat": "userID\tartistID\tweight\r\n2\t51\t13883\r\n",
+            "artists.dat": "id\tname\turl\tpictureURL\r\n51\tDuran Duran\thttp\t\r\n",
+        },
+        {
+            "columns": {"user_id": "userID", "item_id": "artistID", "rating": None, "timestamp": None},
+            "item_columns": {"item_id": "id", "title": "name"},
+        },
+        [("2", "51", 1.0, 0)],
+        [("51", "Duran Duran", "http", None)],
+    ),
+    "LastFM 1K: no header, ISO times": (
+        {"plays.tsv": "user_1\t2009-05-04T23:08:57Z\tf1b1\tDeep Dish\t\tFuck Me Im Famous\n"},
+        {"header": False, "columns": {"user_id": 1, "timestamp": 2, "item_id": 4, "rating": None}},
+        [("user_1", "Deep Dish", 1.0, 1241478537)],
+    ),
+    "Taobao: four kinds of events, no header": (
+        {"UserBehavior.csv": "1,2268318,2520377,pv,1511544070\n1,2333346,2520771,buy,1511561733\n"},
+        {"header": False, "columns": {"rating": None, "timestamp": 5}, "where": {4: "buy"}},
+        [("1", "2333346", 1.0, 1511561733)],
+    ),
+    "RetailRocket: three kinds of events": (
+        {
+            "events.csv": "timestamp,visitorid,event,itemid,transactionid\n1433221332117,257597,view,355908,\n"
+            "1433224214164,992329,addtocart,248676,\n143322,111016,transaction,3,4000\n"
+        },
+        {
+            "columns": {"user_id": "visitorid", "item_id": "itemid", "rating": None},
+            "where": {"event": ["addtocart", "transaction"]},
+        },
+        [("992329", "248676", 1.0, 1433224214), ("111016", "3", 1.0, 143)],
+    ),
+    "H&M: ids begin with zeros": (
+        {
+            "t.csv": "t_dat,customer_id,article_id,price,sales_channel_id\n2018-09-20,000058a1,0663713001,0.0508,2\n",
+            "articles.csv": 'article_id,prod_name,detail_desc\n0663713001,Strap top,"Jersey, narrow"\n',
+        },
+        {
+            "columns": {"user_id": "customer_id", "item_id": "article_id", "rating": None, "timestamp": "t_dat"}
+            | {"title": "prod_name"}
+        },
+        [("000058a1", "0663713001", 1.0, 1537401600)],
+        [("0663713001", "Strap top", "Jersey, narrow")],
+    ),
+    "Ali_Display_Ad: clicks are ratings of 0 and 1": (
+        {"raw_sample.csv": "user,time_stamp,adgroup_id,pid,nonclk,clk\n581738,1494137644,1,430548_1007,1,0\n"},
+        {"columns": {"user_id": "user", "item_id": "adgroup_id", "rating": "clk", "timestamp": "time_stamp"}},
+        [("581738", "1", 0.0, 1494137644)],
+    ),
+    "Gowalla: no header, ISO times": (
+        {"checkins.txt": "0\t2010-10-19T23:55:27Z\t30.2359091167\t-97.7951395833\t22847\n"},
+        {"header": False, "columns": {"item_id": 5, "timestamp": 2, "rating": None}},
+        [("0", "22847", 1.0, 1287532527)],
+    ),
+}
+"""Files (interactions, items), knobs, and the rows they give: interactions (with their reviews) and items."""
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_public_form(read, form):
+    files, knobs, interactions, *items = FORMS[form]
+    shown = "user_id, item_id, rating, timestamp" + ", review" * ("review" in knobs.get("columns", {}))
+    named = dict(zip(("interactions", "items"), files, strict=False))
+    found = read(files, shown, **named, **knobs)
+    assert [*found[: 1 + len(items)]] == [interactions, *items]
 
 
 BOOKS = (
@@ -143,76 +199,6 @@ def test_book_crossing_has_semicolons_latin_1_backslashes_zeros_and_no_times(rea
     assert [row[1] for row in items] == ["Café; Crème", 'Rites "of" Passage']
 
 
-def test_lastfm_hetrec_has_play_counts_and_no_times(read):
-    interactions, items = read(
-        {
-            "user_artists.dat": "userID\tartistID\tweight\r\n2\t51\t13883\r\n",
-            "artists.dat": "id\tname\turl\tpictureURL\r\n51\tDuran Duran\thttp\t\r\n",
-        },
-        interactions="user_artists.dat",
-        items="artists.dat",
-        columns={"user_id": "userID", "item_id": "artistID", "rating": None, "timestamp": None},
-        item_columns={"item_id": "id", "title": "name"},
-    )
-    assert interactions == [("2", "51", 1.0, 0)]
-    assert items == [("51", "Duran Duran", "http", None)]
-
-
-def test_lastfm_1k_is_headless_with_iso_times(read):
-    row = "user_1\t2009-05-04T23:08:57Z\tf1b1\tDeep Dish\t\tFuck Me Im Famous\n"
-    interactions, _ = read(
-        {"plays.tsv": row},
-        interactions="plays.tsv",
-        header=False,
-        columns={"user_id": 1, "timestamp": 2, "item_id": 4, "rating": None},
-    )
-    assert interactions == [("user_1", "Deep Dish", 1.0, 1241478537)]
-
-
-def test_taobao_has_four_kinds_of_events_and_no_header(read):
-    interactions, _ = read(
-        {"UserBehavior.csv": "1,2268318,2520377,pv,1511544070\n1,2333346,2520771,buy,1511561733\n"},
-        interactions="UserBehavior.csv",
-        header=False,
-        columns={"rating": None, "timestamp": 5},
-        where={4: "buy"},
-    )
-    assert interactions == [("1", "2333346", 1.0, 1511561733)]
-
-
-def test_retailrocket_has_three_kinds_of_events(read):
-    rows = (
-        "1433221332117,257597,view,355908,\n1433224214164,992329,addtocart,248676,\n143322,111016,transaction,3,4000\n"
-    )
-    interactions, _ = read(
-        {"events.csv": f"timestamp,visitorid,event,itemid,transactionid\n{rows}"},
-        interactions="events.csv",
-        columns={"user_id": "visitorid", "item_id": "itemid", "rating": None},
-        where={"event": ["addtocart", "transaction"]},
-    )
-    assert interactions == [("992329", "248676", 1.0, 1433224214), ("111016", "3", 1.0, 143)]
-
-
-def test_h_and_m_keeps_the_zeros_of_its_ids(read):
-    interactions, items = read(
-        {
-            "t.csv": "t_dat,customer_id,article_id,price,sales_channel_id\n2018-09-20,000058a1,0663713001,0.0508,2\n",
-            "articles.csv": 'article_id,prod_name,detail_desc\n0663713001,Strap top,"Jersey, narrow"\n',
-        },
-        interactions="t.csv",
-        items="articles.csv",
-        columns={
-            "user_id": "customer_id",
-            "item_id": "article_id",
-            "rating": None,
-            "timestamp": "t_dat",
-            "title": "prod_name",
-        },
-    )
-    assert interactions == [("000058a1", "0663713001", 1.0, 1537401600)]
-    assert items == [("0663713001", "Strap top", "Jersey, narrow")]
-
-
 def test_invoices_are_interactions_and_items(read):
     head = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
     rows = "536365,85123A,HEART HOLDER,6,12/1/2010 8:26,2.55,17850.0,UK\n536366,22633,,6,12/1/2010 8:28,1.85,,UK\n"
@@ -231,25 +217,6 @@ def test_invoices_are_interactions_and_items(read):
     )
     assert interactions == [("17850", "85123A", 1.0, 1291191960)]
     assert [row[:2] for row in items] == [("85123A", "HEART HOLDER"), ("22633", None)]
-
-
-def test_clicks_are_ratings_of_0_and_1(read):
-    interactions, _ = read(
-        {"raw_sample.csv": "user,time_stamp,adgroup_id,pid,nonclk,clk\n581738,1494137644,1,430548_1007,1,0\n"},
-        interactions="raw_sample.csv",
-        columns={"user_id": "user", "item_id": "adgroup_id", "rating": "clk", "timestamp": "time_stamp"},
-    )
-    assert interactions == [("581738", "1", 0.0, 1494137644)]
-
-
-def test_gowalla_is_headless_with_iso_times(read):
-    interactions, _ = read(
-        {"checkins.txt": "0\t2010-10-19T23:55:27Z\t30.2359091167\t-97.7951395833\t22847\n"},
-        interactions="checkins.txt",
-        header=False,
-        columns={"item_id": 5, "timestamp": 2, "rating": None},
-    )
-    assert interactions == [("0", "22847", 1.0, 1287532527)]
 
 
 def test_statements_of_the_documents_make_rows_of_what_has_none(tmp_path, monkeypatch):
