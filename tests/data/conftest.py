@@ -15,9 +15,8 @@ from recsys_lora.data.schema import RawTables, RowTables
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
+def own_cache(home):
     """Keep fetched files and remembered checksums out of the person's cache."""
-    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,9 @@ from tests.jobs import own_tables, write_tables
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """Yield a folder and the overrides that name its tables; the cache is in it."""
-    folder = tmp_path_factory.mktemp("place")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
-        yield folder, write_tables(folder, *own_tables())
+def place(shared):
+    """A folder and the overrides that name its tables; the cache is in it."""
+    return shared, write_tables(shared, *own_tables())
 
 
 @pytest.fixture(scope="module")

@@ -15,45 +15,25 @@ NONE = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA dev
 
 @NONE
 @pytest.mark.parametrize("trainer", ["gpu", "ddp", "fsdp"])
-def test_a_gpu_trainer_without_a_gpu_is_refused_before_anything_is_read(trainer, tmp_path, monkeypatch):
-    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+def test_a_gpu_trainer_without_a_gpu_is_refused_before_anything_is_read(trainer, tmp_path, home):
     with pytest.raises(UserError, match=r"trainer\.accelerator=gpu: PyTorch finds no CUDA.*: choose trainer=cpu"):
         run(tmp_path / "run", *SMALL, "data.interactions=missing.csv", f"trainer={trainer}", "trainer.devices=2")
     assert not list((tmp_path / "run").iterdir())
     assert not (tmp_path / "home").exists()
 
 
-@NONE
-def test_so_is_a_gpu_for_the_cf_model_alone(tmp_path):
-    with pytest.raises(
-        UserError, match=r"cf\.trainer\.accelerator=gpu: PyTorch finds no CUDA device.*: set it to auto"
-    ):
-        run(tmp_path / "run", *SMALL, "data.interactions=missing.csv", "cf.trainer.accelerator=gpu")
+SPREAD = "trainer=fsdp trainer.accelerator=cpu"
 
 
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        (("trainer.devices=1",), "one device has nothing to spread"),
-        (("trainer.devices=2", "llm=smollm2_135m", "llm.quantise=int8"), "cannot spread quantised weights"),
-        (("trainer.devices=2", "llm.compiled=true"), "set llm.compiled=false"),
-    ],
-)
-def test_what_cannot_be_spread_is_refused_before_anything_is_read(overrides, reason, tmp_path):
-    with pytest.raises(UserError, match=reason):
-        run(
-            tmp_path / "run",
-            *SMALL,
-            "data.interactions=missing.csv",
-            "trainer=fsdp",
-            "trainer.accelerator=cpu",
-            *overrides,
-        )
-
-
-@pytest.mark.parametrize(
-    ("override", "reason"),
-    [
+        pytest.param(
+            "cf.trainer.accelerator=gpu", r"cf\.trainer\.acc.*=gpu: PyTorch finds no CUDA.*: set it to auto", marks=NONE
+        ),
+        (f"{SPREAD} trainer.devices=1", "one device has nothing to spread"),
+        (f"{SPREAD} trainer.devices=2 llm=smollm2_135m llm.quantise=int8", "cannot spread quantised weights"),
+        (f"{SPREAD} trainer.devices=2 llm.compiled=true", r"set llm\.compiled=false"),
         ("trainer.max_epochs=0", r"trainer\.max_epochs=0: nothing would be trained"),
         ("trainer.max_steps=0", r"trainer\.max_steps=0: nothing would be trained"),
         ("trainer.limit_train_batches=0", r"trainer\.limit_train_batches=0: nothing would be trained"),
@@ -76,9 +56,9 @@ def test_what_cannot_be_spread_is_refused_before_anything_is_read(overrides, rea
         ("model._target_=my_methods.Mine", r"model\._target_=my_methods\.Mine: cannot be imported \(No module"),
     ],
 )
-def test_what_cannot_train_is_refused_before_anything_is_read(override, reason, tmp_path):
+def test_what_cannot_train_is_refused_before_anything_is_read(overrides, reason, tmp_path):
     with pytest.raises(UserError, match=reason) as refusal:
-        run(tmp_path / "run", *SMALL, "data.interactions=missing.csv", override)
+        run(tmp_path / "run", *SMALL, "data.interactions=missing.csv", *overrides.split())
     assert len(str(refusal.value).splitlines()) == 1
 
 

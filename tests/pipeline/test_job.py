@@ -26,11 +26,8 @@ ANSWERS = ["test/cora-ctr-table", "test/cora-shuffled-ctr-table", "test/cora-val
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("jobs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
-        yield Place(folder, SMALL, write_tables(folder / "tables", *own_tables()))
+def place(shared):
+    return Place(shared, SMALL, write_tables(shared / "tables", *own_tables()))
 
 
 @pytest.fixture(scope="module")

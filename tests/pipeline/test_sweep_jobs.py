@@ -11,21 +11,17 @@ from tests.jobs import NO_METHOD, own_tables, write_tables
 
 
 @pytest.fixture(scope="module")
-def twice(tmp_path_factory):
+def twice(shared):
     """Run one sweep two times, its first job a failure; returns what each said, and its folder."""
-    folder = tmp_path_factory.mktemp("sweep")
-    tables = write_tables(folder, *own_tables())
-    sweep = folder / "sweep"
+    tables = write_tables(shared, *own_tables())
+    sweep = shared / "sweep"
     line = [sys.executable, "-m", "recsys_lora.run", "-m", *NO_METHOD, *tables, "row=mf", "data.positive=99,4"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RECSYS_LORA_HOME", str(folder / "home"))
-        done = []
-        for _ in range(2):
-            run = subprocess.run(
-                [*line, f"hydra.sweep.dir={sweep}"], cwd=folder, capture_output=True, text=True, check=False
-            )
-            made = (sweep / "1" / "metrics.json").stat().st_mtime_ns
-            done.append((run, made))
+    done = []
+    for _ in range(2):
+        run = subprocess.run(
+            [*line, f"hydra.sweep.dir={sweep}"], cwd=shared, capture_output=True, text=True, check=False
+        )
+        done.append((run, (sweep / "1" / "metrics.json").stat().st_mtime_ns))
     return done, sweep
 
 
