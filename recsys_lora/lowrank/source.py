@@ -7,21 +7,42 @@ Trainable factors are kept in float32 and cast to the input's dtype for the prod
 the product is the same and no gradient reaches them.
 
 Dropout. A mask an element of x costs more than the whole low-rank product on a CPU (at width 576, over twice the
-frozen matrix product itself). `per="sample"` therefore draws, for every product anew, which input features a sample
+frozen matrix product itself). `per="sample"` therefore draws, for every product again, which input features a sample
 loses, for all its tokens at once (the mask of Gal and Ghahramani, 2016, arXiv 1512.05287): it then multiplies A,
 which is a tenth as large as x or less. `per="token"` is the mask an element of x.
 """
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from recsys_lora.lowrank.state import BatchState
-from recsys_lora.lowrank.transposed import transposed
 
 DropoutPer = Literal["sample", "token"]
+
+
+class _Transposed(torch.autograd.Function):
+    """P^T (R, out) of P (out, R) in a dtype, contiguous: transpose, cast and copy in one operation, as of the gradient.
+
+    With a copy of P^T autograd forms its gradient as u^T dy, which is faster than (dy^T u)^T.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, factor: Tensor, dtype: torch.dtype) -> Tensor:
+        ctx.dtype = factor.dtype
+        return _transposed(factor, dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return _transposed(grad, ctx.dtype), None
+
+
+def _transposed(factor: Tensor, dtype: torch.dtype) -> Tensor:
+    if factor.dtype == dtype:
+        return factor.T.contiguous()
+    return factor.T.to(dtype, memory_format=torch.contiguous_format)
 
 
 class Source(nn.Module):
@@ -60,7 +81,8 @@ class Source(nn.Module):
 
     def output(self, dtype: torch.dtype, state: BatchState | None) -> Tensor:
         """Return P^T, (R, out) or (B, R, out), in a dtype."""
-        return transposed(_reached(self.P, state), dtype)
+        made: Tensor = _Transposed.apply(_reached(self.P, state), dtype)  # type: ignore[no-untyped-call]
+        return made
 
 
 def _reached(factor: Tensor, state: BatchState | None) -> Tensor:
@@ -121,16 +143,8 @@ class Routed(Source):
     """One A and one P for each of several tasks; every sample passes its own task's (CKF's Multi-LoRA).
 
     A batch may mix tasks: factors are gathered a sample, and both products are batched. A task without a sample in
-    the batch gets a gradient of exactly zero.
-
-    Args:
-        in_features: width of the layer's input.
-        out_features: width of its output.
-        rank: R of each task.
-        alpha: the update is scaled by alpha / R.
-        tasks: number of tasks.
-        dropout: share of the input features dropped in training.
-        dropout_per: see the module's text.
+    the batch gets a gradient of exactly zero. The arguments are those of `Static`, R of each task, and the number of
+    tasks.
     """
 
     def __init__(
@@ -176,14 +190,7 @@ class Generated(Source):
     batch, so `scale` is 1 here. Where the state names tokens (`acts_at`), u is zero at all others: they pass the frozen
     map alone.
 
-    Args:
-        key: name of the generated A that this layer reads.
-        in_features: width of the layer's input.
-        out_features: width of its output.
-        rank: R.
-        alpha: the update is scaled by alpha / R.
-        dropout: share of the input features dropped in training.
-        dropout_per: see the module's text.
+    The arguments are those of `Static` behind `key`, the name of the generated A that this layer reads.
     """
 
     def __init__(

@@ -4,17 +4,19 @@ The encoder (`cf=binary_mf`) gives codes, the prompt's slots `{user_code}` and `
 dot-decimal. Nothing but the low-rank updates is trained: first on prompts of text alone (`first`, TALLRec), then on
 prompts with codes.
 
-Source: BinLLM, ACL 2024, arXiv 2406.03210 (the codes, the prompt, tuning in two steps), with CoLLM's wording.
+Source: BinLLM, ACL 2024, arXiv 2406.03210 (text-like encoding, the prompt, tuning in two steps), with CoLLM's wording.
 """
 
 from collections.abc import Iterator
-from typing import ClassVar, Unpack
+from typing import ClassVar, Literal, Unpack
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.cf.inference import device_of
-from recsys_lora.methods.codes import CodeFormat, bits_of, check_width, written_codes
 from recsys_lora.methods.lora import LoRATuned, Tuned
 from recsys_lora.methods.vectors import encode_rows
 from recsys_lora.prompts.template import Template
@@ -22,8 +24,57 @@ from recsys_lora.tasks.examples import ExtraSlots
 from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import ITEM, USER, Version
+from recsys_lora.utils.errors import UserError
 
+CodeFormat = Literal["bits", "dot_decimal"]
+_GROUP = 8
+"""Bits of one number of a dot-decimal text, as of an IP address: 7 to 15 characters for 32 bits."""
 _USER_CODE, _ITEM_CODE = "user_code", "item_code"
+
+
+def bits_of(vectors: Tensor) -> NDArray[np.uint8]:
+    """Return the bits (n, D) of codes (n, D): 1 for an entry 1, 0 for an entry -1.
+
+    Raises:
+        UserError: an entry is something else.
+    """
+    if not bool((vectors.abs() == 1).all()):
+        raise UserError("the encoder's vectors are no binary codes (entries -1 and 1): choose cf=binary_mf")
+    bits: NDArray[np.uint8] = (vectors > 0).numpy().astype(np.uint8)
+    return bits
+
+
+def check_width(width: int, written: CodeFormat) -> None:
+    """Refuse codes that a format cannot write.
+
+    Raises:
+        UserError: dot-decimal, and `width` bits are no multiple of eight.
+    """
+    if written == "dot_decimal" and width % _GROUP:
+        raise UserError(
+            f"model.code=dot_decimal: writes {_GROUP} bits a number, and the codes have {width}: "
+            f"make cf.encoder.dim a multiple of {_GROUP}, or model.code=bits"
+        )
+
+
+def written_codes(vectors: Tensor, written: CodeFormat) -> list[str]:
+    """Write codes as text, the first bit first; of a group, the first bit counts most.
+
+    Args:
+        vectors: codes (n, D), entries -1 or 1, on the CPU.
+        written: `bits` (D digits) or `dot_decimal` (D / 8 numbers from 0 to 255).
+
+    Returns:
+        One text a row.
+
+    Raises:
+        UserError: the vectors are no codes, or their width does not suit the format.
+    """
+    check_width(vectors.shape[1], written)
+    bits = bits_of(vectors)
+    if written == "bits":
+        return ["".join(map(str, row)) for row in bits.tolist()]
+    return [".".join(map(str, row)) for row in np.packbits(bits, axis=1, bitorder="big").tolist()]
 
 
 class BinLLM(LoRATuned):

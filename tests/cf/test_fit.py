@@ -13,8 +13,7 @@ from recsys_lora.cf.dot import distinct
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.fit import fit_encoder, read_description, save_encoder
 from recsys_lora.cf.mf import MF
-from recsys_lora.cf.module import CFModule, IndexBatches, RowTensors
-from recsys_lora.cf.objectives import bpr, draw_items, pointwise, sampled_softmax
+from recsys_lora.cf.module import CFModule, IndexBatches, RowTensors, bpr, draw_items, pointwise, sampled_softmax
 from recsys_lora.cf.settings import FitSettings, TrainerSettings
 from tests.cf.made_data import checkerboard, from_arrays, with_strangers
 from tests.methods import factory

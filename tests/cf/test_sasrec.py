@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import layer_norm, linear, relu, scaled_dot_product_attention
 
-from recsys_lora.cf.dropout import ByteDropout
 from recsys_lora.cf.encoder import Catalogue
-from recsys_lora.cf.sasrec import SASRec
+from recsys_lora.cf.sasrec import ByteDropout, SASRec
 from recsys_lora.utils.errors import UserError
 from tests.cf.made_data import checkerboard
 from tests.rounding import SUM, assert_close

@@ -1,5 +1,6 @@
 """Amazon reviews (McAuley lab) of 2023, 2018 and 2014: a file of reviews, a file of items, one record a line."""
 
+import html
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,6 @@ from typing import Any, Literal
 
 from recsys_lora.data.engine import Engine, name
 from recsys_lora.data.readers import columns as raw
-from recsys_lora.data.readers.html import has_markup, visible_text
 from recsys_lora.data.readers.match import catalogue_of_interactions
 from recsys_lora.data.readers.opened import open_table
 from recsys_lora.data.readers.raw_table import Column, RawTable
@@ -42,6 +42,19 @@ NEW = {
 NEEDED = ("user_id", "item_id", "rating", "timestamp")
 META = ("asin", "parent_asin", "title", "brand", "store", "category", "categories", "price")
 ANY_ID = re.compile(rb"""["'](?:parent_)?asin["']\s*:\s*u?["']([^"']+)["']""")
+MARKUP = re.compile(r"(?s)<!--.*?(-->|$)|</?[a-zA-Z][\w-]*(\s[^<>]*)?/?>|<[a-zA-Z][\w-]*\s+[\w-]+=[^<>]*$")
+"""A comment, a tag, or a tag with attributes that the end of the title cuts off. `I <3 this` and `x<y` are text."""
+_SILENT = re.compile(r"(?is)<(script|style)\b.*?(</\1\s*>|$)")
+
+
+def has_markup(text: str) -> bool:
+    """Return whether a text holds HTML tags."""
+    return MARKUP.search(text) is not None
+
+
+def visible_text(text: str) -> str:
+    """Return what a browser would show of a text, on one line: without tags and scripts, entities resolved."""
+    return " ".join(html.unescape(MARKUP.sub(" ", _SILENT.sub(" ", text))).split())
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ from recsys_lora.lowrank import Generated, Injection, Site, Source, Static, inje
 from recsys_lora.lowrank.source import DropoutPer
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.cora.generator import WeightGenerator
-from recsys_lora.methods.cora.sharing import Sharing, shared_factor
 from recsys_lora.methods.cora.statistics import WIDTH, Statistics
 from recsys_lora.methods.shared import Shared, Vectors
 from recsys_lora.methods.tuned_encoder import tuned_copy
@@ -40,6 +39,19 @@ from recsys_lora.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
 Scope = Literal["all", "suffix"]
 TextLoRA = Literal["none", "fixed", "tuned"]
+Sharing = Literal["all", "per_layer", "per_matrix"]
+
+
+def shared_factor(site: Site, sharing: Sharing) -> str:
+    """Return the name of the A(u, i) that a linear map reads; maps of one name share one A and so an input width.
+
+    Args:
+        site: where the map stands.
+        sharing: `all` is the paper's one A for all maps of one input width; `per_layer` and `per_matrix` make one for
+            each decoder block or kind of matrix, and width.
+    """
+    width = f"width{site.in_features}"
+    return {"all": width, "per_layer": f"layer{site.block}_{width}", "per_matrix": f"{site.target}_{width}"}[sharing]
 
 
 class CoRAModule(LLMRecommender):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from recsys_lora.methods.ckf.mapping import CollaborativeMapping, MappingSpec, MetaNetwork
-from recsys_lora.methods.ckf.pooling import AttentionPooling, mean_of_present
+from recsys_lora.methods.ckf.mapping import AttentionPooling, CollaborativeMapping, MappingSpec, MetaNetwork
+from recsys_lora.methods.vectors import mean_of_present
 from tests.rounding import SUM, assert_close
 
 B, C, L, D, H = 4, 3, 5, 6, 32

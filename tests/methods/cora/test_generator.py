@@ -5,8 +5,8 @@ import torch
 
 from recsys_lora.lowrank import Site
 from recsys_lora.methods.cora.generator import WeightGenerator, fitting_query_dim
+from recsys_lora.methods.cora.module import shared_factor
 from recsys_lora.methods.cora.reader import Attention
-from recsys_lora.methods.cora.sharing import shared_factor
 from recsys_lora.utils.errors import UserError
 from tests.rounding import assert_close
 
