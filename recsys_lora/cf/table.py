@@ -55,7 +55,7 @@ class IdTable(nn.Module):
 
     seen: Tensor
 
-    def __init__(self, seen: Tensor, dim: int, init_std: float, unseen: Unseen = "zero") -> None:
+    def __init__(self, seen: Tensor, dim: int, init_std: float, unseen: Unseen = "zero", kept: bool = False) -> None:
         """Draw the rows of seen ids.
 
         Args:
@@ -63,10 +63,11 @@ class IdTable(nn.Module):
             dim: width D of a row.
             init_std: standard deviation of the normal draw; 0 starts at zeros.
             unseen: the default of other ids.
+            kept: whether checkpoints hold `seen`, too.
         """
         super().__init__()
         self.unseen = unseen
-        self.register_buffer("seen", seen.clone(), persistent=False)
+        self.register_buffer("seen", seen.clone(), persistent=kept)
         self.weight = nn.Parameter(torch.randn(len(seen), dim) * init_std * seen.unsqueeze(-1))  # (n, D)
 
     def forward(self, ids: Tensor) -> Tensor:

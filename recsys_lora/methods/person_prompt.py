@@ -12,10 +12,10 @@ from typing import ClassVar, Unpack
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from recsys_lora.cf.encoder import Catalogue
-from recsys_lora.cf.table import Unseen, look_up
+from recsys_lora.cf.table import IdTable, Unseen
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
@@ -25,7 +25,7 @@ from recsys_lora.methods.shared import Vectors
 from recsys_lora.tasks.task import Version
 
 
-class TokenTable(nn.Module):
+class TokenTable(IdTable):
     """A learned token for every id; ids without a training row get a default instead of their random start.
 
     Args:
@@ -35,14 +35,8 @@ class TokenTable(nn.Module):
         unseen: the default: `zero`, or the `mean` of the others.
     """
 
-    seen: Tensor
-
     def __init__(self, largest: int, hidden_size: int, init_std: float, unseen: Unseen) -> None:
-        super().__init__()
-        self.unseen = unseen
-        seen = torch.arange(largest + 1) > 0
-        self.weight = nn.Parameter(torch.randn(largest + 1, hidden_size) * init_std * seen.unsqueeze(1))  # (n + 1, H)
-        self.register_buffer("seen", seen)
+        super().__init__(torch.arange(largest + 1) > 0, hidden_size, init_std, unseen, kept=True)
 
     def limit_to(self, ids: NDArray[np.int64]) -> None:
         """Say which ids the training rows have: the others' vectors become zero, and stay so."""
@@ -50,16 +44,6 @@ class TokenTable(nn.Module):
         self.seen[torch.from_numpy(np.unique(ids)).to(self.seen.device)] = True
         with torch.no_grad():
             self.weight.mul_(self.seen.unsqueeze(1))
-
-    def grow(self, count: int) -> None:
-        """Make room for `count` more ids behind the last one, which have no training row."""
-        weight = nn.functional.pad(self.weight.detach(), (0, 0, 0, count))
-        self.weight = nn.Parameter(weight, requires_grad=self.weight.requires_grad)
-        self.seen = nn.functional.pad(self.seen, (0, count))
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Return the tokens (..., H) of ids (...)."""
-        return look_up(self.weight, self.seen, ids, self.unseen)
 
 
 class PersonPrompt(SecondStage):
