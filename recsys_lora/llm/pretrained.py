@@ -103,11 +103,11 @@ class HubSource(BackboneSource):
             ) from error
 
 
-class FolderSource(BackboneSource):
-    """A folder as `save_pretrained` writes it: weights, config and tokenizer.
+class _LocalSource(BackboneSource):
+    """The base of sources on this machine's disk, known by the checksum of their content.
 
     Args:
-        path: the folder.
+        path: where.
         loading: see `PretrainedOptions`.
     """
 
@@ -115,6 +115,16 @@ class FolderSource(BackboneSource):
         super().__init__(**loading)
         self.path = Path(path).expanduser().absolute()
         self.name = self.path.name
+        self.knob = f"llm.path={self.path}"
+
+    @cached_property
+    def _sha256(self) -> str:
+        self.check()
+        return folder_sha256(self.path) if self.path.is_dir() else file_sha256(self.path)
+
+
+class FolderSource(_LocalSource):
+    """A folder as `save_pretrained` writes it: weights, config and tokenizer; its arguments are those of the base."""
 
     def check(self) -> None:
         """Look for the model's config.
@@ -123,19 +133,10 @@ class FolderSource(BackboneSource):
             UserError: it is no model folder.
         """
         if not (self.path / "config.json").is_file():
-            raise UserError(f"llm.path={self.path}: no model folder (it has no config.json): name one that has")
-
-    @cached_property
-    def _sha256(self) -> str:
-        self.check()
-        return folder_sha256(self.path)
+            raise UserError(f"{self.knob}: no model folder (it has no config.json): name one that has")
 
     def identity(self) -> dict[str, Any]:
-        """Return the checksum of the folder's files and the common part.
-
-        Raises:
-            UserError: it is no model folder.
-        """
+        """Return the checksum of the folder's files and the common part; errors as `check`."""
         return {"folder": self._sha256, **self.common_identity()}
 
     def load(self, texts: Sequence[str], device: "torch.device | str") -> "Backbone":
@@ -144,20 +145,14 @@ class FolderSource(BackboneSource):
         Raises:
             UserError: it is no model folder, or not a causal language model.
         """
-        return self.from_folder(self.path, f"llm.path={self.path}", device, self.name)
+        return self.from_folder(self.path, self.knob, device, self.name)
 
 
-class GGUFSource(BackboneSource):
-    """A GGUF file, de-quantised once into the cache.
-
-    Args:
-        path: the file.
-        loading: see `PretrainedOptions`.
-    """
+class GGUFSource(_LocalSource):
+    """A GGUF file, de-quantised once into the cache; its arguments are those of the base."""
 
     def __init__(self, path: str, **loading: Unpack[PretrainedOptions]) -> None:
-        super().__init__(**loading)
-        self.path = Path(path).expanduser().absolute()
+        super().__init__(path, **loading)
         self.name = self.path.stem
 
     def check(self) -> None:
@@ -167,19 +162,10 @@ class GGUFSource(BackboneSource):
             UserError: there is no such file.
         """
         if not self.path.is_file():
-            raise UserError(f"llm.path={self.path}: no such file: name a .gguf file")
-
-    @cached_property
-    def _sha256(self) -> str:
-        self.check()
-        return file_sha256(self.path)
+            raise UserError(f"{self.knob}: no such file: name a .gguf file")
 
     def identity(self) -> dict[str, Any]:
-        """Return the file's checksum and the common part.
-
-        Raises:
-            UserError: there is no such file.
-        """
+        """Return the file's checksum and the common part; errors as `check`."""
         return {"gguf": self._sha256, **self.common_identity()}
 
     def load(self, texts: Sequence[str], device: "torch.device | str") -> "Backbone":
@@ -189,4 +175,4 @@ class GGUFSource(BackboneSource):
             UserError: the file cannot be read.
         """
         folder = converted(self._sha256, lambda: self.path)
-        return self.from_folder(folder, f"llm.path={self.path}", device, f"{self.name} (de-quantised)")
+        return self.from_folder(folder, self.knob, device, f"{self.name} (de-quantised)")
