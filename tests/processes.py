@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import distributed, multiprocessing
 
+from tests.rounding import TRAINING, assert_close
+
 
 def run(work: Callable[..., None], world: int, *arguments: Any) -> None:
     """Call `work(rank, *arguments)` on each process of one gloo group; `work` is a function of a module."""
@@ -18,11 +20,12 @@ def run(work: Callable[..., None], world: int, *arguments: Any) -> None:
     multiprocessing.spawn(_member, args=(world, port, work, arguments), nprocs=world)
 
 
-def trained(train: Callable[..., dict[str, Any]], file: Path, *arguments: Any) -> dict[str, Any]:
-    """Return what `train(*arguments, devices=2, strategy="ddp")`, a function of a module, returns on two processes."""
+def assert_two_train_as_one(train: Callable[..., dict[str, Any]], file: Path, *arguments: Any) -> None:
+    """Compare the weights of `train(*arguments)`, a function of a module, with those of two processes by ddp."""
     run(_train, 2, train, file, *arguments)
-    state: dict[str, Any] = torch.load(file, weights_only=True)
-    return state
+    together = torch.load(file, weights_only=True)
+    for name, value in train(*arguments).items():
+        assert_close(together[name], value, TRAINING, what=name)
 
 
 def _train(rank: int, train: Callable[..., dict[str, Any]], file: Path, *arguments: Any) -> None:

@@ -162,10 +162,8 @@ def trained(**options):
 
 @pytest.mark.slow
 def test_two_processes_train_what_one_trains_where_each_user_is_on_one(tmp_path):
-    alone = trained()  # 4 rows a user in train: a group each, and batches of 16 are never cut within one
-    together = processes.trained(trained, tmp_path / "together.pt")
-    for name, value in alone.items():
-        assert_close(together[name], value, TRAINING, what=name)
+    # 4 rows a user in train: a group each, and batches of 16 are never cut within one
+    processes.assert_two_train_as_one(trained, tmp_path / "together.pt")
 
 
 def test_what_cannot_be_compared_is_refused(world):

@@ -17,7 +17,7 @@ from tests import jobs, processes
 from tests.methods import factory
 from tests.methods.asking import batch_of, gradients, score_rows, with_updates
 from tests.methods.synthetic import WORDS, TableEncoder, prepared
-from tests.rounding import SUM, TRAINING, assert_close
+from tests.rounding import SUM, assert_close
 
 METHODS = {"cora": factory.cora, "collm": factory.collm}
 
@@ -145,14 +145,10 @@ def trained(**options):
 
 @pytest.mark.slow
 def test_two_processes_train_what_one_trains(tmp_path):
-    alone = trained()
-    together = processes.trained(trained, tmp_path / "together.pt")
-    for name, value in alone.items():
-        assert_close(together[name], value, TRAINING, what=name)
+    processes.assert_two_train_as_one(trained, tmp_path / "together.pt")
 
 
-def test_a_whole_job_keeps_the_cf_row_of_the_table(tmp_path, monkeypatch):
-    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+def test_a_whole_job_keeps_the_cf_row_of_the_table(tmp_path, home):
     tables = jobs.write_tables(tmp_path / "tables", *jobs.own_tables())
     line = (*jobs.SMALL, "cf=mf", "cf.encoder.biases=true", "model.offset=cf", *tables)
     tuned = jobs.run(tmp_path / "tuned", *line, "model.tune_encoder=true", "model.encoder_lr_factor=0.1")

@@ -8,7 +8,6 @@ from recsys_lora.methods.optimizer import OptimizerSettings
 from tests import processes
 from tests.methods import factory
 from tests.methods.ckf import world as made
-from tests.rounding import TRAINING, assert_close
 
 
 def trained(curriculum, **options):
@@ -24,7 +23,4 @@ def trained(curriculum, **options):
 @pytest.mark.slow
 @pytest.mark.parametrize("curriculum", ["sigmoid", "two_stage", "joint", "collaborative"])
 def test_two_processes_train_what_one_trains(curriculum, tmp_path):
-    alone = trained(curriculum)
-    together = processes.trained(trained, tmp_path / "together.pt", curriculum)
-    for name, value in alone.items():
-        assert_close(together[name], value, TRAINING, what=name)
+    processes.assert_two_train_as_one(trained, tmp_path / "together.pt", curriculum)
