@@ -22,9 +22,7 @@ from tests.llm.gguf_file import write_llama
 TITLES = ["Toy Story (1995)", "Heat (1995)", "Amélie (2001)", 'A "quoted" title\nof two lines 漢']
 
 
-@pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def same_weights(left: Any, right: Any, atol: float = 0.0) -> None:

@@ -173,8 +173,7 @@ def test_the_prompt_is_the_papers():
 
 
 @pytest.mark.parametrize("ablation", ["collm", "collm_fresh_encoder", "collm_joint"])
-def test_a_whole_job_of_each_strategy(tmp_path, monkeypatch, ablation):
-    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+def test_a_whole_job_of_each_strategy(tmp_path, home, ablation):
     tables = jobs.write_tables(tmp_path / "tables", *jobs.own_tables())
     outcome = jobs.run(tmp_path / "run", *JOB, *tables, f"ablation={ablation}")
     module = outcome.method.module

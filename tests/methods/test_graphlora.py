@@ -141,8 +141,7 @@ def test_an_encoder_that_reads_histories_and_a_block_that_is_not_there_are_refus
 
 
 @pytest.mark.parametrize("ablation", ["graphlora", "graphlora_no_graph", "graphlora_all_layers"])
-def test_a_whole_job_of_each_ablation(tmp_path, monkeypatch, ablation):
-    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+def test_a_whole_job_of_each_ablation(tmp_path, home, ablation):
     tables = jobs.write_tables(tmp_path / "tables", *jobs.own_tables())
     outcome = jobs.run(tmp_path / "run", *JOB[1:], "model=graphlora", *tables, f"ablation={ablation}")
     module = outcome.method.module
