@@ -7,7 +7,7 @@ MIB = 2**20
 
 
 def restart_peak() -> None:
-    """Let the peak begin anew."""
+    """Reset the peak."""
     Path("/proc/self/clear_refs").write_text("5")
 
 

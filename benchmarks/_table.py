@@ -1,6 +1,6 @@
 """What the benchmarks say: the line of surroundings, one table, and the same as JSON.
 
-    python benchmarks/_table.py docs/performance.md     # make a page's tables anew from their records
+    python benchmarks/_table.py docs/performance.md     # make a page's tables again from their records
 
 A table of the page stands between lines `<!-- bench: FILE.json -->` and `<!-- /bench -->`.
 """

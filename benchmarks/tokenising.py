@@ -6,7 +6,7 @@
 Prompts, in turn, in one process, of the same rows:
 
     this package           `TaskPrompts`: all prompts once a run, in bulk, kept in flat arrays
-    in a collate function  a DataLoader that renders, tokenises and pads each batch anew, in every epoch
+    in a collate function  a DataLoader that renders, tokenises and pads each batch again in every epoch
 
 `--epochs` says how often the second is done; an epoch is timed and multiplied. First it is checked that both give the
 same tokens. A step of training LoRA (TALLRec), with the loader that the package trains with:

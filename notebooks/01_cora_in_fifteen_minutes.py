@@ -96,7 +96,7 @@ config = recsys_lora.compose(*overrides, folder=work / "run")
 #
 # One call prepares the data, fits the collaborative model (here matrix factorisation), trains CoRA and scores the test
 # rows with everything the table compares. All but the training below would be taken from the cache the second time;
-# `stage.force=[method]` trains anew so that there is a curve.
+# `stage.force=[method]` trains again so that there is a curve.
 
 # %%
 with quiet():  # it prints progress and the table; leave this out to watch

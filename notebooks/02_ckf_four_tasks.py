@@ -18,7 +18,7 @@
 #
 # CKF ([arXiv 2410.20642](https://arxiv.org/abs/2410.20642)) asks one language model several questions about a user:
 # would they like this, which of ten is next, how many stars, and why. What a collaborative model knows enters as *soft
-# tokens*: vectors that stand in the prompt where words would, made by a map that is each user's own. Low-rank updates
+# tokens*: vectors in the prompt in place of words, made by a map that is each user's own. Low-rank updates
 # (Multi-LoRA) are partly shared by the tasks and partly each one's own.
 #
 # This notebook shows the prompts of the tasks, trains a tiny run on a made film club, reads its tables, and looks at
@@ -93,7 +93,7 @@ config = recsys_lora.compose(*overrides, folder=work / "run")
 # ## 3. Train and test
 #
 # One call prepares the data, fits the collaborative model (here matrix factorisation), trains CKF and answers the test
-# questions of every task with everything its table compares. `stage.force=[method]` trains anew even where a trained
+# questions of every task with everything its table compares. `stage.force=[method]` trains again even where a trained
 # method is cached, so that there are curves.
 
 # %%

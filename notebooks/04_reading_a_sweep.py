@@ -46,7 +46,7 @@ club.items.write_csv(work / "films.csv")
 #
 # Two ways to make the weights (the paper's queries, and one linear map) and three seeds: six jobs one after the other.
 # The collaborative model is fitted once for each seed. `logger=wandb logger.wandb.mode=offline` needs no account: it
-# writes files beside each job. `stage.force=[method]` trains anew even where a trained method is cached, so that every
+# writes files beside each job. `stage.force=[method]` trains again even where a trained method is cached, so that every
 # job has a curve.
 
 # %%

@@ -11,7 +11,7 @@ from recsys_lora.cf.encoder import CollaborativeEncoder
 def distinct(user: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
     """Find runs of rows with the same user and history, so that each run's e_u is computed once.
 
-    Rows in a data set's order have such runs: a user's history stands still until the next positive.
+    Rows in a data set's order have such runs: a user's history does not change until the next positive.
 
     Args:
         user: (B,).

@@ -20,7 +20,7 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # the library has no types
-    """Writes a container that stands in two places twice."""
+    """Writes a container that is in two places twice."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

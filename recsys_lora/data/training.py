@@ -1,6 +1,6 @@
 """Training data: the questions of one or several tasks, each in one or two versions, in batches that mix tasks.
 
-Where a question has two versions (text alone, and with soft tokens), both stand in the same batch: the code of CKF's
+Where a question has two versions (text alone, and with soft tokens), both are in the same batch: the code of CKF's
 authors draws them independently, so that one step's two losses are about different questions.
 """
 

@@ -78,7 +78,7 @@ def _codes(score: NDArray[Any], room: int) -> tuple[NDArray[np.uint64], int]:
             return image, bits
         short = np.uint64(bits - room)
         ordered = np.sort(image)
-        # Without its last bits a score is still no larger than any larger one. That none became equal is to be seen.
+        # Without its last bits a score is still no larger than any larger one. Whether any became equal is checked.
         different = ordered[1:] != ordered[:-1]
         ordered >>= short
         if np.array_equal(different, ordered[1:] != ordered[:-1]):

@@ -1,6 +1,6 @@
 """Attention for prompts: no mask where none is needed, and a backward pass that is fast for short ones on a CPU.
 
-Padding on the right stands behind every token that is read, so causal attention never sees it: such a batch needs no
+Padding on the right comes after every token that is read, so causal attention never sees it: such a batch needs no
 mask. transformers would look into the mask to find out, which makes the host wait for the device, and a mask keeps
 torch from its fastest kernels.
 

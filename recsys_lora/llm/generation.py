@@ -1,7 +1,7 @@
 """Greedy decoding: each next token is the likeliest one, and nothing else decides.
 
 The loop is written out, because `generate` of `transformers` fills what is left open in its settings from the model's
-own generation config: a repetition penalty or suppressed tokens, which many chat models bring along, would change what
+own generation config: a repetition penalty or suppressed tokens, which many chat models come with, would change what
 is measured.
 """
 

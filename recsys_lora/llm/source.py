@@ -97,7 +97,7 @@ class BackboneSource:
         """Refuse what cannot be loaded, as far as that shows at once: nothing by default.
 
         Raises:
-            UserError: so it is.
+            UserError: it cannot be loaded.
         """
 
     def common_identity(self) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def score_candidates(
 
 
 def candidate_questions(data: PreparedData, user: int, items: Sequence[int], position: int | None = None) -> Questions:
-    """Return a question a candidate, as if it stood behind all rows of the data set; arguments as `score_candidates`.
+    """Return a question a candidate, as if it came after all rows of the data set; arguments as `score_candidates`.
 
     Raises:
         UserError: as `score_candidates`.
@@ -91,7 +91,7 @@ def candidate_questions(data: PreparedData, user: int, items: Sequence[int], pos
 
 
 def pair_questions(data: PreparedData, pairs: UserItems) -> Questions:
-    """Return the question of the task ctr for each pair, as if it stood behind all rows of the data set."""
+    """Return the question of the task ctr for each pair, as if it came after all rows of the data set."""
     n = len(pairs.user)
     return Questions(
         row=len(data.every) + np.arange(n),

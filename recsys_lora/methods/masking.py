@@ -47,7 +47,7 @@ def masking_of(users: float, items: float, name: str, has_vectors: bool) -> Mask
         users: see `Masking`.
         items: likewise.
         name: of the method, for the message.
-        has_vectors: whether it makes vectors of users and items anew in every epoch.
+        has_vectors: whether it computes vectors of users and items again in every epoch.
 
     Raises:
         UserError: there is nothing to be masked.

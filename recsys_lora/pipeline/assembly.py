@@ -28,7 +28,7 @@ def check_source(config: RunConfig) -> None:
     """Refuse a language model that is not there, before anything is read or fitted.
 
     Raises:
-        UserError: so it is.
+        UserError: the model is not there.
     """
     source: BackboneSource = build(config.llm, "llm")
     source.check()

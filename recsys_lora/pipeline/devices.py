@@ -44,14 +44,14 @@ def device(trainer: Mapping[str, Any]) -> torch.device:
 
 
 def check_devices(config: RunConfig, folder: Path) -> None:
-    """Refuse a run whose trainer has not the devices or nothing to do, before anything is read, fitted or started.
+    """Refuse a run whose trainer lacks the devices or has nothing to do, before anything is read, fitted or started.
 
     Args:
         config: the run's.
         folder: the run's.
 
     Raises:
-        UserError: so it is.
+        UserError: devices are missing, or no step would be trained.
     """
     trainer, kind = config.trainer, get_object(config.model["_target_"])
     device(trainer)

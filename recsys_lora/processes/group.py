@@ -89,7 +89,7 @@ def local_processes(trainer: Mapping[str, Any]) -> int:
 
 
 def planned_processes(trainer: Mapping[str, Any]) -> int:
-    """Return how many processes the job will have, before they have met.
+    """Return how many processes the job will have, before they are connected.
 
     Raises:
         UserError: as `local_processes`.

@@ -1,4 +1,4 @@
-"""Who started this process, and how many cores are its own: what is known before processes have met."""
+"""Who started this process, and how many cores are its own: what is known before processes are connected."""
 
 import os
 from pathlib import Path

@@ -16,19 +16,19 @@ _TYPED = string.digits + string.ascii_letters + "-_. "
 
 
 def hint_for_user(live: LiveData, raw: str) -> str:
-    """Return what may have been meant by an unknown user, in brackets behind a blank; "" where nothing is near."""
+    """Return what may have been meant by an unknown user, in brackets after a space; "" where nothing is near."""
     item = f"{raw!r} is an item" if raw in live.item_numbers else _titled(live, raw)
     return _in_brackets(_close(raw, live.user_numbers), item)
 
 
 def hint_for_item(live: LiveData, raw: str) -> str:
-    """Return what may have been meant by an unknown item, in brackets behind a blank; "" where nothing is near."""
+    """Return what may have been meant by an unknown item, in brackets after a space; "" where nothing is near."""
     user = f"{raw!r} is a user" if raw in live.user_numbers else ""
     return _in_brackets(_titled(live, raw) or _close(raw, live.item_numbers), user)
 
 
 def close_to(raw: str, known: Container[str]) -> str:
-    """Return the known ids that are close to an unknown one, in brackets behind a blank; "" where none is."""
+    """Return the known ids that are close to an unknown one, in brackets after a space; "" where none is."""
     return _in_brackets(_close(raw, known))
 
 

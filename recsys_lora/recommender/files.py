@@ -70,7 +70,7 @@ def _check_header(path: Path) -> None:
     """Refuse a CSV whose fields or lines are separated by something else, which would be read as one column or row.
 
     Raises:
-        UserError: so it is.
+        UserError: the first line has other separators, or lines end in carriage returns alone.
     """
     with path.open("rb") as file:
         begin = file.read(_HEADER_BYTES)
@@ -85,7 +85,7 @@ def check_target(path: Path) -> None:
     """Refuse a file to write of an unknown kind, or in a folder that takes none, before anything is loaded.
 
     Raises:
-        UserError: so it is.
+        UserError: the kind is unknown, or the folder cannot be written.
     """
     if path.suffix not in (_PARQUET, CSV):
         raise UserError(f"out={path}: unknown kind of file: give it a name that ends in {_PARQUET} or {CSV}")

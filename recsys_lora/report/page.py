@@ -54,7 +54,7 @@ def records(text: str, kind: str = _TABLE) -> list[re.Match[str]]:
 
 
 def rewrite(page: Path, kind: str = _TABLE, made: Callable[[Path], str] = _comparison) -> int:
-    """Write a page's tables anew into it; the arguments are those of `rewritten`.
+    """Write a page's tables into it again; the arguments are those of `rewritten`.
 
     Returns:
         How many tables it has.

@@ -1,4 +1,4 @@
-"""Tables on a terminal: columns that do not fit beside the others stand in a table below, beside the same names."""
+"""Tables on a terminal: columns that do not fit beside the others go into a table below, beside the same names."""
 
 from collections.abc import Mapping, Sequence
 

@@ -55,7 +55,7 @@ def task_record(
         questions: what was asked.
         answered: the lines, in any order; exactly one is the method on all questions.
         warm: for each definition 1 warm, 0 cold, -1 neither, a question each.
-        definition: the one whose warm and cold parts have intervals, and stand in the table.
+        definition: the one whose warm and cold parts have intervals, and are in the table.
         draws: bootstrap draws over users.
 
     Returns:

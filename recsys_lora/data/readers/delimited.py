@@ -31,7 +31,7 @@ def delimited_table(part: Part, engine: Engine, form: Dialect, knob: str | None)
         return f"read_csv({text(str(path))}, {options}, columns = {{{listed}}})"
 
     def explain(error: duckdb.Error) -> str:
-        """Find the line that breaks the format; where none does, write the file anew in the format DuckDB reads."""
+        """Find the line that breaks the format; where none does, write the file again in the format DuckDB reads."""
         return relation(_rewritten(part, engine, form, knob), "none", ",", '"', '"')
 
     columns: dict[str, Column] = {}
@@ -64,7 +64,7 @@ def _place(part: Part, form: Dialect, row: int) -> str:
 
 
 def _rewritten(part: Part, engine: Engine, form: Dialect, knob: str | None) -> Path:
-    """Write a file anew with commas and quotes; blank lines are left out.
+    """Write a file again with commas and quotes; blank lines are left out.
 
     Raises:
         UserError: names the first line that is not in the encoding or has another number of fields.

@@ -33,7 +33,7 @@ class Piece:
 
     Attributes:
         part: the file.
-        relation: what stands behind FROM.
+        relation: what follows FROM.
         place: tells where row n (from 0) stands.
         explain: says what is wrong with a part that DuckDB cannot read; returns another way to read it where it is
             DuckDB that is too strict, or raises.

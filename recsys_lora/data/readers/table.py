@@ -204,7 +204,7 @@ def _refuse_empty(engine: Engine, role: str, table: RawTable, missing: int, othe
     """Refuse a side table of which nothing was read.
 
     Raises:
-        UserError: so it is.
+        UserError: the table is empty.
     """
     if not engine.count(role):
         what = f"no id in {counted(missing, 'row')}" if missing else "has a header and no rows"

@@ -62,7 +62,7 @@ def _step(width: float) -> float:
 
 @dataclass
 class Plot:
-    """A plot that is drawn upon.
+    """A plot to draw on.
 
     Attributes:
         x: the axis to the right.
