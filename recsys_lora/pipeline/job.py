@@ -15,7 +15,6 @@ from recsys_lora.data.prepared import PreparedData
 from recsys_lora.pipeline.artifact_paths import STORE, write_artifact_paths
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import check_source, load_backbone
-from recsys_lora.pipeline.built_loggers import build_loggers
 from recsys_lora.pipeline.collaborative import Collaborative, cf_stage
 from recsys_lora.pipeline.devices import check_devices, device, log_choices, suited
 from recsys_lora.pipeline.logging_setup import quiet_libraries, silent
@@ -24,6 +23,7 @@ from recsys_lora.pipeline.preparation import prepare_stage
 from recsys_lora.pipeline.reporting import log_report, report
 from recsys_lora.pipeline.tasks import choose_tasks
 from recsys_lora.pipeline.testing import EvaluationRows
+from recsys_lora.pipeline.trainer import build_loggers
 from recsys_lora.processes.group import ProcessGroup, process_group
 from recsys_lora.processes.launched import is_rank_zero
 from recsys_lora.report.environment import environment

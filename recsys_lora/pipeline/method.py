@@ -22,10 +22,8 @@ from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_checkpoint, start_from, trained_state
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import assemble
-from recsys_lora.pipeline.built_loggers import build_loggers
 from recsys_lora.pipeline.collaborative import Collaborative
-from recsys_lora.pipeline.resume_checkpoint import resume_checkpoint
-from recsys_lora.pipeline.trainer import build_trainer
+from recsys_lora.pipeline.trainer import build_loggers, build_trainer, resume_checkpoint
 from recsys_lora.processes.signals import requeue_waits
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.task import Task

@@ -9,13 +9,13 @@ import polars as pl
 
 from recsys_lora.callbacks.loggers import close, log_results
 from recsys_lora.config.record import RunConfig
-from recsys_lora.pipeline.built_loggers import build_loggers
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.method import Method
 from recsys_lora.pipeline.testing import EvaluationRows
+from recsys_lora.pipeline.trainer import build_loggers
 from recsys_lora.report.flat import flat_metrics, tables
 from recsys_lora.report.metrics_schema import Training
-from recsys_lora.report.report import publish
+from recsys_lora.report.screen import publish
 
 _LOGGED_PREDICTIONS = 100
 """Rows of a sample of predictions."""

@@ -1,5 +1,6 @@
-"""The Lightning trainer of a method, made of its config; what Lightning cannot work with is one line."""
+"""A method's Lightning trainer, its loggers and the checkpoint to go on from; what Lightning refuses is one line."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,58 @@ import lightning
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 
+from recsys_lora.callbacks.checkpoint import ARTIFACT, LAST
 from recsys_lora.config.edge import build
 from recsys_lora.config.record import RunConfig
+from recsys_lora.methods.checkpoint import open_checkpoint
+from recsys_lora.processes.group import ProcessGroup
 from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.files import make_folder
 
 _DIVISORS = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval")
 """Whole numbers that Lightning divides by and does not check."""
+log = logging.getLogger(__name__)
+
+
+def resume_checkpoint(folder: Path, key: str, processes: ProcessGroup) -> Path | None:
+    """Return the last checkpoint of a run's folder, the same on all processes of the job; None where there is none.
+
+    Args:
+        folder: of the run's checkpoints. The first process looks into its own; the others have to see that path, too.
+        key: of the artifact that the training is to make; a checkpoint on the way to another one is not taken.
+        processes: those of the job.
+    """
+    return processes.broadcast(_found(folder, key) if processes.is_rank_zero else None)
+
+
+def _found(folder: Path, key: str) -> Path | None:
+    for left in folder.glob(".*.tmp"):  # of a process that was killed while it wrote; the folder's lock says it is gone
+        left.unlink()
+    path = folder / LAST
+    if not path.is_file():
+        return None
+    try:
+        checkpoint = open_checkpoint(path)
+    except UserError as error:
+        log.warning("%s; training starts from scratch", error)
+        return None
+    if checkpoint.get(ARTIFACT) != key:
+        log.info("%s: of another training: this one starts from scratch", path)
+        return None
+    log.info("training goes on from step %d of %s", checkpoint["global_step"], path)
+    return path
+
+
+def build_loggers(config: RunConfig) -> list[Logger]:
+    """Return the run's loggers; those of a service send nothing before something is logged.
+
+    Raises:
+        UserError: a package or an account is missing, or a folder cannot be made.
+    """
+    for name, node in config.logger.items():
+        if node and (folder := node.get("save_dir")):
+            make_folder(Path(folder), f"logger.{name}.save_dir=FOLDER")
+    return [build(node, f"logger.{name}") for name, node in config.logger.items() if node]
 
 
 def build_trainer(

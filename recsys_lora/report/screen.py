@@ -1,11 +1,34 @@
-"""A run's tables on the terminal: one line a row where the screen has room, values above their intervals elsewhere."""
+"""The end of a run: its record becomes metrics.json, table.md and the tables on the terminal."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from rich.console import RenderableType
 
-from recsys_lora.report.table import Block, compared, grids, method_line
+from recsys_lora.report.metrics_json import write_metrics
+from recsys_lora.report.table import Block, compared, grids, markdown, method_line, notes
 from recsys_lora.report.terminal import fitted, tables_needed
+from recsys_lora.utils.console import console, say
+from recsys_lora.utils.files import write_text
+
+_METRICS_FILE, _TABLE_FILE = "metrics.json", "table.md"
+
+
+def publish(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Write metrics.json and table.md into the run folder and print the tables.
+
+    Returns:
+        What metrics.json holds.
+    """
+    metrics = write_metrics(folder / _METRICS_FILE, record)
+    tasks, draws, title = metrics["tasks"], metrics["draws"], f"{metrics['name']}, test of {metrics['data']}"
+    write_text(folder / _TABLE_FILE, markdown(tasks, draws, title))
+    screen = console()
+    for table in on_terminal(tasks, title, screen.width):
+        screen.print(table)
+    say(*notes(tasks, draws))
+    return metrics
 
 
 def on_terminal(tasks: Mapping[str, Block], title: str, width: int) -> Iterator[RenderableType]:
@@ -30,7 +53,7 @@ def readable(
 
     Args:
         title: above it.
-        heads: of the columns; what stands in brackets is below the rest.
+        heads: of the columns; what is in brackets goes below the rest.
         cells: the rows; the first is the name.
         width: of the screen, in characters.
         bold: which rows are set off; none by default.

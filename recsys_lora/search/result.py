@@ -1,5 +1,6 @@
 """What a search leaves: a table of its trials, a plot of what mattered, the best as an experiment to run."""
 
+import io
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,14 +8,16 @@ from typing import Any
 
 import optuna
 from hydra import compose
+from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
-from optuna.trial import TrialState
+from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
 from recsys_lora.config.edge import containers
 from recsys_lora.config.paths import GROUPS
 from recsys_lora.config.record import RunConfig
 from recsys_lora.config.roles import Kind, selected
-from recsys_lora.search.plot import png
 from recsys_lora.search.settings import SearchSettings
 from recsys_lora.search.space import Space, chosen
 from recsys_lora.search.study import ERROR, state_of
@@ -25,7 +28,64 @@ _COMBINING = ("row", "experiment", "ablation", "hparams_search", "debug", "paths
 """Groups whose choice is a set of other choices and values, which the experiment names instead."""
 _OF_A_RUN = (Kind.PLACE, Kind.CONTROL)
 """Kinds of values that the experiment leaves to whoever runs it."""
+_MOST_KEYS = 12
+_FEWEST_TRIALS = 3
+"""Finished trials below which importances are not computed."""
 log = logging.getLogger(__name__)
+
+
+def importances(study: optuna.Study) -> dict[str, float]:
+    """Return each parameter's share in being among the best tenth of the finished trials, largest first.
+
+    Empty where fewer than three trials have finished, or all with one value.
+    Source: Watanabe, Bansal and Hutter, PED-ANOVA, IJCAI 2023, as optuna computes it.
+    """
+    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(finished) < _FEWEST_TRIALS or len({trial.value for trial in finished}) == 1:
+        return {}
+    return optuna.importance.get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+
+
+def best_so_far(study: optuna.Study) -> tuple[list[int], list[float]]:
+    """Return the numbers of the finished trials, and the best value up to each."""
+    better = max if study.direction is StudyDirection.MAXIMIZE else min
+    numbers: list[int] = []
+    values: list[float] = []
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        value = _value(trial)
+        numbers.append(trial.number)
+        values.append(better(values[-1], value) if values else value)
+    return numbers, values
+
+
+def png(study: optuna.Study, metric: str) -> bytes:
+    """Return the plot of a study as PNG.
+
+    Args:
+        study: with its trials.
+        metric: what the values are.
+    """
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for state, colour, name in ((TrialState.COMPLETE, "C0", "finished"), (TrialState.PRUNED, "C7", "pruned")):
+        trials = [t for t in study.get_trials(deepcopy=False, states=(state,)) if t.value is not None]
+        if trials:
+            left.scatter([t.number for t in trials], [_value(t) for t in trials], color=colour, label=name)
+    left.step(*best_so_far(study), where="post", color="C1", label="best so far")
+    left.set(xlabel="trial", ylabel=metric, title=study.study_name)
+    left.xaxis.get_major_locator().set_params(integer=True)
+    left.legend()
+    found = list(importances(study).items())[:_MOST_KEYS][::-1]
+    right.barh([key for key, _ in found], [share for _, share in found], color="C0")
+    right.set(xlabel="share", title="what mattered (PED-ANOVA)" if found else "too few trials to say what mattered")
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    return content.getvalue()
+
+
+def _value(trial: FrozenTrial) -> float:
+    assert trial.value is not None
+    return trial.value
 
 
 def publish(

@@ -17,9 +17,7 @@ from tests.pipeline.place import Killed, killed_at, same, weights
 KEPT = (*SMALL, "data.train_rows=48", "trainer.max_epochs=2", "model.dropout=0.2", "evaluation.zero_shot=false")
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture
@@ -37,7 +35,7 @@ def killed(monkeypatch):
 
 @pytest.fixture
 def said(caplog):
-    caplog.set_level(logging.INFO, logger="recsys_lora.pipeline.resume_checkpoint")
+    caplog.set_level(logging.INFO, logger="recsys_lora.pipeline.trainer")
     return caplog
 
 

@@ -10,8 +10,7 @@ from rich.console import Console
 from recsys_lora.evaluation.warm_cold import WARM
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.report.metrics_schema import TaskBlock
-from recsys_lora.report.report import publish
-from recsys_lora.report.screen import on_terminal
+from recsys_lora.report.screen import on_terminal, publish
 from recsys_lora.report.table import (
     cell,
     compared,

@@ -9,9 +9,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from recsys_lora.config.paths import conf_dir, options
-from recsys_lora.search.plot import best_so_far, importances, png
 from recsys_lora.search.pruning import ReportTrial, reporting
-from recsys_lora.search.result import experiment
+from recsys_lora.search.result import best_so_far, experiment, importances, png
 from recsys_lora.search.space import check_space, read_space
 from recsys_lora.utils.errors import UserError
 from tests.documents import of_yaml
