@@ -1,7 +1,6 @@
 """Loggers of a run. Each writes into the run folder and continues there after a resume."""
 
 import csv
-import importlib.util
 import os
 import uuid
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from recsys_lora.callbacks.lightning_internals import has_started
-from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.errors import UserError, require
 from recsys_lora.utils.files import atomic_file, write_text
 
 _CSV_FILE, _WANDB_ID_FILE = "metrics.csv", "wandb_run_id.txt"
@@ -114,9 +113,7 @@ def require_package(package: str) -> None:
     Raises:
         UserError: it is not.
     """
-    if importlib.util.find_spec(package) is None:
-        advice = f"pip install 'recsys-lora[{package}]', or choose logger=csv"
-        raise UserError(f"logger={package}: {package} is not installed: {advice}")
+    require(package, package, by=f"logger={package}", otherwise=", or choose logger=csv")
 
 
 def wandb(

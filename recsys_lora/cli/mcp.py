@@ -3,12 +3,11 @@
 import contextlib
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 
 from pydantic import Field
 
 from recsys_lora.cli.settings import RunSettings, answer
-from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.errors import require
 from recsys_lora.utils.types import PositiveInt
 
 
@@ -25,8 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _do(settings: Settings) -> None:
     """Load and serve until standard input ends; heavy imports happen here."""
-    if find_spec("mcp") is None:
-        raise UserError("mcp: mcp is not installed: pip install 'recsys-lora[mcp]'")
+    require("mcp", "mcp", by="mcp")
     from recsys_lora.serving.tools import make_tools
 
     with contextlib.redirect_stdout(sys.stderr):  # standard output is the protocol's

@@ -1,13 +1,12 @@
 """`recsys-lora serve run=RUN`: a finished run behind HTTP, with a page."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic import ByteSize, Field
 
 from recsys_lora.cli.settings import RunSettings, answer
-from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.errors import UserError, require
 from recsys_lora.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
 MEGABYTE = ByteSize(1_000_000)
@@ -36,8 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _do(settings: Settings) -> None:
     """Load and serve; heavy imports happen here, after the command line has been understood."""
-    if missing := [package for package in ("fastapi", "uvicorn") if find_spec(package) is None]:
-        raise UserError(f"serve: {', '.join(missing)} is not installed: pip install 'recsys-lora[serve]'")
+    require("serve", "fastapi", "uvicorn", by="serve")
     token = _token(settings)
     from recsys_lora.serving.batcher import Limits
     from recsys_lora.serving.server import serve

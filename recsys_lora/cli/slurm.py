@@ -1,6 +1,5 @@
 """Jobs of a multirun as an array of SLURM jobs, by submitit. This process waits for them and gathers how they ended."""
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from recsys_lora.cli.sweep_job import SweepJob, ended, run_payload
 from recsys_lora.config.check import check
 from recsys_lora.utils.console import say
-from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.errors import UserError, require
 from recsys_lora.utils.types import NonNegativeInt, PositiveInt
 
 if TYPE_CHECKING:
@@ -95,8 +94,7 @@ def executor(settings: SlurmSettings) -> "Executor":
     Raises:
         UserError: submitit is not installed, or there is no SLURM here.
     """
-    if importlib.util.find_spec("submitit") is None:
-        raise UserError("hydra/launcher=slurm: submitit is not installed: pip install 'recsys-lora[slurm]'")
+    require("slurm", "submitit", by="hydra/launcher=slurm")
     import submitit
 
     try:

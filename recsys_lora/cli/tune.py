@@ -1,12 +1,11 @@
 """`recsys-lora tune`: search the space of `hparams_search`, and write the best as an experiment."""
 
-import importlib.util
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from recsys_lora.cli.launch import launch
-from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.errors import UserError, require
 
 
 def task(cfg: DictConfig) -> None:
@@ -17,9 +16,7 @@ def task(cfg: DictConfig) -> None:
     """
     if "search" not in cfg:
         raise UserError("there is no space to search: choose one, as hparams_search=cora")
-    for package in ("optuna", "matplotlib"):
-        if importlib.util.find_spec(package) is None:
-            raise UserError(f"{package} is not installed: pip install 'recsys-lora[tune]'")
+    require("tune", "optuna", "matplotlib")
     from hydra.core.hydra_config import HydraConfig
 
     from recsys_lora.search.trials import search

@@ -1,18 +1,15 @@
 """`recsys-lora wandb-report RUNS... --project NAME`: a workspace view in W&B that compares runs by method."""
 
 import argparse
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recsys_lora.cli.user_errors import exit_on_user_error
-from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.errors import UserError, require
 
 if TYPE_CHECKING:
     from recsys_lora.report.wandb_view import Logged
-
-INSTALL = "pip install 'recsys-lora[wandb]'"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,8 +42,7 @@ def _do(asked: argparse.Namespace) -> None:
     Raises:
         UserError: a package or an account is missing, or W&B refuses.
     """
-    if importlib.util.find_spec("wandb_workspaces") is None:
-        raise UserError(f"wandb_report: wandb-workspaces is not installed: {INSTALL}")
+    require("wandb", "wandb_workspaces", by="wandb_report")
     from recsys_lora.report.wandb_view import as_json, build_workspace, read_logged
     from recsys_lora.utils.console import say
     from recsys_lora.utils.files import write_text

@@ -5,11 +5,11 @@
 blocks are quantised: embeddings, norms and the head stay in the backbone's dtype.
 """
 
-import importlib.util
+import importlib
 import logging
 from typing import TYPE_CHECKING, Any, Literal
 
-from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.errors import UserError, require
 
 if TYPE_CHECKING:
     import torch
@@ -31,11 +31,7 @@ def quantised_options(kind: Quantise, dtype: "torch.dtype", device: "torch.devic
     """
     if kind == "none":
         return {}
-    if importlib.util.find_spec(PACKAGE) is None:
-        raise UserError(
-            f"llm.quantise={kind}: {PACKAGE} is not installed: pip install 'recsys-lora[quantised]', or choose"
-            " llm.quantise=none"
-        )
+    require("quantised", PACKAGE, by=f"llm.quantise={kind}", otherwise=", or choose llm.quantise=none")
     import torch
     import transformers
 

@@ -1,5 +1,6 @@
-"""The one exception that stands for a user's mistake, and the lines of other libraries' exceptions in it."""
+"""The one exception that stands for a user's mistake, and its lines about packages and other libraries' exceptions."""
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -23,6 +24,23 @@ def at(place: str) -> Iterator[None]:
         yield
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
+
+
+def require(extra: str, *modules: str, by: str = "", otherwise: str = "") -> None:
+    """Refuse what needs packages that are not installed.
+
+    Args:
+        extra: of this package, that installs them.
+        modules: what is imported of them.
+        by: what needs them, as `logger=wandb`; "" where the command says it.
+        otherwise: what else can be done.
+
+    Raises:
+        UserError: one is not installed.
+    """
+    if missing := ", ".join(name.replace("_", "-") for name in modules if importlib.util.find_spec(name) is None):
+        needed_by = f"{by}: " if by else ""
+        raise UserError(f"{needed_by}{missing} is not installed: pip install 'recsys-lora[{extra}]'{otherwise}")
 
 
 def first_problem(error: "ValidationError") -> str:

@@ -138,7 +138,7 @@ def test_untrained_scores_are_near_those_of_the_whole_weights(folder):
 
 def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(quantised, "PACKAGE", "no_such_package")
-    with pytest.raises(UserError, match=r"llm.quantise=nf4: no_such_package is not installed: pip install .*quantised"):
+    with pytest.raises(UserError, match=r"llm.quantise=nf4: no-such-package is not installed: pip install .*quantised"):
         quantised_options("nf4", torch.float32, "cpu")
     assert quantised_options("none", torch.float32, "cpu") == {}
 

@@ -110,7 +110,7 @@ def test_help_names_every_setting(capsys):
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch, capsys):
-    monkeypatch.setattr("recsys_lora.cli.serve.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SystemExit):
         main(["run=x"])
     assert "pip install 'recsys-lora[serve]'" in capsys.readouterr().err

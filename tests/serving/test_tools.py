@@ -79,7 +79,7 @@ def test_a_mistake_of_the_command_line_is_one_line(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main(["run=nowhere"])
     assert "nowhere" in capsys.readouterr().err
-    monkeypatch.setattr("recsys_lora.cli.mcp.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SystemExit):
         main(["run=nowhere"])
     assert "pip install 'recsys-lora[mcp]'" in capsys.readouterr().err
