@@ -55,8 +55,7 @@ def test_what_is_no_verb_is_answered_with_one_that_is(verb, said):
         known(verb)
 
 
-def test_a_run_of_another_run_s_config_writes_nothing_into_its_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+def test_a_run_of_another_run_s_config_writes_nothing_into_its_folder(tmp_path, home):
     tables = write_tables(tmp_path, *own_tables())
     line = (*NO_METHOD, "model=zero_shot", *tables, "paths.runs=runs")
     first = typed(tmp_path, "run", *line)
