@@ -66,8 +66,7 @@ def test_an_unknown_attribute_is_an_attribute_error():
         recsys_lora.compse  # noqa: B018
 
 
-def test_a_run_writes_into_its_folder_and_returns_what_it_made(tmp_path, monkeypatch):
-    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+def test_a_run_writes_into_its_folder_and_returns_what_it_made(tmp_path, home):
     given = write_tables(tmp_path, *own_tables())
     config = recsys_lora.compose(*NO_METHOD, "row=mf", *given, folder=tmp_path / "runs" / "one")
     outcome = recsys_lora.run_config(config)
@@ -78,8 +77,7 @@ def test_a_run_writes_into_its_folder_and_returns_what_it_made(tmp_path, monkeyp
 
 
 @pytest.mark.slow
-def test_the_code_of_its_page_runs(tmp_path, monkeypatch):
-    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+def test_the_code_of_its_page_runs(tmp_path, home, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_tables(tmp_path, *own_tables())
     blocks = [

@@ -109,8 +109,7 @@ def test_a_validation_before_the_first_step_is_of_the_start(tmp_path):
     assert all(torch.equal(value, watch.steps[0][name]) for name, value in first.items())
 
 
-def test_a_job_tests_the_average(tmp_path, monkeypatch):
-    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+def test_a_job_tests_the_average(tmp_path, home):
     tables = jobs.write_tables(tmp_path / "tables", *jobs.own_tables())
     line = (*jobs.SMALL, "cf=mf", *tables, "evaluation.zero_shot=false")
     outcome = jobs.run(tmp_path / "run", *line, "callbacks.ema.decay=0.9")

@@ -126,8 +126,7 @@ def test_questions_of_one_class_are_not_ranked(folder, tmp_path):
     assert "ROC" not in page.texts
 
 
-def test_a_cf_model_alone_has_a_page_without_disagreement(tmp_path, monkeypatch):
-    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+def test_a_cf_model_alone_has_a_page_without_disagreement(tmp_path, home):
     run(tmp_path / "run", *NO_METHOD, "model=cf", *write_tables(tmp_path, *own_tables()))
     page = self_contained((tmp_path / "run" / "report.html").read_text())
     assert {"ROC", "CF model: loss", "ctr: slices"} <= set(page.texts)
