@@ -27,6 +27,11 @@ class Settings(RunSettings):
     max_body: ByteSize = Field(MEGABYTE, description="largest request")
     timeout: PositiveFloat = Field(30.0, description="seconds of a request")
 
+    @property
+    def folders(self) -> list[Path]:
+        """The runs that the verb loads."""
+        return [self.run] if self.other is None else [self.run, self.other]
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""

@@ -29,6 +29,22 @@ class RunSettings(BaseModel):
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     trust: str | None = Field(None, description="packages whose code the run may name, as my_package,other")
 
+    def check(self) -> None:
+        """Refuse a folder that holds no finished run, before libraries are loaded for seconds.
+
+        Raises:
+            UserError: as `recsys_lora.load`.
+        """
+        from recsys_lora.pipeline.artifact_paths import read_artifact_paths
+
+        for folder in self.folders:
+            read_artifact_paths(folder)
+
+    @property
+    def folders(self) -> list[Path]:
+        """The runs that the verb loads."""
+        return [self.run]
+
     def load(self, folder: Path | None = None) -> "Recommender":
         """Load the run, or the one in another folder.
 
@@ -58,7 +74,10 @@ def answer(verb: str, kind: type[S], do: Callable[[S], None], arguments: Sequenc
             sys.stdout.write(page(verb, kind))
         return
     with exit_on_user_error():
-        do(read(verb, kind, given))
+        settings = read(verb, kind, given)
+        if isinstance(settings, RunSettings):
+            settings.check()
+        do(settings)
 
 
 def read(verb: str, kind: type[S], given: Sequence[str]) -> S:

@@ -40,17 +40,18 @@ def refuse_unusable(config: Mapping[str, Any]) -> None:
     Raises:
         UserError: the first line names a value; all others follow, separated by semicolons.
     """
-    if found := list(_unusable(config)):
-        raise UserError("; ".join(found))
+    if found := dict(_unusable(config)):
+        raise UserError("; ".join(found.values()))
 
 
-def _unusable(config: Mapping[str, Any]) -> Iterator[str]:
+def _unusable(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the key of each such value, and the line about it."""
     for key, value in leaves(config):
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, float) and not math.isfinite(number):
-                yield f"{key}={number}: give a finite number"
+                yield key, f"{key}={number}: give a finite number"
         if key in NAMES and isinstance(value, str) and (not value.strip(".") or set(value) & set("/\\\0")):
-            yield f"{key}={value}: it becomes a folder's name: leave out slashes"
+            yield key, f"{key}={value}: it becomes a folder's name: leave out slashes"
 
 
 def imported(target: str, key: str) -> Any:
@@ -81,22 +82,25 @@ def check(config: Mapping[str, Any], at: str = "") -> dict[str, Any]:
     Raises:
         UserError: the first line names a mismatch; all others follow, separated by semicolons.
     """
-    found = list(_unusable(config))
+    found = dict(_unusable(config))
     read: dict[str, Any] = _read(config, at, found)
     if found:
-        raise UserError("; ".join(found))
+        raise UserError("; ".join(found.values()))
     return read
 
 
 def mismatches(config: Mapping[str, Any], at: str = "") -> list[str]:
     """Return a line for each value that does not fit, depth first."""
-    found: list[str] = []
+    found: dict[str, str] = {}
     _read(config, at, found)
-    return found
+    return list(found.values())
 
 
-def _read(value: Any, at: str, found: list[str]) -> Any:
-    """Return a value with the numbers below it as annotated; add a line to `found` for each value that does not fit."""
+def _read(value: Any, at: str, found: dict[str, str]) -> Any:
+    """Return a value with the numbers below it as annotated; put a line into `found` for each key that does not fit.
+
+    A key has one line: the first that is found.
+    """
     if isinstance(value, Mapping):
         own = _call(value, at, found) if "_target_" in value else _plain(value, at, found)
         return {key: _read(item, f"{at}.{key}" if at else str(key), found) for key, item in own.items()}
@@ -105,17 +109,17 @@ def _read(value: Any, at: str, found: list[str]) -> Any:
     return value
 
 
-def _call(node: Mapping[str, Any], at: str, found: list[str]) -> dict[str, Any]:
+def _call(node: Mapping[str, Any], at: str, found: dict[str, str]) -> dict[str, Any]:
     target, read = node["_target_"], dict(node)
     try:
         called = imported(target, at)
         arguments, hints = signature(called)
     except UserError as error:
-        found.append(str(error))
+        found.setdefault(f"{at}._target_", str(error))
         return read
     except (TypeError, ValueError) as error:  # of what has no signature
         reason = f"nothing that settings can be given to ({error}): name a class or a function"
-        found.append(f"{at}._target_={target}: {reason}")
+        found.setdefault(f"{at}._target_", f"{at}._target_={target}: {reason}")
         return read
     open_ended = any(p.kind is p.VAR_KEYWORD for p in arguments.values())
     given = {str(key): value for key, value in node.items() if key not in RESERVED}
@@ -124,23 +128,24 @@ def _call(node: Mapping[str, Any], at: str, found: list[str]) -> dict[str, Any]:
             if key in hints:
                 read[key] = _fitted(value, hints[key], f"{at}.{key}", found)
         elif not open_ended:
-            found.append(f"{at}.{key}: {target} takes no such argument: {suggestion(key, list(arguments))}")
+            line = f"{at}.{key}: {target} takes no such argument: {suggestion(key, list(arguments))}"
+            found.setdefault(f"{at}.{key}", line)
     if not node.get("_partial_", False):
         for name, argument in arguments.items():
             named = argument.kind in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY)
             if named and argument.default is argument.empty and name not in given:
-                found.append(f"{at}.{name}: missing, {target} needs it")
+                found.setdefault(f"{at}.{name}", f"{at}.{name}: missing, {target} needs it")
     return read
 
 
-def _plain(node: Mapping[str, Any], at: str, found: list[str]) -> dict[str, Any]:
+def _plain(node: Mapping[str, Any], at: str, found: dict[str, str]) -> dict[str, Any]:
     read = dict(node)
     for key, value in node.items():
         path = f"{at}.{key}" if at else str(key)
         if path not in _VALUES:
             continue
         if typing.get_origin(_VALUES[path]) is Mapping and not isinstance(value, Mapping):
-            found.append(not_settings(path, value))
+            found.setdefault(path, not_settings(path, value))
         else:
             read[key] = _fitted(value, _VALUES[path], path, found)
     return read
@@ -162,7 +167,7 @@ def signature(called: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]
     return arguments, hints
 
 
-def _fitted(value: Any, annotation: Any, at: str, found: list[str]) -> Any:
+def _fitted(value: Any, annotation: Any, at: str, found: dict[str, str]) -> Any:
     """Return a value as its annotation reads its numbers; what Hydra builds from a nested call is not judged."""
     if _holds_call(value):
         return value
@@ -170,7 +175,7 @@ def _fitted(value: Any, annotation: Any, at: str, found: list[str]) -> Any:
         config = _STRICT if _configurable(annotation) else None
         read = TypeAdapter(annotation, config=config).validate_python(value, strict=True)
     except ValidationError as error:
-        found.append(refused(at, value, error))
+        found.setdefault(at, refused(at, value, error))
         return value
     return _with_floats(value, read)
 

@@ -8,25 +8,33 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from recsys_lora.config.check import RESERVED, check, imported
+from recsys_lora.config.method_rules import refuse_unfit
 from recsys_lora.config.record import PreparationConfig, RunConfig
 from recsys_lora.config.typed import not_settings
 from recsys_lora.utils.errors import UserError
 
 METHOD_ATTRIBUTES = ("needs_backbone", "needs_encoder")
 """Of the class that `model` names; they decide which stages a run has."""
+_MISSING = {
+    "model": "there is no method: choose one by model=NAME",
+    "first": "model={model} has no first stage: choose one that has, as model=cora_tuned",
+}
 
 
 def read_run(cfg: DictConfig) -> RunConfig:
     """Return a run's config as a checked record, all interpolations resolved.
 
     Raises:
-        UserError: a value is missing or has the wrong type, range or choice; all such values are named.
+        UserError: a value is missing or has the wrong type, range or choice, or options of a method do not go together;
+            all such values are named.
     """
     _refuse_other_classes(cfg)
     if cfg.name is None:
         cfg = cfg.copy()
         cfg.name = _default_name(cfg)
-    return RunConfig.of(check(containers(cfg)))
+    read = check(containers(cfg))
+    refuse_unfit(read)
+    return RunConfig.of(read)
 
 
 def read_preparation(cfg: DictConfig) -> PreparationConfig:
@@ -37,6 +45,8 @@ def read_preparation(cfg: DictConfig) -> PreparationConfig:
 def recorded_run(config: Mapping[str, Any]) -> RunConfig:
     """Return the config that a run kept as a checked record; nothing in it is resolved.
 
+    Options without effect are let pass, as older versions did.
+
     Args:
         config: plain containers, as `recorded.read_recorded` returns them.
 
@@ -45,6 +55,7 @@ def recorded_run(config: Mapping[str, Any]) -> RunConfig:
     """
     read = check(config)
     _refuse_other_classes(read)
+    refuse_unfit(read, ["impossible"])
     return RunConfig.of(read)
 
 
@@ -61,15 +72,18 @@ def containers(cfg: DictConfig, resolve: bool = True) -> dict[str, Any]:
 
 
 def _refuse_other_classes(config: Mapping[str, Any]) -> None:
-    """Refuse a `model` or `first` that names something else than a method.
+    """Refuse a `model` or `first` that names no method.
 
     Raises:
         UserError: one does.
     """
     for key in ("model", "first"):
         node = config.get(key)
-        if not isinstance(node, Mapping | DictConfig) or "_target_" not in node:
+        if not isinstance(node, Mapping | DictConfig):
             continue
+        if "_target_" not in node:
+            given = ", ".join(f"{key}.{name}" for name in node) or key
+            raise UserError(f"{given}: {_MISSING[key].format(model=config['model'].get('name'))}")
         if not all(hasattr(imported(node["_target_"], key), name) for name in METHOD_ATTRIBUTES):
             raise UserError(
                 f"{key}._target_={node['_target_']}: no method: name a class derived from "

@@ -153,7 +153,7 @@ class RunConfig(Record):
                 "checkpoint.every_n_steps": cost("method"),
                 "checkpoint": result("method"),
                 "stop_early": result("method"),
-                "ema.decay": result("method").off_at(0.0),
+                "ema.decay": result("method", tunable=True).off_at(0.0),
             }
         ),
     ]

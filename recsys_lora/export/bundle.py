@@ -5,9 +5,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from recsys_lora.methods.checkpoint import SAFE, open_checkpoint, write_safe
-from recsys_lora.pipeline.artifact_paths import FILE, STORE
+from recsys_lora.pipeline.artifact_paths import CONFIG_FILE, FILE, STORE
 from recsys_lora.pipeline.artifacts import RECORD, seal
-from recsys_lora.pipeline.job import CONFIG_FILE
 from recsys_lora.pipeline.loading import Loaded, store_of
 from recsys_lora.utils.files import write_json
 from recsys_lora.utils.version import __version__

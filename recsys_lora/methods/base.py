@@ -21,10 +21,10 @@ from recsys_lora.data.prepared import PreparedData
 from recsys_lora.llm.soft_tokens import place_soft_tokens
 from recsys_lora.lowrank import Injection
 from recsys_lora.methods.answers import Answers
-from recsys_lora.methods.masking import masking_of
+from recsys_lora.methods.masking import Masking
 from recsys_lora.methods.module import RecommenderModule
 from recsys_lora.methods.offset import offset_of
-from recsys_lora.methods.pairwise import pairwise_of
+from recsys_lora.methods.pairwise import Pairwise
 from recsys_lora.methods.reading import columns_of, readings_of
 from recsys_lora.methods.shared import Shared, Vectors
 from recsys_lora.methods.validation import Validation
@@ -45,6 +45,8 @@ class LLMRecommender(RecommenderModule):
         soft_names: the soft tokens that it can fill; none for prompts of text alone.
         writes_vectors: whether vectors are written into the prompts' text, where they are the same in all epochs.
         reads_text_alone: whether equal prompts have equal answers, whoever asks (`offset` aside).
+        is_personalised: whether something beside the prompts' titles and the encoder tells the method who the user is.
+        takes_first_stage: whether it can go on from the low-rank updates that a first stage has trained.
         encoder: the fitted collaborative encoder; None where the method has none.
         tuned_encoder: a copy of it that is trained along, whose vectors the method reads; None for the fitted one's.
         lowrank: the low-rank layers in the backbone; None where the method has none.
@@ -58,6 +60,8 @@ class LLMRecommender(RecommenderModule):
     soft_names: ClassVar[tuple[str, ...]] = ()
     writes_vectors: ClassVar[bool] = False
     reads_text_alone: ClassVar[bool] = False
+    is_personalised: ClassVar[bool] = False
+    takes_first_stage: ClassVar[bool] = False
     encoder: CollaborativeEncoder | None
     columns: Tensor
 
@@ -86,14 +90,11 @@ class LLMRecommender(RecommenderModule):
         )
         choices = [reading.choices for reading in self.readings.values()]
         binary = [task.is_binary for task in self.tasks.values()]
-        asked = shared.get("offset", "none")
-        start = shared.get("offset_scale", 0.0)
-        self.offset = offset_of(asked, self.encoder, self.name, any(binary), bool(self.soft_names), start)
-        shares = shared.get("mask_users", 0.0), shared.get("mask_items", 0.0)
-        self.masking = masking_of(*shares, self.name, self.is_personalised and not self.writes_vectors)
+        asked, start = shared.get("offset", "none"), shared.get("offset_scale", 0.0)
+        self.offset = offset_of(asked, self.encoder, bool(self.soft_names), start)
+        self.masking = Masking(shared.get("mask_users", 0.0), shared.get("mask_items", 0.0))
         self.rows_per_user = shared.get("rows_per_user", 1)
-        weight = shared.get("pairwise", 0.0)
-        self.pairwise = pairwise_of(weight, self.rows_per_user, self.batch_size, self.name, any(binary))
+        self.pairwise = Pairwise(shared.get("pairwise", 0.0))
         self.answers = Answers(self.backbone, choices, binary, self.score, self.offset)
         self.register_buffer("columns", columns_of(self.tasks, self.readings, self.soft_names), persistent=False)
         self.validation = Validation(self.answers, list(self.tasks))
@@ -111,11 +112,6 @@ class LLMRecommender(RecommenderModule):
         return encoder
 
     # What a method overrides
-
-    @property
-    def is_personalised(self) -> bool:
-        """Whether more than the prompt's titles tells the method who the user is: it is then tested with them mixed."""
-        return self.needs_encoder
 
     @property
     def needs_title_start(self) -> bool:

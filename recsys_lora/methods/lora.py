@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 from torch import nn
 
@@ -69,6 +69,7 @@ class LoRATuned(LLMRecommender):
         shared: what every recommender is made with.
     """
 
+    takes_first_stage: ClassVar[bool] = True
     lowrank: Injection
 
     def __init__(

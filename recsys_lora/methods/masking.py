@@ -11,7 +11,6 @@ from torch import Tensor
 
 from recsys_lora.cf.table import UNKNOWN
 from recsys_lora.data.batch import PromptBatch
-from recsys_lora.utils.errors import UserError
 
 USER, ITEM = 0, 1
 
@@ -38,27 +37,6 @@ class Masking:
         user = uniform(batch.index, seed, epoch, USER) < self.users  # (B,)
         item = (uniform(batch.index, seed, epoch, ITEM) < self.items).unsqueeze(1) & (batch.items != 0)  # (B, C)
         return replace(batch, user=batch.user.masked_fill(user, UNKNOWN), items=batch.items.masked_fill(item, UNKNOWN))
-
-
-def masking_of(users: float, items: float, name: str, has_vectors: bool) -> Masking:
-    """Return what masks so much of the training rows.
-
-    Args:
-        users: see `Masking`.
-        items: likewise.
-        name: of the method, for the message.
-        has_vectors: whether it computes vectors of users and items again in every epoch.
-
-    Raises:
-        UserError: there is nothing to be masked.
-    """
-    masking = Masking(users, items)
-    if masking and not has_vectors:
-        raise UserError(
-            f"model.mask_users={users}, model.mask_items={items}: model={name} takes no vectors of users and items "
-            "beside its prompts' text: set both to 0"
-        )
-    return masking
 
 
 def uniform(index: Tensor, *key: int) -> Tensor:

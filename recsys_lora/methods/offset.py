@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.methods.vectors import last
-from recsys_lora.utils.errors import UserError
 
 Offset = Literal["none", "cf"]
 RATE = 20.0
@@ -24,32 +23,20 @@ RATE = 20.0
 
 
 def offset_of(
-    asked: Offset, encoder: CollaborativeEncoder | None, name: str, asks: bool, soft_only: bool, scale: float = 0.0
+    asked: Offset, encoder: CollaborativeEncoder | None, soft_only: bool, scale: float = 0.0
 ) -> "LogitOffset | None":
     """Return what is added to a method's logits, None for nothing.
 
     Args:
         asked: what is wanted.
         encoder: the method's, None where it has none.
-        name: of the method, for messages.
-        asks: whether one of its tasks is a yes-or-no question.
         soft_only: see `LogitOffset`.
         scale: likewise.
-
-    Raises:
-        UserError: there is no logit to add, or nothing to add it to, or a scale without one.
     """
     if asked == "none":
-        if scale:
-            raise UserError(
-                f"model.offset_scale={scale:g} weighs the method's logit beside the CF model's: set model.offset=cf"
-            )
         return None
-    if encoder is None or not asks:
-        why = f"model={name} has no CF model" if encoder is None else "the run asks none"
-        raise UserError(
-            f"model.offset=cf: adds the CF model's logit to yes-or-no questions, but {why}: set model.offset=none"
-        )
+    if encoder is None:
+        raise ValueError(f"offset={asked} needs an encoder")
     return LogitOffset(encoder, soft_only, scale)
 
 

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
-from recsys_lora.utils.errors import UserError
-
 
 @dataclass(frozen=True)
 class Pairwise:
@@ -44,32 +42,3 @@ class Pairwise:
         above, below = asked & positive, asked & ~positive
         pairs = (user[:, None] == user) & above[:, None] & below  # (B, B)
         return functional.softplus(score - score[:, None]).where(pairs, 0.0).sum()
-
-
-def pairwise_of(weight: float, rows_per_user: int, batch_size: int, name: str, asks: bool) -> Pairwise:
-    """Return the pairwise loss of a method.
-
-    Args:
-        weight: see `Pairwise`.
-        rows_per_user: of a training batch; see `recsys_lora.data.training.TaskOrder`.
-        batch_size: rows of a training batch.
-        name: of the method, for messages.
-        asks: whether one of its tasks is a yes-or-no question.
-
-    Raises:
-        UserError: no batch would have pairs, or a user's rows do not fit into a batch.
-    """
-    if weight and not asks:
-        raise UserError(
-            f"model.pairwise={weight}: compares yes-or-no questions, but the run of model={name} asks none: "
-            "set model.pairwise=0"
-        )
-    if weight and rows_per_user == 1:
-        raise UserError(
-            f"model.pairwise={weight}: compares rows of one user in a batch: set model.rows_per_user to 2 or more"
-        )
-    if rows_per_user > max(1, batch_size):
-        raise UserError(
-            f"model.rows_per_user={rows_per_user}: a batch has {batch_size} rows: lower it, or raise model.batch_size"
-        )
-    return Pairwise(weight)

@@ -61,17 +61,13 @@ class PersonPrompt(SecondStage):
 
     versions: ClassVar[tuple[Version, ...]] = ("collaborative",)
     soft_names: ClassVar[tuple[str, ...]] = SIDES
+    is_personalised: ClassVar[bool] = True  # each user has a token
 
     def __init__(self, *, catalogue: Catalogue, unseen: Unseen, tune_lora: bool, **tuned: Unpack[Tuned]) -> None:
         super().__init__(tune_lora=tune_lora, **tuned)
         hidden_size, std = self.backbone.hidden_size, token_std(self.backbone)
         self.users = TokenTable(catalogue.num_users, hidden_size, std, unseen)
         self.items = TokenTable(catalogue.num_items, hidden_size, std, unseen)
-
-    @property
-    def is_personalised(self) -> bool:
-        """Whether the method knows its users: each has a token."""
-        return True
 
     def soft_tokens(self, batch: PromptBatch, vectors: Vectors | None) -> Tensor:
         """Return the tokens (B, S, H) of the batch's users and candidates, in the order of the prompt."""

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Unpack
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.methods.lora import LoRATuned, Tuned
 from recsys_lora.tasks.module import TaskData, TrainOn
-from recsys_lora.utils.errors import UserError
 
 
 class TALLRec(LoRATuned):
@@ -18,20 +17,12 @@ class TALLRec(LoRATuned):
     Args:
         train_on: its training questions: see `TaskData`.
         tuned: what every recommender with LoRA is made with.
-
-    Raises:
-        UserError: a pairwise loss is asked of questions without users.
     """
 
     reads_text_alone: ClassVar[bool] = True
 
     def __init__(self, *, train_on: TrainOn = "rows", **tuned: Unpack[Tuned]) -> None:
         super().__init__(**tuned)
-        if train_on == "items" and self.pairwise:
-            raise UserError(
-                "model.train_on=items: asks of no user, so that there are no rows of one user to compare: "
-                "set model.pairwise=0"
-            )
         self.train_on: TrainOn = train_on
 
     def datamodule(self, data: PreparedData, words: Mapping[str, str], **settings: Any) -> TaskData:

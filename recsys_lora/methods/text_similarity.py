@@ -39,6 +39,7 @@ class TextSimilarity(LLMRecommender):
     """
 
     trains: ClassVar[bool] = False
+    is_personalised: ClassVar[bool] = True  # whose history it is decides
 
     def __init__(
         self,
@@ -54,11 +55,6 @@ class TextSimilarity(LLMRecommender):
         self._history_items = history_items
         self._titles, _ = prompt_titles(titles, self.backbone.tokenizer, title_tokens, "unknown")
         self._vectors: Tensor | None = None
-
-    @property
-    def is_personalised(self) -> bool:
-        """Whose history it is decides."""
-        return True
 
     @property
     def history_length(self) -> int:

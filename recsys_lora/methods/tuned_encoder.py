@@ -14,7 +14,6 @@ import torch
 from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.cf.inference import device_of
 from recsys_lora.cf.two_fits import TwoFits
-from recsys_lora.utils.errors import UserError
 
 EncoderStart = Literal["fitted", "fresh"]
 
@@ -28,15 +27,9 @@ def tuned_copy(
         fitted: the encoder to copy, with one fit.
         untrained: makes an encoder of its kind with fresh weights, on the CPU.
         start: at the `fitted` weights or at `fresh` ones.
-
-    Raises:
-        UserError: the method reads two fits of the encoder.
     """
     if isinstance(fitted, TwoFits):
-        raise UserError(
-            "model.tune_encoder=true: trains one CF model, but cf.train_share below 1 makes two, one to train with and "
-            "one to test with: set cf.train_share=1 or model.tune_encoder=false"
-        )
+        raise ValueError("tune_encoder copies one fit of the encoder, not two")
     if untrained is None:
         raise ValueError("tune_encoder needs untrained_encoder")
     copy = untrained()

@@ -10,6 +10,7 @@ from recsys_lora.utils.files import home, write_json
 from recsys_lora.utils.words import counted
 
 FILE, STORE = "artifacts.json", "artifacts"
+CONFIG_FILE = "config.yaml"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ def read_artifact_paths(folder: Path) -> ArtifactPaths:
             f"{folder}: no {FILE} here: give the folder of a finished run or of an exported bundle; to a run of an "
             f"older version its own command adds it, given again with resume={folder}"
         )
+    if not (folder / CONFIG_FILE).is_file():
+        raise UserError(f"{folder / CONFIG_FILE}: not there: give the folder of a run, or of an exported bundle")
     try:
         return TypeAdapter(ArtifactPaths).validate_json(path.read_bytes(), strict=True)
     except ValidationError as error:

@@ -9,10 +9,12 @@ from typing import Any
 
 from hydra.utils import get_object
 
+from recsys_lora.config.method_rules import broken, refuse_unfit
 from recsys_lora.config.record import RunConfig
 from recsys_lora.config.recorded import write_recorded
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.pipeline.artifact_paths import STORE, write_artifact_paths
+from recsys_lora.methods.checkpoint import open_checkpoint
+from recsys_lora.pipeline.artifact_paths import CONFIG_FILE, STORE, write_artifact_paths
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import check_source, load_backbone
 from recsys_lora.pipeline.collaborative import Collaborative, cf_stage
@@ -24,13 +26,14 @@ from recsys_lora.pipeline.reporting import log_report, report
 from recsys_lora.pipeline.tasks import choose_tasks
 from recsys_lora.pipeline.testing import EvaluationRows
 from recsys_lora.pipeline.trainer import build_loggers
+from recsys_lora.pipeline.unfitted import check_assembly
 from recsys_lora.processes.group import ProcessGroup, process_group
 from recsys_lora.processes.launched import is_rank_zero
 from recsys_lora.report.environment import environment
 from recsys_lora.report.visual.page import write_report
+from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import home, make_folder, write_json
 
-CONFIG_FILE = "config.yaml"
 _WORKER = "recsys_lora.pipeline.worker"
 log = logging.getLogger(__name__)
 
@@ -82,9 +85,9 @@ def execute(config: RunConfig, folder: Path) -> Outcome:
     quiet_libraries()
     check_devices(config, folder)
     if is_rank_zero():
-        build_loggers(config)  # what one lacks, as an account, is told before anything is fitted
-        if get_object(config.model["_target_"]).needs_backbone:
-            check_source(config)
+        _check_what_is_named(config)
+        for line in broken(config.as_dict(), "noted"):
+            log.warning(line)
         write_recorded(folder / CONFIG_FILE, config.as_dict())
         write_json(folder / "environment.json", environment())
     with process_group(config.trainer, folder, _WORKER) as processes:
@@ -93,6 +96,22 @@ def execute(config: RunConfig, folder: Path) -> Outcome:
             return run_stages(config, folder, processes)
         with silent(), tempfile.TemporaryDirectory() as scratch:  # started from outside, beside the first
             return run_stages(config, Path(scratch), processes)
+
+
+def _check_what_is_named(config: RunConfig) -> None:
+    """Refuse a service, a language model or a checkpoint that is not there, before anything is read or fitted.
+
+    Raises:
+        UserError: so it is.
+    """
+    build_loggers(config)  # they say what they lack, as an account
+    kind = get_object(config.model["_target_"])
+    if kind.needs_backbone:
+        check_source(config)
+    if config.ckpt_path and not kind.trains:
+        raise UserError(f"ckpt_path: nothing of model={config.model['name']} is trained: leave it out")
+    if config.ckpt_path:
+        open_checkpoint(Path(config.ckpt_path))
 
 
 def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outcome:
@@ -115,13 +134,18 @@ def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outc
     data = prepare_stage(config, store)
     tasks = choose_tasks(config, data, reads_prompts=kind.needs_backbone)
     config = replace(config, tasks=list(tasks), task={name: config.task[name] for name in tasks})
+    refuse_unfit(config.as_dict())  # again, as the tasks are known now where the data decide them
     clock.lap("prepare")
-    collaborative = cf_stage(config, store, data, place, folder) if kind.needs_encoder else None
-    clock.lap("cf")
-    method = None
+    backbone = None
     if kind.needs_backbone:
         backbone = load_backbone(config, data, place)
         log_choices(config, backbone)
+        check_assembly(config, data, tasks, backbone)
+        clock.lap("method")
+    collaborative = cf_stage(config, store, data, place, folder) if kind.needs_encoder else None
+    clock.lap("cf")
+    method = None
+    if backbone is not None:
         method = MethodStage(config, store, data, tasks, collaborative, backbone, folder).run()
     clock.lap("method")
     if processes.is_rank_zero:
@@ -142,11 +166,11 @@ class _Clock:
     """Wall time of the stages of this run; a reused result costs next to nothing."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+        self.seconds = {"prepare": 0.0, "cf": 0.0, "method": 0.0}
         self._since = time.monotonic()
 
     def lap(self, stage: str) -> None:
         """Add the time since the last lap to a stage."""
         now = time.monotonic()
-        self.seconds[stage] = round(now - self._since, 2)
+        self.seconds[stage] = round(self.seconds[stage] + now - self._since, 2)
         self._since = now

@@ -19,12 +19,17 @@ from recsys_lora.config.roles import Kind
 from recsys_lora.config.trust import check_targets
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.methods.checkpoint import load_checkpoint
-from recsys_lora.pipeline.artifact_paths import FILE, ArtifactPaths, artifacts_root, read_artifact_paths
+from recsys_lora.pipeline.artifact_paths import (
+    CONFIG_FILE,
+    FILE,
+    ArtifactPaths,
+    artifacts_root,
+    read_artifact_paths,
+)
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import assemble, load_backbone
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.devices import suited
-from recsys_lora.pipeline.job import CONFIG_FILE
 from recsys_lora.pipeline.logging_setup import quiet_libraries
 from recsys_lora.pipeline.method import Method
 from recsys_lora.pipeline.tasks import choose_tasks
@@ -132,8 +137,6 @@ def _chosen_device(name: str) -> torch.device:
 
 def _read(folder: Path, overrides: Sequence[str], trust: Sequence[str]) -> RunConfig:
     path = folder / CONFIG_FILE
-    if not path.is_file():
-        raise UserError(f"{path}: not there: give the folder of a run, or of an exported bundle")
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals or RunConfig.role_of(key).kind not in _CHANGEABLE:

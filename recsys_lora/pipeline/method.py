@@ -27,7 +27,7 @@ from recsys_lora.pipeline.trainer import build_loggers, build_trainer, resume_ch
 from recsys_lora.processes.signals import requeue_waits
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.task import Task
-from recsys_lora.utils.errors import UserError, at
+from recsys_lora.utils.errors import UserError, first_stage
 from recsys_lora.utils.files import file_sha256, read_json, write_bytes, write_json
 
 _WEIGHTS, _RECORD = "trained.ckpt", "training.json"
@@ -93,8 +93,6 @@ class MethodStage:
         tested = bool(config.ckpt_path) and not config.train
         first = None
         if config.first and not tested:  # a checkpoint holds the first stage's part, too
-            untrained, _ = self._assembled()  # tells mistakes before it trains
-            untrained.release()
             first = self._first_stage(config.first)
         lightning.seed_everything(config.seed, workers=True, verbose=False)
         module, datamodule = self._assembled()
@@ -148,7 +146,7 @@ class MethodStage:
         folder = self.run_folder / "first"
         config = replace(self.config, model=model, first=None, ckpt_path=None).at(str(folder))
         encoder = self.collaborative if get_object(model["_target_"]).needs_encoder else None
-        with at("first, the stage before (its keys are first.KEY)"):
+        with first_stage(model):
             method = replace(self, config=config, collaborative=encoder, run_folder=folder).run()
         trained = {name for name, _ in method.module.named_parameters()}
         state = {name: value.cpu().clone() for name, value in trained_state(method.module).items() if name in trained}

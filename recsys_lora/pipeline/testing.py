@@ -145,7 +145,7 @@ class EvaluationRows:
             folder = self._folder(name, questions, version)
             yield Answered(f"{module.name}, {version} alone", "method_text", output_of(read_table(folder / _FILE)))
         size = min(self.config.evaluation.shuffled_rows, len(questions))
-        if module.is_personalised and size and self.tasks[name].kind == "choice":
+        if (module.needs_encoder or module.is_personalised) and size and self.tasks[name].kind == "choice":
             places = np.sort(np.random.default_rng(self.seed).choice(len(questions), size, replace=False))
             if len(np.unique(questions.user[places])) < 2:
                 log.info("%s: users are not shuffled: evaluation.shuffled_rows=%d questions are of one", name, size)

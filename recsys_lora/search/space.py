@@ -18,8 +18,16 @@ if TYPE_CHECKING:
 
 _NODE = "search.space"
 _RANGE_KEYS = ("low", "high", "log", "step")
-_SEARCHABLE = [key for key, _, role in RunConfig.values() if role.tunable]
-"""What may vary: anything else would change what is measured, or nothing."""
+_SEARCHABLE = [
+    *(key for key, _, role in RunConfig.values() if role.tunable),
+    *(
+        f"{key}.{part}"
+        for key, _, role in RunConfig.values()
+        for part, own in role.parts.items()
+        if own.tunable > role.tunable
+    ),
+]
+"""What may vary, and all below: anything else would change what is measured, or nothing."""
 
 Scalar = bool | int | float | str | None
 

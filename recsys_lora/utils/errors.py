@@ -1,6 +1,5 @@
 """The one exception that stands for a user's mistake, and its lines about packages and other libraries' exceptions."""
 
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -26,21 +25,7 @@ def at(place: str) -> Iterator[None]:
         raise UserError(f"{place}: {error}") from error
 
 
-def require(extra: str, *modules: str, by: str = "", otherwise: str = "") -> None:
-    """Refuse what needs packages that are not installed.
-
-    Args:
-        extra: of this package, that installs them.
-        modules: what is imported of them.
-        by: what needs them, as `logger=wandb`; "" where the command says it.
-        otherwise: what else can be done.
-
-    Raises:
-        UserError: one is not installed.
-    """
-    if missing := ", ".join(name.replace("_", "-") for name in modules if importlib.util.find_spec(name) is None):
-        needed_by = f"{by}: " if by else ""
-        raise UserError(f"{needed_by}{missing} is not installed: pip install 'recsys-lora[{extra}]'{otherwise}")
+from collections.abc import Iterator
 
 
 def first_problem(error: "ValidationError") -> str:

@@ -69,3 +69,18 @@ def test_a_run_of_another_run_s_config_writes_nothing_into_its_folder(tmp_path, 
     written = yaml.safe_load((tmp_path / "new" / "config.yaml").read_text())
     assert written["paths"]["run"] == str(tmp_path / "new")
     assert written["callbacks"]["checkpoint"]["folder"] == str(tmp_path / "new" / "checkpoints")
+
+
+@pytest.mark.parametrize(
+    "words", [["recommend", "out=lists.csv"], ["serve"], ["mcp"], ["export", "to=peft"]], ids=" ".join
+)
+def test_a_folder_without_a_run_is_told_before_libraries_are_loaded(tmp_path, words):
+    verb, *settings = words
+    code = (
+        f"import sys; from recsys_lora.cli.{verb} import main\n"
+        "try: main(sys.argv[1:])\nfinally: print([name for name in ('torch', 'lightning') if name in sys.modules])"
+    )
+    line = [sys.executable, "-c", code, "run=nowhere", *settings]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "[]\n")
+    assert done.stderr == "error: nowhere: no such folder: give the folder of a run, or of an exported bundle\n"

@@ -88,3 +88,31 @@ def test_what_has_no_signature_is_one_line():
         UserError, match=r"^callbacks\.own\._target_=builtins\.dict: nothing that settings can be given"
     ):
         check({"_target_": "builtins.dict", "a": 1}, "callbacks.own")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("model.optimizer.lr=nan", "model.optimizer.lr=nan: give a finite number"),
+        ("model.optimizer.betas=[0.9,inf]", "model.optimizer.betas=inf: give a finite number"),
+        ("data.positive=inf", "data.positive=inf: give a finite number"),
+    ],
+)
+def test_what_is_wrong_with_a_value_is_said_once(line, said):
+    with pytest.raises(UserError) as refusal:
+        read_run(composed(line.replace("model.optimizer.betas", "+model.optimizer.betas")))
+    assert str(refusal.value) == said
+
+
+@pytest.mark.parametrize(
+    ("cut", "said"),
+    [
+        ("model", r"^model\.\w+, .*: there is no method: choose one by model=NAME$"),
+        ("first", r"^first\.\w+, .*: model=cora_tuned has no first stage: choose one that has"),
+    ],
+)
+def test_settings_of_no_method_are_one_line(cut, said):
+    cfg = composed("model=cora_tuned")
+    del cfg[cut]["_target_"]
+    with pytest.raises(UserError, match=said):
+        read_run(cfg)

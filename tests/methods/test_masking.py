@@ -8,12 +8,9 @@ from scipy import stats
 from recsys_lora.cf.table import UNKNOWN
 from recsys_lora.methods.masking import ITEM, USER, Masking, uniform
 from recsys_lora.methods.vectors import VectorScale
-from recsys_lora.utils.errors import UserError
 from tests.methods import factory
 from tests.methods.asking import prompts_for
 from tests.methods.synthetic import WORDS, TableEncoder, prepared
-from tests.methods.test_binllm import binllm
-from tests.methods.test_binllm import world as codes_world
 
 TITLES = [f"Film {n}" for n in range(20)]
 
@@ -135,14 +132,6 @@ def test_graphlora_gives_masked_pairs_the_paddings_node(world):
     module.eval()
     nodes = [module.condition(part, None) or module.lowrank.state.current.shift.vectors for part in (masked, padding)]
     assert torch.equal(*nodes)
-
-
-def test_methods_without_vectors_have_nothing_to_mask(world):
-    data, _ = world
-    with pytest.raises(UserError, match=r"model=prompt4nr takes no vectors of users and items .* set both to 0"):
-        factory.prompt4nr(data, mask_users=0.2)
-    with pytest.raises(UserError, match="model=binllm takes no vectors of users and items beside its prompts' text"):
-        binllm(*codes_world(users=8, items=8, rows_each=6), mask_items=0.2)
 
 
 def test_noise_is_added_in_training_alone_and_has_the_size_asked_for():

@@ -10,15 +10,12 @@ from torch.nn import functional
 
 from recsys_lora.methods.candidates import score_candidates
 from recsys_lora.methods.offset import RATE
-from recsys_lora.tasks.topk import TopK
-from recsys_lora.utils.errors import UserError
 from tests.methods import factory
 from tests.methods.asking import prompts_for, score_rows
 from tests.methods.ckf import world as ckf_world
 from tests.methods.ckf.test_training import fit
 from tests.methods.synthetic import WORDS, prepared
 from tests.rounding import assert_close
-from tests.tasks import world as tasks_world
 
 TITLES = [f"Film {n} {'long ' * (n % 5)}" for n in range(20)]
 METHODS = {
@@ -164,12 +161,6 @@ def test_with_a_scale_the_first_step_moves_the_method_too(world):
     assert any(gradient.any() for name, gradient in gradients.items() if name.endswith("P"))
 
 
-def test_a_scale_needs_an_offset(world):
-    data, encoder = world
-    with pytest.raises(UserError, match=r"model.offset_scale=0.5 weighs .*: set model.offset=cf"):
-        factory.cora(data, encoder, offset_scale=0.5)
-
-
 def test_it_learns_faster_than_the_rest(world):
     data, encoder = world
     module = factory.cora(data, encoder, offset="cf", lr=1e-3)
@@ -192,15 +183,6 @@ def test_ckf_keeps_its_prompts_of_text_alone_and_its_other_tasks_as_they_are():
     own = made[1].score(soft.user, None, soft.item)
     expected = functional.binary_cross_entropy_with_logits(own, soft.label, reduction="none")
     assert_close(after[liked], expected[liked])
-
-
-def test_there_has_to_be_a_logit_and_a_question_it_answers(world):
-    data, encoder = world
-    with pytest.raises(UserError, match=r"model.offset=cf: .* model=prompt4nr has no CF model: set model.offset=none"):
-        factory.prompt4nr(data, offset="cf")
-    ranking = {"topk": TopK(**tasks_world.listed(), candidates=3, cutoffs=[1])}
-    with pytest.raises(UserError, match=r"model.offset=cf: .* the run asks none: set model.offset=none"):
-        factory.cora(data, encoder, offset="cf", tasks=ranking, prompt=None)
 
 
 def test_ckf_trains_it_with_the_mapping():

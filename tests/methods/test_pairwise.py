@@ -12,15 +12,12 @@ from recsys_lora.cf.table import UNKNOWN
 from recsys_lora.data.training import TrainSet
 from recsys_lora.methods.checkpoint import trained_state
 from recsys_lora.methods.pairwise import Pairwise
-from recsys_lora.tasks.topk import TopK
-from recsys_lora.utils.errors import UserError
 from tests import processes
 from tests.methods import factory
 from tests.methods.asking import prompts_for, with_updates
 from tests.methods.ckf import world as ckf_world
 from tests.methods.synthetic import WORDS, prepared
 from tests.rounding import SUM, TRAINING, assert_close
-from tests.tasks import world as tasks_world
 
 TITLES = [f"Film {n} {'long ' * (n % 7)}" for n in range(20)]
 KNOBS = {"pairwise": 0.5, "rows_per_user": 4, "batch_size": 16}
@@ -164,16 +161,3 @@ def trained(**options):
 def test_two_processes_train_what_one_trains_where_each_user_is_on_one(tmp_path):
     # 4 rows a user in train: a group each, and batches of 16 are never cut within one
     processes.assert_two_train_as_one(trained, tmp_path / "together.pt")
-
-
-def test_what_cannot_be_compared_is_refused(world):
-    data, encoder = world
-    with pytest.raises(UserError, match=r"model.pairwise=0.5: .* set model.rows_per_user to 2 or more"):
-        factory.cora(data, encoder, pairwise=0.5)
-    with pytest.raises(UserError, match=r"model.rows_per_user=9: a batch has 8 rows: lower it, or raise"):
-        factory.cora(data, encoder, rows_per_user=9, batch_size=8)
-    ranking = {"topk": TopK(**tasks_world.listed(), candidates=3, cutoffs=[1])}
-    with pytest.raises(UserError, match=r"model.pairwise=0.5: .* model=cora asks none: set model.pairwise=0"):
-        factory.cora(data, encoder, **KNOBS, tasks=ranking, prompt=None)
-    with pytest.raises(UserError, match=r"model.train_on=items: asks of no user, .* set model.pairwise=0"):
-        factory.tallrec(data, **KNOBS, train_on="items")

@@ -50,9 +50,10 @@ def test_a_first_stage_made_on_the_way_serves_a_run_of_its_own(tables, tmp_path)
     assert run(tmp_path / "alone", *TALLREC, *tables, options).method.training["reused"]
 
 
-def test_updates_of_another_shape_are_refused(tables, tmp_path):
-    with pytest.raises(UserError, match=r"first: its lowrank\S+ .* meets .* in model=tallrec: give both the same"):
+def test_updates_of_another_shape_are_refused_before_anything_is_made(tables, tmp_path):
+    with pytest.raises(UserError, match=r"^first.rank=2: both stages have the same updates, but model.rank is another"):
         twice(tmp_path / "second", tables, first=("model.rank=2",))
+    assert not any((tmp_path / "second").iterdir())
 
 
 CORA = (
@@ -105,6 +106,12 @@ def test_a_first_stage_may_learn_from_items(tables, tmp_path):
 
 
 def test_a_mistake_of_the_first_stage_is_said_to_be_of_it(tables, tmp_path):
-    options = "first.train_on=items", "tasks=[ctr,topk]", "test=false"
-    with pytest.raises(UserError, match=r"first, the stage before .*first.KEY.*: model.train_on=items: topk asks no"):
-        run(tmp_path / "tuned", *CORA, *tables, *options)
+    with pytest.raises(UserError, match=r"^first stage: .* lower the learning rate \(first\.optimizer\.lr\)"):
+        run(tmp_path / "tuned", *CORA, *tables, "first.optimizer.lr=1e20", "test=false")
+
+
+def test_tasks_that_the_data_decide_are_judged_before_anything_is_fitted(tables, tmp_path, monkeypatch):
+    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
+    with pytest.raises(UserError, match=r"^first.train_on=items: .* set tasks=\[ctr\] or first.train_on=rows$"):
+        run(tmp_path / "tuned", *CORA, *tables, "first.train_on=items", "tasks=null", "test=false")
+    assert [path.name for path in (tmp_path / "home" / "artifacts").iterdir()] == ["prepare"]

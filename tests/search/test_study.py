@@ -151,8 +151,8 @@ def test_a_failed_trial_is_marked_with_its_line_and_the_search_goes_on(place):
 
 def test_failures_in_a_row_end_the_search(place):
     folder = place.folder / "hopeless"
-    line = (*CORA, *place.named, "model.generator.heads=3", "search.max_failures=2")
-    with pytest.raises(UserError, match=r"2 trials in a row failed, the last with: .*heads"):
+    line = (*CORA, *place.named, "model.targets=[q_prj]", "search.max_failures=2")
+    with pytest.raises(UserError, match=r"2 trials in a row failed, the last with: .*no linear map named q_prj"):
         searched(folder, *line)
     assert [t.state for t in stored(folder).trials] == [TrialState.FAIL] * 2
     assert not (folder / "conf").exists()
@@ -186,6 +186,11 @@ def test_a_cf_model_is_judged_by_the_best_validation_of_its_fit(place):
             r"search\.space\.model\.rnk: .*did you mean model\.rank",
         ),
         (["hparams_search=cora", "+search.space.seed=[1,2]"], r"search\.space\.seed: cannot be searched"),
+        (
+            ["hparams_search=cora", "+search.space.callbacks.stop_early.patience=[1,2]"],
+            r"patience: cannot be searched: what can is below .*callbacks\.ema\.decay",
+        ),
+        (["hparams_search=cora", "+search.space.callbacks.ema.decay=[0.9,2]"], r"ema\.decay: callbacks\.ema\.decay=2"),
         (["hparams_search=cora", "search.space.model.rank=[4,0]"], r"search\.space\.model\.rank: model\.rank=0"),
         (
             ["hparams_search=cora", "search.space.model.dropout.high=2.0"],

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recsys_lora.methods.cora.reader import QueryReader, ReaderOptions, ReaderSettings
-from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import PositiveInt
 
 Kind = Literal["queries", "direct"]
@@ -42,9 +41,6 @@ class WeightGenerator(nn.Module):
         normalise: scale every A to a Frobenius norm of one.
         backbone_parameters: the size of the language model that the weights are made for.
         reader: how the queries read the pair: see `ReaderOptions`.
-
-    Raises:
-        UserError: heads do not divide D_q, or K is not R where it has to be.
     """
 
     def __init__(
@@ -107,18 +103,11 @@ class WeightGenerator(nn.Module):
 
 
 def _number_of_queries(queries: int | None, rank: int, pooling: Pooling) -> int:
-    """Return K: as asked for, else 4, or R where each query makes one rank component.
-
-    Raises:
-        UserError: K was asked for and cannot be R.
-    """
+    """Return K: as asked for, else 4, or R where each query makes one rank component."""
     if pooling == "mean":
         return queries or _DEFAULT_QUERIES
     if queries not in (None, rank):
-        raise UserError(
-            f"model.generator.queries={queries} is not model.rank={rank}, but pooling=per_rank_component "
-            "takes one query a rank component: leave model.generator.queries null"
-        )
+        raise ValueError(f"queries={queries} is not rank={rank}, but pooling=per_rank_component takes one a component")
     return rank
 
 

@@ -84,6 +84,7 @@ class CoRAModule(LLMRecommender):
     """
 
     needs_encoder: ClassVar[bool] = True
+    takes_first_stage: ClassVar[bool] = True
     encoder: CollaborativeEncoder
     lowrank: Injection
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import PositiveFloat, PositiveInt, Probability
 
 Input = Literal["joint", "pair", "user"]
@@ -140,9 +139,7 @@ class QueryReader(nn.Module):
         super().__init__()
         dim, heads = settings.query_dim, settings.heads
         if dim % heads:
-            raise UserError(
-                f"model.generator.query_dim={dim} is not a multiple of model.generator.heads={heads}: change one"
-            )
+            raise ValueError(f"query_dim={dim} is not a multiple of heads={heads}")
         self.input = settings.input
         if self.input == "pair":  # maps of their own, or the queries could not tell the two keys apart
             self.user_key = nn.Linear(user_dim, dim)

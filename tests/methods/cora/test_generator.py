@@ -7,7 +7,6 @@ from recsys_lora.lowrank import Site
 from recsys_lora.methods.cora.generator import WeightGenerator, fitting_query_dim
 from recsys_lora.methods.cora.module import shared_factor
 from recsys_lora.methods.cora.reader import Attention
-from recsys_lora.utils.errors import UserError
 from tests.rounding import assert_close
 
 WIDTHS = {"narrow": 12, "wide": 20}
@@ -124,12 +123,12 @@ def test_attention_to_several_keys_agrees_with_torchs_own():
 
 def test_the_rank_decides_the_queries_of_component_pooling():
     assert generator(pooling="per_rank_component", rank=6).reader.queries.shape == (6, 16)
-    with pytest.raises(UserError, match=r"queries=3 is not model.rank=4"):
+    with pytest.raises(ValueError, match="queries=3 is not rank=4"):
         generator(pooling="per_rank_component", queries=3)
 
 
 def test_heads_must_divide_the_width():
-    with pytest.raises(UserError, match=r"query_dim=16 is not a multiple of model.generator.heads=3"):
+    with pytest.raises(ValueError, match="query_dim=16 is not a multiple of heads=3"):
         generator(heads=3)
 
 
