@@ -8,6 +8,7 @@ import time
 import pytest
 
 from recsys_lora.processes.group import process_group
+from recsys_lora.processes.watch import POLL_SECONDS, watched
 from recsys_lora.utils.errors import UserError
 
 TRAINER = {"accelerator": "cpu", "devices": 2, "num_nodes": 1}
@@ -56,3 +57,36 @@ def test_a_signal_ends_the_waiting_and_the_others(tmp_path, monkeypatch, number)
     assert f"Stopped: {number.name}" in said
     pid = (tmp_path / "pid").read_text()
     assert subprocess.run(["kill", "-0", pid], capture_output=True, check=False).returncode
+
+
+def busy(seconds: float, ends: Exception | None = None) -> None:
+    begun = time.monotonic()
+    while time.monotonic() < begun + seconds:
+        time.sleep(0.1)
+    if ends is not None:
+        raise ends
+
+
+def test_a_process_that_dies_while_the_first_is_busy_alone_ends_the_job_with_a_line(tmp_path, monkeypatch):
+    (tmp_path / "meets.py").write_text(
+        "import os, sys\nfrom pathlib import Path\nfrom recsys_lora.processes.group import arrive, joined\n"
+        "from recsys_lora.processes.rendezvous import VARIABLES\n"
+        "arrive(Path(sys.argv[1]))\n"
+        "with joined({name: os.environ[name] for name in VARIABLES}):\n"
+        "    print('the last word', flush=True)\n    os.kill(os.getpid(), 9)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    handler = signal.getsignal(signal.SIGCHLD)
+    begun = time.monotonic()
+    with (
+        pytest.raises(UserError, match=r"process 1 of the job failed \(the last word\): see .*log\.txt"),
+        process_group(TRAINER, tmp_path, "meets"),
+    ):
+        busy(2 * SECONDS)
+    assert time.monotonic() - begun < SECONDS
+    assert signal.getsignal(signal.SIGCHLD) is handler
+
+
+def test_what_ends_the_first_meanwhile_says_more():
+    with pytest.raises(UserError, match=r"^it is full$"), watched(lambda: "process 1 of the job failed"):
+        busy(2 * POLL_SECONDS, UserError("it is full"))

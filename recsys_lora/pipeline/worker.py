@@ -12,9 +12,10 @@ from pathlib import Path
 
 from recsys_lora.config.edge import recorded_run
 from recsys_lora.config.recorded import read_recorded
-from recsys_lora.pipeline.job import CONFIG_FILE, run_stages
+from recsys_lora.pipeline.artifact_paths import CONFIG_FILE
+from recsys_lora.pipeline.job import run_stages
 from recsys_lora.pipeline.logging_setup import quiet_libraries
-from recsys_lora.processes.group import joined, worker_folder
+from recsys_lora.processes.group import arrive, joined, worker_folder
 from recsys_lora.processes.rendezvous import VARIABLES
 from recsys_lora.processes.signals import REQUEUE, requeues
 
@@ -27,6 +28,7 @@ def main(folder: Path) -> None:
     logging.basicConfig(level=logging.INFO)
     quiet_libraries()
     config = recorded_run(read_recorded(folder / CONFIG_FILE))
+    arrive(folder)
     with joined({name: os.environ[name] for name in VARIABLES}) as processes:
         place = worker_folder(Path(processes.broadcast(str(folder))), processes.rank)
         run_stages(config, place, processes)

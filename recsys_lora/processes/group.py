@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,12 @@ from torch import distributed
 
 from recsys_lora.processes.launched import last_line, share_of_cores, started_externally
 from recsys_lora.processes.rendezvous import external_rendezvous, local_rendezvous, ranks, rendezvous
+from recsys_lora.processes.watch import watched
 from recsys_lora.utils.errors import UserError
 
 T = TypeVar("T")
-LOG = "log.txt"
+LOG, ARRIVED = "log.txt", "arrived"
+POLL_SECONDS = 0.1
 EXIT_SECONDS, FAILURE_SECONDS = 60, 10
 """How long the others may take to end after a success, and to fail after a failure here."""
 
@@ -104,7 +107,8 @@ def process_group(trainer: Mapping[str, Any], folder: Path, worker: str) -> Iter
     Args:
         trainer: the config of the trainer.
         folder: the run's; holds its `config.yaml`, from which the other processes start.
-        worker: the module that the other processes run with the folder as their argument; they call `joined`.
+        worker: the module that the other processes run with the folder as their argument; they call `arrive` and
+            then `joined`.
 
     Raises:
         UserError: another process could not go on; the line names its log.
@@ -121,9 +125,11 @@ def process_group(trainer: Mapping[str, Any], folder: Path, worker: str) -> Iter
     workers: list[subprocess.Popen[bytes]] = []
     try:
         workers += [_started(rank, meeting, folder, worker) for rank in range(1, number)]
+        _wait_for(workers, folder)
         with _threads(number), joined({**meeting, **ranks(0)}, lambda: _refuse_dead(workers, folder)) as group:
             try:
-                yield group
+                with watched(lambda: _failed(workers, folder)):
+                    yield group
             except UserError:
                 raise
             except Exception as error:  # the others wait for this process, or one of them is gone and this is why
@@ -154,6 +160,17 @@ def joined(meeting: Mapping[str, str], meanwhile: Callable[[], None] = lambda: N
         yield ProcessGroup(distributed.get_rank(), distributed.get_world_size())
 
 
+def arrive(folder: Path) -> None:
+    """Tell the first process that this one is about to join it.
+
+    It joins no sooner: a rendezvous that is given up is left behind in its process, where the next one would hang.
+
+    Args:
+        folder: of the run.
+    """
+    (worker_folder(folder, int(os.environ["RANK"])) / ARRIVED).touch()
+
+
 def worker_folder(folder: Path, rank: int) -> Path:
     """Return where a process of a higher rank writes what rank 0 writes into the run's folder."""
     return folder / f"process{rank}"
@@ -163,11 +180,23 @@ def _started(rank: int, meeting: Mapping[str, str], folder: Path, worker: str) -
     """Start another process of this job, which ends when this one does: its standard input is never written to."""
     place = worker_folder(folder, rank)
     place.mkdir(parents=True, exist_ok=True)
+    (place / ARRIVED).unlink(missing_ok=True)
     threads = {"OMP_NUM_THREADS": str(share_of_cores(int(meeting["WORLD_SIZE"])))}
     variables = {**os.environ, **threads, **meeting, **ranks(rank)}
     with (place / LOG).open("wb") as log:
         command = [sys.executable, "-m", worker, str(folder)]
         return subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=log, stderr=log)
+
+
+def _wait_for(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
+    """Wait until the other processes are about to join.
+
+    Raises:
+        UserError: one has ended instead; the line names its log.
+    """
+    while not all((worker_folder(folder, rank) / ARRIVED).exists() for rank, _ in enumerate(workers, 1)):
+        _refuse_dead(workers, folder)
+        time.sleep(POLL_SECONDS)
 
 
 def _refuse_dead(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
@@ -179,6 +208,12 @@ def _refuse_dead(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> No
     for rank, process in enumerate(workers, 1):
         if process.poll() is not None:
             raise UserError(_lost(rank, folder))
+
+
+def _failed(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> str | None:
+    """Return the line about another process that has failed, None where none has."""
+    ranks = (rank for rank, process in enumerate(workers, 1) if process.poll())
+    return next((_lost(rank, folder) for rank in ranks), None)
 
 
 def _raise_for_failed(workers: Sequence[subprocess.Popen[bytes]], folder: Path, error: Exception) -> None:

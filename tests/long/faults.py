@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from recsys_lora.cli.status import FAILED, read_status
 from tests.jobs import own_tables, write_tables
 from tests.long.commands import COMMANDS, CORA, Command, timed
 from tests.long.counts import Counts
@@ -97,7 +98,7 @@ def workers(
 ) -> None:
     """Kill the second process of a job at random moments: the first ends with a line, at once."""
     line = [*CORA, *tables, "trainer=ddp_sim"]
-    whole = Command(place / "whole_pair", line)
+    whole, waits = Command(place / "whole_pair", line), [0.0]
     timed(whole)
     for number in range(kills):
         own = Command(place / f"pair{number}", line)
@@ -113,13 +114,19 @@ def workers(
             counts.add("a killed worker", "had ended")
             continue
         os.kill(worker, signal.SIGKILL)
+        killed = time.monotonic()
         try:
             status = first.wait(timeout=60)
         except subprocess.TimeoutExpired:
             first.kill()
             counts.broke("a killed worker", f"the first waits on: {own.said()[-300:]}")
             continue
+        waits.append(time.monotonic() - killed)
+        kept = [read_status(path.parent) for path in own.place.glob("runs/*/*/status.json")]
+        if status and [found and found.status for found in kept] != [FAILED]:
+            counts.broke("a killed worker", f"its run is kept as {kept}")
         judged("a killed worker", own, status, whole, counts)
+    counts.add(f"the first waited at most {max(waits):.1f} s", "measured")
 
 
 def child(parent: int) -> int | None:
