@@ -8,6 +8,7 @@ has started a process for every device, they meet as that says.
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -137,7 +138,7 @@ def process_group(trainer: Mapping[str, Any], folder: Path, worker: str) -> Iter
                 raise
         for rank, process in enumerate(workers, 1):
             if process.wait(timeout=EXIT_SECONDS):
-                raise UserError(_lost(rank, folder))
+                raise UserError(_lost(rank, process, folder))
             shutil.rmtree(worker_folder(folder, rank))
     finally:
         for process in workers:
@@ -207,13 +208,13 @@ def _refuse_dead(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> No
     """
     for rank, process in enumerate(workers, 1):
         if process.poll() is not None:
-            raise UserError(_lost(rank, folder))
+            raise UserError(_lost(rank, process, folder))
 
 
 def _failed(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> str | None:
     """Return the line about another process that has failed, None where none has."""
-    ranks = (rank for rank, process in enumerate(workers, 1) if process.poll())
-    return next((_lost(rank, folder) for rank in ranks), None)
+    failed = ((rank, process) for rank, process in enumerate(workers, 1) if process.poll())
+    return next((_lost(rank, process, folder) for rank, process in failed), None)
 
 
 def _raise_for_failed(workers: Sequence[subprocess.Popen[bytes]], folder: Path, error: Exception) -> None:
@@ -225,12 +226,17 @@ def _raise_for_failed(workers: Sequence[subprocess.Popen[bytes]], folder: Path, 
     for rank, process in enumerate(workers, 1):
         with contextlib.suppress(subprocess.TimeoutExpired):
             if process.wait(timeout=FAILURE_SECONDS):
-                raise UserError(_lost(rank, folder)) from error
+                raise UserError(_lost(rank, process, folder)) from error
 
 
-def _lost(rank: int, folder: Path) -> str:
-    log = worker_folder(folder, rank) / LOG
-    return f"process {rank} of the job failed ({last_line(log)}): see {log}"
+def _lost(rank: int, process: subprocess.Popen[bytes], folder: Path) -> str:
+    """Return the line about a process that has ended: which signal killed it, else the last thing that it said."""
+    log, status = worker_folder(folder, rank) / LOG, process.returncode
+    if status >= 0:
+        return f"process {rank} of the job failed ({last_line(log)}): see {log}"
+    name = signal.Signals(-status).name if -status in {*signal.Signals} else f"signal {-status}"
+    why = ", as the system does where memory runs out" if name == "SIGKILL" else ""
+    return f"process {rank} of the job was ended by {name}{why}: see {log}"
 
 
 @contextlib.contextmanager
