@@ -54,12 +54,14 @@ def _unusable(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield key, f"{key}={value}: it becomes a folder's name: leave out slashes"
 
 
-def imported(target: str, key: str) -> Any:
+def imported(target: Any, key: str) -> Any:
     """Return what a `_target_` names.
 
     Raises:
         UserError: it cannot be imported.
     """
+    if not isinstance(target, str):
+        raise UserError(f"{key}._target_={target}: no name of a class or function: give one")
     try:
         return located(target)
     except Exception as error:  # importing may raise anything, all of which means that the target cannot be used

@@ -33,8 +33,9 @@ def read_run(cfg: DictConfig) -> RunConfig:
         cfg = cfg.copy()
         cfg.name = _default_name(cfg)
     read = check(containers(cfg))
+    config = RunConfig.of(read)
     refuse_unfit(read)
-    return RunConfig.of(read)
+    return config
 
 
 def read_preparation(cfg: DictConfig) -> PreparationConfig:
@@ -55,8 +56,9 @@ def recorded_run(config: Mapping[str, Any]) -> RunConfig:
     """
     read = check(config)
     _refuse_other_classes(read)
+    made = RunConfig.of(read)
     refuse_unfit(read, ["impossible"])
-    return RunConfig.of(read)
+    return made
 
 
 def containers(cfg: DictConfig, resolve: bool = True) -> dict[str, Any]:

@@ -43,8 +43,9 @@ class MethodSettings:
     def yes_or_no(self) -> list[bool]:
         """Which of the tasks are yes-or-no questions; empty where the data decide what is asked (`tasks=null`)."""
         known = self.config.get("task") or {}
-        asked = [known[name] for name in self.config.get("tasks") or [] if name in known]
-        return [bool(getattr(located(task["_target_"]), "is_binary", False)) for task in asked]
+        asked = [known.get(name) for name in self.config.get("tasks") or []]
+        targets = [task["_target_"] for task in asked if isinstance(task, Mapping) and "_target_" in task]
+        return [bool(getattr(located(target), "is_binary", False)) for target in targets]
 
 
 @dataclass(frozen=True)

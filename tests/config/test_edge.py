@@ -83,6 +83,12 @@ def test_a_run_is_called_by_the_models_it_has(row, name):
     assert read_run(composed(f"row={row}", "name=mine")).name == "mine"
 
 
+@pytest.mark.parametrize("target", [None, 3, [1], {"a": 1}])
+def test_a_target_that_is_no_text_is_one_line(target):
+    with pytest.raises(UserError, match=r"^model\.optimizer\._target_=.*: no name of a class or function: give one$"):
+        check({"_target_": target}, "model.optimizer")
+
+
 def test_what_has_no_signature_is_one_line():
     with pytest.raises(
         UserError, match=r"^callbacks\.own\._target_=builtins\.dict: nothing that settings can be given"
