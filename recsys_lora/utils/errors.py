@@ -1,6 +1,8 @@
 """The one exception that stands for a user's mistake, and its lines about packages and other libraries' exceptions."""
 
-from collections.abc import Iterator
+import importlib.util
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -25,7 +27,35 @@ def at(place: str) -> Iterator[None]:
         raise UserError(f"{place}: {error}") from error
 
 
-from collections.abc import Iterator
+def require(extra: str, *modules: str, by: str = "", otherwise: str = "") -> None:
+    """Refuse what needs packages that are not installed.
+
+    Args:
+        extra: of this package, that installs them.
+        modules: what is imported of them.
+        by: what needs them, as `logger=wandb`; "" where the command says it.
+        otherwise: what else can be done.
+
+    Raises:
+        UserError: one is not installed.
+    """
+    if missing := ", ".join(name.replace("_", "-") for name in modules if importlib.util.find_spec(name) is None):
+        needed_by = f"{by}: " if by else ""
+        raise UserError(f"{needed_by}{missing} is not installed: pip install 'recsys-lora[{extra}]'{otherwise}")
+
+
+@contextmanager
+def first_stage(keys: Iterable[str]) -> Iterator[None]:
+    """Let a `UserError` of this block be one of a run's first stage: of `first.rank`, not `model.rank`.
+
+    Args:
+        keys: those below `first`; other names with dots stay.
+    """
+    try:
+        yield
+    except UserError as error:
+        named = rf"(?<![\w./])model\.(?=(?:{'|'.join(map(re.escape, keys))})\b)"
+        raise UserError(f"first stage: {re.sub(named, 'first.', str(error))}") from error
 
 
 def first_problem(error: "ValidationError") -> str:
