@@ -175,12 +175,6 @@ def test_every_method_of_the_candidates_has_its_prompts():
         assert bool(module.prompt.soft_names) == (name == "collm")
 
 
-def test_catalogue(capsys):
-    rows = run("catalogue", "--users", "40", "--subset", "20", "--items", "50", "--known", "4", "--dim", "4")
-    assert [row.case for row in rows] == [OURS, "matrix product", "best of a block", "a user at a time"]
-    assert "scaled from 20" in capsys.readouterr().out
-
-
 def test_tokenising(capsys):
     rows = run("tokenising", "--llm", "tiny", "--prompts", "32", "--batch", "4", "--epochs", "3")
     assert [row.case for row in rows] == [OURS, "in a collate function", "a training step", "waiting for its batch"]
