@@ -39,8 +39,8 @@ class SweepTable(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write and print the table; then, where the launcher is to leave one, the archive of the whole folder."""
+        from recsys_lora.utils.archive import write_archive
         from recsys_lora.utils.console import say
-        from recsys_lora.utils.files import write_archive
 
         with bypass_hydra():
             folder = Path(config.hydra.sweep.dir)

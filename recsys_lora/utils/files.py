@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import tarfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 from recsys_lora.utils.errors import UserError
 
-LOCK, _TEMPORARY = ".lock", ".tmp"
+LOCK, TEMPORARY = ".lock", ".tmp"
 MOST_JSON = 64 * 2**20
 _BLOCK = 1 << 16
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -30,18 +29,25 @@ UNPACKED_AT_ONCE, MOST_UNPACKED = 256 * 2**20, 200
 
 
 def home() -> Path:
-    """Return the cache folder: `RECSYS_LORA_HOME`, else `recsys_lora` in the user's cache folder."""
+    """Return the cache folder: `RECSYS_LORA_HOME`, else `recsys_lora` in the user's cache folder.
+
+    Raises:
+        UserError: the user has no home folder, as in a container that runs under any user's number.
+    """
     if configured := os.environ.get("RECSYS_LORA_HOME"):
         return Path(configured).expanduser().absolute()
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("recsys_lora", appauthor=False))
+    with contextlib.suppress(RuntimeError):  # where there is no home; older versions leave the ~ as it is
+        if (found := Path(platformdirs.user_cache_dir("recsys_lora", appauthor=False))).is_absolute():
+            return found
+    raise UserError("RECSYS_LORA_HOME: has to name a cache folder, as this user has no home folder")
 
 
 def temporary_name(target: Path) -> Path:
     """Return a name beside `target` that no other process uses."""
     target = target.absolute()  # the working folder, too, has a name then
-    return target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{_TEMPORARY}")
+    return target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{TEMPORARY}")
 
 
 def sweep_temporary(target: Path) -> None:
@@ -69,11 +75,11 @@ def disk_errors(target: Path) -> Iterator[None]:
         if number == errno.EFBIG:
             raise UserError(f"{target}: grows over the system's limit for a file: raise it (ulimit -f)") from error
         named = getattr(error, "filename", None)
-        elsewhere = named and not Path(named).absolute().is_relative_to(target.absolute().parent)
+        above = named and target.absolute().is_relative_to(Path(named).absolute())
+        elsewhere = named and not above and not Path(named).absolute().is_relative_to(target.absolute().parent)
         if number in (errno.EROFS, errno.EACCES, errno.EPERM) and elsewhere:
             raise UserError(f"{named}: cannot be opened ({os.strerror(number)}): change its permissions") from error
-        above = named and target.absolute().is_relative_to(Path(named).absolute())
-        if number in _REFUSED or (number in _IN_THE_WAY and (above or not elsewhere)):
+        if number in _REFUSED or (number in _IN_THE_WAY and not elsewhere):
             cached = target.absolute().is_relative_to(home())
             other = "choose another cache by RECSYS_LORA_HOME" if cached else "choose another place"
             raise UserError(f"{target}: cannot be written ({os.strerror(number)}): {other}") from error
@@ -192,29 +198,6 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def write_archive(target: Path, folder: Path, without: str) -> int:
-    """Write a folder's files into a compressed tar archive, atomically; hidden folders are part of it, locks are not.
-
-    Args:
-        target: a .tgz file; where it lies in the folder itself it is left out.
-        folder: the name of the one folder in the archive is its name.
-        without: files whose names end in it are left out.
-
-    Returns:
-        The archive's size in bytes.
-
-    Raises:
-        UserError: the disk is full or the archive's folder cannot be written.
-    """
-    with atomic_file(target) as temporary:
-        own = {target.absolute(), temporary.absolute()}
-        with tarfile.open(temporary, "w:gz") as archive:
-            for path in sorted(folder.absolute().rglob("*")):
-                if path.is_file() and path not in own and not path.name.endswith((without, LOCK, _TEMPORARY)):
-                    archive.add(path, f"{folder.name}/{path.relative_to(folder.absolute())}", recursive=False)
-        return temporary.stat().st_size
 
 
 def read_json(path: Path) -> Any:

@@ -1,8 +1,8 @@
 """Files are whole or absent, whatever the disk does."""
 
 import errno
+import os
 import resource
-import tarfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from recsys_lora.utils.files import (
     content_key,
     home,
     read_json,
-    write_archive,
     write_bytes,
     write_json,
 )
@@ -161,38 +160,25 @@ def test_home_can_be_chosen(monkeypatch, tmp_path):
     assert home().name == "recsys_lora"
 
 
+def test_a_user_without_a_home_has_to_choose_one(monkeypatch):
+    """As in a container under any user's number: no HOME, and no entry in the system's list of users."""
+    for name in ("RECSYS_LORA_HOME", "HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 3)
+    with pytest.raises(UserError, match=r"^RECSYS_LORA_HOME: has to name a cache folder"):
+        home()
+
+
+def test_a_home_that_cannot_be_made_is_named_with_what_chooses_another(monkeypatch, tmp_path):
+    monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "denied" / "cache"))
+    denied = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "denied"))
+    said = r"Permission denied\): choose another cache by RECSYS_LORA_HOME$"
+    with pytest.raises(UserError, match=said), atomic_folder(home() / "artifacts" / "out"):
+        raise denied
+
+
 def test_a_raw_file_that_cannot_be_read_is_named_itself(tmp_path):
     raw = tmp_path / "raw" / "ratings.csv"
     denied = PermissionError(errno.EACCES, "Permission denied", str(raw))
     with pytest.raises(UserError, match=r"ratings\.csv: cannot be opened"), atomic_folder(tmp_path / "made" / "out"):
         raise denied
-
-
-def test_an_archive_has_all_but_what_is_left_out_and_not_itself(tmp_path):
-    folder = tmp_path / "sweep"
-    for name in ("0/.hydra/config.yaml", "0/metrics.json", "0/checkpoints/best.ckpt", "0/.lock", ".sweep.md.1-ab.tmp"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(name)
-    target = folder / "all.tgz"
-    for _ in range(2):  # over an older one
-        size = write_archive(target, folder, ".ckpt")
-        assert size == target.stat().st_size
-        with tarfile.open(target) as archive:
-            assert archive.getnames() == ["sweep/0/.hydra/config.yaml", "sweep/0/metrics.json"]
-            assert archive.extractfile("sweep/0/metrics.json").read() == b"0/metrics.json"
-
-
-def test_an_archive_that_cannot_be_written_leaves_the_older_one(tmp_path, monkeypatch):
-    (tmp_path / "sweep").mkdir()
-    (tmp_path / "sweep" / "a").write_text("a")
-    target = tmp_path / "all.tgz"
-    target.write_text("older")
-
-    def full(*arguments, **named):
-        raise OSError(errno.ENOSPC, "full")
-
-    monkeypatch.setattr(tarfile.TarFile, "add", full)
-    with pytest.raises(UserError, match=r"all\.tgz: the disk is full"):
-        write_archive(target, tmp_path / "sweep", ".ckpt")
-    assert target.read_text() == "older"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["all.tgz", "sweep"]
