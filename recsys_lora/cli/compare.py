@@ -11,7 +11,7 @@ from recsys_lora.cli.user_errors import exit_on_user_error
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser."""
     made = argparse.ArgumentParser(
-        prog="python -m recsys_lora.compare",
+        prog="recsys-lora compare",
         description="Compare finished runs: one row a configuration, its seeds together, all tested on the same rows.",
     )
     made.add_argument("runs", nargs="*", type=Path, metavar="RUNS", help="run folders, or folders that hold runs")

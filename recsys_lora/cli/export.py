@@ -13,15 +13,15 @@ To = Literal["peft", "gguf-lora", "merged", "vectors", "bundle"]
 
 
 class Settings(RunSettings):
-    """Take a finished run out of the framework."""
+    """Write a run in a form that other programs read."""
 
     to: To = Field(
-        description="peft or gguf-lora (adapters), merged (a model), vectors, or bundle (for recsys_lora.load)"
+        description="bundle (for recsys_lora.load), peft or gguf-lora (adapters), merged (a model), or vectors"
     )
-    out: Path | None = Field(None, description="folder to make; by default a name of its own in exports/")
-    user: str | None = Field(None, description="whose weights (CoRA), or whose prompt is written beside an adapter")
-    item: str | None = Field(None, description="the same")
-    task: str | None = Field(None, description="whose updates, where they differ by task (CKF)")
+    out: Path | None = Field(None, description="folder to write; by default a new one in exports/")
+    user: str | None = Field(None, description="the user whose weights (CoRA) or whose prompt is written")
+    item: str | None = Field(None, description="the item of these")
+    task: str | None = Field(None, description="the task whose adapter is written (CKF)")
     device: str = Field("cpu", description="auto, cpu, cuda or cuda:N")
 
 

@@ -7,17 +7,17 @@ from recsys_lora.cli.user_errors import MISTAKE, exit_on_user_error, plain_outpu
 from recsys_lora.utils.errors import UserError
 
 VERBS = {
-    "run": "prepare, fit the CF model, train the method, test, report; -m runs a sweep",
-    "prepare": "prepare a data set alone",
-    "compare": "make one table of finished runs",
-    "runs": "list the runs in a folder",
-    "report": "draw finished runs: one HTML page",
-    "recommend": "recommend items to users of a finished run",
-    "serve": "answer over HTTP for a finished run, with a page",
-    "mcp": "offer a finished run as tools to assistants",
-    "export": "take a finished run out of the framework: adapters, models, vectors, bundles",
-    "tune": "search hyperparameters",
-    "wandb-report": "save a view in W&B that compares runs",
+    "run": "train and test a model; with -m several (a sweep)",
+    "prepare": "read, filter and split a data set, and say what was made",
+    "tune": "search hyperparameters on validation rows",
+    "runs": "list runs, newest first",
+    "compare": "compare runs in one table, with tests over users",
+    "report": "draw one or several runs as an HTML page",
+    "recommend": "write a run's recommendations for its users to a file",
+    "serve": "serve a run over HTTP, with a web page",
+    "mcp": "offer a run to assistants as MCP tools",
+    "export": "write a run as a bundle, an adapter, a merged model or vectors",
+    "wandb-report": "save a view of runs in W&B",
 }
 USAGE = "\n".join(
     [
@@ -25,7 +25,7 @@ USAGE = "\n".join(
         "",
         *(f"  {verb:<14}{purpose}" for verb, purpose in VERBS.items()),
         "",
-        "recsys-lora VERB --help says more.",
+        "recsys-lora VERB --help says more. A first run: recsys-lora run experiment=demo",
     ]
 )
 

@@ -12,9 +12,9 @@ from recsys_lora.utils.types import PositiveInt
 
 
 class Settings(RunSettings):
-    """Offer a finished run as tools of the Model Context Protocol, over standard input and output."""
+    """Offer a run as tools of the Model Context Protocol, over standard input and output."""
 
-    max_rows: PositiveInt = Field(5000, description="pairs of a call")
+    max_rows: PositiveInt = Field(5000, description="most (user, item) pairs in a call")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

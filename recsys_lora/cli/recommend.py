@@ -12,21 +12,21 @@ from recsys_lora.utils.types import PositiveInt
 
 
 class Settings(RunSettings):
-    """Recommend items to users of a finished run; the same command goes on where it was ended."""
+    """Write recommendations for the users of a run to a file; the same command continues a stopped one."""
 
-    out: Path = Field(description="file to write: .parquet or .csv")
-    users: str = Field("all", description="all, or a file: one id a line, or .csv or .parquet with a column user")
-    k: PositiveInt = Field(10, description="items a user")
-    retrieve: PositiveInt = Field(100, description="items a user that the CF model finds and the method ranks")
-    exclude_seen: bool = Field(True, description="leave out the items of a user's history")
+    out: Path = Field(description="file to write, .parquet or .csv")
+    users: str = Field("all", description="all, or a file: text with one id per line, or a table with a column user")
+    k: PositiveInt = Field(10, description="recommendations per user")
+    retrieve: PositiveInt = Field(100, description="items per user that the CF model retrieves and the method ranks")
+    exclude_seen: bool = Field(True, description="leave out items of the user's history")
     events: Path | None = Field(
-        None, description="file of later events: columns user, item, rating, timestamp, or those of data.columns"
+        None, description="table of new events: columns user, item, rating and timestamp, or those of data.columns"
     )
-    items: Path | None = Field(None, description="file of new items, columns item and title")
+    items: Path | None = Field(None, description="table of new items: columns item and title")
     shard: str = Field(
-        "1/1", description="I/N: the I-th of N equal shares of the users, for a process or a device each"
+        "1/1", description="I/N: only the I-th of N equal shares of the users, to use several processes or devices"
     )
-    part: PositiveInt = Field(1000, description="users between two states that are kept")
+    part: PositiveInt = Field(1000, description="users after which progress is saved")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -13,19 +13,21 @@ MEGABYTE = ByteSize(1_000_000)
 
 
 class Settings(RunSettings):
-    """Serve a finished run over HTTP, with a page, until SIGTERM or Ctrl-C."""
+    """Serve a run over HTTP, with a web page, until Ctrl-C or SIGTERM."""
 
-    other: Path | None = Field(None, description="folder of a second run, which the page shows beside the first")
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0: all")
-    port: int = Field(8000, ge=0, le=65535, description="0 takes a free one")
-    token: str | None = Field(None, description="who asks has to send Authorization: Bearer TOKEN")
-    token_file: Path | None = Field(None, description="file that holds the token, which then no process list shows")
-    window_ms: NonNegativeFloat = Field(5.0, description="how long a request waits for others")
-    max_batch: PositiveInt = Field(64, description="requests that are computed as one batch")
-    max_rows: PositiveInt = Field(5000, description="pairs of a request, and of a batch")
-    max_waiting: PositiveInt = Field(1024, description="requests that wait; further ones are turned away")
-    max_body: ByteSize = Field(MEGABYTE, description="largest request")
-    timeout: PositiveFloat = Field(30.0, description="seconds of a request")
+    other: Path | None = Field(None, description="a second run, which the page shows beside the first")
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 for any free one")
+    token: str | None = Field(None, description="clients have to send Authorization: Bearer TOKEN")
+    token_file: Path | None = Field(None, description="file that holds the token, which keeps it out of process lists")
+    window_ms: NonNegativeFloat = Field(
+        5.0, description="milliseconds that a request waits for others to join its batch"
+    )
+    max_batch: PositiveInt = Field(64, description="most requests in a batch")
+    max_rows: PositiveInt = Field(5000, description="most (user, item) pairs in a request, and in a batch")
+    max_waiting: PositiveInt = Field(1024, description="most requests that wait; further ones get status 503")
+    max_body: ByteSize = Field(MEGABYTE, description="bytes of the largest request")
+    timeout: PositiveFloat = Field(30.0, description="seconds after which a request fails")
 
     @property
     def folders(self) -> list[Path]:

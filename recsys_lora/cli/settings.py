@@ -4,6 +4,7 @@ Settings are flat: each field is a name on the command line. The objects that th
 """
 
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from recsys_lora.recommender.recommender import Recommender
 
 S = TypeVar("S", bound=BaseModel)
+WIDTH = 79
+"""Characters of a line of help."""
 
 
 class RunSettings(BaseModel):
@@ -25,7 +28,7 @@ class RunSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
-    run: Path = Field(description="folder of the run, or of an exported bundle")
+    run: Path = Field(description="folder of a run or an exported bundle; a folder of runs: its newest")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     trust: str | None = Field(None, description="packages whose code the run may name, as my_package,other")
 
@@ -46,15 +49,20 @@ class RunSettings(BaseModel):
         return [self.run]
 
     def load(self, folder: Path | None = None) -> "Recommender":
-        """Load the run, or the one in another folder.
+        """Load the run, or the one in another folder, and say which it is where the folder holds several.
 
         Raises:
             UserError: as `recsys_lora.load`.
         """
         from recsys_lora.config.trust import packages
         from recsys_lora.recommender.load import load
+        from recsys_lora.utils.console import say
 
-        return load(folder or self.run, device=self.device, trust=packages(self.trust))
+        given = folder or self.run
+        loaded = load(given, device=self.device, trust=packages(self.trust))
+        if loaded.run.folder != given:
+            say(f"{given}: its newest run, {loaded.run.folder.name}")
+        return loaded
 
 
 def answer(verb: str, kind: type[S], do: Callable[[S], None], arguments: Sequence[str] | None = None) -> None:
@@ -108,10 +116,12 @@ def read(verb: str, kind: type[S], given: Sequence[str]) -> S:
 
 def page(verb: str, kind: type[BaseModel]) -> str:
     """Return the help of a verb."""
-    lines = [_usage(verb, kind), "", str(kind.__doc__).strip().splitlines()[0], ""]
+    lines = [_usage(verb, kind), "", *textwrap.wrap(str(kind.__doc__).strip().splitlines()[0], WIDTH), ""]
     for name, field in kind.model_fields.items():
         default = "" if field.is_required() or field.default is None else f" ({_written(field.default)})"
-        lines.append(f"  {name:<14}{field.description}{default}")
+        lines += textwrap.wrap(
+            f"{field.description}{default}", WIDTH, initial_indent=f"  {name:<14}", subsequent_indent=" " * 16
+        )
     return "\n".join(lines) + "\n"
 
 

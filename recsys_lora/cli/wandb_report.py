@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser."""
     made = argparse.ArgumentParser(
-        prog="python -m recsys_lora.wandb_report",
+        prog="recsys-lora wandb-report",
         description="Save a workspace view in W&B with a panel for every metric that the given runs have logged.",
     )
     made.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="run folders, or folders that hold runs")

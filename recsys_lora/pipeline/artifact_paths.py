@@ -7,7 +7,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import home, write_json
-from recsys_lora.utils.words import counted
 
 FILE, STORE = "artifacts.json", "artifacts"
 CONFIG_FILE = "config.yaml"
@@ -38,6 +37,12 @@ def write_artifact_paths(
     write_json(folder / FILE, asdict(ArtifactPaths(_below(root, prepare), encoder, cf_key, trained)))
 
 
+def newest_run(folder: Path) -> Path:
+    """Return a run's folder: the one given, or the run in it that finished last."""
+    finished = [] if (folder / FILE).is_file() else [path for path in folder.glob(f"*/{FILE}") if path.is_file()]
+    return max(finished, key=lambda path: (path.stat().st_mtime_ns, path)).parent if finished else folder
+
+
 def read_artifact_paths(folder: Path) -> ArtifactPaths:
     """Read the paths of a run's artifacts.
 
@@ -47,8 +52,6 @@ def read_artifact_paths(folder: Path) -> ArtifactPaths:
     path = folder / FILE
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder: give the folder of a run, or of an exported bundle")
-    if not path.is_file() and (runs := sorted(folder.glob(f"*/{FILE}"))):
-        raise UserError(f"{folder}: holds {counted(len(runs), 'run')}: give one of them, as {runs[-1].parent}")
     if not path.is_file():
         raise UserError(
             f"{folder}: no {FILE} here: give the folder of a finished run or of an exported bundle; to a run of an "

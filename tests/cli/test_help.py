@@ -25,7 +25,7 @@ def test_a_command_s_help_fits_one_screen(config, about):
     lines = text(config, about, ["--help"]).splitlines()
     assert len(lines) <= 50
     assert max(map(len, lines)) <= 80
-    assert any(f"recsys_lora.{about}" in line for line in lines[:3])
+    assert any(f"recsys-lora {about}" in line for line in lines[:3])
     groups = {line.split()[0] for line in lines if line}
     assert ("model" in groups) == (config == "config")
     assert "data" in groups

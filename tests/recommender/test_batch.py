@@ -143,7 +143,7 @@ def test_the_help_names_every_setting(capsys):
     main(["--help"])
     shown = capsys.readouterr().out
     assert all(f"  {name}" in shown for name in ("run", "users", "exclude_seen", "events", "device"))
-    assert "items a user (10)" in shown
+    assert "recommendations per user (10)" in shown
 
 
 def test_a_folder_that_takes_no_file_is_refused_before_anything_is_loaded(tmp_path, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """A trained run answers by raw ids what its test has measured, and goes on as events and items come."""
 
 import json
+import os
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from polars.testing import assert_frame_equal
 from sklearn.metrics.pairwise import cosine_similarity
 
 import recsys_lora
+from recsys_lora.cli.settings import RunSettings
 from recsys_lora.recommender.tables import SCHEMA
 from recsys_lora.utils.errors import UserError
 from tests.finished import RUNS
@@ -67,8 +69,6 @@ def test_what_is_gone_is_said_in_one_line(runs, tmp_path, monkeypatch):
     folder = shutil.copytree(runs("cora"), tmp_path / "run")
     with pytest.raises(UserError, match="no such folder"):
         recsys_lora.load(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=rf"{tmp_path}: holds 1 run: give one of them, as {folder}$"):
-        recsys_lora.load(tmp_path)
     with pytest.raises(UserError, match=r"no artifacts\.json here"):
         recsys_lora.load(folder / "checkpoints")
     monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
@@ -82,6 +82,16 @@ def test_what_is_gone_is_said_in_one_line(runs, tmp_path, monkeypatch):
     (folder / "config.yaml").unlink()
     with pytest.raises(UserError, match=r"config\.yaml: not there"):
         recsys_lora.load(folder)
+
+
+def test_a_folder_of_runs_means_the_one_that_finished_last(runs, tmp_path, capsys):
+    for name, seconds in (("1", 20), ("2", 30), ("10", 10)):
+        folder = shutil.copytree(runs("mf"), tmp_path / name)
+        os.utime(folder / "artifacts.json", (seconds, seconds))
+    (tmp_path / "unfinished").mkdir()
+    assert recsys_lora.load(tmp_path).run.folder == tmp_path / "2"
+    RunSettings(run=tmp_path).load()
+    assert capsys.readouterr().out.split() == [f"{tmp_path}:", "its", "newest", "run,", "2"]
 
 
 @pytest.mark.parametrize(
