@@ -47,6 +47,11 @@ def same(requirement):
     return plain(one.name), str(one.specifier), str(one.marker).replace("_full_", "_")
 
 
+def test_what_fetches_backbones_is_installed_with_the_package():
+    """Environments of uv come without pip, by which recsys_lora/assets/source.py downloads packages."""
+    assert "pip" in {one["name"] for one in locked()[PROJECT["name"]]["dependencies"]}
+
+
 def test_everything_comes_from_pypi():
     hosts = set(re.findall(r"https?://([^/\"]+)", (ROOT / "uv.lock").read_text()))
     assert hosts == {"pypi.org", "files.pythonhosted.org"}

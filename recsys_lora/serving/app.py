@@ -132,8 +132,9 @@ def _views(service: Service, prefix: str) -> APIRouter:
         search: Annotated[str, Query(max_length=schemas.LONGEST_ID)] = "",
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
     ) -> schemas.Users:
-        """Find users whose id begins with a text."""
+        """Find users whose id begins with a text; the one whose id it is comes first."""
         found = [user for user in service.recommender.users if user.startswith(search)]
+        found.sort(key=lambda user: user != search)
         return schemas.Users(users=found[:limit], total=len(found))
 
     @router.get("/history")

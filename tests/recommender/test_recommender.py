@@ -90,6 +90,7 @@ def test_a_folder_of_runs_means_the_one_that_finished_last(runs, tmp_path, capsy
         os.utime(folder / "artifacts.json", (seconds, seconds))
     (tmp_path / "unfinished").mkdir()
     assert recsys_lora.load(tmp_path).run.folder == tmp_path / "2"
+    capsys.readouterr()
     RunSettings(run=tmp_path).load()
     assert capsys.readouterr().out.split() == [f"{tmp_path}:", "its", "newest", "run,", "2"]
 

@@ -53,9 +53,8 @@ async def choose(page, user):
     await page.until("document.querySelectorAll('#users button').length")
     await page.run(f"document.getElementById('search').value = {user!r}")
     await page.run("document.getElementById('find').requestSubmit()")
-    await page.until(f"document.querySelector('#users button').textContent === {user!r}")
-    await page.run("document.querySelector('#users button').click()")
     await page.until("document.querySelectorAll('#method tr').length")
+    assert await page.run("document.querySelector('#users [aria-pressed=true]').textContent") == user
 
 
 def test_the_lists_are_the_recommenders_and_move_with_the_history(cora):
@@ -108,6 +107,24 @@ def test_two_runs_rank_the_same_items_side_by_side(cora, runs):
         assert await page.run(OTHER.format(2)) == moved["title"].to_list()
 
     assert seen(cora, look, other=other) == []
+
+
+def test_a_beginning_shows_the_users_to_choose_from(cora):
+    async def look(page):
+        await page.until("document.getElementById('status').textContent === 'Choose a user.'")
+        for typed, status in (("u", "Choose a user."), ("zz", "No user's id begins so.")):
+            await page.run(f"document.getElementById('search').value = {typed!r}")
+            await page.run("document.getElementById('find').requestSubmit()")
+            await page.until(f"document.getElementById('status').textContent === {status!r}")
+            assert await page.run("document.getElementById('lists').hidden")
+        await page.run("document.getElementById('search').value = 'u1'")
+        await page.run("document.getElementById('find').requestSubmit()")
+        await page.until("document.querySelectorAll('#method tr').length")
+        shown = await page.run(TEXTS.format("#users button"))
+        assert shown[0] == "u1"
+        assert "u10" in shown
+
+    assert seen(cora, look) == []
 
 
 def test_one_run_has_no_second_list(cora):
