@@ -205,7 +205,8 @@ def _other_class(positive: float, low: float, high: float) -> str:
     )
 
 
-def drop_records(data: PreparedData) -> list[dict[str, Any]]:
-    """Return one record a reason for which rows were dropped, and one a remark, for printing."""
-    dropped = [{"what": d["reason"], "count": d["rows"]} for d in data.manifest["dropped"]]
-    return dropped + [{"what": r["text"], "count": r["count"]} for r in data.manifest["remarks"]]
+def notes(data: PreparedData) -> list[str]:
+    """Return a sentence for each reason for which rows were dropped, and for each remark."""
+    dropped = [f"dropped {record['rows']:,} rows: {record['reason']}" for record in data.manifest["dropped"]]
+    remarks = [one["text"] + (f" ({one['count']:,})" if one["count"] else "") for one in data.manifest["remarks"]]
+    return dropped + remarks

@@ -12,7 +12,7 @@ import pytest
 
 from recsys_lora.data import numbering
 from recsys_lora.data.negatives import Negatives
-from recsys_lora.data.prepare import drop_records, prepare, prepare_key
+from recsys_lora.data.prepare import notes, prepare, prepare_key
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.readers.movielens import MovieLens1M
 from recsys_lora.data.rows import checksum
@@ -44,14 +44,11 @@ def test_ml_1m_is_the_benchmark_row_for_row(raw_data, tmp_path):
         [10_401, 356, 2_506, 0.5283, 6_609, 282, 103],
         [7_331, 320, 2_203, 0.5454, 4_153, 224, 62],
     ]
-    assert drop_records(data) == [
-        {"what": "outside the benchmark's months", "count": 948_586},
-        {"what": "rows are from 2001-06-01 to 2003-01-31", "count": None},
-        {
-            "what": "4,937 valid and 3,483 test rows share user and time with another row: they stand in the order of "
-            "the published split",
-            "count": None,
-        },
+    assert notes(data) == [
+        "dropped 948,586 rows: outside the benchmark's months",
+        "rows are from 2001-06-01 to 2003-01-31",
+        "4,937 valid and 3,483 test rows share user and time with another row: they stand in the order of the "
+        "published split",
     ]
     assert [record["tied"] for record in data.manifest["splits"]] == [17_959, 4_937, 3_483]
 
@@ -268,8 +265,8 @@ def test_dropped_rows_are_recorded_and_empty_reasons_left_out(made_reader, tmp_p
     data = prepare(
         made_reader(random_rows(3), tables=tables), UserTime(), name="made", positive=4, out=tmp_path / "out"
     )
-    assert drop_records(data)[:2] == [{"what": "broken", "count": 4}, {"what": "odd", "count": 2}]
-    assert len(drop_records(data)) == 4  # dates and ties, too
+    assert notes(data)[:2] == ["dropped 4 rows: broken", "odd (2)"]
+    assert len(notes(data)) == 4  # dates and ties, too
 
 
 def test_tied_rows_are_counted(made_reader, tmp_path):
