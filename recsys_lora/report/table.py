@@ -175,7 +175,10 @@ def _noise(name: str, block: Block, main: Sequence[str]) -> Iterator[str]:
     errors = {metric: line["metrics"][metric]["standard_error"] for metric in main}
     written = ", ".join(f"{shown(metric)} {number(error)}" for metric, error in errors.items() if error is not None)
     if written:
-        yield f"{name}: standard error of {line['name']}: {written}; twice that between runs on other users is noise"
+        yield (
+            f"{name}: standard error of {line['name']}: {written}; between runs on different users, differences up to "
+            "twice that are noise"
+        )
 
 
 def _stack(name: str, line: str, stack: Block) -> str:

@@ -37,10 +37,7 @@ def make_tools(recommender: Recommender, max_rows: int = 5000) -> MCPServer[Any]
     def recommend(
         users: list[Id | None], k: Count = 10, candidates: list[Id] | None = None, history: History = None
     ) -> ScoredRows:
-        """Recommend k items to each user; with candidates, rank these.
-
-        A user who is not known needs a history: ids of liked items, oldest first. null is an anonymous user.
-        """
+        """Recommend k items to each user, or rank candidates; an unknown user or null needs a history, oldest first."""
         _check(len(users) * (100 if candidates is None else len(candidates)), max_rows)
         found = _told(lambda: recommender.recommend(users, k, candidates, history=history))
         return ScoredRows.model_validate({"rows": found.to_dicts()})

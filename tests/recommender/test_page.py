@@ -1,4 +1,4 @@
-"""The code of docs/using_a_run.md, run as a reader would run it."""
+"""The code of docs/using_a_run.md and of the README, run as a reader would run it."""
 
 import polars as pl
 
@@ -15,8 +15,13 @@ def test_the_code_of_the_page_runs(tmp_path, monkeypatch):
         pl.col("user_id", "item_id").replace(NAMES)
     )
     tables = write_tables(tmp_path, interactions, items.with_columns(pl.col("item_id").replace(NAMES)))
-    run(tmp_path / "run", *SMALL, *tables)
-    text = (ROOT / "docs" / "using_a_run.md").read_text().replace("runs/cora_tuned-ml_100k/DATE", str(tmp_path / "run"))
+    run(tmp_path / "runs" / "2026", *SMALL, *tables)
+    text, readme = (
+        (ROOT / page).read_text().replace("runs/cora_tuned-ml_100k", str(tmp_path / "runs"))
+        for page in ("docs/using_a_run.md", "README.md")
+    )
+    [first] = [body for language, body in FENCE.findall(readme) if language == "python"]
+    exec(compile(first, "README.md", "exec"), {})
     blocks = [body for language, body in FENCE.findall(text) if language == "python"]
     assert len(blocks) == 3
     space: dict = {}

@@ -12,7 +12,6 @@ from tests.finished import Runs
 
 VERBS = ("runs", "report", "recommend", "export", "compare")
 NAMES = {
-    "runs/cora_tuned-ml_100k/DATE": "runs/cora",
     "runs/cora_tuned-ml_100k": "runs/cora",
     "runs/zero_shot-ml_100k": "runs/zero_shot",
     "user=196": "user=u3",
