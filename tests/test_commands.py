@@ -23,7 +23,8 @@ WRITTEN = [
 IN_YAML = [command for path in sorted(conf_dir().rglob("*.yaml")) for command in of_yaml(path)]
 NEEDED = {"run": "folder", "out": "file.csv", "to": "peft"}
 OTHERS = re.compile(
-    r"python -m recsys_lora\.compare |recsys-lora (recommend|export|serve|mcp|runs|report|compare)\b|\. \.venv/bin/activate$|python -m tests\.on_device |make |"
+    r"python -m recsys_lora\.compare |recsys-lora (recommend|export|serve|mcp|runs|report|compare)\b|"
+    r"\. \.venv/bin/activate$|python -m tests\.on_device |make |"
     r"pip install|python3 -m venv|python benchmarks/|git clone|cd |export |rm -r |tar "
 )
 
