@@ -59,11 +59,13 @@ class ArtifactStore:
         root: the folder of all artifacts.
         force: stages whose artifacts are made again even where they exist.
         processes: those of the job, this one among them.
+        remember: keep in the cache which contents were compared, so that this is done once a machine.
     """
 
     root: Path
     force: frozenset[str] = frozenset()
     processes: ProcessGroup = SINGLE
+    remember: bool = True
 
     def get(
         self,
@@ -117,7 +119,7 @@ class ArtifactStore:
             UserError: it is gone or damaged.
         """
         folder = self.root / place
-        wrong = _wrong(folder) if folder.exists() else "is gone"
+        wrong = _wrong(folder, self.remember) if folder.exists() else "is gone"
         if wrong:
             raise UserError(f"{folder}: {wrong}: run the same command again, or export the run again")
         return folder
@@ -169,7 +171,7 @@ def _intact(folder: Path) -> bool:
     return not wrong
 
 
-def _wrong(folder: Path) -> str | None:
+def _wrong(folder: Path, remember: bool = True) -> str | None:
     """Return what is wrong with an artifact's files, in a few words; None if nothing."""
     try:
         checksums = dict(json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"].items())
@@ -177,7 +179,7 @@ def _wrong(folder: Path) -> str | None:
         return f"{RECORD} cannot be read ({type(error).__name__})"
     for name, checksum in checksums.items():
         try:
-            found = remembered_sha256(folder / name)
+            found = (remembered_sha256 if remember else file_sha256)(folder / name)
         except FileNotFoundError:
             return f"{name} is missing"
         except OSError as error:

@@ -112,8 +112,9 @@ def _refuse_incomplete(folder: Path, made: ArtifactPaths, kind: Any) -> None:
 
 
 def store_of(folder: Path) -> ArtifactStore:
-    """Return where the artifacts of a run are, or where a bundle holds them."""
-    return ArtifactStore(artifacts_root(folder))
+    """Return where the artifacts of a run are, or where a bundle holds them, which can do without a cache."""
+    root = artifacts_root(folder)
+    return ArtifactStore(root, remember=root.parent != folder)
 
 
 def _chosen_device(name: str) -> torch.device:

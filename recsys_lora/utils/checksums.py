@@ -12,7 +12,10 @@ def remembered_sha256(path: Path) -> str:
     """Return the SHA-256 of a file; a machine reads a file again only where its size, time or place on disk differ."""
     found = path.stat()
     seen = [platform.node(), str(path.absolute()), found.st_size, found.st_mtime_ns, found.st_ino]
-    memory = home() / "checksums" / f"{content_key(seen)}.json"
+    try:
+        memory = home() / "checksums" / f"{content_key(seen)}.json"
+    except UserError:  # nowhere to remember it
+        return file_sha256(path)
     with contextlib.suppress(UserError, KeyError, TypeError):  # without a record, or one that can be read
         return str(read_json(memory)["sha256"])
     value = file_sha256(path)

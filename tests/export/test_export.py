@@ -276,16 +276,17 @@ def test_every_form_can_be_typed(runs, tmp_path, capsys, to):
         (["to=gguf"], "to=gguf: Input should be 'peft', 'gguf-lora', 'merged', 'vectors' or 'bundle'"),
         (["to=peft", "out=full"], "out=full: the folder holds something else: name a new one"),
         (["to=peft", "out=file"], "out=file: is a file: name a folder"),
-        (["to=peft"], "nowhere: no such folder"),
+        (["to=peft", "run=nowhere"], "nowhere: no such folder"),
     ],
 )
-def test_a_mistake_is_one_line(more, said, tmp_path, monkeypatch, capsys):
+def test_a_mistake_is_one_line(runs, more, said, tmp_path, monkeypatch, capsys):
+    run = [] if "run=nowhere" in more else [f"run={runs('mf')}"]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
     with pytest.raises(SystemExit) as left:
-        main(["run=nowhere", *more])
+        main([*run, *more])
     assert left.value.code == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {said}")

@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 
 import recsys_lora
 from recsys_lora.cli.recommend import main, read_shard
+from recsys_lora.cli.settings import RunSettings
 from recsys_lora.recommender import batch
 from recsys_lora.recommender.batch import ListOptions, recommend_to_file
 from recsys_lora.recommender.recommender import Recommender
@@ -96,23 +97,23 @@ def test_the_command_line_does_the_same(runs, cora, tmp_path):
     [
         ([], "run, out: has to be given: recsys-lora recommend run=RUN out=OUT [NAME=VALUE ...]"),
         (["out=x.parquet", "run=nowhere"], "nowhere: no such folder: give the folder of a run"),
-        (["out=x.txt", "run=nowhere"], "out=x.txt: unknown kind of file"),
-        (["out=x.csv", "run=nowhere", "users=none.txt"], "none.txt: cannot be read (No such file or directory)"),
-        (["out=x.csv", "run=nowhere", "users=none.csv"], "none.csv: no such file"),
+        (["out=x.txt", "run=RUN"], "out=x.txt: unknown kind of file"),
+        (["out=x.csv", "run=RUN", "users=none.txt"], "none.txt: cannot be read (No such file or directory)"),
+        (["out=x.csv", "run=RUN", "users=none.csv"], "none.csv: no such file"),
         (["out=x.csv", "k=0"], "k=0: Input should be greater than or equal to 1"),
         (["out=x.csv", "zz=3"], "zz: no setting of recommend: valid: device, events, exclude_seen, items, k, out"),
         (["retrive=3"], "retrive: no setting of recommend: did you mean retrieve?"),
         (["k=1", "k=2"], "k: given twice"),
         (["all"], "all: write NAME=VALUE"),
-        (["out=x.csv", "run=nowhere", "shard=5/4"], "shard=5/4: give I/N with I from 1 to N"),
-        (["out=.", "run=nowhere"], "out=.: unknown kind of file"),
-        (["out=x.csv", "run=nowhere", "shard=2"], "shard=2: give I/N"),
+        (["out=x.csv", "run=RUN", "shard=5/4"], "shard=5/4: give I/N with I from 1 to N"),
+        (["out=.", "run=RUN"], "out=.: unknown kind of file"),
+        (["out=x.csv", "run=RUN", "shard=2"], "shard=2: give I/N"),
     ],
 )
-def test_a_mistake_is_one_line(more, said, capsys, tmp_path, monkeypatch):
+def test_a_mistake_is_one_line(runs, more, said, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as left:
-        main(more)
+        main([word.replace("RUN", str(runs("mf"))) for word in more])
     assert left.value.code == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {said}")
@@ -146,8 +147,9 @@ def test_the_help_names_every_setting(capsys):
     assert "recommendations per user (10)" in shown
 
 
-def test_a_folder_that_takes_no_file_is_refused_before_anything_is_loaded(tmp_path, monkeypatch, capsys):
+def test_a_folder_that_takes_no_file_is_refused_before_anything_is_loaded(runs, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    monkeypatch.setattr(RunSettings, "load", None)
     with pytest.raises(SystemExit):
-        main([f"out={tmp_path / 'recs.csv'}", "run=nowhere"])
+        main([f"out={tmp_path / 'recs.csv'}", f"run={runs('mf')}"])
     assert "recs.csv: nothing can be written into this folder: choose another place" in capsys.readouterr().err

@@ -71,15 +71,15 @@ def wait_for_a_request(url):
         (["run=nowhere"], "nowhere"),
         (["run=x", "port=99999"], "port=99999"),
         (["run=x", "max_body=much"], "max_body=much"),
-        (["run=x", "token="], "token: give one or more ASCII characters"),
-        (["run=x", "token=a", "token_file=b"], "give one of them"),
-        (["run=x", "token_file=nowhere"], "token_file=nowhere: cannot be read"),
+        (["run=RUN", "token="], "token: give one or more ASCII characters"),
+        (["run=RUN", "token=a", "token_file=b"], "give one of them"),
+        (["run=RUN", "token_file=nowhere"], "token_file=nowhere: cannot be read"),
         (["run=x", "max_batch=0"], "max_batch=0"),
     ],
 )
-def test_a_mistake_is_one_line(capsys, words, said):
+def test_a_mistake_is_one_line(runs, capsys, words, said):
     with pytest.raises(SystemExit) as left:
-        main(words)
+        main([word.replace("RUN", str(runs("mf"))) for word in words])
     assert left.value.code == 2
     [line] = capsys.readouterr().err.splitlines()
     assert said in line
@@ -109,8 +109,9 @@ def test_help_names_every_setting(capsys):
     assert all(f"  {name} " in printed for name in Settings.model_fields)
 
 
-def test_without_the_extra_it_says_what_to_install(monkeypatch, capsys):
+def test_without_the_extra_it_says_what_to_install(runs, monkeypatch, capsys):
+    line = [f"run={runs('mf')}"]
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SystemExit):
-        main(["run=x"])
+        main(line)
     assert "pip install 'recsys-lora[serve]'" in capsys.readouterr().err

@@ -75,11 +75,12 @@ def test_it_speaks_over_standard_input_and_output(cora, runs):
     same(pl.DataFrame(found.structured_content["rows"], schema=right.schema), right)
 
 
-def test_a_mistake_of_the_command_line_is_one_line(capsys, monkeypatch):
+def test_a_mistake_of_the_command_line_is_one_line(runs, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main(["run=nowhere"])
     assert "nowhere" in capsys.readouterr().err
+    line = [f"run={runs('mf')}"]
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SystemExit):
-        main(["run=nowhere"])
+        main(line)
     assert "pip install 'recsys-lora[mcp]'" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import pytest
 
 from recsys_lora.utils import checksums
 from recsys_lora.utils.checksums import remembered_sha256
+from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import file_sha256
 
 
@@ -38,3 +39,11 @@ def test_a_record_that_is_damaged_costs_reading_again(home, path, content):
 def test_a_cache_that_cannot_be_written_costs_reading_again(home, path):
     home.write_text("a file where a folder would be")
     assert [remembered_sha256(path) for _ in range(2)] == [file_sha256(path)] * 2
+
+
+def test_without_a_home_nothing_is_remembered(monkeypatch, path):
+    def nowhere():
+        raise UserError("no home")
+
+    monkeypatch.setattr(checksums, "home", nowhere)
+    assert remembered_sha256(path) == file_sha256(path)
