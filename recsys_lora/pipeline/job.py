@@ -140,7 +140,8 @@ def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outc
     if kind.needs_backbone:
         backbone = load_backbone(config, data, place)
         log_choices(config, backbone)
-        check_assembly(config, data, tasks, backbone)
+        with silent():  # what it would say follows when the method is made
+            check_assembly(config, data, tasks, backbone)
         clock.lap("method")
     collaborative = cf_stage(config, store, data, place, folder) if kind.needs_encoder else None
     clock.lap("cf")
