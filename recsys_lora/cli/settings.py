@@ -38,10 +38,10 @@ class RunSettings(BaseModel):
         Raises:
             UserError: as `recsys_lora.load`.
         """
-        from recsys_lora.pipeline.artifact_paths import read_artifact_paths
+        from recsys_lora.pipeline.artifact_paths import newest_run, read_artifact_paths
 
         for folder in self.folders:
-            read_artifact_paths(folder)
+            read_artifact_paths(newest_run(folder))
 
     @property
     def folders(self) -> list[Path]:
