@@ -88,7 +88,8 @@ class Answering:
 
     def _choices(self, prompts: PromptSet, shard: Shard) -> Iterator[Part]:
         """Yield scores of choices; a method that reads text alone answers equal prompts once."""
-        if self.module.reads_text_alone and self.module.offset is None:
+        module = self.module
+        if module.reads_text_alone and not module.is_personalised and module.offset is None:
             yield from self._distinct_choices(prompts, shard)
             return
         for batch in self.datamodule.score_loader(prompts, shard):

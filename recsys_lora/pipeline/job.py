@@ -102,7 +102,7 @@ def _check_what_is_named(config: RunConfig) -> None:
     """Refuse a service, a language model or a checkpoint that is not there, before anything is read or fitted.
 
     Raises:
-        UserError: so it is.
+        UserError: one is missing, or a checkpoint is given to a model that trains nothing.
     """
     build_loggers(config)  # they say what they lack, as an account
     kind = get_object(config.model["_target_"])

@@ -32,7 +32,7 @@ def check_assembly(config: RunConfig, data: PreparedData, tasks: Mapping[str, Ta
     Raises:
         UserError: the options do not fit the backbone, the encoder, the data or each other.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng([backbone.device] if backbone.device.type == "cuda" else []):
         learned = {}
         if config.first:
             with first_stage(config.first):
