@@ -203,7 +203,7 @@ def _coded_weights(folder: Path, model: Any) -> str | None:
     """
     if hasattr(model.config, "quantization_config"):
         return None
-    names = {name for name, _ in model.named_parameters()}
+    names: set[str] = {name for name, _ in model.named_parameters()}
     names |= {name.removeprefix(f"{model.base_model_prefix}.") for name in names}
     for path in folder.glob("*.safetensors"):
         with safe_open(path, framework="pt") as file:
