@@ -55,10 +55,11 @@ test-all: setup ## all tests, with the README's commands and real fetches into a
 test-gpu: setup ## four minutes on a GPU: every row of the tables, every knob that depends on the device, one table
 	$(BIN)/python -m tests.on_device $(ARGS)
 
-# What an old or new release of a library breaks: configs, checkpoints, exact resume, backbones, scores, a whole job.
+# What an old or new release of a library breaks: configs, checkpoints, exact resume, backbones, scores, downloads, a
+# whole job.
 VERSIONS := tests/config/test_edge.py tests/config/test_recorded.py tests/config/test_trust.py \
 	tests/callbacks/test_resume.py tests/callbacks/test_checkpoint.py tests/llm/test_backbone.py \
-	tests/lowrank/test_layer.py tests/data/test_prepare.py tests/pipeline/test_first_stage.py \
+	tests/lowrank/test_layer.py tests/data/test_prepare.py tests/pipeline/test_first_stage.py tests/assets/test_source.py \
 	-m 'not slow and not network and not gpu'
 TORCH ?= torch==2.6.0
 TESTERS := pytest pytest-timeout pytest-xdist pyarrow scikit-learn peft hypothesis
@@ -66,12 +67,12 @@ TESTERS := pytest pytest-timeout pytest-xdist pyarrow scikit-learn peft hypothes
 test-oldest: ## the contract tests with the lowest versions that pyproject.toml allows, in an environment of their own
 	$(PYTHON) -m venv $(VENV)-oldest
 	$(VENV)-oldest/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $(TORCH) -r tests/oldest.txt $(TESTERS)
-	PYTHONPATH=. $(VENV)-oldest/bin/python -m pytest -n $(WORKERS) $(VERSIONS) $(ARGS)
+	PYTHONPATH="$(CURDIR)" $(VENV)-oldest/bin/python -m pytest -n $(WORKERS) $(VERSIONS) $(ARGS)
 
 test-newest: ## the same with the newest versions that it allows, whatever constraints.txt says
 	$(PYTHON) -m venv $(VENV)-newest
 	$(VENV)-newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) . $(TESTERS)
-	PYTHONPATH=. $(VENV)-newest/bin/python -m pytest -n $(WORKERS) $(VERSIONS) $(ARGS)
+	PYTHONPATH="$(CURDIR)" $(VENV)-newest/bin/python -m pytest -n $(WORKERS) $(VERSIONS) $(ARGS)
 
 test-long: setup ## an hour: kills at random moments, 100,000 fuzzed inputs, a soak, faults; prints counts
 	$(BIN)/python -m tests.long $(ARGS)

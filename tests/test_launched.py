@@ -1,6 +1,8 @@
 """What a process knows of itself before it has met the others."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -41,3 +43,14 @@ def test_processes_share_the_threads_that_this_one_may_use(monkeypatch, allowed,
 def test_without_a_word_about_threads_they_share_the_cores(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
     assert [share_of_cores(processes) for processes in (1, 2, 4, 12)] == [6, 3, 1, 1]
+
+
+@pytest.mark.parametrize(("options", "said"), [(["-P"], ""), ([], "ran")])
+def test_a_module_of_the_working_folder_runs_only_where_the_parent_would_import_it(tmp_path, options, said):
+    (tmp_path / "made.py").write_text("print('ran')")
+    script = (
+        "import subprocess; from recsys_lora.processes.launched import module_command; "
+        "subprocess.run(module_command('made'), stderr=subprocess.DEVNULL)"
+    )
+    done = subprocess.run([sys.executable, *options, "-c", script], cwd=tmp_path, stdout=-1, text=True, check=True)
+    assert done.stdout.strip() == said

@@ -46,10 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit status: 0 done; 2 a user error, one line on standard error."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     understood = parser()
-    asked = understood.parse_args(given)
-    if not asked.runs and not asked.page:
-        understood.error("give run folders, or --page with a page to rewrite")
     with exit_on_user_error():
+        asked = understood.parse_args(given)
+        if not asked.runs and not asked.page:
+            understood.error("give run folders, or --page with a page to rewrite")
         _do(asked, given)
 
 

@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from recsys_lora.cli.deadline import Deadline
 from recsys_lora.cli.status import FINISHED, read_status
 from recsys_lora.cli.sweep_job import OUTPUT, SweepJob, ended
 from recsys_lora.config.check import check
-from recsys_lora.processes.launched import last_line, share_of_cores
+from recsys_lora.processes.launched import last_line, module_command, share_of_cores
 from recsys_lora.utils.console import duration, say
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import NonNegativeInt, OpenFraction, PositiveFloat, PositiveInt
@@ -111,7 +110,7 @@ def _start(job: SweepJob, place: int, variables: Mapping[str, str]) -> _Running:
     job.folder.mkdir(parents=True, exist_ok=True)
     with (job.folder / OUTPUT).open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "recsys_lora.cli.worker"],
+            module_command("recsys_lora.cli.worker"),
             env={**os.environ, **variables},
             stdin=subprocess.PIPE,
             stdout=output,

@@ -40,10 +40,16 @@ def plain_output() -> Iterator[None]:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+    status: str | int = UNREAD
     try:
-        yield
+        try:
+            yield
+        except SystemExit as end:  # as argparse leaves after --help
+            status = end.code or UNREAD
+            sys.stdout.flush()
+            raise
         sys.stdout.flush()
     except BrokenPipeError:
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - the interpreter flushes once more at its end
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        raise SystemExit(UNREAD) from None
+        raise SystemExit(status) from None

@@ -16,11 +16,17 @@ def check_backbone(backbone: Backbone) -> None:
     """Compare chosen logits with the whole head's, and a prompt alone with the same prompt padded on either side.
 
     Raises:
-        UserError: they differ: the family does something to its logits, or to padding, that is not known here; or the
-            model has no decoder blocks.
+        UserError: they differ: the family does something to its logits, or to padding, that is not known here; or they,
+            or weights, are not finite; or the model has no decoder blocks.
     """
     if backbone.model.config.get_text_config().num_hidden_layers < 1:
         raise UserError(f"{backbone.label}: its config names no decoder blocks (num_hidden_layers): use another model")
+    for name, weight in backbone.model.named_parameters():
+        if weight.dtype in _TOLERANCE and not _finite(weight):
+            raise UserError(
+                f"{backbone.label}: {name} holds values that are not finite: get its files again, or set "
+                "llm.dtype=float32"
+            )
     bound = max(_TOLERANCE.get(backbone.dtype, 1e-4), _QUANTISED if "quantise" in backbone.identity else 0.0)
     vocabulary = backbone.model.get_output_embeddings().weight.shape[0]
     ids = torch.arange(6, device=backbone.device) * 37 % vocabulary  # (T,)
@@ -28,6 +34,8 @@ def check_backbone(backbone: Backbone) -> None:
     alone = backbone.last(backbone.hidden(backbone.embed(short), mask), mask)  # (1, H)
 
     logits = backbone.model(input_ids=short, use_cache=False).logits[:, -1].float()  # (1, V)
+    if not _finite(logits):
+        raise UserError(f"{backbone.label}: its logits are not finite: set llm.dtype=float32, or use another model")
     if not _close(backbone.logits_at(alone, ids), logits[:, ids], bound):
         raise UserError(
             f"{backbone.label}: {_family(backbone)} changes its logits in an unknown way: use another model"
@@ -46,6 +54,10 @@ def check_backbone(backbone: Backbone) -> None:
 def _close(given: torch.Tensor, expected: torch.Tensor, share: float) -> bool:
     bound = share * expected.float().abs().max().clamp_min(1e-3)
     return bool((given.float() - expected.float()).abs().max() <= bound)
+
+
+def _finite(values: torch.Tensor) -> bool:
+    return all(bool(torch.isfinite(end)) for end in torch.aminmax(values))
 
 
 def _family(backbone: Backbone) -> str:

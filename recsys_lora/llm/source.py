@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from recsys_lora.llm.dtype import DtypeName, resolve_dtype
 from recsys_lora.llm.quantised import Quantise, quantised_options
@@ -168,8 +168,8 @@ def from_pretrained(place: str, knob: str, **options: Any) -> tuple[Any, Any]:
         options: for `AutoModelForCausalLM.from_pretrained`; `revision` and `local_files_only` for the tokenizer too.
 
     Raises:
-        UserError: there is no such model, it is no causal language model, it lacks weights, it needs code of its own,
-            or it cannot be reached.
+        UserError: there is no such model, it is no causal language model, it lacks weights or has whole numbers in
+            their place, it needs code of its own, or it cannot be reached.
     """
     import transformers
 
@@ -188,7 +188,29 @@ def from_pretrained(place: str, knob: str, **options: Any) -> tuple[Any, Any]:
         raise UserError(
             f"{knob}: the backbone lacks {len(missing)} of its tensors, {missing[0]} among them: get its files again"
         )
+    if coded := _coded_weights(Path(place), model):
+        raise UserError(
+            f"{knob}: the backbone keeps {coded} as whole numbers, and its config does not say what they stand for: "
+            "get weights in floating point, and set llm.quantise"
+        )
     return model, tokenizer
+
+
+def _coded_weights(folder: Path, model: Any) -> str | None:
+    """Return a parameter that files of a folder keep as whole numbers, which the library would take as its values.
+
+    Quantised models do so, and their configs say how the numbers are read.
+    """
+    if hasattr(model.config, "quantization_config"):
+        return None
+    names: set[str] = {name for name, _ in model.named_parameters()}
+    names |= {name.removeprefix(f"{model.base_model_prefix}.") for name in names}
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            for name in names & {*file.keys()}:
+                if not file.get_slice(name).get_dtype().startswith(("F", "BF")):
+                    return name
+    return None
 
 
 def without_bars(transformers: Any) -> Callable[[], None]:

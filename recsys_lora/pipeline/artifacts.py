@@ -112,6 +112,10 @@ class ArtifactStore:
         self.processes.barrier()
         return Artifact(folder, key, reused=found)
 
+    def holds(self, stage: str, label: str, depends: Mapping[str, Any]) -> bool:
+        """Return whether `get` with the same arguments would make nothing."""
+        return stage not in self.force and _intact(self.root / stage / f"{label}-{self.key(stage, depends)}")
+
     def find(self, place: str) -> Path:
         """Return a folder that a run's record names, of an artifact that is there and as it was written.
 

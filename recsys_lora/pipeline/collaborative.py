@@ -79,11 +79,18 @@ def cf_stage(
         return load_encoder(factory, Catalogue.from_prepared(rows), artifact.folder).to(place), artifact
 
     encoder, artifact = fitted(1.0)
-    key, best = artifact.key, read_description(artifact.folder)["best"]
+    key, best = cf_key(config, data.key), read_description(artifact.folder)["best"]
     if cf.train_share == 1:
         return Collaborative(cf.name, artifact.folder, key, encoder, best)
-    first, early = fitted(cf.train_share)
-    return Collaborative(cf.name, artifact.folder, f"{key}-{early.key}", encoder, best, first)
+    first, _ = fitted(cf.train_share)
+    return Collaborative(cf.name, artifact.folder, key, encoder, best, first)
+
+
+def cf_key(config: RunConfig, data: str) -> str:
+    """Return the key of the encoder that `cf` describes, and of its first fit; `data` is that of the data set."""
+    shares = dict.fromkeys((1.0, config.cf.train_share))
+    own = [replace(config, cf=replace(config.cf, train_share=share)) for share in shares]
+    return "-".join(ArtifactStore.key("cf", cf_depends(config, data)) for config in own)
 
 
 def method_data(config: RunConfig, data: PreparedData) -> PreparedData:

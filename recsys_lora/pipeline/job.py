@@ -141,7 +141,7 @@ def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outc
         backbone = load_backbone(config, data, place)
         log_choices(config, backbone)
         with silent():  # what it would say follows when the method is made
-            check_assembly(config, data, tasks, backbone)
+            check_assembly(config, store, data, tasks, backbone)
         clock.lap("method")
     collaborative = cf_stage(config, store, data, place, folder) if kind.needs_encoder else None
     clock.lap("cf")

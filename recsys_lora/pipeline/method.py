@@ -31,6 +31,7 @@ from recsys_lora.utils.errors import UserError, first_stage
 from recsys_lora.utils.files import file_sha256, read_json, write_bytes, write_json
 
 _WEIGHTS, _RECORD = "trained.ckpt", "training.json"
+_UNTRAINED = "train=false: the cache holds no trained method of these settings: give ckpt_path=FILE or leave train=true"
 log = logging.getLogger(__name__)
 
 
@@ -106,11 +107,9 @@ class MethodStage:
         if given is not None and tested:
             load_checkpoint(given, module, module.identity)
             return Method(module, datamodule, key, {}, given)
-        if given is not None:
-            _check_training_state(given, module)
         artifact = store.get(
             "method",
-            f"{module.name}-{self.data.manifest['name']}",
+            _label(module, self.data),
             depends,
             lambda folder: self._make(folder, module, datamodule, key),
             together=True,
@@ -127,9 +126,7 @@ class MethodStage:
         """Train, and keep the weights and the record of the training in a folder."""
         config, checkpoints = self.config, self.run_folder / "checkpoints"
         if not config.train:
-            raise UserError(
-                "train=false: this method has not been trained yet: give ckpt_path=FILE or leave train=true"
-            )
+            raise UserError(_UNTRAINED)
         start = resume_checkpoint(checkpoints, key, self.store.processes) or config.ckpt_path
         record = _train(config, module, datamodule, self.run_folder, key, start)
         if not record["steps"]:
@@ -154,10 +151,36 @@ class MethodStage:
         return _FirstStage(method.key, state)
 
 
-def _check_training_state(path: Path, module: LLMRecommender) -> None:
-    """Refuse to go on from a checkpoint of something else, or from one that holds weights alone."""
-    if "optimizer_states" not in read_checkpoint(path, module, module.identity):
-        raise UserError(f"{path}: holds weights alone: go on from a run's last.ckpt, or test these with train=false")
+def method_key(
+    config: RunConfig, store: ArtifactStore, data: PreparedData, module: LLMRecommender, first: str | None = None
+) -> str:
+    """Return the key that a method will have, once what it is to start from is there.
+
+    Args:
+        config: the run's.
+        store: the cache.
+        data: the prepared data set.
+        module: the method, of a fitted encoder or of one that is not.
+        first: key of the stage before.
+
+    Raises:
+        UserError: a checkpoint belongs to something else, or holds too little to go on from; or there is nothing to
+            take where `train=false`.
+    """
+    depends = method_depends(config, module.identity, str(module.backbone.dtype), first)
+    if module.trains and config.ckpt_path:
+        content = read_checkpoint(Path(config.ckpt_path), module, module.identity)
+        if config.train and "optimizer_states" not in content:
+            raise UserError(
+                f"{config.ckpt_path}: holds weights alone: go on from a run's last.ckpt, or test these with train=false"
+            )
+    elif module.trains and not config.train and not store.holds("method", _label(module, data), depends):
+        raise UserError(_UNTRAINED)
+    return store.key("method", depends)
+
+
+def _label(module: LLMRecommender, data: PreparedData) -> str:
+    return f"{module.name}-{data.manifest['name']}"
 
 
 def method_depends(

@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed
 
-from recsys_lora.processes.launched import last_line, share_of_cores, started_externally
+from recsys_lora.processes.launched import last_line, module_command, share_of_cores, started_externally
 from recsys_lora.processes.rendezvous import external_rendezvous, local_rendezvous, ranks, rendezvous
 from recsys_lora.processes.watch import watched
 from recsys_lora.utils.errors import UserError
@@ -185,7 +184,7 @@ def _started(rank: int, meeting: Mapping[str, str], folder: Path, worker: str) -
     threads = {"OMP_NUM_THREADS": str(share_of_cores(int(meeting["WORLD_SIZE"])))}
     variables = {**os.environ, **threads, **meeting, **ranks(rank)}
     with (place / LOG).open("wb") as log:
-        command = [sys.executable, "-m", worker, str(folder)]
+        command = [*module_command(worker), str(folder)]
         return subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=log, stderr=log)
 
 

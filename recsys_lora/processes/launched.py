@@ -1,6 +1,7 @@
 """Who started this process, and how many cores are its own: what is known before processes are connected."""
 
 import os
+import sys
 from pathlib import Path
 
 
@@ -13,6 +14,16 @@ def is_rank_zero() -> bool:
     """Return whether this process writes the run folder: the only one, or the first of those of torchrun or SLURM."""
     rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or "0"
     return not started_externally() or int(rank) == 0
+
+
+def module_command(module: str) -> list[str]:
+    """Return the command line that starts a module beside this process, and looks for modules where this one does.
+
+    By itself `python -m` looks into the working folder first, where a data set's torch.py may lie; an installed command
+    does not.
+    """
+    here = {"", str(Path.cwd())} & {*sys.path}
+    return [sys.executable, *([] if here else ["-P"]), "-m", module]
 
 
 def share_of_cores(processes: int) -> int:

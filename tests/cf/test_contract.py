@@ -1,5 +1,7 @@
 """What every encoder promises; `factory` runs over all of them."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +81,15 @@ def test_weights_of_other_data_are_refused_by_name(factory, board, tmp_path):
         load_encoder(factory, Catalogue.from_prepared(with_strangers()), tmp_path)
     with pytest.raises(UserError, match="no saved encoder"):
         load_encoder(factory, Catalogue.from_prepared(board), tmp_path / "nowhere")
+
+
+def test_weights_that_are_no_numbers_are_refused_by_name(factory, board, tmp_path):
+    encoder = made(factory, board)
+    name, weight = next(iter(encoder.named_parameters()))
+    weight.data.view(-1)[0] = float("nan")
+    save_encoder(tmp_path, encoder, {})
+    with pytest.raises(UserError, match=rf"encoder\.safetensors: {re.escape(name)} holds values that are not finite"):
+        load_encoder(factory, Catalogue.from_prepared(board), tmp_path)
 
 
 def test_every_parameter_gets_a_gradient(factory, board):

@@ -134,6 +134,13 @@ def test_a_head_with_unknown_habits_is_refused() -> None:
         check_backbone(backbone_of(model))
 
 
+def test_logits_that_are_no_numbers_are_refused() -> None:
+    model = tiny("llama")
+    model.get_output_embeddings().register_forward_hook(lambda module, args, output: output / 0)
+    with pytest.raises(UserError, match="its logits are not finite: set llm"):
+        check_backbone(backbone_of(model))
+
+
 def test_a_body_that_sees_padding_is_refused() -> None:
     model = tiny("llama")
     forward = model.base_model.forward

@@ -228,6 +228,12 @@ def test_a_learning_rate_that_blows_up_is_said(tmp_path, tables):
     assert artifacts(tmp_path) == {"prepare", "cf"}
 
 
+def test_weights_that_blow_up_in_the_step_before_a_validation_are_said(tmp_path, tables):
+    line = refused(tmp_path, *SMALL, *tables, "model.optimizer.lr=1e20", "trainer.max_steps=1")
+    assert re.match(r"valid/loss is (nan|inf) at step 1: the weights have blown up: lower the learning rate", line)
+    assert artifacts(tmp_path) == {"prepare", "cf"}
+
+
 def test_an_encoder_that_blows_up_is_said(tmp_path, tables):
     line = refused(tmp_path, *NO_METHOD, *tables, "row=mf", "cf.fit.lr=1e30", "cf.trainer.max_epochs=3")
     assert "cf.fit.lr" in line
@@ -264,6 +270,31 @@ def test_a_full_disk_names_the_folder_and_the_next_run_goes_on(
     assert artifacts(tmp_path) == kept
     assert method_of(run(tmp_path / "again", *SMALL, *tables).metrics)["rows"] == 24
     assert not half_made(tmp_path)
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [flipped, lambda path: path.write_bytes(path.read_bytes()[:-1]), Path.unlink],
+    ids=["flipped", "cut", "taken away"],
+)
+def test_a_damaged_cache_is_made_anew_to_the_same_numbers(tmp_path, tables, caplog, harm):
+    whole = run(tmp_path / "whole", *SMALL, *tables)
+    records = [*(tmp_path / "home" / "artifacts").glob("*/*/artifact.json")]
+    for record in records:
+        for path in sorted(record.parent.iterdir()):
+            if path != record:
+                harm(path)
+    again = run(tmp_path / "again", *SMALL, *tables)
+    assert {record.parent.parent.name for record in records} == {"prepare", "cf", "method", "test"}
+    for record in records:
+        assert re.search(rf"{record.parent}: .* (has changed since it was written|is missing): it is made", caplog.text)
+    assert method_of(again.metrics) == method_of(whole.metrics)
 
 
 def killed(*_, **__):

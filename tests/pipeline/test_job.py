@@ -276,9 +276,12 @@ def test_without_training_a_finished_method_is_tested(place, first):
     assert not (folder / "checkpoints").exists()
 
 
-def test_without_training_a_method_that_is_not_there_is_named_missing(place, first):
-    with pytest.raises(UserError, match=r"train=false: this method has not been trained yet: give ckpt_path=FILE"):
-        place.run("train=false", "model.rank=3")
+@pytest.mark.parametrize("other", ["model.rank=3", "stage.force=[method]", "cf.train_share=0.5"])
+def test_without_training_a_method_that_is_not_there_is_missed_before_anything_is_fitted(place, first, other):
+    before = place.artifacts()
+    with pytest.raises(UserError, match=r"^train=false: the cache holds no trained method of these settings: give ckp"):
+        place.run("train=false", other)
+    assert place.artifacts() == before
 
 
 def test_without_testing_there_are_no_results(place, first):
@@ -320,9 +323,10 @@ def test_another_checkpoint_under_the_same_path_is_tested_anew(place, first, tmp
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused_and_both_are_named(place, first, override, part, values, train):
-    path = first[1] / "checkpoints" / "last.ckpt"
+    path, before = first[1] / "checkpoints" / "last.ckpt", place.artifacts()
     with pytest.raises(UserError) as refusal:
         place.run(f"train={train}", f"ckpt_path={path}", override)
+    assert {name.split("/")[0] for name in place.artifacts().keys() - before.keys()} <= {"prepare"}
     message = str(refusal.value)
     assert f"the checkpoint belongs to another {part}" in message
     assert all(value in message for value in values)

@@ -74,6 +74,20 @@ def test_a_checkpoint_of_another_training_is_not_taken(tables, tmp_path, killed,
     assert curve(own)["step"].to_list() == list(range(12))
 
 
+@pytest.mark.parametrize(
+    "harm", [lambda content: content[: len(content) * 2 // 3], lambda content: b""], ids=["cut", "empty"]
+)
+def test_after_a_damaged_checkpoint_the_same_command_starts_from_scratch(tables, tmp_path, killed, said, harm):
+    own = tmp_path / "own"
+    killed(8, lambda: run(own, *KEPT, *tables))
+    path = own / "checkpoints" / "last.ckpt"
+    path.write_bytes(harm(path.read_bytes()))
+    outcome = run(own, *KEPT, *tables)
+    assert f"{path}: not a checkpoint of this program" in said.text
+    assert "training starts from scratch" in said.text
+    assert outcome.method.training["steps"] == 12
+
+
 def test_what_is_trained_but_not_yet_kept_is_not_trained_again(tables, tmp_path, killed, monkeypatch):
     def kill(*_):
         raise Killed

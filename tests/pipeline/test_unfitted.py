@@ -20,6 +20,8 @@ LINES = [
     ("model=binllm cf=mf", r"^the encoder.s vectors are no binary codes .*: choose cf=binary_mf$"),
     ("model=collm cf=mf model/prompt=history", r"^model.prompt has no soft tokens: put .* into its texts"),
     ("model=collm cf=mf first.prompt.text=", r"^first stage: first.prompt: text is empty: write"),
+    ("model=cora train=false", r"^train=false: the cache holds no trained method of these settings: give ckpt_path="),
+    ("model=cora_tuned cf=mf train=false", r"^first stage: train=false: the cache holds no trained method of these"),
     ("model=collm cf=mf first.targets=[] model.targets=[q_prj]", r"^LlamaForCausalLM has no linear map named q_prj"),
 ]
 

@@ -145,6 +145,7 @@ GOOD = "".join(f"u{k % 4},i{k % 7},{5 if k % 2 else 1},{k}\n" for k in range(K))
         (HEADER + GOOD + "u1,i1,5,-1e18\n", "line 42: timestamp is '-1e18', not a number of seconds"),
         (HEADER + GOOD + "u1,i1,\u0663,3\n", "line 42: rating is '\u0663', not a number"),
         (HEADER + GOOD.replace(",0\n", ",2020-02-30\n"), "line 2: timestamp is '2020-02-30', not a date"),
+        (f"{HEADER}{GOOD}u1,{'x' * 200_000},5,3\nu1,i1,great,4\n", "line 43: rating is 'great', not a number"),
         ("user_id,user_id,item_id,rating,timestamp\n", "the header has 'user_id' more than once"),
     ],
 )
@@ -186,6 +187,8 @@ REVIEWS = [json.dumps(review(k)) for k in range(K)]
             "line 41, column 'unixReviewTime': timestamp is 'true'",
         ),
         ('{"reviewerID":"\\ud800","asin":"b","overall":5,"unixReviewTime":1}', None),
+        (json.dumps(review(1, unixReviewTime=10**18)), "line 41, column 'unixReviewTime': timestamp is '1000"),
+        (json.dumps(review(1, reviewText="\ud800")), None),
         (json.dumps(review(1, reviewText={"a": 1}, summary=[1])), None),
         (json.dumps(review(1, reviewText="\x00")), None),
         ("{'reviewerID': __import__('os').system('touch CODE_RAN'), 'asin': 'b'}", "neither JSON nor a Python literal"),
@@ -208,6 +211,7 @@ def test_lines_of_reviews(tmp_path, outcome, monkeypatch, line, words):
     "more",
     [
         {"title": ["x", "<b>y"], "category": [["a", None], 3], "brand": {"z": 1}},
+        {"asin": ["i1"]},
         {"categories": 5},
         {"category": [], "categories": {"a": 1}},
         {"title": "<a " * 300_000},
