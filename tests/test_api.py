@@ -5,13 +5,17 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import yaml
+from peft import PeftModel
 
 import recsys_lora
+from recsys_lora.lowrank.peft_format import export
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.utils.errors import UserError
 from tests.documents import FENCE, ROOT
 from tests.jobs import NO_METHOD, method_of, own_tables, write_tables
+from tests.rounding import assert_close
 
 
 def test_importing_the_package_is_light():
@@ -87,4 +91,14 @@ def test_the_code_of_its_page_runs(tmp_path, home, monkeypatch):
     space: dict = {}
     for block in blocks:  # as a reader would, one after the other
         exec(compile(block, "docs/python.md", "exec"), space)
-    assert len(space["scores"]) == method_of(space["outcome"].metrics)["rows"]
+    own = method_of(space["outcome"].metrics)
+    assert len(space["scores"]) == own["rows"]
+    assert space["tested"][0]["test/auc"] == pytest.approx(own["auc"], abs=1e-6)
+    assert set(space["validated"][0]) == {"valid/loss", "valid/auc", "valid/uauc"}
+    lora, model, ids = space["lora"], space["model"], space["ids"]
+    assert not torch.equal(space["adapted"], space["original"])
+    folder = export(lora, tmp_path / "adapter", "tiny")
+    lora.remove()
+    with torch.no_grad():
+        assert torch.equal(model(ids).logits, space["original"])
+        assert_close(PeftModel.from_pretrained(model, str(folder))(input_ids=ids).logits, space["adapted"])

@@ -23,6 +23,7 @@ DROPPED = ("llm=", "llm.", "budget=", "trainer=")
 ADDED = {
     "adding_a_method.md": ("text_lora", "model/text_lora"),
     "adding_a_cf_encoder.md": ("biased_mf", "cf/biased_mf"),
+    "adding_a_dataset.md": ("shop", "data/shop"),
     "adding_a_task.md": ("full_marks", "task/full_marks"),
 }
 """What a page adds: its module, and its config."""
@@ -37,6 +38,8 @@ def place(tmp_path_factory):
     """An empty folder with a person's own tables, and the packages of the pages that add something."""
     folder = tmp_path_factory.mktemp("readme")
     write_tables(folder, *own_tables())
+    orders = [f"c{n % 20},s{n * n % 97},2024-01-{n % 27 + 1:02d}" for n in range(400)]
+    (folder / "orders.csv").write_text("\n".join(["customer,sku,ordered", *orders]))
     for page, (module, config) in ADDED.items():
         blocks = FENCE.findall((ROOT / "docs" / page).read_text())
         for language, path in (("python", f"my_package/{module}.py"), ("yaml", f"my_conf/{config}.yaml")):

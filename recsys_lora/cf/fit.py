@@ -35,7 +35,7 @@ class CFResult:
 
     Attributes:
         encoder: in evaluation mode, on the CPU, frozen, with the weights of the best validation.
-        curve: one record a validation: epoch, step, train_loss, valid_auc, valid_uauc (where it is defined).
+        curve: one record a validation, as `CFModule` has them.
         best: the record of the chosen weights.
     """
 

@@ -129,8 +129,8 @@ class CFModule(lightning.LightningModule):
     """Trains an encoder by `fit.objective` and reports AUC and UAUC on all validation rows.
 
     Attributes:
-        curve: one record a validation: epoch, step, train_loss, valid_auc, and valid_uauc where some user has
-            validation rows of both classes.
+        curve: one record a validation: epoch, step, train_loss where there were steps since the last one, valid_auc,
+            and valid_uauc where some user has validation rows of both classes.
     """
 
     pool: Tensor
@@ -158,7 +158,7 @@ class CFModule(lightning.LightningModule):
         # grow by one of these a step (3 GB over four epochs of LightGCN on ML-1M).
         self.register_buffer("loss_sum", torch.zeros((), dtype=torch.float64), persistent=False)
         self._losses = 0
-        self._scores: list[Tensor] = []
+        self._scored: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def train_dataloader(self) -> IndexBatches:
         """Give all labelled rows for BCE, the positive ones for the ranking objectives."""
@@ -189,8 +189,8 @@ class CFModule(lightning.LightningModule):
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Score the rows numbered `batch` (B,)."""
-        user, history, item, _ = self.valid_rows.pick(batch)
-        self._scores.append(self.encoder.score(user, history, item))
+        user, history, item, label = self.valid_rows.pick(batch)
+        self._scored.append((user, label, self.encoder.score(user, history, item)))
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics.
@@ -198,21 +198,21 @@ class CFModule(lightning.LightningModule):
         Raises:
             UserError: the loss or a score is not a finite number.
         """
-        score = torch.cat(self._scores).double().cpu().numpy()
-        loss = float(self.loss_sum) / self._losses if self._losses else float("nan")
-        self._scores = []
+        user, label, score = (torch.cat(part).double().cpu().numpy() for part in zip(*self._scored, strict=True))
+        trained = {"train_loss": float(self.loss_sum) / self._losses} if self._losses else {}
+        self._scored = []
         self._losses = 0
         self.loss_sum.zero_()
         where = f"epoch {self.current_epoch + 1}, step {self.global_step}"
-        if not np.isfinite(score).all() or not np.isfinite(loss):
+        if not np.isfinite(np.append(score, list(trained.values()))).all():
             raise UserError(f"CF fit: the loss is no longer a finite number ({where}): lower cf.fit.lr")
-        label, user = self.valid_rows.label.cpu().numpy(), self.valid_rows.user.cpu().numpy()
         found = {"valid_auc": auc(label, score)}
         per_user, users = uauc(user, label, score)
         if users:
             found["valid_uauc"] = per_user
-        self.curve.append({"epoch": self.current_epoch + 1, "step": self.global_step, "train_loss": loss, **found})
-        self.log_dict({**found, "train_loss": loss}, logger=bool(self.trainer.loggers))
+        if not self.trainer.sanity_checking:
+            self.curve.append({"epoch": self.current_epoch + 1, "step": self.global_step, **trained, **found})
+        self.log_dict(found | trained)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return Adam with the decay in the gradient, or decoupled."""

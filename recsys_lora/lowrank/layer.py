@@ -28,8 +28,8 @@ def linear_shape(module: nn.Module) -> tuple[int, int] | None:
 class LowRankLinear(nn.Module):
     """A frozen linear map with low-rank updates.
 
-    The sources are held by the `Injection` that made this layer, not registered here: the model's own parameters,
-    state dict and train/eval mode stay as they were.
+    The sources are held by the `Injection` that made this layer, not registered here: the model's own parameters and
+    train/eval mode stay as they were, and so does its state dict, where the map's own names are behind `base`.
 
     Args:
         base: the frozen map, `nn.Linear` or GPT-2's `Conv1D` or a quantised linear layer.

@@ -61,8 +61,15 @@ class RecommenderModule(lightning.LightningModule):
 
     @property
     def questions(self) -> TaskData:
-        """The run's questions, while a trainer has them."""
-        return self.trainer.datamodule  # type: ignore[attr-defined,no-any-return]
+        """The run's questions, while a trainer has them.
+
+        Raises:
+            UserError: the trainer was given loaders alone.
+        """
+        questions: TaskData | None = self.trainer.datamodule  # type: ignore[attr-defined]
+        if questions is None:
+            raise UserError(f"{self.name}: the trainer has loaders alone: say trainer.fit(module, datamodule=...)")
+        return questions
 
     @property
     def logs_now(self) -> bool:
@@ -70,7 +77,16 @@ class RecommenderModule(lightning.LightningModule):
         return logs_now(self.trainer)
 
     def setup(self, stage: str) -> None:
-        """Let the method measure what it must know of the training questions."""
+        """Let the method measure what it must know of the training questions.
+
+        Raises:
+            UserError: the stage is `predict`, whose batches would be in the order of their lengths.
+        """
+        if stage == "predict":
+            raise UserError(
+                f"{self.name}: trainer.predict is not there: say Answering(module, datamodule)(task, questions), of "
+                "recsys_lora.methods.answering: its answers are in the order of the questions"
+            )
         if stage == "fit":
             assert self.questions.train_pairs is not None
             self.calibrate(self.questions.data, self.questions.train_pairs)
@@ -148,13 +164,28 @@ class RecommenderModule(lightning.LightningModule):
         Raises:
             UserError: the loss is not a number.
         """
+        self._log_collected("valid")
+
+    def test_step(self, batch: PromptBatch, batch_idx: int) -> None:
+        """Collect losses and scores, as validation does."""
+        self.validation.update(batch, self.hidden(batch))
+
+    def on_test_epoch_end(self) -> None:
+        """Log what was collected.
+
+        Raises:
+            UserError: the loss is not a number.
+        """
+        self._log_collected("test")
+
+    def _log_collected(self, split: str) -> None:
         for name, value in self.validation.results():
             if name == "loss" and not bool(torch.isfinite(value)):
                 raise UserError(
-                    f"valid/loss is {float(value)} at step {self.trainer.global_step}: the weights have blown up: "
+                    f"{split}/loss is {float(value)} at step {self.trainer.global_step}: the weights have blown up: "
                     "lower the learning rate (model.optimizer.lr) or raise the precision (llm.dtype=float32)"
                 )
-            self.log(f"valid/{name}", value, prog_bar=name in ("loss", "auc", "uauc"), rank_zero_only=False)
+            self.log(f"{split}/{name}", value, prog_bar=name in ("loss", "auc", "uauc"), rank_zero_only=False)
 
     @property
     def rates(self) -> dict[nn.Parameter, float]:

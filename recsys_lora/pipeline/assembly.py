@@ -82,6 +82,8 @@ def datamodule_of(config: RunConfig, module: LLMRecommender, data: PreparedData)
         token_budget=config.scoring_tokens,
         train_rows=node.train_rows,
         valid_rows=node.valid_rows,
+        test_rows=node.test_rows,
+        test_users=node.test_users,
         sample_seed=node.sample_seed,
         mixing=mixing_of(config, module.backbone, len(module.tasks)),
     )

@@ -60,8 +60,8 @@ class Batching:
     rows_per_user: int = 1
 
 
-def _valid_shard(trainer: lightning.Trainer | None, shard: Shard) -> Shard:
-    """Return what a process validates on: its shard, or all rows where processes have to run the same forwards.
+def _scored_shard(trainer: lightning.Trainer | None, shard: Shard) -> Shard:
+    """Return what a process scores: its shard, or all rows where processes have to run the same forwards.
 
     Then every row counts once for each process, which leaves means and areas under curves what they are.
     """
@@ -83,6 +83,8 @@ class TaskData(lightning.LightningDataModule):
             alone has as many as it has among others. None for all.
         valid_rows: questions of each task to validate on; None for all, "published" for those of the rows that
             published work uses.
+        test_rows: questions of each task to test on; None for all.
+        test_users: how many users to test on, as `PreparedData.with_test_users` draws them; None for all.
         sample_seed: decides the questions.
         mixing: how batches mix tasks.
         train_on: `rows`, or `items`: one yes-or-no question an item, see `Task.item_questions`.
@@ -99,6 +101,8 @@ class TaskData(lightning.LightningDataModule):
         seed: int,
         train_rows: int | None = None,
         valid_rows: Limit = None,
+        test_rows: Limit = None,
+        test_users: int | None = None,
         sample_seed: int = 0,
         mixing: Mixing | None = None,
         train_on: TrainOn = "rows",
@@ -113,11 +117,14 @@ class TaskData(lightning.LightningDataModule):
         self.seed = seed
         self.train_rows = train_rows
         self.valid_rows = valid_rows
+        self.test_rows = test_rows
+        self.test_users = test_users
         self.sample_seed = sample_seed
         self.mixing = mixing or Mixing()
         self.train_on = train_on
         self.train: TrainSet | None = None
         self.valid: PromptSet | None = None
+        self.test: PromptSet | None = None
         self.train_pairs: Pairs | None = None
         self.shares: list[float] = []
 
@@ -135,26 +142,28 @@ class TaskData(lightning.LightningDataModule):
             UserError: no task has a training question, or none to validate on, or nothing can be learned from them.
         """
         train = self._train_questions() if stage == "fit" and self.train is None else {}
-        valid = self._valid_questions() if stage in ("fit", "validate") and self.valid is None else {}
-        number = len(self.versions) * sum(map(len, train.values())) + sum(map(len, valid.values()))
+        valid = self._held_out("valid", self.valid_rows) if stage in ("fit", "validate") and self.valid is None else {}
+        test = self._held_out("test", self.test_rows) if stage == "test" and self.test is None else {}
+        number = len(self.versions) * sum(map(len, train.values())) + sum(map(len, [*valid.values(), *test.values()]))
         with progress("tokenising", number, "prompts", show=number > 0 and self.shard.rank == 0) as advance:
             if train:
-                versions: dict[str, PromptSet] = {
-                    version: self._joined(train, version, advance) for version in self.versions
-                }
+                versions = {str(version): self._joined(train, version, advance) for version in self.versions}
                 binary = [task.is_binary for task in self.tasks.values()]
                 self.train = TrainSet(versions, self.mixing.forward_overhead_tokens, binary)
             if valid:
                 self.valid = self._joined(valid, self.versions[0], advance)
+            if test:
+                self.test = self._joined(test, self.versions[0], advance)
 
     def questions(self, name: str, split: SplitName, limit: Limit) -> Questions:
         """Return the questions of one task, the same ones in every run with the same sample seed."""
-        return self.tasks[name].questions(self.data, split, limit, self.sample_seed)
+        some = self.test_users if split == "test" else None
+        data = self.data if some is None else self.data.with_test_users(some, self.sample_seed)
+        return self.tasks[name].questions(data, split, limit, self.sample_seed)
 
-    def _valid_questions(self) -> dict[str, Questions]:
-        """Return the questions to validate on, by task."""
-        made = {name: self.questions(name, "valid", self.valid_rows) for name in self.tasks}
-        return self._asked(made, "valid")
+    def _held_out(self, split: SplitName, limit: Limit) -> dict[str, Questions]:
+        """Return the questions to validate or test on, by task."""
+        return self._asked({name: self.questions(name, split, limit) for name in self.tasks}, split)
 
     def _train_questions(self) -> dict[str, Questions]:
         """Return the training questions by task, and decide the shares of tasks."""
@@ -230,7 +239,12 @@ class TaskData(lightning.LightningDataModule):
     def val_dataloader(self) -> ScoreLoader:
         """Return the questions to validate on, of all tasks, as they are answered."""
         assert self.valid is not None
-        return self.score_loader(self.valid, _valid_shard(self.trainer, self.shard))
+        return self.score_loader(self.valid, _scored_shard(self.trainer, self.shard))
+
+    def test_dataloader(self) -> ScoreLoader:
+        """Return the questions to test on, as those to validate on."""
+        assert self.test is not None
+        return self.score_loader(self.test, _scored_shard(self.trainer, self.shard))
 
     def score_loader(
         self, prompts: PromptSet, shard: Shard | None = None, padding: Padding | None = None

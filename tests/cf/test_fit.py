@@ -11,10 +11,11 @@ import torch
 
 from recsys_lora.cf.dot import distinct
 from recsys_lora.cf.encoder import Catalogue
-from recsys_lora.cf.fit import fit_encoder, read_description, save_encoder
+from recsys_lora.cf.fit import fit_encoder, read_description, save_encoder, score_rows
 from recsys_lora.cf.mf import MF
 from recsys_lora.cf.module import CFModule, IndexBatches, RowTensors, bpr, draw_items, pointwise, sampled_softmax
 from recsys_lora.cf.settings import FitSettings, TrainerSettings
+from recsys_lora.evaluation.ranking import auc
 from tests.cf.made_data import checkerboard, from_arrays, with_strangers
 from tests.methods import factory
 from tests.rounding import SUM, assert_close
@@ -181,6 +182,26 @@ def test_validation_rows_without_a_user_of_both_classes_have_no_uauc(tmp_path):
     assert "valid_uauc" not in result.best
     save_encoder(tmp_path, result.encoder, {"best": result.best})
     assert read_description(tmp_path) == {"best": result.best}
+
+
+def test_a_trainer_of_ones_own_validates_at_any_time_and_on_any_part():
+    data = checkerboard()
+    catalogue = Catalogue.from_prepared(data)
+    rows = [RowTensors(data.rows(split), data.history, 0) for split in ("train", "valid")]
+    encoder = MF(catalogue, dim=4)
+    module = CFModule(encoder, catalogue, *rows, FitSettings(batch_size=8, scoring_rows=8), seed=0)
+    untrained = factory.trainer().validate(module, verbose=False)[0]
+    score = score_rows(encoder, data.rows("valid"), data.history)
+    assert untrained["valid_auc"] == pytest.approx(auc(data.rows("valid").label, score), abs=1e-6)
+    assert "train_loss" not in untrained
+    module.curve.clear()
+    trainer = factory.trainer(max_epochs=2, num_sanity_val_steps=1, limit_val_batches=2)
+    trainer.fit(module)
+    assert [record["epoch"] for record in module.curve] == [1, 2]
+    assert all(record["train_loss"] > 0 for record in module.curve)
+    part = data.rows("valid").take(torch.cat(list(module.val_dataloader())[:2]).numpy())
+    score = score_rows(encoder, part, data.history)
+    assert float(trainer.callback_metrics["valid_auc"]) == pytest.approx(auc(part.label, score), abs=1e-6)
 
 
 def test_steps_leave_no_tensor_behind():

@@ -370,7 +370,7 @@ def test_who_likes_nearly_everything_gets_what_is_left(made_reader, tmp_path):
 def test_the_reader_in_the_documents_works(tmp_path):
     text = (Path(__file__).parents[2] / "docs" / "adding_a_dataset.md").read_text()
     block = re.search(r"```python\n(.*?)```", text, re.DOTALL)
-    names = {"Path": Path, "RawTables": RawTables}
+    names: dict = {}
     exec(block.group(1), names)
     lines = [f"c{k % 7},s{k * k % 41},2024-01-{k % 27 + 1:02d}" for k in range(140)]
     (tmp_path / "orders.csv").write_text("\n".join(["customer,sku,ordered", *lines]))

@@ -12,7 +12,9 @@ from torch.nn import functional
 from recsys_lora.data.loader import Shard
 from recsys_lora.evaluation.ranking import auc, uauc
 from recsys_lora.llm.tiny import TinySource
+from recsys_lora.methods.answering import Answering
 from recsys_lora.methods.base import LLMRecommender
+from recsys_lora.methods.checkpoint import trained_state
 from recsys_lora.methods.optimizer import OptimizerSettings
 from recsys_lora.prompts.template import Template
 from recsys_lora.utils.errors import UserError
@@ -45,20 +47,24 @@ class SoftTokens(LLMRecommender):
         return self.arranged(torch.cat([self.maps[0](user).unsqueeze(1), self.maps[1](items)], dim=1), batch)
 
 
-def soft(data, encoder):
-    torch.manual_seed(0)
+def settings(data, encoder):
     text = "A user <user> rated {history}. Would the user enjoy {title} <item>? #Answer:"
     none = "A user <user>: would the user enjoy {title} <item>? #Answer:"
-    return SoftTokens(
-        name="soft",
-        tasks=factory.asked(),
-        prompt=Template(text, none, soft_tokens=["user", "item"]),
-        batch_size=16,
-        score="yes_minus_no",
-        optimizer=OptimizerSettings(),
-        backbone=factory.backbone(data),
-        encoder=encoder,
-    )
+    return {
+        "name": "soft",
+        "tasks": factory.asked(),
+        "prompt": Template(text, none, soft_tokens=["user", "item"]),
+        "batch_size": 16,
+        "score": "yes_minus_no",
+        "optimizer": OptimizerSettings(),
+        "backbone": factory.backbone(data),
+        "encoder": encoder,
+    }
+
+
+def soft(data, encoder):
+    torch.manual_seed(0)
+    return SoftTokens(**settings(data, encoder))
 
 
 @pytest.mark.parametrize("padding", ["left", "right"])
@@ -131,6 +137,47 @@ def test_validation_metrics_are_those_of_the_scored_rows(world):
         torch.from_numpy(score), torch.from_numpy(rows.label).double()
     )
     assert_close(logged["valid/loss"], expected)
+
+
+@pytest.mark.parametrize("limits", [{}, {"test_rows": 20}, {"test_users": 5}])
+def test_a_trainer_of_ones_own_tests_on_the_runs_questions(world, limits):
+    data, encoder = world
+    module = factory.cora(data, encoder)
+    with torch.no_grad():
+        for parameter in module.lowrank.parameters():
+            parameter.normal_(std=0.1)
+    datamodule = module.datamodule(data, WORDS, seed=0, **limits)
+    logged = factory.trainer().test(module, datamodule, verbose=False)[0]
+    questions = datamodule.questions("ctr", "test", limits.get("test_rows"))
+    assert len(questions) == limits.get("test_rows", len(questions))
+    assert len(np.unique(questions.user)) <= limits.get("test_users", 20)
+    score = Answering(module, datamodule)("ctr", questions, show=False)
+    assert logged["test/auc"] == pytest.approx(auc(questions.label, score), abs=1e-6)
+    assert logged["test/uauc"] == pytest.approx(uauc(questions.user, questions.label, score)[0], abs=1e-6)
+
+
+def test_what_a_trainer_of_ones_own_cannot_do_is_one_line(world):
+    data, encoder = world
+    module = factory.cora(data, encoder)
+    datamodule = module.datamodule(data, WORDS, seed=0)
+    datamodule.setup("fit")
+    with pytest.raises(UserError, match=r"loaders alone: say trainer\.fit\(module, datamodule=\.\.\.\)$"):
+        factory.trainer(max_steps=1).fit(module, datamodule.train_dataloader(), datamodule.val_dataloader())
+    with pytest.raises(UserError, match=r"trainer\.predict is not there: say Answering"):
+        factory.trainer().predict(module, datamodule)
+
+
+def test_lightnings_own_checkpoint_is_loaded_with_the_arguments_of_the_method(world, tmp_path):
+    data, encoder = world
+    module = soft(data, encoder)
+    trainer = factory.trainer(max_steps=3)
+    trainer.fit(module, module.datamodule(data, WORDS, seed=0))
+    trainer.save_checkpoint(tmp_path / "mine.ckpt")
+    loaded = SoftTokens.load_from_checkpoint(tmp_path / "mine.ckpt", **settings(data, encoder))
+    expected = trained_state(module)
+    assert expected.keys() == trained_state(loaded).keys()
+    for name, value in trained_state(loaded).items():
+        assert torch.equal(value, expected[name])
 
 
 def test_a_chat_template_wraps_prompt_and_answer(world):
