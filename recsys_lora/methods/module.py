@@ -68,7 +68,7 @@ class RecommenderModule(lightning.LightningModule):
         """
         questions: TaskData | None = self.trainer.datamodule  # type: ignore[attr-defined]
         if questions is None:
-            raise UserError(f"{self.name}: the trainer has loaders alone: say trainer.fit(module, datamodule=...)")
+            raise UserError(f"{self.name}: the trainer has loaders alone: use trainer.fit(module, datamodule=...)")
         return questions
 
     @property
@@ -84,8 +84,8 @@ class RecommenderModule(lightning.LightningModule):
         """
         if stage == "predict":
             raise UserError(
-                f"{self.name}: trainer.predict is not there: say Answering(module, datamodule)(task, questions), of "
-                "recsys_lora.methods.answering: its answers are in the order of the questions"
+                f"{self.name}: trainer.predict is not supported: use Answering(module, datamodule)(task, questions) of "
+                "recsys_lora.methods.answering, whose answers are in the order of the questions"
             )
         if stage == "fit":
             assert self.questions.train_pairs is not None

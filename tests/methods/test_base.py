@@ -161,9 +161,9 @@ def test_what_a_trainer_of_ones_own_cannot_do_is_one_line(world):
     module = factory.cora(data, encoder)
     datamodule = module.datamodule(data, WORDS, seed=0)
     datamodule.setup("fit")
-    with pytest.raises(UserError, match=r"loaders alone: say trainer\.fit\(module, datamodule=\.\.\.\)$"):
+    with pytest.raises(UserError, match=r"loaders alone: use trainer\.fit\(module, datamodule=\.\.\.\)$"):
         factory.trainer(max_steps=1).fit(module, datamodule.train_dataloader(), datamodule.val_dataloader())
-    with pytest.raises(UserError, match=r"trainer\.predict is not there: say Answering"):
+    with pytest.raises(UserError, match=r"trainer\.predict is not supported: use Answering"):
         factory.trainer().predict(module, datamodule)
 
 
