@@ -113,7 +113,7 @@ def require_package(package: str) -> None:
     Raises:
         UserError: it is not.
     """
-    require(package, package, by=f"logger={package}", otherwise=", or choose logger=csv")
+    require(package, package, otherwise=", or choose logger=csv")
 
 
 def wandb(
@@ -175,9 +175,7 @@ def _refuse_no_account() -> None:
     except library.errors.Error:
         known = False
     if not known:
-        raise UserError(
-            "logger=wandb: no W&B account here: wandb login, or logger.wandb.mode=offline writes files for wandb sync"
-        )
+        raise UserError("no W&B account here: wandb login, or logger.wandb.mode=offline writes files for wandb sync")
 
 
 @rank_zero_only
