@@ -8,12 +8,12 @@ from recsys_lora.utils.version import __version__
 
 if TYPE_CHECKING:
     from recsys_lora.config.compose import compose
-    from recsys_lora.pipeline.job import run_config
+    from recsys_lora.pipeline.job import build, run_config
     from recsys_lora.recommender.load import load
 
-__all__ = ["UserError", "__version__", "compose", "load", "run_config"]
+__all__ = ["UserError", "__version__", "build", "compose", "load", "run_config"]
 
-_LAZY = {"compose": "config.compose", "load": "recommender.load", "run_config": "pipeline.job"}
+_LAZY = {"build": "pipeline.job", "compose": "config.compose", "load": "recommender.load", "run_config": "pipeline.job"}
 
 
 def __getattr__(name: str) -> Any:

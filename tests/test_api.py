@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 
+import lightning
 import pytest
 import torch
 import yaml
@@ -14,7 +15,7 @@ from recsys_lora.lowrank.peft_format import export
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.utils.errors import UserError
 from tests.documents import FENCE, ROOT
-from tests.jobs import NO_METHOD, method_of, own_tables, write_tables
+from tests.jobs import NO_METHOD, SMALL, method_of, own_tables, write_tables
 from tests.rounding import assert_close
 
 
@@ -78,6 +79,35 @@ def test_a_run_writes_into_its_folder_and_returns_what_it_made(tmp_path, home):
     assert outcome.data.num_users == 20
     assert outcome.method is None
     assert yaml.safe_load((tmp_path / "runs" / "one" / "config.yaml").read_text()) == config.as_dict()
+
+
+def test_what_is_built_trains_to_the_weights_of_a_run(tmp_path, home):
+    steps = ["trainer.max_steps=3", "trainer.limit_val_batches=0", "test=false"]
+    overrides = [*SMALL, *steps, "cf=mf", *write_tables(tmp_path, *own_tables())]
+    built = recsys_lora.build(recsys_lora.compose(*overrides, folder=tmp_path / "built"))
+    assert built.metrics is None
+    assert not (tmp_path / "built" / "config.yaml").exists()
+    module = built.method.module
+    zero = [value for name, value in module.named_parameters() if name.endswith(".P")]
+    assert zero
+    assert not any(value.any() for value in zero)  # nothing is trained yet
+    silent = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = lightning.Trainer(accelerator="cpu", max_steps=3, limit_val_batches=0, gradient_clip_val=1.0, **silent)
+    trainer.fit(module, datamodule=built.method.datamodule)
+    ran = recsys_lora.run_config(recsys_lora.compose(*overrides, folder=tmp_path / "ran"))
+    theirs = dict(ran.method.module.named_parameters())
+    for name, value in module.named_parameters():
+        if value.requires_grad:
+            assert_close(value, theirs[name])
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [("ckpt_path=some.ckpt", "ckpt_path: .* your trainer's fit"), ("trainer=fsdp", "trainer=fsdp: .*trainer=gpu")],
+)
+def test_what_only_a_run_can_do_is_not_built(home, override, said):
+    with pytest.raises(UserError, match=said):
+        recsys_lora.build(recsys_lora.compose(*SMALL, "data.interactions=ratings.csv", override))
 
 
 @pytest.mark.slow

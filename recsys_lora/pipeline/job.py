@@ -3,6 +3,7 @@
 import logging
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,16 @@ from recsys_lora.pipeline.logging_setup import quiet_libraries, silent
 from recsys_lora.pipeline.method import Method, MethodStage
 from recsys_lora.pipeline.preparation import prepare_stage
 from recsys_lora.pipeline.reporting import log_report, report
+from recsys_lora.pipeline.sharded import wants_shards
 from recsys_lora.pipeline.tasks import choose_tasks
 from recsys_lora.pipeline.testing import EvaluationRows
 from recsys_lora.pipeline.trainer import build_loggers
 from recsys_lora.pipeline.unfitted import check_assembly
-from recsys_lora.processes.group import ProcessGroup, process_group
+from recsys_lora.processes.group import SINGLE, ProcessGroup, process_group
 from recsys_lora.processes.launched import is_rank_zero
 from recsys_lora.report.environment import environment
 from recsys_lora.report.visual.page import write_report
+from recsys_lora.tasks.task import Task
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import home, make_folder, write_json
 
@@ -45,7 +48,7 @@ class Outcome:
     Attributes:
         data: the prepared data set.
         collaborative: the fitted encoder; None where the method needs none.
-        method: the trained method; None where the CF model is all there is.
+        method: the method, trained unless it comes from `build`; None where the CF model is all there is.
         metrics: what metrics.json holds; None where nothing was tested.
     """
 
@@ -114,6 +117,30 @@ def _check_what_is_named(config: RunConfig) -> None:
         open_checkpoint(Path(config.ckpt_path))
 
 
+def build(config: RunConfig) -> Outcome:
+    """Return what a run would train, untrained, for a trainer of your own on one device; writes no results.
+
+    The data set is prepared and the CF model fitted, or taken from the cache; so is the first stage of a method that
+    has one.
+
+    Args:
+        config: from `compose`.
+
+    Returns:
+        The prepared data, the fitted encoder, the method before its first step; no metrics.
+
+    Raises:
+        UserError: the input is wrong, or the config names a checkpoint or spreads the backbone over devices.
+    """
+    quiet_libraries()
+    if config.ckpt_path:
+        raise UserError("ckpt_path: nothing goes on from it here: leave it out, and give it to your trainer's fit")
+    if wants_shards(config.trainer):
+        raise UserError("trainer=fsdp: only a run spreads the backbone over devices: choose trainer=gpu")
+    parts = _parts(config, Path(config.paths.run), SINGLE, _Clock())
+    return Outcome(parts.data, parts.collaborative, parts.stage.untrained() if parts.stage else None, None)
+
+
 def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outcome:
     """Run the stages of one job as one of its processes.
 
@@ -127,10 +154,42 @@ def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outc
     """
     if not processes.is_rank_zero:
         config = config.at(str(folder))
+    clock = _Clock()
+    parts = _parts(config, folder, processes, clock)
+    config, store, data, collaborative = parts.config, parts.store, parts.data, parts.collaborative
+    method = parts.stage.run() if parts.stage else None
+    clock.lap("method")
+    if processes.is_rank_zero:
+        encoder, key = (None, None) if collaborative is None else (collaborative.folder, collaborative.key)
+        write_artifact_paths(folder, store.root, data.folder, encoder, key, None if method is None else method.weights)
+    metrics = None
+    if config.test:
+        rows = EvaluationRows(config, store, data, parts.tasks, collaborative, method)
+        metrics = report(config, folder, rows, clock.seconds)
+        if processes.is_rank_zero:
+            log_report(config, folder, metrics)
+            log.info("report: %s", write_report(folder))
+        log.info("results are in %s", folder)
+    return Outcome(data, collaborative, method, metrics)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What is there before a method is trained; `config` has what data and device decide, `stage` trains the method."""
+
+    config: RunConfig
+    store: ArtifactStore
+    data: PreparedData
+    tasks: Mapping[str, Task]
+    collaborative: Collaborative | None
+    stage: MethodStage | None
+
+
+def _parts(config: RunConfig, folder: Path, processes: ProcessGroup, clock: "_Clock") -> _Parts:
+    """Prepare the data, load the backbone and fit the encoder."""
     store = ArtifactStore(home() / STORE, frozenset(config.stage.force), processes)
     kind, place = get_object(config.model["_target_"]), device(config.trainer)
     config = suited(config, place)
-    clock = _Clock()
     data = prepare_stage(config, store)
     tasks = choose_tasks(config, data, reads_prompts=kind.needs_backbone)
     config = replace(config, tasks=list(tasks), task={name: config.task[name] for name in tasks})
@@ -145,22 +204,10 @@ def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outc
         clock.lap("method")
     collaborative = cf_stage(config, store, data, place, folder) if kind.needs_encoder else None
     clock.lap("cf")
-    method = None
+    stage = None
     if backbone is not None:
-        method = MethodStage(config, store, data, tasks, collaborative, backbone, folder).run()
-    clock.lap("method")
-    if processes.is_rank_zero:
-        encoder, key = (None, None) if collaborative is None else (collaborative.folder, collaborative.key)
-        write_artifact_paths(folder, store.root, data.folder, encoder, key, None if method is None else method.weights)
-    metrics = None
-    if config.test:
-        rows = EvaluationRows(config, store, data, tasks, collaborative, method)
-        metrics = report(config, folder, rows, clock.seconds)
-        if processes.is_rank_zero:
-            log_report(config, folder, metrics)
-            log.info("report: %s", write_report(folder))
-        log.info("results are in %s", folder)
-    return Outcome(data, collaborative, method, metrics)
+        stage = MethodStage(config, store, data, tasks, collaborative, backbone, folder)
+    return _Parts(config, store, data, tasks, collaborative, stage)
 
 
 class _Clock:

@@ -91,20 +91,12 @@ class MethodStage:
             UserError: a checkpoint belongs to something else, or there is none to take where `train=false`.
         """
         config, store = self.config, self.store
-        tested = bool(config.ckpt_path) and not config.train
-        first = None
-        if config.first and not tested:  # a checkpoint holds the first stage's part, too
-            first = self._first_stage(config.first)
-        lightning.seed_everything(config.seed, workers=True, verbose=False)
-        module, datamodule = self._assembled()
-        if first:
-            start_from(module, first.state, module.name)
-        depends = method_depends(config, module.identity, str(module.backbone.dtype), first.key if first else None)
+        module, datamodule, depends = self._started()
         key = store.key("method", depends)
         if not module.trains:
             return Method(module, datamodule, key, {})
         given = Path(config.ckpt_path) if config.ckpt_path else None
-        if given is not None and tested:
+        if given is not None and not config.train:
             load_checkpoint(given, module, module.identity)
             return Method(module, datamodule, key, {}, given)
         artifact = store.get(
@@ -119,8 +111,22 @@ class MethodStage:
         training = read_json(artifact.folder / _RECORD) | {"reused": artifact.reused}
         return Method(module, datamodule, artifact.key, training, weights)
 
-    def _assembled(self) -> tuple[LLMRecommender, TaskData]:
-        return assemble(self.config, self.data, self.tasks, self.collaborative, self.backbone)
+    def untrained(self) -> Method:
+        """Return the method before its first step; a first stage is trained, or found trained."""
+        module, datamodule, depends = self._started()
+        return Method(module, datamodule, self.store.key("method", depends), {})
+
+    def _started(self) -> tuple[LLMRecommender, TaskData, dict[str, Any]]:
+        """Return the method before its first step, its questions, and all that it depends on once it is trained."""
+        config, first = self.config, None
+        if config.first and (config.train or not config.ckpt_path):  # a checkpoint holds the first stage's part, too
+            first = self._first_stage(config.first)
+        lightning.seed_everything(config.seed, workers=True, verbose=False)
+        module, datamodule = assemble(config, self.data, self.tasks, self.collaborative, self.backbone)
+        if first:
+            start_from(module, first.state, module.name)
+        dtype = str(module.backbone.dtype)
+        return module, datamodule, method_depends(config, module.identity, dtype, first.key if first else None)
 
     def _make(self, folder: Path, module: LLMRecommender, datamodule: TaskData, key: str) -> None:
         """Train, and keep the weights and the record of the training in a folder."""
