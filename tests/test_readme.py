@@ -51,8 +51,7 @@ def place(tmp_path_factory):
 
 def typed(folder: Path, line: list[str]) -> str:
     """Run a command line; returns what it printed."""
-    variables = {**os.environ, "RECSYS_LORA_HOME": str(folder / "home")}
-    variables.pop("PYTHONPATH", None)
+    variables = {**os.environ, "RECSYS_LORA_HOME": str(folder / "home"), "PYTHONPATH": str(ROOT)}  # this checkout
     done = subprocess.run(line, cwd=folder, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{shlex.join(line)}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
     return done.stdout
