@@ -1,5 +1,6 @@
 """The Python API does what the command line does."""
 
+import json
 import re
 import subprocess
 import sys
@@ -99,6 +100,34 @@ def test_what_is_built_trains_to_the_weights_of_a_run(tmp_path, home):
     for name, value in module.named_parameters():
         if value.requires_grad:
             assert_close(value, theirs[name])
+
+
+OWN_TRAINER = """
+import json, lightning, recsys_lora
+
+built = recsys_lora.build(recsys_lora.compose(*{overrides}, folder="built"))
+module, datamodule = built.method.module, built.method.datamodule
+silent = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+trainer = lightning.Trainer(accelerator="cpu", max_steps=3, limit_val_batches=0, **{processes}, **silent)
+trainer.fit(module, datamodule=datamodule)
+tested = trainer.test(module, datamodule=datamodule, verbose=False)[0]
+if trainer.is_global_zero:
+    print(json.dumps(tested | {{"norm": float(module.generator.heads["width64"].weight.norm())}}))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_of_a_trainer_of_ones_own_train_what_one_does(tmp_path, home):
+    dropped = ("model.dropout=0.0", "model.generator.dropout=0.0")  # two processes draw other masks
+    overrides = [*SMALL, *dropped, "cf=mf", *write_tables(tmp_path, *own_tables())]
+    said = []
+    for number, processes in enumerate(({"devices": 1}, {"devices": 2, "strategy": "ddp"})):
+        script = tmp_path / f"own{number}.py"
+        script.write_text(OWN_TRAINER.format(overrides=overrides, processes=processes))
+        line = [sys.executable, script.name]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True)
+        said.append(json.loads(done.stdout.splitlines()[-1]))
+    assert said[1] == pytest.approx(said[0], abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def _check_what_is_named(config: RunConfig) -> None:
 
 
 def build(config: RunConfig) -> Outcome:
-    """Return what a run would train, untrained, for a trainer of your own on one device; writes no results.
+    """Return what a run would train, untrained, for a trainer of your own; writes no results.
 
     The data set is prepared and the CF model fitted, or taken from the cache; so is the first stage of a method that
     has one.
