@@ -16,7 +16,7 @@ ABOUT = """\
 * `recsys-lora VERB`: run, prepare, compare, runs, report, recommend, serve, mcp, export, tune; `--help` says more.
 * Every value is an override (`model=ckf cf=lightgcn model.rank=8`); `recsys-lora run --help all` lists all, and `conf/`
   holds them with a comment each.
-* From Python: `recsys_lora.compose`, `recsys_lora.run_config`, `recsys_lora.load`.
+* From Python: `recsys_lora.compose`, `recsys_lora.run_config`, `recsys_lora.build`, `recsys_lora.load`.
 """
 
 
