@@ -55,8 +55,6 @@ class CoLLM(SecondStage):
         tune_encoder: train a copy of the collaborative encoder, too; see `recsys_lora.methods.tuned_encoder`.
         encoder_start: where that copy starts: at the `fitted` weights or at `fresh` ones.
         encoder_lr_factor: its learning rate over that of the rest.
-        untrained_encoder: makes an encoder like the fitted one with fresh weights, on the CPU; needed where one is
-            tuned.
         lora: see `LoRATuned`.
         tune_lora: see `SecondStage`.
         tuned: what every recommender with LoRA is made with; it needs an encoder.
@@ -82,7 +80,6 @@ class CoLLM(SecondStage):
         tune_lora: bool,
         vector_noise: NonNegativeFloat = 0.0,
         encoder_lr_factor: PositiveFloat = 1.0,
-        untrained_encoder: Callable[[], CollaborativeEncoder] | None = None,
         lora: Callable[..., LoRA] = LoRA,
         **tuned: Unpack[Tuned],
     ) -> None:
@@ -96,7 +93,7 @@ class CoLLM(SecondStage):
         std = token_std(self.backbone) if output_scale == "tokens" else None
         self.mapping = mapping(vectors.user_dim, factor, self.backbone.hidden_size, std)
         if tune_encoder:
-            self.tuned_encoder = tuned_copy(self.encoder, untrained_encoder, encoder_start)
+            self.tuned_encoder = tuned_copy(self.encoder, tuned.get("untrained_encoder"), encoder_start)
             self.encoder_lr_factor = encoder_lr_factor
         self.vector_scale = VectorScale(input_scale, vector_noise)
 

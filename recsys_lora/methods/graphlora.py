@@ -84,7 +84,6 @@ class GraphLoRA(CoLLM):
         graph: makes the graph network: `GraphNetwork` with its own knobs bound.
         catalogue: users, items and the positive pairs of train.
         tune_encoder: train a copy of the collaborative encoder along; the fitted one stays as it is.
-        untrained_encoder: as CoLLM's.
         mapped: what every recommender with CoLLM's mapping is made with; the graph's nodes are scaled and noised, too.
 
     Raises:
@@ -100,7 +99,6 @@ class GraphLoRA(CoLLM):
         graph: Callable[..., GraphNetwork],
         catalogue: Catalogue,
         tune_encoder: bool,
-        untrained_encoder: Callable[[], CollaborativeEncoder] | None = None,
         **mapped: Unpack[Mapped],
     ) -> None:
         super().__init__(
@@ -108,7 +106,6 @@ class GraphLoRA(CoLLM):
             tune_lora=True,
             tune_encoder=tune_encoder,
             encoder_start="fitted",
-            untrained_encoder=untrained_encoder,
             **mapped,
         )
         vectors = self.encoder

@@ -1,8 +1,6 @@
 """Stage 3: the method is trained on its budget of rows, or found trained; stage 4 scores with it."""
 
 import io
-import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +11,7 @@ import torch
 from hydra.utils import get_object
 from torch import Tensor
 
-from recsys_lora.callbacks.checkpoint import BEST, LAST, BestLast
-from recsys_lora.callbacks.loggers import close
+from recsys_lora.callbacks.checkpoint import BEST, LAST
 from recsys_lora.config.record import RunConfig
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.llm.backbone import Backbone
@@ -23,8 +20,7 @@ from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_check
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import assemble
 from recsys_lora.pipeline.collaborative import Collaborative
-from recsys_lora.pipeline.trainer import build_loggers, build_trainer, resume_checkpoint
-from recsys_lora.processes.signals import requeue_waits
+from recsys_lora.pipeline.trainer import resume_checkpoint, train
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.task import Task
 from recsys_lora.utils.errors import UserError, first_stage
@@ -32,7 +28,6 @@ from recsys_lora.utils.files import file_sha256, read_json, write_bytes, write_j
 
 _WEIGHTS, _RECORD = "trained.ckpt", "training.json"
 _UNTRAINED = "train=false: the cache holds no trained method of these settings: give ckpt_path=FILE or leave train=true"
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -128,7 +123,7 @@ class MethodStage:
         if not config.train:
             raise UserError(_UNTRAINED)
         start = resume_checkpoint(checkpoints, key, self.store.processes) or config.ckpt_path
-        record = _train(config, module, datamodule, self.run_folder, key, start)
+        record = train(config, module, datamodule, self.run_folder, key, start)
         if not record["steps"]:
             raise UserError("training took no step: give trainer.max_epochs, max_steps and max_time more")
         if self.store.processes.is_rank_zero:
@@ -197,52 +192,6 @@ def method_depends(
     path = Path(config.ckpt_path) if config.ckpt_path else None
     checkpoint = file_sha256(path) if path and path.is_file() else None
     return {**config.deciding("method"), "identity": identity, "dtype": dtype, "first": first, "checkpoint": checkpoint}
-
-
-def _train(
-    config: RunConfig,
-    module: LLMRecommender,
-    datamodule: TaskData,
-    run_folder: Path,
-    key: str,
-    start: Path | str | None,
-) -> dict[str, Any]:
-    """Fit the module, from the checkpoint `start` on if there is one; returns the record of the training."""
-    loggers = build_loggers(config)
-    for logger in loggers:
-        logger.log_hyperparams(config.as_dict())
-    trainer = build_trainer(config, run_folder, loggers)
-    trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-    frozen = module.backbone.size
-    log.info("%s: %s trained parameters beside %s frozen", module.name, f"{trained:,}", f"{frozen:,}")
-    checkpoint = trainer.checkpoint_callback
-    if isinstance(checkpoint, BestLast):
-        checkpoint.artifact = key
-    place = module.device
-    begun, failed = time.monotonic(), True
-    try:
-        with requeue_waits():
-            trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
-        module.to(place)  # Lightning leaves what it has trained on the CPU
-        failed = False
-    except SystemExit:  # Lightning's answer to an interrupt
-        if trainer.interrupted:
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        close(loggers, failed)
-    own = checkpoint if isinstance(checkpoint, BestLast) and start != config.ckpt_path else None
-    return {
-        "seconds": round(own.seconds if own else time.monotonic() - begun, 1),
-        "steps": trainer.global_step,
-        "rows": len(datamodule.train) if datamodule.train is not None else 0,
-        "valid_rows": len(datamodule.valid) if datamodule.valid is not None else 0,
-        "trained_parameters": trained,
-        "frozen_parameters": frozen,
-        "monitor": getattr(checkpoint, "monitor", None),
-        "best_valid": getattr(checkpoint, "best_score", None),
-        "best_step": getattr(checkpoint, "best_step", None),
-    }
 
 
 def _keep(source: Path, target: Path) -> None:
