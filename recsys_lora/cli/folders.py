@@ -171,11 +171,7 @@ def _leaves(path: Path, config: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 def _given(kind: str, folder: Path, cfg: DictConfig) -> Path:
-    """Return the folder that `resume` names, after a check that it is of the same command.
-
-    Raises:
-        UserError: it is not, or it is in use.
-    """
+    """Return the folder that `resume` names; raise a `UserError` where it is of another command, or in use."""
     path = folder / KEPT_CONFIG[kind]
     if not path.is_file():
         raise UserError(f"resume={folder}: not the folder of a {kind} ({path} is not there): give one, auto or never")

@@ -28,7 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _do(asked: argparse.Namespace) -> None:
-    """Write the page; heavy imports happen here, after the command line has been understood."""
     from recsys_lora.report.runs import folder_name, read_finished
     from recsys_lora.report.visual.page import FILE, of_run, of_runs
     from recsys_lora.utils.console import say

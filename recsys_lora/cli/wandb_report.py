@@ -37,11 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _do(asked: argparse.Namespace) -> None:
-    """Make the view; heavy imports happen here, after the command line has been understood.
-
-    Raises:
-        UserError: a package or an account is missing, or W&B refuses.
-    """
     require("wandb", "wandb_workspaces", by="wandb_report")
     from recsys_lora.report.wandb_view import as_json, build_workspace, read_logged
     from recsys_lora.utils.console import say
@@ -57,11 +52,7 @@ def _do(asked: argparse.Namespace) -> None:
 
 
 def _save(logged: "Logged", asked: argparse.Namespace) -> str:
-    """Save the view in W&B and return its address.
-
-    Raises:
-        UserError: there is no account, or W&B refuses or cannot be reached.
-    """
+    """Save the view in W&B and return its address; a `UserError` says what W&B refuses, or that nobody is logged in."""
     import requests
     import wandb
 

@@ -49,11 +49,7 @@ def compose(*overrides: str, folder: str | Path | None = None) -> RunConfig:
 
 
 def _refuse_several(cfg: DictConfig) -> None:
-    """Refuse what one run has no use for: the parameters of a sweep, the space of a search.
-
-    Raises:
-        UserError: there are some.
-    """
+    """Refuse what one run has no use for: the parameters of a sweep, the space of a search."""
     params: Any = cfg.hydra.sweeper.get("params")
     if params:
         raise UserError(

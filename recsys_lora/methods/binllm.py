@@ -119,11 +119,7 @@ class BinLLM(LoRATuned):
 
 
 def _check_codes(encoder: CollaborativeEncoder) -> None:
-    """Refuse an encoder whose vectors are no codes.
-
-    Raises:
-        UserError: names the encoder that has some.
-    """
+    """Refuse an encoder whose vectors are no codes."""
     row = torch.ones(1, dtype=torch.long, device=device_of(encoder))
     with torch.no_grad():
         for vectors in encoder.encode(row, row.new_zeros(1, encoder.history_length), row):

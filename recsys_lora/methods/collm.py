@@ -21,9 +21,9 @@ from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.llm.soft_tokens import SIDES, token_std
 from recsys_lora.methods.lora import LoRA, SecondStage, Tuned
 from recsys_lora.methods.shared import Vectors
+from recsys_lora.methods.soft_tokens import SIDES, token_std
 from recsys_lora.methods.tuned_encoder import EncoderStart, tuned_copy
 from recsys_lora.methods.vectors import InputScale, VectorScale
 from recsys_lora.tasks.task import Version

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lora.data.batch import PromptBatch
-from recsys_lora.llm.soft_tokens import token_std
 from recsys_lora.methods.lora import LoRATuned, Tuned
 from recsys_lora.methods.shared import Vectors
+from recsys_lora.methods.soft_tokens import token_std
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.task import ITEM, USER, Version
 

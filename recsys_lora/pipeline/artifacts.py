@@ -145,7 +145,6 @@ class ArtifactStore:
 
 
 def _taken(path: Path, label: str) -> BaseFileLock:
-    """Return a lock that is held; a long wait for it is logged."""
     try:
         return take(path, _SECONDS_BEFORE_SAYING_SO)
     except Timeout:

@@ -71,7 +71,6 @@ def check_devices(config: RunConfig, folder: Path) -> None:
 
 
 def _refuse_no_step(trainer: Mapping[str, Any]) -> None:
-    """Refuse a training of no step: nothing would be kept of it."""
     for key in ("max_epochs", "max_steps", "limit_train_batches"):
         if trainer.get(key) == 0:
             raise UserError(f"trainer.{key}=0: nothing would be trained: give more, or train=false with ckpt_path=FILE")

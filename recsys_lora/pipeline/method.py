@@ -12,6 +12,8 @@ from hydra.utils import get_object
 from torch import Tensor
 
 from recsys_lora.callbacks.checkpoint import BEST, LAST
+from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
+from recsys_lora.config.edge import build
 from recsys_lora.config.record import RunConfig
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.llm.backbone import Backbone
@@ -19,7 +21,7 @@ from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_checkpoint, start_from, trained_state
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import assemble
-from recsys_lora.pipeline.collaborative import Collaborative
+from recsys_lora.pipeline.collaborative import Collaborative, cf_key
 from recsys_lora.pipeline.trainer import resume_checkpoint, train
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.task import Task
@@ -91,7 +93,7 @@ class MethodStage:
         if config.first and not tested:  # a checkpoint holds the first stage's part, too
             first = self._first_stage(config.first)
         lightning.seed_everything(config.seed, workers=True, verbose=False)
-        module, datamodule = self._assembled()
+        module, datamodule = assemble(config, self.data, self.tasks, self.collaborative, self.backbone)
         if first:
             start_from(module, first.state, module.name)
         depends = method_depends(config, module.identity, str(module.backbone.dtype), first.key if first else None)
@@ -114,11 +116,7 @@ class MethodStage:
         training = read_json(artifact.folder / _RECORD) | {"reused": artifact.reused}
         return Method(module, datamodule, artifact.key, training, weights)
 
-    def _assembled(self) -> tuple[LLMRecommender, TaskData]:
-        return assemble(self.config, self.data, self.tasks, self.collaborative, self.backbone)
-
     def _make(self, folder: Path, module: LLMRecommender, datamodule: TaskData, key: str) -> None:
-        """Train, and keep the weights and the record of the training in a folder."""
         config, checkpoints = self.config, self.run_folder / "checkpoints"
         if not config.train:
             raise UserError(_UNTRAINED)
@@ -131,10 +129,7 @@ class MethodStage:
             write_json(folder / _RECORD, record)
 
     def _first_stage(self, model: Mapping[str, Any]) -> _FirstStage:
-        """Train the method that `first` describes, or find it trained; it leaves the backbone as it was.
-
-        It is trained and kept as by a run of its own, so that such a run and this one share the result.
-        """
+        """Return what `first` describes, trained and kept as by a run of its own; the backbone is left as it was."""
         folder = self.run_folder / "first"
         config = replace(self.config, model=model, first=None, ckpt_path=None).at(str(folder))
         encoder = self.collaborative if get_object(model["_target_"]).needs_encoder else None
@@ -200,3 +195,46 @@ def _keep(source: Path, target: Path) -> None:
     content = io.BytesIO()  # torch's own writing does not say when a disk is full
     torch.save({name: checkpoint[name] for name in ("state_dict", IDENTITY)}, content)
     write_bytes(target, content.getbuffer())
+
+
+def check_assembly(
+    config: RunConfig, store: ArtifactStore, data: PreparedData, tasks: Mapping[str, Task], backbone: Backbone
+) -> None:
+    """Make the method, and its first stage, with an encoder that is not fitted, and take them apart again.
+
+    Args:
+        config: the run's.
+        store: the cache.
+        data: the prepared data set.
+        tasks: what the run asks.
+        backbone: is afterwards as before.
+
+    Raises:
+        UserError: the options do not fit the backbone, the encoder, the data, a checkpoint or each other, or
+            `train=false` finds nothing trained.
+    """
+    with torch.random.fork_rng([backbone.device] if backbone.device.type == "cuda" else []):
+        learned, first = {}, None
+        if config.first:
+            with first_stage(config.first):
+                own = replace(config, model=config.first, first=None, ckpt_path=None)
+                module = _unfitted(own, data, tasks, backbone)
+                if config.train or not config.ckpt_path:  # a checkpoint holds the first stage's part, too
+                    first = method_key(own, store, data, module)
+            module.release()
+            learned = {name: value.detach() for name, value in module.named_parameters() if value.requires_grad}
+        module = _unfitted(config, data, tasks, backbone)
+        method_key(config, store, data, module, first)
+        module.release()
+        start_from(module, learned, module.name)
+
+
+def _unfitted(config: RunConfig, data: PreparedData, tasks: Mapping[str, Task], backbone: Backbone) -> LLMRecommender:
+    collaborative = None
+    if get_object(config.model["_target_"]).needs_encoder:
+        factory = build(config.cf.encoder, "cf.encoder")
+        encoder: CollaborativeEncoder = factory(Catalogue.from_prepared(data)).to(backbone.device).eval()
+        first = None if config.cf.train_share == 1 else encoder
+        collaborative = Collaborative(config.cf.name, Path(), cf_key(config, data.key), encoder, {}, first)
+    module, _ = assemble(config, data, tasks, collaborative, backbone)
+    return module

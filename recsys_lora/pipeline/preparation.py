@@ -63,7 +63,6 @@ def run_preparation(config: PreparationConfig) -> None:
 
 
 def _print_summary(data: PreparedData, checksums: bool) -> None:
-    """Print a table of the splits, and what was dropped and remarked."""
     title = f"{data.manifest['name']}: {counted(data.num_users, 'user')}, {counted(data.num_items, 'item')}"
     records = data.manifest["splits"]  # the first column is that of their names
     heads = [column.replace("_", " ") for column in records[0]]

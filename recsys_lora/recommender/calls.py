@@ -108,7 +108,6 @@ def _each(calls: Mapping[int, C], read: Callable[[C], R]) -> dict[int, R | UserE
 
 
 def _parted(found: Mapping[int, R | UserError]) -> tuple[dict[int, R], dict[int, Answer]]:
-    """Return what was read, and apart from it the mistakes."""
     right = {place: one for place, one in found.items() if not isinstance(one, UserError)}
     return right, {place: one for place, one in found.items() if isinstance(one, UserError)}
 
@@ -117,7 +116,6 @@ def _parted(found: Mapping[int, R | UserError]) -> tuple[dict[int, R], dict[int,
 
 
 def _scored(state: State, calls: Mapping[int, ScoreCall]) -> dict[int, Answer]:
-    """Score the pairs of all calls together."""
     rows, found = _parted(_each(calls, lambda call: _rows(state, call)))
     if not rows:
         return found

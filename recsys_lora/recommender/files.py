@@ -67,11 +67,7 @@ def read_table(path: Path) -> pl.DataFrame:
 
 
 def _check_header(path: Path) -> None:
-    """Refuse a CSV whose fields or lines are separated by something else, which would be read as one column or row.
-
-    Raises:
-        UserError: the first line has other separators, or lines end in carriage returns alone.
-    """
+    """Refuse a CSV whose fields or lines are separated otherwise, which would be read as one column or row."""
     with path.open("rb") as file:
         begin = file.read(_HEADER_BYTES)
     if b"\r" in begin.rstrip(b"\r") and b"\n" not in begin:

@@ -86,11 +86,7 @@ def _by_user(raws: Sequence[str | None], histories: Histories) -> dict[str | Non
 
 
 def _history_of(live: LiveData, ids: Sequence[RawId], rating: float) -> Known:
-    """Return the history of a user who likes these items, oldest first.
-
-    Raises:
-        UnknownIdError: an item is unknown.
-    """
+    """Return the history of a user who likes these items, oldest first."""
     if not len(ids):
         return NOBODY
     items = item_numbers(live, ids)

@@ -94,11 +94,7 @@ def items(given: Rows, layout: Layout, data: LiveData) -> pl.DataFrame:
 
 
 def _typed(given: pl.Series, kind: pl.DataType) -> pl.Series:
-    """Return a column in the type that the data have it in.
-
-    Raises:
-        UserError: a value cannot be one.
-    """
+    """Return a column in the type that the data have it in; a `UserError` names the first value that cannot be one."""
     found = given.cast(kind, strict=False)
     if (odd := found.is_null() & given.is_not_null()).any():
         row = odd.arg_max() or 0
@@ -107,11 +103,7 @@ def _typed(given: pl.Series, kind: pl.DataType) -> pl.Series:
 
 
 def _table(given: Rows, layout: Layout, names: Sequence[str], needed: Sequence[str], what: str) -> pl.DataFrame:
-    """Return a table with our names, its ids as text.
-
-    Raises:
-        UserError: a needed column is missing, or a value in it is.
-    """
+    """Return a table with our names, its ids as text; needed columns have to be there and whole."""
     if not isinstance(given, pl.DataFrame):
         columns = _columns([row if isinstance(row, Mapping) else tuple(row) for row in given], names)
         given = pl.DataFrame({name: _column(of) for name, of in columns.items()}, strict=False)

@@ -86,11 +86,7 @@ def compare(
 
 
 def _grouped(runs: Sequence[Run]) -> list[list[int]]:
-    """Return the places of the runs of each configuration, by ascending seed; in the order of their first runs.
-
-    Raises:
-        UserError: one configuration has a seed twice.
-    """
+    """Return the places of each configuration's runs, by ascending seed, each seed once; in the order of first runs."""
     found: dict[tuple[Any, ...], list[int]] = {}
     for place, run in enumerate(runs):
         key = (run.metrics["model"], run.metrics["cf"], run.metrics["llm"], *sorted(run.configuration.items()))
@@ -160,7 +156,6 @@ def _place(rows: Sequence[Row], baseline: str) -> int:
 
 
 def _unlike(baselines: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
-    """Return baselines whose names no row has."""
     labels = {row.label for row in rows}
     return [row for row in baselines if row.label not in labels]
 
@@ -195,5 +190,4 @@ def _with_tests(
 
 
 def _updated(row: Row, task: str, **found: Any) -> Row:
-    """Return a row with more of one task's results."""
     return row.model_copy(update={"tasks": {**row.tasks, task: row.tasks[task].model_copy(update=found)}})

@@ -122,7 +122,6 @@ def publish(
 
 
 def _as_csv(study: optuna.Study) -> str:
-    """Return one line a trial: state, value, seconds, validations, what it tried, why it failed."""
     rows = []
     for trial in study.trials:
         seconds = round(trial.duration.total_seconds(), 1) if trial.duration else ""

@@ -41,10 +41,7 @@ class Mixing:
 
 
 def _scored_shard(trainer: lightning.Trainer | None, shard: Shard) -> Shard:
-    """Return what a process scores: its shard, or all rows where processes have to run the same forwards.
-
-    Then every row counts once for each process, which leaves means and areas under curves what they are.
-    """
+    """Return what a process scores: its shard, or all rows where processes have to run the same forwards."""
     backbone = getattr(trainer.lightning_module, "backbone", None) if trainer else None
     return Shard() if getattr(backbone, "sharded", False) else shard
 
@@ -129,7 +126,6 @@ class TaskData(lightning.LightningDataModule):
         return self.tasks[name].questions(data, split, limit, seed)
 
     def _held_out(self, split: SplitName, limit: Limit) -> dict[str, Questions]:
-        """Return the questions to validate or test on, by task."""
         return self._asked({name: self.questions(name, split, limit) for name in self.tasks}, split)
 
     def _train_questions(self) -> dict[str, Questions]:
@@ -148,7 +144,6 @@ class TaskData(lightning.LightningDataModule):
         return asked
 
     def _training(self, name: str, limit: int | None) -> Questions:
-        """Return the training questions of one task, or as many of them."""
         if self.train_on == "rows":
             return self.questions(name, "train", limit)
         items = self.tasks[name].item_questions(self.questions(name, "train", None))

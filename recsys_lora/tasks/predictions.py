@@ -164,7 +164,6 @@ def questions_of(table: pl.DataFrame) -> Questions:
 
 
 def _padded(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    """Return lists of scores as one array, -inf behind shorter ones."""
     width = max(map(len, rows), default=0)
     result: NDArray[np.float64] = np.full((len(rows), width), -np.inf)
     for place, row in enumerate(rows):

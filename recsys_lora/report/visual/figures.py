@@ -31,7 +31,6 @@ class Curve:
 
 
 def _share_axis(title: str) -> Axis:
-    """Return an axis from 0 to 1."""
     return Axis(title, 0.0, 1.0, [(share, number(share, 1)) for share in _SHARES])
 
 
