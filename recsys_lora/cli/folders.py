@@ -64,7 +64,8 @@ def choose_folder(cfg: DictConfig, kind: str, fresh: Path) -> Path:
         elif link := link_out_of(folder):
             log.warning("%s: passed over, %s leads out of it", folder, link.name)
         elif occupy(folder):
-            if _unfinished(folder, own):
+            now = read_status(folder)
+            if now is not None and now.fingerprint == own and now.status != FINISHED:
                 return folder
             leave(folder)  # it has finished meanwhile
     return fresh
@@ -156,11 +157,6 @@ def _by_value(value: Any) -> Any:
 
 def _matters(key: str) -> bool:
     return RunConfig.role_of(key).kind is not Kind.PLACE
-
-
-def _unfinished(folder: Path, own: str) -> bool:
-    status = read_status(folder)
-    return status is not None and status.fingerprint == own and status.status != FINISHED
 
 
 def _leaves(path: Path, config: Mapping[str, Any], kind: str) -> dict[str, Any]:

@@ -23,8 +23,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit status: 0 done; 2 a user error, one line on standard error."""
     with exit_on_user_error():
-        asked = parser().parse_args(arguments)
-        _do(asked)
+        _do(parser().parse_args(arguments))
 
 
 def _do(asked: argparse.Namespace) -> None:

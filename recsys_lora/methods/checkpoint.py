@@ -143,12 +143,7 @@ def load_checkpoint(path: Path, module: nn.Module, identity: Mapping[str, Any]) 
 
 
 def start_from(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    """Take over what an earlier stage trained.
-
-    Args:
-        module: gets it.
-        state: the trained parameters, by name.
-        name: what the module is called, for the message.
+    """Let a module, called `name`, take over the parameters that an earlier stage trained.
 
     Raises:
         UserError: the module has no parameter of such a name and shape.

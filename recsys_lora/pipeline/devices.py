@@ -46,10 +46,6 @@ def device(trainer: Mapping[str, Any]) -> torch.device:
 def check_devices(config: RunConfig, folder: Path) -> None:
     """Refuse a run whose trainer lacks the devices or has nothing to do, before anything is read, fitted or started.
 
-    Args:
-        config: the run's.
-        folder: the run's.
-
     Raises:
         UserError: devices are missing, or no step would be trained.
     """

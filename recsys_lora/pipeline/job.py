@@ -72,11 +72,7 @@ def run_config(config: RunConfig) -> Outcome:
 
 
 def execute(config: RunConfig, folder: Path) -> Outcome:
-    """Run one checked config.
-
-    Args:
-        config: the run's.
-        folder: the run's: gets the config, the records and the results.
+    """Run one checked config; the run's folder gets the config, the records and the results.
 
     Raises:
         UserError: the input is wrong; the line says what to do.

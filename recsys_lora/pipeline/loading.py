@@ -19,13 +19,7 @@ from recsys_lora.config.roles import Kind
 from recsys_lora.config.trust import check_targets
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.methods.checkpoint import load_checkpoint
-from recsys_lora.pipeline.artifact_paths import (
-    CONFIG_FILE,
-    FILE,
-    ArtifactPaths,
-    artifacts_root,
-    read_artifact_paths,
-)
+from recsys_lora.pipeline.artifact_paths import CONFIG_FILE, FILE, ArtifactPaths, artifacts_root, read_artifact_paths
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import assemble, load_backbone
 from recsys_lora.pipeline.collaborative import Collaborative

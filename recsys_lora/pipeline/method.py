@@ -144,14 +144,7 @@ class MethodStage:
 def method_key(
     config: RunConfig, store: ArtifactStore, data: PreparedData, module: LLMRecommender, first: str | None = None
 ) -> str:
-    """Return the key that a method will have, once what it is to start from is there.
-
-    Args:
-        config: the run's.
-        store: the cache.
-        data: the prepared data set.
-        module: the method, of a fitted encoder or of one that is not.
-        first: key of the stage before.
+    """Return the key that a method will have after a stage of key `first`, once what it is to start from is there.
 
     Raises:
         UserError: a checkpoint belongs to something else, or holds too little to go on from; or there is nothing to
@@ -176,14 +169,7 @@ def _label(module: LLMRecommender, data: PreparedData) -> str:
 def method_depends(
     config: RunConfig, identity: Mapping[str, Any], dtype: str, first: str | None = None
 ) -> dict[str, Any]:
-    """Return all that a trained method depends on.
-
-    Args:
-        config: the run's.
-        identity: what its checkpoints belong to: data, encoder, backbone.
-        dtype: of the backbone's weights.
-        first: key of the stage before.
-    """
+    """Return all that a trained method depends on, after a stage of key `first`."""
     path = Path(config.ckpt_path) if config.ckpt_path else None
     checkpoint = file_sha256(path) if path and path.is_file() else None
     return {**config.deciding("method"), "identity": identity, "dtype": dtype, "first": first, "checkpoint": checkpoint}
@@ -200,14 +186,7 @@ def _keep(source: Path, target: Path) -> None:
 def check_assembly(
     config: RunConfig, store: ArtifactStore, data: PreparedData, tasks: Mapping[str, Task], backbone: Backbone
 ) -> None:
-    """Make the method, and its first stage, with an encoder that is not fitted, and take them apart again.
-
-    Args:
-        config: the run's.
-        store: the cache.
-        data: the prepared data set.
-        tasks: what the run asks.
-        backbone: is afterwards as before.
+    """Make the method, and its first stage, with an encoder that is not fitted, and take them off the backbone again.
 
     Raises:
         UserError: the options do not fit the backbone, the encoder, the data, a checkpoint or each other, or

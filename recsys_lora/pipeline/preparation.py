@@ -22,12 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def prepare_stage(config: RunConfig | PreparationConfig, store: ArtifactStore, verbose: bool = True) -> PreparedData:
-    """Return the prepared data set that `data` describes, from the cache where it is there.
-
-    Args:
-        config: the run's.
-        store: the cache.
-        verbose: log what was dropped and found odd, where the data set is made now.
+    """Return the data set that `data` describes, from the cache if it is there; if verbose, log what making it dropped.
 
     Raises:
         UserError: raw files are missing or cannot be read.

@@ -24,12 +24,6 @@ _LOGGED_PREDICTIONS = 100
 def report(config: RunConfig, folder: Path, rows: EvaluationRows, seconds: Mapping[str, float]) -> dict[str, Any]:
     """Answer the test questions with everything that the tables compare, write the results and print the tables.
 
-    Args:
-        config: the run's.
-        folder: the run's.
-        rows: the test questions, and what answers them.
-        seconds: wall time of the stages so far.
-
     Returns:
         What metrics.json holds.
     """

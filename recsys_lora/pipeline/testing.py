@@ -22,13 +22,7 @@ from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.method import Method
 from recsys_lora.tasks.lines import file_name as lines_file
 from recsys_lora.tasks.lines import write_lines
-from recsys_lora.tasks.predictions import (
-    file_name,
-    output_of,
-    read_table,
-    warm_flags,
-    write_predictions,
-)
+from recsys_lora.tasks.predictions import file_name, output_of, read_table, warm_flags, write_predictions
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.record import Answered, Role, task_record
 from recsys_lora.tasks.stacking import stacked
@@ -224,7 +218,10 @@ class EvaluationRows:
         def make(folder: Path) -> None:
             begun = time.monotonic()
             output = answer()
-            write_json(folder / _TIME_FILE, _took(len(questions), time.monotonic() - begun))
+            rows, seconds = len(questions), time.monotonic() - begun
+            rate = rows / seconds if seconds > 0 else 0.0
+            took = {"rows": rows, "seconds": round(seconds, 3), "rows_per_second": round(rate, 3)}
+            write_json(folder / _TIME_FILE, took)
             write_predictions(folder / _FILE, self.data, split, questions, output)
 
         node = self.config.data
@@ -232,8 +229,3 @@ class EvaluationRows:
         which = self.config.deciding("test") if split == "test" else sampled
         every = {"task_name": name, "data_key": self.data.key, **which, **depends}
         return self.store.get("test", f"{label}-{name}-{self.data.manifest['name']}", every, make, together=True).folder
-
-
-def _took(rows: int, seconds: float) -> dict[str, Any]:
-    rate = rows / seconds if seconds > 0 else 0.0
-    return {"rows": rows, "seconds": round(seconds, 3), "rows_per_second": round(rate, 3)}

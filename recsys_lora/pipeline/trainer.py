@@ -71,13 +71,7 @@ def build_loggers(config: RunConfig) -> list[Logger]:
 def build_trainer(
     config: RunConfig, folder: Path, loggers: Sequence[Logger] = (), **settings: Any
 ) -> lightning.Trainer:
-    """Return the trainer that `trainer` describes, with the callbacks of `callbacks`.
-
-    Args:
-        config: the run's.
-        folder: the run's.
-        loggers: get what training logs.
-        settings: in place of those of the config.
+    """Return the trainer that `trainer` describes, with the callbacks of `callbacks`; `settings` win over the config's.
 
     Raises:
         UserError: Lightning refuses a value, or two that exclude each other.
@@ -118,16 +112,7 @@ def train(
     key: str,
     start: Path | str | None,
 ) -> dict[str, Any]:
-    """Fit a method; returns the record of the training.
-
-    Args:
-        config: the run's.
-        module: the method.
-        datamodule: its questions.
-        run_folder: checkpoints and curves go there.
-        key: of the artifact that the training is to make.
-        start: the checkpoint to go on from, if there is one.
-    """
+    """Fit a method, from the checkpoint `start` on if there is one, for the artifact `key`; returns the record."""
     loggers = build_loggers(config)
     for logger in loggers:
         logger.log_hyperparams(config.as_dict())

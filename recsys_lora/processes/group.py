@@ -161,12 +161,9 @@ def joined(meeting: Mapping[str, str], meanwhile: Callable[[], None] = lambda: N
 
 
 def arrive(folder: Path) -> None:
-    """Tell the first process that this one is about to join it.
+    """Tell the first process of the run in a folder that this one is about to join it.
 
     It joins no sooner: a rendezvous that is given up is left behind in its process, where the next one would hang.
-
-    Args:
-        folder: of the run.
     """
     (worker_folder(folder, int(os.environ["RANK"])) / ARRIVED).touch()
 

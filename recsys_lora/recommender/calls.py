@@ -92,7 +92,12 @@ def answers(state: State, calls: Sequence[Call]) -> list[Answer]:
     scores = {place: call for place, call in enumerate(calls) if isinstance(call, ScoreCall)}
     listed = {place: call for place, call in enumerate(calls) if isinstance(call, ListCall)}
     similar = {place: call for place, call in enumerate(calls) if isinstance(call, SimilarCall)}
-    found = {**_scored(state, scores), **_listed(state, listed), **_each(similar, lambda call: _similar(state, call))}
+
+    def alike(call: SimilarCall) -> pl.DataFrame:
+        [item] = item_numbers(state.data, [call.item]).tolist()
+        return nearest(state.stages.collaborative, state.data, item, call.k)
+
+    found = {**_scored(state, scores), **_listed(state, listed), **_each(similar, alike)}
     return [found[place] for place in range(len(calls))]
 
 
@@ -170,11 +175,6 @@ def _lists_of(state: State, call: ListCall) -> tuple[list[UserQuery], CandidateS
     every = user_queries(state.data, call.users, call.history, state.liked)
     chosen = None if call.candidates is None else np.unique(item_numbers(state.data, call.candidates))
     return every, CandidateSettings(call.retrieve, chosen, call.exclude_seen)
-
-
-def _similar(state: State, call: SimilarCall) -> pl.DataFrame:
-    [item] = item_numbers(state.data, [call.item]).tolist()
-    return nearest(state.stages.collaborative, state.data, item, call.k)
 
 
 def _slices(lengths: Iterable[int]) -> list[slice]:

@@ -26,12 +26,7 @@ def read_users(path: Path) -> pl.DataFrame:
 
 
 def ids_of(users: pl.DataFrame, layout: Layout, path: Path) -> list[str]:
-    """Return the raw ids of a file of users, each once.
-
-    Args:
-        users: from `read_users`.
-        layout: what its columns may be called.
-        path: the file, for messages.
+    """Return the raw ids of a table of `read_users`, each once; the path is for messages.
 
     Raises:
         UserError: it has no such column, or is empty.

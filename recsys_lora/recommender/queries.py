@@ -116,12 +116,7 @@ def named(ids: Sequence[str]) -> str:
 
 
 def positions(live: LiveData, every: Sequence[UserQuery], given: Sequence[int] | None) -> NDArray[np.int64]:
-    """Return how many positives of each user are known (n,).
-
-    Args:
-        live: the data.
-        every: the users.
-        given: how many are to be known, the earliest; None: all.
+    """Return how many positives of each user are known (n,): the earliest ones, as many as given, or all.
 
     Raises:
         UserError: a position is negative, or larger than the user has positives.

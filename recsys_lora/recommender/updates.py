@@ -51,13 +51,7 @@ def events(given: Rows, layout: Layout, positive: float, scale: tuple[float, flo
 
 
 def moved(data: LiveData, table: pl.DataFrame, items: NDArray[np.int64]) -> LiveData:
-    """Return the data after events.
-
-    Args:
-        data: it has all of their users.
-        table: from `events`.
-        items: their items' numbers (n,).
-    """
+    """Return the data, which have all of their users, after events of these items' numbers (n,)."""
     user = np.array([data.user_numbers[raw] for raw in table[USER]], dtype=np.int64)
     rating, liked = table[RATING].to_numpy(), table[_LIKED].to_numpy()
     by_user = np.argsort(user, kind="stable")
@@ -70,12 +64,7 @@ def moved(data: LiveData, table: pl.DataFrame, items: NDArray[np.int64]) -> Live
 
 
 def items(given: Rows, layout: Layout, data: LiveData) -> pl.DataFrame:
-    """Return new items as a table with item_id, title and attributes.
-
-    Args:
-        given: see `Recommender.add_items`.
-        layout: what its columns may be called.
-        data: what is there already.
+    """Return new items as a table with item_id, title and attributes; see `Recommender.add_items`.
 
     Raises:
         UserError: an item is there already, twice, or without a title; a column is none of the data's, or holds

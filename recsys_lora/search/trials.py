@@ -110,7 +110,8 @@ class _Trials:
 
     def _config(self, trial: optuna.Trial, folder: Path) -> RunConfig:
         values = {key: entry.suggest(trial, key) for key, entry in self.space.items()}
-        log.info("trial-%d: %s", trial.number, " ".join(f"{key}={_shown(value)}" for key, value in values.items()))
+        shown = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in values.items()}
+        log.info("trial-%d: %s", trial.number, " ".join(f"{key}={value}" for key, value in shown.items()))
         config = read_run(chosen(self.base, values)).at(str(folder))
         if not _is_method(config):
             return config
@@ -176,7 +177,3 @@ def _shared(base: DictConfig, settings: SearchSettings, space: Space) -> Iterato
         role = RunConfig.role_of(key)
         if key not in space and role.kind in _WITH_EFFECT and not set(role.stages) & {"test", "report"}:
             yield key, str(value)
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -35,13 +35,7 @@ def _share_axis(title: str) -> Axis:
 
 
 def intervals(title: str, metric: str, values: Sequence[tuple[str, int, float, Sequence[float] | None]]) -> str:
-    """Draw one metric of several lines as dots with their intervals.
-
-    Args:
-        title: of the figure.
-        metric: what the axis shows.
-        values: each line's name, style, value and interval, the first at the top.
-    """
+    """Draw one metric of lines (name, style, value, interval) as dots with intervals, the first at the top."""
     if not values:
         return ""
     called = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name, *_ in values]
