@@ -23,7 +23,7 @@ from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.examples import ExtraSlots
 from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.question import Questions
-from recsys_lora.tasks.task import ITEM, USER, Version
+from recsys_lora.tasks.task import ITEM, USER
 from recsys_lora.utils.errors import UserError
 
 CodeFormat = Literal["bits", "dot_decimal"]
@@ -90,7 +90,7 @@ class BinLLM(LoRATuned):
 
     needs_encoder: ClassVar[bool] = True
     writes_vectors: ClassVar[bool] = True
-    versions: ClassVar[tuple[Version, ...]] = ("collaborative",)
+    versions = ("collaborative",)
     encoder: CollaborativeEncoder
 
     def __init__(self, *, code: CodeFormat = "bits", **tuned: Unpack[Tuned]) -> None:

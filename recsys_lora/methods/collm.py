@@ -26,7 +26,6 @@ from recsys_lora.methods.shared import Vectors
 from recsys_lora.methods.soft_tokens import SIDES, token_std
 from recsys_lora.methods.tuned_encoder import EncoderStart, tuned_copy
 from recsys_lora.methods.vectors import InputScale, VectorScale
-from recsys_lora.tasks.task import Version
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
@@ -65,7 +64,7 @@ class CoLLM(SecondStage):
     """
 
     needs_encoder: ClassVar[bool] = True
-    versions: ClassVar[tuple[Version, ...]] = ("collaborative",)
+    versions = ("collaborative",)
     soft_names: ClassVar[tuple[str, ...]] = SIDES
     encoder: CollaborativeEncoder
 
