@@ -66,12 +66,7 @@ class StopEarly(EarlyStopping):
 
 
 def refuse_unlogged(trainer: Trainer, callback: str, metric: str) -> None:
-    """Refuse a metric to decide by that the module does not log.
-
-    Args:
-        trainer: after a validation.
-        callback: the key in `callbacks` of what decides.
-        metric: its name.
+    """Refuse a metric to decide by, of the callback under this key, that the module has not logged after a validation.
 
     Raises:
         UserError: it is not logged; the line names those that are.

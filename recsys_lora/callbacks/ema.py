@@ -94,12 +94,10 @@ class EMA(Callback):
 
 
 def _trained(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Return the parameters that are trained, with their names."""
     return [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
 
 
 def _fill(module: nn.Module, values: list[Tensor]) -> None:
-    """Put values into what is trained, in place."""
     with torch.no_grad():
         for (_, parameter), value in zip(_trained(module), values, strict=True):
             parameter.copy_(value)

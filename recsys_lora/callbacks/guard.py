@@ -19,13 +19,7 @@ from recsys_lora.utils.types import PositiveInt
 
 @dataclasses.dataclass
 class _Pending:
-    """Values of a batch that have not been checked yet.
-
-    Attributes:
-        step: the optimiser step that it belongs to.
-        batch: on its device.
-        values: name -> number on the device.
-    """
+    """Values of a batch that have not been checked yet, by name, and the optimiser step that it belongs to."""
 
     step: int
     batch: Any

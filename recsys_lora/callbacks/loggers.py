@@ -163,11 +163,7 @@ def wandb(
 
 @rank_zero_only
 def _refuse_no_account() -> None:
-    """Refuse to log online without an account; the network is not asked.
-
-    Raises:
-        UserError: no account is logged in.
-    """
+    """Raise a `UserError` where one would log online and no account is logged in; the network is not asked."""
     import wandb as library
 
     try:

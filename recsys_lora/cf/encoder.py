@@ -14,29 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recsys_lora.data.history import History
-from recsys_lora.data.prepared import Rows
-from recsys_lora.data.schema import SplitName
+from recsys_lora.data.prepared import PreparedData
 from recsys_lora.utils.errors import UserError
-
-
-class CFData(Protocol):
-    """The part of a prepared data set that collaborative filtering reads."""
-
-    @property
-    def num_users(self) -> int:
-        """The largest user id."""
-
-    @property
-    def num_items(self) -> int:
-        """The largest item id."""
-
-    @property
-    def history(self) -> History:
-        """Every user's positives in order."""
-
-    def rows(self, split: SplitName) -> Rows:
-        """Return the labelled rows of one split."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +39,7 @@ class Catalogue:
     seen_items: Tensor
 
     @classmethod
-    def from_prepared(cls, data: CFData) -> "Catalogue":
+    def from_prepared(cls, data: PreparedData) -> "Catalogue":
         """Read the train rows of a prepared data set."""
         rows = data.rows("train")
         positive = rows.label > 0.5

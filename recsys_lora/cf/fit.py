@@ -15,12 +15,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from recsys_lora.cf.encoder import Catalogue, CFData, CollaborativeEncoder, EncoderFactory
+from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder, EncoderFactory
 from recsys_lora.cf.inference import device_of, evaluating
 from recsys_lora.cf.module import CFModule, RowTensors
 from recsys_lora.cf.settings import FitSettings, TrainerSettings
 from recsys_lora.data.history import History, UserItems
-from recsys_lora.data.prepared import Rows
+from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.utils.console import Advance, progress
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import read_json, write_json
@@ -75,7 +75,7 @@ def _random_state(seed: int) -> Iterator[None]:
 
 def fit_encoder(
     factory: EncoderFactory,
-    data: CFData,
+    data: PreparedData,
     fit: FitSettings,
     trainer: TrainerSettings,
     seed: int,

@@ -8,32 +8,17 @@ mean. Chosen on ML-1M's validation rows, where 3,686 of 10,401 are of users unkn
 the mean as its prior and the scaled mean of the items do no better (docs/floor.md).
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from recsys_lora.cf.encoder import Catalogue
+from recsys_lora.cf.inference import Kept
 
 PSEUDO_ITEMS = 10.0
 """How many average items are added to each history, so that short ones move e_u little."""
 RIDGE = 1.0
 """The ridge over the mean eigenvalue of the known users' x."""
-
-
-class Kept(NamedTuple):
-    """What was computed from tables; the tables are held too, so that no others get their addresses.
-
-    Attributes:
-        present: address and version of each.
-        tables: users' and items' vectors.
-        made: the mean item and W.
-    """
-
-    present: list[tuple[int, int]]
-    tables: tuple[Tensor, Tensor]
-    made: tuple[Tensor, Tensor]
 
 
 class FoldIn(nn.Module):
@@ -50,13 +35,13 @@ class FoldIn(nn.Module):
         self.register_buffer("user", catalogue.train_user, persistent=False)
         self.register_buffer("item", catalogue.train_item, persistent=False)
         self.register_buffer("seen_items", catalogue.seen_items, persistent=False)
-        self._kept: Kept | None = None
+        self._kept: Kept[tuple[Tensor, Tensor]] = Kept()
 
     def grow(self, users: int, items: int) -> None:
         """Make room for more users and items, which train does not know."""
         self.largest_user += users
         self.seen_items = functional.pad(self.seen_items, (0, items))
-        self._kept = None
+        self._kept.forget()
 
     def forward(self, users: Tensor, items: Tensor, seen_users: Tensor, history: Tensor) -> Tensor:
         """Return e_u - mean u (B, D) of histories (B, L), padded with 0; zero where a history has no known item.
@@ -76,21 +61,11 @@ class FoldIn(nn.Module):
 
     def _map(self, users: Tensor, items: Tensor, seen_users: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean item (D,) and W (D, D); in evaluation they are kept while the tables stand."""
-        if self.training:
-            return self._fitted(users.detach(), items.detach(), seen_users)
         tables = users.detach(), items.detach()
-        present = [(table.data_ptr(), table._version) for table in tables]
-        kept = self._kept  # another thread may replace them
-        if kept is None or kept.present != present:
-            with torch.inference_mode(False), torch.no_grad():
-                self._kept = kept = Kept(present, tables, self._fitted(*tables, seen_users))
-        return kept.made
-
-    def train(self, mode: bool = True) -> "FoldIn":
-        """Switch between training and evaluation, forgetting what was kept: fused optimisers leave no trace."""
-        self._kept = None
-        super().train(mode)
-        return self
+        if self.training:
+            return self._fitted(*tables, seen_users)
+        made: tuple[Tensor, Tensor] = self._kept(tables, lambda: self._fitted(*tables, seen_users))
+        return made
 
     def _fitted(self, users: Tensor, items: Tensor, seen_users: Tensor) -> tuple[Tensor, Tensor]:
         wide, seen = items.double(), self.seen_items

@@ -1,13 +1,16 @@
-"""Scoring with a module of the caller: it stays on its device, and its mode is restored afterwards."""
+"""Scoring with a module of the caller, which stays on its device and in its mode, and what is computed once for it."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+T = TypeVar("T")
 
 
 def device_of(module: nn.Module) -> torch.device:
@@ -43,3 +46,33 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             if not use.count:
                 del _uses[module]
                 module.train(use.was_training)
+
+
+class Kept(nn.Module, Generic[T]):
+    """What was computed from tensors, without gradients, and is kept while they stand.
+
+    They are held too, so that no others get their addresses. It forgets whenever the module that it is part of is put
+    into another mode: fused optimisers leave no trace in a tensor's version.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: tuple[list[tuple[int, int]], Sequence[Tensor], T] | None = None
+
+    def forward(self, tensors: Sequence[Tensor], make: Callable[[], T]) -> T:
+        """Return what `make` makes of the tensors."""
+        state, kept = [(tensor.data_ptr(), tensor._version) for tensor in tensors], self._made  # others may replace it
+        if kept is None or kept[0] != state:
+            with torch.inference_mode(False), torch.no_grad():
+                self._made = kept = (state, tensors, make())
+        return kept[2]
+
+    def forget(self) -> None:
+        """Keep nothing."""
+        self._made = None
+
+    def train(self, mode: bool = True) -> "Kept[T]":
+        """Switch between training and evaluation, forgetting."""
+        self.forget()
+        super().train(mode)
+        return self

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from recsys_lora.cf.dot import DotProductEncoder
 from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.fold_in import FoldIn
+from recsys_lora.cf.inference import Kept
 from recsys_lora.cf.table import UnseenUsers, is_unseen, look_up, of_items
 from recsys_lora.utils.types import NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -99,17 +100,14 @@ class LightGCN(DotProductEncoder):
         self.register_buffer("seen", seen, persistent=False)
         self.register_buffer("adjacency", normalised_adjacency(catalogue), persistent=False)
         self.weight = nn.Parameter(torch.randn(len(seen), dim) * init_std * seen.unsqueeze(-1))  # (n, D)
-        self._kept: tuple[tuple[int, int], Tensor] | None = None
+        self._kept: Kept[Tensor] = Kept()
 
     def propagated(self) -> Tensor:
         """Return the smoothed vectors (n, D) of all users, then all items."""
         if self.training or (torch.is_grad_enabled() and self.weight.requires_grad):
             return self._propagate()
-        state, kept = (self.weight.data_ptr(), self.weight._version), self._kept  # another thread may forget them
-        if kept is None or kept[0] != state:
-            with torch.inference_mode(False), torch.no_grad():
-                self._kept = kept = (state, self._propagate())
-        return kept[1]
+        vectors: Tensor = self._kept([self.weight], self._propagate)
+        return vectors
 
     def _propagate(self) -> Tensor:
         layer = total = self.weight
@@ -117,12 +115,6 @@ class LightGCN(DotProductEncoder):
             layer = _Propagate.apply(self.adjacency, layer)  # type: ignore[no-untyped-call]
             total = total + layer
         return total / (self.layers + 1)
-
-    def train(self, mode: bool = True) -> "LightGCN":
-        """Switch between training and evaluation, forgetting the kept vectors."""
-        self._kept = None
-        super().train(mode)
-        return self
 
     def grow(self, users: int, items: int) -> None:
         """Make room for more users and items, which have no edge."""
@@ -137,7 +129,7 @@ class LightGCN(DotProductEncoder):
         self.weight = nn.Parameter(torch.cat(parts), requires_grad=self.weight.requires_grad)
         self.seen = torch.cat([nn.functional.pad(seen[:old], (0, users)), nn.functional.pad(seen[old:], (0, items))])
         self.first_item = old + users
-        self._kept = None
+        self._kept.forget()
         if self.fold_in is not None:
             self.fold_in.grow(users, items)
 

@@ -58,14 +58,7 @@ def retrieve(
 
 
 def _catalogue_scores(encoder: CollaborativeEncoder, user: Tensor, history: Tensor, num_items: int) -> Tensor:
-    """Return the logits (B, N + 1) of every item; column 0 is padding and means nothing.
-
-    Args:
-        encoder: in evaluation mode.
-        user: (B,).
-        history: (B, L).
-        num_items: N.
-    """
+    """Return the logits (B, N + 1) of every item for users (B,) with histories (B, L); column 0 is padding."""
     if isinstance(encoder, CatalogueScorer):
         return encoder.score_all(user, history)
     items = torch.arange(num_items + 1, device=user.device)

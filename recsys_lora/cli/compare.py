@@ -54,7 +54,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _do(asked: argparse.Namespace, given: Sequence[str]) -> None:
-    """Compare, write and print; heavy imports happen here, after the command line has been understood."""
     from functools import partial
 
     from recsys_lora.config.trust import packages

@@ -31,7 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _do(settings: Settings) -> None:
-    """Load and write; heavy imports happen here, after the command line has been understood."""
     from recsys_lora.export.adapter import Selection
     from recsys_lora.export.export import check_target, export, own_name
     from recsys_lora.utils.console import say

@@ -64,7 +64,8 @@ def choose_folder(cfg: DictConfig, kind: str, fresh: Path) -> Path:
         elif link := link_out_of(folder):
             log.warning("%s: passed over, %s leads out of it", folder, link.name)
         elif occupy(folder):
-            if _unfinished(folder, own):
+            now = read_status(folder)
+            if now is not None and now.fingerprint == own and now.status != FINISHED:
                 return folder
             leave(folder)  # it has finished meanwhile
     return fresh
@@ -158,11 +159,6 @@ def _matters(key: str) -> bool:
     return RunConfig.role_of(key).kind is not Kind.PLACE
 
 
-def _unfinished(folder: Path, own: str) -> bool:
-    status = read_status(folder)
-    return status is not None and status.fingerprint == own and status.status != FINISHED
-
-
 def _leaves(path: Path, config: Mapping[str, Any], kind: str) -> dict[str, Any]:
     try:
         return dict(leaves(described(config, kind)))
@@ -171,11 +167,7 @@ def _leaves(path: Path, config: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 def _given(kind: str, folder: Path, cfg: DictConfig) -> Path:
-    """Return the folder that `resume` names, after a check that it is of the same command.
-
-    Raises:
-        UserError: it is not, or it is in use.
-    """
+    """Return the folder that `resume` names; raise a `UserError` where it is of another command, or in use."""
     path = folder / KEPT_CONFIG[kind]
     if not path.is_file():
         raise UserError(f"resume={folder}: not the folder of a {kind} ({path} is not there): give one, auto or never")

@@ -68,11 +68,7 @@ def failures(sweep: Path) -> list[str]:
 
 @contextlib.contextmanager
 def _at_work(folder: Path, overrides: list[str], mark: str) -> Iterator[None]:
-    """Hold a run's folder and keep in it how the run ends; of one that is killed it says "running".
-
-    Raises:
-        UserError: another process holds it.
-    """
+    """Hold a run's folder, which no other process may, and keep in it how the run ends; a killed one says "running"."""
     if not is_rank_zero():
         yield
         return

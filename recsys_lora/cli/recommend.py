@@ -48,7 +48,6 @@ def read_shard(text: str) -> slice:
 
 
 def _do(settings: Settings) -> None:
-    """Load, recommend and write; heavy imports happen here, after the command line has been understood."""
     from recsys_lora.recommender import files
     from recsys_lora.recommender.batch import ListOptions, recommend_to_file
     from recsys_lora.recommender.layout import Layout

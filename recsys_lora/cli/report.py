@@ -23,12 +23,10 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit status: 0 done; 2 a user error, one line on standard error."""
     with exit_on_user_error():
-        asked = parser().parse_args(arguments)
-        _do(asked)
+        _do(parser().parse_args(arguments))
 
 
 def _do(asked: argparse.Namespace) -> None:
-    """Write the page; heavy imports happen here, after the command line has been understood."""
     from recsys_lora.report.runs import folder_name, read_finished
     from recsys_lora.report.visual.page import FILE, of_run, of_runs
     from recsys_lora.utils.console import say

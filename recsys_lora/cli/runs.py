@@ -153,5 +153,4 @@ def _planned(run: Listed) -> Listed:
 
 
 def _name(node: object) -> str | None:
-    """Return a group's name."""
     return str(node["name"]) if isinstance(node, dict) and node.get("name") is not None else None

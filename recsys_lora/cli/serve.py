@@ -41,7 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _do(settings: Settings) -> None:
-    """Load and serve; heavy imports happen here, after the command line has been understood."""
     require("serve", "fastapi", "uvicorn", by="serve")
     token = _token(settings)
     from recsys_lora.serving.batcher import Limits
@@ -55,11 +54,7 @@ def _do(settings: Settings) -> None:
 
 
 def _token(settings: Settings) -> str | None:
-    """Return the token.
-
-    Raises:
-        UserError: it is empty or given twice, or its file cannot be read.
-    """
+    """Return the token; raise a `UserError` where it is empty or given twice, or its file cannot be read."""
     if settings.token is not None and settings.token_file is not None:
         raise UserError("token, token_file: give one of them")
     token = settings.token

@@ -63,11 +63,7 @@ class _Work:
 
 
 def run_as_array(jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> list[str | None]:
-    """Submit jobs and wait for all of them.
-
-    Args:
-        jobs: of the sweep.
-        settings: of `SlurmSettings`.
+    """Submit a sweep's jobs with settings of `SlurmSettings` and wait for all of them.
 
     Returns:
         Why each failed, one line; None where it did not.

@@ -32,16 +32,10 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit status: 0 done; 2 a user error, one line on standard error."""
     with exit_on_user_error():
-        asked = parser().parse_args(arguments)
-        _do(asked)
+        _do(parser().parse_args(arguments))
 
 
 def _do(asked: argparse.Namespace) -> None:
-    """Make the view; heavy imports happen here, after the command line has been understood.
-
-    Raises:
-        UserError: a package or an account is missing, or W&B refuses.
-    """
     require("wandb", "wandb_workspaces", by="wandb_report")
     from recsys_lora.report.wandb_view import as_json, build_workspace, read_logged
     from recsys_lora.utils.console import say
@@ -57,11 +51,7 @@ def _do(asked: argparse.Namespace) -> None:
 
 
 def _save(logged: "Logged", asked: argparse.Namespace) -> str:
-    """Save the view in W&B and return its address.
-
-    Raises:
-        UserError: there is no account, or W&B refuses or cannot be reached.
-    """
+    """Save the view in W&B and return its address; a `UserError` says what W&B refuses, or that nobody is logged in."""
     import requests
     import wandb
 

@@ -37,7 +37,8 @@ def compose(*overrides: str, folder: str | Path | None = None) -> RunConfig:
         _refuse_several(cfg)
         choices = cfg.hydra.runtime.choices
         with open_dict(cfg):
-            cfg.paths.run = str(folder or _new_folder(Path(cfg.paths.runs), f"{cfg.model.name}-{cfg.data.name}"))
+            new = f"{cfg.model.name}-{cfg.data.name}/{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+            cfg.paths.run = str(folder or Path(cfg.paths.runs) / new)
             cfg.group = cfg.group or choices.get("experiment")
             del cfg["hydra"]
         refuse_missing(cfg)
@@ -49,11 +50,7 @@ def compose(*overrides: str, folder: str | Path | None = None) -> RunConfig:
 
 
 def _refuse_several(cfg: DictConfig) -> None:
-    """Refuse what one run has no use for: the parameters of a sweep, the space of a search.
-
-    Raises:
-        UserError: there are some.
-    """
+    """Refuse what one run has no use for: the parameters of a sweep, the space of a search."""
     params: Any = cfg.hydra.sweeper.get("params")
     if params:
         raise UserError(
@@ -63,7 +60,3 @@ def _refuse_several(cfg: DictConfig) -> None:
         raise UserError(
             "hparams_search: a space, not a run: search it with python -m recsys_lora.tune, or leave it out"
         )
-
-
-def _new_folder(runs: Path, name: str) -> Path:
-    return runs / name / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"

@@ -74,11 +74,7 @@ def containers(cfg: DictConfig, resolve: bool = True) -> dict[str, Any]:
 
 
 def _refuse_other_classes(config: Mapping[str, Any]) -> None:
-    """Refuse a `model` or `first` that names no method.
-
-    Raises:
-        UserError: one does.
-    """
+    """Refuse a `model` or `first` that names no method."""
     for key in ("model", "first"):
         node = config.get(key)
         if not isinstance(node, Mapping | DictConfig):
@@ -94,7 +90,6 @@ def _refuse_other_classes(config: Mapping[str, Any]) -> None:
 
 
 def _default_name(cfg: DictConfig) -> str:
-    """Return model-data, and the CF model where the model is built on one."""
     built_on = cfg.cf.name if imported(cfg.model["_target_"], "model").needs_encoder else cfg.model.name
     parts = [cfg.model.name, cfg.data.name, *([] if built_on == cfg.model.name else [built_on])]
     return "-".join(map(str, parts))

@@ -224,7 +224,6 @@ def broken(config: Mapping[str, Any], *kinds: Kind) -> list[str]:
 
 
 def _first_stage(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with having a first stage."""
     if not config.get("first"):
         return
     own = MethodSettings("model", config)

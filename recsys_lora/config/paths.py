@@ -5,23 +5,9 @@ from pathlib import Path
 from recsys_lora.config.variants import choices
 
 GROUPS = (
-    "model",
-    "data",
-    "cf",
-    "llm",
-    "trainer",
-    "budget",
-    "rates",
-    "preset",
-    "logger",
-    "callbacks",
-    "row",
-    "experiment",
-    "ablation",
-    "hparams_search",
-    "debug",
-    "paths",
-)
+    "model", "data", "cf", "llm", "trainer", "budget", "rates", "preset", "logger", "callbacks", "row",
+    "experiment", "ablation", "hparams_search", "debug", "paths",
+)  # fmt: skip
 """The groups to choose from, in the order in which they are listed."""
 
 

@@ -84,11 +84,7 @@ def _read(path: Path) -> Any:
 
 
 def _refuse_bombs(path: Path, text: str) -> None:
-    """Look at a text's structure, before anything is made of it.
-
-    Raises:
-        UserError: it has aliases, or is nested too deep.
-    """
+    """Refuse a text with aliases, or nested too deep, before anything is made of it."""
     depth = 0
     for event in yaml.parse(text, LOADER):
         if isinstance(event, yaml.AliasEvent):
@@ -99,11 +95,7 @@ def _refuse_bombs(path: Path, text: str) -> None:
 
 
 def _plain(path: Path, value: Any) -> Any:
-    """Return containers whose keys are texts.
-
-    Raises:
-        UserError: there is a value that no config has: a date, a set, bytes.
-    """
+    """Return containers whose keys are texts; refuse what no config has: a date, a set, bytes."""
     if isinstance(value, dict):
         return {str(key): _plain(path, item) for key, item in value.items()}
     if isinstance(value, list):

@@ -43,7 +43,10 @@ class LiveData(PreparedData):
         self.anonymous = base.num_users + 1
         numbers = range(self.anonymous, self.anonymous + 1 + len(self.later_users))
         added = pl.DataFrame({"user_id": [None, *self.later_users], "user": list(numbers)})
-        every = base.items if items is None else _below(base.items, _numbered(items, base.num_items))
+        every = base.items
+        if items is not None:
+            numbered = pl.Series("item", range(base.num_items + 1, base.num_items + 1 + len(items)), dtype=pl.Int64)
+            every = _below(base.items, items.with_columns(numbered))
         super().__init__(base.folder, base.manifest, base._interactions, every, _below(base.users, added), base._called)
         self.changed = changed or {}
 
@@ -126,10 +129,6 @@ class LiveData(PreparedData):
 
 def _changed(base: History, changed: Mapping[int, NDArray[Any]]) -> ChangedHistory:
     return ChangedHistory(base.offsets, base.items, changed)
-
-
-def _numbered(items: pl.DataFrame, last: int) -> pl.DataFrame:
-    return items.with_columns(pl.Series("item", range(last + 1, last + 1 + len(items)), dtype=pl.Int64))
 
 
 def _below(table: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:

@@ -15,6 +15,27 @@ from recsys_lora.data.batch import Padding, PromptBatch, PromptSet
 from recsys_lora.data.training import TaskOrder, TrainBatch, TrainSet
 from recsys_lora.utils.errors import UserError
 
+DEFAULT_TOKEN_BUDGET = 4096
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How questions become batches.
+
+    Attributes:
+        batch_size: questions of a training batch over all processes together.
+        pad_id: token that fills up shorter prompts.
+        padding: on which side.
+        token_budget: padded tokens of a scoring batch at most.
+        rows_per_user: questions of one user that stand side by side in a training batch; see `TaskOrder`.
+    """
+
+    batch_size: int
+    pad_id: int
+    padding: Padding = "right"
+    token_budget: int = DEFAULT_TOKEN_BUDGET
+    rows_per_user: int = 1
+
 
 @dataclass(frozen=True)
 class Shard:

@@ -170,11 +170,7 @@ def check_target(out: Path) -> None:
 
 
 def check_splits(manifest: Mapping[str, Any], ratings: tuple[float, float]) -> None:
-    """Refuse a data set from which nothing can be learned or measured.
-
-    Args:
-        manifest: of the prepared tables.
-        ratings: the lowest and the highest.
+    """Refuse a data set from which nothing can be learned or measured, given its manifest and extreme ratings.
 
     Raises:
         UserError: a split is empty or has one class only.

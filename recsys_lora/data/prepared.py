@@ -179,7 +179,6 @@ class PreparedData:
         return history, rows, shown_rows
 
     def _places(self, split: SplitName) -> NDArray[np.int64]:
-        """Return where a split's rows stand among all (n,)."""
         return np.flatnonzero((self._splits == split).fill_null(False).to_numpy())
 
     def rows(self, split: SplitName) -> Rows:
@@ -213,7 +212,6 @@ class PreparedData:
         return self._without(test.row[~np.isin(test.user, kept)])
 
     def _without(self, rows: NDArray[np.int64]) -> "PreparedData":
-        """Return the data set with these rows in no split; histories and everything else are the same."""
         view = copy.copy(self)
         view._splits = self._splits.clone().scatter(rows, None)
         return view

@@ -93,12 +93,7 @@ def apply_scale(
 
 
 def tie_remarks(splits: Sequence[Mapping[str, Any]], rule: Mapping[str, Any]) -> list[Remark]:
-    """Say how many rows that are measured stand where they stand by chance.
-
-    Args:
-        splits: what `describe_splits` returns.
-        rule: the split's identity.
-    """
+    """Say how many measured rows of the described splits stand where they stand by chance, by the rule's identity."""
     valid, test = (next(record["tied"] for record in splits if record["split"] == name) for name in ("valid", "test"))
     if not valid + test:
         return []

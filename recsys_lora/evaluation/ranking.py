@@ -144,5 +144,4 @@ def _best_first(score: Array, relevance: Array) -> Array:
 
 
 def _where_relevant(relevance: Array, value: Floats) -> Floats:
-    """Return `value` with NaN for the queries that have no relevant candidate."""
     return np.where((np.asarray(relevance) > 0).any(axis=1), value, np.nan)

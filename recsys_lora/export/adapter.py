@@ -121,7 +121,6 @@ def module_of(recommender: Recommender) -> LLMRecommender:
 
 
 def _task(module: LLMRecommender, selection: Selection, needed: bool) -> str:
-    """Return the task of the updates, or of the prompt beside them."""
     if selection.task is not None and selection.task not in module.tasks:
         raise UserError(f"task={selection.task}: the run has {', '.join(module.tasks)}: choose one of them")
     if selection.task is None and needed and len(module.tasks) > 1:

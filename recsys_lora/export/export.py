@@ -63,10 +63,7 @@ def check_target(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"out={folder}: is a file: name a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not _is_export(folder):
+    bundled = all((folder / name).exists() for name in (FILE, STORE))  # a run's parts are elsewhere
+    ours = bundled or any((folder / name).is_file() for name in OURS)
+    if folder.is_dir() and any(folder.iterdir()) and not ours:
         raise UserError(f"out={folder}: the folder holds something else: name a new one")
-
-
-def _is_export(folder: Path) -> bool:
-    """Tell an export from all else; a run has a record of its parts, as a bundle, but the parts are elsewhere."""
-    return any((folder / name).is_file() for name in OURS) or all((folder / name).exists() for name in (FILE, STORE))

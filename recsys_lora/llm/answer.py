@@ -4,12 +4,12 @@ Prompt and answer are tokenised together, because the piece that follows a promp
 begin with joins the prompt (SmolLM2 writes " 5" as a space and a digit); of the rest one token each is read.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.words import shared_start
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,10 @@ def resolve_choices(choices: Sequence[str], tokenizer: Any, prompt_end: str) -> 
         UserError: one token does not tell the answers apart, or an answer shares one with the prompt.
     """
     answers = continuations(tokenizer, prompt_end, choices)
-    shared = _shared_start(answers)
+    shared = shared_start(answers)
     tokens = [answer[shared] for answer in answers if len(answer) > shared]
     if len(set(tokens)) < len(choices):
         pieces = [tokenizer.convert_ids_to_tokens(answer) for answer in answers]
         written = "; ".join(f"{choice!r} is {piece}" for choice, piece in zip(choices, pieces, strict=True))
         raise UserError(f"one token does not tell the answers apart in this tokenizer ({written}): use others")
     return ResolvedChoices(answers[0][:shared], tokens, tokenizer.convert_ids_to_tokens(tokens))
-
-
-def _shared_start(answers: Sequence[Sequence[int]]) -> int:
-    """Return how many tokens all answers begin with."""
-    columns = zip(*answers, strict=False)  # up to the shortest
-    return sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, columns))

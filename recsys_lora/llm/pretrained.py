@@ -64,11 +64,7 @@ class HubSource(BackboneSource):
             self._ask_hub(knob)
 
     def _cached(self, knob: str) -> str:
-        """Return the folder of the local cache that holds the model; it may lack files.
-
-        Raises:
-            UserError: there is none.
-        """
+        """Return the folder that the local cache has of the model, maybe not whole; a `UserError` tells of none."""
         import huggingface_hub
         from huggingface_hub import errors
 
@@ -78,11 +74,7 @@ class HubSource(BackboneSource):
             raise UserError(f"{knob}: not in the local cache") from error
 
     def _ask_hub(self, knob: str) -> None:
-        """Ask once whether the hub has the model: transformers would retry every file for half a minute.
-
-        Raises:
-            UserError: it has not, it is not shown to this account, or the hub cannot be reached.
-        """
+        """Ask once whether the hub has the model: transformers would retry every file for half a minute."""
         import huggingface_hub
         from huggingface_hub import errors
 

@@ -197,10 +197,7 @@ def from_pretrained(place: str, knob: str, **options: Any) -> tuple[Any, Any]:
 
 
 def _coded_weights(folder: Path, model: Any) -> str | None:
-    """Return a parameter that files of a folder keep as whole numbers, which the library would take as its values.
-
-    Quantised models do so, and their configs say how the numbers are read.
-    """
+    """Return a parameter that files keep as whole numbers, as of quantised models, whose meaning no config tells."""
     if hasattr(model.config, "quantization_config"):
         return None
     names: set[str] = {name for name, _ in model.named_parameters()}

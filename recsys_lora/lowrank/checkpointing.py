@@ -56,11 +56,7 @@ def bind_state_to_blocks(model: nn.Module, slot: StateSlot) -> Callable[[], None
 
 
 def _bind(body: nn.Module, slot: StateSlot) -> None:
-    """Bind the checkpointing functions that are not bound yet.
-
-    Raises:
-        ValueError: checkpointing is of the reentrant kind, whose second run would go on into the factors' network.
-    """
+    """Bind the checkpointing functions that are not yet; the reentrant kind would go on into the factors' network."""
     for part in body.modules():
         function = part.__dict__.get(_FUNCTION)
         if function is None or isinstance(function, _Bound):

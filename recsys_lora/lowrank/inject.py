@@ -103,12 +103,6 @@ def find_sites(model: nn.Module) -> list[Site]:
     return sites
 
 
-def _compute_dtype(model: nn.Module) -> torch.dtype:
-    """Return the dtype of the model's own float parameters (quantised weights left aside)."""
-    floats = (p.dtype for p in model.parameters() if p.is_floating_point() and p.dtype.itemsize >= 2)
-    return next(floats, torch.float32)
-
-
 def inject(model: nn.Module, targets: Sequence[str], make: Callable[[Site], Sequence[Source]]) -> Injection:
     """Put low-rank layers into `model`, in place, and freeze the rest of it.
 
@@ -131,7 +125,8 @@ def inject(model: nn.Module, targets: Sequence[str], make: Callable[[Site], Sequ
             f"choose targets from {', '.join(available) or 'none'}"
         )
     model.requires_grad_(False)
-    injection = Injection(model, StateSlot(_compute_dtype(model)))
+    floats = (p.dtype for p in model.parameters() if p.is_floating_point() and p.dtype.itemsize >= 2)  # not quantised
+    injection = Injection(model, StateSlot(next(floats, torch.float32)))
     for site in sites:
         if site.target in targets and (sources := make(site)):
             injection.add(site, sources)

@@ -61,8 +61,9 @@ class Answering:
         Returns:
             Predictions in the task's own form.
         """
-        task, shard = self.datamodule.tasks[name], _scoring_shard(self.module)
-        show = show and _own_shard().rank == 0
+        task, own = self.datamodule.tasks[name], _own_shard()
+        shard = Shard() if self.module.backbone.sharded else own  # where all have to run the same forwards
+        show = show and own.rank == 0
         others = None if shuffle_users is None else questions.of_other_users(shuffle_users)
         make = self.datamodule.prompts[name].set
         kinds: dict[str, Callable[[PromptSet], Iterator[Part]]] = {
@@ -148,11 +149,6 @@ def _after_prompt(module: LLMRecommender, copies: int = 1) -> None:
 def _own_shard() -> Shard:
     """Return this process's part of the work, where `torch.distributed` runs."""
     return Shard(distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else Shard()
-
-
-def _scoring_shard(module: LLMRecommender) -> Shard:
-    """Return what this process scores: its part, or everything where all processes have to run the same forwards."""
-    return Shard() if module.backbone.sharded else _own_shard()
 
 
 def _gathered(value: tuple[list[Any], list[Any]], shard: Shard) -> list[tuple[list[Any], list[Any]]]:

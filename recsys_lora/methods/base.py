@@ -17,8 +17,8 @@ from torch import Tensor
 from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.cf.two_fits import TwoFits
 from recsys_lora.data.batch import Padding, PromptBatch
+from recsys_lora.data.loader import DEFAULT_TOKEN_BUDGET, Batching
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.llm.soft_tokens import place_soft_tokens
 from recsys_lora.lowrank import Injection
 from recsys_lora.methods.answers import Answers
 from recsys_lora.methods.masking import Masking
@@ -27,11 +27,12 @@ from recsys_lora.methods.offset import offset_of
 from recsys_lora.methods.pairwise import Pairwise
 from recsys_lora.methods.reading import columns_of, readings_of
 from recsys_lora.methods.shared import Shared, Vectors
+from recsys_lora.methods.soft_tokens import place_soft_tokens
 from recsys_lora.methods.validation import Validation
 from recsys_lora.methods.vectors import encode_candidates
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.examples import ExtraSlots
-from recsys_lora.tasks.module import DEFAULT_TOKEN_BUDGET, Batching, TaskData
+from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Version

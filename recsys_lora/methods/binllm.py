@@ -23,7 +23,7 @@ from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.examples import ExtraSlots
 from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.question import Questions
-from recsys_lora.tasks.task import ITEM, USER, Version
+from recsys_lora.tasks.task import ITEM, USER
 from recsys_lora.utils.errors import UserError
 
 CodeFormat = Literal["bits", "dot_decimal"]
@@ -90,7 +90,7 @@ class BinLLM(LoRATuned):
 
     needs_encoder: ClassVar[bool] = True
     writes_vectors: ClassVar[bool] = True
-    versions: ClassVar[tuple[Version, ...]] = ("collaborative",)
+    versions = ("collaborative",)
     encoder: CollaborativeEncoder
 
     def __init__(self, *, code: CodeFormat = "bits", **tuned: Unpack[Tuned]) -> None:
@@ -119,11 +119,7 @@ class BinLLM(LoRATuned):
 
 
 def _check_codes(encoder: CollaborativeEncoder) -> None:
-    """Refuse an encoder whose vectors are no codes.
-
-    Raises:
-        UserError: names the encoder that has some.
-    """
+    """Refuse an encoder whose vectors are no codes."""
     row = torch.ones(1, dtype=torch.long, device=device_of(encoder))
     with torch.no_grad():
         for vectors in encoder.encode(row, row.new_zeros(1, encoder.history_length), row):

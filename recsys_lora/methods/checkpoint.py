@@ -109,11 +109,7 @@ def _read_safe(path: Path) -> dict[str, Any]:
 
 
 def _checked(path: Path, checkpoint: Any) -> dict[str, Any]:
-    """Return what a file holds, once it is a checkpoint of finite numbers.
-
-    Raises:
-        UserError: it is none.
-    """
+    """Return what a file holds, once it is a checkpoint of finite numbers."""
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: not a checkpoint of this program (no tensors by name): give another ckpt_path")
@@ -147,12 +143,7 @@ def load_checkpoint(path: Path, module: nn.Module, identity: Mapping[str, Any]) 
 
 
 def start_from(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    """Take over what an earlier stage trained.
-
-    Args:
-        module: gets it.
-        state: the trained parameters, by name.
-        name: what the module is called, for the message.
+    """Let a module, called `name`, take over the parameters that an earlier stage trained.
 
     Raises:
         UserError: the module has no parameter of such a name and shape.

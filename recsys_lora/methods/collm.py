@@ -21,12 +21,11 @@ from recsys_lora.cf.encoder import CollaborativeEncoder
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.llm.soft_tokens import SIDES, token_std
 from recsys_lora.methods.lora import LoRA, SecondStage, Tuned
 from recsys_lora.methods.shared import Vectors
+from recsys_lora.methods.soft_tokens import SIDES, token_std
 from recsys_lora.methods.tuned_encoder import EncoderStart, tuned_copy
 from recsys_lora.methods.vectors import InputScale, VectorScale
-from recsys_lora.tasks.task import Version
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
@@ -55,8 +54,6 @@ class CoLLM(SecondStage):
         tune_encoder: train a copy of the collaborative encoder, too; see `recsys_lora.methods.tuned_encoder`.
         encoder_start: where that copy starts: at the `fitted` weights or at `fresh` ones.
         encoder_lr_factor: its learning rate over that of the rest.
-        untrained_encoder: makes an encoder like the fitted one with fresh weights, on the CPU; needed where one is
-            tuned.
         lora: see `LoRATuned`.
         tune_lora: see `SecondStage`.
         tuned: what every recommender with LoRA is made with; it needs an encoder.
@@ -67,7 +64,7 @@ class CoLLM(SecondStage):
     """
 
     needs_encoder: ClassVar[bool] = True
-    versions: ClassVar[tuple[Version, ...]] = ("collaborative",)
+    versions = ("collaborative",)
     soft_names: ClassVar[tuple[str, ...]] = SIDES
     encoder: CollaborativeEncoder
 
@@ -82,7 +79,6 @@ class CoLLM(SecondStage):
         tune_lora: bool,
         vector_noise: NonNegativeFloat = 0.0,
         encoder_lr_factor: PositiveFloat = 1.0,
-        untrained_encoder: Callable[[], CollaborativeEncoder] | None = None,
         lora: Callable[..., LoRA] = LoRA,
         **tuned: Unpack[Tuned],
     ) -> None:
@@ -96,7 +92,7 @@ class CoLLM(SecondStage):
         std = token_std(self.backbone) if output_scale == "tokens" else None
         self.mapping = mapping(vectors.user_dim, factor, self.backbone.hidden_size, std)
         if tune_encoder:
-            self.tuned_encoder = tuned_copy(self.encoder, untrained_encoder, encoder_start)
+            self.tuned_encoder = tuned_copy(self.encoder, tuned.get("untrained_encoder"), encoder_start)
             self.encoder_lr_factor = encoder_lr_factor
         self.vector_scale = VectorScale(input_scale, vector_noise)
 

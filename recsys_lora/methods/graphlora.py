@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
+from recsys_lora.cf.inference import Kept
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.lowrank import BottleneckShift, Injection, Shifted, Site, Static, inject
 from recsys_lora.lowrank.inject import find_sites
@@ -84,7 +85,6 @@ class GraphLoRA(CoLLM):
         graph: makes the graph network: `GraphNetwork` with its own knobs bound.
         catalogue: users, items and the positive pairs of train.
         tune_encoder: train a copy of the collaborative encoder along; the fitted one stays as it is.
-        untrained_encoder: as CoLLM's.
         mapped: what every recommender with CoLLM's mapping is made with; the graph's nodes are scaled and noised, too.
 
     Raises:
@@ -100,7 +100,6 @@ class GraphLoRA(CoLLM):
         graph: Callable[..., GraphNetwork],
         catalogue: Catalogue,
         tune_encoder: bool,
-        untrained_encoder: Callable[[], CollaborativeEncoder] | None = None,
         **mapped: Unpack[Mapped],
     ) -> None:
         super().__init__(
@@ -108,7 +107,6 @@ class GraphLoRA(CoLLM):
             tune_lora=True,
             tune_encoder=tune_encoder,
             encoder_start="fitted",
-            untrained_encoder=untrained_encoder,
             **mapped,
         )
         vectors = self.encoder
@@ -119,7 +117,7 @@ class GraphLoRA(CoLLM):
             )
         self.beta = beta
         self.graph = graph(catalogue, vectors.user_dim, mapped["rank"]) if beta else None
-        self._kept: tuple[list[tuple[int, int]], Tensor] | None = None
+        self._kept: Kept[Tensor] = Kept()
 
     def condition(self, batch: PromptBatch, vectors: Vectors | None) -> None:
         """Hand the graph's vectors of users and candidates to the chosen blocks, each for its soft token.
@@ -146,18 +144,8 @@ class GraphLoRA(CoLLM):
         if graph.training or torch.is_grad_enabled():
             return self._nodes(graph, encoder)
         read = (*graph.parameters(), *encoder.parameters(), *self.vector_scale.buffers())
-        present = [(tensor.data_ptr(), tensor._version) for tensor in read]
-        kept = self._kept  # another thread may replace them
-        if kept is None or kept[0] != present:
-            with torch.inference_mode(False), torch.no_grad():
-                self._kept = kept = present, self._nodes(graph, encoder)
-        return kept[1]
-
-    def train(self, mode: bool = True) -> "GraphLoRA":
-        """Switch between training and evaluation, forgetting what was kept: fused optimisers leave no trace."""
-        self._kept = None
-        super().train(mode)
-        return self
+        vectors: Tensor = self._kept(read, lambda: self._nodes(graph, encoder))
+        return vectors
 
     def _nodes(self, graph: GraphNetwork, encoder: CollaborativeEncoder) -> Tensor:
         every = torch.arange(graph.nodes, device=self.device)

@@ -60,11 +60,7 @@ class LoRATuned(LLMRecommender):
     """A recommender whose backbone has LoRA, in `self.lowrank`.
 
     Args:
-        rank: see `LoRA`, as the next four.
-        alpha: scale of the updates, times R.
-        targets: the adapted linear maps.
-        dropout: share of the input features.
-        dropout_per: a sample or a token.
+        rank: see `LoRA`, as for `alpha`, `targets`, `dropout` and `dropout_per`.
         lora: what makes the updates of these.
         shared: what every recommender is made with.
     """

@@ -25,14 +25,7 @@ RATE = 20.0
 def offset_of(
     asked: Offset, encoder: CollaborativeEncoder | None, soft_only: bool, scale: float = 0.0
 ) -> "LogitOffset | None":
-    """Return what is added to a method's logits, None for nothing.
-
-    Args:
-        asked: what is wanted.
-        encoder: the method's, None where it has none.
-        soft_only: see `LogitOffset`.
-        scale: likewise.
-    """
+    """Return what is added to a method's logits as asked for, None for nothing; see `LogitOffset`."""
     if asked == "none":
         return None
     if encoder is None:

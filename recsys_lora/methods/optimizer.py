@@ -52,14 +52,7 @@ class OptimizerSettings:
         fused: bool = True,
         rates: Mapping[nn.Parameter, float] | None = None,
     ) -> dict[str, Any]:
-        """Return AdamW and its schedule, as `LightningModule.configure_optimizers` does.
-
-        Args:
-            parts: what is trained.
-            steps: of the whole budget.
-            fused: see `may_be_fused`.
-            rates: see `groups`.
-        """
+        """Return AdamW and its schedule over so many steps, as `LightningModule.configure_optimizers` does."""
 
         def times(share: Callable[[int], float]) -> Callable[[int], float]:
             return lambda step: self.lr_factor(step, steps) * share(step)

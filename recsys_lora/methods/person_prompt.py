@@ -19,10 +19,9 @@ from recsys_lora.cf.table import IdTable, Unseen
 from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.llm.soft_tokens import SIDES, token_std
 from recsys_lora.methods.lora import SecondStage, Tuned
 from recsys_lora.methods.shared import Vectors
-from recsys_lora.tasks.task import Version
+from recsys_lora.methods.soft_tokens import SIDES, token_std
 
 
 class TokenTable(IdTable):
@@ -59,7 +58,7 @@ class PersonPrompt(SecondStage):
         UserError: the prompt has no soft tokens or unknown ones.
     """
 
-    versions: ClassVar[tuple[Version, ...]] = ("collaborative",)
+    versions = ("collaborative",)
     soft_names: ClassVar[tuple[str, ...]] = SIDES
     is_personalised: ClassVar[bool] = True  # each user has a token
 

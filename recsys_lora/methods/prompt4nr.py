@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lora.data.batch import PromptBatch
-from recsys_lora.llm.soft_tokens import token_std
 from recsys_lora.methods.lora import LoRATuned, Tuned
 from recsys_lora.methods.shared import Vectors
+from recsys_lora.methods.soft_tokens import token_std
 from recsys_lora.prompts.template import Template
-from recsys_lora.tasks.task import ITEM, USER, Version
+from recsys_lora.tasks.task import ITEM, USER
 
 _NAMES = ("u1", "u2", "u3", "i1", "i2", "i3")
 
@@ -30,7 +30,7 @@ class Prompt4NR(LoRATuned):
         UserError: the prompt has no soft tokens or unknown ones.
     """
 
-    versions: ClassVar[tuple[Version, ...]] = ("collaborative",)
+    versions = ("collaborative",)
     soft_names: ClassVar[tuple[str, ...]] = _NAMES
 
     def __init__(self, **tuned: Unpack[Tuned]) -> None:

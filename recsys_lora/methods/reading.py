@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from recsys_lora.llm.backbone import Backbone
-from recsys_lora.llm.soft_tokens import soft_columns
+from recsys_lora.methods.soft_tokens import soft_columns
 from recsys_lora.prompts.template import Template
 from recsys_lora.tasks.prompts import Reading, Wording
 from recsys_lora.tasks.task import CTR, Task, Version

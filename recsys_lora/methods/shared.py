@@ -1,6 +1,6 @@
 """What every recommender is made with, and what it gets of a batch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NotRequired, TypedDict
 
 from torch import Tensor
@@ -30,6 +30,7 @@ class Shared(TypedDict):
         score: of a yes-or-no question: the logit of "Yes", or that minus the logit of "No".
         optimizer: how it is trained; left out for what is not.
         encoder: the fitted collaborative encoder, frozen; left out for what needs none.
+        untrained_encoder: makes an encoder like it with fresh weights, on the CPU; for what tunes one.
         offset: `cf` adds the encoder's logit to that of yes-or-no questions; other tasks stay as they are.
         offset_scale: the weight of the language model's own logit beside that, before the first step.
         mask_users: share of the training rows whose user the encoder is told to be unseen.
@@ -47,6 +48,7 @@ class Shared(TypedDict):
     score: NotRequired[Score]
     optimizer: NotRequired[OptimizerSettings]
     encoder: NotRequired[CollaborativeEncoder]
+    untrained_encoder: NotRequired[Callable[[], CollaborativeEncoder] | None]
     offset: NotRequired[Offset]
     offset_scale: NotRequired[NonNegativeFloat]
     mask_users: NotRequired[Fraction]

@@ -14,7 +14,7 @@ from recsys_lora.utils.errors import UserError
 
 InputScale = Literal["none", "std"]
 """Whether e_u and e_i are divided by the standard deviation of their entries over the training rows."""
-_LARGEST_SAMPLE = 20_000
+_LARGEST_SAMPLE, _ROWS_AT_ONCE = 20_000, 4096
 
 
 class VectorScale(nn.Module):
@@ -53,28 +53,20 @@ class VectorScale(nn.Module):
 
 
 @torch.no_grad()
-def encode_rows(
-    encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems, batch_size: int = 4096
-) -> tuple[Tensor, Tensor]:
+def encode_rows(encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems) -> tuple[Tensor, Tensor]:
     """Return (e_u (n, D_u), e_i (n, D_i)) of rows, on the CPU; the encoder stays where it is."""
     device = device_of(encoder)
     history = data.history.last(rows.user, rows.position, encoder.history_length)
     columns = [torch.from_numpy(column) for column in (rows.user, history, rows.item)]
     parts = [
-        encoder.encode(*(column[begin : begin + batch_size].to(device) for column in columns))
-        for begin in range(0, len(rows.user), batch_size)
+        encoder.encode(*(column[begin : begin + _ROWS_AT_ONCE].to(device) for column in columns))
+        for begin in range(0, len(rows.user), _ROWS_AT_ONCE)
     ]
     return torch.cat([user.float().cpu() for user, _ in parts]), torch.cat([item.float().cpu() for _, item in parts])
 
 
 def _vector_std(encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems) -> tuple[float, float]:
-    """Return the standard deviation of all entries of e_u and of e_i over rows (evenly taken where there are many).
-
-    They are the vectors of evaluation.
-
-    Raises:
-        UserError: one of them is zero, so that nothing can be divided by it.
-    """
+    """Return the standard deviation of all entries of e_u and e_i in evaluation, over rows, of many a sample."""
     if len(rows.user) > _LARGEST_SAMPLE:
         chosen = np.linspace(0, len(rows.user) - 1, _LARGEST_SAMPLE).astype(np.int64)
         rows = Pairs(rows.user[chosen], rows.item[chosen], rows.position[chosen])

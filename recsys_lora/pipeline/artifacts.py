@@ -19,14 +19,7 @@ from filelock import BaseFileLock, Timeout
 from recsys_lora.processes.group import SINGLE, ProcessGroup
 from recsys_lora.utils.checksums import remembered_sha256
 from recsys_lora.utils.errors import UserError
-from recsys_lora.utils.files import (
-    atomic_folder,
-    content_key,
-    file_sha256,
-    read_json,
-    sweep_temporary,
-    write_json,
-)
+from recsys_lora.utils.files import atomic_folder, content_key, file_sha256, read_json, sweep_temporary, write_json
 from recsys_lora.utils.locks import released, take
 from recsys_lora.utils.version import __version__
 
@@ -145,7 +138,6 @@ class ArtifactStore:
 
 
 def _taken(path: Path, label: str) -> BaseFileLock:
-    """Return a lock that is held; a long wait for it is logged."""
     try:
         return take(path, _SECONDS_BEFORE_SAYING_SO)
     except Timeout:

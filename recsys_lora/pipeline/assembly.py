@@ -21,6 +21,7 @@ from recsys_lora.pipeline.collaborative import Collaborative, method_data
 from recsys_lora.pipeline.sharded import wants_shards
 from recsys_lora.pipeline.tasks import mixing_of
 from recsys_lora.tasks.module import TaskData
+from recsys_lora.tasks.selection import Limits
 from recsys_lora.tasks.task import Task
 
 
@@ -61,12 +62,22 @@ def assemble(
     """Return the untrained method, where its backbone is, and the questions of its run."""
     kind = get_object(config.model["_target_"])
     factory = build(config.model, "model")
+
+    def untrained() -> CollaborativeEncoder:
+        encoder: CollaborativeEncoder = build(config.cf.encoder, "cf.encoder")(Catalogue.from_prepared(data))
+        return encoder
+
     parts: dict[str, Any] = {"tasks": tasks, "backbone": backbone, "identity": {"data": data.key}}
+    parts["untrained_encoder"] = untrained
     if collaborative is not None:
         parts["encoder"] = collaborative.for_method()
         parts["identity"] |= {"encoder": collaborative.key}
     asked, _ = signature(kind)
-    parts |= {name: offer() for name, offer in _offers(config, data).items() if name in asked}
+    offers: dict[str, Callable[[], Any]] = {
+        "catalogue": lambda: Catalogue.from_prepared(data),
+        "titles": lambda: data.titles,
+    }
+    parts |= {name: offer() for name, offer in offers.items() if name in asked}
     module: LLMRecommender = factory(**parts)
     rows = data if collaborative is None else method_data(config, data)
     return module.to(backbone.device), datamodule_of(config, module, rows)
@@ -80,24 +91,6 @@ def datamodule_of(config: RunConfig, module: LLMRecommender, data: PreparedData)
         node.wording,
         seed=config.seed,
         token_budget=config.scoring_tokens,
-        train_rows=node.train_rows,
-        valid_rows=node.valid_rows,
-        test_rows=node.test_rows,
-        test_users=node.test_users,
-        sample_seed=node.sample_seed,
+        limits=Limits(node.train_rows, node.valid_rows, node.test_rows, node.test_users, node.sample_seed),
         mixing=mixing_of(config, module.backbone, len(module.tasks)),
     )
-
-
-def _offers(config: RunConfig, data: PreparedData) -> dict[str, Callable[[], Any]]:
-    """Return what a method gets if its constructor has an argument of that name, each made when asked for."""
-
-    def untrained() -> CollaborativeEncoder:
-        encoder: CollaborativeEncoder = build(config.cf.encoder, "cf.encoder")(Catalogue.from_prepared(data))
-        return encoder
-
-    return {
-        "catalogue": lambda: Catalogue.from_prepared(data),
-        "titles": lambda: data.titles,
-        "untrained_encoder": lambda: untrained,
-    }

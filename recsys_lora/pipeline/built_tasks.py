@@ -12,13 +12,7 @@ from recsys_lora.utils.errors import UserError
 
 
 def built_tasks(known: Mapping[str, Any], scale: Mapping[str, float], names: Iterable[str]) -> dict[str, Task]:
-    """Return tasks by name.
-
-    Args:
-        known: their config nodes, `task`.
-        scale: `data.rating_scale`.
-        names: which of them.
-    """
+    """Return the named tasks, from their config nodes (`task`) and `data.rating_scale`."""
     return {name: build(known[name], f"task.{name}")(scale=RatingScale(**scale)) for name in dict.fromkeys(names)}
 
 

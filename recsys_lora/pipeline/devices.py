@@ -46,10 +46,6 @@ def device(trainer: Mapping[str, Any]) -> torch.device:
 def check_devices(config: RunConfig, folder: Path) -> None:
     """Refuse a run whose trainer lacks the devices or has nothing to do, before anything is read, fitted or started.
 
-    Args:
-        config: the run's.
-        folder: the run's.
-
     Raises:
         UserError: devices are missing, or no step would be trained.
     """
@@ -71,7 +67,6 @@ def check_devices(config: RunConfig, folder: Path) -> None:
 
 
 def _refuse_no_step(trainer: Mapping[str, Any]) -> None:
-    """Refuse a training of no step: nothing would be kept of it."""
     for key in ("max_epochs", "max_steps", "limit_train_batches"):
         if trainer.get(key) == 0:
             raise UserError(f"trainer.{key}=0: nothing would be trained: give more, or train=false with ckpt_path=FILE")

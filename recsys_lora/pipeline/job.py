@@ -21,14 +21,13 @@ from recsys_lora.pipeline.assembly import check_source, load_backbone
 from recsys_lora.pipeline.collaborative import Collaborative, cf_stage
 from recsys_lora.pipeline.devices import check_devices, device, log_choices, suited
 from recsys_lora.pipeline.logging_setup import quiet_libraries, silent
-from recsys_lora.pipeline.method import Method, MethodStage
+from recsys_lora.pipeline.method import Method, MethodStage, check_assembly
 from recsys_lora.pipeline.preparation import prepare_stage
 from recsys_lora.pipeline.reporting import log_report, report
 from recsys_lora.pipeline.sharded import wants_shards
 from recsys_lora.pipeline.tasks import choose_tasks
 from recsys_lora.pipeline.testing import EvaluationRows
 from recsys_lora.pipeline.trainer import build_loggers
-from recsys_lora.pipeline.unfitted import check_assembly
 from recsys_lora.processes.group import SINGLE, ProcessGroup, process_group
 from recsys_lora.processes.launched import is_rank_zero
 from recsys_lora.report.environment import environment
@@ -76,11 +75,7 @@ def run_config(config: RunConfig) -> Outcome:
 
 
 def execute(config: RunConfig, folder: Path) -> Outcome:
-    """Run one checked config.
-
-    Args:
-        config: the run's.
-        folder: the run's: gets the config, the records and the results.
+    """Run one checked config; the run's folder gets the config, the records and the results.
 
     Raises:
         UserError: the input is wrong; the line says what to do.
@@ -102,11 +97,7 @@ def execute(config: RunConfig, folder: Path) -> Outcome:
 
 
 def _check_what_is_named(config: RunConfig) -> None:
-    """Refuse a service, a language model or a checkpoint that is not there, before anything is read or fitted.
-
-    Raises:
-        UserError: one is missing, or a checkpoint is given to a model that trains nothing.
-    """
+    """Refuse a service, a language model or a checkpoint that is not there, before anything is read or fitted."""
     build_loggers(config)  # they say what they lack, as an account
     kind = get_object(config.model["_target_"])
     if kind.needs_backbone:

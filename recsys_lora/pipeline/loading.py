@@ -19,13 +19,7 @@ from recsys_lora.config.roles import Kind
 from recsys_lora.config.trust import check_targets
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.methods.checkpoint import load_checkpoint
-from recsys_lora.pipeline.artifact_paths import (
-    CONFIG_FILE,
-    FILE,
-    ArtifactPaths,
-    artifacts_root,
-    read_artifact_paths,
-)
+from recsys_lora.pipeline.artifact_paths import CONFIG_FILE, FILE, ArtifactPaths, artifacts_root, read_artifact_paths
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import assemble, load_backbone
 from recsys_lora.pipeline.collaborative import Collaborative
@@ -101,11 +95,7 @@ def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = (), 
 
 
 def _refuse_incomplete(folder: Path, made: ArtifactPaths, kind: Any) -> None:
-    """Refuse a record without a part that the run's model has: it would be drawn at random.
-
-    Raises:
-        UserError: a part is missing.
-    """
+    """Refuse a record without a part that the run's model has: it would be drawn at random."""
     wanted = {"cf": kind.needs_encoder, "cf_key": kind.needs_encoder, "weights": kind.needs_backbone and kind.trains}
     if missing := [name for name, needed in wanted.items() if needed and getattr(made, name) is None]:
         raise UserError(f"{folder / FILE}: names no {missing[0]}, which {kind.__name__} has: run it again")
@@ -118,11 +108,7 @@ def store_of(folder: Path) -> ArtifactStore:
 
 
 def _chosen_device(name: str) -> torch.device:
-    """Return a device by name; auto: a CUDA device where there is one.
-
-    Raises:
-        UserError: there is no such device.
-    """
+    """Return a device by name, which has to be there; auto: a CUDA device where there is one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -1,8 +1,6 @@
 """Stage 3: the method is trained on its budget of rows, or found trained; stage 4 scores with it."""
 
 import io
-import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +11,9 @@ import torch
 from hydra.utils import get_object
 from torch import Tensor
 
-from recsys_lora.callbacks.checkpoint import BEST, LAST, BestLast
-from recsys_lora.callbacks.loggers import close
+from recsys_lora.callbacks.checkpoint import BEST, LAST
+from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
+from recsys_lora.config.edge import build
 from recsys_lora.config.record import RunConfig
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.llm.backbone import Backbone
@@ -22,9 +21,8 @@ from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.checkpoint import IDENTITY, load_checkpoint, read_checkpoint, start_from, trained_state
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.assembly import assemble
-from recsys_lora.pipeline.collaborative import Collaborative
-from recsys_lora.pipeline.trainer import build_loggers, build_trainer, resume_checkpoint
-from recsys_lora.processes.signals import requeue_waits
+from recsys_lora.pipeline.collaborative import Collaborative, cf_key
+from recsys_lora.pipeline.trainer import resume_checkpoint, train
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.task import Task
 from recsys_lora.utils.errors import UserError, first_stage
@@ -32,7 +30,6 @@ from recsys_lora.utils.files import file_sha256, read_json, write_bytes, write_j
 
 _WEIGHTS, _RECORD = "trained.ckpt", "training.json"
 _UNTRAINED = "train=false: the cache holds no trained method of these settings: give ckpt_path=FILE or leave train=true"
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -129,12 +126,11 @@ class MethodStage:
         return module, datamodule, method_depends(config, module.identity, dtype, first.key if first else None)
 
     def _make(self, folder: Path, module: LLMRecommender, datamodule: TaskData, key: str) -> None:
-        """Train, and keep the weights and the record of the training in a folder."""
         config, checkpoints = self.config, self.run_folder / "checkpoints"
         if not config.train:
             raise UserError(_UNTRAINED)
         start = resume_checkpoint(checkpoints, key, self.store.processes) or config.ckpt_path
-        record = _train(config, module, datamodule, self.run_folder, key, start)
+        record = train(config, module, datamodule, self.run_folder, key, start)
         if not record["steps"]:
             raise UserError("training took no step: give trainer.max_epochs, max_steps and max_time more")
         if self.store.processes.is_rank_zero:
@@ -142,10 +138,7 @@ class MethodStage:
             write_json(folder / _RECORD, record)
 
     def _first_stage(self, model: Mapping[str, Any]) -> _FirstStage:
-        """Train the method that `first` describes, or find it trained; it leaves the backbone as it was.
-
-        It is trained and kept as by a run of its own, so that such a run and this one share the result.
-        """
+        """Return what `first` describes, trained and kept as by a run of its own; the backbone is left as it was."""
         folder = self.run_folder / "first"
         config = replace(self.config, model=model, first=None, ckpt_path=None).at(str(folder))
         encoder = self.collaborative if get_object(model["_target_"]).needs_encoder else None
@@ -160,14 +153,7 @@ class MethodStage:
 def method_key(
     config: RunConfig, store: ArtifactStore, data: PreparedData, module: LLMRecommender, first: str | None = None
 ) -> str:
-    """Return the key that a method will have, once what it is to start from is there.
-
-    Args:
-        config: the run's.
-        store: the cache.
-        data: the prepared data set.
-        module: the method, of a fitted encoder or of one that is not.
-        first: key of the stage before.
+    """Return the key that a method will have after a stage of key `first`, once what it is to start from is there.
 
     Raises:
         UserError: a checkpoint belongs to something else, or holds too little to go on from; or there is nothing to
@@ -192,63 +178,10 @@ def _label(module: LLMRecommender, data: PreparedData) -> str:
 def method_depends(
     config: RunConfig, identity: Mapping[str, Any], dtype: str, first: str | None = None
 ) -> dict[str, Any]:
-    """Return all that a trained method depends on.
-
-    Args:
-        config: the run's.
-        identity: what its checkpoints belong to: data, encoder, backbone.
-        dtype: of the backbone's weights.
-        first: key of the stage before.
-    """
+    """Return all that a trained method depends on, after a stage of key `first`."""
     path = Path(config.ckpt_path) if config.ckpt_path else None
     checkpoint = file_sha256(path) if path and path.is_file() else None
     return {**config.deciding("method"), "identity": identity, "dtype": dtype, "first": first, "checkpoint": checkpoint}
-
-
-def _train(
-    config: RunConfig,
-    module: LLMRecommender,
-    datamodule: TaskData,
-    run_folder: Path,
-    key: str,
-    start: Path | str | None,
-) -> dict[str, Any]:
-    """Fit the module, from the checkpoint `start` on if there is one; returns the record of the training."""
-    loggers = build_loggers(config)
-    for logger in loggers:
-        logger.log_hyperparams(config.as_dict())
-    trainer = build_trainer(config, run_folder, loggers)
-    trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-    frozen = module.backbone.size
-    log.info("%s: %s trained parameters beside %s frozen", module.name, f"{trained:,}", f"{frozen:,}")
-    checkpoint = trainer.checkpoint_callback
-    if isinstance(checkpoint, BestLast):
-        checkpoint.artifact = key
-    place = module.device
-    begun, failed = time.monotonic(), True
-    try:
-        with requeue_waits():
-            trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
-        module.to(place)  # Lightning leaves what it has trained on the CPU
-        failed = False
-    except SystemExit:  # Lightning's answer to an interrupt
-        if trainer.interrupted:
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        close(loggers, failed)
-    own = checkpoint if isinstance(checkpoint, BestLast) and start != config.ckpt_path else None
-    return {
-        "seconds": round(own.seconds if own else time.monotonic() - begun, 1),
-        "steps": trainer.global_step,
-        "rows": len(datamodule.train) if datamodule.train is not None else 0,
-        "valid_rows": len(datamodule.valid) if datamodule.valid is not None else 0,
-        "trained_parameters": trained,
-        "frozen_parameters": frozen,
-        "monitor": getattr(checkpoint, "monitor", None),
-        "best_valid": getattr(checkpoint, "best_score", None),
-        "best_step": getattr(checkpoint, "best_step", None),
-    }
 
 
 def _keep(source: Path, target: Path) -> None:
@@ -257,3 +190,39 @@ def _keep(source: Path, target: Path) -> None:
     content = io.BytesIO()  # torch's own writing does not say when a disk is full
     torch.save({name: checkpoint[name] for name in ("state_dict", IDENTITY)}, content)
     write_bytes(target, content.getbuffer())
+
+
+def check_assembly(
+    config: RunConfig, store: ArtifactStore, data: PreparedData, tasks: Mapping[str, Task], backbone: Backbone
+) -> None:
+    """Make the method, and its first stage, with an encoder that is not fitted, and take them off the backbone again.
+
+    Raises:
+        UserError: the options do not fit the backbone, the encoder, the data, a checkpoint or each other, or
+            `train=false` finds nothing trained.
+    """
+    with torch.random.fork_rng([backbone.device] if backbone.device.type == "cuda" else []):
+        learned, first = {}, None
+        if config.first:
+            with first_stage(config.first):
+                own = replace(config, model=config.first, first=None, ckpt_path=None)
+                module = _unfitted(own, data, tasks, backbone)
+                if config.train or not config.ckpt_path:  # a checkpoint holds the first stage's part, too
+                    first = method_key(own, store, data, module)
+            module.release()
+            learned = {name: value.detach() for name, value in module.named_parameters() if value.requires_grad}
+        module = _unfitted(config, data, tasks, backbone)
+        method_key(config, store, data, module, first)
+        module.release()
+        start_from(module, learned, module.name)
+
+
+def _unfitted(config: RunConfig, data: PreparedData, tasks: Mapping[str, Task], backbone: Backbone) -> LLMRecommender:
+    collaborative = None
+    if get_object(config.model["_target_"]).needs_encoder:
+        factory = build(config.cf.encoder, "cf.encoder")
+        encoder: CollaborativeEncoder = factory(Catalogue.from_prepared(data)).to(backbone.device).eval()
+        first = None if config.cf.train_share == 1 else encoder
+        collaborative = Collaborative(config.cf.name, Path(), cf_key(config, data.key), encoder, {}, first)
+    module, _ = assemble(config, data, tasks, collaborative, backbone)
+    return module

@@ -22,12 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def prepare_stage(config: RunConfig | PreparationConfig, store: ArtifactStore, verbose: bool = True) -> PreparedData:
-    """Return the prepared data set that `data` describes, from the cache where it is there.
-
-    Args:
-        config: the run's.
-        store: the cache.
-        verbose: log what was dropped and found odd, where the data set is made now.
+    """Return the data set that `data` describes, from the cache if it is there; if verbose, log what making it dropped.
 
     Raises:
         UserError: raw files are missing or cannot be read.
@@ -63,7 +58,6 @@ def run_preparation(config: PreparationConfig) -> None:
 
 
 def _print_summary(data: PreparedData, checksums: bool) -> None:
-    """Print a table of the splits, and what was dropped and remarked."""
     title = f"{data.manifest['name']}: {counted(data.num_users, 'user')}, {counted(data.num_items, 'item')}"
     records = data.manifest["splits"]  # the first column is that of their names
     heads = [column.replace("_", " ") for column in records[0]]

@@ -24,12 +24,6 @@ _LOGGED_PREDICTIONS = 100
 def report(config: RunConfig, folder: Path, rows: EvaluationRows, seconds: Mapping[str, float]) -> dict[str, Any]:
     """Answer the test questions with everything that the tables compare, write the results and print the tables.
 
-    Args:
-        config: the run's.
-        folder: the run's.
-        rows: the test questions, and what answers them.
-        seconds: wall time of the stages so far.
-
     Returns:
         What metrics.json holds.
     """
@@ -54,11 +48,7 @@ def report(config: RunConfig, folder: Path, rows: EvaluationRows, seconds: Mappi
 
 
 def _training_block(method: Method | None) -> dict[str, Any] | None:
-    """Return what training the method took, as metrics.json has it.
-
-    Returns:
-        None for a CF model alone, and for a tested checkpoint, whose training this run knows nothing of.
-    """
+    """Return what training took; None for a CF model alone, and for a tested checkpoint, of which nothing is known."""
     if method is None or (method.module.trains and not method.training):
         return None
     if method.training:
@@ -84,7 +74,6 @@ def log_report(config: RunConfig, folder: Path, metrics: Mapping[str, Any]) -> N
 
 
 def _valid(collaborative: Collaborative | None, method: Method | None) -> dict[str, float] | None:
-    """Return the best validation of what the run is about."""
     if method is None:
         return dict(collaborative.best) if collaborative else None
     if method.training.get("best_valid") is None:

@@ -3,6 +3,8 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +20,12 @@ from recsys_lora.methods.zero_shot import ZeroShot
 from recsys_lora.pipeline.artifacts import ArtifactStore
 from recsys_lora.pipeline.collaborative import Collaborative
 from recsys_lora.pipeline.method import Method
-from recsys_lora.pipeline.stacking import stacked
 from recsys_lora.tasks.lines import file_name as lines_file
 from recsys_lora.tasks.lines import write_lines
-from recsys_lora.tasks.predictions import (
-    file_name,
-    output_of,
-    read_table,
-    warm_flags,
-    write_predictions,
-)
+from recsys_lora.tasks.predictions import file_name, output_of, read_table, warm_flags, write_predictions
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.record import Answered, Role, task_record
+from recsys_lora.tasks.stacking import stacked
 from recsys_lora.tasks.task import CTR, Output, Task, Version
 from recsys_lora.utils.files import read_json, write_json
 
@@ -39,40 +35,44 @@ _FILE, _TIME_FILE = "predictions.parquet", "scoring.json"
 _SHUFFLE_SEED = 0
 
 
+@dataclass(frozen=True)
 class EvaluationRows:
     """The test questions of a run, and what answers them.
 
-    Args:
+    Attributes:
         config: the run's.
         store: the cache.
         data: the prepared data set.
         tasks: what is asked, by name.
         collaborative: the fitted encoder, where the run has one.
         method: the trained method; None where the encoder is what the run is about.
+        scoring: what answering each task took, when the method really did it; filled in by `records`.
     """
 
-    def __init__(
-        self,
-        config: RunConfig,
-        store: ArtifactStore,
-        data: PreparedData,
-        tasks: Mapping[str, Task],
-        collaborative: Collaborative | None,
-        method: Method | None,
-    ) -> None:
-        self.config = config
-        self.store = store
-        self.data = data
-        self.tasks = tasks
-        self.collaborative = collaborative
-        self.method = method
-        rows = config.data.test_rows
-        users = config.data.test_users
-        self.seed = config.data.sample_seed
-        asked = data if users is None else data.with_test_users(users, self.seed)
-        self.questions = {name: task.questions(asked, "test", rows, self.seed) for name, task in tasks.items()}
-        self._trained_on: dict[str, Questions] = {}
-        self.scoring: dict[str, dict[str, Any]] = {}  # what answering each task took, when the method really did it
+    config: RunConfig
+    store: ArtifactStore
+    data: PreparedData
+    tasks: Mapping[str, Task]
+    collaborative: Collaborative | None
+    method: Method | None
+    scoring: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def seed(self) -> int:
+        """Decides all samples of questions."""
+        return self.config.data.sample_seed
+
+    @cached_property
+    def questions(self) -> dict[str, Questions]:
+        """The test questions of each task."""
+        node = self.config.data
+        asked = self.data if node.test_users is None else self.data.with_test_users(node.test_users, self.seed)
+        return {name: task.questions(asked, "test", node.test_rows, self.seed) for name, task in self.tasks.items()}
+
+    @cached_property
+    def _train(self) -> dict[str, Questions]:
+        asked = {name: self.tasks[name] for name, questions in self.questions.items() if len(questions)}
+        return {name: task.questions(self.data, "train", None, self.seed) for name, task in asked.items()}
 
     def records(self, folder: Path) -> dict[str, dict[str, Any]]:
         """Answer and measure every task; each one's predictions go into the run's folder.
@@ -115,19 +115,13 @@ class EvaluationRows:
     def _baselines(self, name: str, questions: Questions) -> Iterator[Answered]:
         """Yield the lines of what reads no prompts: simple baselines, and the collaborative encoder."""
         task = self.tasks[name]
-        for label, output in task.baselines(self.data, questions, self._train(name)).items():
+        for label, output in task.baselines(self.data, questions, self._train[name]).items():
             yield Answered(label, "baseline", output)
         if self.collaborative is not None and task.encoder_answers:
             scores = np.full(questions.items.shape, -np.inf)
             scores[questions.items > 0] = self.collaborative.score(self.data, questions.pairs())
             own: Role = "cf" if self.method is not None else "method"
             yield Answered(self.collaborative.name, own, task.from_encoder(scores))
-
-    def _train(self, name: str) -> Questions:
-        """Return all of a task's training questions, made once."""
-        if name not in self._trained_on:
-            self._trained_on[name] = self.tasks[name].questions(self.data, "train", None, self.seed)
-        return self._trained_on[name]
 
     def _own_lines(self, name: str) -> Iterator[Answered]:
         """Yield the method's lines: in each version that it reads, and on a sample with users exchanged."""
@@ -169,7 +163,6 @@ class EvaluationRows:
         shuffle: int | None = None,
         split: SplitName = "test",
     ) -> Path:
-        """Return the artifact of the method's answers."""
         assert self.method is not None
         method = self.method
         depends = {"method": method.key, "version": version, "shuffled": shuffle, "questions": len(questions)}
@@ -225,7 +218,10 @@ class EvaluationRows:
         def make(folder: Path) -> None:
             begun = time.monotonic()
             output = answer()
-            write_json(folder / _TIME_FILE, _took(len(questions), time.monotonic() - begun))
+            rows, seconds = len(questions), time.monotonic() - begun
+            rate = rows / seconds if seconds > 0 else 0.0
+            took = {"rows": rows, "seconds": round(seconds, 3), "rows_per_second": round(rate, 3)}
+            write_json(folder / _TIME_FILE, took)
             write_predictions(folder / _FILE, self.data, split, questions, output)
 
         node = self.config.data
@@ -233,9 +229,3 @@ class EvaluationRows:
         which = self.config.deciding("test") if split == "test" else sampled
         every = {"task_name": name, "data_key": self.data.key, **which, **depends}
         return self.store.get("test", f"{label}-{name}-{self.data.manifest['name']}", every, make, together=True).folder
-
-
-def _took(rows: int, seconds: float) -> dict[str, Any]:
-    """Return the record of answers that took so many seconds, as metrics.json has it."""
-    rate = rows / seconds if seconds > 0 else 0.0
-    return {"rows": rows, "seconds": round(seconds, 3), "rows_per_second": round(rate, 3)}

@@ -1,6 +1,7 @@
-"""A method's Lightning trainer, its loggers and the checkpoint to go on from; what Lightning refuses is one line."""
+"""A method's training, its loggers and the checkpoint to go on from; what Lightning refuses is one line."""
 
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,15 @@ import lightning
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 
-from recsys_lora.callbacks.checkpoint import ARTIFACT, LAST
+from recsys_lora.callbacks.checkpoint import ARTIFACT, LAST, BestLast
+from recsys_lora.callbacks.loggers import close
 from recsys_lora.config.edge import build
 from recsys_lora.config.record import RunConfig
+from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.checkpoint import open_checkpoint
 from recsys_lora.processes.group import ProcessGroup
+from recsys_lora.processes.signals import requeue_waits
+from recsys_lora.tasks.module import TaskData
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import make_folder
 
@@ -66,13 +71,7 @@ def build_loggers(config: RunConfig) -> list[Logger]:
 def build_trainer(
     config: RunConfig, folder: Path, loggers: Sequence[Logger] = (), **settings: Any
 ) -> lightning.Trainer:
-    """Return the trainer that `trainer` describes, with the callbacks of `callbacks`.
-
-    Args:
-        config: the run's.
-        folder: the run's.
-        loggers: get what training logs.
-        settings: in place of those of the config.
+    """Return the trainer that `trainer` describes, with the callbacks of `callbacks`; `settings` win over the config's.
 
     Raises:
         UserError: Lightning refuses a value, or two that exclude each other.
@@ -103,3 +102,49 @@ def check_trainer(config: RunConfig, folder: Path) -> None:
     trainer = build_trainer(config, folder, deterministic=False)  # which Lightning would turn on for the whole process
     if trainer.fast_dev_run:  # type: ignore[attr-defined]
         raise UserError("trainer.fast_dev_run: it keeps nothing to test: choose debug=fast")
+
+
+def train(
+    config: RunConfig,
+    module: LLMRecommender,
+    datamodule: TaskData,
+    run_folder: Path,
+    key: str,
+    start: Path | str | None,
+) -> dict[str, Any]:
+    """Fit a method, from the checkpoint `start` on if there is one, for the artifact `key`; returns the record."""
+    loggers = build_loggers(config)
+    for logger in loggers:
+        logger.log_hyperparams(config.as_dict())
+    trainer = build_trainer(config, run_folder, loggers)
+    trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+    frozen = module.backbone.size
+    log.info("%s: %s trained parameters beside %s frozen", module.name, f"{trained:,}", f"{frozen:,}")
+    checkpoint = trainer.checkpoint_callback
+    if isinstance(checkpoint, BestLast):
+        checkpoint.artifact = key
+    place = module.device
+    begun, failed = time.monotonic(), True
+    try:
+        with requeue_waits():
+            trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
+        module.to(place)  # Lightning leaves what it has trained on the CPU
+        failed = False
+    except SystemExit:  # Lightning's answer to an interrupt
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        close(loggers, failed)
+    own = checkpoint if isinstance(checkpoint, BestLast) and start != config.ckpt_path else None
+    return {
+        "seconds": round(own.seconds if own else time.monotonic() - begun, 1),
+        "steps": trainer.global_step,
+        "rows": len(datamodule.train) if datamodule.train is not None else 0,
+        "valid_rows": len(datamodule.valid) if datamodule.valid is not None else 0,
+        "trained_parameters": trained,
+        "frozen_parameters": frozen,
+        "monitor": getattr(checkpoint, "monitor", None),
+        "best_valid": getattr(checkpoint, "best_score", None),
+        "best_step": getattr(checkpoint, "best_step", None),
+    }

@@ -161,12 +161,9 @@ def joined(meeting: Mapping[str, str], meanwhile: Callable[[], None] = lambda: N
 
 
 def arrive(folder: Path) -> None:
-    """Tell the first process that this one is about to join it.
+    """Tell the first process of the run in a folder that this one is about to join it.
 
     It joins no sooner: a rendezvous that is given up is left behind in its process, where the next one would hang.
-
-    Args:
-        folder: of the run.
     """
     (worker_folder(folder, int(os.environ["RANK"])) / ARRIVED).touch()
 
@@ -189,22 +186,14 @@ def _started(rank: int, meeting: Mapping[str, str], folder: Path, worker: str) -
 
 
 def _wait_for(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
-    """Wait until the other processes are about to join.
-
-    Raises:
-        UserError: one has ended instead; the line names its log.
-    """
+    """Wait until the other processes are about to join; raise a `UserError` where one has ended instead."""
     while not all((worker_folder(folder, rank) / ARRIVED).exists() for rank, _ in enumerate(workers, 1)):
         _refuse_dead(workers, folder)
         time.sleep(POLL_SECONDS)
 
 
 def _refuse_dead(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
-    """Fail if another process has ended before the rendezvous.
-
-    Raises:
-        UserError: one has; the line names its log.
-    """
+    """Raise a `UserError` where another process has ended before the rendezvous."""
     for rank, process in enumerate(workers, 1):
         if process.poll() is not None:
             raise UserError(_lost(rank, process, folder))
@@ -217,11 +206,7 @@ def _failed(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> str | N
 
 
 def _raise_for_failed(workers: Sequence[subprocess.Popen[bytes]], folder: Path, error: Exception) -> None:
-    """Raise for a process that has failed, of which `error` is a consequence; wait a little for one to end.
-
-    Raises:
-        UserError: names its log and why it ended.
-    """
+    """Raise for a process that has failed, of which `error` is a consequence; wait a little for one to end."""
     for rank, process in enumerate(workers, 1):
         with contextlib.suppress(subprocess.TimeoutExpired):
             if process.wait(timeout=FAILURE_SECONDS):

@@ -33,14 +33,6 @@ class Stopped(BaseException):
 
 @dataclass
 class _State:
-    """What this process does with signals.
-
-    Attributes:
-        numbers: the signals that become `Stopped`; empty outside `stopping`.
-        waits: whether a request to requeue waits for a checkpoint.
-        asked: whether one has come meanwhile.
-    """
-
     numbers: tuple[int, ...] = ()
     waits: bool = False
     asked: bool = False

@@ -212,11 +212,7 @@ class Template:
 
 
 def _check_slots(text: str, no_history: str, item: str, candidate: str | None) -> None:
-    """Refuse texts with slots that cannot be.
-
-    Raises:
-        UserError: braces do not match, or `{history}` or `{candidates}` stands where nothing can fill it.
-    """
+    """Refuse texts whose braces do not match, or with lists where nothing can fill them."""
     for part in (text, item, candidate or ""):
         slots(part)
     if HISTORY in slots(no_history):

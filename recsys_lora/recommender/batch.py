@@ -96,11 +96,7 @@ def recommend_to_file(
 
 
 def _taken(out: Path) -> BaseFileLock:
-    """Return a lock that keeps other processes from writing the same file.
-
-    Raises:
-        UserError: one is at work.
-    """
+    """Return a lock that keeps other processes from writing the same file."""
     try:
         return take(out.with_name(f".{out.name}.lock"), timeout=0)
     except Timeout as error:
@@ -143,7 +139,6 @@ def _begin(folder: Path, key: str) -> None:
 
 
 def _join(parts: Sequence[Path], out: Path) -> int:
-    """Write the parts one below the other; returns the number of rows."""
     every = pl.scan_parquet(list(parts))
     with atomic_file(out) as temporary:
         if out.suffix == CSV:

@@ -92,7 +92,12 @@ def answers(state: State, calls: Sequence[Call]) -> list[Answer]:
     scores = {place: call for place, call in enumerate(calls) if isinstance(call, ScoreCall)}
     listed = {place: call for place, call in enumerate(calls) if isinstance(call, ListCall)}
     similar = {place: call for place, call in enumerate(calls) if isinstance(call, SimilarCall)}
-    found = {**_scored(state, scores), **_listed(state, listed), **_each(similar, lambda call: _similar(state, call))}
+
+    def alike(call: SimilarCall) -> pl.DataFrame:
+        [item] = item_numbers(state.data, [call.item]).tolist()
+        return nearest(state.stages.collaborative, state.data, item, call.k)
+
+    found = {**_scored(state, scores), **_listed(state, listed), **_each(similar, alike)}
     return [found[place] for place in range(len(calls))]
 
 
@@ -108,7 +113,6 @@ def _each(calls: Mapping[int, C], read: Callable[[C], R]) -> dict[int, R | UserE
 
 
 def _parted(found: Mapping[int, R | UserError]) -> tuple[dict[int, R], dict[int, Answer]]:
-    """Return what was read, and apart from it the mistakes."""
     right = {place: one for place, one in found.items() if not isinstance(one, UserError)}
     return right, {place: one for place, one in found.items() if isinstance(one, UserError)}
 
@@ -117,7 +121,6 @@ def _parted(found: Mapping[int, R | UserError]) -> tuple[dict[int, R], dict[int,
 
 
 def _scored(state: State, calls: Mapping[int, ScoreCall]) -> dict[int, Answer]:
-    """Score the pairs of all calls together."""
     rows, found = _parted(_each(calls, lambda call: _rows(state, call)))
     if not rows:
         return found
@@ -172,11 +175,6 @@ def _lists_of(state: State, call: ListCall) -> tuple[list[UserQuery], CandidateS
     every = user_queries(state.data, call.users, call.history, state.liked)
     chosen = None if call.candidates is None else np.unique(item_numbers(state.data, call.candidates))
     return every, CandidateSettings(call.retrieve, chosen, call.exclude_seen)
-
-
-def _similar(state: State, call: SimilarCall) -> pl.DataFrame:
-    [item] = item_numbers(state.data, [call.item]).tolist()
-    return nearest(state.stages.collaborative, state.data, item, call.k)
 
 
 def _slices(lengths: Iterable[int]) -> list[slice]:

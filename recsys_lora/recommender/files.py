@@ -26,12 +26,7 @@ def read_users(path: Path) -> pl.DataFrame:
 
 
 def ids_of(users: pl.DataFrame, layout: Layout, path: Path) -> list[str]:
-    """Return the raw ids of a file of users, each once.
-
-    Args:
-        users: from `read_users`.
-        layout: what its columns may be called.
-        path: the file, for messages.
+    """Return the raw ids of a table of `read_users`, each once; the path is for messages.
 
     Raises:
         UserError: it has no such column, or is empty.
@@ -67,11 +62,7 @@ def read_table(path: Path) -> pl.DataFrame:
 
 
 def _check_header(path: Path) -> None:
-    """Refuse a CSV whose fields or lines are separated by something else, which would be read as one column or row.
-
-    Raises:
-        UserError: the first line has other separators, or lines end in carriage returns alone.
-    """
+    """Refuse a CSV whose fields or lines are separated otherwise, which would be read as one column or row."""
     with path.open("rb") as file:
         begin = file.read(_HEADER_BYTES)
     if b"\r" in begin.rstrip(b"\r") and b"\n" not in begin:

@@ -58,14 +58,7 @@ def pair_table(
 
 
 def lists(stages: Stages, data: LiveData, group: Sequence[UserQuery], wanted: CandidateSettings) -> Iterator[Listed]:
-    """Yield the items of each user with their scores, in any order; an unknown user without history gets popular ones.
-
-    Args:
-        stages: what answers.
-        data: where users' histories are.
-        group: the users.
-        wanted: which items.
-    """
+    """Yield each user's items with their scores, in any order; an unknown user without history gets popular ones."""
     hidden = [data.known(query.number).items if wanted.exclude_seen else NOBODY.items for query in group]
     heard = [place for place, query in enumerate(group) if not query.is_unknown(data)]
     found = iter(

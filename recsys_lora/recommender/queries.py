@@ -86,11 +86,7 @@ def _by_user(raws: Sequence[str | None], histories: Histories) -> dict[str | Non
 
 
 def _history_of(live: LiveData, ids: Sequence[RawId], rating: float) -> Known:
-    """Return the history of a user who likes these items, oldest first.
-
-    Raises:
-        UnknownIdError: an item is unknown.
-    """
+    """Return the history of a user who likes these items, oldest first."""
     if not len(ids):
         return NOBODY
     items = item_numbers(live, ids)
@@ -120,12 +116,7 @@ def named(ids: Sequence[str]) -> str:
 
 
 def positions(live: LiveData, every: Sequence[UserQuery], given: Sequence[int] | None) -> NDArray[np.int64]:
-    """Return how many positives of each user are known (n,).
-
-    Args:
-        live: the data.
-        every: the users.
-        given: how many are to be known, the earliest; None: all.
+    """Return how many positives of each user are known (n,): the earliest ones, as many as given, or all.
 
     Raises:
         UserError: a position is negative, or larger than the user has positives.

@@ -228,7 +228,6 @@ class Recommender:
         return found
 
     def _pair(self, user: RawId | None, item: RawId, history: Histories) -> tuple[LiveData, Pairs]:
-        """Return the data with a user's history, and the pair with an item."""
         [query] = user_queries(self._data, [user], history, self._liked)
         [(view, _)] = group_by_history(self._data, [query])
         return view, pairs_of(view, query.number, item_numbers(self._data, [item]))

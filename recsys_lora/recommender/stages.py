@@ -62,14 +62,7 @@ class Stages:
     def retrieved(
         self, data: LiveData, users: Sequence[int], hidden: Sequence[Ints], k: int
     ) -> Iterator[tuple[Ints, Floats | None]]:
-        """Yield each user's best items by the CF model, and their logits; where there is none, the most popular.
-
-        Args:
-            data: where users' histories are.
-            users: their numbers.
-            hidden: items to leave out, for each user.
-            k: items a user at most.
-        """
+        """Yield each user's best k items by the CF model, the hidden left out, and logits; else the most popular."""
         counts = data.popularity
         if self.collaborative is None:
             yield from ((most_popular(counts, out, k), None) for out in hidden)

@@ -51,13 +51,7 @@ def events(given: Rows, layout: Layout, positive: float, scale: tuple[float, flo
 
 
 def moved(data: LiveData, table: pl.DataFrame, items: NDArray[np.int64]) -> LiveData:
-    """Return the data after events.
-
-    Args:
-        data: it has all of their users.
-        table: from `events`.
-        items: their items' numbers (n,).
-    """
+    """Return the data, which have all of their users, after events of these items' numbers (n,)."""
     user = np.array([data.user_numbers[raw] for raw in table[USER]], dtype=np.int64)
     rating, liked = table[RATING].to_numpy(), table[_LIKED].to_numpy()
     by_user = np.argsort(user, kind="stable")
@@ -70,12 +64,7 @@ def moved(data: LiveData, table: pl.DataFrame, items: NDArray[np.int64]) -> Live
 
 
 def items(given: Rows, layout: Layout, data: LiveData) -> pl.DataFrame:
-    """Return new items as a table with item_id, title and attributes.
-
-    Args:
-        given: see `Recommender.add_items`.
-        layout: what its columns may be called.
-        data: what is there already.
+    """Return new items as a table with item_id, title and attributes; see `Recommender.add_items`.
 
     Raises:
         UserError: an item is there already, twice, or without a title; a column is none of the data's, or holds
@@ -94,11 +83,7 @@ def items(given: Rows, layout: Layout, data: LiveData) -> pl.DataFrame:
 
 
 def _typed(given: pl.Series, kind: pl.DataType) -> pl.Series:
-    """Return a column in the type that the data have it in.
-
-    Raises:
-        UserError: a value cannot be one.
-    """
+    """Return a column in the type that the data have it in; a `UserError` names the first value that cannot be one."""
     found = given.cast(kind, strict=False)
     if (odd := found.is_null() & given.is_not_null()).any():
         row = odd.arg_max() or 0
@@ -107,11 +92,7 @@ def _typed(given: pl.Series, kind: pl.DataType) -> pl.Series:
 
 
 def _table(given: Rows, layout: Layout, names: Sequence[str], needed: Sequence[str], what: str) -> pl.DataFrame:
-    """Return a table with our names, its ids as text.
-
-    Raises:
-        UserError: a needed column is missing, or a value in it is.
-    """
+    """Return a table with our names, its ids as text; needed columns have to be there and whole."""
     if not isinstance(given, pl.DataFrame):
         columns = _columns([row if isinstance(row, Mapping) else tuple(row) for row in given], names)
         given = pl.DataFrame({name: _column(of) for name, of in columns.items()}, strict=False)

@@ -12,12 +12,7 @@ TOLERANCE = 1e-4
 
 
 def refuse_contradiction(path: Path, line: Mapping[str, Any], found: Sequence[Statistic]) -> None:
-    """Compare metrics that were computed anew with what the run says.
-
-    Args:
-        path: the file with the scores.
-        line: the line of metrics.json.
-        found: the metrics of these scores.
+    """Compare the metrics of the scores in a file, computed anew, with a line of metrics.json.
 
     Raises:
         UserError: a metric is another one.

@@ -55,7 +55,8 @@ def compare(
         _row(name, [runs[place] for place in group], warm)
         for name, group in zip(named([runs[group[0]] for group in groups]), groups, strict=True)
     ]
-    rows = [*_unlike(baseline_rows(runs, warm), configurations), *configurations]
+    taken = {row.label for row in configurations}
+    rows = [*(row for row in baseline_rows(runs, warm) if row.label not in taken), *configurations]
     base = None if baseline is None else _place(rows, baseline)
     tasks = {}
     for task in dict.fromkeys(name for run in runs for name in run.metrics["tasks"]):
@@ -66,10 +67,13 @@ def compare(
         }
         every = list(answers.values())
         refuse_other_rows(task, [own.run for own in every], [own.table for own in every])
-        tasks[task] = _test_set(every[0].block, warm)
+        block = every[0].block
+        sizes = {f"{part}_rows": size for part, size in block["parts"][warm].items()}
+        tasks[task] = TestSet(rows=block["rows"], positives=block["positives"], **sizes)
         of_groups = [[answers[place] for place in group if place in answers] for group in groups]
         of_rows: list[list[RunAnswers]] = [*([] for _ in range(len(rows) - len(groups))), *of_groups]
-        rows = _with_stacks(rows, task, of_rows, draws)
+        added = [stacked(own, draws) if own else None for own in of_rows]
+        rows = [_updated(row, task, stacked=own) if own else row for row, own in zip(rows, added, strict=True)]
         if base is not None:
             rows = _with_tests(rows, base, task, of_rows, every[0], draws)
     return Comparison(
@@ -86,11 +90,7 @@ def compare(
 
 
 def _grouped(runs: Sequence[Run]) -> list[list[int]]:
-    """Return the places of the runs of each configuration, by ascending seed; in the order of their first runs.
-
-    Raises:
-        UserError: one configuration has a seed twice.
-    """
+    """Return the places of each configuration's runs, by ascending seed, each seed once; in the order of first runs."""
     found: dict[tuple[Any, ...], list[int]] = {}
     for place, run in enumerate(runs):
         key = (run.metrics["model"], run.metrics["cf"], run.metrics["llm"], *sorted(run.configuration.items()))
@@ -133,11 +133,6 @@ def _task_row(name: str, runs: Sequence[Run], warm: Definition) -> TaskRow:
     )
 
 
-def _test_set(block: Mapping[str, Any], warm: Definition) -> TestSet:
-    sizes = block["parts"][warm]
-    return TestSet(rows=block["rows"], positives=block["positives"], warm_rows=sizes["warm"], cold_rows=sizes["cold"])
-
-
 def _cost(records: Sequence[Mapping[str, Any] | None]) -> Cost | None:
     """Return what training took, of one seed: sizes are those of the first, the time is the mean."""
     known = [record for record in records if record is not None]
@@ -157,18 +152,6 @@ def _place(rows: Sequence[Row], baseline: str) -> int:
         known = ", ".join(shlex.quote(row.label) for row in rows)
         raise UserError(f"--baseline {shlex.quote(baseline)}: no such row: choose one of: {known}")
     return found[0]
-
-
-def _unlike(baselines: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
-    """Return baselines whose names no row has."""
-    labels = {row.label for row in rows}
-    return [row for row in baselines if row.label not in labels]
-
-
-def _with_stacks(rows: Sequence[Row], name: str, answers: Sequence[Sequence[RunAnswers]], draws: int) -> list[Row]:
-    """Return the rows with what each adds to a stack in one task; `answers` are each row's, a seed each."""
-    found = [stacked(own, draws) if own else None for own in answers]
-    return [_updated(row, name, stacked=own) if own else row for row, own in zip(rows, found, strict=True)]
 
 
 def _with_tests(
@@ -195,5 +178,4 @@ def _with_tests(
 
 
 def _updated(row: Row, task: str, **found: Any) -> Row:
-    """Return a row with more of one task's results."""
     return row.model_copy(update={"tasks": {**row.tasks, task: row.tasks[task].model_copy(update=found)}})

@@ -87,7 +87,6 @@ def _count(value: int | None) -> str:
 
 
 def _quoted(value: Quoted | None) -> str:
-    """Write a paper's AUC and UAUC."""
     return DASH if value is None else f"{number(value.auc)}, {number(value.uauc)}"
 
 
@@ -152,7 +151,6 @@ def stack_lines(comparison: Comparison, task: str) -> tuple[list[str], list[list
 
 
 def _gap(found: Gap) -> str:
-    """Write a difference with its interval."""
     if found.value is None:
         return DASH
     ends = "" if found.interval is None else f" [{number(found.interval[0])}, {number(found.interval[1])}]"
@@ -211,5 +209,4 @@ def notes(comparison: Comparison) -> list[str]:
 
 
 def _listed(names: Iterable[str | None]) -> str:
-    """Write names, each once, or that there is none."""
     return "; ".join(dict.fromkeys(name for name in names if name)) or "none"

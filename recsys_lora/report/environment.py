@@ -18,17 +18,9 @@ from recsys_lora.utils.files import read_json
 from recsys_lora.utils.version import __version__
 
 PACKAGES = (
-    "torch",
-    "lightning",
-    "torchmetrics",
-    "transformers",
-    "hydra-core",
-    "omegaconf",
-    "polars",
-    "numpy",
-    "safetensors",
-    "gguf",
-)
+    "torch", "lightning", "torchmetrics", "transformers", "hydra-core", "omegaconf", "polars", "numpy",
+    "safetensors", "gguf",
+)  # fmt: skip
 _IMPORTED_AS = {"hydra-core": "hydra", "scikit-learn": "sklearn"}
 """Of packages whose module has another name."""
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")

@@ -71,10 +71,6 @@ def averaged(task: Task, outputs: Sequence[Output]) -> Output | None:
 def stacked(answers: Sequence[RunAnswers], draws: int) -> Stacked | None:
     """Return what a configuration adds to the stack of counts and its CF model; None where a run has no stacks.
 
-    Args:
-        answers: its runs', a seed each.
-        draws: bootstrap draws over users.
-
     Raises:
         UserError: the scores of a stack are not what the run's metrics.json was made of.
     """

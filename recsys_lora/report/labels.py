@@ -112,7 +112,6 @@ def _ends(text: str) -> str:
 
 
 def _compact(text: str) -> str:
-    """Return a list as it is typed on a command line."""
     return text.replace("'", "").replace(", ", ",") if text.startswith("[") else text
 
 

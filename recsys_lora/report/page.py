@@ -14,7 +14,6 @@ _TABLE = "table"
 
 
 def _comparison(record: Path) -> str:
-    """Return the table of a comparison's record as Markdown."""
     return markdown(read_comparison(record))
 
 

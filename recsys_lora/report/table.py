@@ -102,7 +102,6 @@ def _cells(line: Block, brief: bool) -> list[str]:
 
 
 def _parts(line: Block, block: Block) -> list[str]:
-    """Return the main metrics of warm and of cold questions."""
     parts, main = line["parts"][block["warm_definition"]], list(line["metrics"])[:MAIN]
     return [", ".join(cell({**parts[part][name], "interval": None}) for name in main) for part in ("warm", "cold")]
 

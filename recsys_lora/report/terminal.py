@@ -56,7 +56,6 @@ def _layout(columns: Sequence[Sequence[str]], width: int) -> tuple[int, list[int
 
 
 def _room(width: int, names: int) -> int:
-    """Return what a table has for all columns but the names."""
     return width - names - _FRAME - 1
 
 
@@ -100,7 +99,6 @@ def _widened(part: Sequence[int], widths: Sequence[int], columns: Sequence[Seque
 
 
 def _table(columns: Sequence[Sequence[str]], widths: Mapping[int, int], bold: Sequence[bool]) -> Table:
-    """Return a table of some columns, by their places and widths."""
     made = Table()
     for place, width in widths.items():
         head = Text(columns[place][0])

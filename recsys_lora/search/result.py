@@ -59,12 +59,7 @@ def best_so_far(study: optuna.Study) -> tuple[list[int], list[float]]:
 
 
 def png(study: optuna.Study, metric: str) -> bytes:
-    """Return the plot of a study as PNG.
-
-    Args:
-        study: with its trials.
-        metric: what the values are.
-    """
+    """Return the plot of a study's trials, whose values are of a metric, as PNG."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for state, colour, name in ((TrialState.COMPLETE, "C0", "finished"), (TrialState.PRUNED, "C7", "pruned")):
@@ -96,16 +91,7 @@ def publish(
     choices: Mapping[str, Any],
     folder: Path,
 ) -> None:
-    """Write the table and, once a trial has finished, the plot and the experiment; say where.
-
-    Args:
-        study: with its trials.
-        settings: of the search.
-        base: the config as composed.
-        space: what varies.
-        choices: what was chosen of each config group.
-        folder: the study's.
-    """
+    """Write the table and, once a trial has finished, the plot and the experiment; say where."""
     write_text(folder / _TABLE_FILE, _as_csv(study))
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         return
@@ -122,7 +108,6 @@ def publish(
 
 
 def _as_csv(study: optuna.Study) -> str:
-    """Return one line a trial: state, value, seconds, validations, what it tried, why it failed."""
     rows = []
     for trial in study.trials:
         seconds = round(trial.duration.total_seconds(), 1) if trial.duration else ""

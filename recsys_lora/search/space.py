@@ -166,11 +166,7 @@ def _problem(found: Range) -> str | None:
 
 
 def _find(known: Any, key: str) -> None:
-    """Refuse a key that is no value of the config.
-
-    Raises:
-        UserError: names the nearest keys.
-    """
+    """Refuse a key that is no value of the config."""
     node, path = known, ""
     for part in key.split("."):
         if not isinstance(node, Mapping) or part not in node:

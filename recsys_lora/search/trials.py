@@ -109,9 +109,9 @@ class _Trials:
         return reason
 
     def _config(self, trial: optuna.Trial, folder: Path) -> RunConfig:
-        """Return the config of a trial's run."""
         values = {key: entry.suggest(trial, key) for key, entry in self.space.items()}
-        log.info("trial-%d: %s", trial.number, " ".join(f"{key}={_shown(value)}" for key, value in values.items()))
+        shown = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in values.items()}
+        log.info("trial-%d: %s", trial.number, " ".join(f"{key}={value}" for key, value in shown.items()))
         config = read_run(chosen(self.base, values)).at(str(folder))
         if not _is_method(config):
             return config
@@ -132,11 +132,7 @@ class _Trials:
 
 
 def _objective(outcome: Outcome) -> float:
-    """Return the best validation of a run.
-
-    Raises:
-        UserError: there was none.
-    """
+    """Return the best validation of a run; raise a `UserError` where there was none."""
     if outcome.method is None:
         assert outcome.collaborative is not None
         return outcome.collaborative.best["valid_auc"]
@@ -149,11 +145,7 @@ def _objective(outcome: Outcome) -> float:
 
 
 def _check(config: RunConfig, settings: SearchSettings) -> None:
-    """Refuse a search whose number would not be that of the weights which a run tests.
-
-    Raises:
-        UserError: names the key to change.
-    """
+    """Refuse a search whose number would not be that of the weights which a run tests."""
     if not config.train or config.ckpt_path:
         raise UserError("train=false and ckpt_path: a search trains each trial from its start: leave them out")
     if not _is_method(config):
@@ -185,7 +177,3 @@ def _shared(base: DictConfig, settings: SearchSettings, space: Space) -> Iterato
         role = RunConfig.role_of(key)
         if key not in space and role.kind in _WITH_EFFECT and not set(role.stages) & {"test", "report"}:
             yield key, str(value)
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -31,8 +31,6 @@ def refused(status: int, kind: str, message: str, **headers: str) -> Response:
 
 
 def _as(status: int, kind: str, **headers: str) -> Handler:
-    """Return a handler that answers with an error's own line."""
-
     async def answer(request: Request, error: Exception) -> Response:
         return refused(status, kind, str(error), **headers)
 

@@ -5,6 +5,7 @@ import hmac
 import re
 import time
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
@@ -25,6 +26,7 @@ UNKNOWN, GONE = "other", 499
 """How requests for other paths are counted, and those whose sender has left."""
 
 
+@dataclass
 class Guard:
     """Middleware: host names, a token, a largest body, a time for the whole request; counts and times every answer.
 
@@ -36,19 +38,11 @@ class Guard:
         open_routes: paths that need no token.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        options: Options,
-        metrics: Metrics,
-        routes: Collection[str],
-        open_routes: Collection[str],
-    ) -> None:
-        self.app = app
-        self.options = options
-        self.metrics = metrics
-        self.routes = routes
-        self.open_routes = open_routes
+    app: ASGIApp
+    options: Options
+    metrics: Metrics
+    routes: Collection[str]
+    open_routes: Collection[str]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or let it pass."""
@@ -104,7 +98,6 @@ class Guard:
             await refused(504, "timeout", f"no answer within {self.options.timeout:g} seconds")(scope, receive, send)
 
     def _is_meant(self, scope: Scope) -> bool:
-        """Return whether the name by which the server was called is one of its own."""
         if self.options.hosts is None:
             return True
         name = Headers(scope=scope).get("host", "")

@@ -18,12 +18,7 @@ T = TypeVar("T")
 
 
 def make_tools(recommender: Recommender, max_rows: int = 5000) -> MCPServer[Any]:
-    """Return a server with the tools recommend, score, similar and history.
-
-    Args:
-        recommender: the run.
-        max_rows: pairs of a call.
-    """
+    """Return a server with the tools recommend, score, similar and history, so many pairs a call at most."""
     run = recommender.run
     instructions = (
         f"Recommendations from the data set {run.data.manifest['name']}, by its raw ids of users and items. Scores are "

@@ -75,7 +75,8 @@ class ClickThrough(Task):
         Raises:
             UserError: the catalogue is too small to sample from, or the split has no published sample.
         """
-        if self._sampled(data):
+        one_test_row = data.manifest["split"]["split"] == "leave_last_out"
+        if self.negatives == "sampled" or (self.negatives == "auto" and one_test_row):
             return self._beside_positives(data, split, limit, seed)
         count = data.sampled_negatives(split)
         return replace(of_rows(self._labelled(data, split, limit, seed)), suffix=f"_neg{count}" if count else "")
@@ -101,10 +102,6 @@ class ClickThrough(Task):
             raise UserError(
                 f"{split} rows: {only}: choose data.positive or data.{split}_rows so that both labels occur"
             )
-
-    def _sampled(self, data: PreparedData) -> bool:
-        one_test_row = data.manifest["split"]["split"] == "leave_last_out"
-        return self.negatives == "sampled" or (self.negatives == "auto" and one_test_row)
 
     def _labelled(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Rows:
         """Return labelled rows; a sample of those that the range leaves, the published one in its own order."""

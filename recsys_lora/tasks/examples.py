@@ -50,13 +50,7 @@ class Examples:
         return other
 
     def __call__(self, questions: Questions, template: Template, extra: Iterable[ExtraSlots]) -> Iterator[Example]:
-        """Yield what each question offers to a template.
-
-        Args:
-            questions: of this task.
-            template: it decides what is shown.
-            extra: further slots of each question.
-        """
+        """Yield what each question offers to a template, with its further slots."""
         titles, known = self.titles(template.title_tokens), self._attributes_of(template)
         earlier = self._earlier(questions, template)
         names = sorted({name for texts in questions.texts for name in texts})

@@ -10,20 +10,19 @@ import lightning
 
 from recsys_lora.data.batch import Padding, PromptSet, join
 from recsys_lora.data.history import Pairs
-from recsys_lora.data.loader import ScoreLoader, Shard, TrainLoader
+from recsys_lora.data.loader import Batching, ScoreLoader, Shard, TrainLoader
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
 from recsys_lora.data.training import TaskOrder, TrainSet, temperature_shares
 from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.question import Questions
-from recsys_lora.tasks.selection import Limit, generator, sample
+from recsys_lora.tasks.selection import Limit, Limits, generator, sample
 from recsys_lora.tasks.task import Task, Version
 from recsys_lora.utils.console import Advance, progress
 from recsys_lora.utils.errors import UserError
 
 log = logging.getLogger(__name__)
 
-DEFAULT_TOKEN_BUDGET = 4096
 TrainOn = Literal["rows", "items"]
 
 
@@ -41,30 +40,8 @@ class Mixing:
     forward_overhead_tokens: float | None = None
 
 
-@dataclass(frozen=True)
-class Batching:
-    """How questions become batches.
-
-    Attributes:
-        batch_size: questions of a training batch over all processes together.
-        pad_id: token that fills up shorter prompts.
-        padding: on which side.
-        token_budget: padded tokens of a scoring batch at most.
-        rows_per_user: questions of one user that stand side by side in a training batch; see `TaskOrder`.
-    """
-
-    batch_size: int
-    pad_id: int
-    padding: Padding = "right"
-    token_budget: int = DEFAULT_TOKEN_BUDGET
-    rows_per_user: int = 1
-
-
 def _scored_shard(trainer: lightning.Trainer | None, shard: Shard) -> Shard:
-    """Return what a process scores: its shard, or all rows where processes have to run the same forwards.
-
-    Then every row counts once for each process, which leaves means and areas under curves what they are.
-    """
+    """Return what a process scores: its shard, or all rows where processes have to run the same forwards."""
     backbone = getattr(trainer.lightning_module, "backbone", None) if trainer else None
     return Shard() if getattr(backbone, "sharded", False) else shard
 
@@ -79,13 +56,7 @@ class TaskData(lightning.LightningDataModule):
         versions: the versions of its prompts that the method trains on; the first is what it answers.
         batching: how they become batches.
         seed: decides the order of training batches.
-        train_rows: training questions of the task with the largest share, of others in proportion to theirs: a task
-            alone has as many as it has among others. None for all.
-        valid_rows: questions of each task to validate on; None for all, "published" for those of the rows that
-            published work uses.
-        test_rows: questions of each task to test on; None for all.
-        test_users: how many users to test on, as `PreparedData.with_test_users` draws them; None for all.
-        sample_seed: decides the questions.
+        limits: how many questions, and which.
         mixing: how batches mix tasks.
         train_on: `rows`, or `items`: one yes-or-no question an item, see `Task.item_questions`.
     """
@@ -99,11 +70,7 @@ class TaskData(lightning.LightningDataModule):
         versions: Sequence[Version],
         batching: Batching,
         seed: int,
-        train_rows: int | None = None,
-        valid_rows: Limit = None,
-        test_rows: Limit = None,
-        test_users: int | None = None,
-        sample_seed: int = 0,
+        limits: Limits | None = None,
         mixing: Mixing | None = None,
         train_on: TrainOn = "rows",
     ) -> None:
@@ -115,11 +82,7 @@ class TaskData(lightning.LightningDataModule):
         self.versions = tuple(versions)
         self.batching = batching
         self.seed = seed
-        self.train_rows = train_rows
-        self.valid_rows = valid_rows
-        self.test_rows = test_rows
-        self.test_users = test_users
-        self.sample_seed = sample_seed
+        self.limits = limits or Limits()
         self.mixing = mixing or Mixing()
         self.train_on = train_on
         self.train: TrainSet | None = None
@@ -141,9 +104,10 @@ class TaskData(lightning.LightningDataModule):
         Raises:
             UserError: no task has a training question, or none to validate on, or nothing can be learned from them.
         """
+        limits = self.limits
         train = self._train_questions() if stage == "fit" and self.train is None else {}
-        valid = self._held_out("valid", self.valid_rows) if stage in ("fit", "validate") and self.valid is None else {}
-        test = self._held_out("test", self.test_rows) if stage == "test" and self.test is None else {}
+        valid = self._held_out("valid", limits.valid) if stage in ("fit", "validate") and self.valid is None else {}
+        test = self._held_out("test", limits.test) if stage == "test" and self.test is None else {}
         number = len(self.versions) * sum(map(len, train.values())) + sum(map(len, [*valid.values(), *test.values()]))
         with progress("tokenising", number, "prompts", show=number > 0 and self.shard.rank == 0) as advance:
             if train:
@@ -157,20 +121,19 @@ class TaskData(lightning.LightningDataModule):
 
     def questions(self, name: str, split: SplitName, limit: Limit) -> Questions:
         """Return the questions of one task, the same ones in every run with the same sample seed."""
-        some = self.test_users if split == "test" else None
-        data = self.data if some is None else self.data.with_test_users(some, self.sample_seed)
-        return self.tasks[name].questions(data, split, limit, self.sample_seed)
+        some, seed = self.limits.test_users if split == "test" else None, self.limits.seed
+        data = self.data if some is None else self.data.with_test_users(some, seed)
+        return self.tasks[name].questions(data, split, limit, seed)
 
     def _held_out(self, split: SplitName, limit: Limit) -> dict[str, Questions]:
-        """Return the questions to validate or test on, by task."""
         return self._asked({name: self.questions(name, split, limit) for name in self.tasks}, split)
 
     def _train_questions(self) -> dict[str, Questions]:
         """Return the training questions by task, and decide the shares of tasks."""
         made = {name: self._training(name, None) for name in self.tasks}
         self.shares = self._shares([len(questions) for questions in made.values()])
-        if self.train_rows is not None:
-            limits = [max(1, round(self.train_rows * share / max(self.shares))) for share in self.shares]
+        if self.limits.train is not None:
+            limits = [max(1, round(self.limits.train * share / max(self.shares))) for share in self.shares]
             made = {name: self._training(name, limit) for name, limit in zip(made, limits, strict=True)}
         asked = self._asked(made, "train")
         if len(self.tasks) > 1:
@@ -181,11 +144,10 @@ class TaskData(lightning.LightningDataModule):
         return asked
 
     def _training(self, name: str, limit: int | None) -> Questions:
-        """Return the training questions of one task, or as many of them."""
         if self.train_on == "rows":
             return self.questions(name, "train", limit)
         items = self.tasks[name].item_questions(self.questions(name, "train", None))
-        return items.take(sample(len(items), limit, generator(name, "train", self.sample_seed)))
+        return items.take(sample(len(items), limit, generator(name, "train", self.limits.seed)))
 
     def _shares(self, sizes: list[int]) -> list[float]:
         own = [float(task.train_share) for task in self.tasks.values()]

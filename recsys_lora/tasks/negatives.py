@@ -56,13 +56,7 @@ class NegativeSampler:
         return drawable - taken[user]
 
     def drawable(self, rows: Rows, count: int, task: Task, advice: str) -> Rows:
-        """Return the positives beside which `count` items can be drawn, and log how many are left out.
-
-        Args:
-            rows: positives of the split.
-            count: items to draw beside each.
-            task: whose questions they are for.
-            advice: what to do where there are none.
+        """Return the positives beside which `count` items can be drawn; how many are left out is logged.
 
         Raises:
             UserError: there is none.

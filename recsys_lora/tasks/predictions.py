@@ -109,12 +109,7 @@ def read_table(path: Path) -> pl.DataFrame:
 
 
 def read_columns(path: Path, expected: Iterable[str], advice: str) -> pl.DataFrame:
-    """Read a Parquet file of a run's answers.
-
-    Args:
-        path: the file.
-        expected: the columns that it must have.
-        advice: what to do where it is none such.
+    """Read a Parquet file of a run's answers, which must have these columns.
 
     Raises:
         UserError: it cannot be read or lacks a column.
@@ -164,7 +159,6 @@ def questions_of(table: pl.DataFrame) -> Questions:
 
 
 def _padded(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    """Return lists of scores as one array, -inf behind shorter ones."""
     width = max(map(len, rows), default=0)
     result: NDArray[np.float64] = np.full((len(rows), width), -np.inf)
     for place, row in enumerate(rows):

@@ -128,7 +128,6 @@ def _part(
 
 
 def _drawn(statistics: Sequence[Sequence[Statistic]], user: NDArray[np.int64], draws: int) -> list[list[Floats]]:
-    """Return each line's metrics under each draw of users, the same draws for all."""
     flat = iter(draws_of([one for own in statistics for one in own], user, draws, _BOOTSTRAP_SEED))
     return [[next(flat) for _ in own] for own in statistics]
 

@@ -6,7 +6,7 @@ from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
 from recsys_lora.tasks import reviews
 from recsys_lora.tasks.question import Questions
-from recsys_lora.tasks.ratings import RatingTask
+from recsys_lora.tasks.rating import RatingTask
 from recsys_lora.tasks.selection import Limit
 from recsys_lora.tasks.task import TaskOptions
 from recsys_lora.utils.types import PositiveInt

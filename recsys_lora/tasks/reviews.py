@@ -21,16 +21,7 @@ def missing(data: PreparedData, column: str) -> str | None:
 def asked_texts(
     task: Task, data: PreparedData, split: SplitName, limit: Limit, seed: int, column: str, words: int
 ) -> tuple[Rows, list[str]]:
-    """Return the rows of a split whose text is not empty, or a sample of them, and the texts, on one line each.
-
-    Args:
-        task: whose questions they are for.
-        data: the data set.
-        split: of which split.
-        limit: rows at most.
-        seed: decides the sample.
-        column: `review` or `summary`.
-        words: words of a text at most, the first ones.
+    """Return the rows of a split whose `column` is not empty, or a sample of them, and these texts' first words.
 
     Raises:
         UserError: the data set has no such texts.

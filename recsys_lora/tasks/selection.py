@@ -3,6 +3,7 @@
 import logging
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -19,6 +20,27 @@ Limit = int | Literal["published"] | None
 """How many questions: a number, all (None), or those of the rows on which published work validates."""
 HistoryRange = Annotated[Sequence[NonNegativeInt], Len(2, 2)]
 """The least and the most."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many questions a run asks, and which.
+
+    Attributes:
+        train: training questions of the task with the largest share, of others in proportion to theirs: a task alone
+            has as many as it has among others. None for all.
+        valid: questions of each task to validate on; None for all, "published" for those of the rows that published
+            work uses.
+        test: questions of each task to test on; None for all.
+        test_users: how many users to test on, as `PreparedData.with_test_users` draws them; None for all.
+        seed: decides the questions.
+    """
+
+    train: int | None = None
+    valid: Limit = None
+    test: Limit = None
+    test_users: int | None = None
+    seed: int = 0
 
 
 def asked_rows(

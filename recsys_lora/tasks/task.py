@@ -1,6 +1,5 @@
 """The base of all tasks. Adding a task is one class and one yaml in `conf/task` (docs/adding_a_task.md)."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
@@ -18,6 +17,7 @@ from recsys_lora.tasks.scale import RatingScale
 from recsys_lora.tasks.selection import HistoryRange, Limit
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import NonNegativeFloat
+from recsys_lora.utils.words import shared_start
 
 Kind = Literal["choice", "candidates", "text"]
 Version = Literal["text", "collaborative"]
@@ -222,9 +222,8 @@ def common_ending(templates: Sequence[Template], place: str) -> str:
         UserError: they have no words in common at their end.
     """
     endings = [ending for template in templates for ending in template.endings]
-    backwards = zip(*(reversed(text) for text in endings), strict=False)  # up to the shortest
-    same = itertools.takewhile(lambda letters: len(set(letters)) == 1, backwards)
-    ending = "".join(letters[0] for letters in same)[::-1]
+    backwards = [text[::-1] for text in endings]
+    ending = backwards[0][: shared_start(backwards)][::-1]
     if not ending.strip():
         raise UserError(
             f"{place}: its prompts end in {endings}: let all end in the same words after the last slot, for all are "

@@ -54,16 +54,7 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class _Step:
-    """A step under way.
-
-    Attributes:
-        description: what is being done.
-        total: the amount of work; None where it is not known.
-        unit: what is counted, plural.
-        done: the amount done.
-        note: behind the numbers.
-        begun: when, by the monotonic clock.
-    """
+    """A step under way: how much of what is done, and the note behind the numbers; `total` is None where not known."""
 
     description: str
     total: float | None

@@ -87,10 +87,7 @@ def disk_errors(target: Path) -> Iterator[None]:
 
 
 def _system_error(error: Exception, target: Path) -> int | None:
-    """Return the system's error number; libraries written in Rust (polars, safetensors) have it in their text alone.
-
-    polars' Parquet has not even that ("Invalid thrift: transport error"), so that the disk itself is asked.
-    """
+    """Return the system's error number, which polars and safetensors have in their text alone, if at all."""
     if isinstance(error, OSError):
         return error.errno
     found = re.search(r"\(os error (\d+)\)", str(error))
@@ -127,7 +124,6 @@ def make_folder(path: Path, key: str) -> None:
 
 
 def _existing_parent(path: Path) -> Path:
-    """Return the nearest folder at or above `path` that exists."""
     return next(p for p in (path, *path.absolute().parents) if p.exists())
 
 

@@ -17,6 +17,7 @@ from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.checkpoint import trained_state
 from recsys_lora.methods.optimizer import OptimizerSettings
 from recsys_lora.prompts.template import Template
+from recsys_lora.tasks.selection import Limits
 from recsys_lora.utils.errors import UserError
 from tests.methods import factory
 from tests.methods.asking import prompts_for, score_rows
@@ -139,18 +140,18 @@ def test_validation_metrics_are_those_of_the_scored_rows(world):
     assert_close(logged["valid/loss"], expected)
 
 
-@pytest.mark.parametrize("limits", [{}, {"test_rows": 20}, {"test_users": 5}])
+@pytest.mark.parametrize("limits", [Limits(), Limits(test=20), Limits(test_users=5)])
 def test_a_trainer_of_ones_own_tests_on_the_runs_questions(world, limits):
     data, encoder = world
     module = factory.cora(data, encoder)
     with torch.no_grad():
         for parameter in module.lowrank.parameters():
             parameter.normal_(std=0.1)
-    datamodule = module.datamodule(data, WORDS, seed=0, **limits)
+    datamodule = module.datamodule(data, WORDS, seed=0, limits=limits)
     logged = factory.trainer().test(module, datamodule, verbose=False)[0]
-    questions = datamodule.questions("ctr", "test", limits.get("test_rows"))
-    assert len(questions) == limits.get("test_rows", len(questions))
-    assert len(np.unique(questions.user)) <= limits.get("test_users", 20)
+    questions = datamodule.questions("ctr", "test", limits.test)
+    assert len(questions) == (limits.test or len(questions))
+    assert len(np.unique(questions.user)) <= (limits.test_users or 20)
     score = Answering(module, datamodule)("ctr", questions, show=False)
     assert logged["test/auc"] == pytest.approx(auc(questions.label, score), abs=1e-6)
     assert logged["test/uauc"] == pytest.approx(uauc(questions.user, questions.label, score)[0], abs=1e-6)

@@ -11,9 +11,9 @@ from recsys_lora.cf.encoder import Catalogue
 from recsys_lora.cf.lightgcn import LightGCN
 from recsys_lora.cf.mf import MF
 from recsys_lora.cf.sasrec import SASRec
-from recsys_lora.llm.soft_tokens import soft_columns, token_std
 from recsys_lora.methods.checkpoint import trained_state
 from recsys_lora.methods.collm import mapping
+from recsys_lora.methods.soft_tokens import soft_columns, token_std
 from recsys_lora.prompts.template import SOFT, Example
 from recsys_lora.utils.errors import UserError
 from tests import jobs

@@ -14,6 +14,7 @@ import torch
 from recsys_lora.data.loader import ScoreLoader
 from recsys_lora.evaluation.ranking import auc
 from recsys_lora.tasks.ctr import of_rows
+from recsys_lora.tasks.selection import Limits
 from tests.methods import factory
 from tests.methods.asking import score_rows
 from tests.methods.synthetic import WORDS, coded, decided_by_users, prepared
@@ -44,7 +45,7 @@ def fitted(request):
     world, method = METHODS[request.param]
     data, encoder = world()
     module = method(data, encoder)
-    datamodule = module.datamodule(data, WORDS, seed=0, valid_rows=200)
+    datamodule = module.datamodule(data, WORDS, seed=0, limits=Limits(valid=200))
     factory.trainer(max_epochs=2).fit(module, datamodule)
     return data, module, datamodule
 

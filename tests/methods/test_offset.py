@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from recsys_lora.methods.candidates import score_candidates
 from recsys_lora.methods.offset import RATE
+from recsys_lora.tasks.selection import Limits
 from tests.methods import factory
 from tests.methods.asking import prompts_for, score_rows
 from tests.methods.ckf import world as ckf_world
@@ -93,7 +94,7 @@ def test_training_starts_at_the_encoders_accuracy_and_ends_above_it(world):
     blind = HalfBlind(60, 60, 4)
     assert torch.equal(blind.users, true)
     module = factory.cora(data, blind, lr=3e-3, offset="cf")
-    datamodule = module.datamodule(data, WORDS, seed=0, valid_rows=100)
+    datamodule = module.datamodule(data, WORDS, seed=0, limits=Limits(valid=100))
     rows = data.rows("test")
     start = ((score_rows(module, datamodule, rows) > 0) == rows.label).mean()
     factory.trainer(max_epochs=6).fit(module, datamodule)
@@ -120,12 +121,12 @@ class AtStart(Callback):
 def test_with_a_scale_the_first_scores_keep_the_encoders_mean(world, method):
     data, encoder = world
     rows = data.rows("train").take(np.arange(40))
-    asked = {"train_rows": None, "seed": 0, "valid_rows": 8}
     module = METHODS[method](data, encoder, offset="cf", offset_scale=0.5)
     plain = METHODS[method](data, encoder)
     plain.load_state_dict(module.state_dict(), strict=False)
     start = AtStart(rows)
-    factory.trainer(max_steps=1, callbacks=[start]).fit(module, module.datamodule(data, WORDS, **asked))
+    datamodule = module.datamodule(data, WORDS, seed=0, limits=Limits(valid=8))
+    factory.trainer(max_steps=1, callbacks=[start]).fit(module, datamodule)
     assert start.training
     assert start.scale == 0.5
     assert start.shift != 0

@@ -8,6 +8,7 @@ import torch
 
 from recsys_lora.methods.checkpoint import load_checkpoint, trained_state
 from recsys_lora.methods.person_prompt import TokenTable
+from recsys_lora.tasks.selection import Limits
 from tests.methods import factory
 from tests.methods.asking import batch_of, gradients, score_rows, with_updates
 from tests.methods.synthetic import WORDS, prepared
@@ -32,7 +33,7 @@ def test_ids_without_training_rows_get_the_mean_or_zero():
 def test_training_moves_the_tokens_of_its_rows_alone(data):
     module = factory.person_prompt(data)
     start = copy.deepcopy(module.users.weight.detach())
-    datamodule = module.datamodule(data, WORDS, seed=0, train_rows=9)
+    datamodule = module.datamodule(data, WORDS, seed=0, limits=Limits(train=9))
     factory.trainer(max_epochs=2).fit(module, datamodule)
     trained = np.unique(data.sample("train", 9, 0).user)
     others = np.setdiff1d(np.arange(21), trained)
@@ -52,7 +53,7 @@ def test_a_batch_trains_the_tokens_of_its_users_alone(data):
 
 def test_a_loaded_module_scores_as_the_saved_one_for_unseen_ids_too(data, tmp_path):
     module = factory.person_prompt(data)
-    datamodule = module.datamodule(data, WORDS, seed=0, train_rows=9)
+    datamodule = module.datamodule(data, WORDS, seed=0, limits=Limits(train=9))
     trainer = factory.trainer(max_steps=1)
     trainer.fit(module, datamodule)
     trainer.save_checkpoint(tmp_path / "last.ckpt")

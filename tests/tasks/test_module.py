@@ -3,12 +3,13 @@ import logging
 import numpy as np
 import pytest
 
-from recsys_lora.data.loader import Shard
+from recsys_lora.data.loader import Batching, Shard
 from recsys_lora.data.training import temperature_shares
 from recsys_lora.llm.tiny import TinySource
 from recsys_lora.tasks.ctr import ClickThrough
-from recsys_lora.tasks.module import Batching, Mixing, TaskData
+from recsys_lora.tasks.module import Mixing, TaskData
 from recsys_lora.tasks.rating import Rating
+from recsys_lora.tasks.selection import Limits
 from recsys_lora.tasks.topk import TopK
 from recsys_lora.utils.errors import UserError
 from tests.tasks import test_prompts, world
@@ -57,19 +58,19 @@ def counts(module: TaskData) -> list[int]:
 
 
 def test_training_rows_are_those_of_the_largest_share_and_others_follow_theirs(backbone):
-    module = trained(backbone, three(ctr=2.0), train_rows=20)
+    module = trained(backbone, three(ctr=2.0), limits=Limits(train=20))
     assert module.shares == [0.5, 0.25, 0.25]
     assert counts(module) == [20, 10, 10]
     assert counts(trained(backbone)) == SIZES
-    assert counts(trained(backbone, train_rows=150)) == [150, 90, 150]  # a task gives no more than it has
-    alone = trained(backbone, {"ctr": three()["ctr"]}, world.many(valid=(5, 2)), train_rows=20)
+    assert counts(trained(backbone, limits=Limits(train=150))) == [150, 90, 150]  # a task gives no more than it has
+    alone = trained(backbone, {"ctr": three()["ctr"]}, world.many(valid=(5, 2)), limits=Limits(train=20))
     assert (
         alone.train.versions["text"].row.tolist() == module.train.versions["text"].row[:20].tolist()
     )  # as among others
 
 
 def test_batches_hold_the_tasks_in_their_shares_and_both_versions_of_each_question(backbone):
-    module = trained(backbone, three(ctr=2.0), train_rows=32)
+    module = trained(backbone, three(ctr=2.0), limits=Limits(train=32))
     batches = list(module.train_dataloader())
     assert len(batches) == 8
     for batch in batches:
@@ -82,7 +83,7 @@ def test_batches_hold_the_tasks_in_their_shares_and_both_versions_of_each_questi
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
 def test_a_temperature_mixes_by_numbers_of_questions_times_the_tasks_own_shares(backbone, temperature):
-    module = trained(backbone, three(rating=3.0), train_rows=8, temperature=temperature)
+    module = trained(backbone, three(rating=3.0), limits=Limits(train=8), temperature=temperature)
     weights = np.array(SIZES) ** (1 / temperature) * [1.0, 1.0, 3.0]
     np.testing.assert_allclose(module.shares, weights / weights.sum(), rtol=1e-12)
     assert temperature_shares(SIZES, 1.0) == pytest.approx([0.4, 0.2, 0.4])
@@ -91,7 +92,7 @@ def test_a_temperature_mixes_by_numbers_of_questions_times_the_tasks_own_shares(
 @pytest.mark.parametrize("temperature", [None, 2.0])
 def test_a_task_without_training_questions_has_no_share_and_is_named(backbone, temperature, caplog):
     with caplog.at_level(logging.INFO):
-        module = trained(backbone, three(min_history=100), temperature=temperature, train_rows=10)
+        module = trained(backbone, three(min_history=100), temperature=temperature, limits=Limits(train=10))
     assert module.shares == [0.5, 0.0, 0.5]
     assert counts(module) == [10, 0, 10]
     assert "topk: no question in train" in caplog.text
@@ -99,7 +100,7 @@ def test_a_task_without_training_questions_has_no_share_and_is_named(backbone, t
 
 
 def test_a_share_of_nothing_leaves_a_task_out_of_training(backbone):
-    module = trained(backbone, three(topk=0.0), train_rows=32)
+    module = trained(backbone, three(topk=0.0), limits=Limits(train=32))
     assert module.shares == [0.5, 0.0, 0.5]
     assert all(not (batch.versions["text"][0].task == TOPK).any() for batch in module.train_dataloader())
 
@@ -154,7 +155,7 @@ def test_joined_questions_keep_candidates_soft_tokens_and_answers_of_their_own(b
 def test_valid_rows_limit_each_task_and_the_sample_seed_decides_which(backbone):
     parts = {}
     for seed in (0, 0, 1):
-        module = made(backbone, valid_rows=7, sample_seed=seed)
+        module = made(backbone, limits=Limits(valid=7, seed=seed))
         module.setup("validate")
         assert np.bincount(module.valid.task).tolist() == [7, 7, 7]
         rows = module.valid.row.tolist()
@@ -165,7 +166,7 @@ def test_valid_rows_limit_each_task_and_the_sample_seed_decides_which(backbone):
 def test_published_rows_to_validate_on_are_those_of_every_task(backbone):
     data = world.many()
     data.manifest["split"]["published_valid"] = 0.5
-    module = made(backbone, data=data, valid_rows="published")
+    module = made(backbone, data=data, limits=Limits(valid="published"))
     module.setup("validate")
     published = set(data.sample("valid", "published", 0).row.tolist())
     assert len(published) == 15
@@ -175,7 +176,7 @@ def test_published_rows_to_validate_on_are_those_of_every_task(backbone):
 
 def test_a_split_without_published_rows_is_refused(backbone):
     with pytest.raises(UserError, match="valid_rows=published: user_time has no published valid sample"):
-        made(backbone, valid_rows="published").setup("validate")
+        made(backbone, limits=Limits(valid="published")).setup("validate")
 
 
 def test_a_method_of_one_version_trains_on_that_alone(backbone):
@@ -187,11 +188,11 @@ def test_a_method_of_one_version_trains_on_that_alone(backbone):
 
 def test_questions_of_one_class_are_refused(backbone):
     with pytest.raises(UserError, match=r"train rows: all 1 have the label .*data\.train_rows"):
-        trained(backbone, {"ctr": three()["ctr"]}, train_rows=1)
+        trained(backbone, {"ctr": three()["ctr"]}, limits=Limits(train=1))
 
 
 def test_questions_are_tokenised_once(backbone):
-    module = trained(backbone, train_rows=16)
+    module = trained(backbone, limits=Limits(train=16))
     train, valid = module.train, module.valid
     module.setup("fit")
     module.setup("validate")
@@ -206,7 +207,8 @@ def test_items_instead_of_rows_are_asked_once_each_of_all_train_rows(backbone):
     assert every.items[:, 0].tolist() == sorted(set(rows.item.tolist()))
     assert not every.user.any()
     assert np.array_equal(every.label, own["ctr"].item_questions(own["ctr"].questions(data, "train", None, 0)).label)
-    few = trained(backbone, own, data, versions=("text",), train_on="items", train_rows=3).train.versions["text"]
+    limited = trained(backbone, own, data, versions=("text",), train_on="items", limits=Limits(train=3))
+    few = limited.train.versions["text"]
     assert len(few) == 3
     labels = dict(zip(every.items[:, 0].tolist(), every.label.tolist(), strict=True))
     assert [labels[item] for item in few.items[:, 0].tolist()] == few.label.tolist()

@@ -112,7 +112,6 @@ class AmazonReviews:
         return RawTables(dropped=[*dropped, *self._only_listed(engine)], remarks=remarks)
 
     def _reviews(self, path: Path, engine: Engine) -> list[Dropped]:
-        """Read the reviews; those of other years are left out."""
         table = open_table(path, engine, TextFormat(), [*OLD.values(), *NEW.values()], "data.reviews", knob=None)
         keys = NEW if "parent_asin" in table.columns else OLD
         table = _with_keys(table, keys)
@@ -213,7 +212,6 @@ def _wanted_lines(engine: Engine) -> Callable[[bytes], bool]:
 
 
 def _clean_titles(engine: Engine, remarks: "Counter[str]") -> None:
-    """Take the text out of titles of HTML, resolve entities, join lines."""
     dirty = engine.rows(f"SELECT line, title FROM {ITEMS} WHERE regexp_matches(title, '[<&]|\\s\\s|[^\\S ]|^\\s|\\s$')")
     clean = [visible_text(title) for _, title in dirty]
     for (_, title), after in zip(dirty, clean, strict=True):

@@ -23,21 +23,8 @@ GROUPED = re.compile(r"[+-]?\d{1,3}([,' \u00a0\u202f’]\d{3})+(\.\d+)?")
 MISSING, UNWANTED, UNREAD = 1, 2, 3
 """What is wrong with a row: a value is not there, it is one of those that do not count, its nth value is none."""
 OFTEN_MISSING = (
-    "na",
-    "n/a",
-    "#n/a",
-    "<na>",
-    "nat",
-    "none",
-    "nil",
-    "undefined",
-    "missing",
-    "unknown",
-    "-",
-    "--",
-    "?",
-    ".",
-)
+    "na", "n/a", "#n/a", "<na>", "nat", "none", "nil", "undefined", "missing", "unknown", "-", "--", "?", ".",
+)  # fmt: skip
 """What stands for a missing value in some tables, and is a value in others."""
 
 

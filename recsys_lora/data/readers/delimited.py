@@ -64,11 +64,7 @@ def _place(part: Part, form: Dialect, row: int) -> str:
 
 
 def _rewritten(part: Part, engine: Engine, form: Dialect, knob: str | None) -> Path:
-    """Write a file again with commas and quotes; blank lines are left out.
-
-    Raises:
-        UserError: names the first line that is not in the encoding or has another number of fields.
-    """
+    """Write a file again with commas and quotes, without blank lines; a `UserError` names the first wrong line."""
     check_encoding(part, "utf-8", f"{knob}.encoding" if knob else "")
     target = scratch_file(engine, part.origin)
     width = len(form.columns)

@@ -146,7 +146,6 @@ def _near(ours: str, given: str, names: Sequence[str], knob: str) -> str | None:
 
 
 def _is_ours(name: str) -> bool:
-    """Return whether a name is one that columns usually have."""
     return any(_plain(name) in (_plain(ours), *usual, "id") for ours, usual in USUAL.items())
 
 

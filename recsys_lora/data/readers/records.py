@@ -96,10 +96,7 @@ def parse(line: bytes, path: Path, number: int) -> Record:
 
 
 def _literal(text: str, path: Path, number: int) -> Any:
-    """Read a Python literal; only literals are evaluated.
-
-    Most differ from JSON in their quotes and three words alone, and JSON is read ten times as fast.
-    """
+    """Read a Python literal; most differ from JSON in quotes and three words, and JSON is read ten times as fast."""
     try:
         return json.loads(PYTHON_TOKEN.sub(_as_json, text))
     except (ValueError, SyntaxError, RecursionError):

@@ -138,11 +138,7 @@ def open_part(path: Path, engine: Engine, encoding: str | None, knob: str) -> Pa
 
 
 def _refuse_endless(part: Part) -> None:
-    """Refuse a text whose last line is too long: DuckDB leaves such a line out and says nothing.
-
-    Raises:
-        UserError: it is.
-    """
+    """Refuse a text whose last line is too long: DuckDB leaves such a line out and says nothing."""
     if part.sample.lstrip().startswith(b"["):  # a JSON array, which may be one line
         return
     size = part.path.stat().st_size

@@ -196,16 +196,11 @@ class Tables:
         return found
 
     def _absent(self, column: str) -> bool:
-        """Return whether a person says that there is no such column."""
         return column in OPTIONAL and column in self.columns and self.columns[column] is None
 
 
 def _refuse_empty(engine: Engine, role: str, table: RawTable, missing: int, otherwise: str) -> None:
-    """Refuse a side table of which nothing was read.
-
-    Raises:
-        UserError: the table is empty.
-    """
+    """Refuse a side table of which nothing was read."""
     if not engine.count(role):
         what = f"no id in {counted(missing, 'row')}" if missing else "has a header and no rows"
         raise UserError(f"{table.path}: {what}: give a table with {role}, or {otherwise}")

@@ -124,7 +124,6 @@ def _all_quoted(fields: Sequence[str]) -> bool:
 
 
 def _looks_like_data(columns: Sequence[str]) -> bool:
-    """Return whether a header's names are values: one of them is a number."""
     return any(column.lstrip("-").replace(".", "", 1).isdigit() for column in columns)
 
 

@@ -23,14 +23,13 @@ from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.training import TrainBatch
-from recsys_lora.llm.soft_tokens import SIDES, token_std
 from recsys_lora.methods.ckf.mapping import CollaborativeMapping, MappingSpec
 from recsys_lora.methods.ckf.multi_lora import MultiLoRATuned, MultiTuned
 from recsys_lora.methods.ckf.objective import Objective
 from recsys_lora.methods.optimizer import OptimizerPart
 from recsys_lora.methods.shared import Vectors
+from recsys_lora.methods.soft_tokens import SIDES, token_std
 from recsys_lora.methods.vectors import InputScale, VectorScale, encode_candidates, last
-from recsys_lora.tasks.task import Version
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import NonNegativeFloat, NonNegativeInt
 
@@ -48,7 +47,7 @@ class CKFMultiTaskModule(MultiLoRATuned):
     """
 
     needs_encoder: ClassVar[bool] = True
-    versions: ClassVar[tuple[Version, ...]] = ("collaborative", "text")
+    versions = ("collaborative", "text")
     soft_names: ClassVar[tuple[str, ...]] = SIDES
     encoder: CollaborativeEncoder
 

@@ -14,11 +14,13 @@ from the candidate's title on; what stands before it, which all candidates of on
 Where `{title}` precedes `{history}`, that is little.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, Unpack
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recsys_lora.cf.dot import DotProductEncoder
 from recsys_lora.cf.encoder import Catalogue, CollaborativeEncoder
@@ -27,15 +29,14 @@ from recsys_lora.data.batch import PromptBatch
 from recsys_lora.data.history import UserItems
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.lowrank import Generated, Injection, Site, Source, Static, inject
-from recsys_lora.lowrank.source import DropoutPer
-from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.cora.generator import WeightGenerator
 from recsys_lora.methods.cora.statistics import WIDTH, Statistics
-from recsys_lora.methods.shared import Shared, Vectors
+from recsys_lora.methods.lora import LoRA, LoRATuned, Tuned
+from recsys_lora.methods.shared import Vectors
 from recsys_lora.methods.tuned_encoder import tuned_copy
 from recsys_lora.methods.vectors import InputScale, VectorScale, mean_of_present
 from recsys_lora.utils.errors import UserError
-from recsys_lora.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from recsys_lora.utils.types import NonNegativeFloat, PositiveFloat
 
 Scope = Literal["all", "suffix"]
 TextLoRA = Literal["none", "fixed", "tuned"]
@@ -54,29 +55,49 @@ def shared_factor(site: Site, sharing: Sharing) -> str:
     return {"all": width, "per_layer": f"layer{site.block}_{width}", "per_matrix": f"{site.target}_{width}"}[sharing]
 
 
-class CoRAModule(LLMRecommender):
+@dataclass(frozen=True)
+class GeneratedLoRA(LoRA):
+    """Low-rank updates whose A(u, i) a network makes, with or without updates that all rows share.
+
+    Attributes:
+        sharing: which linear maps share one A(u, i).
+        text_lora: see `CoRAModule`.
+    """
+
+    sharing: Sharing = "all"
+    text_lora: TextLoRA = "none"
+
+    def install(self, model: nn.Module) -> Injection:
+        """Put the updates into a decoder, in place; they start at zero.
+
+        Raises:
+            UserError: the model has no linear map of a name asked for.
+        """
+
+        def adapted(site: Site) -> list[Source]:
+            shape = site.in_features, site.out_features, self.rank, self.alpha, self.dropout, self.dropout_per
+            plain = [] if self.text_lora == "none" else [Static(*shape)]  # first, as where alone: so it is taken over
+            return [*plain, Generated(shared_factor(site, self.sharing), *shape)]
+
+        return inject(model, self.targets, adapted)
+
+
+class CoRAModule(LoRATuned):
     """CoRA on one backbone and one collaborative encoder.
 
     Args:
         generator: makes the weights: `WeightGenerator` with its own knobs bound.
-        rank: R.
-        alpha: updates are scaled by alpha / R.
-        targets: the linear maps adapted in every block, by the last part of their names.
-        sharing: which of them share one A(u, i).
+        sharing: which of the adapted linear maps share one A(u, i).
         scope: the tokens that the weights act on: all, or those from the candidate's title on.
-        dropout: share of the adapted maps' input features that the update does not see in training.
-        dropout_per: drop an input feature for all of a sample's tokens, or for each token by itself (slower).
         input_scale: `std` divides e_u and e_i by the standard deviation of their entries over the training rows.
         vector_noise: standard deviation of the noise on their entries in training, after that.
         text_lora: LoRA of the same rank and scale on the same maps, which all pairs share: `fixed` leaves it as a first
             stage made it, without dropout; `tuned` trains it with the generator.
         tune_encoder: train a copy of the collaborative encoder, too; see `recsys_lora.methods.tuned_encoder`.
         encoder_lr_factor: its learning rate over that of the rest.
-        untrained_encoder: makes an encoder like the fitted one with fresh weights, on the CPU; needed where one is
-            tuned.
         user_statistics: append what the train rows say of user and item to their vectors; see `Statistics`.
         catalogue: how many users and items there are; needed for that.
-        shared: what every recommender is made with; it needs an encoder.
+        tuned: what every recommender with LoRA is made with; it needs an encoder.
 
     Raises:
         UserError: the backbone has no linear map of a name asked for, scope=suffix has a prompt without a title, or two
@@ -84,48 +105,31 @@ class CoRAModule(LLMRecommender):
     """
 
     needs_encoder: ClassVar[bool] = True
-    takes_first_stage: ClassVar[bool] = True
     encoder: CollaborativeEncoder
-    lowrank: Injection
 
     def __init__(
         self,
         *,
         generator: Callable[..., WeightGenerator],
-        rank: PositiveInt,
-        alpha: PositiveFloat,
-        targets: Sequence[str],
         sharing: Sharing,
         scope: Scope,
-        dropout: Probability,
-        dropout_per: DropoutPer,
         input_scale: InputScale,
         vector_noise: NonNegativeFloat = 0.0,
         text_lora: TextLoRA = "none",
         tune_encoder: bool = False,
         encoder_lr_factor: PositiveFloat = 1.0,
-        untrained_encoder: Callable[[], CollaborativeEncoder] | None = None,
         user_statistics: bool = False,
         catalogue: Catalogue | None = None,
-        **shared: Unpack[Shared],
+        **tuned: Unpack[Tuned],
     ) -> None:
         self.scope = scope
-        super().__init__(**shared)
+        super().__init__(lora=partial(GeneratedLoRA, sharing=sharing, text_lora=text_lora), **tuned)
         for wording in (wording for reading in self.readings.values() for wording in reading.wordings.values()):
             if scope == "suffix" and not wording.template.shows_title():
                 raise UserError(
                     f"model.scope=suffix begins at the candidate's title: put {{title}} or {{candidates}} into text "
                     f"and no_history of {wording.key}, or choose model.scope=all"
                 )
-        backbone = self.backbone
-        size = sum(parameter.numel() for parameter in backbone.parameters())
-
-        def adapted(site: Site) -> list[Source]:
-            shape = site.in_features, site.out_features, rank, alpha, dropout, dropout_per
-            plain = [] if text_lora == "none" else [Static(*shape)]  # first, as where it is alone: so it is taken over
-            return [*plain, Generated(shared_factor(site, sharing), *shape)]
-
-        self.lowrank = inject(backbone.model, targets, adapted)
         layers = self.lowrank.modules() if text_lora == "fixed" else ()
         self._fixed = [layer.requires_grad_(False).eval() for layer in layers if isinstance(layer, Static)]
         widths = {key: shape.in_features for key, shape in self.lowrank.state.shapes.items()}
@@ -136,10 +140,11 @@ class CoRAModule(LLMRecommender):
             self.statistics = Statistics(catalogue)
         more = WIDTH if user_statistics else 0
         dims = self.encoder.user_dim + more, self.encoder.item_dim + more
-        self.generator = generator(*dims, widths, rank, backbone_parameters=size)
+        size = sum(parameter.numel() for parameter in self.backbone.parameters())
+        self.generator = generator(*dims, widths, tuned["rank"], backbone_parameters=size)
         self.vector_scale = VectorScale(input_scale, vector_noise)
         if tune_encoder:
-            self.tuned_encoder = tuned_copy(self.encoder, untrained_encoder)
+            self.tuned_encoder = tuned_copy(self.encoder, tuned.get("untrained_encoder"))
             self.encoder_lr_factor = encoder_lr_factor
 
     def train(self, mode: bool = True) -> "CoRAModule":

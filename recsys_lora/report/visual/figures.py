@@ -31,18 +31,11 @@ class Curve:
 
 
 def _share_axis(title: str) -> Axis:
-    """Return an axis from 0 to 1."""
     return Axis(title, 0.0, 1.0, [(share, number(share, 1)) for share in _SHARES])
 
 
 def intervals(title: str, metric: str, values: Sequence[tuple[str, int, float, Sequence[float] | None]]) -> str:
-    """Draw one metric of several lines as dots with their intervals.
-
-    Args:
-        title: of the figure.
-        metric: what the axis shows.
-        values: each line's name, style, value and interval, the first at the top.
-    """
+    """Draw one metric of lines (name, style, value, interval) as dots with intervals, the first at the top."""
     if not values:
         return ""
     called = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name, *_ in values]

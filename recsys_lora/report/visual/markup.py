@@ -11,13 +11,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def document(title: str, subtitle: Sequence[str], sections: Sequence[tuple[str, str]]) -> str:
-    """Return a whole page.
-
-    Args:
-        title: of the page, plain text.
-        subtitle: lines below it, plain text.
-        sections: headings, plain text, and their HTML; empty ones are left out.
-    """
+    """Return a whole page of title, lines below it, and sections: heading and HTML, empty ones left out."""
     css = resources.files("recsys_lora.report.visual").joinpath("style.css").read_text(encoding="utf-8")
     shown = [(f"part-{place}", name, body) for place, (name, body) in enumerate(sections) if body]
     links = "".join(f'<a href="#{key}">{escape(name)}</a>' for key, name, _ in shown)

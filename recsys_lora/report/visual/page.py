@@ -48,12 +48,7 @@ def of_run(run: Run) -> str:
 
 
 def of_runs(runs: Sequence[Run], left_out: Sequence[str] = ()) -> str:
-    """Return the report of several runs.
-
-    Args:
-        runs: finished runs.
-        left_out: what to say was left out.
-    """
+    """Return the report of several finished runs; it says what was left out."""
     names = names_of(runs)
     tasks = dict.fromkeys(task for run in runs for task in run.metrics["tasks"])
     parts = [("Runs", _overview(runs, names))]

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import polars as pl
-
 from recsys_lora.report.runs import Run
 from recsys_lora.report.table import DASH, MAIN, compared, grids, notes, number, shown, warm_and_cold
 from recsys_lora.report.visual import curves, figures, markup
@@ -138,17 +136,13 @@ def _examples(title: str, places: Sequence[int], found: Disagreement, encoder: S
             "; ".join(map(_short, row["history"])) or DASH,
             f"{row['item_rows']:,}",
         ]
-        for place, row in zip(places, _rows(encoder.table, places), strict=True)
+        for place, row in zip(places, encoder.table[list(places)].to_dicts(), strict=True)
     ]
     return markup.table(heads, rows, title, texts=(0, 1, 2, 5))
 
 
 def _short(title: str) -> str:
     return title if len(title) <= _LONGEST_TITLE else f"{title[: _LONGEST_TITLE - 1]}…"
-
-
-def _rows(table: pl.DataFrame, places: Sequence[int]) -> list[dict[str, Any]]:
-    return table[list(places)].to_dicts()
 
 
 def _values(block: Mapping[str, Any], metric: str) -> list[tuple[str, int, float, Sequence[float] | None]]:

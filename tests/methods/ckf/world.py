@@ -7,6 +7,7 @@ import torch
 
 from recsys_lora.data.batch import PromptSet
 from recsys_lora.data.history import Pairs
+from recsys_lora.data.loader import Batching
 from recsys_lora.data.training import TrainSet
 from recsys_lora.llm.answer import ResolvedChoices
 from recsys_lora.llm.tiny import TinySource
@@ -17,7 +18,7 @@ from recsys_lora.methods.ckf.objective import Objective
 from recsys_lora.methods.optimizer import OptimizerSettings
 from recsys_lora.prompts.encoded import EncodedPrompts
 from recsys_lora.tasks.ctr import ClickThrough
-from recsys_lora.tasks.module import Batching, TaskData
+from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.rating import Rating
 from recsys_lora.tasks.topk import TopK
 from tests.methods.synthetic import prepared
