@@ -28,7 +28,7 @@ TINY = (
 )
 ON_SECOND = (f"trainer.accelerator={NAME}", f"trainer.strategy={NAME}")
 CKF = ("model=ckf", "model.batch_size=4", "task.topk.candidates=4", "task.topk.cutoffs=[1]")
-SLOW = {"collm-sasrec", "tallrec", "zero_shot", "din", "ckf-attention"}
+SLOW = {"collm-sasrec", "tallrec", "zero_shot", "din", "ckf-attention", "cora-pair", "prompt4nr", "person_prompt"}
 """Jobs whose parts others of `METHODS` have, too."""
 METHODS = {
     "cora": ("row=cora_mf", "model.generator.query_dim=16"),
