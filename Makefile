@@ -10,10 +10,10 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-kernels test-slow test-all test-gpu test-oldest test-newest test-long lint format typecheck bench notebooks docs lock clean
+.PHONY: help setup demo test test-kernels test-slow test-processes test-all test-gpu test-oldest test-newest test-long lint format typecheck bench notebooks docs lock clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11: choose another with make PYTHON=python3.12"; exit 2; }
@@ -38,16 +38,23 @@ CONTRACTS := tests/test_rounding.py tests/cf/test_contract.py tests/lowrank/test
 	tests/llm/test_attention.py tests/llm/test_backbone.py tests/llm/test_likelihood.py \
 	tests/methods/cora/test_module.py tests/methods/test_answers.py tests/methods/ckf/test_module.py \
 	-m 'not slow and not network and not gpu' -k 'not learns and not compiled and not shuffled'
+TRAINED := tests/methods/test_contract.py::test_scores_do_not_depend_on_batch_mates[cora-20-right]
 SSE := ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 ONEDNN_MAX_CPU_ISA=SSE41
 AVX2 := ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2
 
 test-kernels: setup ## the contract tests as older x86 processors compute them, on one thread and on four
-	$(SSE) OMP_NUM_THREADS=1 $(PYTEST) $(CONTRACTS)
-	$(SSE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/methods/test_contract.py -k 'batch_mates and cora-20'
-	$(AVX2) OMP_NUM_THREADS=4 $(PYTEST) $(CONTRACTS)
+	$(SSE) OMP_NUM_THREADS=1 $(PYTEST) '$(TRAINED)' $(CONTRACTS)
+	$(AVX2) OMP_NUM_THREADS=4 OMP_WAIT_POLICY=passive $(PYTEST) $(CONTRACTS)
 
 test-slow: setup ## what takes minutes and fetches nothing: several processes, runs that are killed, notebooks
 	$(PYTEST) -m 'slow and not network and not gpu' $(ARGS)
+
+# One job of each kind: killed at every stage, on two processes, on three with checkpointed blocks and several tasks, one
+# that loses a process, one started from outside, a spread backbone. test-slow has all.
+PROCESSES := every_stage or (training_and_scoring and two) or checkpointed_blocks or falls or outside_make or whole_one
+
+test-processes: setup ## of test-slow: jobs on several processes and under kills, one of each kind
+	$(PYTEST) tests/pipeline -m 'slow and not network and not gpu' -k '$(PROCESSES)' $(ARGS)
 
 test-all: setup ## all tests, with the README's commands and real fetches into an empty cache
 	$(PYTEST) $(ARGS)

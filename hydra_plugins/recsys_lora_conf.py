@@ -4,6 +4,8 @@ The rules are those of `recsys_lora.config.variants`. Folders that a person adds
 are read by Hydra itself, file by file.
 """
 
+import copy
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +39,10 @@ class ConfSource(FileConfigSource):
         """
         from recsys_lora.config.variants import as_config
 
-        if super().is_config(config_path) or (overrides := self._variant(config_path)) is None:
+        if super().is_config(config_path):
+            changed = (Path(self.path) / self._normalize_file_name(config_path)).stat().st_mtime_ns
+            return copy.deepcopy(_read(self.provider, self.path, config_path, changed))
+        if (overrides := self._variant(config_path)) is None:
             return super().load_config(config_path)
         made = as_config(Path(self.path), overrides)
         return ConfigResult(self.provider, self.full_path(), made, {"package": "_global_"})
@@ -55,6 +60,12 @@ class ConfSource(FileConfigSource):
 
         group, name = os.path.split(config_path.removesuffix(".yaml"))
         return variant(Path(self.path) / group, name)
+
+
+@functools.cache
+def _read(provider: str, folder: str, config_path: str, changed: int) -> ConfigResult:
+    """Read a file, once for all configs that a process composes: the jobs of a sweep, the trials of a search."""
+    return FileConfigSource.load_config(ConfSource(provider, folder), config_path)
 
 
 class ConfSearchPath(SearchPathPlugin):

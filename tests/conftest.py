@@ -5,6 +5,7 @@ answered, also where the tests are started in the background of a shell, which i
 and interrupt would inherit that.
 """
 
+import gc
 import os
 import signal
 
@@ -12,6 +13,17 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; commands that tests start inherit it
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Import all tests as `recsys_lora.utils.libraries` says, which takes a third less time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Whole jobs for tests: a small table of one's own, composed configs, runs in this process."""
 
+import copy
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +62,16 @@ def composed(*overrides: str, run: str | Path = "somewhere", config: str = "conf
         run: the run's folder.
         config: which command: config for run, prepare for prepare.
     """
+    cfg = copy.deepcopy(_composed(overrides, config))
+    cfg.paths.run = str(run)
+    return cfg
+
+
+@functools.cache
+def _composed(overrides: tuple[str, ...], config: str) -> DictConfig:
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
         cfg = compose(config, list(overrides), return_hydra_config=True)
     OmegaConf.set_struct(cfg, False)
-    cfg.paths.run = str(run)
     del cfg["hydra"]
     return cfg
 

@@ -183,8 +183,8 @@ def test_tokenising(capsys):
 
 
 def test_cf_epoch(capsys):
-    rows = run("cf_epoch", "--users", "20", "--items", "30", "--rows", "200", "--batch", "50")
-    assert [(row.point, row.case) for row in rows] == [(model, OURS) for model in ("mf", "lightgcn", "sasrec")]
+    rows = run("cf_epoch", "--users", "20", "--items", "30", "--rows", "200", "--batch", "50", "--models", "lightgcn")
+    assert [(row.point, row.case) for row in rows] == [("lightgcn", OURS)]
 
 
 def test_cf_epoch_says_why_the_other_side_did_not_run():

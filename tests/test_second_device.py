@@ -10,9 +10,13 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("folder", ["cf", "pipeline"])
+@pytest.mark.parametrize(
+    ("folder", "which"),
+    [("cf", "not slow"), ("pipeline", "not slow"), pytest.param("pipeline", "slow", marks=pytest.mark.slow)],
+)
 @pytest.mark.timeout(900)
-def test_nothing_mixes_devices(folder):
-    command = [sys.executable, "-m", "pytest", f"tests/{folder}/on_second_device.py", "-q", "-p", "no:cacheprovider"]
+def test_nothing_mixes_devices(folder, which):
+    file = f"tests/{folder}/on_second_device.py"
+    command = [sys.executable, "-m", "pytest", file, "-m", which, "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from recsys_lora.cli.settings import RunSettings, answer
+from recsys_lora.utils.libraries import load_libraries
 from recsys_lora.utils.words import counted
 
 To = Literal["peft", "gguf-lora", "merged", "vectors", "bundle"]
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _do(settings: Settings) -> None:
+    """Load and write; heavy imports happen here, after the command line has been understood."""
+    load_libraries()
     from recsys_lora.export.adapter import Selection
     from recsys_lora.export.export import check_target, export, own_name
     from recsys_lora.utils.console import say

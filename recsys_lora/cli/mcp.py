@@ -8,6 +8,7 @@ from pydantic import Field
 
 from recsys_lora.cli.settings import RunSettings, answer
 from recsys_lora.utils.errors import require
+from recsys_lora.utils.libraries import load_libraries
 from recsys_lora.utils.types import PositiveInt
 
 
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _do(settings: Settings) -> None:
     """Load and serve until standard input ends; heavy imports happen here."""
     require("mcp", "mcp", by="mcp")
+    load_libraries()
     from recsys_lora.serving.tools import make_tools
 
     with contextlib.redirect_stdout(sys.stderr):  # standard output is the protocol's

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from recsys_lora.cli.settings import RunSettings, answer
 from recsys_lora.utils.errors import UserError, at
+from recsys_lora.utils.libraries import load_libraries
 from recsys_lora.utils.types import PositiveInt
 
 
@@ -48,6 +49,8 @@ def read_shard(text: str) -> slice:
 
 
 def _do(settings: Settings) -> None:
+    """Load, recommend and write; heavy imports happen here, after the command line has been understood."""
+    load_libraries()
     from recsys_lora.recommender import files
     from recsys_lora.recommender.batch import ListOptions, recommend_to_file
     from recsys_lora.recommender.layout import Layout

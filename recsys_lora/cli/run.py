@@ -7,6 +7,7 @@ from omegaconf import DictConfig, open_dict
 
 from recsys_lora.cli.launch import launch
 from recsys_lora.utils.errors import UserError
+from recsys_lora.utils.libraries import load_libraries
 
 
 def task(cfg: DictConfig) -> None:
@@ -19,6 +20,7 @@ def task(cfg: DictConfig) -> None:
         raise UserError(
             "hparams_search: a space, not a run: search it with python -m recsys_lora.tune, or leave it out"
         )
+    load_libraries()
     from hydra.core.hydra_config import HydraConfig
 
     from recsys_lora.config.edge import read_run

@@ -7,6 +7,7 @@ from pydantic import ByteSize, Field
 
 from recsys_lora.cli.settings import RunSettings, answer
 from recsys_lora.utils.errors import UserError, require
+from recsys_lora.utils.libraries import load_libraries
 from recsys_lora.utils.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
 MEGABYTE = ByteSize(1_000_000)
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _do(settings: Settings) -> None:
     require("serve", "fastapi", "uvicorn", by="serve")
     token = _token(settings)
+    load_libraries()
     from recsys_lora.serving.batcher import Limits
     from recsys_lora.serving.server import serve
     from recsys_lora.serving.service import Options

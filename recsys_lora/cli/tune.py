@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from recsys_lora.cli.launch import launch
 from recsys_lora.utils.errors import UserError, require
+from recsys_lora.utils.libraries import load_libraries
 
 
 def task(cfg: DictConfig) -> None:
@@ -17,6 +18,7 @@ def task(cfg: DictConfig) -> None:
     if "search" not in cfg:
         raise UserError("there is no space to search: choose one, as hparams_search=cora")
     require("tune", "optuna", "matplotlib")
+    load_libraries()
     from hydra.core.hydra_config import HydraConfig
 
     from recsys_lora.search.trials import search

@@ -1,6 +1,7 @@
 """A checksum of code, so that an edited reader does not find the tables that it made before it was edited."""
 
 import ast
+import functools
 import hashlib
 import sys
 from collections.abc import Iterable
@@ -27,6 +28,7 @@ def code_checksum(objects: Iterable[object]) -> str:
     return digest.hexdigest()[:16]
 
 
+@functools.lru_cache(maxsize=128)  # a sweep asks for each of its jobs
 def _meaning(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):

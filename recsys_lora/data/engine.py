@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ MEMORY, THREADS = "1200MB", 8
 """What DuckDB may hold, and how many threads may share it at most, for each needs some 125 MB. Buffers of files that
 are being read and the interpreter come on top."""
 SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_BETWEEN_INTERRUPTIONS = 0.05
 SECONDS_BEFORE_SHOWING = 2.0
 
 
@@ -69,7 +70,9 @@ class Engine:
             try:
                 self._watch(work, what, *amount)
             except BaseException:
-                self.connection.interrupt()
+                while not work.done():  # an interruption of a statement that has yet to begin is lost
+                    self.connection.interrupt()
+                    wait([work], timeout=SECONDS_BETWEEN_INTERRUPTIONS)
                 raise
             try:
                 work.result()

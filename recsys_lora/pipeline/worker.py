@@ -10,14 +10,8 @@ import sys
 import threading
 from pathlib import Path
 
-from recsys_lora.config.edge import recorded_run
-from recsys_lora.config.recorded import read_recorded
-from recsys_lora.pipeline.artifact_paths import CONFIG_FILE
-from recsys_lora.pipeline.job import run_stages
-from recsys_lora.pipeline.logging_setup import quiet_libraries
-from recsys_lora.processes.group import arrive, joined, worker_folder
-from recsys_lora.processes.rendezvous import VARIABLES
 from recsys_lora.processes.signals import REQUEUE, requeues
+from recsys_lora.utils.libraries import load_libraries
 
 
 def main(folder: Path) -> None:
@@ -26,6 +20,15 @@ def main(folder: Path) -> None:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_first, daemon=True).start()
     logging.basicConfig(level=logging.INFO)
+    load_libraries()
+    from recsys_lora.config.edge import recorded_run
+    from recsys_lora.config.recorded import read_recorded
+    from recsys_lora.pipeline.artifact_paths import CONFIG_FILE
+    from recsys_lora.pipeline.job import run_stages
+    from recsys_lora.pipeline.logging_setup import quiet_libraries
+    from recsys_lora.processes.group import arrive, joined, worker_folder
+    from recsys_lora.processes.rendezvous import VARIABLES
+
     quiet_libraries()
     config = recorded_run(read_recorded(folder / CONFIG_FILE))
     arrive(folder)

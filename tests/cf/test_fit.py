@@ -211,15 +211,16 @@ def test_steps_leave_no_tensor_behind():
         def __init__(self):
             self.counts = []
 
-        def on_train_batch_end(self, *_):
-            self.counts.append(sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects()))
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.global_step in (5, 15):  # a count goes through all objects of the process
+                self.counts.append(sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects()))
 
     data = checkerboard()
     catalogue, alive = Catalogue.from_prepared(data), Alive()
     encoder = MF(catalogue, dim=4)
     rows = [RowTensors(data.rows(split), data.history, 0) for split in ("train", "valid")]
     module = CFModule(encoder, catalogue, *rows, FitSettings(batch_size=8), seed=0)
-    trainer = factory.trainer(max_epochs=1, limit_train_batches=24, limit_val_batches=0, callbacks=[alive])
+    trainer = factory.trainer(max_epochs=1, limit_train_batches=15, limit_val_batches=0, callbacks=[alive])
     trainer.fit(module)
-    assert len(alive.counts) > 20
-    assert alive.counts[-1] <= alive.counts[5]
+    early, late = alive.counts
+    assert late <= early

@@ -1,5 +1,6 @@
 """The yaml files of the encoders and of what suits them on a data set."""
 
+import functools
 from itertools import pairwise
 
 import pytest
@@ -13,7 +14,9 @@ from recsys_lora.config.variants import variants
 TUNED = options("tuned")
 
 
+@functools.cache
 def cf_node(*overrides):
+    """Return the encoder's node of a command line; no test changes it."""
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
         return OmegaConf.to_container(compose("config", list(overrides)).cf, resolve=True)
 
@@ -28,14 +31,12 @@ def test_a_tuned_file_changes_knobs_that_exist_and_is_taken_by_itself(name):
     cf = next(option for option in options("cf") if name.endswith(f"_{option}"))
     data = name.removesuffix(f"_{cf}")
     assert data in options("data")
-    tuned = dict(leaves(cf_node(f"data={data}", f"cf={cf}")))
-    plain = dict(leaves(cf_node(f"data={data}", f"cf={cf}", "~tuned")))
+    chosen = (f"data={data}", f"cf={cf}")
+    tuned, plain = (dict(leaves(cf_node(*chosen, *without))) for without in ((), ("~tuned",)))
     assert tuned.keys() == plain.keys()
     assert tuned != plain
-    assert cf_node(f"data={data}", f"cf={cf}", "~tuned", *variants(conf_dir() / "tuned")[name]) == cf_node(
-        f"data={data}", f"cf={cf}"
-    )
-    assert not mismatches({"cf": cf_node(f"data={data}", f"cf={cf}")})
+    assert cf_node(*chosen, "~tuned", *variants(conf_dir() / "tuned")[name]) == cf_node(*chosen)
+    assert not mismatches({"cf": cf_node(*chosen)})
 
 
 def test_a_persons_override_wins_over_the_tuned_value():

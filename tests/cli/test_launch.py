@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from recsys_lora.config.paths import options
+from tests.copies import typed
 
 PROGRAM = """
 import sys
@@ -17,7 +18,6 @@ except SystemExit as leaving:
     print("status", leaving.code, "torch" in sys.modules, "lightning" in sys.modules)
 """
 
-
 FULL = """
 import errno
 from hydra.core import utils
@@ -27,6 +27,33 @@ utils._save_config = full
 """
 """A disk on which Hydra cannot write its records."""
 
+MISTAKES = [
+    (["model=coar"], "model=coar: no such option: did you mean cora?"),
+    (["data=ml1m"], "did you mean ml_1m"),
+    (["modle=cora"], "modle: no such option: did you mean model"),
+    (["model.rnk=8"], "model.rnk: no such option: did you mean model.rank"),
+    (["experimnt=demo"], "did you mean experiment"),
+    (["trainer.max_step=3"], "did you mean trainer.max_steps"),
+    (["model.rank=["], "model.rank=[: not an override Hydra can read"),
+    (["data.root=~/ml-1m"], "data.root=~/ml-1m: a ~ stands for no folder here: write $HOME"),
+    (["logger=null"], "logger=null: logger takes the name of one of its files: write logger=NAME"),
+    (["trainer=2"], "trainer=2: trainer takes the name of one of its files"),
+    (["data/split=0.8"], "data/split=0.8: data/split takes the name"),
+    (["=1"], "=1: a group takes the name of one of its files: write GROUP=NAME"),
+    (["llm=hub"], "llm.name: has to be given with what was chosen: add llm.name=VALUE"),
+    (["llm=gguf"], "add llm.path=VALUE"),
+    (["model.optimizer.lr=inf"], "model.optimizer.lr=inf: give a finite number"),
+    (["data.positive=nan"], "data.positive=nan: give a finite number"),
+    (["tags=[a,-inf]"], "tags=-inf: give a finite number"),
+    (["data.name=../.."], "data.name=../..: it becomes a folder's name: leave out slashes"),
+    (["cf.name=.."], "cf.name=..: it becomes a folder's name"),
+    (["paths.runs=/dev/null/runs"], "the folder cannot be made (Not a directory): choose another by paths.runs="),
+    (["hydra.run.dir=/proc/nowhere"], "/proc/nowhere: the folder cannot be made"),
+    (["-m", "paths.runs=/proc/nowhere"], "the folder cannot be made (No such file or directory)"),
+    (["-m", "model=coar"], "model=coar: no such option: did you mean cora?"),
+    (["-m", "model.rnk=8,16"], "model.rnk: no such option: did you mean model.rank"),
+]
+
 
 def command(tmp_path, *arguments: str, program: str = PROGRAM) -> tuple[str, str]:
     done = subprocess.run(
@@ -35,38 +62,17 @@ def command(tmp_path, *arguments: str, program: str = PROGRAM) -> tuple[str, str
     return done.stdout, done.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["model=coar"], "model=coar: no such option: did you mean cora?"),
-        (["data=ml1m"], "did you mean ml_1m"),
-        (["modle=cora"], "modle: no such option: did you mean model"),
-        (["model.rnk=8"], "model.rnk: no such option: did you mean model.rank"),
-        (["experimnt=demo"], "did you mean experiment"),
-        (["trainer.max_step=3"], "did you mean trainer.max_steps"),
-        (["model.rank=["], "model.rank=[: not an override Hydra can read"),
-        (["data.root=~/ml-1m"], "data.root=~/ml-1m: a ~ stands for no folder here: write $HOME"),
-        (["logger=null"], "logger=null: logger takes the name of one of its files: write logger=NAME"),
-        (["trainer=2"], "trainer=2: trainer takes the name of one of its files"),
-        (["data/split=0.8"], "data/split=0.8: data/split takes the name"),
-        (["=1"], "=1: a group takes the name of one of its files: write GROUP=NAME"),
-        (["llm=hub"], "llm.name: has to be given with what was chosen: add llm.name=VALUE"),
-        (["llm=gguf"], "add llm.path=VALUE"),
-        (["model.optimizer.lr=inf"], "model.optimizer.lr=inf: give a finite number"),
-        (["data.positive=nan"], "data.positive=nan: give a finite number"),
-        (["tags=[a,-inf]"], "tags=-inf: give a finite number"),
-        (["data.name=../.."], "data.name=../..: it becomes a folder's name: leave out slashes"),
-        (["cf.name=.."], "cf.name=..: it becomes a folder's name"),
-        (["paths.runs=/dev/null/runs"], "the folder cannot be made (Not a directory): choose another by paths.runs="),
-        (["hydra.run.dir=/proc/nowhere"], "/proc/nowhere: the folder cannot be made"),
-        (["-m", "paths.runs=/proc/nowhere"], "the folder cannot be made (No such file or directory)"),
-        (["-m", "model=coar"], "model=coar: no such option: did you mean cora?"),
-        (["-m", "model.rnk=8,16"], "model.rnk: no such option: did you mean model.rank"),
-    ],
-)
-def test_a_mistake_is_one_line_with_the_nearest_names(tmp_path, arguments, expected):
-    out, err = command(tmp_path, *arguments)
-    assert expected in err
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """What each mistake is answered with."""
+    lines = [(tmp_path_factory.mktemp("mistake"), arguments) for arguments, _ in MISTAKES]
+    return typed(lines, ["hydra", "recsys_lora.run"], PROGRAM)
+
+
+@pytest.mark.parametrize("number", range(len(MISTAKES)), ids=[" ".join(arguments) for arguments, _ in MISTAKES])
+def test_a_mistake_is_one_line_with_the_nearest_names(answers, number):
+    _, out, err = answers[number]
+    assert MISTAKES[number][1] in err
     assert len(err.strip().splitlines()) == 1
     assert out.strip().endswith("status 2 False False")
 

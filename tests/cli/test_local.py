@@ -82,7 +82,10 @@ def test_what_has_finished_is_not_run_again(twice):
     assert "job 1: finished before" in (sweep / "1" / "output.log").read_text()
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGKILL, -9)],
+)
 def test_no_process_outlives_the_command(place, tmp_path, number, status):
     folder, tables = place
     endless = ["cf.trainer.max_epochs=1000000", "cf.trainer.patience=1000000", "seed=1,2"]

@@ -91,15 +91,11 @@ def other(value: Any) -> Any:
 
 
 def with_values(config: dict[str, Any], keys: Iterable[str], value: Any) -> dict[str, Any]:
-    """Return a config with one value at several keys."""
-    made = copy.deepcopy(config)
+    """Return a config with one value at several keys; what lies beside them is shared."""
     for key in keys:
-        *path, last = key.split(".")
-        node = made
-        for name in path:
-            node = node[name]
-        node[last] = value
-    return made
+        name, _, rest = key.partition(".")
+        config = {**config, name: with_values(config[name], [rest], value) if rest else value}
+    return config
 
 
 @pytest.mark.parametrize("line", LINES, ids=" ".join)

@@ -26,27 +26,34 @@ CODES = functools.partial(coded, width=2)
 USERS = functools.partial(decided_by_users, **SIZES)
 BARE = {"batch_size": 16, "prompt": factory.bare_template()}
 METHODS = {
-    "cora": (VECTORS, lambda *world: factory.cora(*world, lr=3e-3)),
-    "cora-pair": (VECTORS, lambda *world: factory.cora(*world, lr=3e-3, generator={"input": "pair"})),
-    "cora-text_lora": (VECTORS, lambda *world: factory.cora(*world, lr=3e-3, text_lora="tuned")),
-    "cora-tune_encoder": (VECTORS, lambda *world: factory.cora(*world, lr=3e-3, tune_encoder=True)),
-    "cora-user_statistics": (VECTORS, lambda *world: factory.cora(*world, lr=3e-3, user_statistics=True)),
-    "cora-suffix": (VECTORS, lambda *world: factory.cora(*world, lr=3e-3, scope="suffix")),
-    "collm": (VECTORS, lambda *world: factory.collm(*world, lr=3e-3, tune_lora=True, **BARE)),
-    "graphlora": (VECTORS, lambda *world: factory.graphlora(*world, lr=3e-3, **BARE)),
-    "binllm": (CODES, lambda *world: factory.binllm(*world, lr=2e-2)),
-    "person_prompt": (USERS, lambda data, _: factory.person_prompt(data, tune_lora=True, **BARE)),
+    "cora": (VECTORS, 140, lambda *world: factory.cora(*world, lr=3e-3)),
+    "cora-pair": (VECTORS, 200, lambda *world: factory.cora(*world, lr=3e-3, generator={"input": "pair"})),
+    "cora-text_lora": (VECTORS, 140, lambda *world: factory.cora(*world, lr=3e-3, text_lora="tuned")),
+    "cora-tune_encoder": (VECTORS, 140, lambda *world: factory.cora(*world, lr=3e-3, tune_encoder=True)),
+    "cora-user_statistics": (VECTORS, 200, lambda *world: factory.cora(*world, lr=3e-3, user_statistics=True)),
+    "cora-suffix": (VECTORS, 140, lambda *world: factory.cora(*world, lr=3e-3, scope="suffix")),
+    "collm": (VECTORS, 350, lambda *world: factory.collm(*world, lr=3e-3, tune_lora=True, **BARE)),
+    "graphlora": (VECTORS, 350, lambda *world: factory.graphlora(*world, lr=3e-3, **BARE)),
+    "binllm": (CODES, 75, lambda *world: factory.binllm(*world, lr=2e-2)),
+    "person_prompt": (USERS, 100, lambda data, _: factory.person_prompt(data, tune_lora=True, **BARE)),
 }
+"""Its world, the steps that it needs there, and what makes it."""
 
 
-@pytest.fixture(scope="module", params=METHODS, ids=str)
+SLOW = {"cora-text_lora", "cora-tune_encoder"}
+"""What `test_first_stage.py` and `test_tuned_encoder.py` train, too."""
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in METHODS]
+)
 def fitted(request):
     torch.manual_seed(0)
-    world, method = METHODS[request.param]
+    world, steps, method = METHODS[request.param]
     data, encoder = world()
     module = method(data, encoder)
     datamodule = module.datamodule(data, WORDS, seed=0, limits=Limits(valid=200))
-    factory.trainer(max_epochs=2).fit(module, datamodule)
+    factory.trainer(max_epochs=2, max_steps=steps).fit(module, datamodule)
     return data, module, datamodule
 
 

@@ -1,5 +1,7 @@
 """A run that was stopped goes on as if it had not been: same batches, same schedule, same weights."""
 
+import functools
+
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -37,6 +39,13 @@ KNOBS = {
     "ema": {},
     "statistics": {"user_statistics": True},
 }
+STOPS = {  # within an epoch, at its end, in the second, in the last; all of them once, two of them with each knob
+    "plain": (5, 10, 14, 25),
+    "pairwise": (10, 25),
+    "tuned": (5, 14),
+    "ema": (14, 25),
+    "statistics": (5, 10),
+}
 
 
 def run(folder, more, stop_after=None, ckpt_path=None):
@@ -61,14 +70,17 @@ def run(folder, more, stop_after=None, ckpt_path=None):
     return module, watch.steps, ema.average
 
 
-@pytest.fixture(scope="module", params=KNOBS)
-def whole(request, tmp_path_factory):
-    return request.param, *run(tmp_path_factory.mktemp("whole"), request.param)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What runs a knob's run to its end, once."""
+    return functools.cache(lambda more: run(tmp_path_factory.mktemp("whole"), more))
 
 
-@pytest.mark.parametrize("stop_after", [5, 10, 14, 25])  # within an epoch, at its end, in the second, in the last
-def test_a_stopped_run_goes_on_exactly(whole, tmp_path, stop_after):
-    more, module, steps, average = whole
+@pytest.mark.parametrize(
+    ("more", "stop_after"), [(more, stop_after) for more, stops in STOPS.items() for stop_after in stops]
+)
+def test_a_stopped_run_goes_on_exactly(whole, tmp_path, more, stop_after):
+    module, steps, average = whole(more)
     _, begun, _ = run(tmp_path, more, stop_after=stop_after)
     resumed, rest, average_of_resumed = run(tmp_path, more, ckpt_path=tmp_path / "last.ckpt")
     assert begun == steps[: len(begun)]

@@ -28,6 +28,8 @@ TINY = (
 )
 ON_SECOND = (f"trainer.accelerator={NAME}", f"trainer.strategy={NAME}")
 CKF = ("model=ckf", "model.batch_size=4", "task.topk.candidates=4", "task.topk.cutoffs=[1]")
+SLOW = {"collm-sasrec", "tallrec", "zero_shot", "din", "ckf-attention", "cora-pair", "prompt4nr", "person_prompt"}
+"""Jobs whose parts others of `METHODS` have, too."""
 METHODS = {
     "cora": ("row=cora_mf", "model.generator.query_dim=16"),
     "cora-suffix-checkpointed": ("row=cora_din", "model.scope=suffix", "llm.gradient_checkpointing=true"),
@@ -56,7 +58,9 @@ def second(monkeypatch):
         yield device
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in METHODS]
+)
 def test_a_job_ends_with_its_table(name, tables, second, tmp_path):
     outcome = run(tmp_path, *TINY, *tables, *METHODS[name], *ON_SECOND)
     assert (tmp_path / "metrics.json").is_file()

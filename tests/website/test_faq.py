@@ -3,12 +3,11 @@
 import ast
 import re
 import shlex
-import subprocess
-import sys
 from functools import cache
 
 import pytest
 
+from tests.copies import typed
 from tests.documents import FENCE, ROOT
 
 PAGE = ROOT / "docs" / "faq.md"
@@ -52,10 +51,15 @@ def test_a_line_that_nothing_raises_is_found():
     assert not any(pattern.fullmatch("data=shop: the moon is in the wrong house: wait") for pattern in messages())
 
 
-@pytest.mark.parametrize("block", TYPED, ids=lambda block: block[0])
-def test_a_command_prints_the_line_below_it(tmp_path, block):
-    command, said = block[0].removeprefix("$ recsys-lora "), block[1:]
-    line = [sys.executable, "-m", "recsys_lora", *shlex.split(command)]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """What each command is answered with."""
+    lines = [shlex.split(command.removeprefix("$ recsys-lora ")) for command, *_ in TYPED]
+    return typed([(tmp_path_factory.mktemp("typed"), line) for line in lines], ["recsys_lora.pipeline.job"])
+
+
+@pytest.mark.parametrize("number", range(len(TYPED)), ids=[command for command, *_ in TYPED])
+def test_a_command_prints_the_line_below_it(answers, number):
+    done, (_, *said) = answers[number], TYPED[number]
     assert done.returncode == 2
     assert done.stderr.splitlines() == said
