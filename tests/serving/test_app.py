@@ -82,7 +82,7 @@ def together(app, calls):
 
 
 def test_requests_at_once_are_one_batch_and_get_what_they_get_alone(cora):
-    app = make_app(cora, Options(Limits(window=2.0, max_batch=len(CALLS) + 2)))
+    app = make_app(cora, Options(Limits(window=60.0, max_batch=len(CALLS) + 2)))
     unknown = [("/score", {"pairs": [["u1", "nothing"]]}), ("/recommend", {"users": ["who"]})]
     *found, counted = together(app, [*CALLS, *unknown])
     for (path, body), answer in zip(CALLS, found, strict=False):
@@ -105,7 +105,7 @@ def test_calls_of_one_kind_go_through_the_model_together(cora, monkeypatch):
 
     monkeypatch.setattr(type(module), "forward", counted)
     calls = [("/score", {"pairs": [[f"u{number}", "i3"]]}) for number in range(12)]
-    together(make_app(cora, Options(Limits(window=2.0, max_batch=12))), calls)
+    together(make_app(cora, Options(Limits(window=60.0, max_batch=12))), calls)
     assert sum(seen) == 12
     assert len(seen) < 4
     seen.clear()

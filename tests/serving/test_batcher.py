@@ -43,7 +43,7 @@ def squares():
 
 
 def test_what_comes_within_the_window_is_one_batch(squares):
-    one = squares(window=0.3)
+    one = squares(window=1.0)
     futures = [one.batcher.submit(number, 1) for number in (2, 4, 6)]
     assert [future.result(10) for future in futures] == [4, 16, 36]
     assert one.batches == [[2, 4, 6]]
@@ -89,7 +89,7 @@ def test_a_failure_reaches_all_and_the_next_batch_is_answered():
             raise RuntimeError("out of memory")
         return batch
 
-    batcher = Batcher(answer, Limits(window=0.3))
+    batcher = Batcher(answer, Limits(window=1.0))
     futures = [batcher.submit(number, 1) for number in (1, 2)]
     for future in futures:
         with pytest.raises(RuntimeError, match="out of memory"):
