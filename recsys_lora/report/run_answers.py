@@ -18,6 +18,9 @@ from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Output, Task
 from recsys_lora.utils.errors import UserError
 
+_QUESTION = ["row", "item_id"]
+"""What tells the questions of a run from each other: beside a positive, sampled items are asked about, too."""
+
 
 @dataclass(frozen=True)
 class RunAnswers:
@@ -74,9 +77,10 @@ class RunAnswers:
     def _lines(self) -> pl.DataFrame:
         path = self.run.folder / file_name(self.task.name)
         kept = read_lines(path)
-        if kept["row"].is_duplicated().any() or set(kept["row"]) != set(self.table["row"]):
+        asked = self.table.select(_QUESTION)
+        if not kept.select(_QUESTION).sort(_QUESTION).equals(asked.sort(_QUESTION)):
             raise contradiction(path, "set of questions", len(kept), f"{len(self.table)} of its predictions")
-        return self.table.select("row").join(kept, on="row", how="left", maintain_order="left")
+        return asked.join(kept.unique(_QUESTION), on=_QUESTION, how="left", maintain_order="left")
 
     def line(self, name: str) -> Output:
         """Return the scores (n,) of another line of the run's table.

@@ -15,8 +15,10 @@ from recsys_lora.report.provenance import portable
 from recsys_lora.report.published import everything, published, row_name
 from recsys_lora.report.runs import find_runs
 from recsys_lora.report.same_rows import KEY, surplus
+from recsys_lora.tasks.ctr import ClickThrough
 from recsys_lora.utils.errors import UserError
-from tests.report.runs import POPULARITY, QUESTIONS, noisy, run_folder, task_of
+from tests.report.runs import DATA, POPULARITY, QUESTIONS, noisy, run_folder, task_of
+from tests.tasks import world
 
 COMMAND = "python -m recsys_lora.compare"
 LABEL = QUESTIONS["ctr"].label
@@ -212,6 +214,18 @@ def test_what_a_row_adds_to_a_stack_is_a_paired_difference(with_floor):
     assert gap.value == pytest.approx(roc_auc_score(LABEL, means[1]) - roc_auc_score(LABEL, means[0]))
     assert gap.interval[0] < gap.value < gap.interval[1]
     assert found.gaps["log_loss"].value == pytest.approx(log_loss(LABEL, means[1]) - log_loss(LABEL, means[0]))
+
+
+def test_sampled_items_beside_a_positive_are_questions_of_one_row(tmp_path):
+    asked = ClickThrough(negatives="sampled", **world.prompts()).questions(DATA, "test", None, 0)
+    assert len(np.unique(asked.row)) == len(asked) / 5
+    counts, scores = np.random.default_rng(3).normal(size=(2, len(asked)))
+    run_folder(tmp_path, scored=scores, asked=asked, floor=True, popularity=counts)
+    floor, row = compare([tmp_path], draws=0).rows
+    assert own(floor).metrics["auc_neg4"].mean == pytest.approx(roc_auc_score(asked.label, counts))
+    stacked = own(row).stacked
+    assert stacked.without["auc_neg4"].mean == pytest.approx(roc_auc_score(asked.label, counts))
+    assert stacked.included["auc_neg4"].mean == pytest.approx(roc_auc_score(asked.label, counts + scores))
 
 
 def test_changed_scores_of_other_lines_are_refused(tmp_path):
