@@ -132,7 +132,15 @@ def test_two_processes_of_a_trainer_of_ones_own_train_what_one_does(tmp_path, ho
 
 @pytest.mark.parametrize(
     ("override", "said"),
-    [("ckpt_path=some.ckpt", "ckpt_path: .* your trainer's fit"), ("trainer=fsdp", "trainer=fsdp: .*trainer=gpu")],
+    [
+        ("ckpt_path=some.ckpt", "ckpt_path: .* your trainer's fit"),
+        ("train=false", "train=false: .* leave it out"),
+        ("trainer=ddp_sim", "trainer: .* one process"),
+        ("cf.trainer.accelerator=mps", r"cf\.trainer\.accelerator=mps: PyTorch finds no Apple GPU"),
+        ("trainer.accumulate_grad_batches=0", r"trainer\.accumulate_grad_batches=0: give 1 or more"),
+        ("callbacks.checkpoint=null", r"callbacks\.checkpoint is left out"),
+        ("+trainer.fast_dev_run=true", r"trainer\.fast_dev_run"),
+    ],
 )
 def test_what_only_a_run_can_do_is_not_built(home, override, said):
     with pytest.raises(UserError, match=said):

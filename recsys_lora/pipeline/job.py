@@ -28,7 +28,7 @@ from recsys_lora.pipeline.sharded import wants_shards
 from recsys_lora.pipeline.tasks import choose_tasks
 from recsys_lora.pipeline.testing import EvaluationRows
 from recsys_lora.pipeline.trainer import build_loggers
-from recsys_lora.processes.group import SINGLE, ProcessGroup, process_group
+from recsys_lora.processes.group import SINGLE, ProcessGroup, local_processes, process_group
 from recsys_lora.processes.launched import is_rank_zero
 from recsys_lora.report.environment import environment
 from recsys_lora.report.visual.page import write_report
@@ -111,8 +111,9 @@ def _check_what_is_named(config: RunConfig) -> None:
 def build(config: RunConfig) -> Outcome:
     """Return what a run would train, untrained, for a trainer of your own; writes no results.
 
-    The data set is prepared and the CF model fitted, or taken from the cache; so is the first stage of a method that
-    has one.
+    The data set is prepared and the CF model fitted, or taken from the cache. So is the first stage of a method that
+    has one, with the config's trainer, which is otherwise asked for its device alone; its checkpoints and curves are
+    in the run's folder.
 
     Args:
         config: from `compose`.
@@ -121,14 +122,22 @@ def build(config: RunConfig) -> Outcome:
         The prepared data, the fitted encoder, the method before its first step; no metrics.
 
     Raises:
-        UserError: the input is wrong, or the config names a checkpoint or spreads the backbone over devices.
+        UserError: the input is wrong, or the config names a checkpoint, several processes, or `train=false`.
     """
     quiet_libraries()
     if config.ckpt_path:
         raise UserError("ckpt_path: nothing goes on from it here: leave it out, and give it to your trainer's fit")
-    if wants_shards(config.trainer):
-        raise UserError("trainer=fsdp: only a run spreads the backbone over devices: choose trainer=gpu")
-    parts = _parts(config, Path(config.paths.run), SINGLE, _Clock())
+    if not config.train:
+        raise UserError("train=false: the method is not trained here anyway: leave it out")
+    if local_processes(config.trainer) > 1 or wants_shards(config.trainer):
+        raise UserError(
+            "trainer: what is built is of one process: choose trainer=cpu or gpu; your own may have several"
+        )
+    folder = Path(config.paths.run)
+    check_devices(config, folder)
+    if config.first:
+        make_folder(folder, "paths.runs=FOLDER")
+    parts = _parts(config, folder, SINGLE, _Clock())
     return Outcome(parts.data, parts.collaborative, parts.stage.untrained() if parts.stage else None, None)
 
 

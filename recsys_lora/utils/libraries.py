@@ -4,7 +4,8 @@ import gc
 import importlib
 import sys
 
-HEAVY = ("lightning", "transformers.modeling_utils")  # and through them torch
+HEAVY = ("numpy", "lightning", "transformers.modeling_utils")
+"""And through them torch, after numpy: an interruption while torch imports numpy would be lost."""
 
 
 def load_libraries() -> None:
@@ -13,7 +14,7 @@ def load_libraries() -> None:
     Collections would go again and again through a growing million of objects that stay, and once more at the end of
     the process: two of five seconds (CPython 3.11, torch 2.13).
     """
-    if HEAVY[0] in sys.modules:
+    if all(name in sys.modules for name in HEAVY):
         return
     collects = gc.isenabled()
     gc.disable()

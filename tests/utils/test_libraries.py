@@ -1,6 +1,7 @@
 """Libraries are loaded once, without collections in between, and collections go on as before."""
 
 import gc
+import subprocess
 import sys
 
 import pytest
@@ -44,6 +45,13 @@ def test_who_collects_nothing_goes_on_so(frozen):
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_numpy_comes_before_torch():
+    """torch's import of numpy would swallow an interruption."""
+    code = "import sys; from recsys_lora.utils import libraries as l; print('torch' in sys.modules, l.HEAVY[0])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "numpy"]
 
 
 def test_collections_go_on_where_one_cannot_be_loaded(frozen, monkeypatch):
