@@ -17,7 +17,7 @@ from recsys_lora.cli.user_errors import FAILED_JOBS, MISTAKE, SIGNALLED, leave, 
 from recsys_lora.config.hints import explain, refuse_missing
 from recsys_lora.config.paths import conf_dir
 from recsys_lora.processes.launched import is_rank_zero
-from recsys_lora.processes.signals import REQUEUE, Stopped, requeue, stopping
+from recsys_lora.processes.signals import REQUEUE, Stopped, raise_lost, requeue, stopping
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import disk_errors
 
@@ -49,6 +49,9 @@ def launch(task: Task, config_name: str = "config", about: str = "run") -> None:
                 _run_hydra(task, config_name)
             except HydraBypass as passed:
                 raise passed.error from None
+            except Exception:
+                raise_lost()  # while a config is composed, Hydra may take a signal for a mistake in it
+                raise
     except KeyboardInterrupt:
         leave(f"interrupted: {GOES_ON}", SIGNALLED + signal.SIGINT)
     except Stopped as stopped:
@@ -88,6 +91,7 @@ def task_of_job(task: Task) -> Task:
 
         from recsys_lora.cli.jobs import run_job_of_sweep, run_single
 
+        raise_lost()
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             run_job_of_sweep(explained, cfg)
             return

@@ -34,6 +34,7 @@ class Stopped(BaseException):
 @dataclass
 class _State:
     numbers: tuple[int, ...] = ()
+    came: int = 0
     waits: bool = False
     asked: bool = False
 
@@ -50,6 +51,7 @@ def stopping() -> Iterator[None]:
     wanted = [signal.SIGINT, signal.SIGTERM, *([REQUEUE] if requeues() and REQUEUE else [])]
     before = {number: signal.getsignal(number) for number in wanted}
     _state.numbers = tuple(number for number in wanted if before[number] is not signal.SIG_IGN)
+    _state.came = 0
     rearm()
     try:
         yield
@@ -67,6 +69,12 @@ def rearm() -> None:
     """
     for number in _state.numbers:
         signal.signal(number, _stop)
+
+
+def raise_lost() -> None:
+    """Raise `Stopped` once more if a signal came and a library has swallowed it, or made another exception of it."""
+    if _state.came:
+        raise Stopped(_state.came)
 
 
 @contextlib.contextmanager
@@ -110,4 +118,5 @@ def _stop(number: int, frame: FrameType | None) -> None:
     if number == REQUEUE and _state.waits:
         _state.asked = True
         return
+    _state.came = number
     raise Stopped(number)
