@@ -136,6 +136,7 @@ def test_two_processes_of_a_trainer_of_ones_own_train_what_one_does(tmp_path, ho
         ("ckpt_path=some.ckpt", "ckpt_path: .* your trainer's fit"),
         ("train=false", "train=false: .* leave it out"),
         ("trainer=ddp_sim", "trainer: .* one process"),
+        ("trainer=fsdp", "trainer: .* one process"),
         ("cf.trainer.accelerator=mps", r"cf\.trainer\.accelerator=mps: PyTorch finds no Apple GPU"),
         ("trainer.accumulate_grad_batches=0", r"trainer\.accumulate_grad_batches=0: give 1 or more"),
         ("callbacks.checkpoint=null", r"callbacks\.checkpoint is left out"),

@@ -135,8 +135,11 @@ def build(config: RunConfig) -> Outcome:
         )
     folder = Path(config.paths.run)
     check_devices(config, folder)
-    if config.first:
+    if get_object(config.model["_target_"]).needs_backbone:
+        check_source(config)
+    if config.first:  # it is trained here
         make_folder(folder, "paths.runs=FOLDER")
+        build_loggers(config)
     parts = _parts(config, folder, SINGLE, _Clock())
     return Outcome(parts.data, parts.collaborative, parts.stage.untrained() if parts.stage else None, None)
 

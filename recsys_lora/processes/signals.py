@@ -33,6 +33,15 @@ class Stopped(BaseException):
 
 @dataclass
 class _State:
+    """What this process does with signals.
+
+    Attributes:
+        numbers: the signals that become `Stopped`; empty outside `stopping`.
+        came: the last one that did; 0 for none.
+        waits: whether a request to requeue waits for a checkpoint.
+        asked: whether one has come meanwhile.
+    """
+
     numbers: tuple[int, ...] = ()
     came: int = 0
     waits: bool = False
