@@ -14,6 +14,7 @@ from recsys_lora.config.edge import build
 from recsys_lora.config.record import RunConfig
 from recsys_lora.data.prepared import PreparedData
 from recsys_lora.data.schema import SplitName
+from recsys_lora.evaluation.stack import can_be_fitted
 from recsys_lora.methods.answering import Answering
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.zero_shot import ZeroShot
@@ -28,6 +29,7 @@ from recsys_lora.tasks.record import Answered, Role, task_record
 from recsys_lora.tasks.stacking import stacked
 from recsys_lora.tasks.task import CTR, Output, Task, Version
 from recsys_lora.utils.files import read_json, write_json
+from recsys_lora.utils.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +91,7 @@ class EvaluationRows:
             own = next(line for line in answered if line.role == "method")
             write_predictions(folder / file_name(name), self.data, "test", questions, own.output)
             flags, lines = warm_flags(self.data, questions), [*answered, *self._stacks(name, answered, own.name)]
-            if self.tasks[name].is_binary:
+            if self.tasks[name].stacked:
                 write_lines(folder / lines_file(name), self.data, questions, lines)
             record = task_record(self.tasks[name], questions, lines, flags, settings.warm, settings.draws)
             records[name] = {**record, "scoring": self.scoring.get(name)}
@@ -101,16 +103,16 @@ class EvaluationRows:
         if not task.stacked or not self.config.evaluation.stack:
             return []
         valid = task.questions(self.data, "valid", rows, self.seed)
-        if len(np.unique(valid.label)) < 2:
-            log.info("%s: no stacks: the %d validation questions are of one class", name, len(valid))
-            return []
         known = {line.name: line.output for line in self._baselines(name, valid)}
+        others = [line.name for line in answered if line.name in task.stacked or line.role == "cf"]
+        if not can_be_fitted([np.asarray(known[other]) for other in others], valid.target):
+            log.info("%s: no stacks: nothing can be learned from %s", name, counted(len(valid), "validation question"))
+            return []
         if self.method is not None:
             first = self.method.datamodule.prompts[name].reading.answered
             known[own] = output_of(read_table(self._folder(name, valid, first, split="valid") / _FILE))
-        others = [line.name for line in answered if line.name in task.stacked or line.role == "cf"]
         called = own if self.method is None else self.method.module.name
-        return stacked(others, own, called, known, valid.label, {line.name: line.output for line in answered})
+        return stacked(others, own, called, known, valid.target, {line.name: line.output for line in answered})
 
     def _baselines(self, name: str, questions: Questions) -> Iterator[Answered]:
         """Yield the lines of what reads no prompts: simple baselines, and the collaborative encoder."""

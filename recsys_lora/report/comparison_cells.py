@@ -187,9 +187,10 @@ def notes(comparison: Comparison) -> list[str]:
             result.append(f"{row.label}: {', '.join(f'{key}={value}' for key, value in row.settings.items())}")
     if any(own.stacked for row in comparison.rows for own in row.tasks.values()):
         result.append(
-            "stack: a logistic regression of the item's and the user's share of positives, the row's CF model and the "
-            "row's score, fitted on validation questions; gained: with the row's score less without it, predictions of "
-            f"several seeds averaged first, {comparison.draws:,} paired bootstrap draws over users"
+            "stack: a logit model of counts (ctr: the item's and the user's share of positives; topk: the log of each "
+            "candidate's count), the row's CF model and the row's score, fitted on validation questions; gained: with "
+            "the row's score less without it, predictions of several seeds averaged first, "
+            f"{comparison.draws:,} paired bootstrap draws over users"
         )
     if comparison.baseline is not None:
         compared = [(task, row, own) for task in comparison.tasks for row, own in asked(comparison, task)]

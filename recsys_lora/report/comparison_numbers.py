@@ -61,7 +61,7 @@ class Against(Record):
 
 
 class Stacked(Record):
-    """What a row adds to a logistic stack of counts and its CF model, fitted on validation questions.
+    """What a row adds to a stack of counts and its CF model, fitted on validation questions.
 
     Attributes:
         without: metrics of the stack without the row.

@@ -144,7 +144,7 @@ class Difference(_Record):
 
 
 class StackedScores(_Record):
-    """A logistic regression over several lines' scores.
+    """A logit model over several lines' scores.
 
     Attributes:
         rows: validation questions that it was fitted on.

@@ -13,7 +13,7 @@ from recsys_lora.report.runs import Run
 from recsys_lora.report.same_rows import read_sorted
 from recsys_lora.report.table import method_line
 from recsys_lora.tasks.lines import SCORE, file_name, read_lines
-from recsys_lora.tasks.predictions import output_of, questions_of
+from recsys_lora.tasks.predictions import output_of, questions_of, scores_of
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.task import Output, Task
 from recsys_lora.utils.errors import UserError
@@ -83,7 +83,7 @@ class RunAnswers:
         return asked.join(kept.unique(_QUESTION), on=_QUESTION, how="left", maintain_order="left")
 
     def line(self, name: str) -> Output:
-        """Return the scores (n,) of another line of the run's table.
+        """Return the scores of another line of the run's table.
 
         Raises:
             UserError: they are not there, or not what metrics.json was made of.
@@ -91,7 +91,7 @@ class RunAnswers:
         path, column = self.run.folder / file_name(self.task.name), SCORE + name
         if column not in self._lines.columns:
             raise UserError(f"{path}: no column {column!r}: test the run again")
-        scores = self._lines[column].cast(pl.Float64).to_numpy()
+        scores = scores_of(self._lines[column])
         said = next(line for line in self.block["lines"] if line["name"] == name and not line["sample"])
         refuse_contradiction(path, said, self.metrics(scores))
         return scores

@@ -1,4 +1,4 @@
-"""Every line's scores of the questions with a label, beside what the questions are about: what pictures are made of."""
+"""Every line's scores of a task's questions, beside what the questions are about: for pictures and comparisons."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.tasks.predictions import read_columns
+from recsys_lora.tasks.predictions import numbers, read_columns
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.record import Answered
 from recsys_lora.utils.files import atomic_file
@@ -30,13 +30,13 @@ def write_lines(path: Path, data: PreparedData, questions: Questions, answered: 
     Columns: row, user_id, item_id (raw strings), title (its raw id in quotes where the item has none), label, history
     (titles of the latest positives before the question, oldest first), history_length (how many there are),
     item_rows and user_rows (how often item and user occur in train), then `score of LINE` for every line on all
-    questions.
+    questions: a number, or a list with one for each candidate in the order shown.
 
     Args:
         path: the file.
         data: the data set.
-        questions: n questions with a label of 0 or 1.
-        answered: the lines, (n,) scores each; those on a sample are left out.
+        questions: n questions.
+        answered: the lines, scores (n,) or (n, C) each; those on a sample are left out.
     """
     titles = np.array(
         [title or f"'{raw}'" for title, raw in zip(data.titles, data.raw_item_ids, strict=True)], dtype=object
@@ -56,7 +56,7 @@ def write_lines(path: Path, data: PreparedData, questions: Questions, answered: 
             "history_length": questions.position,
             "item_rows": items[questions.item],
             "user_rows": users[questions.user],
-            **{SCORE + line.name: np.asarray(line.output) for line in answered if line.sample is None},
+            **{SCORE + line.name: numbers(np.asarray(line.output)) for line in answered if line.sample is None},
         }
     )
     with atomic_file(path) as temporary:

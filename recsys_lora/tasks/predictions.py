@@ -126,10 +126,9 @@ def read_columns(path: Path, expected: Iterable[str], advice: str) -> pl.DataFra
 
 def output_of(table: pl.DataFrame) -> Output:
     """Return the predictions of a table."""
-    if "score" in table.columns:
-        return np.asarray(table["score"].to_numpy(), dtype=np.float64)
-    if "scores" in table.columns:
-        return _padded(table["scores"].to_list())
+    for name in ("score", "scores"):
+        if name in table.columns:
+            return scores_of(table[name])
     if "expected" in table.columns:
         return RatingPredictions(*(table[name].to_numpy().astype(np.float64) for name in ("expected", "argmax")))
     return [str(text) for text in table["text"].to_list()]
@@ -158,6 +157,13 @@ def questions_of(table: pl.DataFrame) -> Questions:
     )
 
 
+def scores_of(column: pl.Series) -> NDArray[np.float64]:
+    """Return the numbers (n,) of a column, or (n, C) of one of lists, -inf behind the end of shorter ones."""
+    if column.dtype == pl.List:
+        return _padded(column.to_list())
+    return np.asarray(column.to_numpy(), dtype=np.float64)
+
+
 def _padded(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     width = max(map(len, rows), default=0)
     result: NDArray[np.float64] = np.full((len(rows), width), -np.inf)
@@ -182,4 +188,9 @@ def _numbers(values: NDArray[Any], questions: Questions, split: str) -> pl.Serie
             f"{bad.size} of {len(values)} {split} questions have a score that is not a number, the first is of row"
             f" {questions.row[bad[0]]} of interactions.parquet: the model has diverged, lower its learning rate"
         )
+    return numbers(values)
+
+
+def numbers(values: NDArray[Any]) -> pl.Series:
+    """Return a column of numbers (n,), or of lists of them (n, C)."""
     return pl.Series(values.tolist(), dtype=pl.Float64 if values.ndim == 1 else pl.List(pl.Float64))

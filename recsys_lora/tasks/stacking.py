@@ -17,7 +17,7 @@ def stacked(
     own: str,
     name: str,
     valid: Mapping[str, Output],
-    label: NDArray[np.float32],
+    target: NDArray[np.int64],
     test: Mapping[str, Output],
 ) -> list[Answered]:
     """Fit both stacks on validation questions and score the test questions.
@@ -26,14 +26,14 @@ def stacked(
         others: the lines that are stacked without the method.
         own: the method's line.
         name: what the stacks call the method.
-        valid: scores (n,) of validation questions, by line.
-        label: of these, 0 or 1 (n,).
+        valid: scores of validation questions, (n,) or (n, C), by line.
+        target: (n,) which of their answers are right.
         test: scores of the test questions, by line.
     """
     without, included = f"stack without {name}", f"stack with {name}"
     lines = []
     for line, parts, against in ((without, others, None), (included, [*others, own], without)):
-        stack = Stack.fit(_scores(valid, parts), label)
+        stack = Stack.fit(_scores(valid, parts), target)
         made_of = {"rows": stack.rows, "weights": dict(stack.weights)}
         lines.append(Answered(line, "stack", stack.score(_scores(test, parts)), against=against, made_of=made_of))
     return lines

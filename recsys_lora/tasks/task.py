@@ -82,8 +82,8 @@ class Task:
         is_binary: the choices are Yes and No, in this order, and one score (n,) stands for both logits; the loss is the
             binary cross-entropy of that score and the label.
         encoder_answers: whether a collaborative encoder's own scores answer the question.
-        stacked: the baselines to which a stack adds the encoder and the method; none for a task without stacks, which
-            only scores (n,) can have.
+        stacked: the baselines to which a stack adds the encoder and the method, all of them with scores of the right
+            answer's rivals, too: (n,) of a yes-or-no task, (n, C) of candidates; none for a task without stacks.
         candidates: how many candidates a prompt shows.
         length_normalised: whether a title's log-likelihood is the mean over its tokens, or their sum.
 

@@ -25,6 +25,7 @@ from recsys_lora.utils.types import NonNegativeInt, PositiveInt
 from recsys_lora.utils.words import counted
 
 Scoring = Literal["title_likelihood", "option_letter"]
+_POPULARITY = "popularity"
 
 
 class TopK(Task):
@@ -52,6 +53,7 @@ class TopK(Task):
 
     name: ClassVar[str] = "topk"
     encoder_answers: ClassVar[bool] = True
+    stacked: ClassVar[tuple[str, ...]] = (_POPULARITY,)
 
     def __init__(
         self,
@@ -170,13 +172,13 @@ class TopK(Task):
         return [*hits, *gains, Mean(f"mrr{suffix}", user, mrr(score, right))]
 
     def baselines(self, data: PreparedData, questions: Questions, train: Questions) -> dict[str, Output]:
-        """Return seeded random scores, and each candidate's count in train (ties in random order)."""
+        """Return seeded random scores, and the log of each candidate's count in train (ties in random order)."""
         chance = np.random.default_rng(0).random(questions.items.shape)
         there = questions.items > 0
         count = data.train_counts()[1][questions.items]
         return {
             "random": np.where(there, chance, -np.inf),
-            "popularity": np.where(there, count + chance, -np.inf),  # counts are whole: chance decides ties alone
+            _POPULARITY: np.where(there, np.log1p(count + chance), -np.inf),  # counts are whole: chance decides ties
         }
 
 

@@ -11,9 +11,12 @@ import torch
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 
 from recsys_lora.data.length_buckets import FORWARD_OVERHEAD_TOKENS
+from recsys_lora.evaluation.ranking import hit_rate_at
 from recsys_lora.llm.backbone import Backbone
 from recsys_lora.pipeline.tasks import resolved_cost
 from recsys_lora.report.metrics_json import read_metrics
+from recsys_lora.tasks.lines import read_lines
+from recsys_lora.tasks.predictions import scores_of
 from recsys_lora.utils.errors import UserError
 from tests.documents import ROOT
 from tests.jobs import SMALL_TASKS, method_of, own_tables, run, with_reviews, write_tables
@@ -116,10 +119,11 @@ def test_every_line_answers_the_same_questions(all_five):
     common = [("frozen LLM", False), ("ckf, text alone", False), ("ckf", False)]
     shuffled = [("ckf", True), ("ckf, users shuffled", True)]
     counted = [(n, False) for n in ("constant", "popularity", "item_mean", "user_share", "item_user", "sasrec")]
+    stacks = [("stack without ckf", False), ("stack with ckf", False)]
     means = [("constant_mode", False), ("global_mean", False), ("item_mean", False)]
     assert lines == {
         "ctr": counted + common + shuffled,  # four validation questions, of one class: no stacks
-        "topk": [(n, False) for n in ("random", "popularity", "sasrec")] + common,
+        "topk": [(n, False) for n in ("random", "popularity", "sasrec")] + common + stacks,
         "rating": means + common + shuffled,
         "explanation": [("most_common", False), ("most_common_of_rating", False), *common],
         "review_rating": means + common + shuffled,
@@ -127,6 +131,25 @@ def test_every_line_answers_the_same_questions(all_five):
     assert tasks["ctr"]["rows"] == 12
     assert tasks["ctr"]["sample_rows"] == 8
     assert "version:" in tasks["explanation"]["remarks"]["bleu"]
+
+
+def test_candidates_are_stacked_too(all_five):
+    outcome, folder = all_five
+    block = outcome.metrics["tasks"]["topk"]
+    without, included = (block["stacks"][f"stack {which} ckf"] for which in ("without", "with"))
+    assert list(without["weights"]) == ["popularity", "sasrec"]
+    assert list(included["weights"]) == ["popularity", "sasrec", "ckf"]
+    task = outcome.method.module.tasks["topk"]
+    assert without["rows"] == included["rows"] == len(task.questions(outcome.data, "valid", 4, 0))
+    kept = read_lines(folder / "lines_topk.parquet")
+    stack, own = (scores_of(kept[f"score of {name}"]) for name in ("stack with ckf", "ckf"))
+    assert stack.shape == own.shape == (block["rows"], 4)
+    questions = task.questions(outcome.data, "test", 12, 0)
+    right = np.arange(4) == questions.target[:, None]
+    hits = next(line for line in block["lines"] if line["name"] == "stack with ckf")["metrics"]["hr@1_of4_uniform"]
+    assert hits["value"] == hit_rate_at(stack, right, 1).mean()
+    compared = {(d["first"], d["second"]) for d in block["differences"]}
+    assert ("stack with ckf", "stack without ckf") in compared
 
 
 def test_what_was_trained_is_in_the_checkpoint_the_meta_network_too(all_five):

@@ -74,8 +74,8 @@ def run_folder(
         overrides: of its command line.
         llm: the backbone's name.
         cost: it knows what training and scoring took.
-        floor: its table of `ctr` has a baseline and stacks.
-        popularity: scores of that baseline; `POPULARITY` by default.
+        floor: its tables of `ctr` and `topk` have a baseline and stacks.
+        popularity: scores of that baseline of `ctr`; `POPULARITY` by default.
         changed: config values by dotted keys, dots written as two underscores.
     """
     scored = noisy(seed) if scored is None else scored
@@ -98,8 +98,10 @@ def run_folder(
         output = scored if name == "ctr" else examples.guessed(name, questions, seed)
         write_predictions(folder / file_name(name), DATA, "test", questions, output)
         lines = [Answered(model, "method", output)]
-        if floor and name == "ctr":
+        if floor and examples.TASKS[name].stacked:
             counts = POPULARITY if popularity is None else popularity
+            if name != "ctr":
+                counts = examples.guessed(name, questions, 99)
             lines += [
                 Answered("popularity", "baseline", counts),
                 Answered(f"stack without {model}", "stack", counts, made_of={"rows": 50, "weights": {}}),

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
+from recsys_lora.evaluation.ranking import hit_rate_at
 from recsys_lora.report import comparison
 from recsys_lora.report.comparison_cells import notes
 from recsys_lora.report.comparison_schema import read_comparison
@@ -18,7 +19,7 @@ from recsys_lora.report.same_rows import KEY, surplus
 from recsys_lora.tasks.ctr import ClickThrough
 from recsys_lora.utils.errors import UserError
 from tests.report.runs import DATA, POPULARITY, QUESTIONS, noisy, run_folder, task_of
-from tests.tasks import world
+from tests.tasks import examples, world
 
 COMMAND = "python -m recsys_lora.compare"
 LABEL = QUESTIONS["ctr"].label
@@ -226,6 +227,21 @@ def test_sampled_items_beside_a_positive_are_questions_of_one_row(tmp_path):
     stacked = own(row).stacked
     assert stacked.without["auc_neg4"].mean == pytest.approx(roc_auc_score(asked.label, counts))
     assert stacked.included["auc_neg4"].mean == pytest.approx(roc_auc_score(asked.label, counts + scores))
+
+
+def test_what_a_row_adds_to_a_stack_of_candidates(tmp_path):
+    run_folder(tmp_path, tasks=("ctr", "topk"), floor=True)
+    floor, row = compare([tmp_path], draws=10).rows
+    asked = QUESTIONS["topk"]
+    counts, scores = (examples.guessed("topk", asked, seed) for seed in (99, 1))
+    right = np.arange(counts.shape[1]) == asked.target[:, None]
+    without, included = (hit_rate_at(one, right, 1).mean() for one in (counts, counts + scores))
+    metric = f"hr@1{asked.suffix}"
+    assert floor.tasks["topk"].metrics[metric].mean == pytest.approx(without)
+    found = row.tasks["topk"].stacked
+    assert found.without[metric].mean == pytest.approx(without)
+    assert found.included[metric].mean == pytest.approx(included)
+    assert found.gaps[metric].value == pytest.approx(included - without)
 
 
 def test_changed_scores_of_other_lines_are_refused(tmp_path):

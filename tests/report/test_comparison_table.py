@@ -89,7 +89,7 @@ def test_what_rows_add_to_a_stack_is_a_table_in_every_form(tmp_path):
     for gap in gained:
         assert f"| {number(gap.value)} [{number(gap.interval[0])}, {number(gap.interval[1])}] |" in line
     assert f"| popularity | – | {number(floor.tasks['ctr'].metrics['auc'].mean)} |" in text
-    assert "- stack: a logistic regression" in text
+    assert "- stack: a logit model of counts" in text
     assert latex(made).count(r"\begin{tabular}") == 3
     of_floor, own = csv.DictReader(io.StringIO(as_csv(made)))
     assert float(own["stack_gained_auc_low"]) == gained[0].interval[0]

@@ -6,9 +6,10 @@ import pytest
 
 from recsys_lora.tasks.ctr import ClickThrough
 from recsys_lora.tasks.lines import SHOWN, read_lines, write_lines
+from recsys_lora.tasks.predictions import scores_of
 from recsys_lora.tasks.record import Answered
 from recsys_lora.utils.errors import UserError
-from tests.tasks import world
+from tests.tasks import examples, world
 
 
 def test_a_file_says_what_each_question_is_about(tmp_path):
@@ -30,6 +31,13 @@ def test_a_file_says_what_each_question_is_about(tmp_path):
         assert (row["user_id"], row["item_id"]) == (data.raw_user_ids[user], data.raw_item_ids[item])
         assert row["item_rows"] == (train.item == item).sum()
         assert row["user_rows"] == (train.user == user).sum()
+
+
+def test_candidates_have_a_list_of_scores(tmp_path):
+    questions = examples.questions_of(world.many(), 20)["topk"]
+    scores = np.where(questions.items > 0, np.random.default_rng(0).normal(size=questions.items.shape), -np.inf)
+    write_lines(tmp_path / "a.parquet", world.many(), questions, [Answered("a", "method", scores)])
+    np.testing.assert_array_equal(scores_of(read_lines(tmp_path / "a.parquet")["score of a"]), scores)
 
 
 def test_something_else_is_named(tmp_path):

@@ -44,10 +44,10 @@ def training(run: Run) -> str:
 
 
 def scores(run: Run) -> list[tuple[str, str]]:
-    """Return the sections that stand on every line's scores, each with its heading, of the tasks that have some."""
+    """Return the sections that stand on every line's scores, each with its heading, of yes-or-no tasks."""
     found = []
-    for task in run.metrics["tasks"]:
-        if (run.folder / file_name(task)).is_file():
+    for task, block in run.metrics["tasks"].items():
+        if block["positives"] is not None and (run.folder / file_name(task)).is_file():
             lines = drawn(run, task)
             found += [
                 (f"{task}: ranking and calibration", _whole(lines)),
