@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from recsys_lora.config.paths import GROUPS, conf_dir, options
 from recsys_lora.utils.errors import UserError
@@ -38,11 +38,21 @@ def explain(error: BaseException, overrides: Iterable[str] = ()) -> str | None:
         return f"{error.override}: not an override Hydra can read ({reason}): write key=value, quote special characters"
     if isinstance(error, ConfigCompositionException):
         return _composition(error)
+    if isinstance(error, InterpolationKeyError):
+        return f"{_wanted(error)}: missing, but {error.full_key} refers to it: give it a value"
+    if isinstance(error, OmegaConfBaseException) and str(error).startswith("Missing key "):
+        return f"{error.full_key}: missing: give it a value"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return " ".join(line.strip() for line in str(error).splitlines()[:2])
     if isinstance(error, ValueError) and str(error).startswith("Config group override"):
         return _nameless(overrides)
     return None
+
+
+def _wanted(error: InterpolationKeyError) -> str:
+    """Return the key that a value refers to."""
+    named = re.search(r"Interpolation key '([^']+)'", str(error))
+    return named.group(1) if named else "a key"
 
 
 def _nameless(overrides: Iterable[str]) -> str:

@@ -199,10 +199,14 @@ class RecommenderModule(lightning.LightningModule):
         return [(self.parameters(), lambda step: 1.0)]
 
     def configure_optimizers(self) -> Any:
-        """Return AdamW and the schedule, which ends with the trainer's budget."""
+        """Return AdamW and the schedule, which ends with the trainer's budget.
+
+        Raises:
+            UserError: the method has nothing to train.
+        """
         settings = self.optimizer_settings
         if settings is None:
-            raise ValueError(f"{self.name} has nothing to train")
+            raise UserError(f"{self.name}: nothing to train: use trainer.test(module, datamodule=...)")
         steps = planned_steps(self.trainer, len(self.questions.train_dataloader()))
         fused = may_be_fused(self.trainer)
         return settings.optimizer_and_schedule(self.optimizer_parts(steps), steps, fused, self.rates)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from recsys_lora.config.check import check
+from recsys_lora.config.compose import compose
 from recsys_lora.config.edge import build, read_run
 from recsys_lora.utils.errors import UserError, at
 from tests.jobs import composed
@@ -108,6 +109,12 @@ def test_what_is_wrong_with_a_value_is_said_once(line, said):
     with pytest.raises(UserError) as refusal:
         read_run(composed(line.replace("model.optimizer.betas", "+model.optimizer.betas")))
     assert str(refusal.value) == said
+
+
+@pytest.mark.parametrize("key", ["model.name", "data.name"])
+def test_a_key_that_was_taken_out_is_named(key):
+    with pytest.raises(UserError, match=rf"^{key}: missing: give it a value$"):
+        compose(f"~{key}")
 
 
 @pytest.mark.parametrize(

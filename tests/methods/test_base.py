@@ -166,6 +166,9 @@ def test_what_a_trainer_of_ones_own_cannot_do_is_one_line(world):
         factory.trainer(max_steps=1).fit(module, datamodule.train_dataloader(), datamodule.val_dataloader())
     with pytest.raises(UserError, match=r"trainer\.predict is not supported: use Answering"):
         factory.trainer().predict(module, datamodule)
+    alone = factory.zero_shot(data)
+    with pytest.raises(UserError, match=r"^zero_shot: nothing to train: use trainer\.test\(module, datamodule=\.\.\.\)$"):
+        factory.trainer(max_steps=1).fit(alone, datamodule=alone.datamodule(data, WORDS, seed=0))
 
 
 def test_lightnings_own_checkpoint_is_loaded_with_the_arguments_of_the_method(world, tmp_path):
