@@ -78,7 +78,11 @@ def row_log_loss(label: Array, logit: Array) -> Floats:
 
 
 def checked(label: Array, score: Array) -> tuple[NDArray[np.bool_], Array]:
-    """Return labels as booleans and scores as an array, after the checks that every metric needs."""
+    """Return labels as booleans and scores as an array, after the checks that every metric needs.
+
+    Raises:
+        ValueError: shapes differ, a label is neither 0 nor 1, or a score is NaN.
+    """
     label, score = np.asarray(label), np.asarray(score)
     if label.ndim != 1 or label.shape != score.shape:
         raise ValueError(f"label has shape {label.shape}, score {score.shape}: both must be (n,)")

@@ -25,7 +25,11 @@ RATE = 20.0
 def offset_of(
     asked: Offset, encoder: CollaborativeEncoder | None, soft_only: bool, scale: float = 0.0
 ) -> "LogitOffset | None":
-    """Return what is added to a method's logits as asked for, None for nothing; see `LogitOffset`."""
+    """Return what is added to a method's logits as asked for, None for nothing; see `LogitOffset`.
+
+    Raises:
+        ValueError: there is no encoder whose logit could be added.
+    """
     if asked == "none":
         return None
     if encoder is None:

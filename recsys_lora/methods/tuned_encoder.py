@@ -27,6 +27,9 @@ def tuned_copy(
         fitted: the encoder to copy, with one fit.
         untrained: makes an encoder of its kind with fresh weights, on the CPU.
         start: at the `fitted` weights or at `fresh` ones.
+
+    Raises:
+        ValueError: the encoder has two fits, or nothing makes an untrained one.
     """
     if isinstance(fitted, TwoFits):
         raise ValueError("tune_encoder copies one fit of the encoder, not two")

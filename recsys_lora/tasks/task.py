@@ -163,7 +163,11 @@ class Task:
         raise NotImplementedError
 
     def item_questions(self, train: Questions) -> Questions:
-        """Return one question an item, of no user, whose label is the mean of the item's; of yes-or-no tasks only."""
+        """Return one question an item, of no user, whose label is the mean of the item's; of yes-or-no tasks only.
+
+        Raises:
+            UserError: the task asks no yes-or-no questions.
+        """
         raise UserError(f"model.train_on=items: {self.name} asks no yes-or-no questions: set model.train_on=rows")
 
     def check(self, questions: Questions, split: SplitName) -> None:

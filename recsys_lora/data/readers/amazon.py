@@ -84,7 +84,11 @@ class AmazonReviews:
     catalogue: Literal["all", "interactions"] = "interactions"
 
     def files(self) -> dict[str, Path]:
-        """Return the reviews' and the items' file."""
+        """Return the reviews' and the items' file.
+
+        Raises:
+            UserError: none is named, or one is not there.
+        """
         if not self.reviews:
             raise UserError(f"no file of reviews is named: data.reviews=FILE data.meta=FILE, from {WHERE}")
         base = Path(self.root).expanduser() if self.root else home() / "assets" / self.asset if self.asset else Path()

@@ -116,7 +116,11 @@ class MovieLens100K:
     root: str | Path | None = None
 
     def files(self) -> dict[str, Path]:
-        """Return the ratings and the items file, of whichever format the folder has."""
+        """Return the ratings and the items file, of whichever format the folder has.
+
+        Raises:
+            UserError: the folder has neither format.
+        """
         folder = fetch(ML_100K, None if self.root is None else Path(self.root))
         if found := _pair(folder, ("u.data", "u.item"), ("ml-100k.inter", "ml-100k.item")):
             return found
@@ -186,7 +190,11 @@ class MovieLens:
     root: str | Path | None = None
 
     def files(self) -> dict[str, Path]:
-        """Return the ratings and the movies file."""
+        """Return the ratings and the movies file.
+
+        Raises:
+            UserError: no folder is given, or they are not in it.
+        """
         if self.root is None:
             raise UserError(f"data.root=FOLDER has to be given: the unpacked folder of one of {WHERE}")
         folder = Path(self.root).expanduser()

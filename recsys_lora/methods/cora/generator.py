@@ -123,6 +123,9 @@ def fitting_query_dim(
         backbone_parameters: how many parameters the backbone has.
         structure: the arguments of `WeightGenerator` on which its size depends.
         reader: its options; D_q is a multiple of the `heads`.
+
+    Raises:
+        ValueError: the number of parameters is not known.
     """
     if backbone_parameters is None:
         raise ValueError("query_dim=None needs backbone_parameters")

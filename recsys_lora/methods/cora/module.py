@@ -181,7 +181,11 @@ class CoRAModule(LoRATuned):
         return self.scope == "suffix"
 
     def acts_at(self, batch: PromptBatch) -> Tensor | None:
-        """Return the tokens (B, T) bool that the weights act on, of all that are read; None for all."""
+        """Return the tokens (B, T) bool that the weights act on, of all that are read; None for all.
+
+        Raises:
+            ValueError: the weights act from the title on, and the batch does not say where it begins.
+        """
         if self.scope == "all":
             return None
         if batch.title_start is None:
