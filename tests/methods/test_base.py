@@ -167,7 +167,7 @@ def test_what_a_trainer_of_ones_own_cannot_do_is_one_line(world):
     with pytest.raises(UserError, match=r"trainer\.predict is not supported: use Answering"):
         factory.trainer().predict(module, datamodule)
     alone = factory.zero_shot(data)
-    with pytest.raises(UserError, match=r"^zero_shot: nothing to train: use trainer\.test\(module, datamodule=\.\.\.\)$"):
+    with pytest.raises(UserError, match=r"^zero_shot: nothing to train: use trainer\.test"):
         factory.trainer(max_steps=1).fit(alone, datamodule=alone.datamodule(data, WORDS, seed=0))
 
 
