@@ -86,10 +86,11 @@ def names_a_file_of_ones_own(argument: str) -> bool:
 
 
 def short_sweep(arguments: list[str]) -> list[str]:
-    """Return what cuts an experiment that is a sweep down to the first and last choice of each of its parameters."""
+    """Return what cuts an experiment that is a sweep down to the first and last choice of what is not given."""
     experiment = next((a.partition("=")[2] for a in arguments if a.startswith("experiment=")), None)
     params = sweep_of(f"experiment={experiment}") if experiment else {}
-    choices = {key: choices_of(f"{key}={value}") for key, value in params.items()}
+    given = {argument.partition("=")[0] for argument in arguments}
+    choices = {key: choices_of(f"{key}={value}") for key, value in params.items() if key not in given}
     return [f"{key}={found[0]},{found[-1]}" for key, found in choices.items()]
 
 
