@@ -65,7 +65,14 @@ def first_problem(error: "ValidationError") -> str:
 
 
 def refused(key: str, value: object, error: "ValidationError") -> str:
-    """Return a line about a setting whose value is not of its type."""
+    """Return a line about a setting whose value is not of its type.
+
+    Settings without a `_target_` where an object belongs are those of one that was not chosen.
+    """
+    kinds = {detail["type"] for detail in error.errors()}
+    if isinstance(value, dict) and kinds & {"dataclass_exact_type", "is_instance_of"}:
+        reason = f"settings of something that was not chosen: leave them out by ~{key}, or add {key}._target_"
+        return f"{key}={value}: {reason}"
     wanted = {"dict_type": "Input should be names and values, as {name: value}"}
     reasons = dict.fromkeys(wanted.get(detail["type"], detail["msg"]) for detail in error.errors())
     return f"{key}={value}: {' or '.join(reasons)}"

@@ -60,6 +60,12 @@ def test_a_value_for_an_argument_that_no_yaml_can_write_is_one_line():
         check({"_target_": f"{__name__}.at_a_spot", "spot": 3}, "model")
 
 
+def test_settings_of_what_was_not_chosen_are_told_to_be_left_out():
+    said = r"^model\.optimizer=\{'lr': 0\.1\}: settings of something that was not chosen: leave them out by ~model"
+    with pytest.raises(UserError, match=said):
+        read_run(composed("model=icl", "+model.optimizer.lr=0.1"))
+
+
 def test_a_partial_node_is_the_callable_with_its_knobs():
     made = build({"_target_": "builtins.dict", "_partial_": True, "_convert_": "all", "a": {"b": [1]}})
     assert made(c=2) == {"a": {"b": [1]}, "c": 2}
