@@ -22,6 +22,8 @@ Floats = NDArray[np.float64]
 RIDGE = 1.0
 """Of the sum over questions of the loss: a ridge of one question's weight."""
 _STEPS, _CLOSE = 50, 1e-10
+_CONSTANT = 1e-12
+"""A standard deviation of less than this share of the largest score is rounding: the score is constant."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,10 @@ class Stack:
             raise ValueError("a stack needs questions, of two answers both of them")
         present = {name: values[np.isfinite(values)] for name, values in scores.items()}
         mean = {name: float(values.mean()) for name, values in present.items()}
-        std = {name: float(values.std()) or 1.0 for name, values in present.items()}
+        std = {name: float(values.std()) for name, values in present.items()}
+        std = {
+            name: spread if spread > _CONSTANT * np.abs(present[name]).max() else 1.0 for name, spread in std.items()
+        }
         columns = [(values - mean[name]) / std[name] for name, values in scores.items()]
         binary = columns[0].ndim == 1
         if binary:  # Yes has the scores and the intercept, No has nothing

@@ -26,6 +26,8 @@ from recsys_lora.utils.words import counted
 
 Scoring = Literal["title_likelihood", "option_letter"]
 _POPULARITY = "popularity"
+_TIES = 1e-6
+"""What chance adds to a count, which is whole: it decides ties alone."""
 
 
 class TopK(Task):
@@ -172,13 +174,13 @@ class TopK(Task):
         return [*hits, *gains, Mean(f"mrr{suffix}", user, mrr(score, right))]
 
     def baselines(self, data: PreparedData, questions: Questions, train: Questions) -> dict[str, Output]:
-        """Return seeded random scores, and the log of each candidate's count in train (ties in random order)."""
+        """Return seeded random scores, and log(1 + count in train) of each candidate, ties in random order."""
         chance = np.random.default_rng(0).random(questions.items.shape)
         there = questions.items > 0
         count = data.train_counts()[1][questions.items]
         return {
             "random": np.where(there, chance, -np.inf),
-            _POPULARITY: np.where(there, np.log1p(count + chance), -np.inf),  # counts are whole: chance decides ties
+            _POPULARITY: np.where(there, np.log1p(count + _TIES * chance), -np.inf),
         }
 
 
