@@ -31,10 +31,12 @@ def named(train: str, valid: str) -> str:
 def shares(rank: str, count: str, train: float, valid: float) -> str:
     """Name the part of row `rank` of `count`: train if rank < train x count, and so on; exact, for 0.8 x 15 is 12."""
     first, both = Exact(str(train)), Exact(str(train)) + Exact(str(valid))
-    return named(
-        f"{rank} * {first.denominator} < {count} * {first.numerator}",
-        f"{rank} * {both.denominator} < {count} * {both.numerator}",
-    )
+    return named(*(f"{_wide(rank)} * {cut.denominator} < {_wide(count)} * {cut.numerator}" for cut in (first, both)))
+
+
+def _wide(number: str) -> str:
+    """Return SQL of a whole number that can be multiplied by the digits of any share."""
+    return f"CAST({number} AS HUGEINT)"
 
 
 def shares_of_user(rank: str, count: str, train: float, valid: float) -> str:
@@ -48,7 +50,7 @@ def shares_of_user(rank: str, count: str, train: float, valid: float) -> str:
     held_out = tested + int(valid > 0)
 
     def cut(share: Exact, behind: int) -> str:
-        whole = f"({count} * {share.numerator} + {share.denominator - 1}) // {share.denominator}"
+        whole = f"({_wide(count)} * {share.numerator} + {share.denominator - 1}) // {share.denominator}"
         return f"least({whole}, {count} - {behind})"
 
     return named(

@@ -60,10 +60,7 @@ class Stack:
             raise ValueError("a stack needs questions, of two answers both of them")
         present = {name: values[np.isfinite(values)] for name, values in scores.items()}
         mean = {name: float(values.mean()) for name, values in present.items()}
-        std = {name: float(values.std()) for name, values in present.items()}
-        std = {
-            name: spread if spread > _CONSTANT * np.abs(present[name]).max() else 1.0 for name, spread in std.items()
-        }
+        std = {name: _std(values) for name, values in present.items()}
         columns = [(values - mean[name]) / std[name] for name, values in scores.items()]
         binary = columns[0].ndim == 1
         if binary:  # Yes has the scores and the intercept, No has nothing
@@ -86,6 +83,11 @@ class Stack:
             for name, weight in self.weights.items()
         ]
         return np.where(there, self.intercept + np.sum(parts, axis=0), -np.inf)
+
+
+def _std(values: Floats) -> float:
+    spread = float(values.std())
+    return spread if spread > _CONSTANT * np.abs(values).max() else 1.0
 
 
 def can_be_fitted(scores: Sequence[Floats], target: NDArray[np.int64]) -> bool:

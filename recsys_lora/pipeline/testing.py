@@ -28,6 +28,7 @@ from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.record import Answered, Role, task_record
 from recsys_lora.tasks.stacking import stacked
 from recsys_lora.tasks.task import CTR, Output, Task, Version
+from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import read_json, write_json
 from recsys_lora.utils.words import counted
 
@@ -35,6 +36,12 @@ log = logging.getLogger(__name__)
 
 _FILE, _TIME_FILE = "predictions.parquet", "scoring.json"
 _SHUFFLE_SEED = 0
+
+
+def _refuse_namesakes(task: str, answered: Sequence[Answered]) -> None:
+    names = [line.name for line in answered if line.sample is None]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"{task}: two lines of its table are called {twice[0]}: choose another model.name or cf.name")
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,7 @@ class EvaluationRows:
             if not len(questions):
                 continue
             answered = [*self._baselines(name, questions), *self._own_lines(name)]
+            _refuse_namesakes(name, answered)
             own = next(line for line in answered if line.role == "method")
             write_predictions(folder / file_name(name), self.data, "test", questions, own.output)
             flags, lines = warm_flags(self.data, questions), [*answered, *self._stacks(name, answered, own.name)]
@@ -104,7 +112,7 @@ class EvaluationRows:
             return []
         valid = task.questions(self.data, "valid", rows, self.seed)
         known = {line.name: line.output for line in self._baselines(name, valid)}
-        others = [line.name for line in answered if line.name in task.stacked or line.role == "cf"]
+        others = [*task.stacked, *(line.name for line in answered if line.role == "cf")]
         if not can_be_fitted([np.asarray(known[other]) for other in others], valid.target):
             log.info("%s: no stacks: nothing can be learned from %s", name, counted(len(valid), "validation question"))
             return []

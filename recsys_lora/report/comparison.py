@@ -147,7 +147,8 @@ def _cost(records: Sequence[Mapping[str, Any] | None]) -> Cost | None:
 
 def _place(rows: Sequence[Row], baseline: str) -> int:
     found = [place for place, row in enumerate(rows) if row.label.casefold() == baseline.casefold()]
-    found = found or [place for place, row in enumerate(rows) if baseline in [run.folder for run in row.runs]]
+    folder = folder_name(Path(baseline)) if Path(baseline).is_dir() else baseline
+    found = found or [place for place, row in enumerate(rows) if folder in [run.folder for run in row.runs]]
     if not found:
         known = ", ".join(shlex.quote(row.label) for row in rows)
         raise UserError(f"--baseline {shlex.quote(baseline)}: no such row: choose one of: {known}")
@@ -168,8 +169,12 @@ def _with_tests(
         mean = averaged(asked.task, [one.output for one in own])
         if mean is not None:
             found[place] = asked.metrics(mean)
-    if not rows[base].runs and name in rows[base].tasks and asked.has_lines:
-        found[base] = asked.metrics(asked.line(rows[base].label))
+    if not rows[base].runs and name in rows[base].tasks:
+        kept = next((one for own in answers for one in own if one.has_lines), None)
+        if kept is None:
+            label = rows[base].label
+            raise UserError(f"--baseline {label}: no run has kept lines_{name}.parquet: test one of them again")
+        found[base] = kept.metrics(kept.line(rows[base].label))
     if base not in found:
         return list(rows)
     others = {rows[place].label: own for place, own in found.items() if place != base}

@@ -12,6 +12,7 @@ from recsys_lora.report.comparison_schema import Row, TaskRow
 from recsys_lora.report.run_answers import RunAnswers
 from recsys_lora.report.runs import Run
 from recsys_lora.tasks.task import Output, Task
+from recsys_lora.utils.errors import UserError
 
 Line = Mapping[str, Any]
 """A line of metrics.json."""
@@ -69,20 +70,27 @@ def averaged(task: Task, outputs: Sequence[Output]) -> Output | None:
 
 
 def stacked(answers: Sequence[RunAnswers], draws: int) -> Stacked | None:
-    """Return what a configuration adds to the stack of counts and its CF model; None where a run has no stacks.
+    """Return what a configuration adds to the stack of counts and its CF model; None where its runs have no stacks.
 
     Raises:
-        UserError: the scores of a stack are not what the run's metrics.json was made of.
+        UserError: only some of its runs have stacks, or their scores are not what metrics.json was made of.
     """
     pairs = [[line for line in own.block["lines"] if line["role"] == "stack"] for own in answers]
-    if not all(len(pair) == 2 and own.has_lines for pair, own in zip(pairs, answers, strict=True)):
-        return None
+    without = [own for pair, own in zip(pairs, answers, strict=True) if len(pair) != 2 or not own.has_lines]
     first = answers[0]
+    if 0 < len(without) < len(answers):
+        raise UserError(
+            f"{without[0].run.folder}: no stacks of {first.task.name}, which other seeds of it have: test it again, or "
+            "leave it out"
+        )
+    if without:
+        return None
     statistics, means = [], []
     for place in (0, 1):  # without the method, and with it
         lines = [pair[place] for pair in pairs]
         output = averaged(first.task, [own.line(line["name"]) for own, line in zip(answers, lines, strict=True)])
-        assert output is not None  # scores have a mean
+        if output is None:
+            return None
         statistics.append(first.metrics(output))
         means.append({name: number([line["metrics"][name]["value"] for line in lines]) for name in lines[0]["metrics"]})
     [found] = gaps(first.questions.user, statistics, draws)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from recsys_lora.evaluation.bootstrap import Statistic
@@ -91,7 +92,9 @@ class RunAnswers:
         path, column = self.run.folder / file_name(self.task.name), SCORE + name
         if column not in self._lines.columns:
             raise UserError(f"{path}: no column {column!r}: test the run again")
-        scores = scores_of(self._lines[column])
+        scores, own = scores_of(self._lines[column]), np.asarray(self.output)
+        if scores.shape != own.shape:
+            raise contradiction(path, f"shape of {column!r}", scores.shape, f"{own.shape} of its predictions")
         said = next(line for line in self.block["lines"] if line["name"] == name and not line["sample"])
         refuse_contradiction(path, said, self.metrics(scores))
         return scores

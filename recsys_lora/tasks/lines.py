@@ -1,13 +1,14 @@
 """Every line's scores of a task's questions, beside what the questions are about: for pictures and comparisons."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from recsys_lora.data.prepared import PreparedData
-from recsys_lora.tasks.predictions import numbers, read_columns
+from recsys_lora.tasks.predictions import checked_columns, numbers, read_columns
 from recsys_lora.tasks.question import Questions
 from recsys_lora.tasks.record import Answered
 from recsys_lora.utils.files import atomic_file
@@ -16,7 +17,18 @@ SCORE = "score of "
 """What the name of a line's column begins with."""
 SHOWN = 5
 """Titles of a history that are kept, the latest."""
-_COLUMNS = ("row", "user_id", "item_id", "title", "label", "history", "history_length", "item_rows", "user_rows")
+_COLUMNS: Mapping[str, Any] = {
+    "row": pl.Int64,
+    "user_id": pl.String,
+    "item_id": pl.String,
+    "title": pl.String,
+    "label": pl.Float32,
+    "history": pl.List(pl.String),
+    "history_length": pl.Int64,
+    "item_rows": pl.Int64,
+    "user_rows": pl.Int64,
+}
+_ADVICE = "test the run again"
 
 
 def file_name(task: str) -> str:
@@ -67,6 +79,9 @@ def read_lines(path: Path) -> pl.DataFrame:
     """Read a file that `write_lines` wrote.
 
     Raises:
-        UserError: it cannot be read or lacks a column.
+        UserError: it cannot be read, lacks a column, or has values that no run writes.
     """
-    return read_columns(path, _COLUMNS, "test the run again")
+    table = read_columns(path, _COLUMNS, _ADVICE)
+    scores = [name for name in table.columns if name.startswith(SCORE)]
+    kinds = {name: pl.List(pl.Float64) if table.schema[name].is_nested() else pl.Float64 for name in scores}
+    return checked_columns(path, table, {**_COLUMNS, **kinds}, scores, _ADVICE)

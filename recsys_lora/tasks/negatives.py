@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from recsys_lora.data.prepared import PreparedData, Rows
 from recsys_lora.data.schema import SplitName
+from recsys_lora.data.split import ColdItems
 from recsys_lora.tasks.selection import report_left_out
 from recsys_lora.tasks.task import Task
 from recsys_lora.utils.errors import UserError
@@ -22,7 +23,8 @@ class NegativeSampler:
     """Draws distinct items for each question.
 
     Items are drawn from the whole catalogue, those of training questions from the items that occur in train: a model
-    must not learn that what only later rows know is disliked.
+    must not learn that what only later rows know is disliked. Where items are held out (`cold_items`), those of valid
+    and test are drawn from the split's own items: else the right one would be told by being new.
 
     Args:
         data: the data set.
@@ -30,6 +32,9 @@ class NegativeSampler:
         sampling: all items alike, or as often as they occur in train.
         any_item: draw from all items, the user's positives included, as the authors' code does; only the question's
             own item is left out.
+
+    Raises:
+        UserError: items that do not occur in train are to be drawn as often as they do.
     """
 
     def __init__(self, data: PreparedData, split: SplitName, sampling: Sampling, any_item: bool = False) -> None:
@@ -41,6 +46,13 @@ class NegativeSampler:
         weight[0] = 0
         if split == "train" and not any_item:
             weight = np.where(counts > 0, weight, 0)
+        elif not any_item and data.manifest["split"]["split"] == ColdItems.rule:
+            if sampling == "popularity":
+                raise UserError(
+                    f"task.topk.sampling=popularity: with data/split={ColdItems.rule}, no item of {split} occurs in "
+                    "train: set it to uniform"
+                )
+            weight = np.where(np.isin(np.arange(len(weight)), data.rows(split).item), weight, 0)
         self.weight = weight
         self.limits = np.cumsum(weight)
         owner = np.repeat(np.arange(len(data.history.offsets) - 1), np.diff(data.history.offsets))

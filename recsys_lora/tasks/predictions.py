@@ -95,16 +95,40 @@ def read_table(path: Path) -> pl.DataFrame:
     predicted = {name: kind for name, kind in _PREDICTED.items() if name in table.columns}
     if not predicted or set(predicted) == {"argmax"}:
         raise UserError(f"{path}: no predictions are in it: {_ADVICE}")
-    kinds: dict[Any, Any] = {**_COLUMNS, **predicted, **dict.fromkeys(flags, pl.Boolean)}
+    kinds = {**_COLUMNS, **predicted, **dict.fromkeys(flags, pl.Boolean)}
+    return checked_columns(path, table, kinds, list(predicted), _ADVICE, may_lack=flags)
+
+
+def checked_columns(
+    path: Path,
+    table: pl.DataFrame,
+    kinds: _Kinds,
+    predicted: Sequence[str],
+    advice: str,
+    may_lack: Sequence[str] = (),
+) -> pl.DataFrame:
+    """Return a table with columns of their kinds.
+
+    Args:
+        path: its file, for messages.
+        table: the table.
+        kinds: of its columns.
+        predicted: columns of these in which no number is NaN, in lists neither.
+        advice: what to do about a file that no run has written so.
+        may_lack: columns in which a value can be missing.
+
+    Raises:
+        UserError: a value is of another kind, missing, or NaN.
+    """
     try:
-        table = table.cast(kinds)
+        table = table.cast(dict(kinds))
     except pl.exceptions.PolarsError as error:
-        raise UserError(f"{path}: {str(error).splitlines()[0]}: {_ADVICE}") from error
-    for name in (*_COLUMNS, *predicted):
-        values = table[name].explode() if name == "scores" else table[name]
+        raise UserError(f"{path}: {str(error).splitlines()[0]}: {advice}") from error
+    for name, kind in kinds.items():
+        values = table[name].explode() if name in predicted and isinstance(kind, pl.List) else table[name]
         not_a_number = name in predicted and values.dtype == pl.Float64 and values.is_nan().any()
-        if values.null_count() or not_a_number:
-            raise UserError(f"{path}: a value of {name} is missing or not a number: {_ADVICE}")
+        if not_a_number or (values.null_count() and name not in may_lack):
+            raise UserError(f"{path}: a value of {name} is missing or not a number: {advice}")
     return table
 
 

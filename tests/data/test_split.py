@@ -73,6 +73,12 @@ def test_shares_of_all_rows_are_exact(engine, count):
     assert parts["test"] == count - -(-9 * count // 10)
 
 
+@pytest.mark.parametrize("split", [UserTime, GlobalTime, ColdItems])
+def test_shares_of_many_digits_are_exact_too(engine, split):
+    parts = Counter(rows_of_one_user(engine, 600, split(train=0.6666666666666666, valid=0.16666666666666666)))
+    assert parts == {"train": 400, "valid": 100, "test": 100}
+
+
 def test_a_part_without_a_share_gets_no_row(engine):
     assert rows_of_one_user(engine, 4, UserTime(train=0.8, valid=0.0)) == ["train"] * 3 + ["test"]
     assert rows_of_one_user(engine, 4, UserTime(train=0.8, valid=0.2)) == ["train"] * 3 + ["valid"]

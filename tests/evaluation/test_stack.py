@@ -54,7 +54,7 @@ def test_scores_that_separate_the_rows_and_constant_ones_stay_finite():
 
 def test_a_constant_that_no_float_holds_is_constant():
     scores, target = candidates()
-    stack = Stack.fit(scores | {"constant": np.full(target.shape + (5,), 0.1)}, target)
+    stack = Stack.fit(scores | {"constant": np.full((*target.shape, 5), 0.1)}, target)
     assert stack.std["constant"] == 1.0
     assert stack.weights["constant"] == pytest.approx(0.0, abs=1e-12)
 

@@ -259,6 +259,32 @@ def test_changed_scores_of_other_lines_are_refused(tmp_path):
         compare([folder])
     path.unlink()
     assert own(compare([folder]).rows[1]).stacked is None  # of a run that has not kept them
+    with pytest.raises(UserError, match=r"^--baseline popularity: no run has kept lines_ctr\.parquet: test one"):
+        compare([folder], baseline="popularity")
+    run_folder(tmp_path / "b", seed=2, floor=True)
+    with pytest.raises(UserError, match=r"a: no stacks of ctr, which other seeds of it have: test it again"):
+        compare([tmp_path])
+    run_folder(tmp_path / "c", cf="din", floor=True)
+    kept_by_the_second = compare([tmp_path / "a", tmp_path / "c"], baseline="popularity", draws=0)
+    assert own(kept_by_the_second.rows[1]).against
+
+
+@pytest.mark.parametrize("damage", [None, float("nan"), "text", [1.0]])
+def test_damaged_scores_of_other_lines_are_one_line(tmp_path, damage):
+    folder = run_folder(tmp_path / "a", floor=True)
+    path, column = folder / "lines_ctr.parquet", "score of stack with cora"
+    kept = pl.read_parquet(path)
+    values = [damage] * len(kept) if isinstance(damage, str | list) else [damage, *kept[column].to_list()[1:]]
+    kept.with_columns(pl.Series(column, values)).write_parquet(path)
+    with pytest.raises(UserError, match=r"lines_ctr\.parquet: .*(test the run again|or leave this run out)$"):
+        compare([folder])
+
+
+def test_a_baseline_can_be_the_folder_of_a_run(tmp_path):
+    first, second = run_folder(tmp_path / "a"), run_folder(tmp_path / "sweep" / "0", cf="din")
+    for baseline in (str(second), str(first), "a", "sweep/0"):
+        made = compare([first, second], baseline=baseline, draws=0)
+        assert made.baseline == ("cora-din" if baseline.endswith("0") else "cora-mf")
 
 
 def test_p_values_are_corrected_over_the_other_rows(made):

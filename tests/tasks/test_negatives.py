@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from recsys_lora.tasks.negatives import NegativeSampler
+from recsys_lora.utils.errors import UserError
 from tests.tasks import world
 
 
@@ -36,6 +37,20 @@ def test_the_authors_way_draws_liked_items_too_but_never_the_rows_own():
     ]
     assert any(own)
     assert not (items == rows.item[:, None]).any()
+
+
+def test_where_items_are_held_out_the_others_are_as_new_as_the_right_one():
+    rows = [(user, item, 5, "train") for user in range(1, 6) for item in range(1, 6)]
+    rows += [(user, 5 + (user + place) % 8, 5 - 4 * place, "test") for user in range(1, 6) for place in (0, 1)]
+    data = world.data(sorted(rows), split="cold_items", items=13)
+    new = set(data.rows("test").item.tolist())
+    _, items = drawn(data, count=3)
+    assert set(items.reshape(-1).tolist()) <= new
+    assert len(set(items.reshape(-1).tolist())) == len(new)
+    _, anything = drawn(data, count=3, any_item=True)
+    assert not set(anything.reshape(-1).tolist()) <= new
+    with pytest.raises(UserError, match=r"sampling=popularity: with data/split=cold_items, no item of test occurs in"):
+        drawn(data, sampling="popularity")
 
 
 def test_uniform_draws_are_uniform_over_what_is_left():
