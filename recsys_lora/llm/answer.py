@@ -60,7 +60,11 @@ def resolve_choices(choices: Sequence[str], tokenizer: Any, prompt_end: str) -> 
     shared = shared_start(answers)
     tokens = [answer[shared] for answer in answers if len(answer) > shared]
     if len(set(tokens)) < len(choices):
-        pieces = [tokenizer.convert_ids_to_tokens(answer) for answer in answers]
-        written = "; ".join(f"{choice!r} is {piece}" for choice, piece in zip(choices, pieces, strict=True))
-        raise UserError(f"one token does not tell the answers apart in this tokenizer ({written}): use others")
+        heads = [answer[shared : shared + 1] for answer in answers]
+        alike = [place for place, head in enumerate(heads) if not head or heads.count(head) > 1][:2]
+        pieces = (f"{choices[place]!r} is {tokenizer.convert_ids_to_tokens(answers[place])}" for place in alike)
+        raise UserError(
+            f"the {len(choices)} answers do not differ in one token of this tokenizer ({', '.join(pieces)}): choose "
+            "answers that do, or fewer (of letters: task.topk.candidates)"
+        )
     return ResolvedChoices(answers[0][:shared], tokens, tokenizer.convert_ids_to_tokens(tokens))

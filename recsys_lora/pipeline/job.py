@@ -25,7 +25,7 @@ from recsys_lora.pipeline.method import Method, MethodStage, check_assembly
 from recsys_lora.pipeline.preparation import prepare_stage
 from recsys_lora.pipeline.reporting import log_report, report
 from recsys_lora.pipeline.sharded import wants_shards
-from recsys_lora.pipeline.tasks import choose_tasks
+from recsys_lora.pipeline.tasks import asked_tasks, choose_tasks
 from recsys_lora.pipeline.testing import EvaluationRows
 from recsys_lora.pipeline.trainer import build_loggers
 from recsys_lora.processes.group import SINGLE, ProcessGroup, local_processes, process_group
@@ -97,9 +97,10 @@ def execute(config: RunConfig, folder: Path) -> Outcome:
 
 
 def _check_what_is_named(config: RunConfig) -> None:
-    """Refuse a service, a language model or a checkpoint that is not there, before anything is read or fitted."""
+    """Refuse a service, a task, a model or a checkpoint that is not there, before anything is read or fitted."""
     build_loggers(config)  # they say what they lack, as an account
     kind = get_object(config.model["_target_"])
+    asked_tasks(config, reads_prompts=kind.needs_backbone)
     if kind.needs_backbone:
         check_source(config)
     if config.ckpt_path and not kind.trains:
@@ -135,7 +136,9 @@ def build(config: RunConfig) -> Outcome:
         )
     folder = Path(config.paths.run)
     check_devices(config, folder)
-    if get_object(config.model["_target_"]).needs_backbone:
+    kind = get_object(config.model["_target_"])
+    asked_tasks(config, reads_prompts=kind.needs_backbone)
+    if kind.needs_backbone:
         check_source(config)
     if config.first:  # it is trained here
         make_folder(folder, "paths.runs=FOLDER")

@@ -15,16 +15,15 @@ from recsys_lora.utils.errors import UserError
 log = logging.getLogger(__name__)
 
 
-def choose_tasks(config: RunConfig, data: PreparedData, reads_prompts: bool) -> dict[str, Task]:
-    """Return the tasks that a run has, by name, in the order asked for.
+def asked_tasks(config: RunConfig, reads_prompts: bool) -> dict[str, Task]:
+    """Return the tasks that a config asks, by name, in the order asked for; where `tasks` is null, all that there are.
 
     Args:
         config: the run's; `tasks` names some of `task`, null means all that can be asked.
-        data: the prepared data set.
         reads_prompts: a language model answers; else a collaborative encoder does, by its own scores.
 
     Raises:
-        UserError: a task is unknown, or is one that the data or the model cannot be asked.
+        UserError: a task is unknown, is one that the model cannot be asked, or refuses its own settings.
     """
     asked, known = config.tasks, config.task
     if asked is not None and not asked:
@@ -32,20 +31,44 @@ def choose_tasks(config: RunConfig, data: PreparedData, reads_prompts: bool) -> 
     for name in asked or []:
         if name not in known:
             raise UserError(f"tasks={asked}: no task {name}: {suggestion(name, list(known))}")
+    built = built_tasks(known, config.data.rating_scale.as_dict(), asked or list(known))
+    for name, task in built.items():
+        if asked is not None and (reason := _not_answered(config, task, reads_prompts)):
+            raise UserError(f"tasks={asked}: {name} cannot be asked of {reason}")
+    return built
+
+
+def choose_tasks(config: RunConfig, data: PreparedData, reads_prompts: bool) -> dict[str, Task]:
+    """Return the tasks that a run has: those asked, of which the data allow all or, where `tasks` is null, some.
+
+    Args:
+        config: the run's.
+        data: the prepared data set.
+        reads_prompts: as in `asked_tasks`.
+
+    Raises:
+        UserError: as `asked_tasks`, or the data cannot be asked a task.
+    """
     chosen: dict[str, Task] = {}
-    for name, task in built_tasks(known, config.data.rating_scale.as_dict(), asked or list(known)).items():
-        reason = f"data={data.manifest['name']}: {missing}" if (missing := task.missing(data)) else None
-        if not reads_prompts and not task.encoder_answers:
-            reason = f"model={config.model['name']}: a CF model's scores do not answer it"
+    for name, task in asked_tasks(config, reads_prompts).items():
+        missing = task.missing(data)
+        reason = _not_answered(config, task, reads_prompts)
+        reason = reason or (f"data={data.manifest['name']}: {missing}" if missing else None)
         if reason is None:
             chosen[name] = task
-        elif asked is not None:
-            raise UserError(f"tasks={asked}: {name} cannot be asked of {reason}")
+        elif config.tasks is not None:
+            raise UserError(f"tasks={config.tasks}: {name} cannot be asked of {reason}")
         else:
             log.info("task %s is left out: %s", name, reason)
     if not chosen:
-        raise UserError(f"data={data.manifest['name']} can be asked none of {', '.join(known)}")
+        raise UserError(f"data={data.manifest['name']} can be asked none of {', '.join(config.task)}")
     return chosen
+
+
+def _not_answered(config: RunConfig, task: Task, reads_prompts: bool) -> str | None:
+    if reads_prompts or task.encoder_answers:
+        return None
+    return f"model={config.model['name']}: a CF model's scores do not answer it"
 
 
 def mixing_of(config: RunConfig, backbone: Backbone, tasks: int) -> Mixing:

@@ -200,10 +200,10 @@ def notes(comparison: Comparison) -> list[str]:
             f" {comparison.draws:,} paired bootstrap draws over users; t and W (Wilcoxon): two-sided, over users' own"
             f" {of}; Holm: over the rows of a task's table"
         )
-        for _, row, own in compared:
+        for task, row, own in compared:
             if own.against is not None:
                 found = (own.against.t.reason, own.against.wilcoxon.reason)
-                result += [f"{row.label}: {reason}" for reason in dict.fromkeys(found) if reason]
+                result += [f"{task}, {row.label}: {reason}" for reason in dict.fromkeys(found) if reason]
     if comparison.left_out:
         result.append(f"left out, without results: {', '.join(comparison.left_out)}")
     return list(dict.fromkeys(result))

@@ -176,7 +176,7 @@ def _noise(name: str, block: Block, main: Sequence[str]) -> Iterator[str]:
     if written:
         yield (
             f"{name}: standard error of {line['name']}: {written}; between runs on different users, differences up to "
-            "twice that are noise"
+            "three times that are noise"
         )
 
 

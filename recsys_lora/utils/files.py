@@ -204,12 +204,14 @@ def read_json(path: Path) -> Any:
     """
     try:
         if (size := path.stat().st_size) > MOST_JSON:
-            raise UserError(f"{path}: {size / 2**20:.0f} MiB of JSON is nothing that a run writes: make it anew")
+            raise UserError(
+                f"{path}: {size / 2**20:.0f} MiB of JSON is nothing that a run writes: run its command again"
+            )
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}): make it anew") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}): run its command again") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a JSON file ({error}): make it anew") from error
+        raise UserError(f"{path}: not a JSON file ({error}): run its command again") from error
 
 
 def blows_up(unpacked: int, packed: int) -> bool:

@@ -216,6 +216,24 @@ def test_tasks_that_cannot_be_asked_are_refused_in_one_line(place, overrides, wo
     assert not [name for name in place.artifacts().keys() - before if name.startswith(("method/", "test/"))]
 
 
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("tasks=[nope]",), "no task nope"),
+        (("tasks=[topk]", "task.topk.cutoffs=[1,4]"), r"^task topk: cutoffs"),
+        (("row=mf", "tasks=[rating]"), "a CF model's scores do not answer it"),
+    ],
+)
+def test_tasks_are_checked_before_data_are_read(place, overrides, words):
+    with pytest.raises(UserError, match=words):
+        place.run(*overrides, "data.interactions=nowhere.csv", base=EVERY)
+
+
+def test_two_lines_of_a_table_have_two_names(place):
+    with pytest.raises(UserError, match=r"^topk: two lines of its table are called popularity: choose another"):
+        place.run("model=zero_shot", "model.name=popularity", "tasks=[topk]", base=EVERY)
+
+
 ANSWERING = {
     "cora": ("cf=mf", "model.generator.query_dim=16"),
     "ckf": ("cf=mf",),
