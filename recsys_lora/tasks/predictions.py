@@ -121,7 +121,7 @@ def checked_columns(
         UserError: a value is of another kind, missing, or NaN.
     """
     try:
-        table = table.cast(dict(kinds))
+        table = table.cast(dict[Any, Any](kinds))
     except pl.exceptions.PolarsError as error:
         raise UserError(f"{path}: {str(error).splitlines()[0]}: {advice}") from error
     for name, kind in kinds.items():

@@ -38,11 +38,11 @@ def test_what_answers_begin_with_joins_the_prompt() -> None:
 
 def test_answers_that_one_token_does_not_tell_apart() -> None:
     tokenizer = spaces_apart("Yes", "No")
-    with pytest.raises(UserError, match="one token does not tell"):
+    with pytest.raises(UserError, match="do not differ in one token"):
         resolve_choices(["1", "10"], tokenizer, "#Answer:")
-    with pytest.raises(UserError, match="one token does not tell"):
+    with pytest.raises(UserError, match="do not differ in one token"):
         resolve_choices(["12", "13", "21"], tokenizer, "#Answer:")
-    with pytest.raises(UserError, match="one token does not tell"):
+    with pytest.raises(UserError, match="do not differ in one token"):
         resolve_choices(["Perhaps", "Maybe"], tokenizer, "#Answer:")  # both unknown
     together = resolve_choices(["12", "13"], tokenizer, "#Answer:")
     assert together.pieces == ["2", "3"]
