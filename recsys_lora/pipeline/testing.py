@@ -99,7 +99,7 @@ class EvaluationRows:
             own = next(line for line in answered if line.role == "method")
             write_predictions(folder / file_name(name), self.data, "test", questions, own.output)
             flags, lines = warm_flags(self.data, questions), [*answered, *self._stacks(name, answered, own.name)]
-            if self.tasks[name].stacked:
+            if self.tasks[name].is_binary or self.tasks[name].stacked:  # for figures, for comparisons
                 write_lines(folder / lines_file(name), self.data, questions, lines)
             record = task_record(self.tasks[name], questions, lines, flags, settings.warm, settings.draws)
             records[name] = {**record, "scoring": self.scoring.get(name)}
@@ -112,6 +112,8 @@ class EvaluationRows:
             return []
         valid = task.questions(self.data, "valid", rows, self.seed)
         known = {line.name: line.output for line in self._baselines(name, valid)}
+        if unknown := [other for other in task.stacked if other not in known]:
+            raise UserError(f"task {name}: stacked names {unknown[0]}, which is no baseline of it: correct the class")
         others = [*task.stacked, *(line.name for line in answered if line.role == "cf")]
         if not can_be_fitted([np.asarray(known[other]) for other in others], valid.target):
             log.info("%s: no stacks: nothing can be learned from %s", name, counted(len(valid), "validation question"))

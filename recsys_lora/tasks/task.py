@@ -82,8 +82,8 @@ class Task:
         is_binary: the choices are Yes and No, in this order, and one score (n,) stands for both logits; the loss is the
             binary cross-entropy of that score and the label.
         encoder_answers: whether a collaborative encoder's own scores answer the question.
-        stacked: the baselines to which a stack adds the encoder and the method, all of them with scores of the right
-            answer's rivals, too: (n,) of a yes-or-no task, (n, C) of candidates; none for a task without stacks.
+        stacked: names of the baselines that a stack combines with the encoder and the method; all give scores, (n,) of
+            a yes-or-no task or (n, C) of candidates. Empty: the task has no stacks.
         candidates: how many candidates a prompt shows.
         length_normalised: whether a title's log-likelihood is the mean over its tokens, or their sum.
 
@@ -182,10 +182,7 @@ class Task:
         return raw
 
     def from_encoder(self, scores: Floats) -> Output:
-        """Turn a collaborative encoder's own logits of all candidates (n, C), -inf at padding, into predictions.
-
-        Asked only where `encoder_answers`.
-        """
+        """Turn an encoder's logits (n, C), -inf at padding, into predictions; called only if `encoder_answers`."""
         raise NotImplementedError
 
     def averaged(self, outputs: Sequence[Output]) -> Output | None:

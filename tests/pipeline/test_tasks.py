@@ -17,6 +17,7 @@ from recsys_lora.pipeline.tasks import resolved_cost
 from recsys_lora.report.metrics_json import read_metrics
 from recsys_lora.tasks.lines import read_lines
 from recsys_lora.tasks.predictions import scores_of
+from recsys_lora.tasks.topk import TopK
 from recsys_lora.utils.errors import UserError
 from tests.documents import ROOT
 from tests.jobs import SMALL_TASKS, method_of, own_tables, run, with_reviews, write_tables
@@ -232,6 +233,12 @@ def test_tasks_are_checked_before_data_are_read(place, overrides, words):
 def test_two_lines_of_a_table_have_two_names(place):
     with pytest.raises(UserError, match=r"^topk: two lines of its table are called popularity: choose another"):
         place.run("model=zero_shot", "model.name=popularity", "tasks=[topk]", base=EVERY)
+
+
+def test_a_task_that_stacks_what_is_no_baseline_is_one_line(place, monkeypatch):
+    monkeypatch.setattr(TopK, "stacked", ("nope",))
+    with pytest.raises(UserError, match=r"^task topk: stacked names nope, which is no baseline of it"):
+        place.run("model=zero_shot", "tasks=[topk]", base=EVERY)
 
 
 ANSWERING = {
