@@ -61,7 +61,7 @@ class RunSettings(BaseModel):
         given = folder or self.run
         loaded = load(given, device=self.device, trust=packages(self.trust))
         if loaded.run.folder != given:
-            say(f"{given}: its newest run, {loaded.run.folder.name}")
+            say(f"{given}: its newest run, {loaded.run.folder.relative_to(given)}")
         return loaded
 
 

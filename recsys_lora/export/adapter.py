@@ -59,7 +59,8 @@ def update_of(recommender: Recommender, selection: Selection) -> Update:
     """Return a run's updates.
 
     Raises:
-        UserError: the run has none, or none that stand alone; or a task or a pair is needed and not given.
+        UserError: the run has none, or none that stand alone; a task or a pair is needed and not given; or an id is
+            unknown.
     """
     module = module_of(recommender)
     injection = module.lowrank
@@ -71,6 +72,8 @@ def update_of(recommender: Recommender, selection: Selection) -> Update:
             f"model={module.name}: adds vectors inside the updates, which adapters cannot: export to=bundle"
         )
     task = _task(module, selection, any(isinstance(source, Routed) for source in sources))
+    if selection.user is not None:
+        recommender.history(selection.user)  # refuses an unknown user, who would need a history
     batch = None
     if selection.user is not None and selection.item is not None and task in PAIRWISE:
         batch = recommender.prompt(selection.user, selection.item, task)

@@ -38,8 +38,13 @@ def write_artifact_paths(
 
 
 def newest_run(folder: Path) -> Path:
-    """Return a run's folder: the one given, or the run in it that finished last."""
-    finished = [] if (folder / FILE).is_file() else [path for path in folder.glob(f"*/{FILE}") if path.is_file()]
+    """Return a run's folder: the one given, or the run in it that finished last, up to three folders down.
+
+    Three are from `runs` to a job of `runs/sweeps`.
+    """
+    if (folder / FILE).is_file():
+        return folder
+    finished = [path for depth in ("*", "*/*", "*/*/*") for path in folder.glob(f"{depth}/{FILE}") if path.is_file()]
     return max(finished, key=lambda path: (path.stat().st_mtime_ns, path)).parent if finished else folder
 
 
@@ -52,13 +57,13 @@ def read_artifact_paths(folder: Path) -> ArtifactPaths:
     path = folder / FILE
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder: give the folder of a run, or of an exported bundle")
+    if not (folder / CONFIG_FILE).is_file():
+        raise UserError(f"{folder}: holds no run (no {CONFIG_FILE}): give the folder of a run, or of an exported bundle")
     if not path.is_file():
         raise UserError(
-            f"{folder}: no {FILE} here: give the folder of a finished run or of an exported bundle; to a run of an "
-            f"older version its own command adds it, given again with resume={folder}"
+            f"{folder}: no {FILE} here: the run has not finished; its own command, given again with resume={folder}, "
+            "finishes it, and adds the file to a run of an older version"
         )
-    if not (folder / CONFIG_FILE).is_file():
-        raise UserError(f"{folder / CONFIG_FILE}: not there: give the folder of a run, or of an exported bundle")
     try:
         return TypeAdapter(ArtifactPaths).validate_json(path.read_bytes(), strict=True)
     except ValidationError as error:

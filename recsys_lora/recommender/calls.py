@@ -1,7 +1,7 @@
 """Several calls answered as one batch: each gets what it would get alone, or its own mistake."""
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -142,7 +142,7 @@ def _scored(state: State, calls: Mapping[int, ScoreCall]) -> dict[int, Answer]:
 
 def _rows(state: State, call: ScoreCall) -> _Rows:
     state.stages.check_ranks()
-    if odd := [pair for pair in call.pairs if isinstance(pair, str) or len(pair) != 2]:
+    if odd := [one for one in call.pairs if isinstance(one, str) or not isinstance(one, Sized) or len(one) != 2]:
         raise UserError(f"{odd[0]!r}: not a pair: give (user, item)")
     every = user_queries(state.data, [user for user, _ in call.pairs], call.history, state.liked)
     items = item_numbers(state.data, [item for _, item in call.pairs])

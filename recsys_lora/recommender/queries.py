@@ -16,6 +16,7 @@ RawId = str | int
 Histories = Sequence[RawId] | Mapping[RawId, Sequence[RawId]] | None
 _NAMED = 5
 """Unknown ids in one message."""
+_NEW_USER = "give history=[ITEM, ...], or history=[] for what is popular"
 
 
 class UnknownIdError(UserError):
@@ -61,16 +62,28 @@ def user_queries(live: LiveData, users: Sequence[RawId | None], histories: Histo
     raws = [None if user is None else str(user) for user in users]
     given = {raw: _history_of(live, ids, rating) for raw, ids in _by_user(raws, histories).items()}
     numbers = live.user_numbers
-    if unknown := [raw for raw in dict.fromkeys(raws) if raw not in numbers and raw not in given]:
-        raws_unknown = [str(raw) for raw in unknown]
-        raise UnknownIdError(
-            f"user {named(raws_unknown)}: not among the {counted(len(numbers), 'user')} of {live.manifest['name']}"
-            f"{hint_for_user(live, raws_unknown[0])}: give history=[ITEM, ...], or history=[] for what is popular"
-        )
+    if unknown := [str(raw) for raw in dict.fromkeys(raws) if raw not in numbers and raw not in given]:
+        raise UnknownIdError(f"{_unknown_users(live, unknown)}: {_NEW_USER}")
     return [
         UserQuery(raw, live.anonymous if raw is None else numbers.get(raw, live.anonymous), given.get(raw))
         for raw in raws
     ]
+
+
+def user_number(live: LiveData, user: RawId) -> int:
+    """Return a user's index.
+
+    Raises:
+        UnknownIdError: the user is unknown.
+    """
+    if (number := live.user_numbers.get(str(user))) is None:
+        raise UnknownIdError(_unknown_users(live, [str(user)]))
+    return number
+
+
+def _unknown_users(live: LiveData, raws: Sequence[str]) -> str:
+    among = f"not among the {counted(len(live.user_numbers), 'user')} of {live.manifest['name']}"
+    return f"user {named(raws)}: {among}{hint_for_user(live, raws[0])}"
 
 
 def _by_user(raws: Sequence[str | None], histories: Histories) -> dict[str | None, Sequence[RawId]]:

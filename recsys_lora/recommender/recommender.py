@@ -14,7 +14,7 @@ from recsys_lora.pipeline.loading import Loaded
 from recsys_lora.recommender import explaining, updates
 from recsys_lora.recommender.calls import Answer, Call, ListCall, ScoreCall, SimilarCall, State, answers
 from recsys_lora.recommender.layout import Layout
-from recsys_lora.recommender.queries import Histories, RawId, group_by_history, item_numbers, user_queries
+from recsys_lora.recommender.queries import Histories, RawId, group_by_history, item_numbers, user_number, user_queries
 from recsys_lora.recommender.read_write_lock import ReadWriteLock
 from recsys_lora.recommender.stages import Stages, pairs_of
 from recsys_lora.recommender.tables import known_table
@@ -218,8 +218,7 @@ class Recommender:
             UnknownIdError: the user is unknown.
         """
         with self._lock.reading():
-            [query] = user_queries(self._data, [user], None, self._liked)
-            return known_table(query.known(self._data), self._data)
+            return known_table(self._data.known(user_number(self._data, user)), self._data)
 
     def _one(self, call: Call) -> pl.DataFrame:
         [found] = self.answer([call])

@@ -226,8 +226,9 @@ def test_code_of_ones_own_runs_where_it_is_trusted(loaded, tmp_path, monkeypatch
     ("name", "asked", "said"),
     [
         ("cora", Selection(), "user, item: the updates are those of one user and one item"),
-        ("cora", Selection("ghost", ITEM), "user 'ghost': not among"),
+        ("cora", Selection("ghost", ITEM), "user 'ghost': not among the 20 users of table$"),
         ("cora-user", Selection(), "user: the updates are those of one user: give user=ID"),
+        ("cora-user", Selection("ghost"), "user 'ghost': not among the 20 users of table$"),
         ("cora-din-user", Selection(USER), "user, item: the updates are those of one user and one item"),
         ("cora", Selection(USER, ITEM, "rating"), "task=rating: the run has ctr"),
         ("cora-suffix", Selection(USER, ITEM), "act from the title on"),

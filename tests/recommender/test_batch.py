@@ -120,10 +120,12 @@ def test_a_mistake_is_one_line(runs, more, said, capsys, tmp_path, monkeypatch):
 
 
 def test_a_folder_of_runs_is_its_newest_run_to_a_verb(runs, tmp_path, capsys):
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "one").symlink_to(runs("mf"))
-    main([f"out={tmp_path / 'recs.csv'}", f"run={tmp_path / 'runs'}", "k=1"])
-    assert f"{tmp_path / 'runs'}: its newest run, one" in capsys.readouterr().out
+    for name in ("mf-table", "sweeps/first"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "one").symlink_to(runs("mf"))
+    for folder, one in (("runs/mf-table", "one"), ("runs", "sweeps/first/one")):
+        main([f"out={tmp_path / 'recs.csv'}", f"run={tmp_path / folder}", "k=1"])
+        assert f"{tmp_path / folder}: its newest run, {one}" in capsys.readouterr().out
     assert pl.read_csv(tmp_path / "recs.csv")["rank"].unique().to_list() == [1]
 
 

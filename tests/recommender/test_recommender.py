@@ -69,8 +69,12 @@ def test_what_is_gone_is_said_in_one_line(runs, tmp_path, monkeypatch):
     folder = shutil.copytree(runs("cora"), tmp_path / "run")
     with pytest.raises(UserError, match="no such folder"):
         recsys_lora.load(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"no artifacts\.json here"):
+    with pytest.raises(UserError, match=r"checkpoints: holds no run \(no config\.yaml\): give the folder of a run"):
         recsys_lora.load(folder / "checkpoints")
+    (folder / "artifacts.json").rename(tmp_path / "kept")
+    with pytest.raises(UserError, match=r"no artifacts\.json here: the run has not finished"):
+        recsys_lora.load(folder)
+    (tmp_path / "kept").rename(folder / "artifacts.json")
     monkeypatch.setenv("RECSYS_LORA_HOME", str(tmp_path / "home"))
     with pytest.raises(UserError, match="is gone: run the same command again, or export the run again"):
         recsys_lora.load(folder)
@@ -80,7 +84,7 @@ def test_what_is_gone_is_said_in_one_line(runs, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="has changed since it was written: run the same command again"):
         recsys_lora.load(folder)
     (folder / "config.yaml").unlink()
-    with pytest.raises(UserError, match=r"config\.yaml: not there"):
+    with pytest.raises(UserError, match=r"run: holds no run \(no config\.yaml\)"):
         recsys_lora.load(folder)
 
 
@@ -190,6 +194,8 @@ def test_nobody_to_recommend_to_is_an_empty_table(loaded):
         (lambda r: r.recommend("u1", k=0), "k=0"),
         (lambda r: r.recommend("u1", k="a"), "k='a': give a whole number from 1"),
         (lambda r: r.score([("u1",)]), r"\('u1',\): not a pair: give \(user, item\)"),
+        (lambda r: r.score([1, 2]), r"1: not a pair: give \(user, item\)"),
+        (lambda r: r.history("u01"), r"of table \(close to 'u01': 'u10', 'u1', 'u0'\)$"),
         (lambda r: r.score([("u1", "i1")], position=[99]), "position=99: user 'u1' has"),
         (lambda r: r.similar("nothing"), "item 'nothing'"),
         (lambda r: r.similar(COLD), "no training row has it"),
