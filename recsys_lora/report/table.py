@@ -40,7 +40,7 @@ def cell(metric: Block) -> str:
 
 def number(value: float, digits: int = 4) -> str:
     """Write a number with so many digits behind the point and no zero before it."""
-    text = f"{value:.{digits}f}"
+    text = f"{value:z.{digits}f}"
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 
@@ -194,19 +194,22 @@ def _difference(difference: Block | None, digits: int) -> str:
 
 
 def _reasons(name: str, block: Block, all_parts: bool) -> Iterator[str]:
-    """Yield why metrics have no value; a reason of all lines is given once."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """Yield why metrics have no value: once for all metrics and lines that share a reason."""
     lines = [line for line in block["lines"] if not line["sample"]]
+    missing: dict[tuple[str, str, str], list[str]] = {}
     for line in lines:
         parts = line["parts"][block["warm_definition"]]
         named = {"": line["metrics"], **({f" of {part} questions": parts[part] for part in parts} if all_parts else {})}
         for words, metrics in named.items():
             for metric, value in metrics.items():
                 if value["value"] is None:
-                    found.setdefault((f"{shown(metric)}{words}", value["reason"]), []).append(line["name"])
-    for (what, reason), whose in found.items():
+                    missing.setdefault((words, metric, value["reason"]), []).append(line["name"])
+    alike: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for (words, metric, reason), names in missing.items():
+        alike.setdefault((words, reason, tuple(names)), []).append(shown(metric))
+    for (words, reason, whose), shared in alike.items():
         of = "" if len(whose) == len(lines) else f" ({', '.join(whose)})"
-        yield f"{name}: {what}{of}: {reason}"
+        yield f"{name}: {', '.join(shared)}{words}{of}: {reason}"
 
 
 def markdown_table(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:

@@ -103,7 +103,7 @@ def test_metrics_are_named_as_the_field_names_them(name, text):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.70125, ".7013"), (-0.01, "-.0100"), (1.0, "1.0000"), (10.5, "10.5000"), (0.0, ".0000")]
+    ("value", "text"), [(0.70125, ".7013"), (-0.01, "-.0100"), (1.0, "1.0000"), (10.5, "10.5000"), (-0.00002, ".0000")]
 )
 def test_numbers_are_short(value, text):
     assert number(value) == text
@@ -181,7 +181,7 @@ def test_an_undefined_metric_is_a_dash_with_a_reason():
     text = markdown(tasks, 5, "a run")
     assert "| ckf | – | – |" in text
     assert "- ctr: AUC: one class only: 120 of 120 rows are positive\n" in text  # of all lines: once
-    assert "- ctr: AUC of cold questions: no rows\n" in text
+    assert "- ctr: AUC, UAUC, log loss of cold questions: no rows\n" in text
     assert "- ctr: UAUC of warm questions: no user has rows of both classes\n" in text
     printed = notes(tasks, 5)
     assert "ctr: UAUC: no user has rows of both classes" in printed
