@@ -95,8 +95,9 @@ def _composition(error: ConfigCompositionException) -> str:
         cause = error.__cause__ or error.__context__
         parent = getattr(cause, "parent_node", None)
         part, names = _within(key, parent)
-        others = [name for name in names if name != part]  # a group that this command does not have
-        return f"{key}: no such option: {suggestion(part, others)}; +{key}=VALUE adds a new key"
+        if part in names:
+            return f"{key}: this command has no such option: leave it out; --help lists what it takes"
+        return f"{key}: no such option: {suggestion(part, names)}; +{key}=VALUE adds a new key"
     cause = error.__cause__
     if cause is not None and message.startswith("Error merging override"):
         reason = str(cause).splitlines()[0]

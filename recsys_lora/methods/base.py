@@ -35,7 +35,7 @@ from recsys_lora.tasks.examples import ExtraSlots
 from recsys_lora.tasks.module import TaskData
 from recsys_lora.tasks.prompts import TaskPrompts
 from recsys_lora.tasks.question import Questions
-from recsys_lora.tasks.task import Version
+from recsys_lora.tasks.task import Task, Version
 
 
 class LLMRecommender(RecommenderModule):
@@ -99,6 +99,11 @@ class LLMRecommender(RecommenderModule):
         self.answers = Answers(self.backbone, choices, binary, self.score, self.offset)
         self.register_buffer("columns", columns_of(self.tasks, self.readings, self.soft_names), persistent=False)
         self.validation = Validation(self.answers, list(self.tasks))
+
+    @classmethod
+    def cannot_answer(cls, task: Task) -> str | None:
+        """Return why a task cannot be asked of the method; None where it can."""
+        return None
 
     @property
     def device(self) -> torch.device:

@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from recsys_lora.tasks.task import Task
+
 
 class CollaborativeOnly:
     """Stands for a fitted encoder, which answers by its own scores; there is nothing left to train.
@@ -16,3 +18,8 @@ class CollaborativeOnly:
 
     def __init__(self, *, name: str) -> None:
         self.name = name
+
+    @classmethod
+    def cannot_answer(cls, task: Task) -> str | None:
+        """Return why a task cannot be asked of it; None where it can."""
+        return None if task.encoder_answers else "a CF model's scores do not answer it"

@@ -19,6 +19,7 @@ from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.shared import Shared
 from recsys_lora.methods.vectors import mean_of_present
 from recsys_lora.prompts.titles import prompt_titles
+from recsys_lora.tasks.task import Task
 from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import PositiveInt
 
@@ -35,7 +36,7 @@ class TextSimilarity(LLMRecommender):
         shared: what every recommender is made with.
 
     Raises:
-        UserError: a task is asked that one score does not answer.
+        ValueError: a task is asked that one score does not answer.
     """
 
     trains: ClassVar[bool] = False
@@ -50,11 +51,17 @@ class TextSimilarity(LLMRecommender):
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
-        if other := [name for name, task in self.tasks.items() if not task.is_binary]:
-            raise UserError(f"model={self.name} answers yes-or-no questions alone, not {', '.join(other)}: tasks=[ctr]")
+        for name, task in self.tasks.items():
+            if reason := self.cannot_answer(task):
+                raise ValueError(f"{name} cannot be asked of {self.name}: {reason}")
         self._history_items = history_items
         self._titles, _ = prompt_titles(titles, self.backbone.tokenizer, title_tokens, "unknown")
         self._vectors: Tensor | None = None
+
+    @classmethod
+    def cannot_answer(cls, task: Task) -> str | None:
+        """Return why a task cannot be asked of the method; None where it can."""
+        return None if task.is_binary else "it answers yes-or-no questions alone: set tasks=[ctr]"
 
     @property
     def history_length(self) -> int:

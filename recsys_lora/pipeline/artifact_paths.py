@@ -58,7 +58,7 @@ def read_artifact_paths(folder: Path) -> ArtifactPaths:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder: give the folder of a run, or of an exported bundle")
     if not (folder / CONFIG_FILE).is_file():
-        raise UserError(f"{folder}: holds no run (no {CONFIG_FILE}): give the folder of a run, or of an exported bundle")
+        raise UserError(f"{folder}: holds no run (no {CONFIG_FILE}): give that of a run, or of an exported bundle")
     if not path.is_file():
         raise UserError(
             f"{folder}: no {FILE} here: the run has not finished; its own command, given again with resume={folder}, "

@@ -100,7 +100,7 @@ def _check_what_is_named(config: RunConfig) -> None:
     """Refuse a service, a task, a model or a checkpoint that is not there, before anything is read or fitted."""
     build_loggers(config)  # they say what they lack, as an account
     kind = get_object(config.model["_target_"])
-    asked_tasks(config, reads_prompts=kind.needs_backbone)
+    asked_tasks(config)
     if kind.needs_backbone:
         check_source(config)
     if config.ckpt_path and not kind.trains:
@@ -137,7 +137,7 @@ def build(config: RunConfig) -> Outcome:
     folder = Path(config.paths.run)
     check_devices(config, folder)
     kind = get_object(config.model["_target_"])
-    asked_tasks(config, reads_prompts=kind.needs_backbone)
+    asked_tasks(config)
     if kind.needs_backbone:
         check_source(config)
     if config.first:  # it is trained here
@@ -197,7 +197,7 @@ def _parts(config: RunConfig, folder: Path, processes: ProcessGroup, clock: "_Cl
     kind, place = get_object(config.model["_target_"]), device(config.trainer)
     config = suited(config, place)
     data = prepare_stage(config, store)
-    tasks = choose_tasks(config, data, reads_prompts=kind.needs_backbone)
+    tasks = choose_tasks(config, data)
     config = replace(config, tasks=list(tasks), task={name: config.task[name] for name in tasks})
     refuse_unfit(config.as_dict())  # again, as the tasks are known now where the data decide them
     clock.lap("prepare")

@@ -77,7 +77,7 @@ def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = (), 
     data = PreparedData.load(store.find(made.prepare), config.data.titles)
     kind = get_object(config.model["_target_"])
     _refuse_incomplete(folder, made, kind)
-    tasks = choose_tasks(config, data, reads_prompts=kind.needs_backbone)
+    tasks = choose_tasks(config, data)
     config = replace(config, tasks=list(tasks), task={name: config.task[name] for name in tasks})
     collaborative = None
     if made.cf is not None and made.cf_key is not None:

@@ -2,6 +2,8 @@
 
 import logging
 
+from hydra.utils import get_object
+
 from recsys_lora.config.hints import suggestion
 from recsys_lora.config.record import RunConfig
 from recsys_lora.data.length_buckets import FORWARD_OVERHEAD_TOKENS
@@ -15,12 +17,11 @@ from recsys_lora.utils.errors import UserError
 log = logging.getLogger(__name__)
 
 
-def asked_tasks(config: RunConfig, reads_prompts: bool) -> dict[str, Task]:
+def asked_tasks(config: RunConfig) -> dict[str, Task]:
     """Return the tasks that a config asks, by name, in the order asked for; where `tasks` is null, all that there are.
 
     Args:
         config: the run's; `tasks` names some of `task`, null means all that can be asked.
-        reads_prompts: a language model answers; else a collaborative encoder does, by its own scores.
 
     Raises:
         UserError: a task is unknown, is one that the model cannot be asked, or refuses its own settings.
@@ -33,26 +34,25 @@ def asked_tasks(config: RunConfig, reads_prompts: bool) -> dict[str, Task]:
             raise UserError(f"tasks={asked}: no task {name}: {suggestion(name, list(known))}")
     built = built_tasks(known, config.data.rating_scale.as_dict(), asked or list(known))
     for name, task in built.items():
-        if asked is not None and (reason := _not_answered(config, task, reads_prompts)):
+        if asked is not None and (reason := _not_answered(config, task)):
             raise UserError(f"tasks={asked}: {name} cannot be asked of {reason}")
     return built
 
 
-def choose_tasks(config: RunConfig, data: PreparedData, reads_prompts: bool) -> dict[str, Task]:
+def choose_tasks(config: RunConfig, data: PreparedData) -> dict[str, Task]:
     """Return the tasks that a run has: those asked, of which the data allow all or, where `tasks` is null, some.
 
     Args:
         config: the run's.
         data: the prepared data set.
-        reads_prompts: as in `asked_tasks`.
 
     Raises:
         UserError: as `asked_tasks`, or the data cannot be asked a task.
     """
     chosen: dict[str, Task] = {}
-    for name, task in asked_tasks(config, reads_prompts).items():
+    for name, task in asked_tasks(config).items():
         missing = task.missing(data)
-        reason = _not_answered(config, task, reads_prompts)
+        reason = _not_answered(config, task)
         reason = reason or (f"data={data.manifest['name']}: {missing}" if missing else None)
         if reason is None:
             chosen[name] = task
@@ -65,10 +65,9 @@ def choose_tasks(config: RunConfig, data: PreparedData, reads_prompts: bool) -> 
     return chosen
 
 
-def _not_answered(config: RunConfig, task: Task, reads_prompts: bool) -> str | None:
-    if reads_prompts or task.encoder_answers:
-        return None
-    return f"model={config.model['name']}: a CF model's scores do not answer it"
+def _not_answered(config: RunConfig, task: Task) -> str | None:
+    reason = get_object(config.model["_target_"]).cannot_answer(task)
+    return f"model={config.model['name']}: {reason}" if reason else None
 
 
 def mixing_of(config: RunConfig, backbone: Backbone, tasks: int) -> Mixing:

@@ -31,6 +31,7 @@ MISTAKES = [
     (["model=coar"], "model=coar: no such option: did you mean cora?"),
     (["data=ml1m"], "did you mean ml_1m"),
     (["modle=cora"], "modle: no such option: did you mean model"),
+    (["preset.rank=8"], "preset.rank: this command has no such option: leave it out"),
     (["model.rnk=8"], "model.rnk: no such option: did you mean model.rank"),
     (["experimnt=demo"], "did you mean experiment"),
     (["trainer.max_step=3"], "did you mean trainer.max_steps"),

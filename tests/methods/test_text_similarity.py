@@ -8,7 +8,6 @@ from sklearn.metrics.pairwise import cosine_similarity
 from recsys_lora.methods.text_similarity import TextSimilarity
 from recsys_lora.tasks.ctr import of_rows
 from recsys_lora.tasks.topk import TopK
-from recsys_lora.utils.errors import UserError
 from tests.methods import factory
 from tests.methods.asking import score_rows
 from tests.methods.synthetic import WORDS, prepared
@@ -65,5 +64,5 @@ def test_with_users_shuffled_it_sees_the_history_of_others(world):
 def test_it_answers_one_kind_of_question(world):
     data, _ = world
     ranking = {"topk": TopK(**tasks_world.listed(), candidates=3, cutoffs=[1])}
-    with pytest.raises(UserError, match=r"answers yes-or-no questions alone, not topk: tasks=\[ctr\]"):
+    with pytest.raises(ValueError, match=r"topk cannot be asked of text_similarity: it answers yes-or-no questions alone"):
         similarity(data, tasks=ranking, prompt=None)

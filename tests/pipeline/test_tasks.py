@@ -223,6 +223,7 @@ def test_tasks_that_cannot_be_asked_are_refused_in_one_line(place, overrides, wo
         (("tasks=[nope]",), "no task nope"),
         (("tasks=[topk]", "task.topk.cutoffs=[1,4]"), r"^task topk: cutoffs"),
         (("row=mf", "tasks=[rating]"), "a CF model's scores do not answer it"),
+        (("model=text_similarity", "tasks=[topk]"), r"it answers yes-or-no questions alone: set tasks=\[ctr\]"),
     ],
 )
 def test_tasks_are_checked_before_data_are_read(place, overrides, words):

@@ -69,7 +69,7 @@ def test_what_is_gone_is_said_in_one_line(runs, tmp_path, monkeypatch):
     folder = shutil.copytree(runs("cora"), tmp_path / "run")
     with pytest.raises(UserError, match="no such folder"):
         recsys_lora.load(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"checkpoints: holds no run \(no config\.yaml\): give the folder of a run"):
+    with pytest.raises(UserError, match=r"checkpoints: holds no run \(no config\.yaml\): give that of a run"):
         recsys_lora.load(folder / "checkpoints")
     (folder / "artifacts.json").rename(tmp_path / "kept")
     with pytest.raises(UserError, match=r"no artifacts\.json here: the run has not finished"):
