@@ -16,7 +16,6 @@ RawId = str | int
 Histories = Sequence[RawId] | Mapping[RawId, Sequence[RawId]] | None
 _NAMED = 5
 """Unknown ids in one message."""
-_NEW_USER = "give history=[ITEM, ...], or history=[] for what is popular"
 
 
 class UnknownIdError(UserError):
@@ -63,7 +62,8 @@ def user_queries(live: LiveData, users: Sequence[RawId | None], histories: Histo
     given = {raw: _history_of(live, ids, rating) for raw, ids in _by_user(raws, histories).items()}
     numbers = live.user_numbers
     if unknown := [str(raw) for raw in dict.fromkeys(raws) if raw not in numbers and raw not in given]:
-        raise UnknownIdError(f"{_unknown_users(live, unknown)}: {_NEW_USER}")
+        whom = _unknown_users(live, unknown)
+        raise UnknownIdError(f"{whom}: give history=[ITEM, ...], or history=[] for what is popular")
     return [
         UserQuery(raw, live.anonymous if raw is None else numbers.get(raw, live.anonymous), given.get(raw))
         for raw in raws
