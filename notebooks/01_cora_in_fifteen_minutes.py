@@ -16,18 +16,18 @@
 # %% [markdown]
 # # CoRA in fifteen minutes
 #
-# CoRA ([arXiv 2408.10645](https://arxiv.org/abs/2408.10645)) keeps a language model frozen and its prompt pure text.
-# What a collaborative model knows about a user and an item enters as *weights*: a small network reads the two vectors
-# and makes a matrix A(u, i), and every adapted linear map of the language model computes
+# CoRA ([arXiv 2408.10645](https://arxiv.org/abs/2408.10645)) keeps a language model frozen and its prompt plain text.
+# The knowledge of a collaborative filtering (CF) model about a user and an item enters as *weights*: a small network
+# reads the two vectors and generates a matrix A(u, i), and every adapted linear map of the language model computes
 #
 #     y = W0 x + (alpha / R) · P A(u, i)^T x
 #
-# This notebook trains CoRA on a made film club and then opens it up: what the generated weights look like, and what
-# they do to a score.
+# This notebook trains CoRA on a synthetic film club and then looks inside: at the generated weights, and at their
+# effect on a score.
 #
-# **Read the pictures, not the numbers.** By default the language model is the *tiny* one: two layers with random
-# weights. It knows no English, so whatever is learned here comes from the collaborative vectors, and no number says
-# anything about CoRA on real data (for that see [docs/results.md](../docs/results.md)).
+# **Look at the plots, not the numbers.** By default the language model is the *tiny* one: two layers with random
+# weights. It knows no English, so everything learned here comes from the collaborative vectors, and no number says
+# anything about CoRA on real data (for that, see [docs/results.md](../docs/results.md)).
 
 # %%
 BUDGET, LLM = "smoke", "tiny"  # the real model: "demo", "smollm2_135m" (fetches 270 MB; takes minutes)
@@ -53,8 +53,8 @@ work = work_folder()
 # %% [markdown]
 # ## 1. Data
 #
-# Sixty people have rated forty films each. Everybody likes two of four genres, nine times of ten. Ratings from 4 on
-# count as "liked". Titles tell the genre to somebody who knows English.
+# Sixty people have rated forty films each. Everybody likes two of four genres, and their ratings follow this taste nine
+# times out of ten. Ratings of 4 and above count as "liked". The titles reveal the genre to a reader who knows English.
 
 # %%
 club = film_club()
@@ -65,9 +65,9 @@ club.interactions.join(club.items, on="item_id").select("user_id", "title", "gen
 # %% [markdown]
 # ## 2. A run is a config, and a config is a list of overrides
 #
-# `recsys_lora.compose` takes what you would type after `python -m recsys_lora.run` and returns a typed record; what is
-# made from it, as the method, is a plain dict in it. At the smoke budget we ask for a little more training than it
-# brings, so that there is something to see.
+# `recsys_lora.compose` takes the overrides that you would type after `python -m recsys_lora.run` and returns a typed
+# record; components that are built from it, such as the method, are plain dicts in it. At the smoke budget we train a
+# little more than its default, so that there is something to see.
 
 # %%
 overrides = [
@@ -94,9 +94,9 @@ config = recsys_lora.compose(*overrides, folder=work / "run")
 # %% [markdown]
 # ## 3. Train and test
 #
-# One call prepares the data, fits the collaborative model (here matrix factorisation), trains CoRA and scores the test
-# rows with everything the table compares. All but the training below would be taken from the cache the second time;
-# `stage.force=[method]` trains again so that there is a curve.
+# One call prepares the data, fits the CF model (here matrix factorisation), trains CoRA, and scores the test rows with
+# everything that the table compares. The second time, everything except the training below would be read from the
+# cache; `stage.force=[method]` trains again so that there is a curve.
 
 # %%
 with quiet():  # it prints progress and the table; leave this out to watch
@@ -104,12 +104,12 @@ with quiet():  # it prints progress and the table; leave this out to watch
 Markdown((work / "run" / "table.md").read_text())
 
 # %% [markdown]
-# The first table compares CoRA on the same rows with baselines that need no model, its collaborative model (`mf`), the
-# frozen language model, and stacks of the others with CoRA and without it. The second repeats CoRA with every user's
-# vector exchanged for another user's: a method that reads its vectors must fall apart there. The third has the paired
-# differences of CoRA from every other line, and the last the first by warm and cold questions; here all are warm.
+# The first table compares CoRA, on the same rows, with baselines that need no model, its CF model (`mf`), the frozen
+# language model, and stacks of the others with and without CoRA. The second repeats CoRA with every user's vector
+# replaced by another user's: a method that uses its vectors must fall apart there. The third has the paired differences
+# between CoRA and every other row, and the last splits the first by warm and cold questions; here all are warm.
 #
-# The curve: training loss at each logged step, and the AUC on the validation rows.
+# The plots show the training loss at each logged step and the AUC on the validation rows.
 
 # %%
 curve = pl.read_csv(work / "run" / "metrics.csv", infer_schema_length=None)
@@ -125,8 +125,8 @@ plt.show()
 # %% [markdown]
 # ## 4. Open the trained method
 #
-# A second run, without tests and in another folder, takes the method from the cache. (That of the first run would do as
-# well: testing leaves it as it was.)
+# A second run, without tests and in another folder, takes the method from the cache. (The method of the first run would
+# do as well: testing does not change it.)
 
 # %%
 with quiet():
@@ -135,7 +135,7 @@ module, datamodule, data = outcome.method.module.eval(), outcome.method.datamodu
 {"reused": outcome.method.training["reused"], "trained parameters": outcome.method.training["trained_parameters"]}
 
 # %% [markdown]
-# The prompt of one test row. It is text alone: no ids, no vectors, no special tokens.
+# This is the prompt of one test row. It is plain text: no ids, no vectors, no special tokens.
 
 # %%
 rows = data.sample("test", 200, seed=0)
@@ -148,8 +148,8 @@ print(module.backbone.tokenizer.decode(prompts.prompts[0]))
 # %% [markdown]
 # ## 5. From two vectors to weights
 #
-# The frozen collaborative model gives e_u and e_i, the generator makes A(u, i) of them: one matrix for all adapted
-# maps of one input width (`sharing: all`).
+# The frozen CF model gives e_u and e_i, and the generator turns them into A(u, i): one matrix for all adapted maps of
+# the same input width (`sharing: all`).
 
 
 # %%
@@ -165,8 +165,8 @@ with torch.no_grad():
 {"e_u": tuple(user.shape), "e_i": tuple(item.shape)} | {f"A, {k}": tuple(v.shape) for k, v in factors.items()}
 
 # %% [markdown]
-# The score of a prompt is logit("Yes") - logit("No") at its last token. Here it is step by step, with one knob that
-# training does not have: a `strength` by which the generated weights are multiplied.
+# The score of a prompt is logit("Yes") - logit("No") at its last token. Here it is computed step by step, with one
+# factor that training does not have: a `strength` that multiplies the generated weights.
 
 
 # %%
@@ -187,9 +187,9 @@ print("the same as the method's own forward pass")
 # %% [markdown]
 # ## 6. Turn the weights up and down
 #
-# At strength 0 this is the frozen language model. At 1 it is CoRA. In between and beyond one sees what the weights do
-# to single prompts: fifty test rows that the user liked and fifty that the user did not. It is right on average, not
-# for every row.
+# At strength 0 this is the frozen language model, at 1 it is CoRA. Values in between and beyond show the effect of the
+# weights on single prompts: fifty test rows that the user liked and fifty that the user did not. The effect is right on
+# average, not for every row.
 
 # %%
 liked, disliked = (np.flatnonzero(rows.label == label)[:50] for label in (1, 0))
@@ -207,9 +207,8 @@ plt.show()
 # %% [markdown]
 # ## 7. One prompt, everybody's weights
 #
-# Now the text stays the same and only the collaborative vector of the user changes. Whatever differs between the bars
-# came through the generated weights. The colour is the truth that made the data: does this person like the film's
-# genre?
+# Now the text stays the same and only the user's collaborative vector changes, so any difference between the bars comes
+# from the generated weights. The colour is the ground truth behind the data: does this person like the film's genre?
 
 # %%
 row = int(liked[0])
@@ -230,9 +229,9 @@ print(f"AUC over users: {auc(fond.astype(float), values):.2f}")
 # %% [markdown]
 # ## 8. What the generated matrices look like
 #
-# Each A(u, i) has a Frobenius norm of one (`normalise: true`), so what differs is direction and shape. Left: its
-# singular values. A few large ones mean that the update works in fewer dimensions than R allows. Right: how alike the
-# matrices of two rows are (cosine of all entries).
+# Each A(u, i) has a Frobenius norm of one (`normalise: true`), so the matrices differ in direction and shape. Left:
+# their singular values. If a few are much larger than the others, the update works in fewer dimensions than R allows.
+# Right: the similarity of the matrices of two rows (cosine over all entries).
 
 # %%
 with torch.no_grad():
@@ -261,9 +260,9 @@ plt.show()
 # %% [markdown]
 # ## 9. Exchange the users' vectors
 #
-# The last check is the one that every run prints. All rows keep their text and their item; every user gets the vector
-# of another. If the scores of liked and disliked rows then lie on top of each other, what CoRA knew of the user came
-# through the vector.
+# The last check is one that every run reports. All rows keep their text and their item, but every user gets another
+# user's vector. If the scores of liked and disliked rows then overlap, CoRA's knowledge about the user came through the
+# vector.
 
 # %%
 answer = Answering(module, datamodule)
@@ -283,6 +282,5 @@ plt.show()
 # ## What next
 #
 # * Every ablation of CoRA is one override: [docs/cora.md](../docs/cora.md).
-# * The same method with several tasks and soft tokens instead of weights:
-#   [02_ckf_four_tasks](02_ckf_four_tasks.ipynb).
+# * A method with several tasks, and soft tokens instead of weights: [02_ckf_four_tasks](02_ckf_four_tasks.ipynb).
 # * Your own data and backbone: [03_your_own_data_and_backbone](03_your_own_data_and_backbone.ipynb).

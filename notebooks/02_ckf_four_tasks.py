@@ -17,15 +17,16 @@
 # # CKF: four tasks in one model
 #
 # CKF ([arXiv 2410.20642](https://arxiv.org/abs/2410.20642)) asks one language model several questions about a user:
-# would they like this, which of ten is next, how many stars, and why. What a collaborative model knows enters as *soft
-# tokens*: vectors in the prompt in place of words, made by a map that is each user's own. Low-rank updates
-# (Multi-LoRA) are partly shared by the tasks and partly each one's own.
+# whether they would like an item, which of ten is next, how many stars they give, and why. The knowledge of a
+# collaborative filtering (CF) model enters as *soft tokens*: vectors in the prompt in place of words, produced by a map
+# that is specific to each user. Some of the low-rank updates (Multi-LoRA) are shared by all tasks, others belong to one
+# task.
 #
-# This notebook shows the prompts of the tasks, trains a tiny run on a made film club, reads its tables, and looks at
-# the users' maps.
+# This notebook shows the prompts of the tasks, trains a tiny run on a synthetic film club, reads its tables, and looks
+# at the users' maps.
 #
-# **Read the pictures, not the numbers.** By default the language model is the *tiny* one: two layers with random
-# weights. It knows no English. No number here says anything about CKF on real data (for that see
+# **Look at the plots, not the numbers.** By default the language model is the *tiny* one: two layers with random
+# weights. It knows no English, and no number here says anything about CKF on real data (for that, see
 # [docs/results.md](../docs/results.md)).
 
 # %%
@@ -49,9 +50,9 @@ work = work_folder()
 # %% [markdown]
 # ## 1. Data with reviews
 #
-# Sixty people have rated forty films each and written a line about every one. Everybody likes two of four genres, nine
-# times of ten. The summaries are what the explanation task learns to write; data without reviews are asked the other
-# three tasks.
+# Sixty people have rated forty films each and written a line about every one. Everybody likes two of four genres, and
+# their ratings follow this taste nine times out of ten. The explanation task learns to write the summaries; data
+# without reviews have only the other three tasks.
 
 # %%
 club = film_club()
@@ -62,8 +63,8 @@ club.interactions.select("user_id", "item_id", "rating", "summary", "review").he
 # %% [markdown]
 # ## 2. The config
 #
-# `recsys_lora.compose` takes what you would type after `python -m recsys_lora.run`. `tasks=[...]` chooses among the
-# tasks; every one has a node of its own with its two prompts.
+# `recsys_lora.compose` takes the overrides that you would type after `python -m recsys_lora.run`. `tasks=[...]` selects
+# the tasks; each has its own config node with its two prompts.
 
 # %%
 TASKS = ["ctr", "topk", "rating", "explanation"]
@@ -92,9 +93,9 @@ config = recsys_lora.compose(*overrides, folder=work / "run")
 # %% [markdown]
 # ## 3. Train and test
 #
-# One call prepares the data, fits the collaborative model (here matrix factorisation), trains CKF and answers the test
-# questions of every task with everything its table compares. `stage.force=[method]` trains again even where a trained
-# method is cached, so that there are curves.
+# One call prepares the data, fits the CF model (here matrix factorisation), trains CKF, and answers the test questions
+# of every task with everything that its table compares. `stage.force=[method]` trains again even if a trained method is
+# cached, so that there are curves.
 
 # %%
 with quiet():  # it prints progress and all tables; leave this out to watch
@@ -103,12 +104,12 @@ with quiet():  # it prints progress and all tables; leave this out to watch
 # %% [markdown]
 # ## 4. The tables
 #
-# There is a table for each task. Look first at the simple baselines: a model of taste has to pass "always the mean"
-# and "the most common text". Beside them stand the collaborative model where it can answer, the frozen language model,
-# CKF on prompts of text alone, CKF with soft tokens, and CKF with users' vectors exchanged.
+# There is one table per task. Look first at the simple baselines: a model of taste has to beat "always the mean" and
+# "the most common text". The other rows are the CF model where it can answer, the frozen language model, CKF on
+# text-only prompts, CKF with soft tokens, and CKF with the users' vectors shuffled.
 #
-# The tables that the run prints and keeps in `table.md` have 95 % intervals, too, and paired differences; these are
-# the bare values. `sample` marks the lines about the sample of rows on which users' vectors are exchanged.
+# The tables that the run prints and stores in `table.md` also have 95 % intervals and paired differences; these are the
+# values only. `sample` marks the rows computed on the sample of questions for which the users' vectors are shuffled.
 
 # %%
 with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160):  # all lines and columns
@@ -117,9 +118,9 @@ with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160):  # all lines and 
         display(table.with_columns(pl.col(pl.Float64).round(3)))
 
 # %% [markdown]
-# The curriculum decides what is trained when: first the low-rank updates from prompts of text alone (λ near 1), then
-# the map from prompts with soft tokens (λ near 0). A half that hardly counts is not computed, so its curve stops or
-# starts on the way.
+# The curriculum decides what is trained when: first the low-rank updates on text-only prompts (λ near 1), then the map
+# on prompts with soft tokens (λ near 0). A part whose weight is close to zero is not computed, so its curve stops early
+# or starts late.
 
 # %%
 curve = pl.read_csv(work / "run" / "metrics.csv", infer_schema_length=None)
@@ -152,8 +153,8 @@ questions = {task: tasks.questions(task, "test", 60) for task in TASKS}
 # %% [markdown]
 # ## 6. The prompts
 #
-# Every question is put in two versions. In the second one, ⟦user⟧ and ⟦item⟧ mark the places of soft tokens; in top-k
-# there is one for each candidate. Both versions end in the same words, and both are answered by the same tokens.
+# Every question comes in two versions. In the second, ⟦user⟧ and ⟦item⟧ mark the positions of soft tokens; in top-k
+# there is one for each candidate. Both versions end in the same words, and both are answered with the same tokens.
 
 
 # %%
@@ -174,8 +175,8 @@ for task in TASKS:
 # %% [markdown]
 # ## 7. Text alone against soft tokens
 #
-# The same test questions of the click-through task, answered in both versions. Points off the diagonal are what the
-# soft tokens changed.
+# The same test questions of the CTR task, answered in both versions. Points off the diagonal show the effect of the
+# soft tokens.
 
 # %%
 answer = Answering(module, tasks)
@@ -192,9 +193,9 @@ plt.show()
 # %% [markdown]
 # ## 8. What W_u does
 #
-# The meta-network reads the vectors of a user's earlier films and makes a matrix W_u. It turns the user's vector e_u
-# into e_u W_u, from which the user's soft token is made. Training starts with W_u close to the identity, so W_u - I is
-# what was learned (and a little noise of the start).
+# The meta-network reads the vectors of a user's earlier films and generates a matrix W_u. It maps the user's vector e_u
+# to e_u W_u, from which the user's soft token is made. Training starts with W_u close to the identity, so W_u - I is
+# the part that was learned (plus a little noise from the initialisation).
 
 # %%
 rows = np.unique(questions["ctr"].user, return_index=True)[1]  # one question for each user
@@ -217,8 +218,8 @@ figure.colorbar(image, ax=axes, label="entry")
 plt.show()
 
 # %% [markdown]
-# How much do the maps differ between users? Left: the part that all users share (the mean of W_u - I) against what is
-# each one's own. Right: how far e_u moves, as a share of its length.
+# How much do the maps differ between users? Left: the part that all users share (the mean of W_u - I), compared with
+# each user's own part. Right: how far e_u moves, as a fraction of its length.
 
 # %%
 shared = change.mean(0)
@@ -234,12 +235,12 @@ right.set(xlabel="|e_u W_u - e_u| / |e_u|", ylabel="users")
 plt.show()
 
 # %% [markdown]
-# Where the blue bars lie far left of the orange line, W_u is nearly one matrix for all and the meta-network earns
-# little: `ablation=ckf_shared_map` learns one matrix for everybody, and `ablation=ckf_no_meta_network` leaves it out.
-# Whether that costs anything is a question for a real run.
+# If the blue bars lie far to the left of the orange line, W_u is nearly the same matrix for all users and the
+# meta-network gains little: `ablation=ckf_shared_map` learns one matrix for everybody, and
+# `ablation=ckf_no_meta_network` removes it. Whether that costs accuracy is a question for a real run.
 #
-# Soft tokens should look like words to the language model: vectors of roughly the length of its own embeddings. They
-# start so; this is where training left them.
+# To the language model, soft tokens should look like words: vectors of about the same length as its own embeddings.
+# They start that way; this plot shows their lengths after training.
 
 # %%
 with torch.no_grad():
@@ -255,6 +256,6 @@ plt.show()
 # %% [markdown]
 # ## What next
 #
-# * All tasks, the curriculum and every ablation: [docs/ckf.md](../docs/ckf.md). `experiment=ckf_ablation` runs them as
-#   one sweep.
+# * All tasks, the curriculum and every ablation: [docs/ckf.md](../docs/ckf.md). `experiment=ckf_ablation` runs the
+#   ablations as one sweep.
 # * How to read such a sweep: [04_reading_a_sweep](04_reading_a_sweep.ipynb).

@@ -16,11 +16,11 @@
 # %% [markdown]
 # # Your own data and your own backbone
 #
-# What you need: a table with one row a rating, a table with one row an item, and a causal language model in a folder
-# or on the Hugging Face hub. Nothing is programmed; all of it is overrides. The columns and knobs are listed in
+# You need a table with one row per rating, a table with one row per item, and a causal language model in a folder or on
+# the Hugging Face Hub. No code is needed, only overrides. The columns and options are listed in
 # [docs/adding_a_dataset.md](../docs/adding_a_dataset.md).
 #
-# **The numbers mean nothing here:** the tables are made, and the language model of this notebook is tiny and has
+# **The numbers mean nothing here:** the tables are synthetic, and the language model of this notebook is tiny and has
 # random weights.
 
 # %%
@@ -48,8 +48,8 @@ work = work_folder()
 # %% [markdown]
 # ## 1. Two tables
 #
-# Suppose a shop exports its orders with column names of its own, times as dates, and a semicolon between the fields.
-# That is fine: names, form of time and separator are overrides.
+# Suppose a shop exports its orders with its own column names, dates instead of timestamps, and a semicolon between the
+# fields. That is fine: column names, time format and separator are overrides.
 
 # %%
 club = film_club()
@@ -87,7 +87,8 @@ run = [*table, "cf=mf", f"budget={BUDGET}", "data.train_rows=200", "data.test_ro
 # ## 2. What was made of them
 #
 # `row=mf` runs no language model, so it is a quick check of the data: the tables are read, split and numbered, and a
-# collaborative model is fitted. (`python -m recsys_lora.prepare data=table ...` does the first half alone.)
+# collaborative filtering (CF) model is fitted. (`python -m recsys_lora.prepare data=table ...` does only the first
+# part.)
 
 # %%
 with quiet():
@@ -101,9 +102,9 @@ counts.sort("rows")
 # %% [markdown]
 # ## 3. The split
 #
-# `user_time`, the default, takes each user's first 80 % for training. Other rules ask other questions:
-# `leave_last_out` tests each user's last row, and `global_time` cuts at two points in time for all, so that nothing of
-# the future is known. The picture shows which rows are which.
+# `user_time`, the default, takes each user's first 80 % for training. Other rules answer other questions:
+# `leave_last_out` tests each user's last row, and `global_time` cuts at two points in time for all users, so that
+# nothing from the future is known. The plot shows which rows go where.
 
 # %%
 SPLITS = ["user_time", "leave_last_out", "global_time"]
@@ -125,8 +126,8 @@ plt.show()
 # %% [markdown]
 # ## 4. Mistakes are answered in one line
 #
-# A column that is not there, a broken row, a mistyped name: the message says what is wrong, where, and what to do.
-# From Python it is a `UserError`; on the command line it is the only line printed.
+# For a missing column, a broken row or a mistyped name, the message says what is wrong, where, and how to fix it. In
+# Python it is a `UserError`; on the command line it is the only line printed.
 
 
 # %%
@@ -152,8 +153,8 @@ print(said("row=mf", *run, "data.train_rows=many"))
 # %% [markdown]
 # ## 5. A backbone of your own, in a folder
 #
-# `llm=folder llm.path=FOLDER` takes any causal language model as transformers' `save_pretrained` writes it: a config,
-# weights and a tokenizer. Here we save the tiny random model to have one.
+# `llm=folder llm.path=FOLDER` accepts any causal language model as written by transformers' `save_pretrained`: a
+# config, weights and a tokenizer. Here we save the tiny random model to have one.
 
 # %%
 folder = work / "my-llama"
@@ -170,8 +171,8 @@ with quiet():
 Markdown((work / "cora" / "table.md").read_text())
 
 # %% [markdown]
-# The lines of that table, with their 95 % intervals. With random weights and 200 training rows, wide intervals near
-# chance are what an honest picture looks like; of so many, one or two miss it by chance alone.
+# The rows of that table, with their 95 % intervals. With random weights and 200 training rows, wide intervals around
+# chance are to be expected; among this many table rows, one or two miss it by chance alone.
 
 # %%
 task = outcome.metrics["tasks"]["ctr"]
@@ -188,7 +189,7 @@ axis.legend()
 plt.show()
 
 # %% [markdown]
-# What the run leaves behind is in its folder.
+# The run's folder contains all its outputs.
 
 # %%
 sorted(str(path.relative_to(work / "cora")) for path in Path(work / "cora").rglob("*") if path.is_file())
@@ -196,9 +197,9 @@ sorted(str(path.relative_to(work / "cora")) for path in Path(work / "cora").rglo
 # %% [markdown]
 # ## 6. A backbone from the hub
 #
-# A hub id is enough; name a commit as `llm.revision` and the run can be repeated. A large model fits into less memory
-# with `llm.dtype=bfloat16` and `llm.gradient_checkpointing=true`; `llm.chat_template=true` wraps prompts as an
-# instruction-tuned model expects them. This only composes the config: nothing is fetched.
+# A Hub id is enough; add a commit as `llm.revision` to make the run repeatable. `llm.dtype=bfloat16` and
+# `llm.gradient_checkpointing=true` reduce the memory that a large model needs; `llm.chat_template=true` wraps prompts
+# as an instruction-tuned model expects. This cell only composes the config; nothing is downloaded.
 
 # %%
 config = recsys_lora.compose(
@@ -208,7 +209,7 @@ print("named choices:", ", ".join(options("llm")))
 config.llm
 
 # %% [markdown]
-# From a shell the same is
+# The same from a shell:
 #
 # ```bash
 # python -m recsys_lora.run model=cora data=table data.interactions=orders.csv data.items=films.csv \
@@ -217,5 +218,5 @@ config.llm
 #
 # ## What next
 #
-# * A format of your own is one reader and one yaml: [docs/adding_a_dataset.md](../docs/adding_a_dataset.md).
-# * A method of your own is one class and one yaml: [docs/adding_a_method.md](../docs/adding_a_method.md).
+# * Your own data format is one reader and one yaml: [docs/adding_a_dataset.md](../docs/adding_a_dataset.md).
+# * Your own method is one class and one yaml: [docs/adding_a_method.md](../docs/adding_a_method.md).

@@ -16,12 +16,12 @@
 # %% [markdown]
 # # Reading a sweep
 #
-# A sweep is the same command with several values for some overrides. It leaves one folder a job and one file for all
-# of them, `sweep.csv`. This notebook runs a small ablation of CoRA, makes a table and plots of it, and reads the same
-# numbers from the files that Weights & Biases wrote offline.
+# A sweep runs the same command with several values for some overrides. It writes one folder per job and one file for
+# all of them, `sweep.csv`. This notebook runs a small ablation of CoRA, summarises it in a table and plots, and reads
+# the same numbers from the files that Weights & Biases wrote offline.
 #
-# **The numbers mean nothing here:** the data are made, and the language model is tiny and has random weights. The way
-# to read them is the same for a real sweep: put its folder in place of `sweep` below.
+# **The numbers mean nothing here:** the data are synthetic, and the language model is tiny and has random weights. A
+# real sweep is read the same way: put its folder in place of `sweep` below.
 
 # %%
 BUDGET, LLM = "smoke", "tiny"  # the real model: "demo", "smollm2_135m" (fetches 270 MB; takes an hour or two)
@@ -44,10 +44,10 @@ club.items.write_csv(work / "films.csv")
 # %% [markdown]
 # ## 1. Run it
 #
-# Two ways to make the weights (the paper's queries, and one linear map) and three seeds: six jobs one after the other.
-# The collaborative model is fitted once for each seed. `logger=wandb logger.wandb.mode=offline` needs no account: it
-# writes files beside each job. `stage.force=[method]` trains again even where a trained method is cached, so that every
-# job has a curve.
+# Two ways to generate the weights (the paper's queries, and one linear map) and three seeds give six jobs, run one
+# after the other. The collaborative filtering (CF) model is fitted once per seed.
+# `logger=wandb logger.wandb.mode=offline` needs no account: it writes files into each job's folder.
+# `stage.force=[method]` trains again even if a trained method is cached, so that every job has a curve.
 
 # %%
 overrides = [
@@ -81,8 +81,8 @@ sorted(path.name for path in sweep.iterdir() if not path.name.startswith("."))
 # %% [markdown]
 # ## 2. The file of all jobs
 #
-# One line a job: its overrides, how it ended, and every metric on all, warm and cold rows. A failed job keeps its line
-# and says why, so look at `status` first.
+# One line per job: its overrides, how it ended, and every metric on all, warm and cold rows. A failed job keeps its
+# line, with the reason, so look at `status` first.
 
 # %%
 jobs = pl.read_csv(sweep / "sweep.csv")
@@ -93,8 +93,8 @@ jobs.select(*varied, "ctr/rows", "ctr/auc", "ctr/uauc", "ctr/log_loss", "seconds
 # %% [markdown]
 # ## 3. A table
 #
-# Mean and standard deviation over seeds. Three seeds give a rough idea of the spread, no more; and all jobs share one
-# split and one set of test rows, of which this spread knows nothing.
+# Mean and standard deviation over seeds. Three seeds give only a rough idea of the spread, and all jobs share one split
+# and one set of test rows, whose variance this spread does not include.
 
 # %%
 settings, METRICS = ["model.generator.kind"], ("ctr/auc", "ctr/uauc", "ctr/log_loss")
@@ -112,9 +112,9 @@ summary.select(*settings, "seeds", *(f"{name} {what}" for name in METRICS for wh
 # %% [markdown]
 # ## 4. Plots
 #
-# Left: every job is a point, every setting a bar of its mean. Showing the points keeps one honest about three seeds.
-# Right: the difference within each seed, since jobs of one seed share the collaborative model; a difference that
-# changes its sign from seed to seed is none.
+# Left: a point for every job, and a bar for the mean of every setting. Showing the points is a reminder that there are
+# only three seeds. Right: the difference within each seed, since jobs with the same seed share the CF model; a
+# difference that changes sign from seed to seed is no difference.
 
 # %%
 KINDS = {"queries": "tab:blue", "direct": "tab:orange"}
@@ -151,9 +151,9 @@ plt.show()
 # %% [markdown]
 # ## 5. Is a difference real?
 #
-# Seeds are one source of chance, test users the other. `python -m recsys_lora.compare` takes run folders, makes sure
-# that they are about the same test rows, and puts intervals and paired tests over users beside the differences from
-# the row that `--baseline` names ([docs/comparing.md](../docs/comparing.md)).
+# Seeds are one source of randomness, test users the other. `python -m recsys_lora.compare` takes run folders, checks
+# that they were tested on the same rows, and adds intervals and paired tests over users to the differences from the row
+# that `--baseline` names ([docs/comparing.md](../docs/comparing.md)).
 
 # %%
 command = [sys.executable, "-m", "recsys_lora.compare", "sweep", "--baseline", "cora-mf, kind=direct"]
@@ -162,9 +162,8 @@ print(subprocess.run(command, cwd=work, capture_output=True, text=True, check=Tr
 # %% [markdown]
 # ## 6. The same from W&B's files
 #
-# An offline run is a folder `wandb/offline-run-*` in the job's folder. `wandb sync` uploads it later; without an
-# account one can still read its `.wandb` file, which holds the config, every logged step and the final summary as
-# records.
+# An offline run is a folder `wandb/offline-run-*` in the job's folder. `wandb sync` uploads it later; even without an
+# account you can read its `.wandb` file, which holds the config, every logged step and the final summary as records.
 
 # %%
 from wandb.proto.wandb_internal_pb2 import Record
@@ -192,8 +191,8 @@ print("group:", group)
 print("logged:", ", ".join(sorted(logged)))
 
 # %% [markdown]
-# All jobs of a sweep are one group, which is how W&B collects them. The final numbers are logged as `test/...`; they
-# are the ones of `sweep.csv`.
+# All jobs of a sweep form one group in W&B. The final metrics are logged as `test/...`; they are the same as in
+# `sweep.csv`.
 
 # %%
 runs = [read_offline(sweep / str(job))[1] for job in jobs["job"]]
@@ -213,6 +212,6 @@ plt.show()
 # %% [markdown]
 # ## What next
 #
-# * Sweeps that failed, were interrupted, run in parallel or on a cluster: [docs/sweeps.md](../docs/sweeps.md).
-# * A search over settings, by validation alone: [docs/tuning.md](../docs/tuning.md).
+# * Sweeps that failed or were interrupted, in parallel or on a cluster: [docs/sweeps.md](../docs/sweeps.md).
+# * A search over settings, on validation metrics only: [docs/tuning.md](../docs/tuning.md).
 # * The view in W&B that compares methods: [docs/wandb.md](../docs/wandb.md).
