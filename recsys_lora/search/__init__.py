@@ -1,1 +1,1 @@
-"""The search for good hyperparameters: a space, a study of trials, and what is made of them."""
+"""Hyperparameter search: a space, a study of trials, and their results."""

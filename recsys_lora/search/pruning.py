@@ -1,4 +1,4 @@
-"""A training that is a trial of a search tells it each validation, and ends where the search gives it up."""
+"""Reports each validation of a trial to its search, and ends the trial if the search prunes it."""
 
 import contextlib
 import math
@@ -17,7 +17,7 @@ _UNDER_WAY: ContextVar["optuna.Trial | None"] = ContextVar("trial", default=None
 
 @contextlib.contextmanager
 def reporting(trial: "optuna.Trial") -> Iterator[None]:
-    """Let trainings in this block report to a trial."""
+    """Let training in this block report to a trial."""
     token = _UNDER_WAY.set(trial)
     try:
         yield
@@ -26,13 +26,13 @@ def reporting(trial: "optuna.Trial") -> Iterator[None]:
 
 
 class ReportTrial(Callback):
-    """Reports the validation metric to the trial under way, as its first, second, ... validation.
+    """Reports the validation metric to the current trial, as its first, second, ... validation.
 
-    Of a job of several processes only the one in which the search runs has a trial; in the others this does nothing.
+    In a job of several processes, only the one that runs the search has a trial; in the others this does nothing.
 
     Args:
         monitor: the validation metric.
-        method: the name of the method that is searched; the training of another one before it is not reported.
+        method: the name of the method that is searched; a first stage, which is another method, is not reported.
     """
 
     def __init__(self, monitor: str, method: str) -> None:
@@ -41,10 +41,10 @@ class ReportTrial(Callback):
         self._validations = 0
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report.
+        """Report a validation.
 
         Raises:
-            optuna.TrialPruned: the search gives the trial up.
+            optuna.TrialPruned: the search prunes the trial.
         """
         trial = _UNDER_WAY.get()
         if trial is None or trainer.sanity_checking or pl_module.name != self.method:

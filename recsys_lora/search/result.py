@@ -1,4 +1,4 @@
-"""What a search leaves: a table of its trials, a plot of what mattered, the best as an experiment to run."""
+"""The results of a search: a table of its trials, a plot of what mattered, the best trial as an experiment to run."""
 
 import io
 import logging
@@ -25,19 +25,19 @@ from recsys_lora.utils.files import csv_text, write_bytes, write_text
 
 _TABLE_FILE, _PLOT_FILE, _CONF = "trials.csv", "search.png", "conf"
 _COMBINING = ("row", "experiment", "ablation", "hparams_search", "debug", "paths")
-"""Groups whose choice is a set of other choices and values, which the experiment names instead."""
+"""Groups whose choices bundle other choices and values, which the experiment names instead."""
 _OF_A_RUN = (Kind.PLACE, Kind.CONTROL)
 """Kinds of values that the experiment leaves to whoever runs it."""
 _MOST_KEYS = 12
 _FEWEST_TRIALS = 3
-"""Finished trials below which importances are not computed."""
+"""With fewer finished trials, importances are not computed."""
 log = logging.getLogger(__name__)
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
     """Return each parameter's share in being among the best tenth of the finished trials, largest first.
 
-    Empty where fewer than three trials have finished, or all with one value.
+    Empty if fewer than three trials have finished, or all with the same value.
     Source: Watanabe, Bansal and Hutter, PED-ANOVA, IJCAI 2023, as optuna computes it.
     """
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -59,7 +59,7 @@ def best_so_far(study: optuna.Study) -> tuple[list[int], list[float]]:
 
 
 def png(study: optuna.Study, metric: str) -> bytes:
-    """Return the plot of a study's trials, whose values are of a metric, as PNG."""
+    """Return a plot of a study's trials as PNG; `metric` labels their values."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for state, colour, name in ((TrialState.COMPLETE, "C0", "finished"), (TrialState.PRUNED, "C7", "pruned")):
@@ -91,7 +91,7 @@ def publish(
     choices: Mapping[str, Any],
     folder: Path,
 ) -> None:
-    """Write the table and, once a trial has finished, the plot and the experiment; say where."""
+    """Write the table and, once a trial has finished, the plot and the experiment; log where they are."""
     write_text(folder / _TABLE_FILE, _as_csv(study))
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         return
@@ -122,9 +122,9 @@ def experiment(cfg: DictConfig, choices: Mapping[str, Any], notes: list[str]) ->
     """Return a yaml of the group `experiment` that composes to a config.
 
     Args:
-        cfg: the config, interpolations as they stand.
-        choices: what was chosen of each config group.
-        notes: lines to open with, without their `#`.
+        cfg: the config, interpolations unresolved.
+        choices: the choice of each config group.
+        notes: comment lines to begin with, without their `#`.
     """
     main = {group: choices[group] for group in GROUPS if choices.get(group) is not None and group not in _COMBINING}
     composed = compose("config", [f"{group}={_written(choice)}" for group, choice in main.items()], True)
@@ -144,7 +144,7 @@ def experiment(cfg: DictConfig, choices: Mapping[str, Any], notes: list[str]) ->
 
 
 def _difference(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what has to be merged into `there` to make `wanted`; what `wanted` does not have becomes null."""
+    """Return the values to merge into `there` to get `wanted`; keys that `wanted` lacks become null."""
     found: dict[str, Any] = {}
     for key, value in wanted.items():
         if isinstance(value, dict) and isinstance(there.get(key), dict):

@@ -12,18 +12,18 @@ class SearchSettings:
     """The node `search` of the config: flat, so that each setting is one short override (`search.trials=20`).
 
     Attributes:
-        study: its name, and that of its folder and its experiment; trials of one name are of one study.
+        study: the name of the study, its folder and its experiment; trials under one name belong to one study.
         trials: how many are finished, pruned or failed when the search ends.
-        metric: the validation number to get better; of a method, the one its checkpoint is chosen by.
-        direction: which way is better.
+        metric: the validation metric to improve; for a method, the one that selects its checkpoint.
+        direction: which direction is better.
         sampler: tpe learns from earlier trials (Bergstra et al., Algorithms for Hyper-Parameter Optimization, NeurIPS
             2011); random does not.
         pruner: median ends a trial whose best validation so far is worse than the median of the others at the same
-            validation (Golovin et al., Google Vizier, KDD 2017, section 3.2.2); none lets all go on.
-        startup_trials: so many trials are drawn at random before tpe learns from them, and finish before one is pruned.
-        warmup_validations: so many validations of a trial pass before it may be pruned.
-        max_failures: so many failed trials in a row end the search.
-        seed: decides the draws.
+            validation (Golovin et al., Google Vizier, KDD 2017, section 3.2.2); none lets all continue.
+        startup_trials: how many trials are drawn at random before tpe learns, and finish before any is pruned.
+        warmup_validations: how many validations pass before a trial may be pruned.
+        max_failures: how many failed trials in a row end the search.
+        seed: seed of the sampler.
         space: config keys, nested or dotted, each with a list of choices or `{low, high, log, step}`.
     """
 

@@ -1,4 +1,4 @@
-"""The space of a search: which config keys vary, between what; checked before the first trial runs."""
+"""The space of a search: which config keys vary, over which values; checked before the first trial runs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -27,14 +27,14 @@ _SEARCHABLE = [
         if own.tunable > role.tunable
     ),
 ]
-"""What may vary, and all below: anything else would change what is measured, or nothing."""
+"""Keys that may vary, with all keys below them: any other would change what is measured, or nothing."""
 
 Scalar = bool | int | float | str | None
 
 
 @dataclass(frozen=True)
 class Choices:
-    """One of several values; those that are lists are proposed as JSON, which the storage can keep."""
+    """One of several values; lists are suggested as JSON, which the storage can keep."""
 
     values: tuple[Any, ...]
 
@@ -53,13 +53,13 @@ class Choices:
 
 @dataclass(frozen=True)
 class Range:
-    """Whole numbers where both ends are whole, else any numbers; both ends allowed.
+    """Integers if both ends are integers, else floats; both ends included.
 
     Attributes:
-        low: the least value.
+        low: the smallest value.
         high: the largest.
-        log: spread evenly over the logarithm.
-        step: from one value to the next, from `low` on; None: 1 of whole numbers, else any.
+        log: sample uniformly in the logarithm.
+        step: from one value to the next, starting at `low`; None: 1 for integers, any for floats.
     """
 
     low: float
@@ -105,10 +105,10 @@ def check_space(cfg: DictConfig, space: Space) -> None:
 
     Args:
         cfg: the composed config, valid without the space.
-        space: to check; values are checked one key at a time, so what a combination does is for its trial to tell.
+        space: the space; values are checked one key at a time, so a bad combination fails only in its trial.
 
     Raises:
-        UserError: names the key, and what would be valid.
+        UserError: names the invalid key, and what would be valid.
     """
     known = OmegaConf.to_container(cfg, resolve=False)
     for key, entry in space.items():
@@ -150,7 +150,7 @@ def _read(entry: Any, place: str) -> Choices | Range:
 
 
 def _problem(found: Range) -> str | None:
-    """Return what is wrong with a range, None where nothing is."""
+    """Return what is wrong with a range, None if nothing is."""
     if not _is_number(found.low) or not _is_number(found.high):
         return f"low={found.low} and high={found.high} have to be numbers"
     if not found.low < found.high:
@@ -166,7 +166,7 @@ def _problem(found: Range) -> str | None:
 
 
 def _find(known: Any, key: str) -> None:
-    """Refuse a key that is no value of the config."""
+    """Refuse a key that names no value of the config."""
     node, path = known, ""
     for part in key.split("."):
         if not isinstance(node, Mapping) or part not in node:

@@ -1,4 +1,4 @@
-"""The study of a search: its trials in an SQLite file, taken up again where an earlier command left it."""
+"""The study of a search: its trials in an SQLite file, resumed where an earlier command left off."""
 
 import contextlib
 import logging
@@ -17,20 +17,20 @@ from recsys_lora.utils.files import write_json
 
 _STORAGE, _RECORD = "study.db", "trial.json"
 _SETTINGS, _KILLED, ERROR = "settings", "killed", "error"
-"""User attributes: of a study what its trials share and which were killed, of a trial why it failed."""
+"""User attributes: of a study, what its trials share and which were killed; of a trial, why it failed."""
 log = logging.getLogger(__name__)
 
 
 def open_study(folder: Path, settings: SearchSettings, shared: Mapping[str, str]) -> optuna.Study:
-    """Begin a study, or take it up again; a trial that was under way when its process died is marked and repeated.
+    """Begin or resume a study; a trial that was running when its process died is marked and repeated.
 
     Args:
         folder: holds the storage and the trials' folders; this process holds its lock, so no trial runs in another.
-        settings: of the search.
-        shared: what all trials have in common, by config key.
+        settings: the search's settings.
+        shared: values that all trials share, by config key.
 
     Raises:
-        UserError: the study's trials were made with something else in common.
+        UserError: the study's trials have other shared values, or the folder holds another study.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def open_study(folder: Path, settings: SearchSettings, shared: Mapping[str, str]
 
 @contextlib.contextmanager
 def storage_errors(folder: Path) -> Iterator[None]:
-    """Turn what the storage of a study in a folder complains about into one line.
+    """Turn errors of a study's storage in a folder into one line.
 
     Raises:
         UserError: the file is damaged, or cannot be opened or written.
@@ -69,14 +69,14 @@ def storage_errors(folder: Path) -> Iterator[None]:
 
 
 def ended(study: optuna.Study) -> int:
-    """Return how many trials are finished, pruned or failed; those that were killed do not count."""
+    """Return how many trials are finished, pruned or failed; killed ones do not count."""
     killed = set(study.user_attrs.get(_KILLED, []))
     states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
     return sum(trial.number not in killed for trial in study.get_trials(deepcopy=False, states=states))
 
 
 def state_of(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> str:
-    """Return what people call a trial's state: finished, pruned, failed, killed, running or waiting."""
+    """Return a trial's state as shown to users: finished, pruned, failed, killed, running or waiting."""
     if trial.number in study.user_attrs.get(_KILLED, []):
         return "killed"
     names = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -84,12 +84,12 @@ def state_of(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> str:
 
 
 def trial_folder(folder: Path, number: int) -> Path:
-    """Return the run's folder of a trial."""
+    """Return the run folder of a trial."""
     return folder / f"trial-{number}"
 
 
 def write_record(study: optuna.Study, folder: Path, number: int) -> None:
-    """Mark a trial's folder with how it ended."""
+    """Record in a trial's folder how it ended."""
     trial = study.trials[number]
     record = {
         "study": study.study_name,
@@ -104,7 +104,7 @@ def write_record(study: optuna.Study, folder: Path, number: int) -> None:
 
 
 def _sampler(settings: SearchSettings, trials: int) -> optuna.samplers.BaseSampler:
-    """Return what proposes; after a resume it goes on from another seed, not to draw the first trials again."""
+    """Return the sampler; after a resume it has another seed, so as not to draw the first trials again."""
     seed = settings.seed + trials
     if settings.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed)

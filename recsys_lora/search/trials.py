@@ -1,4 +1,4 @@
-"""A search: trial after trial is a run of its own with test=false, judged by its best validation."""
+"""A search: each trial is a run of its own with test=false, judged by its best validation."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -24,20 +24,22 @@ from recsys_lora.utils.errors import UserError
 
 _CF_METRIC = "valid/auc"
 _WITH_EFFECT = (Kind.RESULT, Kind.COST, Kind.SOURCE)
-"""Kinds of values that a trial's value may depend on, but for those of the test and the report alone."""
+"""Kinds of values that a trial's result may depend on."""
+_UNTRAINED = frozenset({"test", "frozen", "report"})
+"""Stages after a trial's result: a search tests nothing."""
 log = logging.getLogger(__name__)
 
 
 def search(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> optuna.Study:
-    """Run the trials that are missing, and write what they say: table, plot, the best as an experiment.
+    """Run the missing trials, and write their results: a table, a plot, the best one as an experiment.
 
     Args:
         cfg: the composed config, with its node `search`.
         folder: the study's.
-        choices: what was chosen of each config group, as Hydra records it.
+        choices: the choice of each config group, as Hydra records it.
 
     Raises:
-        UserError: the search makes no sense, its folder holds another or cannot keep it, or too many trials in a row
+        UserError: the search is invalid, its folder holds another or is not writable, or too many trials in a row
             failed.
     """
     config = read_run(cfg)
@@ -72,7 +74,7 @@ class _Trials:
     folder: Path
 
     def run(self) -> None:
-        """Run what is missing.
+        """Run the missing trials.
 
         Raises:
             UserError: too many in a row failed.
@@ -86,7 +88,7 @@ class _Trials:
                 raise UserError(f"search: {in_a_row} trials in a row failed, the last with: {reason}")
 
     def _one(self, trial: optuna.Trial) -> str | None:
-        """Run one trial; returns why it failed, one line, or None where it did not."""
+        """Run one trial; return why it failed, in one line, or None if it did not."""
         state, value, reason = TrialState.FAIL, None, None
         folder = trial_folder(self.folder, trial.number)
         try:
@@ -132,7 +134,7 @@ class _Trials:
 
 
 def _objective(outcome: Outcome) -> float:
-    """Return the best validation of a run; raise a `UserError` where there was none."""
+    """Return the best validation of a run; raise a `UserError` if there was none."""
     if outcome.method is None:
         assert outcome.collaborative is not None
         return outcome.collaborative.best["valid_auc"]
@@ -145,7 +147,7 @@ def _objective(outcome: Outcome) -> float:
 
 
 def _check(config: RunConfig, settings: SearchSettings) -> None:
-    """Refuse a search whose number would not be that of the weights which a run tests."""
+    """Refuse a search by another metric than the one that selects the weights a run tests."""
     if not config.train or config.ckpt_path:
         raise UserError("train=false and ckpt_path: a search trains each trial from its start: leave them out")
     if not _is_method(config):
@@ -169,11 +171,12 @@ def _is_method(config: RunConfig) -> bool:
 
 
 def _shared(base: DictConfig, settings: SearchSettings, space: Space) -> Iterator[tuple[str, str]]:
-    """Yield what all trials have in common, by config key; interpolations as they stand."""
+    """Yield the values that all trials share, by config key; interpolations unresolved."""
     yield "search.metric", settings.metric
     for key, entry in space.items():
         yield f"search.space.{key}", str(entry)
     for key, value in leaves(containers(base, resolve=False)):
         role = RunConfig.role_of(key)
-        if key not in space and role.kind in _WITH_EFFECT and not set(role.stages) & {"test", "report"}:
+        measured = role.stages and _UNTRAINED.issuperset(role.stages)
+        if key not in space and role.kind in _WITH_EFFECT and not measured:
             yield key, str(value)

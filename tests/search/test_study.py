@@ -101,6 +101,8 @@ def test_other_settings_are_refused_by_a_study(place, study):
     folder, _ = study
     with pytest.raises(UserError, match=r"seed=1, not 2.*search\.study=NAME"):
         searched(folder, *CORA, *place.named, "seed=2")
+    with pytest.raises(UserError, match=r"data\.sample_seed=0, not 1"):
+        searched(folder, *CORA, *place.named, "data.sample_seed=1")
 
 
 @pytest.mark.slow
