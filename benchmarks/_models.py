@@ -1,4 +1,4 @@
-"""Backbones and collaborative vectors of the benchmarks: nothing is downloaded unless it is asked for."""
+"""Backbones and collaborative vectors of the benchmarks; nothing is downloaded unless requested."""
 
 import argparse
 from collections.abc import Callable
@@ -54,7 +54,7 @@ FETCHED = ("smollm2_135m", "gemma3_270m", "qwen25_coder_0_5b", "qwen25_coder_1_5
 
 
 def add_backbone(parser: argparse.ArgumentParser, default: str = "llama_30m", dtype: str = "float32") -> None:
-    """Give a parser `--llm` and `--dtype`."""
+    """Add `--llm` and `--dtype` to a parser."""
     parser.add_argument(
         "--llm", default=default, choices=(*SIZES, *FETCHED), help="with random weights, or one fetched to the cache"
     )
@@ -62,12 +62,12 @@ def add_backbone(parser: argparse.ArgumentParser, default: str = "llama_30m", dt
 
 
 def load(options: argparse.Namespace, texts: list[str], attention: Attention = "auto") -> Any:
-    """Return the `Backbone` asked for.
+    """Return the requested `Backbone`.
 
     Args:
         options: the command line, with `llm`, `dtype` and `device`.
-        texts: a random model's tokenizer learns their words.
-        attention: its kind.
+        texts: words for the tokenizer of a random model to learn.
+        attention: kind of attention.
     """
     from recsys_lora.llm.fetched import FetchedSource
 
@@ -97,7 +97,7 @@ def load(options: argparse.Namespace, texts: list[str], attention: Attention = "
     )
     dtype, usual = resolve_dtype(options.dtype, options.device), torch.get_default_dtype()
     torch.set_default_dtype(dtype)
-    try:  # on the device and in its format from the start: 7 B in float32 fit few machines
+    try:  # on the device and in its dtype from the start: few machines can hold 7 B in float32
         with torch.random.fork_rng(), torch.device(options.device):
             torch.manual_seed(0)
             model = LlamaForCausalLM(config)
@@ -108,13 +108,13 @@ def load(options: argparse.Namespace, texts: list[str], attention: Attention = "
 
 
 def about(backbone: Any, options: argparse.Namespace) -> dict[str, Any]:
-    """Say which backbone it is, for the line of surroundings."""
+    """Describe the backbone, for the line on the environment."""
     millions = sum(parameter.numel() for parameter in backbone.parameters()) / 1e6
     return {"llm": f"{options.llm} ({millions:.0f} M)", "dtype": str(backbone.dtype).removeprefix("torch.")}
 
 
 def largest_logit(backbone: Any, device: str) -> float:
-    """Return the largest absolute logit after a short prompt: a difference of two logits is rounded as they are."""
+    """Return the largest absolute logit after a short prompt: the scale of a difference's rounding error."""
     import torch
 
     tokens = torch.arange(10, 30, device=device)[None]
@@ -123,7 +123,7 @@ def largest_logit(backbone: Any, device: str) -> float:
 
 
 def tokens_read(backbone: Any, step: Callable[[], Any]) -> int:
-    """Run a step and return how many tokens, padding included, went through the body in its forwards."""
+    """Run a step and return the number of tokens, including padding, in its forward passes through the body."""
     from recsys_lora.llm.compiling import decoder_blocks
 
     counts = []
@@ -137,7 +137,7 @@ def tokens_read(backbone: Any, step: Callable[[], Any]) -> int:
 
 
 def vectors(users: int, items: int, dim: int) -> Any:
-    """Return a stand-in for a fitted encoder: fixed random vectors (dim,) by user and item number."""
+    """Return a stand-in for a fitted encoder, with fixed random vectors (dim,) by user and item number."""
     import torch
     from torch import Tensor, nn
 
@@ -161,7 +161,7 @@ def vectors(users: int, items: int, dim: int) -> Any:
 
 
 def ckf(backbone: Any, encoder: Any, **knobs: Any) -> Any:
-    """Return CKF as its default config makes it, but for dropout, in which two sides would differ."""
+    """Return CKF as in its default config, but without dropout, in which two sides would differ."""
     from recsys_lora.methods.ckf.mapping import CollaborativeMapping
     from recsys_lora.methods.ckf.module import CKFMultiTaskModule
     from recsys_lora.methods.ckf.objective import Objective

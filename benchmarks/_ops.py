@@ -1,10 +1,10 @@
-"""What a step asks of a device, counted on a CPU: operations, and how often the host would have to wait.
+"""Counts, on a CPU, the operations that a step would launch on a device, and how often the host would have to wait.
 
-An operation is a call that reaches a backend and computes or copies something; views and allocations are none. On CUDA
-it launches a kernel, or a few. The host waits where a value is read (`.item()`, `.tolist()`, `float(x)`), where a
-result's size depends on values (`nonzero`, a boolean index), and where memory is copied between host and device in the
-blocking way. A CPU makes no such copy, so the calls that would are counted: `.to(device)` of a tensor that no operation
-made and that is no parameter or buffer, and tensors that are made from a list on a named device.
+An operation is a call that reaches a backend and computes or copies something; views and allocations do not count. On
+CUDA it launches one or a few kernels. The host waits when a value is read (`.item()`, `.tolist()`, `float(x)`), when
+the size of a result depends on values (`nonzero`, a boolean index), and when memory is copied between host and device
+with blocking. A CPU makes no such copy, so the calls that would are counted: `.to(device)` of a tensor that is not the
+result of an operation, a parameter or a buffer, and tensors made from a list on a named device.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 ALLOCATIONS = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "resize_", "set_"}
 VIEWS = {"_unsafe_view", "_reshape_alias", "detach", "alias", "lift_fresh"}
-"""Beside those that torch marks as views."""
+"""Views, in addition to those that torch marks as such."""
 READS = {"_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "unique_consecutive"}
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 OUTWARD = {"cpu", "tolist"}
@@ -28,21 +28,21 @@ MAKERS = {torch.tensor, torch.as_tensor}
 
 
 class Count:
-    """Counts while it is entered.
+    """Counts operations and waits while it is entered.
 
     Args:
-        on_device: what would be on the device from the start: parameters and buffers.
+        on_device: tensors that would be on the device from the start: parameters and buffers.
 
     Attributes:
-        operations: how many, by name.
-        waits: how often the host would wait, by the name of what it waits for.
+        operations: number of operations by name.
+        waits: number of waits of the host, by the name of the call.
     """
 
     def __init__(self, on_device: Iterable[Tensor] = ()) -> None:
         self.operations: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
         self.on_device = WeakIdKeyDictionary(dict.fromkeys(on_device, True))
-        self.on_host = WeakIdKeyDictionary()  # numbers that Python made: AdamW counts its steps in such ones
+        self.on_host = WeakIdKeyDictionary()  # numbers made by Python, such as AdamW's step counts
         self._modes = _Operations(self), _Calls(self)
 
     def __enter__(self) -> "Count":
@@ -55,12 +55,12 @@ class Count:
             mode.__exit__(*error)
 
     def totals(self) -> tuple[int, int]:
-        """Return how many operations and waits there were so far."""
+        """Return the number of operations and of waits so far."""
         return self.operations.total(), self.waits.total()
 
 
 class _Operations(TorchDispatchMode):
-    """Sees what reaches a backend, in backward passes too, which a CPU runs in the same thread."""
+    """Sees the calls that reach a backend, also in backward passes, which a CPU runs in the same thread."""
 
     def __init__(self, count: Count) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class _Operations(TorchDispatchMode):
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        with self:  # in inference mode, operations arrive before they are taken apart
+        with self:  # in inference mode, operations arrive before they are decomposed
             parts = func.decompose(*args, **kwargs)
         if parts is not NotImplemented:
             return parts
@@ -122,5 +122,5 @@ class _Calls(TorchFunctionMode):
 
 
 def _on_device(kwargs: Mapping[str, Any]) -> bool:
-    """Return whether something is made on a device by name; whoever writes "cpu" means the host."""
+    """Return whether a call names a device other than "cpu", which is the host."""
     return kwargs.get("device") not in (None, "cpu")

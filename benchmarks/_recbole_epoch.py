@@ -1,9 +1,9 @@
-"""Times epochs of RecBole in an environment of its own; started by `cf_epoch.py`, which reads what it writes.
+"""Times epochs of RecBole in its own environment; started by `cf_epoch.py`, which reads the result.
 
     PYTHON _recbole_epoch.py SETTINGS.json RESULT.json
 
 SETTINGS: `model` (RecBole's name), `epochs`, `config` (RecBole's own keys), `memory` (whether to measure it). RESULT:
-`seconds` of each epoch, `rows` of an epoch, `mib` that the process grows by in training, `version`.
+`seconds` of each epoch, `rows` per epoch, `mib` by which the process grows in training, `version`.
 """
 
 import json
@@ -22,7 +22,7 @@ def main(settings_path: str, result_path: str) -> None:
     from recbole.utils import get_model, get_trainer, init_seed
 
     settings = json.loads(Path(settings_path).read_text())
-    sys.argv = sys.argv[:1]  # RecBole reads them, too
+    sys.argv = sys.argv[:1]  # RecBole reads them too
     config = Config(model=settings["model"], dataset="made", config_dict=settings["config"])
     init_seed(1, True)
     train, _, _ = data_preparation(config, create_dataset(config))

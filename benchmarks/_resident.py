@@ -1,4 +1,4 @@
-"""Memory of this process as Linux counts it: needs the standard library alone."""
+"""Memory of this process as reported by Linux; needs only the standard library."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +12,13 @@ def restart_peak() -> None:
 
 
 def resident_mib(field: str) -> float:
-    """Return `VmRSS`, what is resident now, or `VmHWM`, the most that was."""
+    """Return resident memory in MiB: `VmRSS`, the current value, or `VmHWM`, the peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1]) * 1024 / MIB
 
 
 def growth_mib(step: Callable[[], object], measured: bool = True) -> float | None:
-    """Run a step; return by how much the process grew at most, None where that is not to be measured."""
+    """Run a step and return the peak growth of the process in MiB; None if `measured` is false."""
     if not measured:
         step()
         return None

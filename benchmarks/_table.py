@@ -1,8 +1,8 @@
-"""What the benchmarks say: the line of surroundings, one table, and the same as JSON.
+"""Output of the benchmarks: a line on the environment, one table, and the same as JSON.
 
     python benchmarks/_table.py docs/performance.md     # make a page's tables again from their records
 
-A table of the page stands between lines `<!-- bench: FILE.json -->` and `<!-- /bench -->`.
+A table of the page is between the lines `<!-- bench: FILE.json -->` and `<!-- /bench -->`.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Aim:
-    """A limit that was set before anything was measured.
+    """A target set before anything was measured.
 
     Attributes:
         value: the limit.
-        side: on which side of it a result should lie.
-        of: what is limited: `ratio` to the reference, or `ms`.
+        side: the side of the limit on which a result should be.
+        of: quantity with the limit: `ratio` to the reference, or `ms`.
     """
 
     value: float
@@ -38,15 +38,15 @@ class Aim:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table. Times in milliseconds, memory in MiB; each with its quartiles over rounds.
+    """One line of a table: time in milliseconds and ratio, each with quartiles over rounds; memory in MiB.
 
     Attributes:
         case: what was timed.
-        point: shapes of a sweep; empty where there is only one.
-        reference: the case whose time the ratio is divided by.
-        aim: what the ratio or time should be.
-        peak_mib: most memory of the tensors that one step makes.
-        note: what a reader must know of this line.
+        point: shapes of a sweep; empty if there is only one.
+        reference: the case that the ratio refers to.
+        aim: target of the ratio or time.
+        peak_mib: peak memory of the tensors that one step makes.
+        note: remark on this line.
     """
 
     case: str
@@ -64,12 +64,12 @@ class Row:
 
 
 def environment(options: argparse.Namespace, packages: Sequence[str], **shapes: Any) -> dict[str, Any]:
-    """Say what was measured where.
+    """Describe what was measured and where.
 
     Args:
         options: the command line.
-        packages: whose versions matter; torch should be among them where it computes.
-        shapes: the benchmark's own, as `B=8`.
+        packages: packages whose versions matter; including torch if it is used.
+        shapes: the benchmark's own shapes, like `B=8`.
     """
     import torch
 
@@ -91,7 +91,7 @@ def environment(options: argparse.Namespace, packages: Sequence[str], **shapes: 
 
 
 def _commit() -> str:
-    """Return the commit of this checkout, with a plus where files differ from it."""
+    """Return the commit of this checkout, with a plus if files differ from it."""
     import recsys_lora
     from recsys_lora.report.environment import git_state
 
@@ -106,7 +106,7 @@ def _processor() -> str:
 
 
 def report(rows: Sequence[Row], about: Mapping[str, Any], options: argparse.Namespace) -> None:
-    """Print the table; write it as JSON too where asked for."""
+    """Print the table, and write it as JSON if requested."""
     print(said(about))
     lines, names = _lines(rows)
     widths = {name: max(len(name), *(len(line[name]) for line in lines)) for name in names}
@@ -124,7 +124,7 @@ def report(rows: Sequence[Row], about: Mapping[str, Any], options: argparse.Name
 def report_counts(
     columns: Sequence[str], lines: Sequence[Sequence[str]], about: Mapping[str, Any], options: argparse.Namespace
 ) -> None:
-    """Print a table of counts, in which the first column names what was counted; write it as JSON where asked for."""
+    """Print a table of counts whose first column says what was counted, and write it as JSON if requested."""
     print(said(about))
     widths = [max(map(len, cells)) for cells in zip(columns, *lines, strict=True)]
     for line in (columns, *lines):
@@ -136,12 +136,12 @@ def report_counts(
 
 
 def said(about: Mapping[str, Any]) -> str:
-    """Return what was measured where, as one line."""
+    """Return the description of the measurement as one line."""
     return ", ".join(f"{key} {' '.join(value) if isinstance(value, list) else value}" for key, value in about.items())
 
 
 def page_table(record: Path) -> str:
-    """Return a record's table as Markdown, and under it what was measured where."""
+    """Return a record's table as Markdown, with the description of the measurement below."""
     kept = json.loads(record.read_text())
     if "columns" in kept:
         aligned = ["---", *("---:" for _ in kept["columns"][1:])]

@@ -1,14 +1,14 @@
-"""How much years and genres could add to MF, by logistic regressions: a look before a language model is trained.
+"""How much years and genres could add to MF, by logistic regression: a check before training a language model.
 
     python benchmarks/_text_headroom.py data=ml_1m data.root=FOLDER
     python benchmarks/_text_headroom.py data=ml_100k data/split=cold_items --ridge 1e-4
 
-Each regression is fitted on train rows and has MF's logit as a feature, beside what a title and an items table tell
-(year of release, its distance from those of the history, genres, their overlap with the history's). With one fit MF has
-seen the labels of these rows; with two (`cf.train_share=0.5`) the rows are those that the first fit has not seen. The
-last regression also has the products of these features and the user's vector (its first principal components): what a
-method could gain that reads text for each user differently. The overrides are those of `recsys_lora.run`; the items
-table needs the columns `year` and `genres`.
+Each regression is fitted on train rows. Its features are MF's logit and information from the title and the items table
+(year of release, its distance from those of the history, genres, their overlap with the history's). With one fit, MF
+has seen the labels of these rows; with two (`cf.train_share=0.5`) the rows are those that the first fit has not seen. A
+last regression adds the products of these features and the user's vector (its first principal components): the gain
+possible by reading text differently for each user. The overrides are those of `recsys_lora.run`; the items table needs
+the columns `year` and `genres`.
 """
 
 import argparse
@@ -33,15 +33,15 @@ DECADES = (1960, 1970, 1980, 1985, 1990, 1995, 1998)
 UNKNOWN_YEAR = 1990
 SPLITS = ("train", "valid", "test")
 COMPONENTS = 8
-"""Of the users' vectors."""
+"""Principal components of the users' vectors."""
 
 
 class Text:
     """Features of titles and the items table, by item number.
 
     Attributes:
-        year: (I + 1,) of release.
-        genres: (I + 1, G) 0 or 1.
+        year: (I + 1,) year of release.
+        genres: (I + 1, G) genres, 0 or 1.
     """
 
     def __init__(self, data: PreparedData) -> None:
@@ -74,7 +74,7 @@ class Text:
 def fitted(
     overrides: Sequence[str], share: float
 ) -> tuple[dict[str, Rows], dict[str, Any], dict[str, NDArray[np.float64]], Text]:
-    """Return the rows of each split, MF's logits of them, their users' leading components, and the features' maker."""
+    """Return the rows of each split, their MF logits, the leading components of their users, and the text features."""
     outcome = recsys_lora.run_config(recsys_lora.compose(*CF, *overrides, f"cf.train_share={share}"))
     data, cf = outcome.data, outcome.collaborative
     assert cf is not None

@@ -1,10 +1,10 @@
-"""A method on text alone and a CF model, added by logistic regression: what any way of joining them has to pass.
+"""A text-only method and a CF model stacked by logistic regression: the baseline for combining them.
 
     python benchmarks/_text_stack.py row=tallrec data=ml_1m data.root=FOLDER --cf row=mf data=ml_1m data.root=FOLDER
 
-Overrides of `recsys_lora.run` for a text method, and behind `--cf` for a CF model on the same rows; what is trained is
-reused. The regression has the two scores as features and is fitted on the validation questions (`data.valid_rows`); AUC
-and UAUC are of the test questions.
+Overrides of `recsys_lora.run` for a text method, and after `--cf` for a CF model on the same rows; trained models are
+reused. The features of the regression are the two scores; it is fitted on the validation questions (`data.valid_rows`).
+AUC and UAUC are of the test questions.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from recsys_lora.methods.answering import Answering
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print a line for the CF model, the text method and the regression of both."""
+    """Print one line each for the CF model, the text method and the regression on both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("text", nargs="+", help="overrides of the text method")
     parser.add_argument("--cf", nargs="+", required=True, help="overrides of the CF model")

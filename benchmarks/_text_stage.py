@@ -1,11 +1,11 @@
-"""How fast a language model learns from titles which items are liked: a look at the settings of a first stage.
+"""How fast a language model learns from titles which items are liked: for choosing the settings of a first stage.
 
     python benchmarks/_text_stage.py --questions items --lr 0.001 --batch-size 8 data=ml_100k llm=smollm2_135m
 
-Trains LoRA on prompts without history, on items that no validation row has, and prints AUC and UAUC of all validation
-rows four times; each item is scored once. Questions are rows with their labels (`rows`), rows with their item's
-smoothed share of positives as label (`shares`), or items with these (`items`, as `model.train_on=items`). A bias of the
-score begins at the mean of the labels. The further arguments are overrides of `recsys_lora.run`.
+Trains LoRA on prompts without history, on items that occur in no validation row, and prints AUC and UAUC of all
+validation rows four times; each item is scored once. Questions are rows with their labels (`rows`), rows labelled with
+their item's smoothed share of positives (`shares`), or items with this label (`items`, as `model.train_on=items`). A
+bias of the score starts at the mean label. The remaining arguments are overrides of `recsys_lora.run`.
 """
 
 import argparse
@@ -40,14 +40,14 @@ BIAS_RATE = 20.0
 
 
 def freeze_before(lowrank: Injection, last: float) -> None:
-    """Train the updates of the last share of the layers alone."""
+    """Train only the updates of the last fraction of the layers."""
     layers = list(lowrank.sources.values())
     for number, layer in enumerate(layers):
         layer.requires_grad_(not last or number >= len(layers) * (1 - last))
 
 
 def restart(lowrank: Injection) -> None:
-    """Let updates start at zero again, whatever was trained."""
+    """Reset the updates to zero, whatever was trained."""
     for name, parameter in lowrank.named_parameters():
         if name.endswith("P"):
             torch.nn.init.zeros_(parameter)

@@ -1,8 +1,8 @@
-"""What the benchmarks share: options, steps timed in turn, equal values, peak memory. Tables: `_table.py`.
+"""Shared code of the benchmarks: options, timing in turn, checks of equality, peak memory. Tables: `_table.py`.
 
-Steps that are compared run in turn in one process, every second round in the reverse order, so that no case always
-follows the same other one. A ratio is the median over rounds of two cases' times in the same round, so that a slow
-moment of the machine falls on both.
+Steps to compare run in turn in one process, every second round in reverse order, so that no case always follows the
+same other one. A ratio is the median over rounds of the ratio of two times in the same round, so that a slow moment of
+the machine affects both.
 """
 
 import argparse
@@ -20,21 +20,21 @@ from typing import Any
 
 from _table import Aim, Row
 
-# Read when torch is imported: its profiler, which counts memory here, otherwise tells of every start and stop.
+# Read when torch is imported: otherwise its profiler, which counts memory here, logs every start and stop.
 os.environ.setdefault("KINETO_LOG_LEVEL", "9")
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 Step = Callable[[], Any]
 MIB = 2**20
 OURS = "this package"
-"""What tables call this package's own way."""
+"""Name of this package's own case in tables."""
 
 
 def parser(text: str | None, rounds: int) -> argparse.ArgumentParser:
-    """Return a parser with the options that every benchmark has.
+    """Return a parser with the options common to all benchmarks.
 
     Args:
-        text: the script's own documentation.
+        text: docstring of the script.
         rounds: default number of rounds.
     """
     made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -54,7 +54,7 @@ def _rounds(text: str) -> int:
 
 
 def use_threads(options: argparse.Namespace) -> None:
-    """Let torch compute with as many threads as asked for."""
+    """Set the number of torch threads, if one is given."""
     import torch
 
     if options.threads:
@@ -62,15 +62,15 @@ def use_threads(options: argparse.Namespace) -> None:
 
 
 def same(ours: Any, theirs: Any, tolerance: float, what: str, size: float | None = None, whole: bool = False) -> None:
-    """End the run if two tensors (or arrays) differ by more than a share of the largest entry.
+    """Exit if two tensors (or arrays) differ by more than a fraction of the largest entry.
 
     Args:
         ours: this package's values.
-        theirs: the other side's, of the same shape.
-        tolerance: largest difference, over `size`.
-        what: says in the message what was compared.
-        size: of the numbers that were rounded; None takes the largest absolute entry of `theirs`.
-        whole: compare by Euclidean distance and norm, for values in which single ones may be far off.
+        theirs: the other side's values, of the same shape.
+        tolerance: maximum difference, relative to `size`.
+        what: what is compared, for the message.
+        size: size of the numbers that were rounded; None takes the largest absolute entry of `theirs`.
+        whole: compare by Euclidean distance and norm, for values of which single ones may be far off.
     """
     import torch
 
@@ -85,7 +85,7 @@ def same(ours: Any, theirs: Any, tolerance: float, what: str, size: float | None
 
 
 def seconds(step: Step, options: argparse.Namespace) -> float:
-    """Time one step."""
+    """Time one step, in seconds."""
     wait = _waiting(options)
     clock = time.perf_counter if options.clock == "wall" else _processor_seconds
     wait()
@@ -96,7 +96,7 @@ def seconds(step: Step, options: argparse.Namespace) -> float:
 
 
 def _waiting(options: argparse.Namespace) -> Step:
-    """Return what waits for the device to have done its work."""
+    """Return a function that waits until the device has finished its work."""
     if not options.device.startswith("cuda"):
         return lambda: None
     import torch
@@ -105,13 +105,13 @@ def _waiting(options: argparse.Namespace) -> Step:
 
 
 def _processor_seconds() -> float:
-    """Return what this process and its children have used."""
+    """Return the processor time of this process and its children."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def in_a_process(code: str, *arguments: Path) -> dict[str, Any]:
-    """Run code in a fresh process; returns what its last line says as JSON, and the seconds that it took."""
+    """Run code in a new process; return the JSON of its last line of output, and the seconds it took."""
     begun, before = time.perf_counter(), _processor_seconds()
     command = [sys.executable, "-c", code, *map(str, arguments)]
     answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -120,7 +120,7 @@ def in_a_process(code: str, *arguments: Path) -> dict[str, Any]:
 
 
 def in_turn(steps: Mapping[str, Step], options: argparse.Namespace) -> dict[str, list[float]]:
-    """Time all steps round by round, after one round that is not counted; returns milliseconds by case."""
+    """Time all steps round by round, after one uncounted round; return milliseconds by case."""
     for step in steps.values():
         step()
     times: dict[str, list[float]] = {case: [] for case in steps}
@@ -137,13 +137,13 @@ def compared(
     scale: Mapping[str, float] | None = None,
     point: str = "",
 ) -> list[Row]:
-    """Return a row a case, with its time over the reference's in the same round.
+    """Return a row per case, with its time relative to the reference's in the same round.
 
     Args:
-        times: of each case, round by round, in milliseconds.
-        reference: the case that all are compared to.
-        aims: of cases that have one.
-        scale: by what to multiply the times of cases that did a part of the work only.
+        times: times of each case in milliseconds, round by round.
+        reference: the case that all are compared with.
+        aims: targets of the cases that have one.
+        scale: factors for the times of cases that did only part of the work.
         point: see `Row`.
     """
     factors = scale or {}
@@ -160,17 +160,17 @@ def compared(
 
 
 def with_peaks(rows: Sequence[Row], steps: Mapping[str, Step], options: argparse.Namespace) -> list[Row]:
-    """Return the rows with the peak memory of their cases' steps, unless that is not wanted."""
+    """Return the rows with the peak memory of their cases' steps, unless it is switched off."""
     if options.no_memory:
         return list(rows)
     return [replace(row, peak_mib=peak_mib(steps[row.case], options)) for row in rows]
 
 
 def peak_mib(step: Step, options: argparse.Namespace) -> float:
-    """Return the most memory in MiB that the tensors made in a step take at once, beside what was there before.
+    """Return the peak memory in MiB of the tensors made in a step, in addition to what was there before.
 
-    On a CPU, every allocation and release is counted, so that the number is exact and the same on every run; scratch
-    memory of the libraries below torch is not in it.
+    On a CPU, every allocation and release is counted, so the number is exact and the same on every run; it excludes
+    scratch memory of the libraries below torch.
     """
     import torch
 

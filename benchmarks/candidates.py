@@ -1,18 +1,18 @@
-"""Twenty candidates for one user: what their prompts share read once, against reading every prompt in full.
+"""Scoring twenty candidates for one user: their common prefix read once, against reading every prompt in full.
 
     python benchmarks/candidates.py                                 # a random 30M Llama, no download
     python benchmarks/candidates.py --llm smollm2_135m --threads 2 --rounds 3 --json candidates.json
 
-Compared in turn, in one process, on the same user and items, with a history of ten titles; tokenising is part of both:
+Compared in turn, in one process, on the same user and items, with a history of ten titles and including tokenisation:
 
     this package   `recsys_lora.methods.candidates.score_candidates`: instruction, history and the user's soft token
-                   once, then each candidate's title and the question, after the same key-value cache
+                   once, then each candidate's title and the question, on the same key-value cache
     in full        the same with `share_prefix=False`: a padded batch of whole prompts
 
-First it is checked that both give the same scores. Each method is measured by itself; CoRA's prompts are shared with
-scope=suffix, where its weights, which differ from item to item, act from the candidate's title on, and not at all
-without. The ratio is a case's time over this package's, in the same round. The note says how many tokens went through
-the body, padding included: their ratio is what sharing can give where a token costs the same both ways.
+It first checks that both give the same scores. Each method is measured separately. CoRA's prompts share a prefix only
+with scope=suffix, where its weights, which depend on the item, apply from the candidate's title on. The ratio is a
+case's time over this package's, in the same round. The note gives the number of tokens that went through the body,
+including padding: their ratio is the possible gain from sharing if a token costs the same both ways.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from _timing import OURS, Step
 FULL = "in full"
 AIMS = {FULL: Aim(4)}
 TOLERANCE = {"float32": 1e-5, "float16": 2e-3, "bfloat16": 0.02}
-"""Of the largest logit."""
+"""Relative to the largest logit."""
 DIM, HISTORY, USER = 64, 10, 1
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 START = "#Question: A user has given high ratings to the following {items}: {history}. "
@@ -53,7 +53,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def template(user: str = "", item: str = "", names: Sequence[str] = ()) -> Any:
-    """Return the prompt with marks of user and item in it; without them, that of text alone."""
+    """Return the prompt with the placeholders of user and item; without them, the text-only prompt."""
     from recsys_lora.prompts.template import Template
 
     if not user:
@@ -64,12 +64,12 @@ def template(user: str = "", item: str = "", names: Sequence[str] = ()) -> Any:
 
 
 def shared(name: str, backbone: Any, **knobs: Any) -> dict[str, Any]:
-    """Return the arguments that all methods have; what is asked is the method's own wording of click-through."""
+    """Return the arguments common to all methods; the question is the method's own wording of click-through."""
     return {"name": name, "tasks": scoring.asked(template()), "prompt": template(), "backbone": backbone, **knobs}
 
 
 def lora() -> dict[str, Any]:
-    """Return the arguments of LoRA of rank 8 on the attention's linear maps."""
+    """Return the arguments of LoRA of rank 8 on the linear layers of the attention."""
     from recsys_lora.methods.lora import LoRA
 
     return dict(vars(LoRA(targets=TARGETS, dropout=0.0)))
@@ -148,11 +148,11 @@ METHODS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-COMPARED = [name for name in METHODS if name != "cora"]  # whose weights all act from the first token on
+COMPARED = [name for name in METHODS if name != "cora"]  # whose weights all apply from the first token on
 
 
 def steps(name: str, backbone: Any, data: Any, options: argparse.Namespace) -> tuple[Any, dict[str, Step]]:
-    """Return a method, with low-rank factors away from zero, and both ways to score with it."""
+    """Return a method with nonzero low-rank factors, and both ways to score with it."""
     import torch
 
     from recsys_lora.methods.candidates import score_candidates
@@ -169,7 +169,7 @@ def steps(name: str, backbone: Any, data: Any, options: argparse.Namespace) -> t
 
 
 def said(row: Row, read: Mapping[str, int], options: argparse.Namespace) -> str:
-    """Return a line's note: the speed, and how many tokens went through the body."""
+    """Return a line's note: the speed, and the number of tokens that went through the body."""
     times = "" if row.case == row.reference else f", {read[row.case] / read[row.reference]:.2f} times as many"
     return f"{1000 * options.candidates / row.median_ms:.0f} items/s, {read[row.case]} tokens{times}"
 

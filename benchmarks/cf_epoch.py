@@ -1,11 +1,12 @@
-"""An epoch of MF, LightGCN and SASRec with the BPR loss, on made-up data of MovieLens-100K's shape.
+"""An epoch of MF, LightGCN and SASRec with the BPR loss, on synthetic data of MovieLens-100K's shape.
 
     python benchmarks/cf_epoch.py                                   # this package alone
     python benchmarks/cf_epoch.py --recbole-python recbole/bin/python --recbole --json cf_epoch.json
 
-943 users, 1,682 items, 100,000 rows, of which each user's first 80 % train; `--data FOLDER` takes a prepared data set
-instead (`python -m recsys_lora.prepare data=ml_100k` names its folder), every row as a positive. Vectors of 64, batches
-of 2,048, one drawn item a positive, Adam; LightGCN with 2 layers, SASRec with 2 blocks over the last 50 items.
+943 users, 1,682 items, 100,000 rows, of which each user's first 80 % are for training; `--data FOLDER` uses a prepared
+data set instead (`python -m recsys_lora.prepare data=ml_100k` prints its folder), with every row as a positive. Width
+64, batches of 2,048, one sampled negative per positive, Adam; LightGCN with 2 layers, SASRec with 2 blocks over the
+last 50 items.
 
     this package   `recsys_lora.cf.module.CFModule` in Lightning's Trainer, without validation
     RecBole        the same model there (its MF is called BPR), `_train_epoch` of its trainer
@@ -14,10 +15,10 @@ RecBole needs an environment of its own:
 
     python -m venv recbole && recbole/bin/pip install recbole==1.2.1 'numpy<2' 'scipy<1.13' 'setuptools<81' torch
 
-Each side runs alone, in a process of its own; the first epoch is not counted. Rows of an epoch are compared first:
-RecBole leaves out a user's first row in SASRec, for there is no history. Results of training are not compared here.
-The ratio is the time over this package's, epoch by epoch; peak memory is what the process grows by in training, with
-data, model and libraries loaded before. The clock is always wall time.
+Each side runs alone, in its own process; the first epoch is not counted. It first compares the rows per epoch: RecBole
+omits a user's first row in SASRec, as there is no history. Results of training are not compared here. The ratio is the
+time over this package's, epoch by epoch; peak memory is the growth of the process in training, with data, model and
+libraries already loaded. The clock is always wall time.
 """
 
 import argparse
@@ -45,7 +46,7 @@ NAMES = {"mf": "BPR", "lightgcn": "LightGCN", "sasrec": "SASRec"}
 AIMS = {"mf": Aim(3), "lightgcn": Aim(3), "sasrec": Aim(10)}
 DIM, HISTORY, LAYERS, HEADS, RATE = 64, 50, 2, 2, 1e-3
 LARGEST_DIFFERENCE = 0.03
-"""Of the rows of an epoch."""
+"""Relative to the rows of an epoch."""
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -66,7 +67,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def make_data(options: argparse.Namespace) -> Any:
-    """Return the rows as a data set whose labels are all 1, each user's in time's order, split 8 : 1 : 1."""
+    """Return the rows as a data set whose labels are all 1, each user's in order of time, split 8 : 1 : 1."""
     import numpy as np
     import polars as pl
 
@@ -104,13 +105,13 @@ def make_data(options: argparse.Namespace) -> Any:
 
 @dataclass(frozen=True)
 class Epochs:
-    """What one side took.
+    """Cost of one side.
 
     Attributes:
-        milliseconds: of each counted epoch.
-        rows: of an epoch.
-        mib: what the process grew by; None where that was not wanted.
-        version: of RecBole; "" of this package.
+        milliseconds: time of each counted epoch.
+        rows: rows per epoch.
+        mib: growth of the process; None if not measured.
+        version: version of RecBole; "" for this package.
     """
 
     milliseconds: list[float]
@@ -132,7 +133,7 @@ def ours(name: str, data: Any, options: argparse.Namespace) -> Epochs:
     from recsys_lora.cf.settings import FitSettings
 
     class Clock(lightning.Callback):
-        """Keeps the time of every epoch."""
+        """Records the time of every epoch."""
 
         def __init__(self) -> None:
             self.times: list[float] = []
@@ -197,7 +198,7 @@ def recbole_config(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def theirs(name: str, data: Any, options: argparse.Namespace) -> Epochs:
-    """Train with RecBole, in a process of its own."""
+    """Train with RecBole, in its own process."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "made").mkdir()

@@ -1,23 +1,23 @@
-"""One training step of CKF on four tasks at once, against a forward and a backward a task as research code runs it.
+"""One training step of CKF on four tasks at once, against one forward and backward per task, as in research code.
 
     python benchmarks/ckf_step.py                                   # a random 30M Llama, no download
     python benchmarks/ckf_step.py --llm smollm2_135m --dtype bfloat16 --compiled --json ckf_step.json
 
-Compared in turn, in one process, on the same questions, model and weights; a step is the losses of both versions of
-every question (text alone, and with soft tokens) and their gradients:
+Compared in turn, in one process, on the same questions, model and weights; a step computes the losses of both versions
+of every question (text only, and with soft tokens) and their gradients:
 
-    this package   one batch that mixes the tasks: a forward a version and group of like lengths, and one backward;
-                   soft tokens placed in one operation; the head for answers only
+    this package   one batch that mixes the tasks: one forward per version and group of similar lengths, one backward;
+                   soft tokens inserted in one operation; the head for answers only
     compiled       the same with compiled blocks (`--compiled`)
     unsplit        each version as one forward, padded to its longest question
-    task by task   for each task and version a forward and a backward of its own; soft tokens put in row by row; all
+    task by task   a separate forward and backward for each task and version; soft tokens inserted row by row; all
                    logits (B, T, V)
 
-All use the same low-rank layers, so the ratio says nothing of these. First it is checked that the summed losses and
-all gradients are the same. The optimiser's step, which is the same for all, is left out. The ratio is a case's time
-over this package's, compiled where it is, in the same round. Lengths are as those of Amazon's Gift Cards with the
-default prompts: a list of candidates is three times as long as a question about one item. The note says how many tokens
-went through the body, and how many of them were padding.
+All use the same low-rank layers, so the ratio says nothing about these. It first checks that the summed losses and all
+gradients are the same. The optimiser step, which is the same for all, is left out. The ratio is a case's time over this
+package's, compiled if that is, in the same round. Lengths are those of Amazon's Gift Cards with the default prompts: a
+list of candidates is three times as long as a question about one item. The note gives the number of tokens that went
+through the body, and the share of padding.
 """
 
 import argparse
@@ -34,12 +34,12 @@ from _timing import OURS, Step
 BY_TASK, WHOLE, COMPILED = "task by task", "unsplit", "compiled"
 AIMS = {BY_TASK: Aim(2)}
 TOLERANCE = {"float32": 2e-3, "float16": 0.03, "bfloat16": 0.2}
-"""Of the norm of all gradients together; each of the ways is as far from float32's, .08 in bfloat16."""
+"""Relative to the norm of all gradients together; each case is as far from float32's, .08 in bfloat16."""
 TASKS = ("ctr", "rating", "topk", "explanation")
 CHOICES = {"ctr": 2, "rating": 5}
-"""How many answers of one token a task has; the others' answers are text."""
+"""Number of one-token answers of a task; the answers of the others are text."""
 LENGTHS = {"ctr": (49, 77), "rating": (50, 88), "topk": (180, 214), "explanation": (47, 79)}
-"""Tokens of a task's questions: quartiles of Gift Cards' training questions, of text alone, by SmolLM2's tokenizer."""
+"""Tokens per question by task: quartiles over Gift Cards' training questions, text only, with SmolLM2's tokenizer."""
 CANDIDATES, HISTORY, ENCODER_DIM, USERS, ITEMS = 3, 20, 64, 200, 500
 
 
@@ -64,7 +64,7 @@ def make_questions(options: argparse.Namespace, vocabulary: int) -> Any:
     random = np.random.default_rng(0)
     rows = options.batch
     task = np.arange(rows) % len(TASKS)
-    choices = np.array([CHOICES.get(name, 0) for name in TASKS])[task]  # 0 where the answer is text
+    choices = np.array([CHOICES.get(name, 0) for name in TASKS])[task]  # 0 if the answer is text
     items = np.stack([random.permutation(ITEMS)[:CANDIDATES] + 1 for _ in range(rows)])
     items[task != TASKS.index("topk"), 1:] = 0
     history = random.integers(1, ITEMS + 1, (rows, HISTORY))
@@ -137,7 +137,7 @@ def make_tasks() -> dict[str, Any]:
 
 
 def make_module(options: argparse.Namespace) -> Any:
-    """Return CKF's module as its default config makes it, without dropout, in the middle of its training."""
+    """Return CKF's module as in its default config, without dropout, in the middle of its training."""
     import torch
 
     backbone = _models.load(options, ["a film of words"])
@@ -151,7 +151,7 @@ def make_module(options: argparse.Namespace) -> Any:
 
 
 class Steps:
-    """The two ways to make the same losses and gradients.
+    """The two ways to compute the same losses and gradients.
 
     Args:
         options: the command line.
@@ -176,13 +176,13 @@ class Steps:
         self.separate = [unsplit.batch(rows, pad, "right").to(options.device) for rows in tasks if len(rows)]
 
     def ours(self, batch: Any) -> Any:
-        """Run this package's step on a batch of all tasks; returns the summed loss."""
+        """Run this package's step on a batch of all tasks; return the summed loss."""
         loss = sum(self.module.loss(part).sum() for part in parts(batch))
         loss.backward()
         return loss.detach()
 
     def by_task(self) -> Any:
-        """Run a step task by task; returns the summed loss."""
+        """Run a step task by task; return the summed loss."""
         import torch
 
         total = torch.zeros((), device=self.module.device)
@@ -194,7 +194,7 @@ class Steps:
         return total
 
     def _losses(self, batch: Any) -> Iterator[Any]:
-        """Yield the loss of each row of one task's batch, from all logits."""
+        """Yield the loss of each row of one task's batch, computed from all logits."""
         from torch.nn import functional
 
         embeds = self._embeds(batch)
@@ -210,7 +210,7 @@ class Steps:
                 yield functional.cross_entropy(logits[row, begin - 1 : length - 1], batch.input_ids[row, begin:length])
 
     def _embeds(self, batch: Any) -> Any:
-        """Return the input embeddings of a batch, the soft tokens put in row by row."""
+        """Return the input embeddings of a batch, with the soft tokens inserted row by row."""
         import torch
 
         vectors = self.module.collaborative(batch)
@@ -229,7 +229,7 @@ class Steps:
         return torch.stack(rows)
 
     def with_gradients(self, step: Step) -> list[Any]:
-        """Return a step's loss and the gradients of all that is trained, and forget these."""
+        """Return a step's loss and the gradients of all trained parameters, then drop the gradients."""
         loss = step()
         trained = [*self.module.lowrank.parameters(), *self.module.mapping.parameters()]
         gradients = [parameter.grad for parameter in trained]
@@ -254,7 +254,7 @@ def joined(tensors: Sequence[Any]) -> Any:
 
 
 def padding(batches: Sequence[Any]) -> str:
-    """Say how many tokens of batches go through the body, and how many are padding."""
+    """Return the number of tokens of batches in the body, and the share of padding, as text."""
     masks = [part.attention_mask for batch in batches for part in parts(batch)]
     tokens, real = sum(mask.numel() for mask in masks), sum(int(mask.sum()) for mask in masks)
     return f"{tokens} tokens, {1 - real / tokens:.0%} padding"

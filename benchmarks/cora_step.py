@@ -1,25 +1,25 @@
-"""What CoRA costs beside the frozen backbone as transformers runs it: time and memory of one training step.
+"""Cost of CoRA relative to the frozen backbone as run by transformers: time and memory of one training step.
 
     python benchmarks/cora_step.py                      # SmolLM2-135M, 8 prompts of 144 tokens, all cores
     python benchmarks/cora_step.py --threads 2 --dtype bfloat16 --compiled --json cora_step.json
 
 Compared in turn, in one process, on the same tokens:
 
-    products    the frozen weights' matrix products alone, forward and to the input, and nothing between them
+    products    only the matrix products of the frozen weights, forward and backward to the input
     frozen      the body alone, with torch's attention kernel: forward to the last hidden state, and backward to the
                 input embeddings
     frozen, attention=auto    the same with the attention that `llm.attention=auto` chooses
-    low-rank    the body as a run has it, with the low-rank part, its A(u, i) given, backward to every A and P
+    low-rank    the body as in a run, with the low-rank part and given A(u, i), backward to every A and P
     generator   the same, A(u, i) made by CoRA's default generator, backward to the generator's weights and P
-    optimiser   the same and a step of AdamW
+    optimiser   the same, plus a step of AdamW
     compiled    the same as `optimiser`, with compiled blocks (`--compiled`)
     graphs      the same as `compiled`, replayed as CUDA graphs (`--graphs`, on a GPU)
 
 A ratio is the median over rounds of a case's time over that of the frozen body in the same round, so that a slow
-moment of the machine falls on both. The head is left out of all. First it is checked that with P = 0 all give the
-frozen body's hidden states. Peak memory is each case's own process's (on CUDA, that of its tensors). The note says at
-which rate the frozen weights' products run (forward, and backward to the input), and which share that is of the rate
-of the widest of them, repeated on the same numbers.
+moment of the machine affects both. The head is left out of all. It first checks that with P = 0 all give the frozen
+body's hidden states. Peak memory is that of a separate process per case (on CUDA, of its tensors). The note gives the
+rate of the frozen weights' products (forward, and backward to the input), and its ratio to the rate of the widest of
+them, repeated on the same numbers.
 """
 
 import argparse
@@ -52,11 +52,11 @@ AIMS = {
     COMPILED: Aim(0.80, "at most"),
 }
 ENCODER_DIM = 64
-"""Width of e_u and e_i, as the default encoder's."""
+"""Width of e_u and e_i, as in the default encoder."""
 REPEATS = 50
-"""Products in a row, of which the rate is taken."""
+"""Number of consecutive products from which the rate is computed."""
 ROUNDING = 0.05
-"""How far the last hidden states of compiled blocks may be off, as a distance over their norm: bfloat16 is at 0.02."""
+"""Maximum relative error, by norm, of the last hidden states of compiled blocks: that of bfloat16 is 0.02."""
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -75,7 +75,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def build(options: argparse.Namespace) -> dict[str, Step]:
-    """Return a function a case that runs one step and gives the last hidden state."""
+    """Return one function per case that runs one step and returns the last hidden state."""
     import torch
 
     from recsys_lora.llm.compiling import compile_blocks
@@ -94,7 +94,7 @@ def build(options: argparse.Namespace) -> dict[str, Step]:
         return hidden.detach()
 
     adapted = Adapted(copied(own.model), options, embeds, target)
-    if not options.only:  # whose memory must be that of its case alone
+    if not options.only:  # otherwise memory must be that of one case alone
         check_equal(frozen(plain), frozen(own.model))
         check_equal(frozen(plain), adapted.step(adapted.given))
     adapted.start()
@@ -130,7 +130,7 @@ def build(options: argparse.Namespace) -> dict[str, Step]:
 
 
 def products_of(model: Any, tokens: int) -> Step:
-    """Return what multiplies every frozen weight of the body with inputs, and with gradients of its outputs."""
+    """Return a step that multiplies every frozen weight of the body with inputs and with output gradients."""
     import torch
 
     from recsys_lora.lowrank.inject import find_sites
@@ -156,7 +156,7 @@ def backbone_of(options: argparse.Namespace, attention: Attention) -> "Backbone"
 
 
 def copied(model: Any) -> Any:
-    """Return another model of the same weights, to put layers into."""
+    """Return another model that shares the weights, for inserting layers."""
     return copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
 
 
@@ -164,10 +164,10 @@ class Adapted:
     """A model with CoRA's layers, generator and optimiser.
 
     Args:
-        model: gets the layers.
+        model: model to insert the layers into.
         options: the command line.
         embeds: the input (B, T, H).
-        target: what the loss multiplies the last hidden state with (B, T, H).
+        target: factor of the last hidden state in the loss (B, T, H).
     """
 
     def __init__(self, model: Any, options: argparse.Namespace, embeds: Any, target: Any) -> None:
@@ -198,18 +198,18 @@ class Adapted:
         self.adam = torch.optim.AdamW(self.trained, lr=1e-4, fused=True)
 
     def start(self) -> None:
-        """Give P values, as after the first steps."""
+        """Set P to nonzero values, as after the first steps."""
         from torch import nn
 
         for parameter in self.injection.parameters():
             nn.init.normal_(parameter, std=0.01)
 
     def made(self) -> Any:
-        """Return what the generator makes of the pairs."""
+        """Return the weights that the generator makes for the pairs."""
         return self.generator(self.user, self.item)
 
     def step(self, factors: dict[str, Any], optimise: bool = False) -> Any:
-        """Run a forward and a backward; returns the last hidden state."""
+        """Run a forward and a backward; return the last hidden state."""
         self.injection.state.set(factors)
         hidden = self.model.base_model(inputs_embeds=self.embeds, use_cache=False).last_hidden_state
         (hidden * self.target).sum().backward()
@@ -217,17 +217,17 @@ class Adapted:
             self.adam.step()
         for tensor in (*self.trained, *self.given.values()):
             tensor.grad = None
-        return hidden.detach().clone()  # graphs give the memory of their outputs to the next step
+        return hidden.detach().clone()  # graphs reuse the memory of their outputs in the next step
 
 
 def check_equal(frozen: Any, adapted: Any) -> None:
-    """End the run if a model is another function than the frozen one (the low-rank one has P = 0)."""
+    """Exit if a model computes another function than the frozen one (the low-rank one has P = 0)."""
     if not bool((frozen == adapted).all()):
         sys.exit("two models that should be one function give other hidden states: nothing to compare")
 
 
 def peak_memory(case: str, argv: Sequence[str]) -> float:
-    """Run two steps of one case in a process of its own and return its peak in MiB."""
+    """Run two steps of one case in its own process and return the peak in MiB."""
     command = [sys.executable, __file__, *argv, "--only", case]
     answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return float(answer.stdout.split()[-1])
@@ -252,7 +252,7 @@ def run_only(options: argparse.Namespace) -> None:
 
 
 def with_rates(rows: Sequence[Row], options: argparse.Namespace) -> list[Row]:
-    """Return the rows, each with the rate of the frozen weights' products and its share of a single product's."""
+    """Return the rows, each with the rate of the frozen weights' products and its ratio to a single product's."""
     import torch
 
     from recsys_lora.lowrank.inject import find_sites
@@ -278,7 +278,7 @@ def with_rates(rows: Sequence[Row], options: argparse.Namespace) -> list[Row]:
 
 
 def shapes(options: argparse.Namespace) -> dict[str, Any]:
-    """Say what was measured."""
+    """Describe what was measured."""
     from recsys_lora.llm.dtype import resolve_dtype
 
     return {

@@ -1,12 +1,12 @@
-"""What a forward and its backward cost beside their tokens: the number behind `mixing.forward_overhead_tokens=auto`.
+"""Fixed cost of a forward and its backward, in tokens: the number behind `mixing.forward_overhead_tokens=auto`.
 
     python benchmarks/forward_cost.py                               # a random 30M Llama, no download
     python benchmarks/forward_cost.py --llm smollm2_135m --dtype bfloat16 --compiled --json forward_cost.json
 
-A training step of CKF's text half is timed on batches of B questions of T tokens each. A straight line is fitted to its
-time over B·T, by least squares; where it meets no tokens at all lies the cost of a step itself, and divided by the
-line's slope it is a number of tokens. Cutting a batch in two pays where it saves more padding than that. The ratio is
-the time over the smallest batch's, in the same round.
+A training step of CKF's text half is timed on batches of B questions of T tokens each. A straight line is fitted to
+time as a function of B·T, by least squares; its intercept is the fixed cost of a step, which divided by the slope is a
+number of tokens. Splitting a batch in two pays if it saves more padding than that. The ratio is the time over the
+smallest batch's, in the same round.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def batches(options: argparse.Namespace, module: Any) -> dict[tuple[int, int], Any]:
-    """Return a batch a size, of questions that are answered by one token."""
+    """Return one batch per size, of questions that are answered by one token."""
     import torch
 
     vocabulary = min(module.backbone.model.config.vocab_size, 2_000)
@@ -52,7 +52,7 @@ def batches(options: argparse.Namespace, module: Any) -> dict[tuple[int, int], A
 
 
 def cost(tokens: Sequence[int], milliseconds: Sequence[float]) -> tuple[float, float]:
-    """Return a step's own time in milliseconds, and in tokens."""
+    """Return the fixed cost of a step in milliseconds and in tokens."""
     import numpy as np
 
     slope, start = np.polyfit(tokens, milliseconds, 1)

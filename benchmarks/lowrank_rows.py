@@ -1,26 +1,27 @@
-"""Low-rank updates with an A of every row's own, trained: this package's layers against the ways around them.
+"""Training low-rank updates with a separate A for every row: this package's layers against the alternatives.
 
     python benchmarks/lowrank_rows.py                                   # a small sweep over B, T and R, all cores
     python benchmarks/lowrank_rows.py --batch 64 --tokens 16 --rank 8 --threads 2 --json lowrank_rows.json
 
-Every row b of a batch has factors A_b (in, R) in each of a stack of linear maps; P (out, R) is learned and shared:
+Every row b of a batch has its own factor A_b (in, R) in each of a stack of linear layers; P (out, R) is learned and
+shared:
 
     y_b = W0 x_b + s · P A_b^T x_b
 
-Compared in turn, in one process, on the same inputs. A training step is a forward and a backward to every A_b, every
+Compared in turn, in one process, on the same inputs. A training step is a forward, and a backward to every A_b, every
 P and the input:
 
     this package          `recsys_lora.lowrank`, source `Generated`
-    loop over rows        builds W0 + s · P A_b^T for one row after the other
-    repeated per token    flattens (B, T) as a hook on a linear map sees it, and repeats A_b for each token
-    frozen maps alone     no update at all: no way to compute one can take less
+    loop over rows        builds W0 + s · P A_b^T for one row after another
+    repeated per token    flattens (B, T) as a hook on a linear layer sees it, and repeats A_b for each token
+    frozen maps alone     no update at all: a lower bound for all
 
-    this package, forward and peft, forward: no gradient; peft with an adapter a row, chosen by `adapter_names`. Its
+    this package, forward and peft, forward: no gradient; peft with one adapter per row, chosen by `adapter_names`. Its
     mixed batches exist for inference only. The frozen maps alone once more.
 
-The ratio is a case's time over this package's, in the same round. First it is checked that all give the same outputs,
-and those that train the same gradients. The stack is linear maps alone, with a norm between: in a whole model the
-rest, which is the same for all, takes its share.
+The ratio is a case's time over this package's, in the same round. It first checks that all give the same outputs, and
+those that train the same gradients. The stack has only linear layers, each after a norm: in a whole model, the rest,
+which is the same for all, adds to the time.
 """
 
 import argparse
@@ -55,12 +56,12 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def make_stack(options: argparse.Namespace) -> Any:
-    """Return the frozen linear maps, each behind a norm without parameters."""
+    """Return the frozen linear layers, each after a norm without parameters."""
     import torch
     from torch import Tensor, nn
 
     class Stack(nn.Module):
-        """`blocks` of one map each, so that `inject` and peft find them by name."""
+        """`blocks` of one linear layer each, so that `inject` and peft find them by name."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -108,7 +109,7 @@ class Cases:
             torch.nn.init.normal_(P, std=rank**-0.5)
 
     def trained(self, forward: Step) -> Any:
-        """Run a step and return its output and gradients, which it takes away from the tensors."""
+        """Run a step, return its output and gradients, and clear the gradients."""
         leaves = [self.x, *self.A.values(), *self.P]
         y = forward()
         (y * self.target).sum().backward()
@@ -123,7 +124,7 @@ class Cases:
         return self.adapted(self.x)
 
     def _through(self, layer: Any) -> Any:
-        """Run the plain stack with `layer(W0, A, P, x)` in the place of its maps."""
+        """Run the plain stack with `layer(W0, A, P, x)` in place of its linear layers."""
         from torch.nn import functional
 
         x = self.x
@@ -174,12 +175,12 @@ class Cases:
         return lambda: model(self.x, adapter_names=names)
 
     def frozen(self) -> Any:
-        """Run the frozen maps."""
+        """Run the frozen linear layers."""
         return self.plain(self.x)
 
 
 def without_gradients(step: Step) -> Step:
-    """Return a step that keeps nothing for a backward."""
+    """Return a step that stores nothing for a backward."""
     import torch
 
     return torch.no_grad()(step)

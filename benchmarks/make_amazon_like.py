@@ -1,11 +1,11 @@
-"""Make up a category of Amazon reviews of any size, with what makes the real ones hard.
+"""Generate a synthetic category of Amazon reviews of any size, with the difficulties of real ones.
 
     python benchmarks/make_amazon_like.py FOLDER --rows 4000000
 
-Writes `reviews.json.gz` and `meta.json.gz`. Users and items follow Zipf's law, reviews stand sorted by item, times are
+Writes `reviews.json.gz` and `meta.json.gz`. Users and items follow Zipf's law; reviews are sorted by item; times are
 whole days, so that most rows of a user who reviews several items at once tie; one review in a hundred is a copy, one in
-a thousand lacks a value; some titles hold HTML or are missing, and the items are Python literals, as in the files of
-2014. What was planted is in `planted.json`.
+a thousand lacks a value; some titles contain HTML or are missing; and items are Python literals, as in the files of
+2014. The numbers of planted defects are in `planted.json`.
 """
 
 import argparse
@@ -21,14 +21,14 @@ TEXTS, VOCABULARY = 4_000, 20_000
 COPY_EVERY, BROKEN_EVERY = 100, 1_000
 DAY = 86_400
 FIRST_DAY, LAST_DAY = 14_610, 17_800
-"""January 2010 to September 2018; a seventh of the rows is of 2017."""
+"""January 2010 to September 2018; a seventh of the rows is from 2017."""
 
 
 def make(folder: Path, rows: int, seed: int = 0) -> dict[str, int]:
     """Write both files.
 
     Returns:
-        How many reviews were written, how many of them are copies, and how many lack a value.
+        The number of reviews written, and how many of them are copies or lack a value.
     """
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
@@ -49,13 +49,13 @@ def make(folder: Path, rows: int, seed: int = 0) -> dict[str, int]:
 
 
 def zipf(random: np.random.Generator, size: int, rows: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """Return `rows` numbers below `size`, number k about as often as 1 / (k + 10)."""
+    """Return `rows` numbers below `size`, with number k in proportion to about 1 / (k + 10)."""
     weight = np.cumsum(1.0 / (np.arange(size) + 10.0))
     return np.searchsorted(weight, random.random(rows) * weight[-1])
 
 
 def sentences(random: np.random.Generator) -> list[str]:
-    """Return review texts of 10 to 80 made-up words, which pack about as badly as real ones."""
+    """Return review texts of 10 to 80 made-up words, which compress about as badly as real ones."""
     letters = np.array(list("etaoinshrdlucmfwyp"))
     words = ["".join(random.choice(letters, random.integers(2, 9))) for _ in range(VOCABULARY)]
     return [" ".join(words[k] for k in zipf(random, VOCABULARY, random.integers(10, 80))) for _ in range(TEXTS)]
@@ -72,7 +72,7 @@ def reviews(
     """Yield the lines of a chunk of reviews."""
     n = len(item)
     user = zipf(random, users, n)
-    # A user's reviews fall on few days: ties.
+    # A user's reviews are on few days: ties.
     day = FIRST_DAY + (user * 7919 + random.integers(0, 6, n) * 613) % (LAST_DAY - FIRST_DAY)
     rating = random.choice([1, 2, 3, 4, 5], n, p=[0.05, 0.05, 0.1, 0.2, 0.6])
     text = random.integers(0, len(texts), n)
@@ -91,7 +91,7 @@ def reviews(
 
 
 def record(item: int) -> str:
-    """Return an item's line: a Python literal; some titles are HTML, some are missing."""
+    """Return an item's line, a Python literal; some titles are HTML, some are missing."""
     fields = {
         "asin": f"{item:010d}",
         "title": f'The Book\'s {item}th "Title" &amp; <i>More</i>' if item % 50 == 1 else f"Book {item}, It's Called",
@@ -105,13 +105,13 @@ def record(item: int) -> str:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Give a benchmark's parser `--rows` and `--folder`."""
+    """Add `--rows` and `--folder` to a benchmark's parser."""
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
     parser.add_argument("--folder", type=Path, help="where the made-up files are kept")
 
 
 def made(root: Path, count: int) -> tuple[Path, dict[str, int]]:
-    """Return the folder of so many reviews, made where it is not there, and what was planted in them."""
+    """Return the folder of `count` reviews, creating it if missing, and the numbers of planted defects."""
     folder = root / str(count)
     if not (folder / "planted.json").is_file():
         make(folder, count)

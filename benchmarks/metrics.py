@@ -9,10 +9,10 @@ Compared in turn, in one process:
     scikit-learn   `roc_auc_score` or `ndcg_score`, a user at a time
     torchmetrics   `RetrievalAUROC` or `RetrievalNormalizedDCG`, updated once with all rows
 
-The last two run on `--subset` users only; their times are scaled to all. First it is checked that on these users all
-give the same mean. Users have 50 rows each, all scores differ. UAUC gets rows in random order; NDCG gets the table
-(users, 50) that tasks with candidates have. The ratio is a case's time over this package's, in the same round.
-Peak memory is what NumPy holds at most, beside what was there before.
+The last two run on `--subset` users only; their times are scaled to all. It first checks that all give the same mean on
+these users. Users have 50 rows each, and all scores differ. UAUC gets rows in random order; NDCG gets the table
+(users, 50), as in tasks with candidates. The ratio is a case's time over this package's, in the same round. Peak memory
+is that of NumPy, in addition to what was there before.
 """
 
 import argparse
@@ -46,11 +46,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 @dataclass(frozen=True)
 class Table:
-    """Made-up predictions.
+    """Synthetic predictions.
 
     Attributes:
         score: (users, 50) float64, all different.
-        label: (users, 50) 0 or 1, both with every user.
+        label: (users, 50) 0 or 1, both for every user.
     """
 
     score: Any
@@ -70,19 +70,19 @@ class Table:
 
 
 def make_table(users: int) -> Table:
-    """Return scores that know a little of the labels."""
+    """Return scores that are weakly correlated with the labels."""
     import numpy as np
 
     random = np.random.default_rng(0)
     label = (random.random((users, ROWS_EACH)) < 0.3).astype(np.int64)
     label[:, 0], label[:, 1] = 0, 1
-    # In steps that float32 can tell apart within a user, for torchmetrics casts to it.
+    # In steps that float32 can distinguish within a user, as torchmetrics casts to it.
     score = np.argsort(random.normal(label * 0.5), axis=1).argsort(axis=1) / ROWS_EACH
     return Table(score.astype(np.float64), label)
 
 
 def uauc_steps(table: Table, subset: int) -> dict[str, Step]:
-    """Return what computes the mean AUC over users: all of them, and of a subset."""
+    """Return the steps that compute the mean AUC over all users, or over a subset."""
     import numpy as np
     import torch
     from sklearn.metrics import roc_auc_score
@@ -110,7 +110,7 @@ def uauc_steps(table: Table, subset: int) -> dict[str, Step]:
 
 
 def ndcg_steps(table: Table, subset: int) -> dict[str, Step]:
-    """Return what computes the mean NDCG@10 over users: all of them, and of a subset."""
+    """Return the steps that compute the mean NDCG@10 over all users, or over a subset."""
     import numpy as np
     import torch
     from sklearn.metrics import ndcg_score
@@ -139,13 +139,13 @@ def ndcg_steps(table: Table, subset: int) -> dict[str, Step]:
 
 
 def _check(name: str, ours: float, sklearn: float, retrieval: float) -> None:
-    """End the run if the three are not one number."""
+    """Exit if the three numbers are not equal."""
     for case, theirs in ((SKLEARN, sklearn), (TORCHMETRICS, retrieval)):
         _timing.same(ours, theirs, TOLERANCE, f"{name}, {case}")
 
 
 def numpy_peak(step: Step) -> float:
-    """Return the most MiB that NumPy and Python hold at once in a step, beside what was there before."""
+    """Return the peak MiB held by NumPy and Python in a step, in addition to what was there before."""
     tracemalloc.start()
     try:
         step()

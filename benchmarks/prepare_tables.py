@@ -1,13 +1,13 @@
-"""How fast a raw file becomes prepared tables, and in how much memory.
+"""Time and memory of preparing tables from a raw file.
 
     python benchmarks/prepare_tables.py --rows 1000000 4000000
     python benchmarks/prepare_tables.py --rows 16000000 --folder FOLDER
 
-For each number of rows a category of Amazon reviews is made up (`make_amazon_like.py`) and prepared in a process of
-its own: gzipped JSON lines and Python literals, exact duplicates dropped, 5-core to its fixed point, leave-last-out
-with ties in seeded order. First it is checked that as many rows were dropped as were planted. Times are of the whole
-process; the processor's seconds do not depend on what else the machine does. Peak memory is the process's resident
-set; the ratio is to the aim, 150,000 reviews a second on two cores. Files of `--folder` stay and are used again.
+For each number of rows a synthetic category of Amazon reviews is generated (`make_amazon_like.py`) and prepared in its
+own process: gzipped JSON lines and Python literals, exact duplicates dropped, 5-core to its fixed point, leave-last-out
+with ties in seeded order. It first checks that as many rows were dropped as were planted. Times are of the whole
+process; processor seconds do not depend on the load of the machine. Peak memory is the resident set of the process; the
+ratio is to the target, 150,000 reviews a second on two cores. Files in `--folder` are kept and reused.
 """
 
 import statistics
@@ -42,7 +42,7 @@ print(json.dumps({"peak_mib": peak, "rows": data.manifest["rows_read"], "dropped
 
 
 def check(found: dict[str, Any], planted: dict[str, int]) -> None:
-    """End the run if other rows were read or dropped than were planted."""
+    """Exit if the numbers of rows read or dropped differ from those planted."""
     dropped = {drop["reason"]: drop["rows"] for drop in found["dropped"]}
     broken = sum(rows for reason, rows in dropped.items() if reason.startswith("without"))
     copies = dropped.get("an exact copy of another row", 0)

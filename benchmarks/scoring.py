@@ -1,18 +1,18 @@
-"""Scoring prompts with a frozen language model: prompts a second, and memory, against two common ways.
+"""Scoring prompts with a frozen language model: prompts per second and memory, against two common ways.
 
     python benchmarks/scoring.py                                    # a random 30M Llama, no download
     python benchmarks/scoring.py --llm smollm2_135m --threads 2 --rounds 3 --json scoring.json
 
-Compared in turn, in one process, on the same rows; tokenising is part of all:
+Compared in turn, in one process, on the same rows, including tokenisation:
 
-    this package          `recsys_lora.methods.answering.Answering`: batches of like lengths and a budget of tokens, and
-                          the head for two tokens at the last position of each prompt only
-    padded, full logits   transformers: batches of a fixed number of rows in the rows' order, and all logits (B, T, V)
-    generate, one by one  transformers: `.generate()` of one token, a prompt at a time
+    this package          `recsys_lora.methods.answering.Answering`: batches of similar lengths with a token budget, and
+                          the head only for two tokens at the last position of each prompt
+    padded, full logits   transformers: batches of a fixed number of rows in their given order, all logits (B, T, V)
+    generate, one by one  transformers: `.generate()` of one token, one prompt at a time
 
-A score is the logit of "Yes" minus that of "No" after a prompt with up to ten titles. First it is checked that all
-give the same scores. Generating is done for `--generated` rows only, and its time scaled to all rows. The ratio is a
-case's time over this package's, in the same round.
+A score is the logit of "Yes" minus that of "No" after a prompt with up to ten titles. It first checks that all give the
+same scores. Generation runs on `--generated` rows only, and its time is scaled to all rows. The ratio is a case's time
+over this package's, in the same round.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from _timing import OURS, Step
 FULL, GENERATE = "padded, full logits", "generate, one by one"
 AIMS = {FULL: Aim(1.5), GENERATE: Aim(10)}
 TOLERANCE = {"float32": 1e-5, "float16": 2e-3, "bfloat16": 0.02}
-"""Of the largest logit."""
+"""Relative to the largest logit."""
 WORDS = {"item": "movie", "items": "movies"}
 QUESTION = (
     'would the user enjoy the {item} titled "{title}"? Answer with "Yes" or "No". \n#Answer:',
@@ -55,7 +55,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def make_data(rows: int) -> Any:
-    """Return users whose histories grow from nothing to 15 titles of 1 to 9 words; all rows are of the test split."""
+    """Return users whose histories grow from 0 to 15 titles of 1 to 9 words; all rows are in the test split."""
     import numpy as np
     import polars as pl
 
@@ -87,7 +87,7 @@ def make_data(rows: int) -> Any:
 
 
 def asked(text: Any, collaborative: Any = None) -> dict[str, Any]:
-    """Return click-through, asked with these prompts, as the tasks of a run."""
+    """Return the tasks of a run with these prompts: click-through only."""
     from recsys_lora.prompts.template import Template
     from recsys_lora.tasks.ctr import ClickThrough
     from recsys_lora.tasks.scale import RatingScale
@@ -122,19 +122,19 @@ class Scoring:
         self.answering = Answering(self.module, self.datamodule)
         self.prompts = self.datamodule.prompts["ctr"]
         rows = data.rows("test")
-        # Rows as a split has them: in no order of length.
+        # Rows as in a split: not sorted by length.
         self.questions = of_rows(rows.take(np.random.default_rng(1).permutation(len(rows))[: options.rows]))
         examples = self.prompts.examples(self.questions, template, [{}] * options.rows)
         self.texts = [template.render(example, WORDS) for example in examples]
         self.tokenizer = self.backbone.tokenizer
-        self.tokenizer.padding_side = "left"  # as `generate` and the last column ask for
+        self.tokenizer.padding_side = "left"  # as `generate` and the last column require
 
     def ours(self) -> Any:
-        """Score all rows with this package; (n,)."""
+        """Return the scores (n,) of all rows, by this package."""
         return self.answering("ctr", self.questions, show=False)
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Tokenise; what both answers begin with joins the prompt, or the next token could not be either."""
+        """Tokenise; tokens that both answers begin with are appended to the prompt, so that the next one decides."""
         ids = self.tokenizer(list(texts))["input_ids"]
         return [[*each, *self.prompts.encoder.suffix] for each in ids]
 
@@ -144,7 +144,7 @@ class Scoring:
         return (logits[:, yes].float() - logits[:, no].float()).cpu()
 
     def full(self) -> Any:
-        """Score all rows with all logits; (n,)."""
+        """Return the scores (n,) of all rows, from all logits."""
         import torch
 
         ids, size = self._ids(self.texts), self.options.batch
@@ -158,7 +158,7 @@ class Scoring:
         return torch.cat(scores)
 
     def generated(self) -> Any:
-        """Score the first rows by generating; (generated,)."""
+        """Return the scores (generated,) of the first rows, by generation."""
         import torch
 
         return torch.cat(list(self._generated(self._ids(self.texts[: self.options.generated]))))
@@ -173,7 +173,7 @@ class Scoring:
             yield self._difference(made.logits[0])
 
     def padding(self) -> tuple[float, float]:
-        """Return the share of padding among all tokens read, of this package and of the fixed batches."""
+        """Return the share of padding among all tokens read, for this package and for the fixed batches."""
         import numpy as np
 
         loader = self.datamodule.score_loader(self.prompts.set(self.questions))

@@ -1,18 +1,18 @@
-"""Requests a second and latency of `recsys-lora serve` on loopback: micro-batches against one request at a time.
+"""Requests per second and latency of `recsys-lora serve` on loopback: micro-batches against one request at a time.
 
     python benchmarks/serving.py                        # a random Llama of two layers, trained for a few steps here
     python benchmarks/serving.py --run runs/cora_tuned-ml_100k/DATE --requests 50 --json serving.json
 
-Three servers of one run, each a process of its own, are asked in turn by so many clients at once, each of which asks
-again as soon as it is answered, over one connection:
+Three servers of one run, each in its own process, are queried in turn by concurrent clients, each of which sends its
+next request as soon as it has an answer, over one connection:
 
     batched      window_ms=5 max_batch=64, the defaults
-    no window    window_ms=0 max_batch=64: what came while the last batch was computed is the next one
+    no window    window_ms=0 max_batch=64: requests that arrive while a batch is computed form the next one
     one by one   window_ms=0 max_batch=1
 
-`score` asks for one pair, `recommend` for ten items of 20 that the CF model retrieves; users and items change from
-request to request. First it is checked that all servers give the same scores. Requests a second is the median over
-rounds, p50 and p99 are of all rounds' requests.
+`score` asks for one pair, `recommend` for ten items of 20 that the CF model retrieves; users and items vary between
+requests. It first checks that all servers give the same scores. Requests per second is the median over rounds; p50 and
+p99 are over the requests of all rounds.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def made(folder: Path, users: int = 200, items: int = 300) -> Path:
-    """Train a tiny run on a table in which people like what has their own parity; returns its folder."""
+    """Train a tiny run on a table in which users like items of their own parity; return its folder."""
     import numpy as np
     import polars as pl
 
@@ -77,7 +77,7 @@ def made(folder: Path, users: int = 200, items: int = 300) -> Path:
 
 @contextlib.contextmanager
 def server(run: Path, mode: str, options: argparse.Namespace) -> Iterator[int]:
-    """Yield the port of a server in a process of its own."""
+    """Yield the port of a server in its own process."""
     line = [
         sys.executable,
         "-m",
@@ -101,7 +101,7 @@ def server(run: Path, mode: str, options: argparse.Namespace) -> Iterator[int]:
 
 
 def bodies(run: Path, requests: int) -> dict[str, list[Body]]:
-    """Return what is asked, by route."""
+    """Return the bodies of the requests, by route."""
     import recsys_lora
 
     loaded = recsys_lora.load(run, device="cpu")
@@ -114,7 +114,7 @@ def bodies(run: Path, requests: int) -> dict[str, list[Body]]:
 
 
 class Client:
-    """One connection that is kept open."""
+    """A client with one connection that is kept open."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -128,7 +128,7 @@ class Client:
         await self.write.wait_closed()
 
     async def ask(self, route: str, body: Body) -> list[Body]:
-        """Return the rows of an answer."""
+        """Send a request and return the answer's rows."""
         text = json.dumps(body).encode()
         head = [
             f"POST /{route} HTTP/1.1",
@@ -147,7 +147,7 @@ class Client:
 
 
 async def load(port: int, route: str, asked: Sequence[Body], clients: int) -> tuple[float, list[float]]:
-    """Return the seconds that all requests took, and each one's latency in seconds."""
+    """Return the total time of all requests and the latency of each, in seconds."""
     waiting, times = iter(asked), []
 
     async def one() -> None:
@@ -163,7 +163,7 @@ async def load(port: int, route: str, asked: Sequence[Body], clients: int) -> tu
 
 
 async def same(ports: dict[str, int], asked: dict[str, list[Body]]) -> None:
-    """End the run if the servers' scores differ where one is asked by many at once."""
+    """Exit if the servers' scores differ under concurrent requests."""
     for route, own in asked.items():
         scores = {}
         for mode, port in ports.items():

@@ -1,17 +1,17 @@
-"""How long the command line takes to answer, when there is nothing to compute.
+"""Response time of the command line when there is nothing to compute.
 
     python benchmarks/start.py
     python benchmarks/start.py --rounds 10 --json start.json
 
-Run in turn, each in a process of its own, with the files of all in the disk cache:
+Run in turn, each in its own process, with all files in the disk cache:
 
     --help              the overview of the options
-    a wrong override    composing the config and one line on what is wrong
+    a wrong override    composing the config, and one line of error
     --cfg job           composing the config and printing it
-    import torch, transformers    what a command pays that imports its libraries before it looks at its arguments
+    import torch, transformers    the cost of importing libraries before looking at the arguments
 
-First it is checked that each leaves with the right exit status and says what it should. The ratio is a case's time
-over that of the imports, in the same round; the aim is a time. Peak memory is not measured.
+It first checks that each has the right exit status and output. The ratio is a case's time over that of the imports, in
+the same round; the target is a time. Peak memory is not measured.
 """
 
 import argparse
@@ -32,13 +32,13 @@ AIM = Aim(1500, "at most", of="ms")
 
 @dataclass(frozen=True)
 class Command:
-    """One command line and what shows that it did its work.
+    """One command line and its expected result.
 
     Attributes:
-        arguments: of python.
+        arguments: arguments of python.
         status: the exit status.
-        says: a part of what it writes.
-        lines: how many lines it writes at most; None for any number.
+        says: part of the output.
+        lines: maximum number of lines of output; None: no maximum.
     """
 
     arguments: tuple[str, ...]
@@ -52,7 +52,7 @@ class Command:
         return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
 
     def check(self, case: str) -> None:
-        """End the run if the command does not do its work."""
+        """Exit if the result of the command is not the expected one."""
         answer = self()
         lines = answer.stdout.splitlines()
         if answer.returncode != self.status or self.says not in answer.stdout:

@@ -1,19 +1,19 @@
-"""How many operations a step gives a device, and how often the host waits for it: counted on a CPU, not timed.
+"""Operations that a step launches on a device, and waits of the host for it: counted on a CPU, not timed.
 
     python benchmarks/step_ops.py                                  # 30 narrow blocks in bfloat16, as many as SmolLM2's
     python benchmarks/step_ops.py --json step_ops.json --before step_ops_before.json
 
-A GPU that is fed faster than it computes is idle for nothing; one that is fed by a slow host waits for every launch.
-How many there are depends on a model's blocks and not on its width, so they are counted on a narrow one. What counts as
-an operation, and as a wait, says `_ops.py`.
+A GPU is never idle if the host launches operations faster than the GPU computes them; with a slow host it waits for
+every launch. Their number depends on a model's blocks and not on its width, so a narrow model is used. `_ops.py`
+defines operations and waits.
 
-A training step is one of Lightning's: a batch to the device, forward, backward, clipping, AdamW, the callbacks and the
-logging of `conf/callbacks/default.yaml` (but for the line of progress, which reads the loss twice a second). As on
-a GPU, attention is torch's kernel, batches are not cut, and losses are looked at when loggers write. Steps at which
-these do are left out: they read what they write. Scoring is one batch of `Answering`, or of CKF's choices.
+A training step is one of Lightning's: a batch to the device, forward, backward, clipping, AdamW, and the callbacks and
+logging of `conf/callbacks/default.yaml` (without the progress line, which reads the loss twice a second). As on a GPU,
+attention is torch's kernel, batches are not split, and losses are checked when loggers write. Steps at which they do
+are left out, as loggers read what they write. Scoring is one batch of `Answering`, or of CKF's choices.
 
-`--before` names a record of an earlier version, whose counts then stand beside: this same script makes it, with that
-version on `PYTHONPATH`.
+`--before` names a record of an earlier version, whose counts are then shown beside: it is made by this same script,
+with that version on `PYTHONPATH`.
 """
 
 import argparse
@@ -52,11 +52,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def batches_of(data: Any, pairs: Any, made: Sequence[Any]) -> Any:
-    """Return a data module that hands out these training batches, and what methods ask of one beside."""
+    """Return a data module with these training batches, and what else methods ask of one."""
     import lightning
 
     class Loader:
-        """Hands out batches that are made already."""
+        """Iterates over batches that are already made."""
 
         def __len__(self) -> int:
             return len(made)
@@ -75,14 +75,14 @@ def batches_of(data: Any, pairs: Any, made: Sequence[Any]) -> Any:
             self.seed = 0
 
         def train_dataloader(self) -> Any:
-            """Return the batches; Lightning would take a list for several loaders."""
+            """Return the batches; Lightning would treat a list as several loaders."""
             return Loader()
 
     return Batches()
 
 
 def trained(module: Any, datamodule: Any) -> tuple[int, int]:
-    """Return the operations and waits of one step of Lightning, at which no logger reads."""
+    """Return the operations and waits of one Lightning step at which no logger reads."""
     import lightning
     from _ops import Count
 
@@ -95,19 +95,19 @@ def trained(module: Any, datamodule: Any) -> tuple[int, int]:
     totals = []
 
     class Mark(lightning.Callback):
-        """Notes the counts after each step."""
+        """Records the counts after each step."""
 
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-            """Update all parameters together where torch would do so on a GPU."""
+            """Update all parameters together if torch would do so on a GPU."""
             for optimizer in trainer.optimizers:
                 for group in optimizer.param_groups:
                     group["foreach"] = None if group["fused"] else True
 
         def on_train_batch_end(self, *_: Any) -> None:
-            """Note them."""
+            """Record them."""
             totals.append(count.totals())
 
-    # A version that looks at every loss has no such knob.
+    # A version that checks every loss has no such setting.
     rare = {"every_n_steps": BETWEEN_LOGS} if "every_n_steps" in inspect.signature(StopOnNaN).parameters else {}
     with tempfile.TemporaryDirectory() as folder:
         trainer = lightning.Trainer(
@@ -155,7 +155,7 @@ def question(name: str, options: argparse.Namespace) -> tuple[int, int, int, int
     one = int(prompts.prompts.lengths.argmax())
     datamodule.token_budget = options.batch * int(prompts.prompts.lengths[one])
     counts = []
-    for batches in (2, 3):  # what is done once for all is in both
+    for batches in (2, 3):  # work done once is in both
         with Count([*module.parameters(), *module.buffers()]) as count:
             Answering(module, datamodule)("ctr", questions.take(np.full(batches * options.batch, one)), show=False)
         counts.append(count.totals())
@@ -176,11 +176,11 @@ def ckf(options: argparse.Namespace) -> tuple[int, int, int, int]:
             source.dropout = options.dropout
     questions = replace(
         ckf_step.make_questions(options, 2_000), forward_overhead_tokens=None
-    )  # a GPU's batches are not cut
+    )  # batches are not split on a GPU
     pad = module.backbone.pad_id
     batches = [questions.batch(np.arange(options.batch), pad, "right") for _ in range(STEPS)]
     data = scoring.make_data(16)
-    module.calibrate = lambda *_: None  # vectors of made-up questions are of no made-up data set
+    module.calibrate = lambda *_: None  # the made-up questions and their vectors belong to no data set
     step = trained(module, batches_of(data, (), batches))
     alike = np.flatnonzero(questions.task == 0)
     module.eval()
@@ -194,7 +194,7 @@ def counted(options: argparse.Namespace) -> dict[str, tuple[int, int, int, int]]
     """Return the counts by method, in the order of `NAMES`."""
     from recsys_lora.llm import attention
 
-    with unittest.mock.patch.object(attention, "LIMIT", 0):  # no backward of attention that is for CPUs
+    with unittest.mock.patch.object(attention, "LIMIT", 0):  # without the attention backward for CPUs
         return {name: ckf(options) if name == "ckf" else question(name, options) for name in options.methods}
 
 

@@ -2,11 +2,11 @@
 
     python benchmarks/table_engines.py --rows 1000000 4000000
 
-Exact duplicates, 5-core to its fixed point, and each user's rows by time with ties in a random order, from a file of
-gzipped JSON lines (`make_amazon_like.py`) to Parquet; each in processes of its own, in turn. DuckDB may hold what
-`recsys_lora.data.engine` lets it hold; polars decides for itself. First it is checked that both keep the same rows in
-the same order of users and times. Peak memory is the process's resident set. What DuckDB's way costs and what it needs
-is what counts: a file that does not fit into memory can be prepared, or it cannot.
+Exact duplicates, 5-core to its fixed point, and each user's rows by time with ties in random order, from a file of
+gzipped JSON lines (`make_amazon_like.py`) to Parquet; in separate processes, in turn. DuckDB has the memory limit of
+`recsys_lora.data.engine`; polars decides for itself. It first checks that both keep the same rows in the same order of
+users and times. Peak memory is the resident set of the process. What counts is the cost and memory of DuckDB: a
+file that does not fit into memory can be prepared, or it cannot.
 """
 
 import statistics
@@ -73,7 +73,7 @@ ordered.sort("reviewerID", "unixReviewTime", "tie").sink_parquet(out)
 
 
 def check(outs: Sequence[Path]) -> None:
-    """End the run if the engines keep other rows, or in another order of users and times."""
+    """Exit if the engines keep different rows, or a different order of users and times."""
     import polars as pl
 
     first, second = (pl.read_parquet(out) for out in outs)

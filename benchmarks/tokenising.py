@@ -1,20 +1,20 @@
-"""Tokenising the prompts of a training run, and how long its steps wait for their batches.
+"""Tokenising the prompts of a training run, and how long its steps wait for batches.
 
     python benchmarks/tokenising.py                                 # 20,000 prompts, a random 30M Llama, no download
     python benchmarks/tokenising.py --prompts 2000 --epochs 1 --json tokenising.json
 
-Prompts, in turn, in one process, of the same rows:
+Prompts of the same rows, in turn, in one process:
 
-    this package           `TaskPrompts`: all prompts once a run, in bulk, kept in flat arrays
-    in a collate function  a DataLoader that renders, tokenises and pads each batch again in every epoch
+    this package           `TaskPrompts`: all prompts once per run, in bulk, kept in flat arrays
+    in a collate function  a DataLoader that renders, tokenises and pads each batch anew in every epoch
 
-`--epochs` says how often the second is done; an epoch is timed and multiplied. First it is checked that both give the
-same tokens. A step of training LoRA (TALLRec), with the loader that the package trains with:
+`--epochs` is the number of epochs of the second; one epoch is timed and multiplied. It first checks that both give the
+same tokens. A step of training LoRA (TALLRec), with the loader used by the package:
 
     a training step        the next batch, forward, backward and AdamW
     waiting for its batch  the first of these, in the same steps
 
-Ratios are over this package's time, and over the whole step's; of each, the aim.
+Ratios are to this package's time, and to the whole step's; each has a target.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 class Prompts:
-    """Both ways to the same prompts.
+    """Both ways to make the same prompts.
 
     Args:
         options: the command line.
@@ -65,11 +65,11 @@ class Prompts:
         self.questions = of_rows(data.rows("test").take(np.arange(options.prompts)))
 
     def once(self) -> Any:
-        """Return all prompts as the package makes them."""
+        """Return all prompts, made by the package."""
         return self.prompts.set(self.questions)
 
     def collated(self) -> Iterator[Any]:
-        """Yield the batches of one epoch, tokenised as they are asked for."""
+        """Yield the batches of one epoch, tokenised on demand."""
         from torch.utils.data import DataLoader
 
         examples = list(self.prompts.examples(self.questions, self.module.prompt, [{}] * len(self.questions)))
@@ -84,12 +84,12 @@ class Prompts:
         return iter(DataLoader(examples, batch_size=self.batch, collate_fn=collate))
 
     def epoch(self) -> None:
-        """Go through the batches of one epoch."""
+        """Iterate over the batches of one epoch."""
         for _ in self.collated():
             pass
 
     def check(self) -> None:
-        """End the run if the first batch's tokens are not the same."""
+        """Exit if the tokens of the first batch differ."""
         import numpy as np
 
         first, ours = next(self.collated()), self.once()
@@ -98,7 +98,7 @@ class Prompts:
 
 
 def waits(prompts: Prompts, options: argparse.Namespace) -> dict[str, list[float]]:
-    """Return the milliseconds of training steps, and of what each waited for its batch."""
+    """Return the milliseconds of each training step, and of its wait for the batch."""
     import torch
 
     from recsys_lora.data.loader import TrainLoader

@@ -1,7 +1,7 @@
-"""How Hydra reads conf/: files whose names begin with _ are no choices, and `_variants.yaml` lists further ones.
+"""How Hydra reads conf/: files whose names begin with _ are not options, and `_variants.yaml` lists further ones.
 
-The rules are those of `recsys_lora.config.variants`. Folders that a person adds (`--config-dir`, `hydra.searchpath`)
-are read by Hydra itself, file by file.
+The rules are those of `recsys_lora.config.variants`. Folders added by a user (`--config-dir`, `hydra.searchpath`) are
+read by Hydra itself, file by file.
 """
 
 import copy
@@ -20,22 +20,22 @@ SCHEME = "recsys-lora"
 
 
 class ConfSource(FileConfigSource):
-    """The folder conf/."""
+    """Config source for the folder conf/."""
 
     @staticmethod
     def scheme() -> str:
-        """Return what its places in the search path begin with."""
+        """Return the prefix of its paths in the search path."""
         return SCHEME
 
     def is_config(self, config_path: str) -> bool:
-        """Return whether there is such a file or variant."""
+        """Return whether a file or variant of this name exists."""
         return bool(super().is_config(config_path)) or self._variant(config_path) is not None
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Read a file, or make the config of a variant.
 
         Raises:
-            UserError: a list of variants is wrong.
+            UserError: a list of variants is invalid.
         """
         from recsys_lora.config.variants import as_config
 
@@ -48,7 +48,7 @@ class ConfSource(FileConfigSource):
         return ConfigResult(self.provider, self.full_path(), made, {"package": "_global_"})
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        """Return the choices, or the groups, at a place."""
+        """Return the options or groups at a path."""
         from recsys_lora.config.variants import choices
 
         groups = [] if results_filter is ObjectType.CONFIG else super().list(config_path, ObjectType.GROUP)
@@ -64,12 +64,12 @@ class ConfSource(FileConfigSource):
 
 @functools.cache
 def _read(provider: str, folder: str, config_path: str, changed: int) -> ConfigResult:
-    """Read a file, once for all configs that a process composes: the jobs of a sweep, the trials of a search."""
+    """Read a file, once per process: for all jobs of a sweep, or all trials of a search."""
     return FileConfigSource.load_config(ConfSource(provider, folder), config_path)
 
 
 class ConfSearchPath(SearchPathPlugin):
-    """Lets `ConfSource` read conf/ where a command or `compose` names this folder."""
+    """Lets `ConfSource` read conf/ if a command or `compose` names this folder."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Change the scheme of conf/ in the search path; other folders are left to Hydra."""

@@ -1,4 +1,4 @@
-"""Where Hydra looks for launchers, which start the jobs of a multirun; what they do is in `recsys_lora.cli`."""
+"""Hydra launchers, which start the jobs of a multirun; the implementations are in `recsys_lora.cli`."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 
 
 class _ProcessLauncher(Launcher):
-    """Runs every job in a process of its own, started afresh from the job's composed config.
+    """Runs every job in a new process, from the job's composed config.
 
     Args:
-        settings: the knobs of conf/hydra/launcher, checked when the jobs are started.
+        settings: the settings in conf/hydra/launcher, checked when the jobs are started.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -27,23 +27,23 @@ class _ProcessLauncher(Launcher):
         self.config: DictConfig | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take what Hydra gives a launcher before the first job."""
+        """Store what Hydra passes to a launcher before the first job."""
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the jobs; return when the last of them has ended.
+        """Run the jobs and return after the last of them has ended.
 
         Args:
-            job_overrides: of each job.
-            initial_job_idx: the number of the first.
+            job_overrides: overrides of each job.
+            initial_job_idx: number of the first job.
 
         Returns:
-            A result for each job, its value why it failed; None where it did not.
+            A result for each job, whose value is why it failed; None if it did not.
 
         Raises:
-            UserError: a knob of the launcher has a wrong value.
+            UserError: a setting of the launcher has a wrong value.
         """
         from recsys_lora.cli.sweep_job import compose_jobs, returned
 
@@ -57,19 +57,19 @@ class _ProcessLauncher(Launcher):
         return [returned(job, reason) for job, reason in zip(jobs, self.run(jobs), strict=True)]
 
     def training_seconds(self, jobs: int) -> float | None:
-        """Return how long each of so many jobs trains at most; None: as long as it takes."""
+        """Return the maximum training time of each of `jobs` jobs, in seconds; None: no limit."""
         return None
 
     @abstractmethod
     def run(self, jobs: Sequence[Any]) -> list[str | None]:
-        """Run the jobs; return why each failed, None where it did not."""
+        """Run the jobs; return why each failed, None if it did not."""
 
 
 class LocalLauncher(_ProcessLauncher):
-    """Several jobs at once on this machine."""
+    """Runs several jobs at once on this machine."""
 
     def training_seconds(self, jobs: int) -> float | None:
-        """Share out the minutes of the sweep, where there are some."""
+        """Divide the time limit of the sweep among its jobs, if there is one."""
         from recsys_lora.cli.deadline import Deadline
         from recsys_lora.cli.local import local_settings
 
@@ -84,7 +84,7 @@ class LocalLauncher(_ProcessLauncher):
 
 
 class SlurmLauncher(_ProcessLauncher):
-    """Jobs of an array on a SLURM cluster."""
+    """Runs the jobs as an array on a SLURM cluster."""
 
     def run(self, jobs: Sequence[Any]) -> list[str | None]:
         """Submit the jobs and wait for them."""

@@ -1,4 +1,4 @@
-"""Registers the resolvers of the configs: Hydra imports every module of `hydra_plugins` before it composes one."""
+"""Registers the resolvers of the configs: Hydra imports all modules of `hydra_plugins` before composing a config."""
 
 from recsys_lora.config.resolvers import register
 

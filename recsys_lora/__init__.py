@@ -1,4 +1,4 @@
-"""Collaborative signal for language models: CoRA, CKF and their peers on one shared frame."""
+"""Collaborative signal for language models: CoRA, CKF and their peers in one framework."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ _LAZY = {"build": "pipeline.job", "compose": "config.compose", "load": "recommen
 
 
 def __getattr__(name: str) -> Any:
-    """Import a part of the Python API when it is first used, so that `import recsys_lora` costs next to nothing."""
+    """Import a part of the Python API on first use, so that `import recsys_lora` costs next to nothing."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)

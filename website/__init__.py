@@ -1,1 +1,1 @@
-"""The site of the documentation: pages of docs/, the reference of conf/ and of the package, built by zensical."""
+"""The documentation site: pages of docs/ and the reference of conf/ and of the package, built by zensical."""

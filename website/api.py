@@ -1,4 +1,4 @@
-"""The API reference: one page for each subpackage, made of the docstrings of its modules."""
+"""The API reference: one page per subpackage, made from the docstrings of its modules."""
 
 import ast
 from pathlib import Path
@@ -16,7 +16,7 @@ INTRODUCTION = [
 
 
 def subpackages(root: Path) -> dict[str, list[str]]:
-    """Return the modules that define something public, by subpackage; those at the top only start commands."""
+    """Return the modules with public definitions, by subpackage; those at the top level only start commands."""
     found: dict[str, list[str]] = {}
     for path in sorted((root / PACKAGE).rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
@@ -41,7 +41,7 @@ def page(subpackage: str, modules: list[str], root: Path) -> str:
 
 
 def _defines(path: Path) -> bool:
-    """Return whether a module defines something whose name does not begin with _."""
+    """Return whether a module defines a name that does not begin with _."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     body = ast.parse(path.read_text(encoding="utf-8")).body
     return any(isinstance(node, kinds) and not node.name.startswith("_") for node in body)

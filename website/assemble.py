@@ -1,4 +1,4 @@
-"""The pages of the site in one folder, with its navigation."""
+"""Assembles the pages of the site in one folder, with the navigation."""
 
 import shutil
 from pathlib import Path
@@ -24,14 +24,14 @@ def assemble(folder: Path, root: Path = ROOT) -> Path:
     """Write the pages, and the config that builds them.
 
     Args:
-        folder: where to; replaced if it exists.
-        root: the repository.
+        folder: target folder; replaced if it exists.
+        root: root of the repository.
 
     Returns:
-        The config.
+        The path of the config.
 
     Raises:
-        ValueError: a link leads to nothing, or the contents cannot be read.
+        ValueError: a link is broken, or the contents cannot be parsed.
     """
     listed = sections(root)
     with atomic_folder(folder) as made:
@@ -53,7 +53,7 @@ def assemble(folder: Path, root: Path = ROOT) -> Path:
 
 
 def navigation(listed: list[Section], of: dict[str, str], below: dict[str, Nav]) -> Nav:
-    """Return the navigation: the sections of the contents; what is a folder has its pages below it."""
+    """Return the navigation: the sections of the contents; an entry for a folder contains its pages."""
 
     def one(entry: Entry) -> dict[str, Any]:
         if entry.place in FOLDERS:
@@ -64,7 +64,7 @@ def navigation(listed: list[Section], of: dict[str, str], below: dict[str, Nav])
 
 
 def _written(target: Path, root: Path, rewriter: Rewriter) -> None:
-    """Write the pages that people wrote, and what all pages link to."""
+    """Write the handwritten pages, and the files that pages link to."""
     for place, at in pages(root).items():
         _write(target / at, rewriter.rewrite((root / place).read_text(encoding="utf-8"), place, at))
     for asset in sorted(rewriter.linked.assets):
@@ -126,7 +126,7 @@ def _notebooks(target: Path, root: Path, rewriter: Rewriter) -> Nav:
 
 
 def _on_the_site(place: str) -> str:
-    """Return where the site has a page of the contents."""
+    """Return the path on the site of a page of the table of contents."""
     return (FOLDERS.get(place) or pages()[place]).removesuffix(".md") + ".html"
 
 

@@ -1,4 +1,4 @@
-"""The reference of the configuration: a page a group, made of the yaml files and their comments."""
+"""The configuration reference: one page per group, made from the yaml files and their comments."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,10 +12,10 @@ from recsys_lora.config.variants import choices
 
 TOP = "config"
 INTERNAL = ("hydra/help", "hydra/job_logging")
-"""Groups that hold texts of the program, and nothing to choose."""
+"""Groups with internal texts and no options."""
 COMMAND = re.compile(r"^ {2,}(python -m .*|make .*)$")
 LONGEST = 70
-"""Characters of a value in a table."""
+"""Maximum characters of a value in a table."""
 INTRODUCTION = [
     "# Configuration",
     "",
@@ -32,9 +32,9 @@ class Key:
     """A key of a yaml file.
 
     Attributes:
-        name: as it is typed on the command line.
-        value: its default, as it is written; None of a node that holds further keys.
-        about: its comment, "" where it has none.
+        name: name as typed on the command line.
+        value: its default as written; None for a node with further keys.
+        about: its comment, "" if it has none.
     """
 
     name: str
@@ -47,11 +47,11 @@ class Described:
     """A yaml file.
 
     Attributes:
-        name: what chooses it.
-        about: the comment at its top, a line each.
+        name: name of the option.
+        about: lines of the comment at its top.
         commands: commands in that comment.
-        defaults: what it is composed of, an entry each.
-        keys: what it sets.
+        defaults: entries of its defaults list.
+        keys: keys that it sets.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Described:
 
 
 def groups(conf: Path) -> dict[str, list[Path]]:
-    """Return the yaml files of every group, parts of others (`_name`) last; those at the top are the group `config`."""
+    """Return the yaml files by group, parts of others (`_name`) last; top-level files are the group `config`."""
     found: dict[str, list[Path]] = {}
     for path in sorted(conf.rglob("*.yaml"), key=lambda path: (path.name.startswith("_"), path.name)):
         group = path.parent.relative_to(conf).as_posix()
@@ -72,7 +72,7 @@ def groups(conf: Path) -> dict[str, list[Path]]:
 
 
 def offered(conf: Path, group: str) -> str:
-    """Return what a group offers, as code."""
+    """Return the options of a group, formatted as code."""
     return ", ".join(f"`{name}`" for name in choices(conf, "." if group == TOP else group))
 
 
@@ -81,7 +81,7 @@ def described(path: Path, group: str) -> Described:
 
     Args:
         path: the file.
-        group: its group, in which its keys are; `@package _global_` at its top puts them at the top of the config.
+        group: its group, which contains its keys; `@package _global_` at its top moves them to the config's top level.
     """
     text = path.read_text(encoding="utf-8")
     lines = text.splitlines()
@@ -106,7 +106,7 @@ def described(path: Path, group: str) -> Described:
 
 
 def page(conf: Path, group: str, files: Sequence[Path]) -> str:
-    """Return the page of a group of a folder of configs as Markdown."""
+    """Return the page of a config group as Markdown."""
     title = "The top of the config" if group == TOP else f"`{group}`"
     parts = [f"# {title}", ""]
     if group != TOP:
@@ -117,7 +117,7 @@ def page(conf: Path, group: str, files: Sequence[Path]) -> str:
 
 
 def _section(one: Described, variants: bool) -> list[str]:
-    """Return the part of a page that is a file's."""
+    """Return the section of a page on one file."""
     parts = [f"## {'Choices in one line each' if variants else one.name}", "", " ".join(one.about), ""]
     if one.commands:
         parts += ["```bash", *one.commands, "```", ""]
@@ -142,7 +142,7 @@ def _cell(text: str) -> str:
 def _keys(
     above: str, key: yaml.Node, value: yaml.Node, text: str, lines: Sequence[str], deep: bool = True
 ) -> Iterator[Key]:
-    """Yield a key, and what is below it."""
+    """Yield a key and the keys below it."""
     name, at = f"{above}{key.value}", key.start_mark.line
     first_of_line = not lines[at][: key.start_mark.column].strip()
     about = _comment_above(lines, at) if first_of_line else ""
@@ -158,7 +158,7 @@ def _keys(
 
 
 def _comment_above(lines: Sequence[str], at: int) -> str:
-    """Return the comment that ends on the line above one, joined; what a file opens with belongs to the file."""
+    """Return the comment that ends just above a line, joined; a comment at the top belongs to the file."""
     first = at
     while first and lines[first - 1].lstrip().startswith("# "):
         first -= 1
@@ -166,7 +166,7 @@ def _comment_above(lines: Sequence[str], at: int) -> str:
 
 
 def _comment_from(lines: Sequence[str], at: int) -> Iterator[str]:
-    """Yield the lines of the comment that begins at a line."""
+    """Yield the lines of the comment that begins at line `at`."""
     for line in lines[at:]:
         if not line.startswith("#"):
             return
@@ -174,7 +174,7 @@ def _comment_from(lines: Sequence[str], at: int) -> Iterator[str]:
 
 
 def _source(text: str, node: yaml.Node) -> str:
-    """Return how a node is written, on one line."""
+    """Return the source of a node on one line."""
     return " ".join(text[node.start_mark.index : node.end_mark.index].split())
 
 

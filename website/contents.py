@@ -1,4 +1,4 @@
-"""The table of contents, docs/README.md, from which the site's navigation and llms.txt are made."""
+"""The table of contents, docs/README.md: source of the site's navigation and of llms.txt."""
 
 import re
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ ENTRY = re.compile(r"^\* \[([^\]]+)\]\(([^)#]+)\): (.+)$")
 
 @dataclass(frozen=True)
 class Entry:
-    """A page of the contents.
+    """A page in the table of contents.
 
     Attributes:
-        title: what the navigation calls it.
+        title: title in the navigation.
         place: its path in the repository.
-        about: a line on what is in it.
+        about: description in one line.
     """
 
     title: str
@@ -27,17 +27,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the navigation."""
+    """A section of the navigation."""
 
     title: str
     entries: list[Entry]
 
 
 def sections(root: Path = ROOT) -> list[Section]:
-    """Return the sections of the contents with their pages.
+    """Return the sections of the table of contents with their pages.
 
     Raises:
-        ValueError: a line of a list is no entry `* [title](page): what is in it`.
+        ValueError: a line of a list is not an entry `* [title](page): what is in it`.
     """
     found: list[Section] = []
     for number, line in enumerate((root / CONTENTS).read_text(encoding="utf-8").splitlines(), 1):

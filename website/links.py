@@ -15,11 +15,11 @@ OUTSIDE = re.compile(r"[a-z]+:|#")
 
 @dataclass
 class Linked:
-    """What links lead to besides pages; filled while links are rewritten.
+    """Link targets other than pages; collected while links are rewritten.
 
     Attributes:
-        assets: files below docs/ that are no pages, copied as they are.
-        sources: files elsewhere in the repository, each shown on a page of its own.
+        assets: files below docs/ that are not pages, copied as they are.
+        sources: files elsewhere in the repository, each shown on its own page.
     """
 
     assets: set[str] = field(default_factory=set)
@@ -30,15 +30,15 @@ class Rewriter:
     """Rewrites the links of pages.
 
     Args:
-        root: the repository.
-        pages: path on the site of every page, by its path in the repository.
+        root: root of the repository.
+        pages: path of every page on the site, by its path in the repository.
     """
 
     def __init__(self, root: Path, pages: Mapping[str, str]) -> None:
         self.root, self.pages, self.linked = root, pages, Linked()
 
     def rewrite(self, text: str, place: str, target: str) -> str:
-        """Return a page's Markdown with links for the site; code is left alone.
+        """Return a page's Markdown with links for the site; code is unchanged.
 
         Args:
             text: the Markdown.
@@ -46,7 +46,7 @@ class Rewriter:
             target: its path on the site.
 
         Raises:
-            ValueError: a link leads to nothing.
+            ValueError: a link is broken.
         """
         return outside_code(text, lambda prose: LINK.sub(lambda link: self._link(link, place, target), prose))
 
@@ -59,7 +59,7 @@ class Rewriter:
         return f"{opened}{relpath(to, dirname(target) or '.')}{hash_}{anchor}{closed}"
 
     def _page(self, at: str, told: str) -> str:
-        """Return the path on the site of a file or folder of the repository."""
+        """Return the path on the site for a file or folder of the repository."""
         if found := self.pages.get(at) or FOLDERS.get(at):
             return found
         if not (self.root / at).is_file():
@@ -72,5 +72,5 @@ class Rewriter:
 
 
 def outside_code(text: str, change: Callable[[str], str]) -> str:
-    """Return a text whose parts outside of fenced code have been changed."""
+    """Return a text with `change` applied to the parts outside fenced code."""
     return "".join(part if part.startswith("```") else change(part) for part in FENCED.split(text))

@@ -24,8 +24,8 @@ def llms(listed: list[Section], at: Callable[[str], str] = str) -> str:
     """Return the index.
 
     Args:
-        listed: the sections of the documentation's contents.
-        at: what a link to a path in the repository is written as.
+        listed: the sections of the table of contents.
+        at: maps a path in the repository to the link to write.
     """
     parts = [ABOUT]
     for section in listed:

@@ -1,4 +1,4 @@
-"""Which files of the repository are pages, and what they are called on the site."""
+"""The files of the repository that are pages, and their paths on the site."""
 
 import posixpath
 from pathlib import Path
@@ -11,17 +11,17 @@ ELSEWHERE = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
 }
-"""Files that are called something else on the site."""
+"""Files with a different path on the site."""
 FOLDERS = {
     "conf": "configuration/index.md",
     "recsys_lora": "api/index.md",
     "notebooks": "notebooks/index.md",
 }
-"""Folders of the repository, and the page that the site has for each."""
+"""Folders of the repository and their pages on the site."""
 
 
 def pages(root: Path = ROOT) -> dict[str, str]:
-    """Return the path on the site of every Markdown file that is a page, by its path in the repository."""
+    """Return the path on the site of every Markdown page, by its path in the repository."""
     written = [path.relative_to(root).as_posix() for path in (root / DOCS).rglob("*.md")]
     return {place: ELSEWHERE.get(place, place.removeprefix(f"{DOCS}/")) for place in sorted({*written, *ELSEWHERE})}
 
@@ -33,10 +33,10 @@ def notebooks(root: Path = ROOT) -> dict[str, str]:
 
 
 def resolved(link: str, page: str) -> str:
-    """Return the path in the repository of a link's target.
+    """Return the path of a link's target in the repository.
 
     Args:
-        link: as it stands in a page, without anchor.
+        link: link as written in a page, without anchor.
         page: the page's path in the repository.
     """
     return posixpath.normpath(posixpath.join(posixpath.dirname(page), link))

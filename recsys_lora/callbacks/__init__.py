@@ -1,4 +1,4 @@
-"""What watches a training run: progress, checkpoints, early stopping, guards, measurements, loggers."""
+"""Callbacks and loggers of training: progress, checkpoints, early stopping, guards, measurements."""
 
 from recsys_lora.callbacks.checkpoint import BestLast
 from recsys_lora.callbacks.early_stopping import StopEarly

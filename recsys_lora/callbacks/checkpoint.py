@@ -1,12 +1,12 @@
-"""Two checkpoints: the best by validation, and the last to go on from.
+"""Two checkpoints: the best by validation, and the last to resume from.
 
 Both are written at the end of a validation, after early stopping has seen it: a checkpoint of the batch before a due
 validation would skip that validation on resume, and shift patience and best. A validation that falls between the
 batches of one optimiser step writes only the best: gradients are not in a checkpoint, so the last waits for the step.
-What is in them is the module's business (only what was trained, see methods/): the size of the adapter, not of the LLM.
+The module decides what they contain (only trained weights, see methods/): they have the adapter's size, not the LLM's.
 
-Where the trainer validates all rows before the first step (`num_sanity_val_steps=-1`), that validation counts, too: the
-start is then the best until something is better.
+If the trainer validates all rows before the first step (`num_sanity_val_steps=-1`), that validation counts, too: the
+initial weights are then the best until others are better.
 """
 
 import logging
@@ -30,25 +30,25 @@ from recsys_lora.utils.types import PositiveInt
 log = logging.getLogger(__name__)
 BEST, LAST = "best.ckpt", "last.ckpt"
 ARTIFACT = "artifact"
-"""Key in a checkpoint of `BestLast.artifact`."""
+"""Key of `BestLast.artifact` in a checkpoint."""
 
 
 class BestLast(Checkpoint):
-    """Writes `best.ckpt` and `last.ckpt`, each whole or not at all.
+    """Writes `best.ckpt` and `last.ckpt`, each atomically.
 
     Args:
-        folder: where they lie.
-        monitor: the validation metric that decides what is best.
-        mode: whether higher (`max`) or lower (`min`) is better; the earlier of two equals stays.
-        every_n_steps: write `last.ckpt` also after every so many optimiser steps, where no validation is due; None
-            leaves it at validations.
+        folder: the folder they are in.
+        monitor: the validation metric that decides which is best.
+        mode: whether higher (`max`) or lower (`min`) is better; of two equals, the earlier stays.
+        every_n_steps: also write `last.ckpt` every n optimiser steps, unless a validation is due; None: only at
+            validations.
 
     Attributes:
-        artifact: key of the artifact that the training makes; every checkpoint holds it, so that a run goes on only
-            from one of its own. None where there is none.
+        artifact: key of the artifact being trained; every checkpoint holds it, so that a run resumes only from its
+            own. None if there is none.
 
-    Where SLURM is about to end the job (see `recsys_lora.processes.signals`), `last.ckpt` is written after the
-    optimiser step at hand and the training ends with `Stopped`.
+    If SLURM is about to end the job (see `recsys_lora.processes.signals`), `last.ckpt` is written after the current
+    optimiser step, and training ends with `Stopped`.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class BestLast(Checkpoint):
 
     @property
     def best_model_path(self) -> str:
-        """Path of the best checkpoint; of the last one where nothing was validated; "" before there is one."""
+        """Path of the best checkpoint, or of the last one if nothing was validated; "" before there is one."""
         return str(self.folder / BEST) if self.best_score is not None else self.last_model_path
 
     @property
     def seconds(self) -> float:
-        """Wall time of the training up to now, of what it has gone on from included."""
+        """Wall time of the training so far, including the training it was resumed from."""
         return self._seconds_before + time.monotonic() - self._begun
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -92,26 +92,26 @@ class BestLast(Checkpoint):
         self._begun = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs to go on choosing."""
+        """Return what a resumed run needs to keep choosing the best."""
         best = {"best_score": self.best_score, "best_step": self.best_step, "folder": str(self.folder)}
         return {**best, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what was best so far."""
+        """Restore the best so far."""
         self.best_score = state_dict["best_score"]
         self.best_step = state_dict["best_step"]
         self._restored_from = Path(state_dict["folder"])
         self._seconds_before = state_dict.get("seconds", 0.0)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Record the artifact that the training makes."""
+        """Record the key of the artifact being trained."""
         checkpoint[ARTIFACT] = self.artifact
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """After a resume, copy the best checkpoint of the earlier run folder.
+        """After a resume, copy the best checkpoint from the earlier run folder.
 
         Raises:
-            UserError: it is gone.
+            UserError: it is missing.
         """
         rearm()
         former = self._restored_from
@@ -162,10 +162,10 @@ class BestLast(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write between validations, where that is asked for.
+        """Write between validations, if that is asked for.
 
-        Lightning logs a step's row after this hook. A run that goes on from here would not have it, so that the row is
-        logged before; where the run goes on in this process the loggers get it twice.
+        Lightning logs a step's row after this hook. A run resumed from here would lack that row, so it is logged first;
+        if the run continues in this process, the loggers get it twice.
         """
         step = trainer.global_step
         if self._not_training(trainer) or validation_or_epoch_end_due(trainer):
@@ -180,13 +180,13 @@ class BestLast(Checkpoint):
             raise Stopped(REQUEUE)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep what was trained after the last validation, or without any."""
+        """Save what was trained after the last validation, or without any."""
         if not self._not_training(trainer) and trainer.global_step != self.saved_step:
             self._write(trainer)
 
     @staticmethod
     def _must_requeue(trainer: Trainer) -> bool:
-        """Return, the same on all processes, whether one of them has been asked to requeue the job."""
+        """Return whether any process has been asked to requeue the job; all processes get the same answer."""
         return requeues() and bool(trainer.strategy.reduce_boolean_decision(requeue_asked(), all=False))
 
     @staticmethod
@@ -197,7 +197,7 @@ class BestLast(Checkpoint):
     def _write(self, trainer: Trainer, best: bool = False, last: bool = True) -> None:
         """Write the current state to `best.ckpt`, then to `last.ckpt`.
 
-        In this order a run that is killed between the two repeats the validation and comes to the same best again.
+        In this order, a run killed between the two repeats the validation and finds the same best again.
         """
         if not best and not last:
             return
@@ -208,7 +208,7 @@ class BestLast(Checkpoint):
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
                 for logger in trainer.loggers:
-                    logger.save()  # what was logged up to here is on disk when the run goes on from here
+                    logger.save()  # a run that resumes from here needs the log up to here on disk
                 trainer.save_checkpoint(temporary, weights_only=False)
                 if trainer.is_global_zero:
                     if best:

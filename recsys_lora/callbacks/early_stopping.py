@@ -1,4 +1,4 @@
-"""Stop when validation no longer gets better; patience is counted in validations."""
+"""Stops when validation no longer improves; patience is counted in validations."""
 
 import logging
 from typing import Any, Literal
@@ -14,11 +14,11 @@ log = logging.getLogger(__name__)
 
 
 class StopEarly(EarlyStopping):
-    """Lightning's early stopping, judged after each validation, and exact across a resume.
+    """Lightning's early stopping, checked after each validation, and exact across a resume.
 
     Args:
-        patience: so many validations in a row without gain end the training.
-        min_delta: the least gain that counts.
+        patience: validations in a row without improvement that end training.
+        min_delta: the smallest improvement that counts.
         monitor: the validation metric.
         mode: whether higher (`max`) or lower (`min`) is better.
     """
@@ -39,7 +39,7 @@ class StopEarly(EarlyStopping):
         super().load_state_dict({**state_dict, "patience": self.patience})
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Judge a validation.
+        """Check a validation.
 
         Raises:
             UserError: the module does not log the metric.
@@ -49,7 +49,7 @@ class StopEarly(EarlyStopping):
         super().on_validation_end(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A run that had stopped before it was interrupted stays stopped."""
+        """Stop again if the run had stopped before it was interrupted."""
         if self.wait_count >= self.patience:
             trainer.should_stop = True
 
@@ -66,10 +66,10 @@ class StopEarly(EarlyStopping):
 
 
 def refuse_unlogged(trainer: Trainer, callback: str, metric: str) -> None:
-    """Refuse a metric to decide by, of the callback under this key, that the module has not logged after a validation.
+    """Refuse to monitor a metric, for the callback under this key, that the module has not logged after a validation.
 
     Raises:
-        UserError: it is not logged; the line names those that are.
+        UserError: it is not logged; the message names those that are.
     """
     if metric not in trainer.callback_metrics:
         known = ", ".join(sorted(trainer.callback_metrics))

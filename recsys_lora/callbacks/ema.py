@@ -1,13 +1,13 @@
-"""An exponential moving average of the trained weights, which is validated, kept and tested in their place.
+"""An exponential moving average of the trained weights, which is validated, saved and tested in their place.
 
     average_n = d_n average_{n-1} + (1 - d_n) weights_n,        d_n = min(decay, (1 + n) / (10 + n))
 
 n counts optimiser steps; the average starts at the initial weights and forgets them soon, as d_n starts low. With a
-decay of .999 it is over the last thousand steps or so.
+decay of .999 it covers roughly the last thousand steps.
 Source: Polyak and Juditsky, SIAM J. Control Optim. 1992, on averages; d_n is that of TensorFlow's
 `ExponentialMovingAverage(num_updates)`.
 
-Lightning's `WeightAveraging` copies the whole module, the frozen backbone too, and puts all of it into checkpoints.
+Lightning's `WeightAveraging` copies the whole module, including the frozen backbone, and saves it all in checkpoints.
 """
 
 from typing import Any
@@ -19,18 +19,18 @@ from torch import Tensor, nn
 from recsys_lora.utils.types import Probability
 
 AVERAGE = "average"
-"""Key in a checkpoint under which the module finds the averages of its weights, by name."""
+"""Key in a checkpoint under which the module finds its averaged weights, by name."""
 _WARMUP = 10
 
 
 class EMA(Callback):
-    """Averages what is trained, and validates the average; checkpoints hold it as the module's weights.
+    """Averages the trained weights, and validates the average; checkpoints hold it as the module's weights.
 
     Args:
-        decay: the largest d_n; 0 leaves everything as it is without this callback.
+        decay: the largest d_n; 0 turns this callback off.
 
     Attributes:
-        average: by the parameters' names, float32; None before the training.
+        average: the averages by parameter name, float32; None before the training.
         updates: n.
     """
 
@@ -43,7 +43,7 @@ class EMA(Callback):
         self._put_away: list[Tensor] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start at the present weights, or go on from where a checkpoint was."""
+        """Start from the current weights, or continue from a checkpoint's average."""
         self._step = trainer.global_step
         if not self.decay:
             return
@@ -67,7 +67,7 @@ class EMA(Callback):
             torch._foreach_lerp_(list(self.average.values()), weights, 1 - decay)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the average in the place of the weights."""
+        """Replace the weights by the average."""
         if self.average is not None:
             self._put_away = [weight.detach().clone() for _, weight in _trained(pl_module)]
             _fill(pl_module, list(self.average.values()))
@@ -84,7 +84,7 @@ class EMA(Callback):
             checkpoint[AVERAGE] = {name: self.average[name].to(weight.dtype) for name, weight in _trained(pl_module)}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs to go on averaging."""
+        """Return what a resumed run needs to continue averaging."""
         return {} if self.average is None else {"average": self.average, "updates": self.updates}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

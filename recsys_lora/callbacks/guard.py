@@ -1,4 +1,4 @@
-"""A loss or gradient that is not finite ends the run at once; its batch is saved for inspection."""
+"""Ends the run at a loss or gradient that is not finite, and saves the batch for inspection."""
 
 import dataclasses
 import io
@@ -19,7 +19,7 @@ from recsys_lora.utils.types import PositiveInt
 
 @dataclasses.dataclass
 class _Pending:
-    """Values of a batch that have not been checked yet, by name, and the optimiser step that it belongs to."""
+    """A batch's values that have not been checked yet, by name, and the optimiser step that it belongs to."""
 
     step: int
     batch: Any
@@ -29,16 +29,16 @@ class _Pending:
 class StopOnNaN(Callback):
     """Checks every step's loss, and its gradient before it reaches the weights.
 
-    Reading a number makes the host wait for the device. Where the optimiser is fused and works on a device, both are
-    therefore checked every few steps only; until then the device itself skips every update from the first bad step on,
-    so that weights are what they were before it. Otherwise a loss is checked before it is back-propagated.
+    Reading a number makes the host wait for the device. With a fused optimiser on a device, both are therefore checked
+    only every few steps; until then, the device itself skips every update from the first bad step on, so the weights
+    stay as they were before it. Otherwise a loss is checked before it is back-propagated.
 
-    Gradients are not checked where a loss scaler (16-mixed precision) does so itself and skips the step.
+    Gradients are not checked if a loss scaler (16-mixed precision) does so itself and skips the step.
 
     Args:
         folder: where the offending batch is saved.
         gradients: check gradients, too.
-        every_n_steps: how often to check; `auto`: at every step on a CPU, elsewhere when loggers read, too. A
+        every_n_steps: how often to check; `auto`: at every step on a CPU, elsewhere at the steps that are logged. A
             validation or a checkpoint is always preceded by a check.
     """
 
@@ -87,7 +87,7 @@ class StopOnNaN(Callback):
             optimizer.found_inf = self._bad  # type: ignore[attr-defined]  # AdamW, fused: no update where it is 1
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check what has not been checked.
+        """Check the steps not checked yet.
 
         Raises:
             UserError: a loss or a gradient was not finite.
@@ -95,7 +95,7 @@ class StopOnNaN(Callback):
         self._check(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Check what has not been checked.
+        """Check the steps not checked yet.
 
         Raises:
             UserError: a loss or a gradient was not finite.
@@ -131,7 +131,7 @@ class StopOnNaN(Callback):
     def _stop(self, trainer: Trainer, pending: _Pending, what: str, value: float) -> None:
         step, rank = pending.step, trainer.global_rank
         path = self.folder / (f"nan_batch_step{step}.pt" if rank == 0 else f"nan_batch_step{step}_rank{rank}.pt")
-        content = io.BytesIO()  # torch's own writing does not say when a disk is full
+        content = io.BytesIO()  # torch does not report a full disk when it writes a file itself
         torch.save({"step": step, "rank": rank, "what": what, "value": value, "batch": plain(pending.batch)}, content)
         write_bytes(path, content.getbuffer())
         raise UserError(

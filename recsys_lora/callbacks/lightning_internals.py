@@ -1,7 +1,7 @@
-"""All uses of private names of Lightning.
+"""All uses of Lightning's private names.
 
-Exact resume rests on knowing, between two batches, what Lightning is about to do. `pyproject.toml` bounds Lightning
-from above for their sake; `make test-newest` and `make test-oldest` try both ends of the range.
+Exact resume depends on knowing, between two batches, what Lightning is about to do. Because of these names,
+`pyproject.toml` bounds Lightning's version from above; `make test-newest` and `make test-oldest` test both ends.
 """
 
 from lightning.pytorch import Trainer

@@ -16,14 +16,14 @@ from recsys_lora.utils.files import atomic_file, write_text
 
 _CSV_FILE, _WANDB_ID_FILE = "metrics.csv", "wandb_run_id.txt"
 _WITHOUT_ACCOUNT = ("offline", "disabled", "dryrun")
-"""Modes of W&B."""
+"""W&B modes that need no account."""
 
 
 class CSVLog(Logger):
-    """A table `metrics.csv`, one row a logged step, one column a metric, rewritten whole at each save.
+    """A table `metrics.csv`, one row per logged step, one column per metric, rewritten as a whole at each save.
 
     Lightning saves after each row. After a resume the table keeps the earlier rows and drops those of steps that are
-    gone through again. (Lightning's own CSV logger deletes an older file.)
+    repeated. (Lightning's own CSV logger deletes an older file.)
 
     Args:
         save_dir: the run folder.
@@ -38,12 +38,12 @@ class CSVLog(Logger):
 
     @property
     def name(self) -> str:
-        """What Lightning calls this logger."""
+        """Lightning's name for this logger."""
         return "csv"
 
     @property
     def version(self) -> str:
-        """There is one a run folder."""
+        """Empty: there is one per run folder."""
         return ""
 
     @property
@@ -58,7 +58,7 @@ class CSVLog(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Add to the row of a step; what its row says already adds nothing (see `BestLast.on_train_batch_end`)."""
+        """Add to a step's row; values that it has already are ignored (see `BestLast.on_train_batch_end`)."""
         rows = self._load()
         step = step if step is not None else len(rows)
         if self._resumed:
@@ -76,7 +76,7 @@ class CSVLog(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the run folder holds the resolved config."""
+        """Do nothing: the run folder holds the resolved config."""
 
     @rank_zero_only
     def save(self) -> None:
@@ -93,7 +93,7 @@ class CSVLog(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write what is left."""
+        """Write the remaining rows."""
         self.save()
 
     def _load(self) -> list[dict[str, Any]]:
@@ -111,7 +111,7 @@ def require_package(package: str) -> None:
     """Refuse a logger whose package is not installed.
 
     Raises:
-        UserError: it is not.
+        UserError: the package is not installed.
     """
     require(package, package, otherwise=", or choose logger=csv")
 
@@ -126,15 +126,15 @@ def wandb(
     job_type: str | None = None,
     tags: Sequence[str] = (),
 ) -> WandbLogger:
-    """Return a Weights & Biases logger whose run goes on after a resume: its id is kept in the run folder.
+    """Return a Weights & Biases logger whose run continues after a resume: its id is kept in the run folder.
 
     Args:
-        save_dir: the run folder; wandb makes `wandb/` in it.
+        save_dir: the run folder; wandb creates `wandb/` in it.
         mode: `offline` writes files only (`wandb sync` uploads them), `disabled` does nothing; None: `WANDB_MODE`, else
             online.
         project: where runs are collected; None: `WANDB_PROJECT`, else recsys_lora.
         entity: user or team; None: `WANDB_ENTITY`, else the account's own.
-        name: what the run is called.
+        name: the run's name.
         group: runs that belong together: an experiment, a sweep.
         job_type: which part of the work this is.
         tags: free labels.
@@ -163,7 +163,7 @@ def wandb(
 
 @rank_zero_only
 def _refuse_no_account() -> None:
-    """Raise a `UserError` where one would log online and no account is logged in; the network is not asked."""
+    """Raise a `UserError` if no account is logged in, without using the network; for online logging."""
     import wandb as library
 
     try:
@@ -176,7 +176,7 @@ def _refuse_no_account() -> None:
 
 @rank_zero_only
 def _wandb_id(folder: Path) -> str:
-    """Return the run's id, made at its first start."""
+    """Return the run's id, created at its first start."""
     path = folder / _WANDB_ID_FILE
     if not path.exists():
         write_text(path, uuid.uuid4().hex[:12] + "\n")
@@ -198,12 +198,12 @@ def log_results(
     metrics: Mapping[str, float],
     tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[Any]]]],
 ) -> None:
-    """Log what a run's test gave to the services in which runs are compared; the run's folder holds it anyway.
+    """Log a run's test results to the services in which runs are compared; the run's folder holds them anyway.
 
     Args:
-        loggers: of the run.
+        loggers: the run's loggers.
         metrics: numbers by name; logged as `test/NAME`.
-        tables: columns and lines by name; W&B shows them as `test/NAME`.
+        tables: columns and rows by name; W&B shows them as `test/NAME`.
     """
     for logger in loggers:
         if isinstance(logger, CSVLog):
@@ -215,7 +215,7 @@ def log_results(
 
 
 def close(loggers: Sequence[Logger], failed: bool = False) -> None:
-    """Finish all loggers at the end of a run, so that each is on disk (and uploaded) before the process ends."""
+    """Finish all loggers at the end of a run, so that everything is on disk (and uploaded) before the process ends."""
     for logger in loggers:
         logger.finalize("failed" if failed else "success")
         if isinstance(logger, WandbLogger) and has_started(logger):

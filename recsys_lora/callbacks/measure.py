@@ -12,9 +12,9 @@ from recsys_lora.callbacks.lightning_internals import logs_now
 
 
 def gradient_norm(module: torch.nn.Module) -> Tensor:
-    """Return the 2-norm of a module's gradients together, as they are now, a float32 scalar; 0 where there are none.
+    """Return the 2-norm of all of a module's current gradients, a float32 scalar; 0 if there are none.
 
-    With sharded parameters it is this process's share.
+    With sharded parameters, it is that of this process's shards.
     """
     return torch.nn.utils.get_total_norm([p.grad.detach() for p in module.parameters() if p.grad is not None])
 
@@ -23,7 +23,7 @@ class LearningRateAndGradient(Callback):
     """Logs `train/lr`, the rate of this step's update, and `train/grad_norm`, before clipping."""
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Log both where loggers read them; nothing waits for the device here."""
+        """Log both at the steps that loggers record; nothing waits for the device here."""
         if not logs_now(trainer):
             return
         rate = torch.tensor(float(optimizer.param_groups[0]["lr"]), dtype=torch.float64)
@@ -32,10 +32,10 @@ class LearningRateAndGradient(Callback):
 
 
 class Throughput(Callback):
-    """Logs `train/rows_per_second` and `train/tokens_per_second` over all processes, validation left out.
+    """Logs `train/rows_per_second` and `train/tokens_per_second` over all processes, excluding validation.
 
-    A batch has a length, its rows, and `tokens`, those of its prompts without padding, a scalar on its device.
-    Logged every `trainer.log_every_n_steps` steps, over the time since the last time.
+    A batch's length is its number of rows; its `tokens`, a scalar on its device, counts prompt tokens without padding.
+    Logged every `trainer.log_every_n_steps` steps, over the time since the last log.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Metrics in MLflow: a SQLite file in the run folder, or wherever runs are collected."""
+"""Metrics in MLflow: in a SQLite file in the run folder, or wherever runs are collected."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -20,13 +20,13 @@ class MLflowLog(MLFlowLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any) -> None:
-        """Log the config once; MLflow refuses a parameter that changes, as when a run goes on with a larger budget."""
+        """Log the config once; MLflow refuses changed parameters, as when a run is resumed with a larger budget."""
         if not self.experiment.get_run(self.run_id).data.params:
             super().log_hyperparams(params)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log numbers; MLflow has no @ in names, so `hr@10` is `hr_at_10` there."""
+        """Log numbers; MLflow allows no @ in names, so `hr@10` is `hr_at_10` there."""
         super().log_metrics({name.replace("@", "_at_"): value for name, value in metrics.items()}, step)
 
 
@@ -38,18 +38,18 @@ def mlflow(
     group: str | None = None,
     tags: Sequence[str] = (),
 ) -> MLflowLog:
-    """Return an MLflow logger whose run goes on after a resume: its id is kept in the run folder.
+    """Return an MLflow logger whose run continues after a resume: its id is kept in the run folder.
 
     Args:
         save_dir: the run folder.
         tracking_uri: where runs are collected; None: `MLFLOW_TRACKING_URI`, else `mlflow.db` (SQLite) in the folder.
         experiment: MLflow's name for a collection of runs.
-        name: what the run is called.
+        name: the run's name.
         group: runs that belong together, as the tag `group`.
         tags: free labels, as the tag `tags`, separated by commas.
 
     Raises:
-        UserError: mlflow is not installed, or the kept run is not where runs are collected.
+        UserError: mlflow is not installed, or the run to continue is not where runs are collected.
     """
     require_package("mlflow")
     folder = Path(save_dir).absolute()
@@ -69,7 +69,7 @@ def mlflow(
 
 @rank_zero_only
 def _begin(log: MLflowLog, kept: Path, uri: str) -> None:
-    """Begin a run, or go on with the one that is kept."""
+    """Begin a run, or continue the one whose id is kept."""
     from mlflow.exceptions import MlflowException
 
     try:

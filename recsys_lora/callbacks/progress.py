@@ -36,7 +36,7 @@ class FitProgress(Callback):
         self._latest = ""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the display; after a resume it counts the steps that are left."""
+        """Open the display; after a resume it counts the remaining steps."""
         self._step = trainer.global_step
         expected = trainer.estimated_stepping_batches
         total = max(0.0, expected - self._step) if math.isfinite(expected) else None
@@ -66,7 +66,7 @@ class FitProgress(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Show how far a validation inside the training is."""
+        """Show the progress of a validation during training."""
         if self._advance is not None and not trainer.sanity_checking:
             total = trainer.num_val_batches[dataloader_idx]
             self._advance(0, f"validating {batch_idx + 1}/{total:g}")
@@ -86,7 +86,7 @@ class FitProgress(Callback):
         self._close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Close the display, so that what went wrong is printed below it."""
+        """Close the display, so that the error is printed below it."""
         self._close()
 
     def _close(self) -> None:
@@ -103,6 +103,6 @@ class FitProgress(Callback):
 
 
 def _loss(outputs: Any) -> Tensor | None:
-    """Return the loss that a training step returned, on its device: reading it would wait for that."""
+    """Return the loss that a training step returned, still on its device: reading it would wait for the device."""
     value = outputs.get("loss") if isinstance(outputs, dict) else outputs
     return value.detach() if isinstance(value, Tensor) else None

@@ -1,4 +1,4 @@
-"""The state of the random number generators is saved in the checkpoint, so that dropout continues where it was."""
+"""Saves the state of the random number generators in the checkpoint, so that dropout continues where it was."""
 
 import random
 from typing import Any
@@ -14,7 +14,7 @@ _KEY = "random_state"
 class RandomState(Callback):
     """Saves each process's generators (Python, numpy, torch, CUDA) and restores them at the first training batch.
 
-    Not earlier: building the loaders and whatever else a start does draws numbers that the uninterrupted run did not.
+    Not earlier: startup, such as building the loaders, draws numbers that the uninterrupted run did not.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class RandomState(Callback):
         self._to_restore = states[trainer.global_rank % len(states)]
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Restore, once."""
+        """Restore the state, once."""
         if self._to_restore is not None:
             restore(self._to_restore, trainer.strategy.root_device)
             self._to_restore = None

@@ -8,8 +8,8 @@ Source: BinLLM, ACL 2024, arXiv 2406.03210 (text-like encoding), and the authors
 each entry of z is replaced by that of h with a probability that grows with training, and the gradient passes through
 the sign as if it were not there (straight-through estimator; Bengio et al., 2013, arXiv 1308.3432).
 
-The authors do not divide by sqrt(D) (`scaled=False`). By default the share grows within one fit of minutes, to all
-entries, whose logits would reach +-D: on ML-100K the training loss then rose from .6 to 1.9.
+The authors do not divide by sqrt(D) (`scaled=False`). By default, all entries become binary within one fit of minutes,
+and their logits would reach +-D: on ML-100K the training loss then rose from .6 to 1.9.
 """
 
 from typing import Any
@@ -67,11 +67,11 @@ class BinaryMF(DotProductEncoder):
         Args:
             catalogue: the data set's ids.
             dim: bits D of a code.
-            init_std: standard deviation of the tables' start.
+            init_std: standard deviation of the initial tables.
             ramp_steps: training steps until all entries are binary.
-            unseen: the row x of ids that never occur in train; with "zero", such ids and the padding have the code
-                sign(b), the bits of the projection's bias, one for all such users and one for all such items; with
-                "mean" they have the code of the mean row of the others, and the padding still has sign(b).
+            unseen: the row x of ids that never occur in train; with "zero", these ids and the padding have the code
+                sign(b), the bits of the projection's bias, one code for all such users and one for all such items; with
+                "mean", they have the code of the mean row of the others, and the padding still has sign(b).
             scaled: divide logits by the square root of D.
         """
         super().__init__(dim, history_length=0)

@@ -58,11 +58,11 @@ class DIN(CollaborativeEncoder):
         Args:
             catalogue: the data set's ids.
             dim: width D of a field; e_u and e_i are three fields wide.
-            history_length: how many last positives L are read.
+            history_length: number L of latest positives that are read.
             attention_sizes: hidden widths of the network that weighs the history.
             sizes: hidden widths of the network that scores.
             dropout: in the scoring network.
-            init_std: standard deviation of the tables' start.
+            init_std: standard deviation of the initial tables.
             unseen: vectors of ids that never occur in train.
         """
         super().__init__()

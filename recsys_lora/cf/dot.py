@@ -1,4 +1,4 @@
-"""The encoders whose score comes from a dot product e_u · e_i: they score candidates and a whole catalogue cheaply."""
+"""Encoders whose score comes from a dot product e_u · e_i: they score candidates and the whole catalogue cheaply."""
 
 from abc import ABC, abstractmethod
 
@@ -26,10 +26,10 @@ def distinct(user: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class DotProductEncoder(CollaborativeEncoder, ABC):
-    """Base of MF, binary MF, LightGCN and SASRec; a subclass says where the vectors come from."""
+    """Base of MF, binary MF, LightGCN and SASRec; a subclass provides the vectors."""
 
     def __init__(self, dim: int, history_length: int) -> None:
-        """Declare widths: `dim` of both vectors, `history_length` items of history read (0 for none)."""
+        """Set the width `dim` of both vectors and the number of history items that are read (0 for none)."""
         super().__init__()
         self.user_dim = dim
         self.item_dim = dim
@@ -57,7 +57,7 @@ class DotProductEncoder(CollaborativeEncoder, ABC):
         Args:
             products: e_u · e_i (B, ...).
             user: (B,).
-            items: (B, ...), or (1, ...) where all users have the same.
+            items: (B, ...), or (1, ...) if all users have the same.
         """
         return products
 
@@ -73,6 +73,6 @@ class DotProductEncoder(CollaborativeEncoder, ABC):
         return self.logits(products, user, items)
 
     def score_all(self, user: Tensor, history: Tensor) -> Tensor:
-        """Return the logits (B, N+1) of every item; column 0 is padding and means nothing."""
+        """Return the logits (B, N+1) of every item; column 0 is padding and has no meaning."""
         products = self.user_vectors(user, history) @ self.item_table().T
         return self.logits(products, user, torch.arange(products.shape[1], device=user.device).unsqueeze(0))

@@ -1,9 +1,9 @@
-"""What a collaborative encoder is: a row's user, history and item become two vectors and a score.
+"""The interface of collaborative encoders: a row's user, history and item become two vectors and a score.
 
 Rows are given as integer tensors: `user` (B,), `item` (B,), both from 1 with 0 for padding and -1 (`table.UNKNOWN`) for
-users and items outside of the data set, and `history` (B, L), the user's last positively rated items, oldest first,
-padded with 0 on the left. An encoder that does not read histories declares `history_length = 0` and ignores the tensor
-(it may have any width, also none).
+users and items outside the data set, and `history` (B, L), the user's last positively rated items, oldest first, padded
+with 0 on the left. An encoder that does not read histories declares `history_length = 0` and ignores the tensor (which
+may have any width, even zero).
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from recsys_lora.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What an encoder must know of the data before it sees a row.
+    """What an encoder must know about the data before it sees a row.
 
     Attributes:
         num_users: largest user id U; ids run from 1, 0 is padding.
@@ -74,7 +74,7 @@ class CollaborativeEncoder(nn.Module):
 
     @property
     def fit_history_length(self) -> int:
-        """How many it reads of train rows while it is fitted: none where only unseen users' histories count."""
+        """How many items of history it reads while it is fitted: none if it reads only unseen users' histories."""
         return self.history_length
 
     def encode(self, user: Tensor, history: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,14 +86,14 @@ class CollaborativeEncoder(nn.Module):
         raise NotImplementedError
 
     def score_candidates(self, user: Tensor, history: Tensor, items: Tensor) -> Tensor:
-        """Return the logits (B, C) of several items a user, `items` (B, C)."""
+        """Return the logits (B, C) of several items per user, `items` (B, C)."""
         raise NotImplementedError
 
     def grow(self, users: int, items: int) -> None:
-        """Make room, in place, for so many more users and items behind the last ones; all of them are unseen.
+        """Make room, in place, for this many more users and items after the last ones; all of them are unseen.
 
         Raises:
-            UserError: the encoder does not say how.
+            UserError: the encoder does not implement it.
         """
         raise UserError(
             f"{type(self).__name__} makes no room for users and items that come later: give it grow(users, items), as "
@@ -106,8 +106,8 @@ class CatalogueScorer(Protocol):
     """An encoder that also scores the whole catalogue cheaply."""
 
     def score_all(self, user: Tensor, history: Tensor) -> Tensor:
-        """Return the logits (B, N+1) of every item; column 0 is padding and means nothing."""
+        """Return the logits (B, N+1) of every item; column 0 is padding and has no meaning."""
 
 
 EncoderFactory = Callable[[Catalogue], CollaborativeEncoder]
-"""Makes an untrained encoder for a data set: a class with its knobs bound, as a `_partial_` config node gives it."""
+"""Makes an untrained encoder for a data set: a class with its settings bound, as by a `_partial_` config node."""

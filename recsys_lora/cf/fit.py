@@ -35,7 +35,7 @@ class CFResult:
 
     Attributes:
         encoder: in evaluation mode, on the CPU, frozen, with the weights of the best validation.
-        curve: one record a validation, as `CFModule` has them.
+        curve: one record per validation, as in `CFModule`.
         best: the record of the chosen weights.
     """
 
@@ -45,7 +45,7 @@ class CFResult:
 
 
 class _KeepBest(Callback):
-    """Copies the encoder's weights whenever the validation AUC is the best so far, and tells the progress display."""
+    """Copies the encoder's weights whenever the validation AUC is the best so far, and updates the progress display."""
 
     def __init__(self, advance: Advance) -> None:
         self.advance = advance
@@ -67,7 +67,7 @@ class _KeepBest(Callback):
 
 @contextmanager
 def _random_state(seed: int) -> Iterator[None]:
-    """Make draws inside a function of `seed`, and leave the caller's random state as it was."""
+    """Seed the random draws of the block, and leave the caller's random state as it was."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
@@ -89,9 +89,9 @@ def fit_encoder(
         data: a prepared data set.
         fit: objective and optimiser.
         trainer: length and device of the fit.
-        seed: start, dropout, drawn items and the order of rows are functions of it.
+        seed: decides initial weights, dropout, sampled items and the order of rows.
         log_dir: where `cf/metrics.csv` goes; None for nowhere.
-        name: what the progress display calls the encoder.
+        name: the encoder's name in the progress display.
 
     Raises:
         UserError: train or validation rows lack a class, or the loss is no longer finite.
@@ -110,7 +110,7 @@ def fit_encoder(
             lightning_trainer.fit(module)
             if not keep.best:  # a limit ended the fit before its first validation
                 lightning_trainer.validate(module, verbose=False)
-    encoder.load_state_dict(keep.weights)  # on the CPU, where Lightning leaves what it has trained
+    encoder.load_state_dict(keep.weights)  # on the CPU, where Lightning leaves a trained module
     return CFResult(encoder.eval().requires_grad_(False), module.curve, keep.best)
 
 
@@ -187,7 +187,7 @@ def load_encoder(factory: EncoderFactory, catalogue: Catalogue, folder: Path) ->
 def score_rows(
     encoder: CollaborativeEncoder, rows: UserItems, history: History, batch_size: int = 8192
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the encoder's logits (n,) of `rows`, in their order; it stays where it is, and its mode as it was."""
+    """Return the encoder's logits (n,) of `rows`, in their order; its device and mode stay the same."""
     device, parts = device_of(encoder), []
     with evaluating(encoder):
         for start in range(0, len(rows.user), batch_size):

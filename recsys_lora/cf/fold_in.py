@@ -1,11 +1,11 @@
-"""e_u of a user that train does not know, from the items of its history: a linear map learned on the users it knows.
+"""e_u of a user who does not occur in train, from the items of the history: a linear map fitted on known users.
 
     x_h = sum over the history's items of (v_i - mean v)  /  (items + 10)
     e_u = mean u + x_h W,        W = argmin over known users of |u - mean u - x W|^2 + ridge |W|^2
 
-v are the item vectors, u the known users' own, x theirs from their positive train rows. An empty history gives the
-mean. Chosen on ML-1M's validation rows, where 3,686 of 10,401 are of users unknown in train: a Bayesian fold-in with
-the mean as its prior and the scaled mean of the items do no better (docs/floor.md).
+v are the item vectors, u the known users' own vectors, x those from their positive train rows. An empty history gives
+the mean. Chosen on ML-1M's validation rows, 3,686 of 10,401 of which are of users who do not occur in train: a Bayesian
+fold-in with the mean as its prior and the scaled mean of the items do no better (docs/floor.md).
 """
 
 import torch
@@ -18,11 +18,11 @@ from recsys_lora.cf.inference import Kept
 PSEUDO_ITEMS = 10.0
 """How many average items are added to each history, so that short ones move e_u little."""
 RIDGE = 1.0
-"""The ridge over the mean eigenvalue of the known users' x."""
+"""The ridge over the mean eigenvalue of the known users' x^T x."""
 
 
 class FoldIn(nn.Module):
-    """The map from histories to user vectors; it has no parameters and follows the tables that it is given."""
+    """The map from histories to user vectors; it has no parameters and is fitted to the tables that it is given."""
 
     user: Tensor
     item: Tensor
@@ -38,13 +38,13 @@ class FoldIn(nn.Module):
         self._kept: Kept[tuple[Tensor, Tensor]] = Kept()
 
     def grow(self, users: int, items: int) -> None:
-        """Make room for more users and items, which train does not know."""
+        """Make room for more users and items, which do not occur in train."""
         self.largest_user += users
         self.seen_items = functional.pad(self.seen_items, (0, items))
         self._kept.forget()
 
     def forward(self, users: Tensor, items: Tensor, seen_users: Tensor, history: Tensor) -> Tensor:
-        """Return e_u - mean u (B, D) of histories (B, L), padded with 0; zero where a history has no known item.
+        """Return e_u - mean u (B, D) of histories (B, L), padded with 0; zero if a history has no known item.
 
         Args:
             users: the users' vectors (U+1, D).
@@ -60,7 +60,7 @@ class FoldIn(nn.Module):
         return vectors
 
     def _map(self, users: Tensor, items: Tensor, seen_users: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean item (D,) and W (D, D); in evaluation they are kept while the tables stand."""
+        """Return the mean item (D,) and W (D, D); in evaluation mode, they are cached until the tables change."""
         tables = users.detach(), items.detach()
         if self.training:
             return self._fitted(*tables, seen_users)

@@ -1,4 +1,4 @@
-"""Scoring with a module of the caller, which stays on its device and in its mode, and what is computed once for it."""
+"""Scoring with a caller's module without changing its device or mode, and caching of what is computed from tensors."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,13 +14,13 @@ T = TypeVar("T")
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """Return where a module's parameters are, and where the rows that it scores have to be."""
+    """Return the device of a module's parameters, where the rows that it scores have to be."""
     return next(module.parameters()).device
 
 
 @dataclass
 class _Use:
-    """How many score with a module at present, and its mode before the first of them."""
+    """How many callers are scoring with a module, and its mode before the first of them."""
 
     count: int
     was_training: bool
@@ -32,7 +32,7 @@ _lock = threading.Lock()
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode; of several threads that score with it, the last one restores its mode."""
+    """Put a module into evaluation mode; if several threads score with it, the last one restores its mode."""
     with _lock:
         use = _uses.setdefault(module, _Use(0, module.training))
         use.count += 1
@@ -49,10 +49,10 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 class Kept(nn.Module, Generic[T]):
-    """What was computed from tensors, without gradients, and is kept while they stand.
+    """A cache for what is computed from tensors, without gradients, until they change.
 
-    They are held too, so that no others get their addresses. It forgets whenever the module that it is part of is put
-    into another mode: fused optimisers leave no trace in a tensor's version.
+    The tensors are held, too, so that no others get their addresses. The cache is cleared whenever the module that it
+    is part of changes its mode: fused optimisers leave no trace in a tensor's version.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Kept(nn.Module, Generic[T]):
         self._made: tuple[list[tuple[int, int]], Sequence[Tensor], T] | None = None
 
     def forward(self, tensors: Sequence[Tensor], make: Callable[[], T]) -> T:
-        """Return what `make` makes of the tensors."""
+        """Return what `make` computes from the tensors."""
         state, kept = [(tensor.data_ptr(), tensor._version) for tensor in tensors], self._made  # others may replace it
         if kept is None or kept[0] != state:
             with torch.inference_mode(False), torch.no_grad():
@@ -68,11 +68,11 @@ class Kept(nn.Module, Generic[T]):
         return kept[2]
 
     def forget(self) -> None:
-        """Keep nothing."""
+        """Clear the cache."""
         self._made = None
 
     def train(self, mode: bool = True) -> "Kept[T]":
-        """Switch between training and evaluation, forgetting."""
+        """Switch between training and evaluation, and clear the cache."""
         self.forget()
         super().train(mode)
         return self

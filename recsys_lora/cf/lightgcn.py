@@ -35,10 +35,10 @@ def normalised_adjacency(catalogue: Catalogue) -> Tensor:
 
 
 def grown_rows(row_starts: Tensor, columns: Tensor, first_item: int, users: int, items: int) -> tuple[Tensor, Tensor]:
-    """Return a graph's CSR rows and columns with nodes without an edge behind the last user and the last item.
+    """Return a graph's CSR rows and columns, with nodes without edges added after the last user and the last item.
 
     Args:
-        row_starts: where each node's columns begin (n + 1,), of all users and then all items.
+        row_starts: where each node's columns begin (n + 1,), for all users, then all items.
         columns: (E,).
         first_item: number of the first item's node.
         users: how many more users.
@@ -63,9 +63,9 @@ class _Propagate(torch.autograd.Function):
 
 
 class LightGCN(DotProductEncoder):
-    """Graph-smoothed id vectors; histories are read of unseen users alone, and only if asked for.
+    """Graph-smoothed id vectors; histories are read only for unseen users, and only with `unseen="history"`.
 
-    Propagation runs once and is kept while the weights stand.
+    Propagation runs once and is cached until the weights change.
     """
 
     adjacency: Tensor
@@ -86,10 +86,10 @@ class LightGCN(DotProductEncoder):
             catalogue: the data set's ids and graph edges.
             dim: width D of the vectors.
             layers: how many times K the vectors are smoothed; 0 is matrix factorisation.
-            init_std: standard deviation of the start.
-            unseen: vectors of ids that never occur in train; with "history", e_u of users is made of their histories
-                (`fold_in.py`), and e_i of items is the mean.
-            history_length: how many last positives are read for that.
+            init_std: standard deviation of the initial vectors.
+            unseen: vectors of ids that never occur in train; with "history", e_u of users is computed from their
+                histories (`fold_in.py`), and e_i of items is the mean.
+            history_length: how many of the latest positives are read for that.
         """
         super().__init__(dim, history_length=history_length if unseen == "history" else 0)
         self.layers = layers
@@ -117,7 +117,7 @@ class LightGCN(DotProductEncoder):
         return total / (self.layers + 1)
 
     def grow(self, users: int, items: int) -> None:
-        """Make room for more users and items, which have no edge."""
+        """Make room for more users and items, which have no edges."""
         old, graph = self.first_item, self.adjacency
         rows, columns = grown_rows(graph.crow_indices(), graph.col_indices(), old, users, items)
         size = len(self.weight) + users + items
@@ -139,11 +139,11 @@ class LightGCN(DotProductEncoder):
 
     @property
     def fit_history_length(self) -> int:
-        """None: train knows all of its users."""
+        """Zero: all users of train rows are seen."""
         return 0
 
     def user_vectors(self, user: Tensor, history: Tensor) -> Tensor:
-        """Return the users' smoothed vectors (B, D), of unseen ones what `unseen` says."""
+        """Return the users' smoothed vectors (B, D); those of unseen users depend on `unseen`."""
         vectors = self._vectors(user, 0, self.first_item)
         if self.fold_in is None or not history.shape[1]:
             return vectors

@@ -17,25 +17,25 @@ from recsys_lora.utils.types import PositiveFloat, PositiveInt
 class Biases(nn.Module):
     """mu + b_u + b_i, learned from zero; ids that never occur in train have none.
 
-    What shrinks them is the fit's weight decay: on n rows, a decay of w counts as 4 w n rows of average liking.
+    The fit's weight decay shrinks them: on n rows, a decay of w counts as 4 w n rows with the average label.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
-        """Make a number for every user and every item, and one for all."""
+        """Create a bias for every user and every item, and one for all."""
         super().__init__()
         self.overall = nn.Parameter(torch.zeros(()))
         self.users = IdTable(catalogue.seen_users, 1, 0.0)
         self.items = IdTable(catalogue.seen_items, 1, 0.0)
 
     def forward(self, user: Tensor, items: Tensor) -> Tensor:
-        """Return the sum (B, ...) for users (B,) and their items (B, ...), or (1, ...) where all have the same."""
+        """Return the sum (B, ...) for users (B,) and their items (B, ...), or (1, ...) if all have the same."""
         own = self.users(user).view(-1, *[1] * (items.dim() - 1))  # (B, 1, ...)
         total: Tensor = self.overall + own + self.items(items).squeeze(-1)
         return total
 
 
 class MF(DotProductEncoder):
-    """Two id tables, and biases where wanted; histories are read of unseen users alone, and only if asked for."""
+    """Two id tables and optional biases; histories are read only for unseen users, and only with `unseen="history"`."""
 
     def __init__(
         self,
@@ -51,10 +51,11 @@ class MF(DotProductEncoder):
         Args:
             catalogue: the data set's ids.
             dim: width D of the vectors.
-            init_std: standard deviation of the start; the benchmark starts at 1 and lets weight decay shrink it.
-            unseen: vectors of ids that never occur in train; with "history", e_u of users is made of their histories
-                (`fold_in.py`), and e_i of items is the mean.
-            history_length: how many last positives are read for that.
+            init_std: standard deviation of the initial tables; the benchmark starts at 1 and lets weight decay shrink
+                it.
+            unseen: vectors of ids that never occur in train; with "history", e_u of users is computed from their
+                histories (`fold_in.py`), and e_i of items is the mean.
+            history_length: how many of the latest positives are read for that.
             biases: add the biases of user and item to the score; e_u and e_i stay as they are.
         """
         super().__init__(dim, history_length=history_length if unseen == "history" else 0)
@@ -65,11 +66,11 @@ class MF(DotProductEncoder):
 
     @property
     def fit_history_length(self) -> int:
-        """None: train knows all of its users."""
+        """Zero: all users of train rows are seen."""
         return 0
 
     def user_vectors(self, user: Tensor, history: Tensor) -> Tensor:
-        """Return the users' rows (B, D), of unseen ones what `unseen` says."""
+        """Return the users' rows (B, D); those of unseen users depend on `unseen`."""
         vectors: Tensor = self.users(user)
         if self.fold_in is None or not history.shape[1]:
             return vectors
@@ -97,7 +98,7 @@ class MF(DotProductEncoder):
         return self.items.all()
 
     def logits(self, products: Tensor, user: Tensor, items: Tensor) -> Tensor:
-        """Return the dot products with the biases, if the model has them."""
+        """Return the dot products, plus the biases if the model has them."""
         if self.biases is None:
             return products
         logits: Tensor = products + self.biases(user, items)

@@ -1,6 +1,6 @@
-"""One LightningModule fits every encoder: rows live as tensors on the device, a step picks some by index.
+"""A LightningModule that fits any encoder: rows are tensors on the device, and a step picks some by index.
 
-The losses: point-wise on labelled rows, or positives against items drawn at random.
+The losses are point-wise on labelled rows, or rank positives against items drawn at random.
 
     bce              -[y log σ(s) + (1-y) log(1-σ(s))]
     bpr              -log σ(s⁺ - s⁻), mean over the drawn items          (Rendle et al., UAI 2009)
@@ -48,7 +48,7 @@ def sampled_softmax(
 ) -> Tensor:
     """Return the mean cross-entropy of each positive among itself and its `negatives` (B, n).
 
-    A negative that is the positive itself by chance is left out of its row's sum.
+    A negative that happens to be the positive itself is left out of its row's sum.
     """
     positive, negative = _against(encoder, user, history, item, negatives)
     negative = negative.masked_fill(negatives == item.unsqueeze(1), -torch.inf)
@@ -56,7 +56,7 @@ def sampled_softmax(
 
 
 def draw_items(pool: Tensor, rows: int, count: int) -> Tensor:
-    """Draw `count` items a row, uniformly from `pool` (the items seen in train), with repetition: (rows, count)."""
+    """Draw `count` items per row, uniformly from `pool` (the items seen in train), with replacement: (rows, count)."""
     return pool[torch.randint(len(pool), (rows, count), device=pool.device)]
 
 
@@ -64,7 +64,7 @@ class RowTensors(nn.Module):
     """Rows as buffers, so that they move to the device with the module and are never saved with it.
 
     Attributes:
-        context: a number (n,) for each row's user and history, equal where both are; on the CPU.
+        context: a number (n,) for each row's user and history, equal if both are; on the CPU.
     """
 
     user: Tensor
@@ -93,7 +93,7 @@ class RowTensors(nn.Module):
 
 
 class IndexBatches:
-    """Row numbers in batches of nearly equal size; a shuffled order is a function of (seed, epoch)."""
+    """Row numbers in batches of nearly equal size; a shuffled order depends only on (seed, epoch)."""
 
     def __init__(self, index: Tensor, batch_size: int, seed: int | None, together: Tensor | None = None) -> None:
         """Cut row numbers into batches.
@@ -101,8 +101,8 @@ class IndexBatches:
         Args:
             index: row numbers (n,).
             batch_size: the most rows a batch holds.
-            seed: of the shuffling; None keeps the order.
-            together: a group number for each entry of `index` (n,); rows of a group stay neighbours. None: no groups.
+            seed: seed of the shuffling; None keeps the order.
+            together: a group number for each entry of `index` (n,); rows of a group stay adjacent. None: no groups.
         """
         self.index = index
         self.count = max(1, -(-len(index) // batch_size))
@@ -129,8 +129,8 @@ class CFModule(lightning.LightningModule):
     """Trains an encoder by `fit.objective` and reports AUC and UAUC on all validation rows.
 
     Attributes:
-        curve: one record a validation: epoch, step, train_loss where there were steps since the last one, valid_auc,
-            and valid_uauc where some user has validation rows of both classes.
+        curve: one record per validation: epoch, step, train_loss if there were steps since the last one, valid_auc, and
+            valid_uauc if some user has validation rows of both classes.
     """
 
     pool: Tensor
@@ -145,7 +145,7 @@ class CFModule(lightning.LightningModule):
         fit: FitSettings,
         seed: int,
     ) -> None:
-        """Take an untrained encoder, the rows as tensors, and how to fit."""
+        """Take an untrained encoder, the rows as tensors, and the fit's settings."""
         super().__init__()
         self.encoder = encoder
         self.train_rows = train
@@ -154,14 +154,14 @@ class CFModule(lightning.LightningModule):
         self.seed = seed
         self.register_buffer("pool", catalogue.seen_items.nonzero().squeeze(1), persistent=False)
         self.curve: list[dict[str, float]] = []
-        # One sum in one place: a small tensor kept a step would lie between large ones that are freed, and memory would
-        # grow by one of these a step (3 GB over four epochs of LightGCN on ML-1M).
+        # One sum in one place: a small tensor kept per step would lie between large ones that are freed, and memory
+        # would grow by one of these per step (3 GB over four epochs of LightGCN on ML-1M).
         self.register_buffer("loss_sum", torch.zeros((), dtype=torch.float64), persistent=False)
         self._losses = 0
         self._scored: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def train_dataloader(self) -> IndexBatches:
-        """Give all labelled rows for BCE, the positive ones for the ranking objectives."""
+        """Return all labelled rows for BCE, the positive ones for the ranking objectives."""
         labels = self.train_rows.label.cpu()
         everything = self.fit_settings.objective == "bce"
         index = torch.arange(len(labels)) if everything else labels.nonzero().squeeze(1)
@@ -170,7 +170,7 @@ class CFModule(lightning.LightningModule):
         return IndexBatches(index, self.fit_settings.batch_size, self.seed, together)
 
     def val_dataloader(self) -> IndexBatches:
-        """Give all validation rows in order."""
+        """Return all validation rows in order."""
         return IndexBatches(torch.arange(len(self.valid_rows)), self.fit_settings.scoring_rows, None)
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
@@ -215,7 +215,7 @@ class CFModule(lightning.LightningModule):
         self.log_dict(found | trained)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return Adam with the decay in the gradient, or decoupled."""
+        """Return Adam, or AdamW if weight decay is decoupled."""
         kind: type[Any] = torch.optim.Adam if self.fit_settings.decay == "l2" else torch.optim.AdamW
         optimizer: torch.optim.Optimizer = kind(
             self.encoder.parameters(), lr=self.fit_settings.lr, weight_decay=self.fit_settings.weight_decay, fused=True

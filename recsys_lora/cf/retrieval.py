@@ -1,4 +1,4 @@
-"""The best items of a whole catalogue for each user, by an encoder's own score; memory is one block of scores."""
+"""The best items of the whole catalogue for each user, by an encoder's own score, one block of scores at a time."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +14,7 @@ from recsys_lora.data.history import History
 ELEMENTS_AT_ONCE = 2**22
 """Scores held at once (16 MB in float32)."""
 PAIRS_AT_ONCE = 2**13
-"""Pairs that an encoder runs through whole at once, where its score is no dot product."""
+"""Pairs that an encoder scores at once if its score is not a dot product."""
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -28,15 +28,15 @@ def retrieve(
     popularity: Ints,
     k: int,
 ) -> Iterator[tuple[Ints, Floats]]:
-    """Yield each user's best items, best first; of equal scores the more popular item comes first, then the older.
+    """Yield each user's best items, best first; among equal scores, the more popular item comes first, then the older.
 
     Args:
         encoder: on the device where it is to run.
         users: (Q,) numbers.
-        history: of all users; all of it is known.
+        history: the histories of all users, read to their ends.
         hidden: items to leave out, for each user.
         popularity: how often each item occurs in train (N + 1,).
-        k: items a user at most.
+        k: the most items per user.
 
     Yields:
         Items (up to k,) and their logits, user by user.
@@ -67,11 +67,11 @@ def _catalogue_scores(encoder: CollaborativeEncoder, user: Tensor, history: Tens
 
 
 def best(scores: NDArray[np.float64], popularity: Ints, k: int) -> Ints:
-    """Return the places of the k highest scores (N + 1,), best first; -inf is none.
+    """Return the indices of the k highest scores, best first, leaving out -inf.
 
     Args:
-        scores: of every item.
-        popularity: decides between equal scores (N + 1,); then the lower place comes first.
+        scores: the score of every item (N + 1,).
+        popularity: decides between equal scores (N + 1,); then the lower index comes first.
         k: how many at most.
     """
     count = min(k, int((scores > -np.inf).sum()))

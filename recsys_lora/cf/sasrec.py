@@ -27,18 +27,18 @@ _LEVELS = 256
 
 
 class ByteDropout(nn.Module):
-    """Zeroes each number with probability `p`, rounded to 1/256, and scales the others so that the mean stays.
+    """Zeroes each entry with probability `p`, rounded to 1/256, and scales the others so that the mean stays the same.
 
-    One random byte a number is drawn: on a CPU the usual draw costs more than SASRec's matrix products.
+    One random byte per entry is drawn: on a CPU, the usual draw costs more than SASRec's matrix products.
     """
 
     def __init__(self, p: float) -> None:
-        """Take the rate, in [0, 1)."""
+        """Set the rate, in [0, 1)."""
         super().__init__()
         self.dropped_levels = min(round(p * _LEVELS), _LEVELS - 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x (any shape) with numbers dropped while training, x itself otherwise."""
+        """Return x (any shape) with entries dropped in training mode, x itself otherwise."""
         if not self.training or self.dropped_levels == 0:
             return x
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
@@ -50,7 +50,7 @@ class Block(nn.Module):
     """Causal self-attention and a position-wise network."""
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
-        """Make the projections; `dropout` acts on attention weights and inside the network."""
+        """Create the projections; `dropout` acts on attention weights and inside the network."""
         super().__init__()
         self.heads = heads
         self.dropout = ByteDropout(dropout)
@@ -85,7 +85,7 @@ class Block(nn.Module):
 
 
 class SASRec(DotProductEncoder):
-    """Reads the history, not the user id: unseen users are no problem, a user without history gets a learned vector."""
+    """Reads the history, not the user id: users may be unseen, and one without history gets a learned vector."""
 
     def __init__(
         self,
@@ -104,14 +104,14 @@ class SASRec(DotProductEncoder):
         Args:
             catalogue: the data set's ids.
             dim: width D of the vectors.
-            history_length: how many last positives L are read.
+            history_length: number L of latest positives that are read.
             blocks: how many attention blocks.
             heads: attention heads; they divide `dim`.
             dropout: on inputs, attention weights and in the position-wise network.
-            init_std: standard deviation of the tables' start.
+            init_std: standard deviation of the initial tables.
             unseen: vectors of items that never occur in train.
-            padding: whether attention passes over the places of a short history that are empty (`masked`), or reads
-                them as zero vectors (`read`), as the code behind the published numbers does.
+            padding: whether attention ignores the empty positions of a short history (`masked`) or reads them as zero
+                vectors (`read`), as the code behind the published numbers does.
 
         Raises:
             UserError: the heads do not divide the width.

@@ -19,9 +19,9 @@ class FitSettings:
         lr: Adam's learning rate.
         weight_decay: strength of the decay, on all parameters.
         decay: "l2" adds it to the gradient (Adam), "decoupled" shrinks the weights (AdamW).
-        batch_size: train rows a step.
-        negatives: items drawn a positive row; BCE draws none.
-        scoring_rows: rows scored at once in validation; memory only.
+        batch_size: train rows per step.
+        negatives: items drawn per positive row; BCE draws none.
+        scoring_rows: rows scored at once in validation; affects only memory.
     """
 
     objective: Objective = "bce"
@@ -35,17 +35,17 @@ class FitSettings:
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """How long and where the fit runs (`cf.trainer`), in Lightning's words.
+    """How long and where the fit runs (`cf.trainer`), in Lightning's terms.
 
     Attributes:
         max_epochs: upper bound on passes over the train rows.
         max_steps: upper bound on optimiser steps; None for none.
         patience: validations without a better AUC after which the fit stops.
         val_check_interval: validate after this share of an epoch.
-        check_val_every_n_epoch: validate only every so many epochs.
-        limit_train_batches: steps an epoch (a whole number), a share of them, or None for all.
+        check_val_every_n_epoch: validate only after every n epochs.
+        limit_train_batches: steps per epoch (a whole number), a share of them, or None for all.
         gradient_clip_val: largest gradient norm; None for no clipping.
-        accelerator: where it runs; "auto" takes a GPU where there is one.
+        accelerator: where it runs; "auto" uses a GPU if there is one.
     """
 
     max_epochs: PositiveInt = 100

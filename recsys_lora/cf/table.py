@@ -1,9 +1,9 @@
-"""Tables of id vectors in which ids that never occur in train have a value that was chosen, not left to chance.
+"""Tables of id vectors in which ids that never occur in train have a chosen value, not a random one.
 
 With L2 in the gradient the rows of unseen ids shrink to zero by themselves; with decoupled or sparse updates they would
-keep their random start and feed noise to whatever reads them. Here they start at zero, never get a gradient, and so
-stay there; `unseen="mean"` replaces them by the mean of the seen rows when read, and `unseen="history"` users by what
-their history says (`fold_in.py`).
+keep their random initial values and feed noise to whatever reads them. Here they start at zero, never get a gradient,
+and so stay there; `unseen="mean"` replaces them with the mean of the seen rows when read, and `unseen="history"`
+computes those of users from their histories (`fold_in.py`).
 """
 
 from typing import Literal
@@ -16,16 +16,16 @@ Unseen = Literal["zero", "mean"]
 UnseenUsers = Literal["zero", "mean", "history"]
 """The same for encoders that can compute e_u from a history; a user without one gets the mean."""
 UNKNOWN = -1
-"""The id of a user or item outside of the data set; it has the vector of ids that never occur in train."""
+"""The id of a user or item outside the data set; it has the vector of ids that never occur in train."""
 
 
 def of_items(unseen: UnseenUsers) -> Unseen:
-    """Return the default of items that never occur in train, which have no history."""
+    """Return the setting for items that never occur in train, which have no history."""
     return "mean" if unseen == "history" else unseen
 
 
 def is_unseen(seen: Tensor, ids: Tensor) -> Tensor:
-    """Return which ids (...) never occur in train, `UNKNOWN` among them; 0 is padding and not one of them.
+    """Return which ids (...) never occur in train, including `UNKNOWN`, but not 0, the padding.
 
     Args:
         seen: which ids occur in train (n,) bool.
@@ -38,7 +38,7 @@ def look_up(table: Tensor, seen: Tensor, ids: Tensor, unseen: Unseen) -> Tensor:
     """Return the vectors (..., D) of ids.
 
     Args:
-        table: the vectors of all ids (n, D), zero rows where unseen, and the padding's row 0.
+        table: the vectors of all ids (n, D); rows of unseen ids and the padding's row 0 are zero.
         seen: which ids occur in train (n,) bool.
         ids: (...); 0 is padding and gets zeros, `UNKNOWN` is unseen.
         unseen: "zero" gives zeros to ids that never occur in train, "mean" the mean of the seen rows.
@@ -63,7 +63,7 @@ class IdTable(nn.Module):
             dim: width D of a row.
             init_std: standard deviation of the normal draw; 0 starts at zeros.
             unseen: the default of other ids.
-            kept: whether checkpoints hold `seen`, too.
+            kept: whether checkpoints include `seen`.
         """
         super().__init__()
         self.unseen = unseen
@@ -75,7 +75,7 @@ class IdTable(nn.Module):
         return look_up(self.weight, self.seen, ids, self.unseen)
 
     def grow(self, count: int) -> None:
-        """Make room for `count` more ids behind the last one; none of them is seen."""
+        """Make room for `count` more ids after the last one; none of them is seen."""
         weight = functional.pad(self.weight.detach(), (0, 0, 0, count))
         self.weight = nn.Parameter(weight, requires_grad=self.weight.requires_grad)
         self.seen = functional.pad(self.seen, (0, count))

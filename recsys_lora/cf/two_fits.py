@@ -1,8 +1,8 @@
-"""Two fits of one CF model: methods train on the vectors of the first, and are validated and tested on the second's.
+"""Two fits of one CF model: methods train on the vectors of the first, and are validated and tested with the second.
 
-The first has seen the earliest train rows, so that a method trains on the rest as it will be tested: on labels the
+The first has seen the earliest train rows, so that a method trains on the rest as it will be tested: on labels that the
 vectors do not know yet, and on some users and items that they do not know at all. The second has seen all train rows.
-Both start from the same random numbers, so that their vectors lie in about the same space.
+Both start from the same random values, so that their vectors lie in about the same space.
 """
 
 from torch import Tensor
@@ -13,7 +13,7 @@ from recsys_lora.cf.encoder import CollaborativeEncoder
 class TwoFits(CollaborativeEncoder):
     """The first fit in training mode, the second in evaluation mode; both stay in evaluation mode themselves.
 
-    The mode is the module's own flag, which Lightning puts back after a validation without calling `train`.
+    The mode is the module's own flag, which Lightning restores after a validation without calling `train`.
 
     Args:
         first: fitted on the earliest train rows.
@@ -30,16 +30,16 @@ class TwoFits(CollaborativeEncoder):
 
     @property
     def chosen(self) -> CollaborativeEncoder:
-        """The fit that is read now."""
+        """The fit that the current mode selects."""
         return self.first if self.training else self.second
 
     def train(self, mode: bool = True) -> "TwoFits":
-        """Choose the fit."""
+        """Set the mode, which selects the fit."""
         self.training = mode
         return self
 
     def encode(self, user: Tensor, history: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
-        """Return e_u and e_i of the fit that is read now."""
+        """Return e_u and e_i of the selected fit."""
         return self.chosen.encode(user, history, item)
 
     def score(self, user: Tensor, history: Tensor, item: Tensor) -> Tensor:

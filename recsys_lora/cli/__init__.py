@@ -1,1 +1,1 @@
-"""The command line: its verbs, which folder a run works in and how it stands, the launchers of a sweep's jobs."""
+"""The command line: verbs, run folders and their status, and the launchers of a sweep's jobs."""

@@ -1,4 +1,4 @@
-"""`recsys-lora compare RUNS...`: finished runs become one table, with its tests, forms and record."""
+"""`recsys-lora compare RUNS...`: a table of finished runs with paired tests, in several formats, and its record."""
 
 import argparse
 import sys
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit status: 0 done; 2 a user error, one line on standard error."""
+    """Run the command line. Exit status: 0 success; 2 user error, with one line on standard error."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     understood = parser()
     with exit_on_user_error():
@@ -83,15 +83,15 @@ def _do(asked: argparse.Namespace, given: Sequence[str]) -> None:
                 write_text(path, form(made))
         if asked.json is not None:
             write_json(asked.json, made.as_json())
-    for page in asked.page:  # after the record, which may be one of the page's
+    for page in asked.page:  # after the record, which the page may use
         say(f"{page}: tables rewritten: {rewrite(page)}")
 
 
 def whole_number(text: str) -> int:
-    """Read a number of draws.
+    """Parse a number of draws.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not an integer.
         argparse.ArgumentTypeError: it is negative.
     """
     number = int(text)

@@ -1,4 +1,4 @@
-"""The minutes of a whole sweep, shared out so that each of its jobs trains for a while and still reaches its table."""
+"""The time limit of a whole sweep, divided so that each of its jobs trains for a while and still reaches its table."""
 
 import math
 import time
@@ -13,13 +13,13 @@ MAX_TIME = "trainer.max_time"
 
 @dataclass(frozen=True)
 class Deadline:
-    """When a sweep has to have ended.
+    """The time by which a sweep must end.
 
     Attributes:
-        minutes: from now on.
-        turns: how many jobs follow each other on one place.
-        training_share: of a job's turn that it trains, at most; the rest is for data, encoder, scoring and report.
-        begun: when, by the monotonic clock.
+        minutes: time limit, counted from `begun`.
+        turns: number of jobs that run one after another in a slot.
+        training_share: maximum fraction of a job's turn for training, beside data, encoder, scoring and report.
+        begun: start time on the monotonic clock.
     """
 
     minutes: float
@@ -29,7 +29,7 @@ class Deadline:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], jobs: int) -> "Deadline | None":
-        """Return that of a sweep by what conf/hydra/launcher/local.yaml says; None where it says none."""
+        """Return the deadline set by the settings of conf/hydra/launcher/local.yaml; None if they set none."""
         if settings.get("minutes") is None:
             return None
         turns = max(1, math.ceil(jobs / settings["jobs"]))
@@ -37,16 +37,16 @@ class Deadline:
 
     @property
     def training_seconds(self) -> float:
-        """How long a job trains at most; the same for all, and for the same command again."""
+        """Maximum training time of a job; the same for all jobs, and when the command is repeated."""
         return 60 * self.minutes / self.turns * self.training_share
 
     def left(self) -> float:
-        """Return how many seconds are left."""
+        """Return the number of seconds left."""
         return self.begun + 60 * self.minutes - time.monotonic()
 
 
 def limit_training(config: DictConfig, seconds: float) -> None:
-    """Let a job's training end after so many seconds, a stage of several after its part, unless it says when itself."""
+    """Limit a job's training to `seconds`, divided evenly among its stages, unless the job sets its own limit."""
     if "trainer" not in config or OmegaConf.select(config, MAX_TIME) is not None:
         return
     stages = 1 if config.get("first") is None else 2
@@ -54,6 +54,6 @@ def limit_training(config: DictConfig, seconds: float) -> None:
 
 
 def days_to_seconds(seconds: float) -> str:
-    """Write a time as Lightning reads it, DD:HH:MM:SS, a second at least."""
+    """Format a time for Lightning, as DD:HH:MM:SS, at least one second."""
     whole = max(1, int(seconds))
     return f"{whole // 86400:02d}:{whole // 3600 % 24:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"

@@ -1,4 +1,4 @@
-"""`recsys-lora export run=RUN to=peft`: a finished run out of the framework."""
+"""`recsys-lora export run=RUN to=peft`: export a finished run for use outside the framework."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _do(settings: Settings) -> None:
-    """Load and write; heavy imports happen here, after the command line has been understood."""
+    """Load and write; heavy imports happen here, after the command line has been parsed."""
     load_libraries()
     from recsys_lora.export.adapter import Selection
     from recsys_lora.export.export import check_target, export, own_name

@@ -1,7 +1,7 @@
-"""Which folder a run or a sweep works in: a new one, or that of the same command where it has not finished.
+"""The folder of a run or a sweep: a new one, or that of an unfinished run of the same command.
 
-`status.json` in the folder holds how it stands and a fingerprint of its config. A lock tells a folder in which a
-process is at work from one whose process was killed: the system frees it with the process.
+`status.json` in the folder holds its status and a fingerprint of its config. A lock distinguishes a folder in use from
+one whose process was killed: the system releases the lock with the process.
 """
 
 import logging
@@ -34,15 +34,15 @@ _locks: "dict[Path, BaseFileLock]" = {}
 
 
 def choose_folder(cfg: DictConfig, kind: str, fresh: Path) -> Path:
-    """Return the folder to work in, and hold it where something has been there before.
+    """Return the folder to work in, locked if it is reused.
 
     Args:
-        cfg: the composed config, with Hydra's own part for a sweep.
+        cfg: the composed config, including Hydra's own part for a sweep.
         kind: run or sweep.
-        fresh: the new folder that it would be; unfinished ones are looked for beside it.
+        fresh: the folder to use if it is a new one; unfinished ones are searched for beside it.
 
     Raises:
-        UserError: `resume` names a folder that is not of the same command, or is in use.
+        UserError: `resume` names a folder that belongs to another command, or is in use.
     """
     wanted = OmegaConf.select(cfg, "resume", default=NEVER)
     if not isinstance(wanted, str) or not wanted:
@@ -51,14 +51,14 @@ def choose_folder(cfg: DictConfig, kind: str, fresh: Path) -> Path:
         return fresh
     if wanted != AUTO:
         return _given(kind, Path(wanted), cfg)
-    if kind == SWEEP and started_externally():  # the processes could not agree which jobs are left out
+    if kind == SWEEP and started_externally():  # the processes could not agree on the jobs to skip
         return fresh
     own, typed = fingerprint(cfg, kind), list(cfg.hydra.overrides.task)
     for path in sorted(fresh.parent.glob(f"*/{STATUS}"), key=lambda path: path.stat().st_mtime, reverse=True):
         folder, status = path.parent, read_status(path.parent)
         if status is None or status.status == FINISHED:
             continue
-        if status.fingerprint != own:  # a default has changed, or a newer version has further keys
+        if status.fingerprint != own:  # a default has changed, or a newer version has more keys
             if status.overrides == typed and not is_held(folder):
                 log.info("%s: unfinished, of the same command with another config: resume=%s to go on", folder, folder)
         elif link := link_out_of(folder):
@@ -67,15 +67,15 @@ def choose_folder(cfg: DictConfig, kind: str, fresh: Path) -> Path:
             now = read_status(folder)
             if now is not None and now.fingerprint == own and now.status != FINISHED:
                 return folder
-            leave(folder)  # it has finished meanwhile
+            leave(folder)  # it has finished in the meantime
     return fresh
 
 
 def described(config: Mapping[str, Any], kind: str = RUN) -> dict[str, Any]:
-    """Return what makes two runs, or sweeps, the same: all values but the places they write to, and what is swept.
+    """Return what identifies a run or a sweep: all values except output locations, and what is swept.
 
     Args:
-        config: plain containers, interpolations not resolved.
+        config: plain containers with unresolved interpolations.
         kind: run or sweep.
     """
     kept = selected({key: value for key, value in config.items() if key != "hydra"}, _matters)
@@ -87,16 +87,16 @@ def described(config: Mapping[str, Any], kind: str = RUN) -> dict[str, Any]:
 
 
 def fingerprint(cfg: DictConfig, kind: str = RUN) -> str:
-    """Return 16 hex digits over `described`.
+    """Return a hash of `described` as 16 hex digits.
 
-    Numbers count by their value, as for `resume=FOLDER`: `model.alpha=32` and `model.alpha=32.0` are one run here, as
-    in the keys of artifacts. Where a setting takes both kinds and tells them apart, the artifacts' keys do.
+    Numbers are compared by value, as for `resume=FOLDER`: `model.alpha=32` and `model.alpha=32.0` are the same run
+    here, as in the keys of artifacts. For a setting that distinguishes the two types, so do the artifacts' keys.
     """
     return content_key(_by_value(described(containers(cfg, resolve=False), kind)))
 
 
 def occupy(folder: Path) -> bool:
-    """Take a folder's lock, unless this process has it; returns whether this process has it now."""
+    """Acquire a folder's lock unless this process holds it; return whether this process holds it now."""
     from filelock import Timeout
 
     folder = folder.absolute()
@@ -109,24 +109,24 @@ def occupy(folder: Path) -> bool:
 
 
 def hold(folder: Path) -> None:
-    """Take a folder's lock.
+    """Acquire a folder's lock.
 
     Raises:
-        UserError: another process has it.
+        UserError: another process holds it.
     """
     if not occupy(folder):
         raise UserError(f"{folder}: another process is at work in it: wait for its end, or give resume=never")
 
 
 def link_out_of(folder: Path) -> Path | None:
-    """Return a link in a folder that leads out of it, by which a run would write elsewhere; None where none does."""
+    """Return a symbolic link that leads out of a folder, so that a run would write elsewhere; None if there is none."""
     inside = folder.resolve()
     links = (path for path in folder.rglob("*") if path.is_symlink())
     return next((link for link in links if not link.resolve().is_relative_to(inside)), None)
 
 
 def is_held(folder: Path) -> bool:
-    """Return whether a process is at work in a folder; who may not write there cannot tell, and hears that one is."""
+    """Return whether a process is at work in a folder; without permission to write there, the answer is True."""
     from filelock import Timeout
 
     if folder.absolute() in _locks:
@@ -141,13 +141,13 @@ def is_held(folder: Path) -> bool:
 
 
 def leave(folder: Path) -> None:
-    """Give a folder's lock back."""
+    """Release a folder's lock."""
     if lock := _locks.pop(folder.absolute(), None):
         lock.release()
 
 
 def _by_value(value: Any) -> Any:
-    """Return containers with floats that are whole numbers as such."""
+    """Return containers with whole-number floats as integers."""
     if isinstance(value, dict):
         return {key: _by_value(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -167,7 +167,7 @@ def _leaves(path: Path, config: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 def _given(kind: str, folder: Path, cfg: DictConfig) -> Path:
-    """Return the folder that `resume` names; raise a `UserError` where it is of another command, or in use."""
+    """Return the folder that `resume` names; raise a `UserError` if it belongs to another command or is in use."""
     path = folder / KEPT_CONFIG[kind]
     if not path.is_file():
         raise UserError(f"resume={folder}: not the folder of a {kind} ({path} is not there): give one, auto or never")

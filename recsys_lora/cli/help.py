@@ -1,7 +1,7 @@
-"""The text of `--help`: one screen; `--help all`, or overrides beside it: everything, as Hydra prints it.
+"""The text of `--help`: one screen; with `all` or with overrides everything, as Hydra prints it.
 
 Hydra copies its whole view of the configs for every group that it lists. Here the groups are read from the folders of
-conf/, which takes a third of the time. Where a command line names further folders or other flags, Hydra prints the text
+conf/, which takes a third of the time. If a command line names further folders or other flags, Hydra prints the text
 itself.
 """
 
@@ -20,11 +20,11 @@ ALL = "all"
 SEARCH_PATH = "hydra.searchpath"
 WIDTH = 79
 NAME, DEFAULT = 16, 14
-"""Characters of a screen, and of its first two columns."""
+"""Characters of the screen and of its first two columns."""
 
 
 def asked(arguments: Sequence[str]) -> bool:
-    """Return whether a command line asks for help and for nothing else but overrides that need only conf/."""
+    """Return whether a command line asks for help, alone or with overrides that need only conf/."""
     flags = {argument for argument in arguments if argument.startswith("-")}
     return flags in HELP and not any(SEARCH_PATH in argument for argument in arguments)
 
@@ -34,9 +34,8 @@ def text(config_name: str, about: str, arguments: Sequence[str]) -> str:
 
     Args:
         config_name: the yaml file at the top of conf/ that the command composes.
-        about: the yaml file of conf/hydra/help/ that holds its first lines.
-        arguments: the command line; `all` asks for everything, and so do overrides, which change the config that is
-            then shown.
+        about: the yaml file in conf/hydra/help/ with its first lines.
+        arguments: the command line; `all` shows everything, and so do overrides, which apply to the config shown.
 
     Raises:
         HydraException: an override is wrong.
@@ -61,7 +60,7 @@ def _everything(config_name: str, about: str, overrides: Sequence[str]) -> str:
 
 
 def _folders(root: Path) -> Iterator[str]:
-    """Yield the groups that offer something, Hydra's own left out."""
+    """Yield the groups that have options, without Hydra's own."""
     for folder in root.rglob("*"):
         group = folder.relative_to(root).as_posix()
         if folder.is_dir() and group.split("/")[0] != "hydra" and options(group):
@@ -69,7 +68,7 @@ def _folders(root: Path) -> Iterator[str]:
 
 
 def _screen(config_name: str, about: str) -> str:
-    """Return a line a group and a line a key, none longer than a narrow terminal."""
+    """Return one line per group and per key, none longer than a narrow terminal."""
     pages = conf_dir() / "hydra" / "help"
     page: Any = OmegaConf.merge(OmegaConf.load(pages / "run.yaml"), OmegaConf.load(pages / f"{about}.yaml"))
     defaults = _defaults(config_name)
@@ -83,14 +82,14 @@ def _screen(config_name: str, about: str) -> str:
 
 
 def _defaults(config_name: str) -> dict[str, str | None]:
-    """Return the groups that a config composes at its top, and what it chooses of each."""
+    """Return the groups that a config composes at its top level, and its choice for each."""
     composed: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / f"{config_name}.yaml"))
     chosen = [next(iter(entry.items())) for entry in composed["defaults"] if isinstance(entry, dict)]
     return {group: choice for group, choice in chosen if group in GROUPS}
 
 
 def _group(name: str, default: str | None, choices: Sequence[str]) -> str:
-    """Return a group's line, as many of its choices as there is room for."""
+    """Return a group's line, with as many of its choices as fit."""
     others = [choice for choice in choices if choice != default]
     start = f"{name:<{NAME}}{default or '-':<{DEFAULT}}"
     for shown in range(len(others), 0, -1):
@@ -101,7 +100,7 @@ def _group(name: str, default: str | None, choices: Sequence[str]) -> str:
 
 
 def _keys(config_name: str) -> Iterator[tuple[str, str, str]]:
-    """Yield the keys at a config's top that are single values: name, default, and the beginning of the comment."""
+    """Yield name, default and the beginning of the comment of each top-level key with a single value."""
     comment: list[str] = []
     for line in (conf_dir() / f"{config_name}.yaml").read_text(encoding="utf-8").splitlines():
         if line.startswith("# "):

@@ -1,4 +1,4 @@
-"""What Hydra calls before it makes the folder of a run or of a sweep, and after the last job of a sweep."""
+"""The Hydra callback that runs before Hydra creates the folder of a run or a sweep, and after a sweep's last job."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from recsys_lora.utils.files import make_folder
 
 
 class RunFolder(Callback):
-    """Chooses the folder of a run or a sweep, holds that of a sweep, and keeps how the sweep ended."""
+    """Chooses the folder of a run or a sweep, locks that of a sweep, and records how the sweep ended."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Choose the run's folder."""
@@ -27,7 +27,7 @@ class RunFolder(Callback):
             _choose(config, RUN)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Choose the sweep's folder and hold it."""
+        """Choose the sweep's folder and lock it."""
         with bypass_hydra():
             folder = _choose(config, SWEEP)
             if is_rank_zero():
@@ -36,10 +36,10 @@ class RunFolder(Callback):
                 write_status(folder, status)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Keep how the sweep ended; its jobs' own status says how they did.
+        """Record how the sweep ended; each of its jobs has its own status.
 
         Raises:
-            HydraBypass: with `FailedJobsError` where some of them did.
+            HydraBypass: with `FailedJobsError` if some of the jobs failed.
         """
         with bypass_hydra():
             if not is_rank_zero():
@@ -55,9 +55,9 @@ class RunFolder(Callback):
 
 
 def _choose(config: DictConfig, kind: str) -> Path:
-    """Choose a folder and make it; one that is named on the command line is taken as it is."""
+    """Choose a folder and create it; one named on the command line is used as it is."""
     refuse_unusable(containers(config, resolve=False))
-    HydraConfig.instance().set_config(config)  # the folder's name says what was chosen of some groups
+    HydraConfig.instance().set_config(config)  # the folder's name contains the choices of some groups
     key = f"hydra.{kind}.dir"
     fresh = Path(str(OmegaConf.select(config, key)))
     if any(line.startswith(f"{key}=") for line in config.hydra.overrides.hydra):

@@ -17,12 +17,12 @@ class HydraBypass(BaseException):
 
 
 class FailedJobsError(Exception):
-    """Jobs of a sweep failed; the message is a line about them."""
+    """Jobs of a sweep failed; the message is one line about them."""
 
 
 @contextlib.contextmanager
 def bypass_hydra() -> Iterator[None]:
-    """Let exceptions of the block reach the caller of Hydra."""
+    """Let exceptions raised in the block reach the caller of Hydra."""
     try:
         yield
     except Exception as error:

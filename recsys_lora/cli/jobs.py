@@ -1,6 +1,6 @@
-"""One job, alone or of a sweep, in its folder: held while it runs, and kept there how it ended.
+"""One job, alone or part of a sweep: its folder is locked while it runs and records how it ended.
 
-A job of a sweep that fails does not end the others; one that has finished is not run again.
+A job that fails does not end the other jobs of its sweep; one that has finished is not run again.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 
 
 def run_single(task: Task, cfg: DictConfig) -> None:
-    """Run the one job of a command.
+    """Run the only job of a command.
 
     Raises:
-        UserError: another process is at work in its folder; and whatever the task raises.
+        UserError: another process is at work in its folder. Exceptions of the task pass through.
     """
     from hydra.core.hydra_config import HydraConfig
 
@@ -33,9 +33,9 @@ def run_single(task: Task, cfg: DictConfig) -> None:
 
 
 def run_job_of_sweep(task: Task, cfg: DictConfig) -> None:
-    """Run one job of a multirun, unless the same one has finished in its folder; `status.json` says how it ends.
+    """Run one job of a multirun, unless it has already finished in its folder; `status.json` records how it ends.
 
-    A defect's traceback goes into the job's log.
+    The traceback of an unexpected error goes into the job's log.
     """
     from hydra.core.hydra_config import HydraConfig
 
@@ -54,21 +54,21 @@ def run_job_of_sweep(task: Task, cfg: DictConfig) -> None:
 
 
 def jobs_of(sweep: Path) -> list[Path]:
-    """Return the folders of a sweep's jobs that have been started or given up, in their order."""
+    """Return the folders of a sweep's jobs that have been started or given up, in order."""
     found = {path.parents[1] for path in sweep.glob("*/.hydra/overrides.yaml")}
     found |= {path.parent for path in sweep.glob(f"*/{STATUS}")}
     return sorted(found, key=lambda job: (int(job.name), "") if job.name.isdigit() else (10**9, job.name))
 
 
 def failures(sweep: Path) -> list[str]:
-    """Return why jobs of a sweep failed, a line each, in their order."""
+    """Return why jobs of a sweep failed, one line each, in order."""
     statuses = [read_status(job) for job in jobs_of(sweep)]
     return [str(status.error) for status in statuses if status is not None and status.status == FAILED]
 
 
 @contextlib.contextmanager
 def _at_work(folder: Path, overrides: list[str], mark: str) -> Iterator[None]:
-    """Hold a run's folder, which no other process may, and keep in it how the run ends; a killed one says "running"."""
+    """Lock a run's folder and record in it how the run ends; the status of a killed run stays "running"."""
     if not is_rank_zero():
         yield
         return

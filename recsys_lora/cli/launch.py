@@ -1,4 +1,4 @@
-"""A command that Hydra composes: runs its task, prints a user's mistake as one line, sets the exit status."""
+"""Commands that Hydra composes: run the task, print a user error as one line, set the exit status."""
 
 import functools
 import logging
@@ -28,16 +28,16 @@ GOES_ON = "the same command goes on from what is kept"
 
 
 def launch(task: Task, config_name: str = "config", about: str = "run") -> None:
-    """Compose the config from the command line, run `task` with it, and leave with a fitting exit status.
+    """Compose the config from the command line, run `task` with it, and exit with the matching status.
 
     Args:
-        task: a module's function; gets the composed config; a mistake it finds is a `UserError`.
+        task: a function of a module; takes the composed config and raises a `UserError` for a user's mistake.
         config_name: the yaml file at the top of conf/ that the command composes.
-        about: the yaml file of conf/hydra/help/ that its --help begins with.
+        about: the yaml file in conf/hydra/help/ that its --help begins with.
 
-    Exit status: 0 done; 1 jobs of a sweep failed; 2 a mistake of the user's, one line on standard error; 128 and the
-    number of a signal that ended it (130 interrupted, 143 terminated). Anything else is a defect of this package and
-    shows its traceback.
+    Exit status: 0 success; 1 failed jobs of a sweep; 2 user error, with one line on standard error; 128 plus the number
+    of the signal that ended it (130 interrupted, 143 terminated). Anything else is a bug in this package and shows its
+    traceback.
     """
     try:
         if help_page.asked(sys.argv[1:]):
@@ -50,7 +50,7 @@ def launch(task: Task, config_name: str = "config", about: str = "run") -> None:
             except HydraBypass as passed:
                 raise passed.error from None
             except Exception:
-                raise_lost()  # while a config is composed, Hydra may take a signal for a mistake in it
+                raise_lost()  # Hydra may mistake a signal during composition for a config error
                 raise
     except KeyboardInterrupt:
         leave(f"interrupted: {GOES_ON}", SIGNALLED + signal.SIGINT)
@@ -69,10 +69,10 @@ def launch(task: Task, config_name: str = "config", about: str = "run") -> None:
 
 
 def task_of_job(task: Task) -> Task:
-    """Return `task` as Hydra runs it for one job, alone or of a sweep.
+    """Return `task` as Hydra runs it for one job, alone or part of a sweep.
 
-    The mistake of a single run reaches the end of the command. In a sweep whatever ends a job is kept in its folder,
-    and the next job runs.
+    A user error in a single run ends the command. In a sweep, whatever ends a job is recorded in its folder, and the
+    next job runs.
     """
 
     def explained(cfg: DictConfig) -> None:
@@ -104,7 +104,7 @@ def task_of_job(task: Task) -> Task:
 
 
 def _run_hydra(task: Task, config_name: str) -> None:
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving: the hints need the error
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting: the hints need the error
     import hydra
 
     try:
@@ -115,7 +115,7 @@ def _run_hydra(task: Task, config_name: str) -> None:
 
 
 def _run_folder() -> Path:
-    """Return the folder that was chosen for the run, or the working folder before one is."""
+    """Return the folder chosen for the run, or the working directory if none has been chosen yet."""
     from hydra.core.hydra_config import HydraConfig
 
     return Path(HydraConfig.get().run.dir if HydraConfig.initialized() else ".").absolute()

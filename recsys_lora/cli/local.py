@@ -1,4 +1,4 @@
-"""Jobs of a multirun side by side on this machine: fresh processes, each with its own cores and GPUs."""
+"""Runs the jobs of a multirun in parallel on this machine, each in a new process with its own cores and GPUs."""
 
 import contextlib
 import os
@@ -24,15 +24,15 @@ SECONDS_TO_END = 10
 
 @dataclass(frozen=True)
 class LocalSettings:
-    """What conf/hydra/launcher/local.yaml says.
+    """Settings of conf/hydra/launcher/local.yaml.
 
     Attributes:
-        jobs: how many run at once.
-        gpus_per_job: GPUs that a job has to itself; None shares out those there are.
-        threads_per_job: threads a job computes with; None shares out the cores.
-        minutes: of the whole sweep; None: as long as it takes.
-        training_share: of a job's part of these minutes that it trains at most.
-        archive: a file for all run folders without checkpoints, which the sweep's table writes at its end; None: none.
+        jobs: maximum number of jobs at a time.
+        gpus_per_job: GPUs per job; None distributes the available ones.
+        threads_per_job: threads per job; None distributes the cores.
+        minutes: time limit of the whole sweep; None: no limit.
+        training_share: maximum fraction of a job's part of these minutes for training.
+        archive: file with all run folders except checkpoints, written at the end by `SweepTable`; None: none.
     """
 
     jobs: PositiveInt = 2
@@ -52,18 +52,18 @@ class _Running:
 
 
 def run_side_by_side(jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> list[str | None]:
-    """Run jobs, so many at once.
+    """Run jobs in parallel, as many at once as set.
 
     Args:
         jobs: in the order in which they start.
-        settings: of `LocalSettings`.
+        settings: fields of `LocalSettings` by name.
 
     Returns:
-        Why each failed, one line; None where it did not.
+        Why each job failed, one line each; None if it did not.
 
     Raises:
         UserError: a setting is wrong, or there are fewer GPUs than asked for.
-        Stopped: a signal ends the command; the jobs' processes have ended then.
+        Stopped: a signal ended the command; by then the jobs' processes have ended.
     """
     chosen = local_settings(settings)
     deadline = Deadline.of(vars(chosen), len(jobs))
@@ -96,7 +96,7 @@ def run_side_by_side(jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> l
 
 
 def local_settings(settings: Mapping[str, Any]) -> LocalSettings:
-    """Return the checked settings.
+    """Check the settings and return them.
 
     Raises:
         UserError: one is unknown or wrong.
@@ -106,7 +106,7 @@ def local_settings(settings: Mapping[str, Any]) -> LocalSettings:
 
 
 def _start(job: SweepJob, place: int, variables: Mapping[str, str]) -> _Running:
-    """Start a job's process, in a group of its own, so that Ctrl-C reaches this process alone."""
+    """Start a job's process in its own process group, so that Ctrl-C reaches only this process."""
     job.folder.mkdir(parents=True, exist_ok=True)
     with (job.folder / OUTPUT).open("wb") as output:
         process = subprocess.Popen(
@@ -118,14 +118,14 @@ def _start(job: SweepJob, place: int, variables: Mapping[str, str]) -> _Running:
             start_new_session=True,
         )
     assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it has ended already, which is found out soon
+    with contextlib.suppress(BrokenPipeError):  # it has already ended, which polling will show
         process.stdin.write(b"%d\n" % len(job.payload) + job.payload)
         process.stdin.flush()
     return _Running(job, process, place, time.monotonic())
 
 
 def _not_started(job: SweepJob, settings: LocalSettings) -> str | None:
-    """Record that there was no time for a job and return why it failed; one that has finished before has not."""
+    """Record that there was no time for a job and return this reason; None if the job had already finished before."""
     before = read_status(job.folder)
     if before is not None and (before.status, before.overrides) == (FINISHED, list(job.overrides)):
         return None
@@ -136,7 +136,7 @@ def _not_started(job: SweepJob, settings: LocalSettings) -> str | None:
 
 
 def _close(one: _Running, over: str | None = None) -> str | None:
-    """Record the end of a job's process, which was ended where something was `over`, and return why the job failed."""
+    """Record the end of a job's process (`over`: why it was stopped, if it was) and return why the job failed."""
     _let_go(one.process)
     status, log = one.process.returncode, one.job.folder / OUTPUT
     lost = f"its process ended with {_named(status)} ({over or last_line(log)}): see {log}" if status else None
@@ -148,7 +148,7 @@ def _close(one: _Running, over: str | None = None) -> str | None:
 
 
 def _end(running: Sequence[_Running]) -> None:
-    """End processes and all that they started: ask, wait a little, kill."""
+    """End processes and their children: terminate, wait a little, kill."""
     for one in running:
         _signal(one.process, signal.SIGTERM)
     last = time.monotonic() + SECONDS_TO_END
@@ -161,7 +161,7 @@ def _end(running: Sequence[_Running]) -> None:
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Send a signal to a process's group, of which only what it started may be left."""
+    """Send a signal to a process's group; the process itself may have ended."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 
@@ -173,7 +173,7 @@ def _let_go(process: subprocess.Popen[bytes]) -> None:
 
 
 def gpus_of_places(settings: LocalSettings) -> list[str | None]:
-    """Return CUDA_VISIBLE_DEVICES for each of the jobs that run at once; None leaves it as it is.
+    """Return CUDA_VISIBLE_DEVICES for each of the concurrent jobs; None leaves it unchanged.
 
     Raises:
         UserError: there are fewer GPUs than asked for.
@@ -197,7 +197,7 @@ def gpus_of_places(settings: LocalSettings) -> list[str | None]:
 
 
 def _visible_gpus() -> list[str]:
-    """Return the names by which CUDA_VISIBLE_DEVICES knows the GPUs that this process sees."""
+    """Return the GPUs that this process sees, by their names in CUDA_VISIBLE_DEVICES."""
     if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [name.strip() for name in given.split(",") if name.strip()]
     import torch
@@ -206,7 +206,7 @@ def _visible_gpus() -> list[str]:
 
 
 def _variables(settings: LocalSettings, gpus: str | None) -> dict[str, str]:
-    """Return a job's environment variables, as far as they are its own."""
+    """Return the environment variables that are specific to a job."""
     threads = settings.threads_per_job or share_of_cores(settings.jobs)
     return {"OMP_NUM_THREADS": str(threads)} | ({} if gpus is None else {"CUDA_VISIBLE_DEVICES": gpus})
 

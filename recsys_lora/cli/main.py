@@ -44,10 +44,10 @@ def main() -> None:
 
 
 def known(verb: str) -> str:
-    """Return a verb.
+    """Check a verb and return it.
 
     Raises:
-        UserError: it is none; the line names the nearest, or for an override the verb that takes it.
+        UserError: it is unknown; the message names the nearest, or for an override the verb that takes it.
     """
     if verb in VERBS:
         return verb

@@ -1,4 +1,4 @@
-"""`recsys-lora mcp run=RUN`: a finished run as tools for assistants, over standard input and output."""
+"""`recsys-lora mcp run=RUN`: offer a finished run as tools for assistants, over standard input and output."""
 
 import contextlib
 import sys
@@ -29,6 +29,6 @@ def _do(settings: Settings) -> None:
     load_libraries()
     from recsys_lora.serving.tools import make_tools
 
-    with contextlib.redirect_stdout(sys.stderr):  # standard output is the protocol's
+    with contextlib.redirect_stdout(sys.stderr):  # standard output carries the protocol
         tools = make_tools(settings.load(), settings.max_rows)
     tools.run("stdio")

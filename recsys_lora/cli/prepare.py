@@ -1,4 +1,4 @@
-"""`recsys-lora prepare`: prepare a data set alone and print what was made and dropped."""
+"""`recsys-lora prepare`: prepare a data set only, and print what was made and dropped."""
 
 from omegaconf import DictConfig
 
@@ -6,7 +6,7 @@ from recsys_lora.cli.launch import launch
 
 
 def task(cfg: DictConfig) -> None:
-    """Prepare one data set; heavy imports happen here, once the command is understood."""
+    """Prepare one data set; heavy imports happen here, after the command line has been parsed."""
     from recsys_lora.config.edge import read_preparation
     from recsys_lora.pipeline.preparation import run_preparation
 

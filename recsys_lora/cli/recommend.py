@@ -1,4 +1,4 @@
-"""`recsys-lora recommend run=RUN out=FILE`: lists for any number of users of a finished run, in a file."""
+"""`recsys-lora recommend run=RUN out=FILE`: write lists for any number of users of a finished run to a file."""
 
 import re
 from collections.abc import Sequence
@@ -36,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def read_shard(text: str) -> slice:
-    """Return which users are a share's: every N-th, from the I-th on.
+    """Return the users of shard I/N: every N-th, from the I-th on.
 
     Raises:
-        UserError: it is no I/N with I from 1 to N.
+        UserError: the text is not I/N with I from 1 to N.
     """
     found = re.fullmatch(r"(\d+)/(\d+)", text)
     number, of = map(int, found.groups()) if found else (0, 0)
@@ -49,7 +49,7 @@ def read_shard(text: str) -> slice:
 
 
 def _do(settings: Settings) -> None:
-    """Load, recommend and write; heavy imports happen here, after the command line has been understood."""
+    """Load, recommend and write; heavy imports happen here, after the command line has been parsed."""
     load_libraries()
     from recsys_lora.recommender import files
     from recsys_lora.recommender.batch import ListOptions, recommend_to_file

@@ -1,4 +1,4 @@
-"""`recsys-lora report RUNS...`: report.html of one run, or of several beside each other."""
+"""`recsys-lora report RUNS...`: write report.html for one run, or for several side by side."""
 
 import argparse
 import os
@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit status: 0 done; 2 a user error, one line on standard error."""
+    """Run the command line. Exit status: 0 success; 2 user error, with one line on standard error."""
     with exit_on_user_error():
         _do(parser().parse_args(arguments))
 

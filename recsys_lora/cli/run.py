@@ -11,10 +11,10 @@ from recsys_lora.utils.libraries import load_libraries
 
 
 def task(cfg: DictConfig) -> None:
-    """Run one job in the folder that Hydra made for it; heavy imports happen here, once the command is understood.
+    """Run one job in the folder that Hydra made for it; heavy imports happen here, after the command line is parsed.
 
     Raises:
-        UserError: a space to search was chosen, of which one job has no use.
+        UserError: a search space was chosen, which a single job cannot use.
     """
     if "search" in cfg:
         raise UserError(
@@ -30,11 +30,11 @@ def task(cfg: DictConfig) -> None:
     with open_dict(cfg):
         cfg.group = cfg.group or _group(hydra)
     folder = hydra.runtime.output_dir
-    execute(read_run(cfg).at(folder), Path(folder))  # whatever folder the config was composed for, or comes from
+    execute(read_run(cfg).at(folder), Path(folder))  # whatever folder the config was composed for or read from
 
 
 def _group(hydra: Any) -> str | None:
-    """Return what the runs of an experiment, or of a sweep, are called together."""
+    """Return the common name of the runs of an experiment or a sweep."""
     from hydra.types import RunMode
 
     if chosen := hydra.runtime.choices.get("experiment"):

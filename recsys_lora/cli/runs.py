@@ -1,4 +1,4 @@
-"""`recsys-lora runs [FOLDER]`: what is in a folder of runs, newest first."""
+"""`recsys-lora runs [FOLDER]`: list the runs in a folder, newest first."""
 
 import argparse
 from collections.abc import Sequence
@@ -16,18 +16,17 @@ NUMBERS = ("AUC", "seconds")
 
 @dataclass(frozen=True)
 class Listed:
-    """A run as the list has it.
+    """An entry of the list: one run.
 
     Attributes:
         folder: its folder.
-        changed: when its status last changed, in seconds since 1970.
-        status: finished, running, stopped (its process has ended before it did), failed; not tested and unreadable
-            where nothing says how it stands.
-        model: the method and its encoder; None where it is not known, as below.
+        changed: time of its last status change, in seconds since 1970.
+        status: finished, running, stopped (its process ended early) or failed; not tested or unreadable if unknown.
+        model: the method and its encoder; None if unknown, as below.
         data: the data set.
-        auc: of the method on all click-through questions.
+        auc: AUC of the method on all click-through questions.
         seconds: wall time of all stages.
-        error: why it failed.
+        error: why it failed or cannot be read.
     """
 
     folder: Path
@@ -50,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit status: 0 done; 2 a user error, one line on standard error."""
+    """Run the command line. Exit status: 0 success; 2 user error, with one line on standard error."""
     with exit_on_user_error():
         asked = parser().parse_args(arguments)
         from recsys_lora.utils.console import say
@@ -62,7 +61,7 @@ def listed(folder: Path) -> list[Listed]:
     """Return the runs in a folder, newest first.
 
     Raises:
-        UserError: the folder is not there, or no run is in it.
+        UserError: the folder does not exist, or contains no run.
     """
     from recsys_lora.report.runs import find_runs
 
@@ -70,7 +69,7 @@ def listed(folder: Path) -> list[Listed]:
 
 
 def lines(runs: Sequence[Listed]) -> list[str]:
-    """Return the list as text, in columns, the folder last; a failed run's reason is a line below it."""
+    """Return the list as text in columns, the folder last; a line below a failed run has the reason."""
     rows = [HEADS, *map(_cells, runs)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     written = []
@@ -97,7 +96,7 @@ def _cells(run: Listed) -> tuple[str, ...]:
 
 
 def _listed(folder: Path) -> Listed:
-    """Read one run, whatever its folder lacks."""
+    """Read one run, even if files are missing from its folder."""
     from recsys_lora.cli.folders import is_held
     from recsys_lora.cli.status import RUNNING, STATUS, read_status
 
@@ -136,7 +135,7 @@ def _measured(run: Listed) -> Listed:
 
 
 def _planned(run: Listed) -> Listed:
-    """Name the model and the data of a run without results by its config."""
+    """Fill in the model and data of a run without results from its config."""
     from dataclasses import replace
 
     from recsys_lora.config.recorded import read_recorded

@@ -1,4 +1,4 @@
-"""`recsys-lora serve run=RUN`: a finished run behind HTTP, with a page."""
+"""`recsys-lora serve run=RUN`: serve a finished run over HTTP, with a web page."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +56,7 @@ def _do(settings: Settings) -> None:
 
 
 def _token(settings: Settings) -> str | None:
-    """Return the token; raise a `UserError` where it is empty or given twice, or its file cannot be read."""
+    """Return the token; raise a `UserError` if it is empty or given twice, or its file cannot be read."""
     if settings.token is not None and settings.token_file is not None:
         raise UserError("token, token_file: give one of them")
     token = settings.token

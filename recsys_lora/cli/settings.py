@@ -1,4 +1,4 @@
-"""Verbs with a few `key=value` settings of their own: read, checked, explained; mistakes are one line.
+"""Verbs with a few `key=value` settings of their own: parsing, checks and help; errors are one line.
 
 Settings are flat: each field is a name on the command line. The objects that they configure group them.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=BaseModel)
 WIDTH = 79
-"""Characters of a line of help."""
+"""Width of the help, in characters."""
 
 
 class RunSettings(BaseModel):
@@ -33,7 +33,7 @@ class RunSettings(BaseModel):
     trust: str | None = Field(None, description="packages whose code the run may name, as my_package,other")
 
     def check(self) -> None:
-        """Refuse a folder that holds no finished run, before libraries are loaded for seconds.
+        """Reject a folder without a finished run before loading libraries, which takes seconds.
 
         Raises:
             UserError: as `recsys_lora.load`.
@@ -49,7 +49,7 @@ class RunSettings(BaseModel):
         return [self.run]
 
     def load(self, folder: Path | None = None) -> "Recommender":
-        """Load the run, or the one in another folder, and say which it is where the folder holds several.
+        """Load the run, or the one in another folder; print which one it is if the folder holds several.
 
         Raises:
             UserError: as `recsys_lora.load`.
@@ -70,11 +70,11 @@ def answer(verb: str, kind: type[S], do: Callable[[S], None], arguments: Sequenc
 
     Args:
         verb: its name.
-        kind: its settings; their descriptions are its help.
-        do: what it does.
+        kind: class of its settings; their descriptions are its help.
+        do: function that runs it.
         arguments: as typed; None takes those of this process.
 
-    Exit status: 0 done; 2 a user error, one line on standard error; 130 interrupted.
+    Exit status: 0 success; 2 user error, with one line on standard error; 130 interrupted.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     if any(one in ("-h", "--help") for one in given):
@@ -89,7 +89,7 @@ def answer(verb: str, kind: type[S], do: Callable[[S], None], arguments: Sequenc
 
 
 def read(verb: str, kind: type[S], given: Sequence[str]) -> S:
-    """Return the settings of a command line.
+    """Parse the settings of a command line.
 
     Raises:
         UserError: one is unknown, given twice, missing, or of the wrong type or range.

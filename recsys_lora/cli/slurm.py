@@ -1,4 +1,4 @@
-"""Jobs of a multirun as an array of SLURM jobs, by submitit. This process waits for them and gathers how they ended."""
+"""Runs the jobs of a multirun as a SLURM array, through submitit; this process waits and records how they ended."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SlurmSettings:
-    """What conf/hydra/launcher/slurm.yaml says: flat, as the options of sbatch that most of them become are.
+    """Settings of conf/hydra/launcher/slurm.yaml; flat, like the sbatch options that most of them become.
 
     Attributes:
-        folder: submitit's, with what the jobs printed.
-        cluster: slurm, or local: processes of this machine, to try out a sweep.
-        partition: of the cluster; None: its default.
-        account: that pays; None: the user's own.
-        minutes: wall time of a job at most.
-        gpus: of a job.
-        cpus: of a job.
-        memory_gib: of a job; None: the cluster's default.
-        jobs: how many run at once.
-        requeues: how often a job goes on after its time was over or it was preempted.
-        seconds_to_requeue: before its end, a job is told so.
+        folder: submitit's, with the output of each job.
+        cluster: slurm, or local: processes on this machine, for trying a sweep.
+        partition: its name; None: the cluster's default.
+        account: its name; None: the user's default.
+        minutes: maximum wall time of a job.
+        gpus: per job.
+        cpus: per job.
+        memory_gib: per job; None: the cluster's default.
+        jobs: maximum number of jobs at a time.
+        requeues: maximum requeues of a job after a timeout or preemption.
+        seconds_to_requeue: time before its limit at which a job is notified.
         setup: shell commands before each job.
-        sbatch: further options of sbatch by name.
+        sbatch: further sbatch options by name.
     """
 
     folder: str
@@ -51,7 +51,7 @@ class SlurmSettings:
 
 
 class _Work:
-    """What a SLURM job does; after a requeue, the same, which goes on in the same folder."""
+    """The work of a SLURM job; after a requeue it continues in the same folder."""
 
     def __call__(self, payload: bytes) -> None:
         run_payload(payload)
@@ -63,14 +63,14 @@ class _Work:
 
 
 def run_as_array(jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> list[str | None]:
-    """Submit a sweep's jobs with settings of `SlurmSettings` and wait for all of them.
+    """Submit a sweep's jobs with the fields of `SlurmSettings` and wait for all of them.
 
     Returns:
-        Why each failed, one line; None where it did not.
+        Why each job failed, one line each; None if it did not.
 
     Raises:
-        UserError: a setting is wrong, submitit is not installed, or there is no SLURM here.
-        Stopped: a signal ends the command; the jobs have been cancelled then.
+        UserError: a setting is wrong, submitit is not installed, or SLURM is missing.
+        Stopped: a signal ended the command; by then the jobs have been cancelled.
     """
     check({"_target_": f"{__name__}.SlurmSettings", **settings}, "hydra.launcher")
     submitted = executor(SlurmSettings(**settings)).map_array(_Work(), [job.payload for job in jobs])
@@ -85,10 +85,10 @@ def run_as_array(jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> list[
 
 
 def executor(settings: SlurmSettings) -> "Executor":
-    """Return what submits jobs as the settings say.
+    """Return the submitit executor with these settings.
 
     Raises:
-        UserError: submitit is not installed, or there is no SLURM here.
+        UserError: submitit is not installed, or SLURM is missing.
     """
     require("slurm", "submitit", by="hydra/launcher=slurm")
     import submitit

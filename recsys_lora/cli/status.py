@@ -1,4 +1,4 @@
-"""`status.json`: how the run, or the sweep, of a folder stands."""
+"""`status.json`: the status of the run or sweep in a folder."""
 
 import logging
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Status:
-    """How a run or a sweep stands.
+    """Status of a run or a sweep.
 
     Attributes:
-        status: running (also of one that was killed), finished or failed.
-        overrides: what it was started with.
-        error: why it failed, one line; None where it did not.
-        fingerprint: of its config, see `folders.described`.
+        status: running (also if it was killed), finished or failed.
+        overrides: those it was started with.
+        error: why it failed, as one line; None if it did not.
+        fingerprint: hash of its config, see `folders.described`.
     """
 
     status: State
@@ -35,7 +35,7 @@ class Status:
 
 
 def read_status(folder: Path) -> Status | None:
-    """Return how the run of a folder stands; None where none has been there, or what it left cannot be read."""
+    """Return the status of the run in a folder; None if there is none or it cannot be read."""
     path = folder / STATUS
     if not path.is_file():
         return None
@@ -48,5 +48,5 @@ def read_status(folder: Path) -> Status | None:
 
 
 def write_status(folder: Path, status: Status) -> None:
-    """Keep how the run of a folder stands."""
+    """Write the status of the run in a folder."""
     write_json(folder / STATUS, vars(status))

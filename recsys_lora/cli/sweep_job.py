@@ -1,7 +1,7 @@
 """One job of a multirun, from the command that composed it to the process that runs it.
 
-A job travels as bytes: its composed config and the name of the module whose `task` it is. The process that gets them
-runs the job as Hydra's own launcher does: same folder, same log, same callbacks, same status.json.
+A job is sent as bytes: its composed config and the name of the module with its `task`. The receiving process runs the
+job as Hydra's own launcher does: same folder, same log, same callbacks, same status.json.
 """
 
 import pickle
@@ -20,7 +20,7 @@ from recsys_lora.cli.status import FAILED, Status, read_status, write_status
 from recsys_lora.config.resolvers import register
 
 OUTPUT = "output.log"
-"""What a job's process printed, in the job's folder."""
+"""File in a job's folder with the output of its process."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class SweepJob:
     """A job that can be sent to another process.
 
     Attributes:
-        number: in the sweep's order.
-        overrides: what it is started with, the command line's and the sweep's.
-        folder: its own.
-        payload: what `run_payload` reads.
+        number: number in the sweep.
+        overrides: those of the command line and of the sweep.
+        folder: the job's folder.
+        payload: input of `run_payload`.
     """
 
     number: int
@@ -60,12 +60,11 @@ def compose_jobs(
 
     Args:
         context: Hydra's.
-        task: the function `task` of a module, or what wraps it.
-        config: the multirun's, with Hydra's own part.
-        overrides: of each job.
-        first: the number of the first.
-        training_seconds: how long each trains at most, unless it says so itself; None: as long as it takes.
-
+        task: the function `task` of a module, or a wrapper of it.
+        config: the multirun's config, including Hydra's own part.
+        overrides: those of each job.
+        first: number of the first job.
+        training_seconds: maximum training time of a job that sets no limit itself; None: no limit.
     """
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
@@ -86,10 +85,10 @@ def compose_jobs(
 
 
 def run_payload(payload: bytes) -> None:
-    """Run a job in this process, which does nothing else; its status.json says how it ended.
+    """Run a job in this process, which does nothing else; its status.json records how it ended.
 
     Args:
-        payload: of a `SweepJob` that this package made.
+        payload: payload of a `SweepJob` made by this package.
     """
     from hydra.utils import get_object
 
@@ -107,7 +106,7 @@ def run_payload(payload: bytes) -> None:
         job_subdir_key="hydra.sweep.subdir",
         hydra_context=job.hydra_context,
     )
-    _ = done.return_value  # a failure of the job is recorded by now: what this raises is a defect of ours
+    _ = done.return_value  # a failure of the job is recorded by now: anything raised here is our bug
 
 
 def ended(job: SweepJob, lost: str | None) -> str | None:
@@ -115,10 +114,10 @@ def ended(job: SweepJob, lost: str | None) -> str | None:
 
     Args:
         job: the job.
-        lost: why its process ended without saying so itself; None where it did.
+        lost: why its process ended without recording it; None if it did record it.
 
     Returns:
-        Why the job failed, one line; None where it did not.
+        Why the job failed, as one line; None if it did not.
     """
     if lost is not None:
         write_status(job.folder, Status(FAILED, list(job.overrides), lost))
@@ -127,7 +126,7 @@ def ended(job: SweepJob, lost: str | None) -> str | None:
 
 
 def returned(job: SweepJob, reason: str | None) -> JobReturn:
-    """Return what Hydra's sweeper gets for a job."""
+    """Return the result of a job for Hydra's sweeper."""
     return JobReturn(overrides=list(job.overrides), status=JobStatus.COMPLETED, _return_value=reason)
 
 

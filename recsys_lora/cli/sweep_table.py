@@ -1,4 +1,4 @@
-"""The end of a multirun: one table over its jobs, on the terminal and as `sweep.csv` and `sweep.md` in its folder."""
+"""The table at the end of a multirun: one over all jobs, on the terminal and in `sweep.csv` and `sweep.md`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ class Job:
     """One job of a sweep.
 
     Attributes:
-        number: in the sweep's order.
-        overrides: what it was started with.
-        metrics: its metrics.json; None where there is none.
-        error: why it failed; None where it did not, or has not ended.
+        number: number in the sweep.
+        overrides: those it was started with.
+        metrics: its metrics.json; None if there is none.
+        error: why it failed; None if it did not, or has not ended.
     """
 
     number: int
@@ -35,10 +35,10 @@ class Job:
 
 
 class SweepTable(Callback):
-    """Hydra's callback that compares the jobs of a multirun when the last of them has ended."""
+    """Hydra callback that compares the jobs of a multirun after the last one has ended."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Write and print the table; then, where the launcher is to leave one, the archive of the whole folder."""
+        """Write and print the table; then write an archive of the whole folder if the launcher is configured to."""
         from recsys_lora.utils.archive import write_archive
         from recsys_lora.utils.console import say
 
@@ -72,7 +72,7 @@ def publish(folder: Path) -> list[Job]:
 
 
 def read_jobs(folder: Path) -> list[Job]:
-    """Return the jobs of a sweep's folder, in their order."""
+    """Return the jobs of a sweep's folder, in order."""
     from recsys_lora.config.recorded import read_overrides
     from recsys_lora.report.metrics_json import read_metrics
 
@@ -80,7 +80,7 @@ def read_jobs(folder: Path) -> list[Job]:
     for run in jobs_of(folder):
         status = read_status(run)
         path, overrides = run / "metrics.json", run / ".hydra" / "overrides.yaml"
-        started = overrides.is_file()  # not where there was no time for it
+        started = overrides.is_file()  # false if there was no time for it
         lines = read_overrides(overrides) if started else status and status.overrides
         given = [line.partition("=") for line in lines or []]
         metrics = read_metrics(path) if path.is_file() else None
@@ -91,7 +91,7 @@ def read_jobs(folder: Path) -> list[Job]:
 
 
 def table(jobs: Sequence[Job]) -> tuple[list[str], list[list[str]]]:
-    """Return columns and lines: what differs between the jobs, and each one's main metrics with their intervals."""
+    """Return columns and lines: the overrides that differ between jobs, and each job's main metrics with intervals."""
     from recsys_lora.report.table import DASH, cell
 
     varied = varied_overrides(jobs)
@@ -102,13 +102,13 @@ def table(jobs: Sequence[Job]) -> tuple[list[str], list[list[str]]]:
         values = [cell(found[name]) if name in found else DASH for name in metrics]
         if job.metrics is None:
             state = f"failed: {job.error}" if job.error else UNFINISHED
-            values = [state, *[""] * (len(metrics) - 1)]  # of a table without metrics, the one column there is
+            values = [state, *[""] * (len(metrics) - 1)]  # a table without metrics has just this column
         lines.append([str(job.number), *(job.overrides.get(key, DASH) for key in varied), *values])
     return ["job", *varied, *(metrics or ["result"])], lines
 
 
 def varied_overrides(jobs: Sequence[Job]) -> list[str]:
-    """Return the overrides that are not the same in all jobs, in the order of their first appearance."""
+    """Return the overrides that differ between jobs, in order of first appearance."""
     keys = dict.fromkeys(key for job in jobs for key in job.overrides)
     return [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
 
@@ -127,7 +127,7 @@ def main_metrics(job: Job) -> dict[str, Mapping[str, Any]]:
 
 
 def as_csv(jobs: Sequence[Job]) -> str:
-    """Return one line a job: all overrides, and every metric of the method on all, warm and cold rows."""
+    """Return one line per job: all overrides, and every metric of the method on all, warm and cold rows."""
     from recsys_lora.utils.files import csv_text
 
     return csv_text([{"job": job.number, **job.overrides, **_every_metric(job)} for job in jobs])

@@ -10,7 +10,7 @@ from recsys_lora.utils.libraries import load_libraries
 
 
 def task(cfg: DictConfig) -> None:
-    """Run one search in the folder that Hydra made for it; heavy imports happen here, once the command is understood.
+    """Run one search in the folder that Hydra made for it; heavy imports happen here, after the command line is parsed.
 
     Raises:
         UserError: no space was chosen, or a package of the extra `tune` is missing.

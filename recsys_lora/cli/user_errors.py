@@ -11,7 +11,7 @@ from typing import NoReturn
 from recsys_lora.utils.errors import UserError
 
 FAILED_JOBS, UNREAD, MISTAKE, SIGNALLED = 1, 1, 2, 128
-"""Exit statuses: jobs of a sweep failed, nobody reads the output, a user error, a signal (plus its number)."""
+"""Exit statuses: failed jobs of a sweep, output that nobody reads, a user error, a signal (plus its number)."""
 
 
 def leave(line: str, status: int) -> NoReturn:
@@ -22,7 +22,7 @@ def leave(line: str, status: int) -> NoReturn:
 
 @contextlib.contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Print a `UserError` raised in the block, or that it was interrupted, and exit."""
+    """Exit with one line of error if the block raises a `UserError` or is interrupted."""
     try:
         with plain_output():
             yield
@@ -34,9 +34,9 @@ def exit_on_user_error() -> Iterator[None]:
 
 @contextlib.contextmanager
 def plain_output() -> Iterator[None]:
-    """End the process in silence where nobody reads its output any more, as after `| head`.
+    """End the process silently when nobody reads its output any more, as after `| head`.
 
-    A character that the terminal has not is written as a question mark.
+    Characters that the terminal cannot show are written as question marks.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")

@@ -1,4 +1,4 @@
-"""`recsys-lora wandb-report RUNS... --project NAME`: a workspace view in W&B that compares runs by method."""
+"""`recsys-lora wandb-report RUNS... --project NAME`: save a workspace view in W&B that compares runs by method."""
 
 import argparse
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit status: 0 done; 2 a user error, one line on standard error."""
+    """Run the command line. Exit status: 0 success; 2 user error, with one line on standard error."""
     with exit_on_user_error():
         _do(parser().parse_args(arguments))
 
@@ -51,7 +51,7 @@ def _do(asked: argparse.Namespace) -> None:
 
 
 def _save(logged: "Logged", asked: argparse.Namespace) -> str:
-    """Save the view in W&B and return its address; a `UserError` says what W&B refuses, or that nobody is logged in."""
+    """Save the view in W&B and return its URL; raise a `UserError` if W&B refuses it or nobody is logged in."""
     import requests
     import wandb
 

@@ -1,7 +1,7 @@
-"""`python -m recsys_lora.cli.worker`: run the job that stands on standard input, as long as its sender lives.
+"""`python -m recsys_lora.cli.worker`: run the job read from standard input, as long as its sender lives.
 
-The sender keeps the pipe open. When it ends, the way it wanted or not, the pipe does, and this process ends with all
-that it started: nothing is left behind.
+The sender keeps the pipe open. When the sender ends, in whatever way, the pipe closes, and this process ends with all
+its children: nothing is left behind.
 """
 
 import os
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _end_with_sender() -> None:
-    """Wait for the end of the sender, then end this process and those that it started, at last kill them."""
+    """Wait for the sender to end, then terminate this process and its children, and finally kill them."""
     while os.read(sys.stdin.fileno(), 1):
         pass
     os.killpg(os.getpgrp(), signal.SIGTERM)

@@ -1,1 +1,1 @@
-"""The edge where Hydra's configs end: hints for mistakes, and the check of every value."""
+"""Where Hydra's configs become typed records: hints for mistakes, and the check of every value."""

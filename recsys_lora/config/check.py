@@ -1,11 +1,11 @@
-"""Every value against the signature it ends in: type, range and choice, before any stage runs.
+"""Checks every value against the signature it is passed to: type, range and choice, before any stage runs.
 
 A config node with `_target_` is a call. Its keys are bound to the callable's arguments and each value is checked
-against that argument's annotation, so that a knob is declared once, where it is used. Nodes without `_target_` are
+against that argument's annotation, so that an option is declared once, where it is used. Nodes without `_target_` are
 checked against the records in `record.py`. All mismatches are reported at once.
 
-A whole number for an argument that is a float becomes one, so that `model.alpha=32` and `model.alpha=32.0` are the same
-run. Where an annotation allows both kinds, they differ, as in Lightning's `limit_train_batches`.
+An integer for a float argument becomes a float, so that `model.alpha=32` and `model.alpha=32.0` are the same run. If an
+annotation allows both, they differ, as in Lightning's `limit_train_batches`.
 """
 
 import dataclasses
@@ -25,27 +25,27 @@ from recsys_lora.config.typed import not_settings
 from recsys_lora.utils.errors import UserError, refused
 
 _VALUES = {key: hint for record in (PreparationConfig, RunConfig) for key, hint, _ in record.values()}
-"""Types of the values that belong to no object, by dotted keys."""
+"""Types of the values that belong to no object, by dotted key."""
 RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 NAMES = ("model.name", "data.name", "cf.name", "search.study")
-"""Values that become parts of the names of files and folders."""
+"""Values that become part of file and folder names."""
 
 
 def refuse_unusable(config: Mapping[str, Any]) -> None:
-    """Refuse what no run can work with, before it names a folder: NaN, infinity, names that would be other folders.
+    """Refuse values that no run can use, before they name a folder: NaN, infinity, names that would be other folders.
 
     Args:
         config: plain containers; interpolations may be unresolved.
 
     Raises:
-        UserError: the first line names a value; all others follow, separated by semicolons.
+        UserError: names every such value, separated by semicolons.
     """
     if found := dict(_unusable(config)):
         raise UserError("; ".join(found.values()))
 
 
 def _unusable(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the key of each such value, and the line about it."""
+    """Yield the key of each such value, and its error message."""
     for key, value in leaves(config):
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, float) and not math.isfinite(number):
@@ -55,7 +55,7 @@ def _unusable(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def imported(target: Any, key: str) -> Any:
-    """Return what a `_target_` names.
+    """Return the object that a `_target_` names.
 
     Raises:
         UserError: it cannot be imported.
@@ -64,7 +64,7 @@ def imported(target: Any, key: str) -> Any:
         raise UserError(f"{key}._target_={target}: no name of a class or function: give one")
     try:
         return located(target)
-    except Exception as error:  # importing may raise anything, all of which means that the target cannot be used
+    except Exception as error:  # importing may raise anything: in any case, the target cannot be used
         raise UserError(
             f"{key}._target_={target}: cannot be imported ({why_not(target, error)}): correct it, or put the folder of "
             "its package on PYTHONPATH"
@@ -76,13 +76,13 @@ def check(config: Mapping[str, Any], at: str = "") -> dict[str, Any]:
 
     Args:
         config: plain containers, interpolations resolved.
-        at: its place, for messages; empty for a whole one.
+        at: its dotted key, for messages; empty for a whole config.
 
     Returns:
-        The config, each number of the kind that its annotation names.
+        The config, each number of the type that its annotation names.
 
     Raises:
-        UserError: the first line names a mismatch; all others follow, separated by semicolons.
+        UserError: names every mismatch, separated by semicolons.
     """
     found = dict(_unusable(config))
     read: dict[str, Any] = _read(config, at, found)
@@ -92,16 +92,16 @@ def check(config: Mapping[str, Any], at: str = "") -> dict[str, Any]:
 
 
 def mismatches(config: Mapping[str, Any], at: str = "") -> list[str]:
-    """Return a line for each value that does not fit, depth first."""
+    """Return a message for each value that does not fit, depth first."""
     found: dict[str, str] = {}
     _read(config, at, found)
     return list(found.values())
 
 
 def _read(value: Any, at: str, found: dict[str, str]) -> Any:
-    """Return a value with the numbers below it as annotated; put a line into `found` for each key that does not fit.
+    """Return a value with its numbers as annotated; add a message to `found` for each key that does not fit.
 
-    A key has one line: the first that is found.
+    A key has one message: the first that is found.
     """
     if isinstance(value, Mapping):
         own = _call(value, at, found) if "_target_" in value else _plain(value, at, found)
@@ -119,7 +119,7 @@ def _call(node: Mapping[str, Any], at: str, found: dict[str, str]) -> dict[str, 
     except UserError as error:
         found.setdefault(f"{at}._target_", str(error))
         return read
-    except (TypeError, ValueError) as error:  # of what has no signature
+    except (TypeError, ValueError) as error:  # it has no signature
         reason = f"nothing that settings can be given to ({error}): name a class or a function"
         found.setdefault(f"{at}._target_", f"{at}._target_={target}: {reason}")
         return read
@@ -170,7 +170,7 @@ def signature(called: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]
 
 
 def _fitted(value: Any, annotation: Any, at: str, found: dict[str, str]) -> Any:
-    """Return a value as its annotation reads its numbers; what Hydra builds from a nested call is not judged."""
+    """Return a value with its numbers as annotated; the result of a nested call is not checked."""
     if _holds_call(value):
         return value
     try:
@@ -183,7 +183,7 @@ def _fitted(value: Any, annotation: Any, at: str, found: dict[str, str]) -> Any:
 
 
 def _with_floats(given: Any, read: Any) -> Any:
-    """Return a value as it was given, but for whole numbers that were read as floats."""
+    """Return a value as it was given, except for integers that were read as floats."""
     if isinstance(given, Mapping) and isinstance(read, Mapping):
         return {key: _with_floats(item, read.get(key, item)) for key, item in given.items()}
     if isinstance(given, list) and isinstance(read, list | tuple):
@@ -195,7 +195,7 @@ _STRICT = ConfigDict(arbitrary_types_allowed=True)
 
 
 def _configurable(annotation: Any) -> bool:
-    """Pydantic takes no config for a type that can have its own."""
+    """Return whether pydantic takes a config for a type: not if it can have its own."""
     own = inspect.isclass(annotation) and (
         issubclass(annotation, BaseModel) or hasattr(annotation, "__pydantic_config__")
     )

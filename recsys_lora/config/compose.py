@@ -1,4 +1,4 @@
-"""The config of one run from overrides, in Python as on the command line."""
+"""Composes the config of one run from overrides, in Python as on the command line."""
 
 from datetime import datetime
 from pathlib import Path
@@ -22,10 +22,10 @@ def compose(*overrides: str, folder: str | Path | None = None) -> RunConfig:
 
     Args:
         overrides: as on the command line: `"model=cora"`, `"model.rank=8"`.
-        folder: the run's; None: a new one, `MODEL-DATA/DATE` in `paths.runs`. It is made when the run begins.
+        folder: the run's; None: a new one, `MODEL-DATA/DATE` in `paths.runs`. It is created when the run begins.
 
     Returns:
-        A typed record; its nodes with `_target_` are plain dicts, as `config.model["rank"]`.
+        A typed record; its nodes with `_target_` are plain dicts: `config.model["rank"]`.
 
     Raises:
         UserError: a name is unknown, a value has the wrong type or range, one is missing, or the overrides describe
@@ -50,7 +50,7 @@ def compose(*overrides: str, folder: str | Path | None = None) -> RunConfig:
 
 
 def _refuse_several(cfg: DictConfig) -> None:
-    """Refuse what one run has no use for: the parameters of a sweep, the space of a search."""
+    """Refuse a config that is not one run: one with the parameters of a sweep, or the space of a search."""
     params: Any = cfg.hydra.sweeper.get("params")
     if params:
         raise UserError(

@@ -1,4 +1,4 @@
-"""From a composed config to a typed record and to objects: past this point nothing knows of Hydra."""
+"""Turns a composed config into a typed record and into objects: past this point, nothing knows about Hydra."""
 
 import functools
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from recsys_lora.config.typed import not_settings
 from recsys_lora.utils.errors import UserError
 
 METHOD_ATTRIBUTES = ("needs_backbone", "needs_encoder")
-"""Of the class that `model` names; they decide which stages a run has."""
+"""Attributes of the class that `model` names; they decide which stages a run has."""
 _MISSING = {
     "model": "there is no method: choose one by model=NAME",
     "first": "model={model} has no first stage: choose one that has, as model=cora_tuned",
@@ -26,7 +26,7 @@ def read_run(cfg: DictConfig) -> RunConfig:
 
     Raises:
         UserError: a value is missing or has the wrong type, range or choice, or options of a method do not go together;
-            all such values are named.
+            the message names all such values.
     """
     _refuse_other_classes(cfg)
     if cfg.name is None:
@@ -39,20 +39,20 @@ def read_run(cfg: DictConfig) -> RunConfig:
 
 
 def read_preparation(cfg: DictConfig) -> PreparationConfig:
-    """Return the config of a preparation alone, as `read_run` does."""
+    """Return the config of a preparation alone, like `read_run`."""
     return PreparationConfig.of(check(containers(cfg)))
 
 
 def recorded_run(config: Mapping[str, Any]) -> RunConfig:
-    """Return the config that a run kept as a checked record; nothing in it is resolved.
+    """Return a run's recorded config as a checked record; nothing in it is resolved.
 
-    Options without effect are let pass, as older versions did.
+    Options without effect are accepted, as in older versions.
 
     Args:
         config: plain containers, as `recorded.read_recorded` returns them.
 
     Raises:
-        UserError: as `read_run`.
+        UserError: see `read_run`.
     """
     read = check(config)
     _refuse_other_classes(read)
@@ -66,7 +66,7 @@ def containers(cfg: DictConfig, resolve: bool = True) -> dict[str, Any]:
 
     Args:
         cfg: the composed config.
-        resolve: put values in the place of interpolations, and refuse missing ones.
+        resolve: replace interpolations by their values, and refuse missing ones.
     """
     made = OmegaConf.to_container(cfg, resolve=resolve, throw_on_missing=resolve)
     assert isinstance(made, dict)
@@ -96,18 +96,18 @@ def _default_name(cfg: DictConfig) -> str:
 
 
 def build(node: Any, at: str = "") -> Any:
-    """Make the object that a node's `_target_` names, as `hydra.utils.instantiate` does, of nested nodes first.
+    """Build the object that a node's `_target_` names, as `hydra.utils.instantiate` does, nested nodes first.
 
-    Hydra resolves interpolations on the way, several times over. Here a text is a text: that of a recorded config may
-    come from somebody else (see `recsys_lora.config.recorded`), and one of a prompt may have `${` in it.
+    Hydra resolves interpolations on the way, repeatedly. Here, strings stay as they are: a recorded config may come
+    from someone else (see `recsys_lora.config.recorded`), and a prompt may contain `${`.
 
     Args:
-        node: plain containers; with `_partial_: true` the result is the callable with its knobs bound, with
-            `_recursive_: false` nested nodes are handed over as they are.
+        node: plain containers; with `_partial_: true` the result is the callable with its arguments bound, with
+            `_recursive_: false` nested nodes are passed on as they are.
         at: the node's place in the config, for messages.
 
     Raises:
-        UserError: the node is no settings, or what the object's own checks find wrong; the line names the key.
+        UserError: the node is not a mapping, or the object's own checks fail; the message names the key.
     """
     if not isinstance(node, Mapping):
         raise UserError(not_settings(at, node))

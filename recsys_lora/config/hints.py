@@ -1,4 +1,4 @@
-"""One clear line for every way in which a command line can be wrong, with the nearest valid names."""
+"""One clear line for every way a command line can be wrong, with the closest valid names."""
 
 import difflib
 import re
@@ -15,7 +15,7 @@ from recsys_lora.utils.errors import UserError
 
 
 def suggestion(name: str, names: Sequence[str]) -> str:
-    """Return "did you mean ...?" where something is near, else the list of all that is valid."""
+    """Return "did you mean ...?" if a name is close, else the list of all valid names."""
     valid = sorted(set(names))
     if near := difflib.get_close_matches(name, valid, cutoff=0.5):
         return f"did you mean {' or '.join(near)}?"
@@ -27,7 +27,7 @@ def explain(error: BaseException, overrides: Iterable[str] = ()) -> str | None:
 
     Args:
         error: the exception.
-        overrides: those of the command, among which it looks where Hydra names none.
+        overrides: the command's overrides, searched if Hydra names none.
     """
     if isinstance(error, MissingConfigException):
         return _missing_config(error)
@@ -56,7 +56,7 @@ def _wanted(error: InterpolationKeyError) -> str:
 
 
 def _nameless(overrides: Iterable[str]) -> str:
-    """Return the line about a group that is given something else than a name; Hydra does not say which."""
+    """Return the message for a group that is given something other than a name; Hydra does not say which."""
     parser = OverridesParser.create()
     for line in overrides:
         if line.startswith("-") or "=" not in line:  # an option of Hydra's command line, or its value
@@ -73,7 +73,7 @@ def refuse_missing(cfg: DictConfig) -> None:
     """Refuse a config with a mandatory value that was not given.
 
     Raises:
-        UserError: names each such key; they stand as `???` in the yaml that was chosen.
+        UserError: names each such key; they are `???` in the chosen yaml.
     """
     if missing := sorted(OmegaConf.missing_keys(cfg)):
         given = " ".join(f"{key}=VALUE" for key in missing)
@@ -106,7 +106,7 @@ def _composition(error: ConfigCompositionException) -> str:
 
 
 def _within(key: str, parent: Any) -> tuple[str, list[str]]:
-    """Return the mistyped part of `key` with its path, and what stands at that place."""
+    """Return the mistyped part of `key` with its path, and the names that exist there."""
     if parent is None or not OmegaConf.is_dict(parent):
         return key.split("@")[0], list(GROUPS)
     at = str(parent._get_full_key("") or "")

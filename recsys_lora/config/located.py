@@ -1,4 +1,4 @@
-"""What a dotted name of a config names, and why it names nothing."""
+"""The object that a dotted name in a config refers to, or why there is none."""
 
 import importlib
 import inspect
@@ -13,7 +13,7 @@ _LOG = logging.getLogger("hydra.utils")
 
 
 def located(target: str) -> Any:
-    """Return what a dotted name names; may raise anything, as importing does, of which Hydra's log says nothing."""
+    """Return the object that a dotted name refers to; may raise anything, like an import, without Hydra logging it."""
     before, _LOG.disabled = _LOG.disabled, True
     try:
         return get_object(target)
@@ -22,11 +22,11 @@ def located(target: str) -> Any:
 
 
 def why_not(target: str, error: Exception) -> str:
-    """Return why a dotted name names nothing, a few words: given what `located` raised."""
+    """Return in a few words why a dotted name refers to nothing, given what `located` raised."""
     module, _, name = target.rpartition(".")
     try:
         found = importlib.import_module(module)
-    except Exception:  # the module itself is what cannot be imported
+    except Exception:  # the module itself cannot be imported
         return str(error.__cause__ or error).splitlines()[0]
     own = [one for one, what in vars(found).items() if getattr(what, "__module__", None) == module and callable(what)]
     classes = [one for one in own if inspect.isclass(getattr(found, one))]

@@ -1,8 +1,8 @@
-"""Which options of methods need others, told before a run reads anything.
+"""Rules about method options that need others, checked before a run reads anything.
 
-`check.py` sees one value at a time; these rules are about several, of `model` and of `first` alike, and their lines
-name the key that a person sets. They are about a method's own options. What belongs to the run (data, cf, trainer,
-callbacks) stands for every model of a sweep, also for one that has no use for it.
+`check.py` sees one value at a time; these rules are about several, of `model` and of `first` alike, and their messages
+name the key that a user sets. They are about a method's own options. Options of the run (data, cf, trainer, callbacks)
+apply to every model of a sweep, even to one that has no use for them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,7 +58,7 @@ def _one_key(own: MethodSettings) -> bool:
 
 
 def _same(option: str) -> Rule:
-    """Return the rule that a first stage's updates are made as those of the model that goes on from them."""
+    """Return the rule that an option of a first stage's updates equals that of the model that continues from them."""
 
     def same(own: MethodSettings) -> bool:
         return own.at == "model" or own[option] == own.get(option, own[option], "model")
@@ -71,14 +71,14 @@ def _among_the_targets(own: MethodSettings) -> bool:
 
 
 def _idle(needs: str, values: Sequence[Any], line: str, off: Mapping[str, Any], kind: Kind = "idle") -> Iterator[Rule]:
-    """Yield the rules that options have no effect unless another has one of some values.
+    """Yield the rules for options that have no effect unless another option has one of some values.
 
     Args:
         needs: the other option.
-        values: of it.
+        values: its values.
         line: why, and what to do.
         off: each option with the value at which it does nothing of its own.
-        kind: refused (`idle`) or mentioned (`noted`).
+        kind: refused (`idle`) or logged (`noted`).
     """
     for option, value in off.items():
         yield Rule(option, value, has(needs, *values), line, kind)
@@ -207,17 +207,17 @@ def refuse_unfit(config: Mapping[str, Any], kinds: Sequence[Kind] = ("impossible
 
     Args:
         config: plain containers, each value checked.
-        kinds: of the rules to look at.
+        kinds: the kinds of rules to check.
 
     Raises:
-        UserError: the first line names an option; all others follow, separated by semicolons.
+        UserError: names every such option, separated by semicolons.
     """
     if found := [*_first_stage(config), *broken(config, *kinds)]:
         raise UserError("; ".join(found))
 
 
 def broken(config: Mapping[str, Any], *kinds: Kind) -> list[str]:
-    """Return a line for each option of `model` and `first` that lacks what it needs, by rules of some kinds."""
+    """Return a message for each option of `model` and `first` that breaks a rule of these kinds."""
     methods = [MethodSettings(at, config) for at in ("model", "first") if config.get(at)]
     lines = (rule.broken(own) for own in methods for rule in RULES if rule.kind in kinds)
     return [line for line in lines if line is not None]

@@ -1,4 +1,4 @@
-"""Where the yaml files are."""
+"""The location of the yaml files."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ GROUPS = (
     "model", "data", "cf", "llm", "trainer", "budget", "rates", "preset", "logger", "callbacks", "row",
     "experiment", "ablation", "hparams_search", "debug", "paths",
 )  # fmt: skip
-"""The groups to choose from, in the order in which they are listed."""
+"""The config groups, in the order in which they are listed."""
 
 
 def conf_dir() -> Path:
@@ -19,5 +19,5 @@ def conf_dir() -> Path:
 
 
 def options(group: str) -> list[str]:
-    """Return what a group offers, sorted."""
+    """Return a group's choices, sorted."""
     return choices(conf_dir(), group)

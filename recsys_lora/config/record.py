@@ -1,7 +1,7 @@
 """A run as a typed record: every field has a type and a role (`roles.py`).
 
-A node with `_target_` is a plain mapping, from which `edge.build` makes an object; its keys have the role of the node,
-but for the parts that are named here.
+A node with `_target_` is a plain mapping, from which `edge.build` makes an object; its keys have the node's role,
+except for the parts that are named here.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ ForcedStage = Literal["prepare", "cf", "method", "test"]
 
 @dataclass(frozen=True)
 class RatingScaleConfig(Record):
-    """What ratings can be: the lowest, the highest, and the step between two."""
+    """The rating scale: the lowest and the highest rating, and the step between two."""
 
     low: Annotated[float, result("prepare", "method", "frozen")]
     high: Annotated[float, result("prepare", "method", "frozen")]
@@ -30,7 +30,7 @@ class RatingScaleConfig(Record):
 
 @dataclass(frozen=True)
 class NegativesConfig(Record):
-    """Items drawn for each positive row, and what decides them."""
+    """The numbers of items drawn for each positive row, and their seed."""
 
     train: Annotated[PositiveInt, result("prepare")]
     test: Annotated[PositiveInt, result("prepare")]
@@ -95,14 +95,14 @@ class EvaluationConfig(Record):
 
 @dataclass(frozen=True)
 class StageConfig(Record):
-    """Stages to run again although their result is cached."""
+    """Stages to run again even if their result is cached."""
 
     force: Annotated[list[ForcedStage], CONTROL]
 
 
 @dataclass(frozen=True)
 class PathsConfig(Record):
-    """Where runs are kept, and this one."""
+    """The folder of all runs, and that of this one."""
 
     runs: Annotated[str, PLACE]
     run: Annotated[str, PLACE]
@@ -176,13 +176,13 @@ class RunConfig(Record):
 
     @property
     def scoring_tokens(self) -> int:
-        """Padded tokens that a scoring batch may hold, once `auto` has been replaced by what suits the device."""
+        """Padded tokens that a scoring batch may hold, once `auto` has been replaced to suit the device."""
         tokens = self.evaluation.token_budget
         assert isinstance(tokens, int)
         return tokens
 
     def at(self, folder: str) -> Self:
-        """Return the same run in another folder: whatever it writes below `paths.run` goes there."""
+        """Return the same run in another folder: everything it writes below `paths.run` goes there."""
         old = self.paths.run
 
         def moved(node: Any, at: str) -> Any:

@@ -1,7 +1,7 @@
-"""Configs that a run has written, read as plain values: a run's folder may come from somebody else.
+"""Configs that a run has written, read as plain values: a run's folder may come from someone else.
 
-Nothing in such a file is run or looked up. Interpolations stay the characters that they are (`${oc.env:TOKEN}`), no tag
-makes an object, and aliases are refused: a run writes none, and a few lines of them can stand for gigabytes.
+Nothing in such a file is run or looked up. Interpolations stay plain text (`${oc.env:TOKEN}`), tags create no objects,
+and aliases are refused: a run writes none, and a few lines of them can expand to gigabytes.
 """
 
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import write_text
 
 MOST_BYTES, MOST_DEPTH = 4 * 2**20, 64
-"""Of a file, and of what is nested in it; a run's config has some 20,000 bytes in six levels."""
+"""Limits of a file's size and nesting; a run's config has some 20,000 bytes in six levels."""
 SCALARS = (str, int, float, bool, type(None))
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # the library has no types
-    """Writes a container that is in two places twice."""
+    """Writes a container that occurs twice in full, not as an alias."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -38,7 +38,7 @@ def read_recorded(path: Path) -> dict[str, Any]:
         Plain containers; interpolations are not resolved.
 
     Raises:
-        UserError: it cannot be read, is not YAML of such values, or no mapping.
+        UserError: it cannot be read, or is not a YAML mapping of plain values.
     """
     found = _read(path)
     if not isinstance(found, dict):
@@ -50,7 +50,7 @@ def read_overrides(path: Path) -> list[str]:
     """Read the overrides that a run was started with, as typed.
 
     Raises:
-        UserError: it cannot be read, or is no list of texts.
+        UserError: it cannot be read, or is not a list of strings.
     """
     found = _read(path)
     if not isinstance(found, list) or not all(isinstance(line, str) for line in found):
@@ -79,12 +79,12 @@ def _read(path: Path) -> Any:
         raise _refused(path, f"no YAML: {problem}") from error
     except OSError as error:
         raise _refused(path, str(error.strerror)) from error
-    except (ValueError, OverflowError) as error:  # bytes that are no UTF-8, a date or number that is none
+    except (ValueError, OverflowError) as error:  # bytes that are not UTF-8, an invalid date or number
         raise _refused(path, str(error).splitlines()[0]) from error
 
 
 def _refuse_bombs(path: Path, text: str) -> None:
-    """Refuse a text with aliases, or nested too deep, before anything is made of it."""
+    """Refuse a text with aliases, or nested too deep, before objects are made from it."""
     depth = 0
     for event in yaml.parse(text, LOADER):
         if isinstance(event, yaml.AliasEvent):
@@ -95,7 +95,7 @@ def _refuse_bombs(path: Path, text: str) -> None:
 
 
 def _plain(path: Path, value: Any) -> Any:
-    """Return containers whose keys are texts; refuse what no config has: a date, a set, bytes."""
+    """Return containers with strings as keys; refuse values that no config has: a date, a set, bytes."""
     if isinstance(value, dict):
         return {str(key): _plain(path, item) for key, item in value.items()}
     if isinstance(value, list):

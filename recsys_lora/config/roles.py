@@ -29,10 +29,10 @@ class Role:
     Attributes:
         kind: what the value does.
         stages: those that use the value themselves; later ones depend on their results.
-        by_content: a stage's key takes the content of what the value names, not the value.
+        by_content: a stage's key includes the content of what the value names, not the value.
         tunable: a search may vary it.
-        off: values at which an option does nothing: they are no part of keys, so that those from before it hold.
-        parts: keys below this one with another role, as patterns (`*.folder`); the first that matches holds.
+        off: values at which an option does nothing: they are left out of keys, so that keys from before it stay valid.
+        parts: keys below this one with another role, as patterns (`*.folder`); the first match applies.
     """
 
     kind: Kind
@@ -47,11 +47,11 @@ class Role:
         return self.kind is Kind.RESULT and stage in self.stages and not self.by_content
 
     def but(self, parts: Mapping[str, "Role"]) -> "Role":
-        """Return this role with other ones for parts."""
+        """Return this role with other roles for parts of the value."""
         return replace(self, parts=parts)
 
     def off_at(self, *values: Any) -> "Role":
-        """Return this role of an option that does nothing at these values."""
+        """Return this role for an option that does nothing at these values."""
         return replace(self, off=values)
 
     def below(self, key: str) -> "Role":
@@ -68,7 +68,7 @@ def result(*stages: Stage, by_content: bool = False, tunable: bool = False) -> R
 
 
 def cost(*stages: Stage) -> Role:
-    """Return the role of a value that changes what these stages take."""
+    """Return the role of a value that changes the memory or time of these stages."""
     return Role(Kind.COST, stages)
 
 
@@ -82,7 +82,7 @@ DISPLAY = Role(Kind.DISPLAY)
 def leaves(node: Mapping[str, Any], at: str = "", whole: Sequence[str] = ()) -> Iterator[tuple[str, Any]]:
     """Yield the values of nested mappings by their dotted keys.
 
-    Lists, empty mappings and those with a key of `whole` are values.
+    Lists, empty mappings and mappings with a key of `whole` count as values.
     """
     for name, value in node.items():
         key = f"{at}.{name}" if at else str(name)
@@ -93,7 +93,7 @@ def leaves(node: Mapping[str, Any], at: str = "", whole: Sequence[str] = ()) -> 
 
 
 def selected(node: Mapping[str, Any], keep: Callable[[str], bool], at: str = "") -> dict[str, Any]:
-    """Return nested mappings with those values alone whose dotted keys are to be kept."""
+    """Return nested mappings with only the values whose dotted keys are to be kept."""
     found: dict[str, Any] = {}
     for name, value in node.items():
         key = f"{at}.{name}" if at else str(name)

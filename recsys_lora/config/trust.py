@@ -1,9 +1,8 @@
-"""Which code a recorded config may name: its `_target_`s are called, and it may come from somebody else.
+"""Which code a recorded config may name: its `_target_`s are called, and it may come from someone else.
 
-A config that a person composes, from this package's conf/, folders of their own and the command line, may name any
-code. That of a run's folder or bundle may name what is defined in the packages below and in those that the person
-trusts by name. Where an object is defined counts, not only how it is reached: `recsys_lora.utils.files.os.system` is
-of `os`.
+A config that a user composes, from this package's conf/, folders of their own and the command line, may name any code.
+One from a run's folder or bundle may name only code defined in the packages below and in those that the user trusts by
+name. Where an object is defined counts as well: `recsys_lora.utils.files.os.system` belongs to `os`.
 """
 
 import inspect
@@ -16,18 +15,18 @@ from recsys_lora.utils.errors import UserError
 OWN = ("recsys_lora", "torch.optim")
 KNOWN = (*OWN, "lightning")
 BUILT = ("cf.encoder", "model", "llm", "task")
-"""The nodes of which loading makes objects: these may name classes alone, which do nothing but be made."""
+"""The nodes that loading makes objects of: they may name only classes, which are merely instantiated."""
 
 
 def check_targets(config: Mapping[str, Any], trusted: Sequence[str] = ()) -> None:
-    """Refuse a recorded config that names code that is not trusted, or functions where loading builds.
+    """Refuse a recorded config that names untrusted code, or a function in a node of `BUILT`.
 
     Args:
         config: plain containers.
-        trusted: packages or modules besides `KNOWN`, as `my_package`.
+        trusted: packages or modules besides `KNOWN`, such as `my_package`.
 
     Raises:
-        UserError: it does so; the line names the key.
+        UserError: it does so; the message names the key.
     """
     for key, target in targets(config):
         if _within(target, trusted):
@@ -38,7 +37,7 @@ def check_targets(config: Mapping[str, Any], trusted: Sequence[str] = ()) -> Non
             raise _refused(key, target, target)
         try:
             found: Any = located(target)
-        except Exception as error:  # importing raises anything
+        except Exception as error:  # importing may raise anything
             raise UserError(f"{key}={target}: there is no such code in this version: do not load it") from error
         if not _within(home := str(getattr(found, "__module__", None)), known):
             raise _refused(key, target, home)
@@ -61,7 +60,7 @@ def targets(node: Any, at: str = "") -> Iterator[tuple[str, str]]:
 
 
 def packages(text: str | None) -> tuple[str, ...]:
-    """Return the packages that a setting names, separated by commas."""
+    """Return the packages in a comma-separated setting."""
     return tuple(name for part in (text or "").split(",") if (name := part.strip()))
 
 

@@ -1,4 +1,4 @@
-"""Records of a config: made from plain containers and turned back into them, each field with its type and its role."""
+"""Records of a config: built from plain containers and turned back into them, each field with its type and its role."""
 
 import functools
 import typing
@@ -15,21 +15,21 @@ class Record:
     """A node of the config whose keys are known.
 
     Attributes:
-        extra: keys that no field names; they are there for interpolations.
+        extra: keys without a field; they exist for interpolations.
     """
 
     extra: Annotated[Mapping[str, Any], SOURCE] = field(default_factory=dict)
 
     @classmethod
     def of(cls, node: Mapping[str, Any], at: str = "") -> Self:
-        """Make a record of plain containers, interpolations resolved; values are not checked.
+        """Build a record from plain containers, interpolations resolved; values are not checked.
 
         Args:
             node: the containers.
             at: its place in the config, for messages.
 
         Raises:
-            UserError: it is no mapping, or a key is missing that has no default.
+            UserError: it is not a mapping, or a key without a default is missing.
         """
         if not isinstance(node, Mapping):
             raise UserError(not_settings(at, node))
@@ -43,13 +43,13 @@ class Record:
         return cls(**given, extra={str(key): value for key, value in node.items() if key not in given})
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the containers that it was made of."""
+        """Return the containers that it was built from."""
         values: dict[str, Any] = {}
         for name, (hint, _) in self.declared().items():
             value = getattr(self, name)
             if isinstance(value, Record):
                 values[name] = value.as_dict()
-            elif _record(hint) is None:  # a record that is None has not been there
+            elif _record(hint) is None:  # a record that is None was absent
                 values[name] = value
         return {**values, **self.extra}
 
@@ -91,12 +91,12 @@ class Record:
 
 
 def not_settings(at: str, value: Any) -> str:
-    """Return the line about a value that stands where a group of settings belongs."""
+    """Return the message for a value in the place of a group of settings."""
     return f"{at}={value}: a group of settings belongs there: choose one of its files by {at.replace('.', '/')}=NAME"
 
 
 def _with_role(hint: Any) -> tuple[Any, Role]:
-    """Return what a field's annotation says: its type, and its role; a record's values have roles of their own."""
+    """Return a field's type and role from its annotation; a record's values have roles of their own."""
     if typing.get_origin(hint) is not Annotated:
         return hint, SOURCE
     kind, *more = typing.get_args(hint)
@@ -105,7 +105,7 @@ def _with_role(hint: Any) -> tuple[Any, Role]:
 
 
 def _record(hint: Any) -> type[Record] | None:
-    """Return the record that a type is, or is where it is not None."""
+    """Return the record class of a type, which may be optional; None if it has none."""
     for kind in (hint, *typing.get_args(hint)):
         if isinstance(kind, type) and issubclass(kind, Record):
             return kind

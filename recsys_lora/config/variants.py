@@ -1,15 +1,15 @@
-"""Choices of a config group that are a few overrides each, listed by name in one file.
+"""Choices of a config group that consist of a few overrides each, listed by name in one file.
 
-`conf/GROUP/_variants.yaml` maps each name to overrides as they are typed on the command line:
+`conf/GROUP/_variants.yaml` maps each name to overrides as typed on the command line:
 
     collm_joint: [first=null, model.tune_lora=true]
 
 `GROUP=collm_joint` then stands for them, wherever Hydra reads choices: single runs, multiruns, `compose`, --help.
-A list within the list, such as an alias `*others`, stands for what is in it.
+A list within the list, such as an alias `*others`, stands for its items.
 
-A name with `-` is of the choices of several groups, and no choice itself; `*` in it is any. The defaults list asks for
-it by interpolation, as `optional preset@_global_: ${preset}-${model}-${cf}-${data}`, and gets the overrides of all
-lines that fit, in the file's order; of two for one key the later counts.
+A name with `-` combines choices of several groups, and is not a choice itself; `*` in it matches any. The defaults list
+asks for it by interpolation, as `optional preset@_global_: ${preset}-${model}-${cf}-${data}`, and gets the overrides of
+all matching lines, in the file's order; if two set one key, the later counts.
 """
 
 import functools
@@ -25,32 +25,32 @@ from recsys_lora.utils.errors import UserError
 
 FILE = "_variants.yaml"
 _SEVERAL = "-"
-"""What joins the choices of several groups in a name."""
+"""Joins the choices of several groups in a name."""
 _HIDDEN = "_"
-"""A yaml whose name begins so is a part of others, or lists variants; it is no choice itself."""
+"""Prefix of a yaml that is a part of others, or lists variants, and is not a choice itself."""
 
 
 def choices(conf: Path, group: str) -> list[str]:
-    """Return what a group offers in a folder of yaml files, sorted: its files and its variants."""
+    """Return a group's choices in a folder of yaml files, sorted: its files and its variants."""
     files = {path.stem for path in (conf / group).glob("*.yaml") if not path.stem.startswith(_HIDDEN)}
     return sorted(files | {name for name in variants(conf / group) if _SEVERAL not in name})
 
 
 def variants(folder: Path) -> Mapping[str, Sequence[str]]:
-    """Return the variants of a group's folder; empty where it lists none.
+    """Return the variants of a group's folder; empty if it lists none.
 
     Raises:
-        UserError: the file is no mapping of names to lists of overrides.
+        UserError: the file is not a mapping of names to lists of overrides.
     """
     path = folder / FILE
     return _read(path, path.stat().st_mtime_ns) if path.is_file() else {}
 
 
 def variant(folder: Path, name: str) -> Sequence[str] | None:
-    """Return the overrides that a name stands for; None where the group's folder lists none.
+    """Return the overrides that a name stands for; None if the group's folder lists none.
 
     Raises:
-        UserError: as `variants`.
+        UserError: see `variants`.
     """
     listed = variants(folder).items()
     fitting = [overrides for key, overrides in listed if key == name or (_SEVERAL in key and fnmatchcase(name, key))]
@@ -58,7 +58,7 @@ def variant(folder: Path, name: str) -> Sequence[str] | None:
 
 
 def as_config(conf: Path, overrides: Sequence[str]) -> DictConfig:
-    """Return the config that a variant is: choices of groups in its defaults list, and values.
+    """Return a variant as a config: choices of groups in its defaults list, and values.
 
     Args:
         conf: the folder of yaml files, which tells groups from values.
@@ -90,7 +90,7 @@ def _read(path: Path, _changed: int) -> Mapping[str, Sequence[str]]:
 
 
 def _flat(overrides: Sequence[Any]) -> Iterator[str]:
-    """Yield overrides; a list among them, as an alias is, stands for its own."""
+    """Yield overrides; a list among them, such as an alias, stands for its items."""
     for override in overrides:
         if isinstance(override, list):
             yield from _flat(override)

@@ -1,4 +1,4 @@
-"""What a method sees: prompts as tokens beside the ids that its collaborative encoder reads."""
+"""A method's input: tokenised prompts, with the ids that its collaborative encoder reads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -21,21 +21,22 @@ class PromptBatch:
     Attributes:
         input_ids: (B, T) int64, padded.
         attention_mask: (B, T) bool, True for tokens of the prompt.
-        soft_positions: (B, S) int64, places of the soft tokens in the padded prompt, -1 where there are fewer.
-        user: (B,) the encoder's user.
+        soft_positions: (B, S) int64, positions of the soft tokens in the padded prompt, -1 where a prompt has fewer.
+        user: (B,) user numbers, for the encoder.
         items: (B, C) the candidates in the order of their soft tokens, padded with 0.
-        history: (B, L) the encoder's history, oldest first, padded with 0 on the left.
-        label: (B,) float32, what is true: 1 for a positive and 0 for others, or a rating.
-        target: (B,) int64, which of the task's choices is right; -1 where the answer is free text.
-        answer_tokens: (B,) int64, how many tokens at the end of the prompt are its answer; 0 where it is a choice.
+        history: (B, L) histories for the encoder, oldest first, padded with 0 on the left.
+        label: (B,) float32, the ground truth: 1 for a positive, 0 otherwise; or a rating.
+        target: (B,) int64, index of the task's correct choice; -1 if the answer is free text.
+        answer_tokens: (B,) int64, number of answer tokens at the end of the prompt; 0 if the answer is a choice.
         task: (B,) number of the row's task.
         row: (B,) index in interactions.parquet.
-        index: (B,) of each row in the prompt set.
-        global_rows: rows of this batch on all processes together, by which losses are averaged.
-        title_start: (B,) int64, the token in the padded prompt at which the candidate's title begins; None where the
+        index: (B,) index of each row in the prompt set.
+        global_rows: rows of this batch over all processes; losses are averaged over them.
+        title_start: (B,) int64, the token in the padded prompt at which the candidate's title begins; None if the
             method did not ask for it.
-        answer_places: (2, n) int64, row and column of each answer's tokens in the padded prompts; None: to be found.
-        padding: the side on which shorter prompts are filled up; None: unknown.
+        answer_places: (2, n) int64, row and column of every answer token in the padded prompts; None if not yet
+            computed.
+        padding: the side on which shorter prompts are padded; None if unknown.
     """
 
     input_ids: Tensor
@@ -60,11 +61,11 @@ class PromptBatch:
 
     @property
     def item(self) -> Tensor:
-        """The first candidate (B,): the only one where the question is about one."""
+        """The first candidate (B,), which is the only one if the question is about one item."""
         return self.items[:, 0]
 
     def to(self, device: torch.device | str) -> "PromptBatch":
-        """Return the batch on a device; the host does not wait for a CUDA device."""
+        """Return the batch on a device; copies to a CUDA device do not block the host."""
         tensors: dict[str, Any] = {
             field.name: _moved(value, torch.device(device))
             for field in fields(self)
@@ -74,14 +75,14 @@ class PromptBatch:
 
 
 def _moved(value: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor on a device, by way of pinned memory, so that the copy does not block the host."""
+    """Return a tensor on a device, via pinned memory, so that the copy does not block the host."""
     pinned = value.pin_memory() if device.type == "cuda" and value.device.type == "cpu" else value
     return pinned.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)
 class PromptSet:
-    """All rows of a split, ready to be cut into batches; entries of all arrays go together.
+    """All rows of a split, ready to be cut into batches; each array has one entry per row.
 
     Attributes:
         prompts: n token sequences.
@@ -119,10 +120,10 @@ class PromptSet:
         """Collect rows into a batch.
 
         Args:
-            index: (B,) of the rows in this set.
-            pad_id: token that fills up shorter prompts.
+            index: (B,) indices of the rows in this set.
+            pad_id: token that pads shorter prompts.
             padding: on which side.
-            global_rows: rows of the batch on all processes; B by default.
+            global_rows: rows of the batch over all processes; B by default.
 
         Raises:
             ValueError: an answer has no token before it.
@@ -147,7 +148,7 @@ class PromptSet:
 
 
 def join(parts: Sequence[PromptSet]) -> PromptSet:
-    """Put prompt sets one behind the other; candidates are padded to the most that one has."""
+    """Concatenate prompt sets; candidates are padded to the largest number in any of them."""
     width = max(part.items.shape[1] for part in parts)
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS if name != "items"}
     items = [np.pad(part.items, ((0, 0), (0, width - part.items.shape[1]))) for part in parts]
@@ -160,10 +161,11 @@ _COLUMNS = ("user", "items", "history", "label", "target", "answer_tokens", "tas
 def pad(
     prompts: Sequence[NDArray[np.int32]], lengths: NDArray[np.int64], pad_id: int, padding: Padding
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
-    """Bring prompts to one length.
+    """Pad prompts to the same length.
 
     Returns:
-        Token ids (B, T), which of them are the prompt's (B, T), and where each prompt begins (B,).
+        Token ids (B, T), a mask that is True for tokens of the prompt (B, T), and the column where each prompt begins
+        (B,).
     """
     width = int(lengths.max())
     start = width - lengths if padding == "left" else np.zeros_like(lengths)
@@ -177,12 +179,12 @@ def pad(
 def answer_places(
     ends: NDArray[np.int64], answer_tokens: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Return row and column (2, n) of every token of an answer; found here, no device has to be asked for their number.
+    """Return row and column (2, n) of every answer token; computed on the host, so no device has to be synchronised.
 
     Args:
-        ends: where each prompt ends in the padded batch (B,).
-        answer_tokens: how many tokens at its end are its answer (B,).
-        lengths: how many tokens it has (B,).
+        ends: the column after each prompt's last token in the padded batch (B,).
+        answer_tokens: number of answer tokens at the end of each prompt (B,).
+        lengths: number of tokens of each prompt (B,).
 
     Raises:
         ValueError: an answer has no token before it.

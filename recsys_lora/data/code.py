@@ -1,4 +1,4 @@
-"""A checksum of code, so that an edited reader does not find the tables that it made before it was edited."""
+"""A checksum of the code that prepares data, so that tables made by older code are not reused."""
 
 import ast
 import functools
@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 MAKERS = ("engine", "filters", "negatives", "numbering", "order", "prepare", "published", "schema", "split", "summary")
-"""The modules of this package that tables go through, beside all readers."""
+"""The modules of this package that make tables, besides all readers."""
 
 
 def code_checksum(objects: Iterable[object]) -> str:
-    """Return 16 hex digits over the code that makes tables, comments and docstrings apart.
+    """Return 16 hex digits of the code that makes tables, without comments and docstrings.
 
     Args:
-        objects: a reader and a split, whose modules count, too, wherever they are.
+        objects: a reader and a split; their modules are included, wherever they are.
     """
     here = Path(__file__).parent
     files = {here / f"{name}.py" for name in MAKERS} | set((here / "readers").glob("*.py"))
@@ -28,7 +28,7 @@ def code_checksum(objects: Iterable[object]) -> str:
     return digest.hexdigest()[:16]
 
 
-@functools.lru_cache(maxsize=128)  # a sweep asks for each of its jobs
+@functools.lru_cache(maxsize=128)  # a sweep calls it for each of its jobs
 def _meaning(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):

@@ -1,7 +1,7 @@
-"""DuckDB, as the readers and `prepare` use it: memory bounded, spilling to a scratch folder, with a progress display.
+"""DuckDB for the readers and `prepare`: bounded memory, spilling to a scratch folder, a progress display.
 
-Memory does not grow with the number of rows: what does not fit into `MEMORY` goes to the scratch folder, which is gone
-when the engine is closed.
+Memory does not grow with the number of rows: what does not fit into `MEMORY` is spilled to the scratch folder, which is
+deleted when the engine is closed.
 """
 
 import contextlib
@@ -22,19 +22,19 @@ from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import disk_errors, temporary_name
 
 MEMORY, THREADS = "1200MB", 8
-"""What DuckDB may hold, and how many threads may share it at most, for each needs some 125 MB. Buffers of files that
-are being read and the interpreter come on top."""
+"""DuckDB's memory limit, and the most threads that share it, as each needs some 125 MB. File buffers and the
+interpreter come on top."""
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_BETWEEN_INTERRUPTIONS = 0.05
 SECONDS_BEFORE_SHOWING = 2.0
 
 
 class Engine:
-    """A database of one preparation.
+    """An in-memory database for one preparation.
 
     Args:
         scratch: an existing folder for spilled rows and unpacked files.
-        memory: what DuckDB may hold.
+        memory: DuckDB's memory limit.
 
     Attributes:
         connection: the DuckDB connection.
@@ -59,8 +59,8 @@ class Engine:
 
         Args:
             statement: SQL.
-            what: shown with the progress where it takes longer than a moment; "" shows nothing.
-            amount: how much there is to do, and its unit, plural.
+            what: description for the progress display, which appears after a moment; "" shows none.
+            amount: the amount of work, and its unit, plural.
 
         Raises:
             UserError: the disk is full.
@@ -70,7 +70,7 @@ class Engine:
             try:
                 self._watch(work, what, *amount)
             except BaseException:
-                while not work.done():  # an interruption of a statement that has yet to begin is lost
+                while not work.done():  # interrupting a statement that has yet to begin has no effect
                     self.connection.interrupt()
                     wait([work], timeout=SECONDS_BETWEEN_INTERRUPTIONS)
                 raise
@@ -85,7 +85,7 @@ class Engine:
                 raise UserError(f"{self.scratch}: {first_line(error)}: make room on this disk and run again") from error
 
     def _watch(self, work: Any, what: str, total: float, unit: str) -> None:
-        """Wait for a statement and show how far it is."""
+        """Wait for a statement and show its progress."""
         finished = threading.Event()
         work.add_done_callback(lambda _: finished.set())
         if finished.wait(SECONDS_BEFORE_SHOWING if what else None):
@@ -99,7 +99,7 @@ class Engine:
             advance((1 - shown) * total, "")
 
     def fill(self, table: str, columns: Mapping[str, tuple[str, Sequence[Any]]]) -> None:
-        """Make a small table of values: a SQL type and the values of each column, None being null."""
+        """Create a small table from the SQL type and the values of each column; None is null."""
         arrays = {column: np.array(list(values), dtype=object) for column, (_, values) in columns.items()}
         listed = ", ".join(f"CAST({name(column)} AS {kind}) AS {name(column)}" for column, (kind, _) in columns.items())
         self.connection.register("given", arrays)
@@ -107,7 +107,7 @@ class Engine:
         self.connection.unregister("given")
 
     def delete(self, table: str, condition: str) -> int:
-        """Delete rows of a table where a condition holds; returns how many."""
+        """Delete the rows of a table that meet a condition, and return how many."""
         self.run(f"DELETE FROM {table} WHERE {condition}")
         changed = self.connection.fetchone()
         return int(changed[0]) if changed else 0
@@ -117,7 +117,7 @@ class Engine:
         return self.connection.execute(query).fetchall()
 
     def value(self, query: str, parameters: Sequence[Any] = ()) -> Any:
-        """Return the only value of a query; None where it has no row."""
+        """Return the only value of a query; None if it has no rows."""
         found = self.connection.execute(query, list(parameters)).fetchone()
         return found[0] if found else None
 
@@ -136,9 +136,9 @@ class Engine:
 
 @contextlib.contextmanager
 def engine(beside: Path, memory: str = MEMORY) -> Iterator[Engine]:
-    """Open an engine whose scratch folder lies beside a path and vanishes at the end of the block."""
+    """Open an engine whose scratch folder is next to a path and is deleted at the end of the block."""
     named = beside if beside.suffix == ".tmp" else temporary_name(beside)
-    scratch = named.with_name(f"{named.stem}.scratch.tmp")  # taken away with others of its kind after a kill
+    scratch = named.with_name(f"{named.stem}.scratch.tmp")  # swept like other temporary files after a kill
     with disk_errors(scratch):
         scratch.mkdir(parents=True)
     try:

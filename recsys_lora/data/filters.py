@@ -1,4 +1,4 @@
-"""Which rows take part before any split: duplicates and k-core filters."""
+"""Filters that are applied before any split: duplicates and k-core."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -11,14 +11,14 @@ ROWS = "rows"
 
 
 def drop_duplicates(engine: Engine, policy: Duplicates, interactions: str = "", texts: Sequence[str] = ()) -> Dropped:
-    """Drop repeated rows of the table `rows`; the file order of the rest stays.
+    """Drop duplicate rows of the table `rows`; the others keep their order.
 
     Args:
-        engine: whose table it is.
-        policy: `keep` all; drop `exact` copies, equal in every column; keep only the `last` row of a user and an item,
-            by time, then by line.
+        engine: holds the table.
+        policy: `keep` all rows, drop `exact` copies (equal in every column), or keep only each pair's `last` row, by
+            time, then by line.
         interactions: the reader's table, which has the texts.
-        texts: columns of it that have to be equal, too.
+        texts: its text columns, which have to be equal, too.
     """
     if policy == "keep":
         return Dropped("", 0)
@@ -32,7 +32,7 @@ def drop_duplicates(engine: Engine, policy: Duplicates, interactions: str = "", 
 
 
 def k_core(engine: Engine, min_user_rows: int, min_item_rows: int) -> Dropped:
-    """Drop users and items with too few rows, again and again until all left have enough."""
+    """Drop users and items with too few rows, repeatedly until all that remain have enough."""
     few = " OR ".join(
         f"{column} IN (SELECT {column} FROM {ROWS} GROUP BY {column} HAVING count(*) < {least})"
         for column, least in (("user", min_user_rows), ("item", min_item_rows))

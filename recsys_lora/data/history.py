@@ -1,4 +1,4 @@
-"""Users' positives as one CSR pair of arrays, and every row's place in them. Never a Python list a row."""
+"""Users' positives as a CSR pair of arrays, and every row's position in them; no Python list per row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Ints = NDArray[np.int64]
 
 
 class UserItems(Protocol):
-    """Users and items, each pair at a point of its user's history: `Rows`, the questions of a task, `Pairs`."""
+    """Pairs of user and item, each at a position in the user's history: `Rows`, a task's questions, `Pairs`."""
 
     @property
     def user(self) -> Ints:
@@ -23,12 +23,12 @@ class UserItems(Protocol):
 
     @property
     def position(self) -> Ints:
-        """(n,) count of the user's earlier positives."""
+        """(n,) number of the user's earlier positives."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """The least that is a `UserItems`; its attributes are those."""
+    """A minimal `UserItems`, with the same attributes."""
 
     user: Ints
     item: Ints
@@ -36,7 +36,7 @@ class Pairs:
 
     @classmethod
     def concatenated(cls, parts: Sequence[UserItems]) -> "Pairs":
-        """Return the pairs of several, one behind the other."""
+        """Return the pairs of all parts, concatenated."""
         names = ("user", "item", "position")
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
@@ -49,7 +49,7 @@ class History:
 
     Attributes:
         offsets: (U + 2,) int64; user u's items are `items[offsets[u]:offsets[u + 1]]`; user 0 is padding and has none.
-        items: (positives,) int64; or what goes with each of them, as its rating.
+        items: (positives,) int64; or another value for each of them, such as its rating.
     """
 
     offsets: NDArray[np.int64]
@@ -80,7 +80,7 @@ class History:
 
 @dataclass(frozen=True)
 class ChangedHistory(History):
-    """Users' positives with those of a few users exchanged, or of users added behind the last one.
+    """Users' positives, with those of a few users replaced or of further users added.
 
     Attributes:
         changed: user -> all of the user's positives, oldest first.
@@ -112,13 +112,13 @@ def build_histories(
     """Walk every user's rows in their order and collect positives.
 
     Args:
-        user: (n,) numbers from 1, never falling; each user's rows oldest first.
+        user: (n,) numbers from 1, non-decreasing; each user's rows oldest first.
         item: (n,) numbers from 1.
         positive: (n,) whether the row counts as history.
         num_users: the largest user number.
 
     Returns:
-        The histories and (n,) each row's position: the count of the user's positives before it.
+        The histories, and each row's position (n,): the number of the user's positives before it.
 
     Raises:
         ValueError: users are not in order.

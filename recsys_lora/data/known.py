@@ -1,4 +1,4 @@
-"""Interactions of single users, where these are more than a prepared data set holds."""
+"""Interactions of individual users who have more than a prepared data set holds."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ class Known:
     """The interactions of one user, oldest first.
 
     Attributes:
-        items: numbers (n,).
-        ratings: what they were rated (n,).
+        items: item numbers (n,).
+        ratings: their ratings (n,).
         liked: which of them are positives (n,), the user's history.
     """
 
@@ -30,7 +30,7 @@ class Known:
 
     @cached_property
     def positive_ratings(self) -> NDArray[np.float32]:
-        """What they were rated (p,)."""
+        """Their ratings (p,)."""
         return self.ratings[self.liked]
 
     def before(self, position: int) -> int:
@@ -48,7 +48,7 @@ NOBODY = Known(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32), np.ze
 
 
 class Part(Mapping[int, NDArray[Any]]):
-    """One attribute of what is known of users."""
+    """One attribute of `Known`, by user."""
 
     def __init__(self, known: Mapping[int, Known], name: str) -> None:
         self.known = known

@@ -1,8 +1,8 @@
-"""Batches cut into groups of prompts of like lengths: several forwards of less padding instead of one.
+"""Batches split into groups of prompts of similar length: several forward passes with less padding instead of one.
 
-Where a batch mixes tasks, its prompts differ in length: a list of candidates is three times as long as a question about
-one item. Padded together, a third to a half of all tokens is padding. Several forwards cost more than one of as many
-tokens, though: each has a cost of its own, which is stated here in tokens.
+If a batch mixes tasks, its prompts differ in length: a list of candidates is three times as long as a question about
+one item. Padded together, a third to a half of all tokens are padding. Several forward passes cost more than one with
+as many tokens, though: each has an overhead, given here in tokens.
 """
 
 from typing import Any
@@ -11,20 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORWARD_OVERHEAD_TOKENS = 200.0
-"""What a forward and its backward cost on a CPU beside their tokens, in tokens, rounded: `benchmarks/forward_cost.py`,
-SmolLM2-135M in bfloat16 on two cores."""
+"""Overhead of a forward and backward pass on a CPU, in tokens, rounded: `benchmarks/forward_cost.py`, SmolLM2-135M in
+bfloat16 on two cores."""
 
 
 def length_groups(lengths: NDArray[np.integer[Any]], forward_overhead_tokens: float | None) -> list[NDArray[np.int64]]:
-    """Cut a batch into the groups that cost least: padded tokens, and `forward_overhead_tokens` a group.
+    """Split a batch into the cheapest groups; the cost is padded tokens plus `forward_overhead_tokens` per group.
 
     Args:
         lengths: tokens of each prompt (B,), B at least 1.
-        forward_overhead_tokens: in tokens; None leaves the batch whole.
+        forward_overhead_tokens: overhead of a group, in tokens; None does not split the batch.
 
     Returns:
-        Places in the batch, in rising order within each group; the group of the longest prompts comes first, so that
-        too large a batch fails at once.
+        Indices into the batch, ascending within each group; the group with the longest prompts comes first, so that a
+        batch that is too large fails at once.
     """
     B = len(lengths)
     if forward_overhead_tokens is None:

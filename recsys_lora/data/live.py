@@ -20,14 +20,14 @@ from recsys_lora.data.schema import SplitName
 class LiveData(PreparedData):
     """The data of a trained run with later additions; a change returns a new object, and threads may keep the old one.
 
-    Users and items keep their numbers. The number after the last user is `anonymous`, for requests
-    without an id; users who were added later follow.
+    Users and items keep their numbers. The number after the last user is `anonymous`, for requests without an id; users
+    who were added later follow.
 
     Args:
         base: the data that the run was trained on.
         users: raw ids of the users who were added later.
-        items: columns item_id and title, and any of the base's attributes: items that were added later.
-        changed: interactions of users, by number, where they are more than in `base`.
+        items: items that were added later, with columns item_id, title and any of the base's attributes.
+        changed: by user number, all interactions of users who have more than in `base`.
     """
 
     def __init__(
@@ -53,22 +53,22 @@ class LiveData(PreparedData):
     # Additions
 
     def with_users(self, ids: Iterable[str]) -> "LiveData":
-        """Return the same with more users, who have no interactions yet."""
+        """Return the data with more users, who have no interactions yet."""
         return LiveData(self.base, (*self.later_users, *ids), self.later_items, self.changed)
 
     def with_items(self, items: pl.DataFrame) -> "LiveData":
-        """Return the same with more items: columns item_id and title, and any of the attributes."""
+        """Return the data with more items: columns item_id, title and any of the attributes."""
         every = items if self.later_items is None else pl.concat([self.later_items, items], how="diagonal_relaxed")
         return LiveData(self.base, self.later_users, every, self.changed)
 
     def with_known(self, known: Mapping[int, Known]) -> "LiveData":
-        """Return the same with other histories of a few users, by number; nothing is copied."""
+        """Return the data with other interactions of a few users, by number, without copying."""
         other = copy.copy(self)
         other.changed = ChainMap(dict(known), self.changed)  # type: ignore[arg-type]  # it is only read
         return other
 
     def settled(self) -> "LiveData":
-        """Return the same with all histories in one mapping: for data that are kept."""
+        """Return the data with all changes in one mapping, for long-lived data."""
         other = copy.copy(self)
         other.changed = dict(self.changed)
         return other
@@ -84,7 +84,7 @@ class LiveData(PreparedData):
         every = self.base.every
         rows = slice(*np.searchsorted(every.user, [user, user + 1]))
         item, rating, liked = every.item[rows], every.rating[rows], every.label[rows] > 0
-        met = liked if self.manifest.get("negatives") else slice(None)  # what is not liked was only drawn
+        met = liked if self.manifest.get("negatives") else slice(None)  # the others are sampled negatives
         return Known(item[met], rating[met], liked[met])
 
     @property
@@ -94,7 +94,7 @@ class LiveData(PreparedData):
 
     @property
     def history_ratings(self) -> History:
-        """What users' positives were rated."""
+        """The ratings of users' positives."""
         return _changed(self.base.history_ratings, Part(self.changed, "positive_ratings"))
 
     @property
@@ -104,11 +104,11 @@ class LiveData(PreparedData):
 
     @property
     def shown_rows(self) -> NDArray[np.int64]:
-        """How many rows of each of its users histories may show."""
+        """How many rows of each user of the base may be shown in histories."""
         return self.base.shown_rows
 
     def rows(self, split: SplitName) -> Rows:
-        """Return all rows of a split of these."""
+        """Return all rows of a split of the base."""
         return self.base.rows(split)
 
     @cached_property
@@ -132,7 +132,7 @@ def _changed(base: History, changed: Mapping[int, NDArray[Any]]) -> ChangedHisto
 
 
 def _below(table: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
-    """Return a table with rows added, in its own columns and types; what is not given is null."""
+    """Append rows to a table, in the table's columns and types; missing values are null."""
     columns = [
         (added[name] if name in added.columns else pl.Series([None] * len(added))).cast(dtype).alias(name)
         for name, dtype in table.schema.items()

@@ -1,8 +1,8 @@
 """Loaders over a prompt set, without worker processes: a batch is cut from flat arrays in microseconds.
 
-Training: batches of a fixed number of rows over all processes together, in an order that is a function of
-(seed, epoch) alone, so that any number of processes, and a run that was stopped and goes on, see the same batches.
-Scoring: batches of a fixed number of padded tokens, longest prompts first, so that too large a budget fails at once.
+Training: batches of a fixed number of rows over all processes, in an order that depends only on (seed, epoch), so that
+batches are the same for any number of processes and in a resumed run. Scoring: batches within a fixed budget of padded
+tokens, longest prompts first, so that a budget that is too large fails at once.
 """
 
 from collections.abc import Iterator
@@ -20,14 +20,14 @@ DEFAULT_TOKEN_BUDGET = 4096
 
 @dataclass(frozen=True)
 class Batching:
-    """How questions become batches.
+    """How questions are batched.
 
     Attributes:
-        batch_size: questions of a training batch over all processes together.
-        pad_id: token that fills up shorter prompts.
+        batch_size: questions per training batch, over all processes.
+        pad_id: token that pads shorter prompts.
         padding: on which side.
-        token_budget: padded tokens of a scoring batch at most.
-        rows_per_user: questions of one user that stand side by side in a training batch; see `TaskOrder`.
+        token_budget: the most padded tokens in a scoring batch.
+        rows_per_user: questions of one user that are adjacent in a training batch; see `TaskOrder`.
     """
 
     batch_size: int
@@ -39,7 +39,7 @@ class Batching:
 
 @dataclass(frozen=True)
 class Shard:
-    """Which part of the work this process does."""
+    """This process's share of the work."""
 
     rank: int = 0
     world: int = 1
@@ -49,17 +49,17 @@ class Shard:
         return index[self.rank :: self.world]
 
     def consecutive(self, index: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Return every process's part of a list, by rank, if neighbours are to stay together: consecutive entries."""
+        """Return every process's part of a list, by rank, as consecutive entries, so that neighbours stay together."""
         return np.array_split(index, self.world)
 
 
 class TrainLoader:
-    """Batches to train on; goes on in the middle of an epoch from `load_state_dict`.
+    """Training batches; `load_state_dict` resumes in the middle of an epoch.
 
     Args:
-        rows: what batches are cut from.
+        rows: the questions to batch.
         sampler: the order of batches.
-        pad_id: token that fills up shorter prompts.
+        pad_id: token that pads shorter prompts.
         padding: on which side.
         shard: this process's part of every batch.
 
@@ -97,7 +97,7 @@ class TrainLoader:
             yield self._batch(rows)
 
     def _batch(self, rows: NDArray[np.int64]) -> TrainBatch:
-        """Return this process's part of a batch; where users' rows stand side by side, they stay so."""
+        """Return this process's part of a batch; rows of one user that are adjacent stay together."""
         if self.sampler.rows_per_user == 1:
             return self.rows.batch(self.shard.of(rows), self.pad_id, self.padding, global_rows=len(rows))
         parts = self.shard.consecutive(rows)
@@ -105,23 +105,23 @@ class TrainLoader:
         return self.rows.batch(parts[self.shard.rank], self.pad_id, self.padding, len(rows), pairs)
 
     def state_dict(self) -> dict[str, int]:
-        """Return how many batches of which epoch were handed out."""
+        """Return the epoch, and how many of its batches were handed out."""
         return dict(self._handed_out)
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Leave out those batches when that epoch is gone through next."""
+        """Skip those batches the next time that epoch is iterated over."""
         self._handed_out = dict(state)
         self._resume = dict(state)
         self.sampler.set_epoch(state["epoch"])
 
 
 class ScoreLoader:
-    """Batches to score, each row once on all processes together, longest prompts first.
+    """Batches for scoring: each row once over all processes, longest prompts first.
 
     Args:
         prompts: the rows.
-        token_budget: padded tokens of a batch at most (a single longer prompt is a batch).
-        pad_id: token that fills up shorter prompts.
+        token_budget: the most padded tokens in a batch (a single longer prompt is a batch of its own).
+        pad_id: token that pads shorter prompts.
         padding: on which side.
         shard: this process's part of the rows.
     """
@@ -147,7 +147,7 @@ class ScoreLoader:
 def token_budget_batches(
     index: NDArray[np.int64], lengths: NDArray[np.int64], token_budget: int
 ) -> list[NDArray[np.int64]]:
-    """Cut rows, longest first, into batches of at most `token_budget` padded tokens."""
+    """Split rows, longest first, into batches of at most `token_budget` padded tokens."""
     batches, begin = [], 0
     while begin < len(index):
         rows = max(1, token_budget // int(lengths[index[begin]]))

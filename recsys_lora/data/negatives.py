@@ -1,7 +1,7 @@
-"""Items drawn beside positives where a data set has nothing else: purchases, plays, clicks.
+"""Negatives sampled for data sets that have only positives: purchases, plays, clicks.
 
-Each positive gets items that its user is not known to like in any split, in front of it: its history, the user's
-positives before it, is theirs, too. Draws depend on a seed and on the positive's place in the file alone.
+Each positive gets items that its user is not known to like in any split, placed before it, so that they share its
+history: the user's positives before it. The draws depend only on a seed and the positive's place in the file.
 """
 
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from recsys_lora.data.schema import Remark
 from recsys_lora.utils.types import NonNegativeInt, PositiveInt
 
 ROUNDS = 30
-"""Rounds in which unfit draws are drawn again; what is left then is drawn from the items that are left."""
+"""Rounds of redrawing unsuitable items; after them, what is still open is drawn from the items that remain."""
 
 
 @dataclass(frozen=True)
 class Negatives:
-    """How many items are drawn for each positive.
+    """How many negatives are sampled for each positive.
 
     Attributes:
-        train: in train, from the items that occur in train: a model must not learn that what only later rows know is
-            disliked.
-        test: in valid and test, from the whole catalogue; reports name the number.
-        seed: decides the draws.
+        train: number in train, from the items that occur in train: a model must not learn that items which only occur
+            later are disliked.
+        test: number in valid and test, from the whole catalogue; reports state it.
+        seed: seed of the draws.
     """
 
     train: PositiveInt = 1
@@ -31,15 +31,15 @@ class Negatives:
     seed: NonNegativeInt = 0
 
     def identity(self) -> dict[str, Any]:
-        """Return the JSON-able knobs."""
+        """Return the JSON-able settings."""
         return dict(vars(self))
 
 
 def sample_negatives(engine: Engine, negatives: Negatives) -> list[Remark]:
-    """Add the drawn items to the table `final`, with label and rating 0.
+    """Add the sampled items to the table `final`, with label and rating 0.
 
     Returns:
-        How many were drawn, and how many could not be because a user likes nearly everything.
+        How many were sampled, and how many could not be because a user likes nearly everything.
     """
     engine.run("CREATE OR REPLACE TABLE known AS SELECT DISTINCT user, item FROM final")
     engine.run("CREATE OR REPLACE TABLE drawn AS SELECT line, CAST(1 AS BIGINT) AS k, item FROM final WHERE false")

@@ -1,6 +1,6 @@
-"""From a reader's tables to rows of integers, and back to tables with raw ids.
+"""Conversion of a reader's tables to rows of integers, and back to tables with raw ids.
 
-Sorting and counting happens on integers; raw ids and texts join again when the result is written.
+Sorting and counting use integers; raw ids and texts are joined again when the result is written.
 """
 
 from pathlib import Path
@@ -32,10 +32,10 @@ def number_final(engine: Engine, arranged: SplitResult, tables: RawTables, whole
     """Make the tables `final_users` and `final_items`: raw numbers, their final numbers from 1, and raw ids.
 
     Args:
-        engine: whose tables they are.
-        arranged: the split's.
-        tables: the reader's.
-        whole_catalogue: items of the items table without a row get numbers behind the others, in its order.
+        engine: holds the tables.
+        arranged: the split's result.
+        tables: the reader's tables.
+        whole_catalogue: items without rows get numbers, too, after the others, in the order of the items table.
     """
     for column, given in (("user", arranged.users), ("item", arranged.items)):
         query = given or (
@@ -57,9 +57,9 @@ def final_rows(engine: Engine, arranged: SplitResult, positive: float | None) ->
     """Make the table `final`: `line`, `place`, `user`, `item`, `rating`, `label`, `timestamp`, `split`, `sampled`.
 
     Args:
-        engine: whose table it is.
-        arranged: the split's.
-        positive: ratings from here on have label 1; None: all rows have.
+        engine: holds the table.
+        arranged: the split's result.
+        positive: ratings of at least this have label 1; None: all rows have.
     """
     label = "1" if positive is None else f"rating >= CAST({positive} AS FLOAT)"
     engine.run(

@@ -1,6 +1,6 @@
-"""From a reader and a split to a folder of tables that every later stage reads.
+"""Preparation: a reader and a split make a folder of tables that every later stage reads.
 
-The folder appears whole or not at all, so a killed run leaves nothing half made and the next run starts afresh.
+The folder is written atomically, so a killed run leaves nothing incomplete and the next run starts over.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,11 +26,11 @@ Catalogue = Literal["all", "interactions"]
 
 
 def prepare_key(reader: Reader, split: Split, options: Mapping[str, Any]) -> str:
-    """Name what `prepare` would make, from all it depends on: files, knobs and the code that reads them.
+    """Return the key of what `prepare` would make, from all that it depends on: files, settings and code.
 
     Args:
-        reader: its files are checksummed (and fetched, where they can be).
-        split: the rule.
+        reader: its files are checksummed (and fetched first, if possible).
+        split: the split rule.
         options: the other arguments of `prepare`, without `out`.
 
     Raises:
@@ -70,18 +70,18 @@ def prepare(
     """Read, filter, split, number and write a data set.
 
     Args:
-        reader: the raw format.
-        split: the rule.
-        name: the data set's, for messages and the manifest.
-        positive: ratings from here on count as positive; where rows have no rating, all are.
-        out: the folder to make; one that `prepare` made before is replaced.
-        min_user_rows: k-core: users with fewer rows are dropped, again and again until none is left; 0 keeps all.
+        reader: reads the raw format.
+        split: the split rule.
+        name: the data set's name, for messages and the manifest.
+        positive: ratings of at least this are positive; if there are no ratings, all rows are.
+        out: the folder to write; an earlier one that `prepare` made is replaced.
+        min_user_rows: k-core: users with fewer rows are dropped, repeatedly until there are none; 0 keeps all.
         min_item_rows: the same for items.
         duplicates: `keep` all rows, drop `exact` copies, or keep only each pair's `last` row.
-        rating_scale: low, high and step of ratings; None does not look whether they keep to it.
-        off_scale: what to do with ratings outside of the scale.
-        catalogue: `all` items of the items table, or those with `interactions` that were kept.
-        negatives: items drawn beside each row of a data set without ratings.
+        rating_scale: low, high and step of ratings; None skips the check.
+        off_scale: what to do with ratings outside the scale.
+        catalogue: keep `all` items of the items table, or only those with `interactions` that were kept.
+        negatives: how many negatives are sampled for each row of a data set without ratings.
 
     Raises:
         UserError: the files or options leave nothing to learn from, or `out` holds something else.
@@ -127,7 +127,7 @@ def prepare(
 def _filter(
     opened: Engine, tables: RawTables, options: Mapping[str, Any], read: int
 ) -> tuple[list[Dropped], list[Remark]]:
-    """Make the table `rows` and drop what takes no part."""
+    """Make the table `rows` and drop the rows that the filters exclude."""
     numbering.number_raw(opened, tables)
     texts = [c for c in TEXT_COLUMNS if c in opened.columns(tables.interactions)]
     outside, remarks = (
@@ -142,7 +142,7 @@ def _filter(
 
 
 def _write(opened: Engine, tables: RawTables, out: Path, manifest: dict[str, Any]) -> None:
-    """Write the folder; its key is made of the tables' content, so that equal tables have equal successors."""
+    """Write the folder; its key is made from the tables' content, so that equal tables give later stages equal keys."""
     with atomic_folder(out) as folder:
         numbering.write_interactions(opened, tables, folder / INTERACTIONS)
         numbering.write_items(opened, tables, folder / ITEMS)
@@ -158,10 +158,10 @@ def _nothing_left(name: str, read: int, dropped: Sequence[Dropped]) -> UserError
 
 
 def check_target(out: Path) -> None:
-    """Refuse to replace a folder that is not one of ours: the swap would delete what is in it.
+    """Refuse to replace a folder that `prepare` did not make: its contents would be deleted.
 
     Raises:
-        UserError: `out` is a file, or a folder of something else.
+        UserError: `out` is a file, or a folder with other contents.
     """
     if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise UserError(f"{out}: the folder is not empty and holds no prepared data: name a new one (out=FOLDER)")
@@ -170,10 +170,10 @@ def check_target(out: Path) -> None:
 
 
 def check_splits(manifest: Mapping[str, Any], ratings: tuple[float, float]) -> None:
-    """Refuse a data set from which nothing can be learned or measured, given its manifest and extreme ratings.
+    """Refuse a data set from which nothing can be learned or measured, given its manifest and its rating range.
 
     Raises:
-        UserError: a split is empty or has one class only.
+        UserError: a split is empty or has only one class.
     """
     name, positive = manifest["name"], manifest["options"]["positive"]
     for record in manifest["splits"]:
@@ -191,7 +191,7 @@ def check_splits(manifest: Mapping[str, Any], ratings: tuple[float, float]) -> N
 
 
 def _other_class(positive: float, low: float, high: float) -> str:
-    """Return what can be done where all ratings, from low to high, are of one class."""
+    """Return advice for ratings, from low to high, that are all of one class."""
     if low < high:
         example = f", such as data.positive={high:g}," if high < positive else ""
         return f"choose another data.positive (ratings are {low:g} to {high:g}){example} or data.split"
@@ -202,7 +202,7 @@ def _other_class(positive: float, low: float, high: float) -> str:
 
 
 def notes(data: PreparedData) -> list[str]:
-    """Return a sentence for each reason for which rows were dropped, and for each remark."""
+    """Return a sentence for each reason why rows were dropped, and for each remark."""
     dropped = [f"dropped {record['rows']:,} rows: {record['reason']}" for record in data.manifest["dropped"]]
     remarks = [one["text"] + (f" ({one['count']:,})" if one["count"] else "") for one in data.manifest["remarks"]]
     return dropped + remarks

@@ -1,4 +1,4 @@
-"""A prepared data set: two Parquet tables and a manifest in a folder, numpy arrays once loaded."""
+"""A prepared data set: Parquet tables and a manifest in a folder, numpy arrays once loaded."""
 
 import copy
 from collections.abc import Mapping
@@ -23,25 +23,25 @@ FORMAT_VERSION = 2
 INTERACTIONS, ITEMS, USERS, MANIFEST = "interactions.parquet", "items.parquet", "users.parquet", "manifest.json"
 PUBLISHED_SEED = 2023
 Titles = Literal["own", "index"]
-"""What items are called: by their own titles, or by their numbers, which tell a language model nothing."""
+"""How items are named: by their own titles, or by their numbers, which tell a language model nothing."""
 
 
 class PreparedData:
-    """What every later stage reads. Columns are read when they are first asked for.
+    """A prepared data set, as every later stage reads it. Columns are loaded on first use.
 
     Args:
-        folder: where it lies.
+        folder: where it is stored.
         manifest: how it was made: sources, parameters, counts, dropped rows.
         interactions: all kept rows, in the split's order.
-        items: one row an item number, from 1.
-        users: one row a user number, from 1; None makes it of the interactions.
-        called: what items are called.
+        items: one row per item number, from 1.
+        users: one row per user number, from 1; None derives it from the interactions.
+        called: how items are named.
 
     Attributes:
-        key: names the content.
+        key: identifies the content.
         num_users: the largest user number U.
         num_items: the largest item number N.
-        changed: interactions of users, by number, where they are more than the prepared rows; empty but in `LiveData`.
+        changed: by user number, all interactions of users who have more than the prepared rows; only in `LiveData`.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class PreparedData:
 
     @classmethod
     def load(cls, folder: Path, called: Titles = "own") -> "PreparedData":
-        """Read a folder that `prepare` wrote; `called` says what its items are called.
+        """Read a folder that `prepare` wrote; `called` says how its items are named.
 
         Raises:
-            UserError: the folder is not a prepared data set, or one of another version.
+            UserError: the folder is not a prepared data set, or was made by another version.
         """
         if not (folder / MANIFEST).is_file():
             raise UserError(f"{folder}: no {MANIFEST} here: prepare the data first (python -m recsys_lora.prepare)")
@@ -82,7 +82,7 @@ class PreparedData:
         return cls(folder, manifest, interactions, items, users, called)
 
     def _collect(self, table: pl.LazyFrame) -> pl.DataFrame:
-        """Read a table; raise a `UserError` where its file is not there or damaged."""
+        """Read a table; raise a `UserError` if its file is missing or damaged."""
         try:
             return table.collect()
         except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
@@ -99,17 +99,17 @@ class PreparedData:
 
     @cached_property
     def items(self) -> pl.DataFrame:
-        """One row an item number, from 1."""
+        """One row per item number, from 1."""
         return self._collect(self._items)
 
     @cached_property
     def users(self) -> pl.DataFrame:
-        """One row a user number, from 1."""
+        """One row per user number, from 1."""
         return self._collect(self._users)
 
     @cached_property
     def titles(self) -> list[str | None]:
-        """Titles by item number, or what the items are called instead; [0], the padding, is ""."""
+        """Titles by item number, or the names used instead; [0], the padding, is ""."""
         own = self._called == "own"
         return ["", *(self.items["title"] if own else map(str, range(1, self.num_items + 1)))]
 
@@ -125,16 +125,16 @@ class PreparedData:
 
     @property
     def shown_rows(self) -> NDArray[np.int64]:
-        """How many of each user's rows, from the first, histories may show (U + 1,)."""
+        """How many of each user's rows, counted from the first, may be shown in histories (U + 1,)."""
         return self._walked[2]
 
     @property
     def text_columns(self) -> list[str]:
-        """The texts that rows have: `review`, `summary`, both or none."""
+        """The rows' text columns: `review`, `summary`, both or none."""
         return [name for name in self._interactions.collect_schema().names() if name in TEXT_COLUMNS]
 
     def texts(self, column: str) -> list[str | None]:
-        """Return a text of all rows; only this column is read."""
+        """Return one text column of all rows; no other column is read."""
         return self._collect(self._interactions.select(column))[column].to_list()
 
     @property
@@ -154,7 +154,7 @@ class PreparedData:
 
     @cached_property
     def history_ratings(self) -> History:
-        """What users' positives were rated, in the places of `history`."""
+        """The ratings of users' positives, aligned with `history`."""
         return History(self.history.offsets, self.every.rating[self.every.label > 0])
 
     @property
@@ -186,11 +186,11 @@ class PreparedData:
         return self.every.take(self._places(split))
 
     def with_train_part(self, share: float, part: Literal["earliest", "rest"]) -> "PreparedData":
-        """Return the data set with a part of its train rows alone; histories and everything else are the same.
+        """Return the data set with only a part of its train rows; histories and everything else stay the same.
 
         Args:
-            share: of the train rows by time, rounded; of one second, those that come first in the split's order.
-            part: that share of them, or the rows after it.
+            share: the earliest share of the train rows, rounded; rows of the same second are in the split's order.
+            part: that share, or the rows after it.
         """
         timestamp, train = self.every.timestamp, self._places("train")
         by_time = train[np.argsort(timestamp[train], kind="stable")]
@@ -198,10 +198,10 @@ class PreparedData:
         return self._without(by_time[size:] if part == "earliest" else by_time[:size])
 
     def with_test_users(self, users: int, seed: int) -> "PreparedData":
-        """Return the data set with the test rows of some users alone, all rows of each.
+        """Return the data set with the test rows of only some users, all rows of each.
 
         Args:
-            users: how many of those who have test rows; all where there are no more.
+            users: how many of the users with test rows; all if there are no more.
             seed: decides which.
         """
         test = self.rows("test")
@@ -217,7 +217,7 @@ class PreparedData:
         return view
 
     def sampled_negatives(self, split: SplitName) -> int | None:
-        """Return how many items were sampled beside each positive where rows have no rating, which metrics name."""
+        """Return the number of sampled negatives per positive, which metrics state; None if rows have ratings."""
         drawn: dict[str, int] | None = self.manifest.get("negatives")
         return drawn["train" if split == "train" else "test"] if drawn else None
 
@@ -225,7 +225,7 @@ class PreparedData:
         """Return a fixed sample of a split.
 
         Args:
-            split: of which split.
+            split: the split.
             rows: how many, in their order; None for all; "published" for those on which published work validates, in
                 its own order.
             seed: decides the sample; the published one has its own.

@@ -30,7 +30,7 @@ class MovieLensBenchmark:
     published_valid: float | None = 0.5
 
     def identity(self) -> dict[str, Any]:
-        """Return the rule's name and knobs."""
+        """Return the rule's name and settings."""
         months: dict[str, Any] = {name: list(getattr(self, name)) for name in SPLITS}
         return {"split": "movielens_benchmark", **months, "published_valid": self.published_valid}
 
@@ -62,13 +62,13 @@ class MovieLensBenchmark:
 class AmazonBookBenchmark:
     """The Amazon-Book split of CoLLM, BinLLM, CoRA and later work.
 
-    One year's rows; then one pass that keeps users and items with more rows than `more_than`, counted before either
-    filter. January to November train; December, sorted by time, is halved into valid and test. Times are whole days
-    and the published sort was unstable, so ties are fixed here: by the item's place in the meta file, then by line.
-    Users and items are numbered by first appearance in that order, before the split by time.
+    Keeps one year's rows; then, in one pass, users and items with more rows than `more_than`, counted before either
+    filter. January to November train; December, sorted by time, is halved into valid and test. Times are whole days and
+    the published sort was unstable, so ties are fixed here: by the item's place in the meta file, then by line. Users
+    and items are numbered by first appearance in that order, before the split by time.
 
     Attributes:
-        year: whose rows are used (UTC).
+        year: the year whose rows are used (UTC).
         more_than: rows that users and items have to exceed.
         published_valid: share of the valid rows that published work validates on.
     """
@@ -78,7 +78,7 @@ class AmazonBookBenchmark:
     published_valid: float | None = 0.25
 
     def identity(self) -> dict[str, Any]:
-        """Return the rule's name and knobs."""
+        """Return the rule's name and settings."""
         return {"split": "amazon_book_benchmark", **asdict(self)}
 
     def arrange(self, rows: RowTables) -> SplitResult:

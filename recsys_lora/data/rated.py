@@ -1,4 +1,4 @@
-"""Histories of all that users have rated, liked or not, beside those of what they liked."""
+"""Histories of all items that users have rated, liked or not, besides those of liked items."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,16 +12,16 @@ from recsys_lora.data.prepared import PreparedData
 
 
 class Asked(UserItems, Protocol):
-    """Users and items at their rows: `Rows`, the questions of a task."""
+    """Pairs of user and item at their rows: `Rows`, a task's questions."""
 
     @property
     def row(self) -> Ints:
-        """(n,) places among all rows; behind the last for what stands after all of them."""
+        """(n,) indices among all rows; beyond the last for what comes after all of them."""
 
 
 @dataclass(frozen=True)
 class RatedHistory:
-    """The rows of a data set as histories; what was sampled beside positives is no row of a user.
+    """The rows of a data set as histories; sampled negatives are not rows of a user.
 
     Attributes:
         data: the data set.
@@ -36,7 +36,7 @@ class RatedHistory:
 
     @cached_property
     def ratings(self) -> History:
-        """What they were rated, in the places of `items`."""
+        """Their ratings, aligned with `items`."""
         return ChangedHistory(self._offsets, self.data.every.rating, Part(self.data.changed, "ratings"))
 
     def position(self, asked: Asked) -> Ints:
@@ -46,7 +46,7 @@ class RatedHistory:
         """
         offsets, changed = self.data.history.offsets, self.data.changed
         moved = [user for user in np.unique(asked.user).tolist() if user in changed or user > len(offsets) - 2]
-        known_anew = np.isin(asked.user, moved)  # or later than all rows, of which they have none
+        known_anew = np.isin(asked.user, moved)  # or added later, without any rows
         user, position = (np.where(known_anew, 0, part) for part in (asked.user, asked.position))
         next_positive = self._positives[offsets[user] + position]
         begin = self._offsets[user]
@@ -57,7 +57,7 @@ class RatedHistory:
         return found
 
     def on(self, data: PreparedData) -> "RatedHistory":
-        """Return the same of other histories of the same rows."""
+        """Return the same for other data with the same rows."""
         other = RatedHistory(data)
         other.__dict__.update({name: getattr(self, name) for name in ("_offsets", "_positives")})
         return other
@@ -69,6 +69,6 @@ class RatedHistory:
 
     @cached_property
     def _positives(self) -> Ints:
-        """The positives' places among all rows, and the place behind all rows: (positives + 1,)."""
+        """The positives' indices among all rows, then the number of rows: (positives + 1,)."""
         places: Ints = np.append(np.flatnonzero(self.data.every.label > 0), len(self.data.every))
         return places

@@ -12,7 +12,7 @@ from recsys_lora.data.history import History
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one split, one entry a row in every array.
+    """Rows of one split, with one entry per row in every array.
 
     Attributes:
         row: (n,) index in interactions.parquet.
@@ -21,8 +21,8 @@ class Rows:
         label: (n,) 1 for a positive, else 0.
         rating: (n,) as the data set gives it.
         timestamp: (n,) seconds UTC.
-        position: (n,) count of the user's earlier positives over all splits.
-        seen: (n,) user and item both occur in train.
+        position: (n,) number of the user's earlier positives over all splits.
+        seen: (n,) whether user and item both occur in train.
     """
 
     row: NDArray[np.int64]
@@ -42,7 +42,7 @@ class Rows:
         return replace(self, **{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
     def sample(self, count: int, seed: int) -> "Rows":
-        """Return a random sample in the rows' order, the same for the same seed; all where there are no more."""
+        """Return a random sample in the rows' order, the same for the same seed; all rows if there are no more."""
         if count >= len(self):
             return self
         return self.take(np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False)))

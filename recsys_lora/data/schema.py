@@ -7,9 +7,9 @@ A reader turns raw files into tables of an engine (`recsys_lora.data.engine`), w
 * items: `line`, `item_id`, `title` text or null, any further columns as attributes;
 * optionally users: `line`, `user_id`, attributes.
 
-A split gives each kept row a part (train, valid, test) and an order. Raw ids stay strings at the edge; inside, users
-and items are integers from 1 and 0 is padding. **Nothing depends on what ids are called**: ties fall back on the place
-in the file, never on an id.
+A split assigns each kept row to a part (train, valid, test) and orders the rows. Raw ids are strings at the boundary;
+internally, users and items are integers from 1, and 0 is padding. **Nothing depends on the raw ids**, except the
+published split of ML-1M, which orders users by them: ties are broken by the place in the file, never by an id.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ SplitName = Literal["train", "valid", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 
 INTERACTIONS, ITEMS, USERS = "interactions", "items", "users"
-"""The names of a reader's tables; it may give them others."""
+"""The default names of a reader's tables."""
 INTERACTION_COLUMNS = {
     "line": "BIGINT",
     "user_id": "VARCHAR",
@@ -46,7 +46,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Remark:
-    """Something else a person should know about the data: a repaired title, a missing one; a count if there is one."""
+    """Something else to know about the data, such as repaired or missing titles, with a count if there is one."""
 
     text: str
     count: int | None
@@ -54,16 +54,16 @@ class Remark:
 
 @dataclass(frozen=True)
 class RawTables:
-    """What a reader yields: tables of the engine it was given; the module's docstring says which columns.
+    """A reader's result: tables of the engine that it was given, with the columns listed in the module's docstring.
 
     Attributes:
-        interactions: the name of a table, one row an interaction.
-        items: one row an item.
-        users: one row a user; None where there is nothing to say of users.
+        interactions: the name of a table with one row per interaction.
+        items: one row per item.
+        users: one row per user; None if nothing is known about users.
         dropped: rows that the reader left out.
         remarks: what it repaired or found missing.
-        rated: False where rows have no rating but are positives as they are (purchases, plays, clicks); `rating` is 1.
-        timed: False where rows have no time but stand in their order; `timestamp` is then the place in the file.
+        rated: False if rows have no ratings and are all positives (purchases, plays, clicks); `rating` is then 1.
+        timed: False if rows have no times and are in file order; `timestamp` is then the place in the file.
     """
 
     interactions: str = INTERACTIONS
@@ -76,40 +76,40 @@ class RawTables:
 
 
 class Reader(Protocol):
-    """One raw format."""
+    """A reader of one raw format."""
 
     def files(self) -> dict[str, Path]:
-        """Return the raw files by role, fetched first where they can be.
+        """Return the raw files by role, fetching them first if possible.
 
         Raises:
-            UserError: says which file is missing, from where to get it and into which folder to put it.
+            UserError: a file is missing; says which, where to get it and where to put it.
         """
         ...
 
     def identity(self) -> dict[str, Any]:
-        """Return the JSON-able knobs that the tables depend on, without paths: the files' checksums stand for those."""
+        """Return the JSON-able settings that the tables depend on, without paths: files count by their checksums."""
         ...
 
     def read(self, engine: Engine) -> RawTables:
         """Read the files into tables of an engine.
 
         Raises:
-            UserError: names the file, the line and the reason where a file cannot be read.
+            UserError: a file cannot be read; names the file, the line and the reason.
         """
         ...
 
 
 @dataclass(frozen=True)
 class RowTables:
-    """What a split sees: tables of the engine, after all filters.
+    """A split's input: tables of the engine, after all filters.
 
     Attributes:
-        engine: whose tables they are.
+        engine: holds the tables.
         rows: table of `line`, `user`, `item` (integers from 1 by first appearance in the file), `rating`, `timestamp`.
         users: table of `user`, `user_id`.
         items: table of `item`, `item_id`.
-        catalogue: the reader's items.
-        timed: whether timestamps are times.
+        catalogue: the reader's items table.
+        timed: whether timestamps are times, not places in the file.
     """
 
     engine: Engine
@@ -122,11 +122,11 @@ class RowTables:
 
 @dataclass(frozen=True)
 class SplitResult:
-    """What a split yields.
+    """A split's result.
 
     Attributes:
-        rows: table of `line`, `split`, `place`: users stand together, in the order of their numbers, each user's rows
-            in the order in which history is walked.
+        rows: table of `line`, `split`, `place`, ordered by user number, each user's rows in the order of the user's
+            history.
         users: query of `user` and `first`, by which users are numbered; None: by first appearance in that order.
         items: the same for `item`.
         dropped: rows that the split left out.
@@ -143,11 +143,11 @@ class Split(Protocol):
 
     @property
     def published_valid(self) -> float | None:
-        """The share of the valid rows in the sample that published work validates on; None where there is none."""
+        """The share of the valid rows in the sample that published work validates on; None if there is none."""
         ...
 
     def identity(self) -> dict[str, Any]:
-        """Return the JSON-able knobs that the split depends on."""
+        """Return the JSON-able settings that the split depends on."""
         ...
 
     def arrange(self, rows: RowTables) -> SplitResult:
@@ -159,7 +159,8 @@ def check_tables(engine: Engine, tables: RawTables, name: str) -> None:
     """Refuse tables that break the contract.
 
     Raises:
-        UserError: a column is missing, has another type or a missing value, an item is listed twice; there is no row.
+        UserError: a column is missing, has another type or missing values, an item is listed twice, or there are no
+            rows.
     """
     present = engine.columns(tables.interactions)
     for column, kind in INTERACTION_COLUMNS.items():

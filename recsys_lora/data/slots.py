@@ -1,4 +1,4 @@
-"""Attributes of items and users as slots of prompts: `{category}` where the items table has a column of that name."""
+"""Attributes of items and users as prompt slots: `{category}` if the items table has a column of that name."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -15,12 +15,12 @@ Side = Literal["item", "user"]
 
 @dataclass(frozen=True)
 class AttributeSlots:
-    """What fills the slots of attributes.
+    """The values of attribute slots.
 
     Attributes:
-        item: one mapping of slots an item number; [0] is the padding's.
-        user: one a user number.
-        counts: how many texts were changed for which reason.
+        item: one mapping of slots per item number; [0] is the padding's.
+        user: one per user number.
+        counts: how many texts were changed, by reason.
     """
 
     item: list[dict[str, str]]
@@ -29,16 +29,16 @@ class AttributeSlots:
 
 
 def attribute_slots(data: PreparedData, names: Iterable[str], tokenizer: Any, max_tokens: int) -> AttributeSlots:
-    """Make the attributes that a prompt asks for fit for it, as titles are; a missing one is "unknown".
+    """Clean the attributes that a prompt uses, as titles are cleaned; a missing one is "unknown".
 
     Args:
         data: the data set.
-        names: the prompt's slots; those that are no attribute are left to others.
+        names: the prompt's slots; those that are not attributes are ignored.
         tokenizer: a transformers tokenizer.
-        max_tokens: tokens of an attribute at most.
+        max_tokens: the most tokens of an attribute.
 
     Raises:
-        UserError: items and users both have an attribute of a slot's name.
+        UserError: a slot's name is an attribute of both items and users.
     """
     asked, counts = set(names), Counter[str]()
     if both := asked & set(data.item_attributes) & set(data.user_attributes):
@@ -63,6 +63,6 @@ def _filled(
 
 
 def _written(value: Any) -> str | None:
-    """Return an attribute as prompts write it: whole numbers without a point, lists with commas."""
+    """Return an attribute as prompts show it: whole numbers without a decimal point, lists with commas."""
     whole = isinstance(value, float) and value.is_integer()
     return None if value is None else str(int(value) if whole else value).replace("|", ", ")

@@ -1,10 +1,10 @@
 """Rules that split interactions into train, valid and test. Each is a pure function of the rows.
 
-What all rules share: users are in the order of their numbers, each user's rows in the order in which history is
-walked. **No rule looks at what ids are called**, but for the published ML-1M split, whose users stand by raw id.
-Rows of one time are in a seeded random order by their place in the file, or in the order of the file: a file that is
-sorted by item would otherwise decide by the item which row is tested. Users are numbered by first appearance in the
-file, items by first appearance in the order of the rows.
+All rules order rows by user number, and each user's rows as in the user's history. **No rule uses the raw ids**, except
+for the published ML-1M split, which orders users by raw id. Rows of the same time are in a seeded random order that
+depends on their place in the file, or in file order; in a file sorted by item, the latter would let the item decide
+which row is tested. Users are numbered by first appearance in the file, items by first appearance in the order of the
+rows.
 """
 
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ __all__ = ["AmazonBookBenchmark", "ColdItems", "GlobalTime", "LeaveLastOut", "Mo
 
 
 def _by_user(rows: RowTables, part: str) -> SplitResult:
-    """Name the part of each of the `ordered` rows from its `rank` among the `count` of its user."""
+    """Assign each of the `ordered` rows to a part, from its `rank` among the `count` rows of its user."""
     rows.engine.run(
         f"CREATE OR REPLACE TABLE arranged AS SELECT line, place, {part} AS split FROM (SELECT line, place, "
         "place - first AS rank, count FROM ordered JOIN (SELECT user, min(place) AS first, count(*) AS count "
@@ -30,11 +30,11 @@ def _by_user(rows: RowTables, part: str) -> SplitResult:
 
 @dataclass(frozen=True, kw_only=True)
 class _Rule:
-    """The base of the rules; a subclass has its name as `rule`, and says which rows train.
+    """Base of the rules; a subclass sets its name as `rule`, and assigns rows to parts.
 
     Attributes:
-        ties: the order of a user's rows of one time: `random`, decided by `seed` and the place in the file, or `file`.
-        seed: decides it.
+        ties: order of a user's rows of the same time: `random`, from `seed` and the place in the file, or `file`.
+        seed: seed of the random order.
     """
 
     rule: ClassVar[str]
@@ -43,11 +43,11 @@ class _Rule:
     published_valid: float | None = None
 
     def identity(self) -> dict[str, Any]:
-        """Return the rule's name and knobs."""
+        """Return the rule's name and settings."""
         return {"split": self.rule, **asdict(self)}
 
     def _order(self, rows: RowTables) -> str:
-        """Make the table `ordered`, with `place`: a user's rows in a row, by time; returns SQL of the order of ties."""
+        """Make the table `ordered`, with `place`: by user, then by time; return SQL of the order of ties."""
         order = tie_order(self.ties, self.seed)
         rows.engine.run(
             "CREATE OR REPLACE TABLE ordered AS SELECT line, user, item, timestamp, row_number() OVER () - 1 AS place "
@@ -60,11 +60,11 @@ class _Rule:
 
 @dataclass(frozen=True)
 class _Shares(_Rule):
-    """The base of rules by shares.
+    """Base of the rules that split by shares.
 
     Attributes:
-        train: share that trains, the first.
-        valid: share after that; the rest tests.
+        train: share of train, which comes first.
+        valid: share of valid, which comes next; the rest is test.
     """
 
     train: Fraction = 0.8
@@ -73,9 +73,9 @@ class _Shares(_Rule):
 
 @dataclass(frozen=True)
 class UserTime(_Shares):
-    """Each user's rows by time: the first share trains, the next validates, the rest tests.
+    """Each user's rows by time: the first share is train, the next valid, the rest test.
 
-    Users with fewer than ten rows still have one in each part, and those with fewer than three only train.
+    Users with fewer than ten rows still have one in each part; those with fewer than three are in train only.
     """
 
     rule: ClassVar[str] = "user_time"
@@ -88,7 +88,7 @@ class UserTime(_Shares):
 
 @dataclass(frozen=True)
 class GlobalTime(_Shares):
-    """All rows by time: the earliest share trains. Many test users are then unseen in train: know what you measure."""
+    """All rows by time: the earliest share is train. Many test users are unseen in train: know what you measure."""
 
     rule: ClassVar[str] = "global_time"
 
@@ -106,7 +106,7 @@ class GlobalTime(_Shares):
 
 @dataclass(frozen=True)
 class LeaveLastOut(_Rule):
-    """Each user's last row tests, the one before validates; users with fewer rows than `min_rows` only train.
+    """Each user's last row is test, the one before it valid; users with fewer than `min_rows` rows are in train only.
 
     Attributes:
         min_rows: rows a user needs to be tested.
@@ -116,25 +116,25 @@ class LeaveLastOut(_Rule):
     min_rows: NonNegativeInt = 3
 
     def arrange(self, rows: RowTables) -> SplitResult:
-        """Split each user's rows counted from the last."""
+        """Split each user's rows, counting from the last."""
         self._order(rows)
         return _by_user(rows, named(f"count - rank > 2 OR count < {self.min_rows}", "count - rank = 2"))
 
 
 @dataclass(frozen=True)
 class ColdItems(_Shares):
-    """A random share of the items trains, the next validates, the rest tests: a tested item has no row in train.
+    """A random share of the items is train, the next valid, the rest test: test items have no rows in train.
 
-    Item cold-start: a CF model knows nothing of the items that are tested, their text is all there is. Held-out items
-    are nobody's history, so that prompts disclose no label of theirs: valid and test rows show what the user likes
-    among all train rows, train rows what came before them. The seed also decides which items are held out: by their
-    first appearance in the file, not by their id.
+    Item cold start: a CF model knows nothing about test items; their text is all there is. Held-out items are in
+    nobody's history, so that prompts disclose none of their labels: valid and test rows show what the user likes among
+    all train rows, train rows what came before them. The seed also decides which items are held out, from their first
+    appearance in the file, not from their id.
     """
 
     rule: ClassVar[str] = "cold_items"
 
     def identity(self) -> dict[str, Any]:
-        """Return the rule's name and knobs, and that histories are of train rows."""
+        """Return the rule's name and settings, and that histories are of train rows."""
         return {**super().identity(), "histories": "train"}
 
     def arrange(self, rows: RowTables) -> SplitResult:

@@ -1,4 +1,4 @@
-"""What `prepare` says of what it made: counts a split, dates, ties, ratings outside of the scale."""
+"""What `prepare` reports: counts per split, dates, ties, ratings outside the scale."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -10,11 +10,11 @@ from recsys_lora.utils.words import counted
 
 OffScale = Literal["keep", "drop", "error"]
 EARLY = 315_532_800
-"""1980: rows that end before it have times in another unit, more likely than not."""
+"""1980: if all rows are earlier, their times are probably in another unit."""
 
 
 def describe_splits(engine: Engine) -> list[dict[str, Any]]:
-    """Return one record a split of the table `final`.
+    """Return one record per split of the table `final`.
 
     Each has rows, users, items, positives (a share), seen (user and item both occur in train), users_with_both_classes,
     no_history (rows before their user's first positive), and tied (rows that share user and time with another).
@@ -58,15 +58,15 @@ def describe_splits(engine: Engine) -> list[dict[str, Any]]:
 def apply_scale(
     engine: Engine, scale: Mapping[str, float] | None, off_scale: OffScale
 ) -> tuple[Dropped | None, list[Remark]]:
-    """Look for ratings of the table `rows` that are none on the data set's scale.
+    """Look for ratings of the table `rows` that are not on the data set's scale.
 
     Args:
-        engine: whose table it is.
-        scale: low, high and step; None looks for none.
-        off_scale: `keep` and count rows outside, `drop` them, or refuse them (`error`).
+        engine: holds the table.
+        scale: low, high and step; None skips the check.
+        off_scale: `keep` and count rows outside the scale, `drop` them, or refuse them (`error`).
 
     Raises:
-        UserError: there are some and they are refused.
+        UserError: there are some, and they are refused.
     """
     if scale is None:
         return None, []
@@ -93,7 +93,7 @@ def apply_scale(
 
 
 def tie_remarks(splits: Sequence[Mapping[str, Any]], rule: Mapping[str, Any]) -> list[Remark]:
-    """Say how many measured rows of the described splits stand where they stand by chance, by the rule's identity."""
+    """Say how many valid and test rows are tied and how they are ordered, from the splits' records and the rule."""
     valid, test = (next(record["tied"] for record in splits if record["split"] == name) for name in ("valid", "test"))
     if not valid + test:
         return []
@@ -108,7 +108,7 @@ def tie_remarks(splits: Sequence[Mapping[str, Any]], rule: Mapping[str, Any]) ->
 
 
 def date_remarks(engine: Engine) -> list[Remark]:
-    """Return the first and the last date of the table `final`, and a word where they cannot be right."""
+    """Return the first and the last date of the table `final`, with a hint if they cannot be right."""
     first, last = engine.rows("SELECT min(timestamp), max(timestamp) FROM final")[0]
     query = "SELECT strftime(make_timestamp(CAST(? AS BIGINT) * 1000000), '%Y-%m-%d')"
     dates = f"from {engine.value(query, [first])} to {engine.value(query, [last])}"

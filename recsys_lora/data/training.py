@@ -1,7 +1,7 @@
 """Training data: the questions of one or several tasks, each in one or two versions, in batches that mix tasks.
 
-Where a question has two versions (text alone, and with soft tokens), both are in the same batch: the code of CKF's
-authors draws them independently, so that one step's two losses are about different questions.
+If a question has two versions (text only, and with soft tokens), both are in the same batch; the code of CKF's authors
+draws them independently, so that a step's two losses are about different questions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,18 +19,18 @@ from recsys_lora.data.user_groups import count_pairs, grouped_by_user, longest_o
 from recsys_lora.utils.errors import UserError
 
 POOL_BATCHES = 16
-"""Batches whose rows are drawn at random and then sorted by length: little padding, and still random company."""
+"""Number of batches whose rows are drawn at random, then sorted by length: little padding, still random batches."""
 
 
 @dataclass(frozen=True)
 class TrainBatch:
-    """The same questions in each version, in one or more groups of like lengths.
+    """The same questions in each version, in one or more groups of similar length.
 
     Attributes:
         versions: the groups of each version, by its name.
-        global_rows: questions of this batch on all processes together, by which losses are averaged.
-        global_pairs: pairs of a positive and a negative yes-or-no question of one user, each pair within one process;
-            on all processes together. 0 where they are not counted.
+        global_rows: questions of this batch over all processes; losses are averaged over them.
+        global_pairs: pairs of a positive and a negative yes-or-no question of one user, each pair within one process,
+            summed over all processes; 0 if they are not counted.
     """
 
     versions: Mapping[str, tuple[PromptBatch, ...]]
@@ -42,7 +42,7 @@ class TrainBatch:
 
     @property
     def tokens(self) -> Tensor:
-        """How many tokens its prompts have, padding not counted; a scalar on the batch's device."""
+        """Number of tokens of its prompts, without padding; a scalar on the batch's device."""
         return torch.stack([group.attention_mask.sum() for groups in self.versions.values() for group in groups]).sum()
 
     def to(self, device: torch.device | str) -> "TrainBatch":
@@ -57,8 +57,8 @@ class TrainSet:
 
     Attributes:
         versions: the prompts by version; the first is the one that is answered.
-        forward_overhead_tokens: batches are cut into groups of like lengths: see `length_groups`.
-        binary: which tasks are answered by Yes or No, by number: their rows make pairs.
+        forward_overhead_tokens: for splitting batches into groups of similar length: see `length_groups`.
+        binary: for each task, by number, whether it is answered by Yes or No; rows of such tasks form pairs.
     """
 
     versions: Mapping[str, PromptSet]
@@ -85,7 +85,7 @@ class TrainSet:
         return next(iter(self.versions.values())).user
 
     def pairs(self, index: NDArray[np.integer[Any]]) -> int:
-        """Return how many pairs of a positive and a negative yes-or-no question of one user are among questions."""
+        """Return the number of pairs of a positive and a negative yes-or-no question of one user among these."""
         own = index[np.asarray(self.binary, dtype=bool)[self.task[index]]]
         return count_pairs(self.user[own], next(iter(self.versions.values())).label[own] > 0)
 
@@ -118,27 +118,27 @@ class TrainSet:
 class TaskOrder:
     """The composition and order of an epoch's batches, each with its share of every task.
 
-    A batch of B questions holds B · share of a task's, rounded down or up at random so that shares hold exactly on
-    average. A task's questions come in random order, all of them before any comes again. The questions of
-    `POOL_BATCHES` batches are handed out by length, within each task, and the batches are shuffled. An epoch has as
-    many questions as there are, rounded down to whole batches: those left out are others in each epoch.
+    A batch of B questions has B · share questions of a task, rounded down or up at random so that shares are exact on
+    average. A task's questions come in random order, all of them before any is repeated. The questions of
+    `POOL_BATCHES` batches are assigned by length, within each task, and the batches are shuffled. An epoch has as many
+    questions as there are, rounded down to whole batches; those left out differ between epochs.
 
-    With `rows_per_user` above 1, up to so many questions of a task and user stand side by side: a user's questions are
-    cut into such groups at random, and groups take the place of questions in all of the above. A group's length is that
-    of its longest prompt. The first and the last group of a task in a batch may be a part of one.
+    With `rows_per_user` above 1, up to that many questions of a task and user are adjacent: a user's questions are
+    split into such groups at random, and groups take the place of questions in all of the above. A group's length is
+    that of its longest prompt. The first and the last group of a task in a batch may be incomplete.
 
     Args:
         task: (n,) each question's task.
         lengths: (n,) tokens of each question's prompt.
-        shares: weight of each task, by number; those of tasks without questions are left out.
-        batch_size: questions of a batch; all of them make one batch where there are fewer.
+        shares: weight of each task, by number; tasks without questions are ignored.
+        batch_size: questions per batch; if there are fewer, all of them form one batch.
         seed: decides the order, together with the epoch.
         repeat: give every epoch the order of the first (to overfit on a few batches).
         users: (n,) each question's user; needed for groups.
-        rows_per_user: questions of a group.
+        rows_per_user: questions per group.
 
     Raises:
-        UserError: no task that has questions has a share.
+        UserError: no task has both questions and a share.
     """
 
     def __init__(
@@ -172,11 +172,11 @@ class TaskOrder:
         return len(self.lengths) // self.batch_size
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; Lightning calls this before each, on what a loader has as `sampler`."""
+        """Set the epoch; Lightning calls this before each epoch, on a loader's `sampler`."""
         self.epoch = epoch
 
     def batches(self) -> NDArray[np.int64]:
-        """Return the epoch's batches (batches, batch_size), of indices."""
+        """Return the epoch's batches as indices (batches, batch_size)."""
         generator = np.random.default_rng([self.seed, 0 if self.repeat else self.epoch])
         tasks = self._tasks(generator)  # (batches, B)
         rows = np.empty_like(tasks)
@@ -195,7 +195,7 @@ class TaskOrder:
     def _stream(
         self, members: NDArray[np.int64], count: int, generator: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return `count` of the members, each as often as any other, give or take one, and the number of its group."""
+        """Return `count` of the members, each as often as any other, give or take one, and their group numbers."""
         if not count:
             return members[:0].copy(), members[:0].copy()
         rounds = -(-count // len(members))
@@ -204,15 +204,15 @@ class TaskOrder:
             return np.concatenate(streams)[:count], np.arange(count)
         parts = [grouped_by_user(own, self.users[own], self.rows_per_user, generator) for own in streams]
         groups = [own + number * len(members) for number, (_, own) in enumerate(parts)]
-        # Numbers without gaps: a group has at least one row, so that they stay below the number of places.
+        # Numbers without gaps: each group has at least one row, so they stay below the number of rows.
         _, number = np.unique(np.concatenate(groups)[:count], return_inverse=True)
         return np.concatenate([own for own, _ in parts])[:count], number
 
     def _tasks(self, generator: np.random.Generator) -> NDArray[np.int64]:
-        """Return the task of each place of each batch (batches, B); nothing is drawn where there is one task."""
+        """Return the task of each position in each batch (batches, B); with one task, nothing is drawn."""
         if len(self.limits) == 1:
             return np.zeros((len(self), self.batch_size), dtype=np.int64)
-        # Evenly spaced points on the line of shares, shifted a batch: each share gets its whole part, or one more.
+        # Evenly spaced points on the line of shares, shifted per batch: each share is rounded down or up.
         points = (np.arange(self.batch_size) + generator.random((len(self), 1))) / self.batch_size
         return np.minimum(np.searchsorted(self.limits, points, side="right"), len(self.limits) - 1)
 
@@ -220,8 +220,8 @@ class TaskOrder:
 def temperature_shares(sizes: Sequence[int], temperature: float) -> list[float]:
     """Return each task's share of the batches, n_t^(1/T) normalised.
 
-    T = 1 draws tasks as often as they have questions; the larger T, the more alike. Source: Raffel et al., 2020 (T5,
-    arXiv 1910.10683), section 3.5.2, "temperature-scaled mixing".
+    T = 1 draws tasks in proportion to their questions; the larger T, the more equal the shares. Source: Raffel et al.,
+    2020 (T5, arXiv 1910.10683), section 3.5.2, "temperature-scaled mixing".
     """
     weights = np.asarray(sizes, dtype=np.float64) ** (1 / temperature)
     return [float(share) for share in weights / weights.sum()]

@@ -1,4 +1,4 @@
-"""Rows of one user that stand side by side in a batch, so that positives and negatives of the user can be compared."""
+"""Groups of adjacent rows of one user in a batch, so that the user's positives and negatives can be compared."""
 
 from typing import Any
 
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 def grouped_by_user(
     rows: NDArray[np.int64], users: NDArray[np.int64], size: int, generator: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Bring rows of one user together, in groups that come in random order.
+    """Put rows of one user together, in groups in random order.
 
     Args:
         rows: (n,) in random order.
-        users: (n,) of these rows.
-        size: rows of a group; a user's last group may have fewer.
+        users: (n,) each row's user.
+        size: rows per group; a user's last group may have fewer.
         generator: decides the order of the groups.
 
     Returns:
-        The rows (n,), and the number of each one's group (n,), 0, 1, 2, ... as they stand.
+        The rows (n,), and each one's group number (n,), 0, 1, 2, ... in order.
     """
     if not len(rows):
         return rows, rows.copy()
@@ -33,17 +33,17 @@ def grouped_by_user(
 
 
 def longest_of_group(lengths: NDArray[Any], groups: NDArray[np.int64]) -> NDArray[Any]:
-    """Return the longest length of each place's group (n,), from the lengths (n,) and the numbers of groups (n,)."""
+    """Return the largest length in each entry's group (n,), from lengths (n,) and group numbers (n,)."""
     longest = np.zeros_like(lengths)
     np.maximum.at(longest, groups, lengths)
     return longest[groups]
 
 
 def count_pairs(users: NDArray[np.int64], positive: NDArray[np.bool_]) -> int:
-    """Return how many pairs of a positive and another row have one user.
+    """Return the number of pairs of a positive and a negative row of one user.
 
     Args:
-        users: (n,) of rows.
+        users: (n,) each row's user.
         positive: (n,) whether each is positive.
     """
     _, number = np.unique(users, return_inverse=True)

@@ -1,1 +1,1 @@
-"""A trained run out of the framework: adapters for peft and inference engines, merged models, vectors, bundles."""
+"""Exports of a trained run: adapters for peft and inference engines, merged models, vectors, bundles."""

@@ -23,12 +23,12 @@ PROMPT, EMBEDS = "prompt.json", "prompt_embeds.safetensors"
 
 @dataclass(frozen=True)
 class Selection:
-    """Which of a run's updates are wanted.
+    """Which of a run's updates to export.
 
     Attributes:
-        user: raw id, where the updates are a pair's or a user's; elsewhere, whose prompt is written beside them.
-        item: raw id, where the updates are a pair's; elsewhere, the same.
-        task: where there are updates of several tasks, or a prompt of one.
+        user: raw id; selects updates that are per pair or per user, and otherwise only the prompt beside them.
+        item: raw id; selects updates that are per pair, and otherwise only the prompt.
+        task: selects updates that are per task, and the prompt.
     """
 
     user: str | None = None
@@ -38,14 +38,14 @@ class Selection:
 
 @dataclass(frozen=True)
 class Update:
-    """Low-rank updates that can leave the framework.
+    """Low-rank updates to export.
 
     Attributes:
-        injection: the layers.
-        task: the number of the task, where they are routed.
-        pair: the factors (in, R) of the pair, or of the user, where they are generated.
-        name: of the task, None where the updates serve all.
-        batch: the prompt of the pair, None where none was asked for.
+        injection: the injected layers.
+        task: the task's index, used if the updates are routed.
+        pair: the factors (in, R) of the pair or the user if the updates are generated, else None.
+        name: the task's name.
+        batch: the prompt of the pair, None if none was asked for.
     """
 
     injection: Injection
@@ -59,8 +59,8 @@ def update_of(recommender: Recommender, selection: Selection) -> Update:
     """Return a run's updates.
 
     Raises:
-        UserError: the run has none, or none that stand alone; a task or a pair is needed and not given; or an id is
-            unknown.
+        UserError: the run has none, or none that work on their own; a task or a pair is needed and not given; or an
+            id is unknown.
     """
     module = module_of(recommender)
     injection = module.lowrank
@@ -90,7 +90,7 @@ def write_adapter(recommender: Recommender, folder: Path, selection: Selection) 
     """Write peft's two files and the prompt beside them.
 
     Raises:
-        UserError: as `update_of`.
+        UserError: see `update_of`.
     """
     module, update = module_of(recommender), update_of(recommender, selection)
     export(update.injection, folder, base_model(module), update.task, update.pair)
@@ -98,7 +98,7 @@ def write_adapter(recommender: Recommender, folder: Path, selection: Selection) 
 
 
 def write_prompt(folder: Path, module: LLMRecommender, update: Update, selection: Selection) -> None:
-    """Write what an adapter has to be given: `prompt.json`, and `prompt_embeds.safetensors` of soft tokens."""
+    """Write an adapter's input: `prompt.json` and, for soft tokens, `prompt_embeds.safetensors`."""
     write_json(folder / PROMPT, described(module, update, selection))
     if update.batch is not None and update.batch.soft_positions.shape[1]:
         with torch.inference_mode(), evaluating(module):
@@ -153,7 +153,7 @@ def _pair(module: LLMRecommender, injection: Injection, batch: PromptBatch | Non
 
 
 def described(module: LLMRecommender, update: Update, selection: Selection) -> dict[str, Any]:
-    """Return what has to be asked to get the run's scores, and where they are read."""
+    """Return the prompt that gives the run's scores, and where they are read."""
     choices = module.readings[update.name].choices
     answers = None
     if choices is not None:
@@ -175,7 +175,7 @@ def described(module: LLMRecommender, update: Update, selection: Selection) -> d
 
 
 def _offset(module: LLMRecommender, update: Update, batch: PromptBatch) -> dict[str, float] | None:
-    """Return what a yes-or-no prompt's logit is multiplied by and what is added to it, where the method does so."""
+    """Return the factor and offset that the method applies to a yes-or-no prompt's logit; None if it applies none."""
     if module.offset is None or not module.tasks[update.name].is_binary:
         return None
     logit = torch.zeros(1, device=module.device)

@@ -1,4 +1,4 @@
-"""A run in one folder that `recsys_lora.load` takes anywhere: config, prepared tables, encoder, trained weights."""
+"""A run in one folder that `recsys_lora.load` can load anywhere: config, prepared tables, encoder, trained weights."""
 
 import shutil
 from dataclasses import asdict, replace
@@ -12,17 +12,17 @@ from recsys_lora.utils.files import write_json
 from recsys_lora.utils.version import __version__
 
 BESIDE = ("environment.json", "metrics.json", "table.md")
-"""What a bundle takes along of a run's folder where it is there."""
+"""Files of a run's folder that a bundle includes if they exist."""
 
 
 def write_bundle(run: Loaded, folder: Path) -> None:
-    """Write a bundle. The backbone is not in it: the config says which one it is.
+    """Write a bundle. The backbone is not in it; the config names it.
 
-    Each part has a record with the SHA-256 of its files, which loading compares. Weights are safetensors, and loading
-    takes a config that names code of this package alone, unless told whom else to trust.
+    Each part has a record with the SHA-256 of its files, which loading verifies. Weights are safetensors, and loading
+    accepts only configs that name code of this package, unless told whom else to trust.
 
     Raises:
-        UserError: a part of the run is gone.
+        UserError: a part of the run is missing.
     """
     store, made = store_of(run.folder), run.made
     weights = None if run.method is None else run.method.weights
@@ -42,5 +42,5 @@ def write_bundle(run: Loaded, folder: Path) -> None:
 
 
 def _name(weights: Path) -> str:
-    """Return what the weights' folder is called: that of their artifact, or of the file where it is a checkpoint."""
+    """Return the name of the weights' folder: that of their artifact, or that of the file if it is a checkpoint."""
     return weights.parent.name if (weights.parent / RECORD).is_file() else weights.stem

@@ -1,4 +1,4 @@
-"""A run in one of the forms that other programs read, as a folder."""
+"""Exports a run as a folder, in a format that other programs read."""
 
 import re
 from collections.abc import Callable
@@ -22,9 +22,9 @@ WRITERS: dict[str, Callable[[Recommender, Path, Selection], None]] = {
     "vectors": lambda recommender, folder, asked: write_vectors(recommender, folder),
     "bundle": lambda recommender, folder, asked: write_bundle(recommender.run, folder),
 }
-"""What fills an empty folder with each form."""
+"""Functions that fill an empty folder, by format."""
 OURS = (PROMPT, ITEMS)
-"""Files by which an exported folder is known, but for a bundle."""
+"""Files by which an exported folder is recognised, except for a bundle."""
 
 
 def export(recommender: Recommender, to: str, folder: Path, selection: Selection | None = None) -> Path:
@@ -32,15 +32,15 @@ def export(recommender: Recommender, to: str, folder: Path, selection: Selection
 
     Args:
         recommender: the run.
-        to: which form, of `WRITERS`.
-        folder: where to; replaced if it exists.
-        selection: which updates, of those that have to be chosen.
+        to: the format, a key of `WRITERS`.
+        folder: the target; replaced if it exists.
+        selection: which updates, if they have to be chosen.
 
     Returns:
         The folder.
 
     Raises:
-        UserError: the run cannot be exported so, or the disk is full.
+        UserError: the run cannot be exported like this, or the disk is full.
     """
     with atomic_folder(folder) as made:
         WRITERS[to](recommender, made, selection or Selection())
@@ -48,7 +48,7 @@ def export(recommender: Recommender, to: str, folder: Path, selection: Selection
 
 
 def own_name(run: Loaded, to: str, selection: Selection) -> str:
-    """Return a name that no other export has: the run's, what it is exported to, and a key of all that is in it."""
+    """Return a name that no other export has: the run's name, the format, and a key of the contents."""
     chosen, made = (selection.task, selection.user, selection.item), run.made
     key = content_key([made.prepare, made.cf, made.weights, run.config.llm, *vars(selection).values()])
     parts = [str(run.config.name), to, *filter(None, chosen), key]
@@ -56,7 +56,7 @@ def own_name(run: Loaded, to: str, selection: Selection) -> str:
 
 
 def check_target(folder: Path) -> None:
-    """Refuse to replace a folder that is not an export: the swap would delete what is in it.
+    """Refuse to replace a folder that is not an export: its contents would be deleted.
 
     Raises:
         UserError: it is a file, or a folder of something else.

@@ -24,14 +24,14 @@ ARCHITECTURES = {
     "qwen3": gguf.MODEL_ARCH.QWEN3,
     "gemma3_text": gguf.MODEL_ARCH.GEMMA3,
 }
-"""What llama.cpp calls the architectures whose linear maps it keeps as they are, but for the order of Llama's rows."""
+"""llama.cpp's names of the architectures whose linear maps it leaves as they are, except for Llama's order of rows."""
 
 
 def write_gguf_lora(recommender: Recommender, folder: Path, selection: Selection) -> None:
     """Write `adapter.gguf` and the prompt beside it.
 
     Raises:
-        UserError: as `update_of`; or the tensors of the backbone's architecture are not known here.
+        UserError: see `update_of`; or the backbone's architecture is not in `ARCHITECTURES`.
     """
     module, update = module_of(recommender), update_of(recommender, selection)
     config = module.backbone.model.config
@@ -70,7 +70,7 @@ def _write(path: Path, updates: dict[str, tuple[Tensor, Tensor]], rank: int, con
 
 
 def as_in_llama_cpp(weight: Tensor, site: str, config: Any) -> Tensor:
-    """Return the rows (out, ...) of a Llama's linear map in llama.cpp's order: of q and k, halves become neighbours."""
+    """Return the rows (out, ...) of a Llama's linear map in llama.cpp's order: in q and k, halves become neighbours."""
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}.get(site.rpartition(".")[2])
     if heads is None:
         return weight

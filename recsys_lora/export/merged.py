@@ -18,7 +18,7 @@ def write_merged(recommender: Recommender, folder: Path, selection: Selection) -
     """Write a model folder as `save_pretrained` does, with its tokenizer and `prompt.json`.
 
     Raises:
-        UserError: as `update_of`; or the backbone is quantised.
+        UserError: see `update_of`; or the backbone is quantised.
     """
     module, update = module_of(recommender), update_of(recommender, selection)
     model = module.backbone.model
@@ -31,7 +31,7 @@ def write_merged(recommender: Recommender, folder: Path, selection: Selection) -
 
 @torch.no_grad()
 def _merged_state(injection: Injection, task: int | None, pair: dict[str, Tensor] | None) -> dict[str, Tensor]:
-    """Return the model's state dict, under its own names, with the updates added; arguments as `factors_of`."""
+    """Return the model's state dict, under its own names, with the updates added; arguments as in `factors_of`."""
     updates = factors_of(injection, task, pair)
     state = {}
     for name, value in injection.model.state_dict().items():

@@ -20,8 +20,8 @@ USERS, ITEMS = "users.parquet", "items.parquet"
 def write_vectors(recommender: Recommender, folder: Path) -> None:
     """Write `items.parquet` (item, title, vector) and, where e_u does not depend on the item, `users.parquet`.
 
-    The dot product of two vectors is then the CF model's score (times a constant where vectors are binary codes), plus
-    both columns `bias` where the model has biases. A user's vector is that after all of the user's history.
+    The dot product of two vectors is then the CF model's score (times a constant if the vectors are binary codes), plus
+    both `bias` columns if the model has biases. A user's vector is the one after the user's whole history.
 
     Raises:
         UserError: the run has no CF model.

@@ -18,9 +18,9 @@ class ArtifactPaths:
 
     Attributes:
         prepare: the folder of the prepared data.
-        cf: that of the fitted encoder; None where the run has none.
-        cf_key: the encoder's key in the method's weights; None where the run has none.
-        weights: the file of the trained weights; None where there are none.
+        cf: the folder of the fitted encoder; None if the run has none.
+        cf_key: the encoder's key in the method's weights; None if the run has no encoder.
+        weights: the file of the trained weights; None if there are none.
     """
 
     prepare: str
@@ -32,15 +32,15 @@ class ArtifactPaths:
 def write_artifact_paths(
     folder: Path, root: Path, prepare: Path, cf: Path | None, cf_key: str | None, weights: Path | None
 ) -> None:
-    """Write the paths of a run's artifacts into its folder, given the store's root and the rest of `ArtifactPaths`."""
+    """Write a run's `ArtifactPaths` into its folder; paths below `root`, the store's, become relative to it."""
     encoder, trained = (None if path is None else _below(root, path) for path in (cf, weights))
     write_json(folder / FILE, asdict(ArtifactPaths(_below(root, prepare), encoder, cf_key, trained)))
 
 
 def newest_run(folder: Path) -> Path:
-    """Return a run's folder: the one given, or the run in it that finished last, up to three folders down.
+    """Return the folder if it is a run's, else the most recently finished run in it, at most three levels down.
 
-    Three are from `runs` to a job of `runs/sweeps`.
+    A job in `runs/sweeps` is three levels below `runs`.
     """
     if (folder / FILE).is_file():
         return folder
@@ -71,7 +71,7 @@ def read_artifact_paths(folder: Path) -> ArtifactPaths:
 
 
 def artifacts_root(folder: Path) -> Path:
-    """Return the artifact store of a run: a bundle has its own."""
+    """Return the root of a run's artifact store; a bundle contains its own."""
     own = folder / STORE
     return own if own.is_dir() else home() / STORE
 

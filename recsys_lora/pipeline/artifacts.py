@@ -1,8 +1,8 @@
-"""Results of stages, cached under a key made of all that they depend on.
+"""Stage results, cached under a key of everything they depend on.
 
-Two runs that ask for one artifact at the same moment make it once: the second waits for the first. An artifact is a
-folder that appears whole or not at all, with an `artifact.json` that says what it was made of and holds the checksums
-of its files: one that is damaged is made again. Sizes and times are compared at every use, contents once a machine.
+If two runs need the same artifact at the same time, one makes it and the other waits. An artifact is a folder that is
+written atomically. Its `artifact.json` records what it was made from and the checksums of its files; a damaged artifact
+is made again. Sizes and times are compared at every use, contents once per machine.
 """
 
 import datetime
@@ -34,9 +34,9 @@ class Artifact:
     """A finished result.
 
     Attributes:
-        folder: where it lies.
-        key: 16 hex digits over its stage and all that it depends on.
-        reused: True where it was found, False where this run made it.
+        folder: its folder.
+        key: 16 hex digits, a hash of its stage and its inputs.
+        reused: True if it was in the cache, False if this run made it.
     """
 
     folder: Path
@@ -50,9 +50,9 @@ class ArtifactStore:
 
     Attributes:
         root: the folder of all artifacts.
-        force: stages whose artifacts are made again even where they exist.
-        processes: those of the job, this one among them.
-        remember: keep in the cache which contents were compared, so that this is done once a machine.
+        force: stages whose artifacts are made again even if they exist.
+        processes: the processes of the job.
+        remember: record in the cache which contents were compared, so that this is done once per machine.
     """
 
     root: Path
@@ -68,18 +68,18 @@ class ArtifactStore:
         make: Callable[[Path], object],
         together: bool = False,
     ) -> Artifact:
-        """Return the artifact that `depends` names, made by `make` where it does not exist.
+        """Return the artifact for `depends`, made by `make` if it does not exist.
 
         Args:
-            stage: prepare, cf, method, test: what `stage.force` names.
-            label: a readable beginning of the folder's name.
-            depends: JSON-able: all that the result depends on, upstream keys included.
-            make: fills an empty folder with the result; raising leaves nothing behind.
-            together: all processes of the job make it, as in training; what those but the first write is thrown away.
-                Otherwise the first makes it while the others wait.
+            stage: prepare, cf, method or test, as in `stage.force`.
+            label: a readable prefix of the folder's name.
+            depends: everything the result depends on, upstream keys included; JSON-serialisable.
+            make: fills an empty folder with the result; if it raises, nothing is left behind.
+            together: all processes of the job make it, as in training, and only what rank 0 writes is kept.
+                Otherwise rank 0 makes it while the others wait.
 
         Raises:
-            UserError: the disk is full or cannot be written.
+            UserError: the disk is full or not writable.
         """
         key = self.key(stage, depends)
         parent = self.root / stage
@@ -92,7 +92,7 @@ class ArtifactStore:
             self.processes.barrier()
             return Artifact(folder, key, reused=found)
         reusable = stage not in self.force
-        # What is complete is taken without the lock, which a cache that cannot be written would refuse.
+        # A complete artifact is used without the lock, which cannot be taken in a read-only cache.
         if reusable and _intact(folder):
             found = self.processes.broadcast(True)
         else:
@@ -106,14 +106,14 @@ class ArtifactStore:
         return Artifact(folder, key, reused=found)
 
     def holds(self, stage: str, label: str, depends: Mapping[str, Any]) -> bool:
-        """Return whether `get` with the same arguments would make nothing."""
+        """Return whether `get` with the same arguments would reuse an artifact."""
         return stage not in self.force and _intact(self.root / stage / f"{label}-{self.key(stage, depends)}")
 
     def find(self, place: str) -> Path:
-        """Return a folder that a run's record names, of an artifact that is there and as it was written.
+        """Return the folder of an artifact that a run's record names, after checking that it is intact.
 
         Raises:
-            UserError: it is gone or damaged.
+            UserError: it is missing or damaged.
         """
         folder = self.root / place
         wrong = _wrong(folder, self.remember) if folder.exists() else "is gone"
@@ -123,7 +123,7 @@ class ArtifactStore:
 
     @staticmethod
     def _make(stage: str, key: str, depends: Mapping[str, Any], make: Callable[[Path], object], folder: Path) -> None:
-        """Fill the folder and write its record; the lock is held."""
+        """Fill the folder and write its record; the caller holds the lock."""
         sweep_temporary(folder)
         with atomic_folder(folder) as temporary:
             make(temporary)
@@ -133,7 +133,7 @@ class ArtifactStore:
 
     @staticmethod
     def key(stage: str, depends: Mapping[str, Any]) -> str:
-        """Return the key of the artifact that `get` with the same arguments returns."""
+        """Return the key of the artifact that `get` returns for the same arguments."""
         return content_key({"stage": stage, "depends": depends})
 
 
@@ -146,20 +146,20 @@ def _taken(path: Path, label: str) -> BaseFileLock:
 
 
 def seal(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write an artifact's record, with the checksums of what is in its folder."""
+    """Write an artifact's record, with the checksums of the files in its folder."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     checksums = {str(path.relative_to(folder)): file_sha256(path) for path in paths}
     write_json(folder / RECORD, {**record, "files": checksums})
 
 
 def manifest(folder: Path) -> dict[str, Any]:
-    """Return what an artifact was made of."""
+    """Return the record of what an artifact was made from."""
     record: dict[str, Any] = read_json(folder / RECORD)
     return record
 
 
 def _intact(folder: Path) -> bool:
-    """Return whether an artifact is there and is what was written; a damaged one is reported, to be made again."""
+    """Return whether an artifact exists and is intact; log a warning if it is damaged."""
     if not folder.exists():
         return False
     if wrong := _wrong(folder):

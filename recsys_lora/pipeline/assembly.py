@@ -26,20 +26,20 @@ from recsys_lora.tasks.task import Task
 
 
 def check_source(config: RunConfig) -> None:
-    """Refuse a language model that is not there, before anything is read or fitted.
+    """Refuse a missing language model, before anything is read or fitted.
 
     Raises:
-        UserError: the model is not there.
+        UserError: the model is missing.
     """
     source: BackboneSource = build(config.llm, "llm")
     source.check()
 
 
 def load_backbone(config: RunConfig, data: PreparedData, place: torch.device) -> Backbone:
-    """Return the frozen language model on this process's device, or spread over the devices of the job.
+    """Return the frozen language model on this process's device, or sharded over the devices of the job.
 
     Raises:
-        UserError: it cannot be loaded, or not be spread as the trainer asks.
+        UserError: it cannot be loaded, or cannot be sharded as the trainer asks.
     """
     texts = [title for title in data.titles if title]
     backbone: Backbone
@@ -47,7 +47,7 @@ def load_backbone(config: RunConfig, data: PreparedData, place: torch.device) ->
         backbone = build(config.llm, "llm").load(texts=texts, device=place)
         return backbone
     source = build(config.llm, "llm")
-    if isinstance(source, BackboneSource):  # it is loaded into host memory, but computes on the device
+    if isinstance(source, BackboneSource):  # loaded into host memory, but computes on the device
         source.dtype = dtype_name(resolve_dtype(source.dtype, place))
     return shard(source.load(texts=texts, device="cpu"), place, distributed.get_world_size())
 
@@ -59,7 +59,7 @@ def assemble(
     collaborative: Collaborative | None,
     backbone: Backbone,
 ) -> tuple[LLMRecommender, TaskData]:
-    """Return the untrained method, where its backbone is, and the questions of its run."""
+    """Return the untrained method, on its backbone's device, and the data module of its run."""
     kind = get_object(config.model["_target_"])
     factory = build(config.model, "model")
 
@@ -84,7 +84,7 @@ def assemble(
 
 
 def datamodule_of(config: RunConfig, module: LLMRecommender, data: PreparedData) -> TaskData:
-    """Return the questions of a run, of its data or of what these have become."""
+    """Return the data module of a run's questions, for its own data or for grown ones."""
     node = config.data
     return module.datamodule(
         data,

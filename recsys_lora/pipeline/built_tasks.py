@@ -1,4 +1,4 @@
-"""Tasks, built from a config; a comparison of finished runs needs no more, and no torch."""
+"""Tasks, built from a config: all that a comparison of finished runs needs, without torch."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from recsys_lora.utils.errors import UserError
 
 
 def built_tasks(known: Mapping[str, Any], scale: Mapping[str, float], names: Iterable[str]) -> dict[str, Task]:
-    """Return the named tasks, from their config nodes (`task`) and `data.rating_scale`."""
+    """Return the named tasks, built from their config nodes in `task` and from `data.rating_scale`."""
     return {name: build(known[name], f"task.{name}")(scale=RatingScale(**scale)) for name in dict.fromkeys(names)}
 
 
@@ -20,12 +20,12 @@ def task_of(config: Mapping[str, Any], name: str, trust: Sequence[str] = ()) -> 
     """Return a task of a finished run.
 
     Args:
-        config: the run's, which may come from somebody else.
-        name: of the task.
-        trust: packages whose code the task may be, besides this one.
+        config: the run's, which may come from someone else.
+        name: the task's name.
+        trust: packages, besides this one, whose code the task may use.
 
     Raises:
-        UserError: the config does not describe it, or names code that is not trusted.
+        UserError: the config does not describe the task, or names untrusted code.
     """
     try:
         node, scale = config["task"][name], config["data"]["rating_scale"]

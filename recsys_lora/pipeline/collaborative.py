@@ -1,4 +1,4 @@
-"""Stage 2: the collaborative encoder is fitted once for its settings and data, and frozen."""
+"""Stage 2: fit the collaborative encoder, once per settings and data set, and freeze it."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,12 +23,12 @@ class Collaborative:
     """A fitted encoder.
 
     Attributes:
-        name: of its config, for tables.
-        folder: its artifact.
-        key: of its artifact, and of that of the first fit.
+        name: its config's name, for tables.
+        folder: its artifact's folder.
+        key: its artifact's key, and the first fit's if there is one.
         encoder: frozen, in evaluation mode.
         best: the validation record of the chosen weights.
-        first: the fit on the earliest train rows alone, whose vectors methods train on; None for those of `encoder`.
+        first: the fit on the earliest train rows, whose vectors methods train on; None: they use `encoder`'s.
     """
 
     name: str
@@ -43,23 +43,23 @@ class Collaborative:
         return self.encoder if self.first is None else TwoFits(self.first, self.encoder)
 
     def score(self, data: PreparedData, rows: UserItems) -> NDArray[np.float64]:
-        """Return the encoder's own logits (n,) of users and items."""
+        """Return the encoder's own logits (n,) for pairs of a user and an item."""
         return score_rows(self.encoder, rows, data.history)
 
 
 def cf_stage(
     config: RunConfig, store: ArtifactStore, data: PreparedData, place: torch.device, log_dir: Path | None
 ) -> Collaborative:
-    """Return the encoder that `cf` describes, fitted on the train rows, from the cache where it is there.
+    """Return the encoder that `cf` describes, fitted on the train rows or taken from the cache.
 
-    Where `cf.train_share` is below 1, another is fitted on that share, from the same random numbers.
+    If `cf.train_share` is below 1, a second encoder is fitted on that share, with the same seed.
 
     Args:
         config: the run's.
         store: the cache.
-        data: all of it: the encoder is chosen on all validation rows, whatever the method's budget.
-        place: where the fitted encoder goes.
-        log_dir: where the curve goes when it is fitted now.
+        data: the whole data set: the encoder is selected on all validation rows, whatever the method's budget.
+        place: device of the fitted encoder.
+        log_dir: folder for the training curve if the encoder is fitted now.
     """
     cf, seed = config.cf, config.seed
     factory, fit = build(cf.encoder, "cf.encoder"), build(cf.fit, "cf.fit")
@@ -87,21 +87,21 @@ def cf_stage(
 
 
 def cf_key(config: RunConfig, data: str) -> str:
-    """Return the key of the encoder that `cf` describes, and of its first fit; `data` is that of the data set."""
+    """Return the key of the encoder that `cf` describes, including its first fit's; `data` is the data set's key."""
     shares = dict.fromkeys((1.0, config.cf.train_share))
     own = [replace(config, cf=replace(config.cf, train_share=share)) for share in shares]
     return "-".join(ArtifactStore.key("cf", cf_depends(config, data)) for config in own)
 
 
 def method_data(config: RunConfig, data: PreparedData) -> PreparedData:
-    """Return the data set with the train rows of a method that has an encoder: those that the first fit has not seen.
+    """Return the data set with the train rows for a method with an encoder: those that the first fit has not seen.
 
-    Where there is one fit, they are all train rows, whose labels its vectors then know better than any later one's.
+    With a single fit, these are all train rows; its vectors then know their labels better than those of later rows.
     """
     share = config.cf.train_share
     return data if share == 1 else data.with_train_part(share, "rest")
 
 
 def cf_depends(config: RunConfig, data: str) -> dict[str, Any]:
-    """Return all that a fitted encoder depends on; `data` is the key of the prepared data set."""
+    """Return everything a fitted encoder depends on; `data` is the key of the prepared data set."""
     return {"data": data, **config.deciding("cf")}

@@ -1,8 +1,8 @@
-"""Which device a run computes on, whether this machine has it, and what suits it.
+"""The device of a run: whether this machine has it, and which settings suit it.
 
-Whoever owns a run's parts, that is the pipeline, puts them there, once: the backbone as it is loaded, the encoder as it
-is read, the method as it is made. Lightning moves what it trains, and leaves it on the CPU. All others take the device
-from the module that they are lent, and move only rows.
+The pipeline, which owns a run's parts, moves each of them to the device once: the backbone and the encoder when they
+are loaded, the method when it is built. Lightning moves the module it trains, and leaves it on the CPU. All other code
+takes the device from the module it is given, and moves only rows.
 """
 
 import logging
@@ -23,15 +23,15 @@ from recsys_lora.processes.group import planned_processes
 from recsys_lora.utils.errors import UserError
 
 CPU_TOKENS, _MOST_TOKENS = 4096, 65_536
-"""Padded tokens of a scoring batch: on a CPU, and at most on a GPU, which is what runs on an H200 had."""
+"""Padded tokens of a scoring batch: on a CPU, and at most on a GPU, as used by runs on an H200."""
 _TOKENS_PER_GIB = 512
-"""Of a GPU's memory."""
+"""Per GiB of GPU memory."""
 CUDA = ("gpu", "cuda")
 log = logging.getLogger(__name__)
 
 
 def device(trainer: Mapping[str, Any]) -> torch.device:
-    """Return the device that a trainer's config asks for, of this process.
+    """Return the device of this process that a trainer's config asks for.
 
     Raises:
         UserError: PyTorch does not find it here.
@@ -44,7 +44,7 @@ def device(trainer: Mapping[str, Any]) -> torch.device:
 
 
 def check_devices(config: RunConfig, folder: Path) -> None:
-    """Refuse a run whose trainer lacks the devices or has nothing to do, before anything is read, fitted or started.
+    """Refuse a run whose devices are missing or that would train nothing, before anything is read, fitted or started.
 
     Raises:
         UserError: devices are missing, or no step would be trained.
@@ -81,7 +81,7 @@ def _refuse_missing(key: str, accelerator: str, instead: str) -> None:
 
 
 def suited(config: RunConfig, place: torch.device) -> RunConfig:
-    """Return the config with what is `auto`, and changes no result, as it suits the device."""
+    """Return the config with `auto` values that change no result replaced by what suits the device."""
     if config.evaluation.token_budget != "auto":
         return config
     return replace(config, evaluation=replace(config.evaluation, token_budget=token_budget(place)))
@@ -96,7 +96,7 @@ def token_budget(place: torch.device) -> int:
 
 
 def log_choices(config: RunConfig, backbone: Backbone) -> None:
-    """Say in one line where the run computes, and what was chosen for that."""
+    """Log in one line the run's device and the settings chosen for it."""
     place = backbone.device
     name = torch.cuda.get_device_name(place) if place.type == "cuda" else place.type
     budget, compiled = config.scoring_tokens, config.llm.get("compiled", False)

@@ -42,13 +42,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job made.
+    """The results of a job.
 
     Attributes:
         data: the prepared data set.
-        collaborative: the fitted encoder; None where the method needs none.
-        method: the method, trained unless it comes from `build`; None where the CF model is all there is.
-        metrics: what metrics.json holds; None where nothing was tested.
+        collaborative: the fitted encoder; None if the method needs none.
+        method: the method, trained unless it comes from `build`; None if the run has only a CF model.
+        metrics: the contents of metrics.json; None if nothing was tested.
     """
 
     data: PreparedData
@@ -58,16 +58,16 @@ class Outcome:
 
 
 def run_config(config: RunConfig) -> Outcome:
-    """Run all stages of a config in this process; what is cached is not made again.
+    """Run all stages of a config in this process; cached results are reused.
 
     Args:
         config: from `compose`.
 
     Returns:
-        The prepared data, the fitted encoder, the trained method and what metrics.json holds.
+        The prepared data, the fitted encoder, the trained method and the contents of metrics.json.
 
     Raises:
-        UserError: the input is wrong; the line says what to do.
+        UserError: the input is wrong; the message says what to do.
     """
     folder = Path(config.paths.run)
     make_folder(folder, "paths.runs=FOLDER")
@@ -75,10 +75,10 @@ def run_config(config: RunConfig) -> Outcome:
 
 
 def execute(config: RunConfig, folder: Path) -> Outcome:
-    """Run one checked config; the run's folder gets the config, the records and the results.
+    """Run a checked config; write the config, the records and the results into the run's folder.
 
     Raises:
-        UserError: the input is wrong; the line says what to do.
+        UserError: the input is wrong; the message says what to do.
     """
     quiet_libraries()
     check_devices(config, folder)
@@ -92,13 +92,13 @@ def execute(config: RunConfig, folder: Path) -> Outcome:
         folder = Path(processes.broadcast(str(folder)))
         if processes.is_rank_zero:
             return run_stages(config, folder, processes)
-        with silent(), tempfile.TemporaryDirectory() as scratch:  # started from outside, beside the first
+        with silent(), tempfile.TemporaryDirectory() as scratch:  # started by torchrun or SLURM, beside rank 0
             return run_stages(config, Path(scratch), processes)
 
 
 def _check_what_is_named(config: RunConfig) -> None:
-    """Refuse a service, a task, a model or a checkpoint that is not there, before anything is read or fitted."""
-    build_loggers(config)  # they say what they lack, as an account
+    """Refuse a missing service, task, model or checkpoint, before anything is read or fitted."""
+    build_loggers(config)  # raises if something is missing, such as an account
     kind = get_object(config.model["_target_"])
     asked_tasks(config)
     if kind.needs_backbone:
@@ -112,9 +112,9 @@ def _check_what_is_named(config: RunConfig) -> None:
 def build(config: RunConfig) -> Outcome:
     """Return what a run would train, untrained, for a trainer of your own; writes no results.
 
-    The data set is prepared and the CF model fitted, or taken from the cache. So is the first stage of a method that
-    has one, with the config's trainer, which is otherwise asked for its device alone; its checkpoints and curves are
-    in the run's folder.
+    The data set is prepared and the CF model fitted, or taken from the cache. So is a method's first stage, which the
+    config's trainer trains; its checkpoints and curves are in the run's folder. Otherwise only the trainer's device is
+    used.
 
     Args:
         config: from `compose`.
@@ -152,11 +152,11 @@ def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outc
 
     Args:
         config: the run's.
-        folder: where this process writes: the run's, or its own where its rank is not 0.
-        processes: those of the job.
+        folder: where this process writes: the run's folder for rank 0, else one of its own.
+        processes: the processes of the job.
 
     Raises:
-        UserError: the input is wrong; the line says what to do.
+        UserError: the input is wrong; the message says what to do.
     """
     if not processes.is_rank_zero:
         config = config.at(str(folder))
@@ -181,7 +181,7 @@ def run_stages(config: RunConfig, folder: Path, processes: ProcessGroup) -> Outc
 
 @dataclass(frozen=True)
 class _Parts:
-    """What is there before a method is trained; `config` has what data and device decide, `stage` trains the method."""
+    """A run's parts before training: `config` as completed by the data and the device, `stage` to train the method."""
 
     config: RunConfig
     store: ArtifactStore
@@ -199,13 +199,13 @@ def _parts(config: RunConfig, folder: Path, processes: ProcessGroup, clock: "_Cl
     data = prepare_stage(config, store)
     tasks = choose_tasks(config, data)
     config = replace(config, tasks=list(tasks), task={name: config.task[name] for name in tasks})
-    refuse_unfit(config.as_dict())  # again, as the tasks are known now where the data decide them
+    refuse_unfit(config.as_dict())  # again: if the data decide the tasks, they are known only now
     clock.lap("prepare")
     backbone = None
     if kind.needs_backbone:
         backbone = load_backbone(config, data, place)
         log_choices(config, backbone)
-        with silent():  # what it would say follows when the method is made
+        with silent():  # its messages follow when the method is built
             check_assembly(config, store, data, tasks, backbone)
         clock.lap("method")
     collaborative = cf_stage(config, store, data, place, folder) if kind.needs_encoder else None
@@ -217,7 +217,7 @@ def _parts(config: RunConfig, folder: Path, processes: ProcessGroup, clock: "_Cl
 
 
 class _Clock:
-    """Wall time of the stages of this run; a reused result costs next to nothing."""
+    """Wall time of this run's stages; reused results cost next to nothing."""
 
     def __init__(self) -> None:
         self.seconds = {"prepare": 0.0, "cf": 0.0, "method": 0.0}

@@ -1,4 +1,4 @@
-"""A finished run's parts, made again from what the run kept: no raw data are read, nothing is trained or written."""
+"""The parts of a finished run, rebuilt from its artifacts: no raw data are read, nothing is trained or written."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ from recsys_lora.tasks.task import Task
 from recsys_lora.utils.errors import UserError
 
 _CHANGEABLE = (Kind.SOURCE, Kind.COST)
-"""Kinds of values that may differ from the run's: where input lies, and what changes memory or time alone."""
+"""Kinds of values that may differ from the run's: where input is, and what changes only memory or time."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class Loaded:
     """A finished run, ready to answer.
 
     Attributes:
-        folder: of the run or bundle.
-        config: the run's, on one device.
-        made: where its parts are.
-        data: what it was trained on.
-        tasks: what it was asked, by name.
-        collaborative: the fitted encoder; None where the run has none.
-        method: the trained method; None where the CF model is all there is.
+        folder: the run's or the bundle's.
+        config: the run's, for one device.
+        made: the paths of its artifacts.
+        data: the data it was trained on.
+        tasks: its tasks, by name.
+        collaborative: the fitted encoder; None if the run has none.
+        method: the trained method; None if the run has only a CF model.
     """
 
     folder: Path
@@ -62,13 +62,12 @@ def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = (), 
 
     Args:
         folder: its folder.
-        device: auto, cpu, cuda or cuda:N; auto is a CUDA device where there is one.
-        overrides: as on the command line, of values that change no result: `llm.path=FOLDER`.
-        trust: packages whose code the config may name, besides this one.
+        device: auto, cpu, cuda or cuda:N; auto is a CUDA device if there is one.
+        overrides: as on the command line, for values that change no result, such as `llm.path=FOLDER`.
+        trust: packages, besides this one, whose code the config may name.
 
     Raises:
-        UserError: it is no finished run, something of it is gone, the device is not there, or its config names code
-            that is not trusted.
+        UserError: it is not a finished run, a part or the device is missing, or its config names untrusted code.
     """
     quiet_libraries()
     made, place = read_artifact_paths(folder), _chosen_device(device)
@@ -85,7 +84,7 @@ def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = (), 
     method = None
     if kind.needs_backbone:
         weights = None if made.weights is None else _weights(store, made.weights)
-        with torch.random.fork_rng():  # what is untrained is drawn, and replaced
+        with torch.random.fork_rng():  # initial weights are drawn at random, then replaced
             module, datamodule = assemble(config, data, tasks, collaborative, load_backbone(config, data, place))
         if weights is not None:
             load_checkpoint(weights, module, module.identity)
@@ -95,20 +94,20 @@ def load_run(folder: Path, device: str = "auto", overrides: Sequence[str] = (), 
 
 
 def _refuse_incomplete(folder: Path, made: ArtifactPaths, kind: Any) -> None:
-    """Refuse a record without a part that the run's model has: it would be drawn at random."""
+    """Refuse a record that lacks a part of the run's model, which would be initialised at random."""
     wanted = {"cf": kind.needs_encoder, "cf_key": kind.needs_encoder, "weights": kind.needs_backbone and kind.trains}
     if missing := [name for name, needed in wanted.items() if needed and getattr(made, name) is None]:
         raise UserError(f"{folder / FILE}: names no {missing[0]}, which {kind.__name__} has: run it again")
 
 
 def store_of(folder: Path) -> ArtifactStore:
-    """Return where the artifacts of a run are, or where a bundle holds them, which can do without a cache."""
+    """Return the artifact store of a run or a bundle; for a bundle, compared contents are not recorded."""
     root = artifacts_root(folder)
     return ArtifactStore(root, remember=root.parent != folder)
 
 
 def _chosen_device(name: str) -> torch.device:
-    """Return a device by name, which has to be there; auto: a CUDA device where there is one."""
+    """Return a device by name, after checking that it exists; auto: a CUDA device if there is one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -142,7 +141,7 @@ def _read(folder: Path, overrides: Sequence[str], trust: Sequence[str]) -> RunCo
 
 
 def _on_one_device(config: RunConfig, place: torch.device) -> RunConfig:
-    """Return the config of a run on one device, its blocks not compiled, whatever it was trained on."""
+    """Return the run's config for one device, without compiled blocks, whatever it was trained on."""
     accelerator = "gpu" if place.type == "cuda" else "cpu"
     trainer = {**config.trainer, "accelerator": accelerator, "devices": 1, "num_nodes": 1, "strategy": "auto"}
     llm = {**config.llm, **({"compiled": False} if "compiled" in config.llm else {})}

@@ -13,7 +13,7 @@ _CHATTY = ("lightning", "lightning.pytorch", "lightning.fabric", "transformers",
 
 
 def quiet_libraries() -> None:
-    """Let libraries log warnings only, without bars of their own, once a process."""
+    """Limit libraries to warnings, and turn off their progress bars, for this process."""
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
         logging.getLogger(name).propagate = True
@@ -22,8 +22,8 @@ def quiet_libraries() -> None:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     for message in (
-        # trainer=gpu warns where there is no deterministic kernel. Attention's backward has one, which PyTorch takes
-        # with trainer.deterministic=true alone, and it warns of that in every run.
+        # trainer=gpu warns where there is no deterministic kernel. Attention's backward has one, but PyTorch uses it
+        # only with trainer.deterministic=true, and otherwise warns in every run.
         ".*[Aa]ttention defaults to a non-deterministic algorithm.*",
         ".*Sparse invariant checks are implicitly disabled.*",  # PyTorch 2.11, whatever check_invariants is
         ".*LeafSpec.*",
@@ -31,14 +31,14 @@ def quiet_libraries() -> None:
         ".*module\\(s\\) in eval mode.*",
         ".*does not have many workers.*",
         ".*no 'val_dataloader'.*",
-        ".*sync_dist=True.*",  # what is logged at the end of a validation is the same on all processes
+        ".*sync_dist=True.*",  # values logged at the end of a validation are the same in all processes
     ):
         warnings.filterwarnings("ignore", message=message)
 
 
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
-    """Say nothing but warnings: another process of the job says the same."""
+    """Suppress all output but warnings, where it would appear twice."""
     root = logging.getLogger()
     before = root.level
     root.setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Stage 3: the method is trained on its budget of rows, or found trained; stage 4 scores with it."""
+"""Stage 3: train the method on its budget of rows, or take it from the cache; stage 4 scores with it."""
 
 import io
 from collections.abc import Mapping
@@ -37,11 +37,11 @@ class Method:
     """A method that is ready to score.
 
     Attributes:
-        module: with its trained weights, where the backbone was loaded.
+        module: with its trained weights, on the backbone's device.
         datamodule: makes its prompts.
-        key: of its artifact, or of what it is where nothing is trained.
-        training: the record of its training; empty where there was none.
-        weights: the file of what is trained; None where nothing is.
+        key: its artifact's; if nothing is trained, the key of what it depends on.
+        training: the record of its training; empty if there was none.
+        weights: the file of its trained weights; None if there are none.
     """
 
     module: LLMRecommender
@@ -53,7 +53,7 @@ class Method:
 
 @dataclass(frozen=True)
 class _FirstStage:
-    """What the stage before trained: the key of its artifact, and its parameters by name."""
+    """The result of a first stage: the key of its artifact, and its parameters by name."""
 
     key: str
     state: dict[str, Tensor]
@@ -61,16 +61,16 @@ class _FirstStage:
 
 @dataclass(frozen=True)
 class MethodStage:
-    """What a method is trained from.
+    """The method stage of a run.
 
     Attributes:
         config: the run's.
         store: the cache.
         data: the prepared data set.
-        tasks: what the run asks.
-        collaborative: the fitted encoder, where the method needs one.
-        backbone: the language model; the method may put its layers into it.
-        run_folder: checkpoints and curves go there.
+        tasks: the run's tasks, by name.
+        collaborative: the fitted encoder, if the method needs one.
+        backbone: the language model; the method may inject layers into it.
+        run_folder: folder for checkpoints and curves.
     """
 
     config: RunConfig
@@ -82,10 +82,10 @@ class MethodStage:
     run_folder: Path
 
     def run(self) -> Method:
-        """Return the method that `model` describes, trained.
+        """Return the trained method that `model` describes.
 
         Raises:
-            UserError: a checkpoint belongs to something else, or there is none to take where `train=false`.
+            UserError: a checkpoint belongs to something else, or `train=false` and there is none to load.
         """
         config, store = self.config, self.store
         module, datamodule, depends = self._started()
@@ -109,14 +109,14 @@ class MethodStage:
         return Method(module, datamodule, artifact.key, training, weights)
 
     def untrained(self) -> Method:
-        """Return the method before its first step; a first stage is trained, or found trained."""
+        """Return the method before its first step; a first stage is trained, or taken from the cache."""
         module, datamodule, depends = self._started()
         return Method(module, datamodule, self.store.key("method", depends), {})
 
     def _started(self) -> tuple[LLMRecommender, TaskData, dict[str, Any]]:
-        """Return the method before its first step, its questions, and all that it depends on once it is trained."""
+        """Return the method before its first step, its data module, and everything the trained method depends on."""
         config, first = self.config, None
-        if config.first and (config.train or not config.ckpt_path):  # a checkpoint holds the first stage's part, too
+        if config.first and (config.train or not config.ckpt_path):  # a checkpoint includes the first stage's part
             first = self._first_stage(config.first)
         lightning.seed_everything(config.seed, workers=True, verbose=False)
         module, datamodule = assemble(config, self.data, self.tasks, self.collaborative, self.backbone)
@@ -138,7 +138,7 @@ class MethodStage:
             write_json(folder / _RECORD, record)
 
     def _first_stage(self, model: Mapping[str, Any]) -> _FirstStage:
-        """Return what `first` describes, trained and kept as by a run of its own; the backbone is left as it was."""
+        """Return the first stage, trained and cached as in a run of its own; the backbone is left unchanged."""
         folder = self.run_folder / "first"
         config = replace(self.config, model=model, first=None, ckpt_path=None).at(str(folder))
         encoder = self.collaborative if get_object(model["_target_"]).needs_encoder else None
@@ -153,11 +153,11 @@ class MethodStage:
 def method_key(
     config: RunConfig, store: ArtifactStore, data: PreparedData, module: LLMRecommender, first: str | None = None
 ) -> str:
-    """Return the key that a method will have after a stage of key `first`, once what it is to start from is there.
+    """Check the checkpoint or artifact that a method starts from, and return its key after a stage of key `first`.
 
     Raises:
-        UserError: a checkpoint belongs to something else, or holds too little to go on from; or there is nothing to
-            take where `train=false`.
+        UserError: a checkpoint belongs to something else or holds too little to resume from, or `train=false` and
+            there is nothing to load.
     """
     depends = method_depends(config, module.identity, str(module.backbone.dtype), first)
     if module.trains and config.ckpt_path:
@@ -178,16 +178,16 @@ def _label(module: LLMRecommender, data: PreparedData) -> str:
 def method_depends(
     config: RunConfig, identity: Mapping[str, Any], dtype: str, first: str | None = None
 ) -> dict[str, Any]:
-    """Return all that a trained method depends on, after a stage of key `first`."""
+    """Return everything a trained method depends on, after a stage of key `first`."""
     path = Path(config.ckpt_path) if config.ckpt_path else None
     checkpoint = file_sha256(path) if path and path.is_file() else None
     return {**config.deciding("method"), "identity": identity, "dtype": dtype, "first": first, "checkpoint": checkpoint}
 
 
 def _keep(source: Path, target: Path) -> None:
-    """Put a checkpoint's weights, without the optimiser's state, where other runs find them."""
+    """Save a checkpoint's weights, without the optimiser's state, where other runs find them."""
     checkpoint = torch.load(source, map_location="cpu", weights_only=True)
-    content = io.BytesIO()  # torch's own writing does not say when a disk is full
+    content = io.BytesIO()  # torch does not report a full disk when it writes a file itself
     torch.save({name: checkpoint[name] for name in ("state_dict", IDENTITY)}, content)
     write_bytes(target, content.getbuffer())
 
@@ -195,7 +195,7 @@ def _keep(source: Path, target: Path) -> None:
 def check_assembly(
     config: RunConfig, store: ArtifactStore, data: PreparedData, tasks: Mapping[str, Task], backbone: Backbone
 ) -> None:
-    """Make the method, and its first stage, with an encoder that is not fitted, and take them off the backbone again.
+    """Build the method and its first stage with an unfitted encoder, then remove them from the backbone.
 
     Raises:
         UserError: the options do not fit the backbone, the encoder, the data, a checkpoint or each other, or
@@ -207,7 +207,7 @@ def check_assembly(
             with first_stage(config.first):
                 own = replace(config, model=config.first, first=None, ckpt_path=None)
                 module = _unfitted(own, data, tasks, backbone)
-                if config.train or not config.ckpt_path:  # a checkpoint holds the first stage's part, too
+                if config.train or not config.ckpt_path:  # a checkpoint includes the first stage's part
                     first = method_key(own, store, data, module)
             module.release()
             learned = {name: value.detach() for name, value in module.named_parameters() if value.requires_grad}

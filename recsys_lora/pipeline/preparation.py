@@ -1,4 +1,4 @@
-"""Stage 1: raw files become one prepared data set, cached by the content of the files and of the options."""
+"""Stage 1: turn raw files into a prepared data set, cached by the contents of the files and the options."""
 
 import logging
 import shutil
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def prepare_stage(config: RunConfig | PreparationConfig, store: ArtifactStore, verbose: bool = True) -> PreparedData:
-    """Return the data set that `data` describes, from the cache if it is there; if verbose, log what making it dropped.
+    """Return the data set that `data` describes, cached if possible; if verbose, log what its preparation dropped.
 
     Raises:
         UserError: raw files are missing or cannot be read.
@@ -43,7 +43,7 @@ def prepare_stage(config: RunConfig | PreparationConfig, store: ArtifactStore, v
 
 
 def run_preparation(config: PreparationConfig) -> None:
-    """Prepare, print the tables, copy them to `out` where it is named."""
+    """Prepare a data set, print a summary, copy its tables to `out` if given."""
     out = Path(config.out) if config.out else None
     if out is not None:
         check_target(out)
@@ -59,7 +59,7 @@ def run_preparation(config: PreparationConfig) -> None:
 
 def _print_summary(data: PreparedData, checksums: bool) -> None:
     title = f"{data.manifest['name']}: {counted(data.num_users, 'user')}, {counted(data.num_items, 'item')}"
-    records = data.manifest["splits"]  # the first column is that of their names
+    records = data.manifest["splits"]  # the first column holds their names
     heads = [column.replace("_", " ") for column in records[0]]
     cells = [
         [f"{value:,}" if isinstance(value, int) else str(value) for value in record.values()] for record in records

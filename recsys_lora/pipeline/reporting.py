@@ -1,4 +1,4 @@
-"""The end of a run: every line of the tables on the same questions, into the run's folder and onto the screen."""
+"""The end of a run: answer the same questions for every line of its tables, write the results and print them."""
 
 import time
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ from recsys_lora.report.metrics_schema import Training
 from recsys_lora.report.screen import publish
 
 _LOGGED_PREDICTIONS = 100
-"""Rows of a sample of predictions."""
+"""Rows in the logged sample of predictions."""
 
 
 def report(config: RunConfig, folder: Path, rows: EvaluationRows, seconds: Mapping[str, float]) -> dict[str, Any]:
     """Answer the test questions with everything that the tables compare, write the results and print the tables.
 
     Returns:
-        What metrics.json holds.
+        The contents of metrics.json.
     """
     method, collaborative = rows.method, rows.collaborative
     begun = time.monotonic()
@@ -48,7 +48,7 @@ def report(config: RunConfig, folder: Path, rows: EvaluationRows, seconds: Mappi
 
 
 def _training_block(method: Method | None) -> dict[str, Any] | None:
-    """Return what training took; None for a CF model alone, and for a tested checkpoint, of which nothing is known."""
+    """Return the training record; None for a CF model alone, and for a tested checkpoint, whose training is unknown."""
     if method is None or (method.module.trains and not method.training):
         return None
     if method.training:
@@ -67,7 +67,7 @@ def log_report(config: RunConfig, folder: Path, metrics: Mapping[str, Any]) -> N
     numbers = {name: float(value) for name, value in flat_metrics(metrics).items() if value is not None}
     try:
         for logger in loggers:
-            logger.log_hyperparams(config.as_dict())  # also of a run that trained nothing
+            logger.log_hyperparams(config.as_dict())  # also for a run that trained nothing
         log_results(loggers, numbers, shown)
     finally:
         close(loggers)

@@ -1,4 +1,4 @@
-"""`trainer=fsdp`: data-parallel training of what is trained, over a frozen backbone that is spread over the devices."""
+"""`trainer=fsdp`: data-parallel training with a frozen backbone that is sharded over the devices."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -14,16 +14,16 @@ _REFUSED = ("fsdp", "deepspeed", "model_parallel")
 
 
 class FrozenShards(DDPStrategy):
-    """DDP that leaves the shares of frozen weights to FSDP2; everything trained is whole on every process.
+    """DDP that leaves the shards of frozen weights to FSDP2; trained weights are replicated in every process.
 
-    Lightning's own strategies for FSDP wrap or shard the whole module, and expect all of its forward to go through
-    `LightningModule.forward`; here methods call the backbone's parts in their training step.
+    Lightning's FSDP strategies wrap or shard the whole module and expect its whole forward pass to go through
+    `LightningModule.forward`; methods here call parts of the backbone in their training step.
     """
 
     strategy_name: ClassVar[str] = "frozen_shards"
 
     def configure_ddp(self) -> None:
-        """Wrap the module; DDP neither broadcasts the shares, which differ, nor expects gradients of them."""
+        """Wrap the module; DDP neither broadcasts the shards, which differ, nor expects gradients for them."""
         assert self.model is not None
         shares = [name for name, parameter in self.model.named_parameters() if is_shard(parameter)]
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(  # type: ignore[no-untyped-call]
@@ -33,10 +33,10 @@ class FrozenShards(DDPStrategy):
 
 
 def wants_shards(trainer: Mapping[str, Any]) -> bool:
-    """Return whether a trainer's config asks for a backbone spread over its devices.
+    """Return whether a trainer's config asks for a backbone sharded over its devices.
 
     Raises:
-        UserError: it asks for it in a way that does not work here.
+        UserError: it asks for a sharding strategy that does not work here.
     """
     strategy = trainer["strategy"]
     if isinstance(strategy, str) and strategy.startswith(_REFUSED):

@@ -1,4 +1,4 @@
-"""What a run asks: the tasks of its config, built, and those that the data can be asked."""
+"""The tasks of a run: those its config asks for, and those its data allow."""
 
 import logging
 
@@ -18,13 +18,13 @@ log = logging.getLogger(__name__)
 
 
 def asked_tasks(config: RunConfig) -> dict[str, Task]:
-    """Return the tasks that a config asks, by name, in the order asked for; where `tasks` is null, all that there are.
+    """Return the tasks that a config asks for, by name, in the order given; all existing tasks if `tasks` is null.
 
     Args:
         config: the run's; `tasks` names some of `task`, null means all that can be asked.
 
     Raises:
-        UserError: a task is unknown, is one that the model cannot be asked, or refuses its own settings.
+        UserError: a task is unknown, cannot be answered by the model, or refuses its own settings.
     """
     asked, known = config.tasks, config.task
     if asked is not None and not asked:
@@ -40,14 +40,14 @@ def asked_tasks(config: RunConfig) -> dict[str, Task]:
 
 
 def choose_tasks(config: RunConfig, data: PreparedData) -> dict[str, Task]:
-    """Return the tasks that a run has: those asked, of which the data allow all or, where `tasks` is null, some.
+    """Return a run's tasks: all that are asked for or, if `tasks` is null, those that model and data allow.
 
     Args:
         config: the run's.
         data: the prepared data set.
 
     Raises:
-        UserError: as `asked_tasks`, or the data cannot be asked a task.
+        UserError: see `asked_tasks`; or the data do not allow a task.
     """
     chosen: dict[str, Task] = {}
     for name, task in asked_tasks(config).items():
@@ -71,16 +71,16 @@ def _not_answered(config: RunConfig, task: Task) -> str | None:
 
 
 def mixing_of(config: RunConfig, backbone: Backbone, tasks: int) -> Mixing:
-    """Return how batches mix tasks; the batches of one task are not cut unless a cost is given."""
+    """Return how batches mix tasks; with a single task, batches are not split unless a cost is given."""
     cost = config.mixing.forward_overhead_tokens
     return Mixing(config.mixing.temperature, resolved_cost(None if cost == "auto" and tasks == 1 else cost, backbone))
 
 
 def resolved_cost(wanted: float | str | None, backbone: Backbone) -> float | None:
-    """Return what a forward costs beside its tokens, in tokens; None: batches stay whole.
+    """Return the overhead of a forward pass, in tokens; None: batches are not split.
 
     Raises:
-        UserError: a cost is given where all processes have to run the same forwards.
+        UserError: a cost is given although all processes have to run the same forward passes.
     """
     if wanted == "auto":
         return FORWARD_OVERHEAD_TOKENS if backbone.device.type == "cpu" and not backbone.sharded else None

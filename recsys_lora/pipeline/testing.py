@@ -1,4 +1,4 @@
-"""Stage 4: every line of a task's table answers the same questions; answers are cached like any other result."""
+"""Stage 4: answer the same questions for every line of a task's table; answers are cached like any other result."""
 
 import logging
 import time
@@ -46,16 +46,16 @@ def _refuse_namesakes(task: str, answered: Sequence[Answered]) -> None:
 
 @dataclass(frozen=True)
 class EvaluationRows:
-    """The test questions of a run, and what answers them.
+    """The test questions of a run, and the models that answer them.
 
     Attributes:
         config: the run's.
         store: the cache.
         data: the prepared data set.
-        tasks: what is asked, by name.
-        collaborative: the fitted encoder, where the run has one.
-        method: the trained method; None where the encoder is what the run is about.
-        scoring: what answering each task took, when the method really did it; filled in by `records`.
+        tasks: the run's tasks, by name.
+        collaborative: the fitted encoder, if the run has one.
+        method: the trained method; None if the run is about the encoder itself.
+        scoring: the time the method took to answer each task when it was computed; filled in by `records`.
     """
 
     config: RunConfig
@@ -68,7 +68,7 @@ class EvaluationRows:
 
     @property
     def seed(self) -> int:
-        """Decides all samples of questions."""
+        """Seed of all samples of questions."""
         return self.config.data.sample_seed
 
     @cached_property
@@ -87,7 +87,7 @@ class EvaluationRows:
         """Answer and measure every task; each one's predictions go into the run's folder.
 
         Returns:
-            What metrics.json holds under `tasks`.
+            The contents of `tasks` in metrics.json.
         """
         settings = self.config.evaluation
         records = {}
@@ -106,7 +106,7 @@ class EvaluationRows:
         return records
 
     def _stacks(self, name: str, answered: Sequence[Answered], own: str) -> list[Answered]:
-        """Return what is stacked of the lines of a task, fitted on the questions on which the method is chosen."""
+        """Return the stacks of a task's lines, fitted on the validation questions that select the method."""
         task, rows = self.tasks[name], self.config.data.valid_rows
         if not task.stacked or not self.config.evaluation.stack:
             return []
@@ -125,7 +125,7 @@ class EvaluationRows:
         return stacked(others, own, called, known, valid.target, {line.name: line.output for line in answered})
 
     def _baselines(self, name: str, questions: Questions) -> Iterator[Answered]:
-        """Yield the lines of what reads no prompts: simple baselines, and the collaborative encoder."""
+        """Yield the lines of models that read no prompts: simple baselines, and the collaborative encoder."""
         task = self.tasks[name]
         for label, output in task.baselines(self.data, questions, self._train[name]).items():
             yield Answered(label, "baseline", output)
@@ -136,7 +136,7 @@ class EvaluationRows:
             yield Answered(self.collaborative.name, own, task.from_encoder(scores))
 
     def _own_lines(self, name: str) -> Iterator[Answered]:
-        """Yield the method's lines: in each version that it reads, and on a sample with users exchanged."""
+        """Yield the method's lines: one per prompt version that it reads, and one on a sample with shuffled users."""
         if self.method is None:
             return
         module, questions = self.method.module, self.questions[name]
@@ -161,7 +161,7 @@ class EvaluationRows:
             yield Answered(f"{label}, users shuffled", "method_shuffled", output, places)
 
     def _label(self, name: str) -> str:
-        """Return what a task's table calls the method: what is added to its logits is part of the name."""
+        """Return the method's name in a task's table, including what is added to its logits."""
         assert self.method is not None
         module, encoder = self.method.module, self.collaborative
         added = module.offset is not None and encoder is not None and self.tasks[name].is_binary
@@ -187,10 +187,10 @@ class EvaluationRows:
         )
 
     def _frozen(self, name: str, module: LLMRecommender) -> Output:
-        """Answer with the language model alone, the method's layers switched off, on prompts of text alone.
+        """Answer with the language model alone, the method's layers switched off, on text-only prompts.
 
-        Of `ctr` it reads the method's own wording where that is text, and that of `evaluation.prompt` where only the
-        method could fill it; of other tasks, the task's.
+        For `ctr`, it reads the method's own prompt if that is plain text, and `evaluation.prompt` if only the method
+        could fill it; for other tasks, the task's prompt.
         """
         backbone, words, prompt = module.backbone, self.config.data.wording, None
         node = None
@@ -225,7 +225,7 @@ class EvaluationRows:
         answer: Callable[[], Output],
         split: SplitName = "test",
     ) -> Path:
-        """Return the artifact of the answers to `questions`: made, or found where the same model has answered them."""
+        """Return the folder of the answers to `questions`, cached if the same model has answered them before."""
 
         def make(folder: Path) -> None:
             begun = time.monotonic()
@@ -237,7 +237,7 @@ class EvaluationRows:
             write_predictions(folder / _FILE, self.data, split, questions, output)
 
         node = self.config.data
-        sampled = {"valid_rows": node.valid_rows, "sample_seed": node.sample_seed}  # of which these are a part
+        sampled = {"valid_rows": node.valid_rows, "sample_seed": node.sample_seed}  # the sample they are part of
         which = self.config.deciding("test") if split == "test" else sampled
         every = {"task_name": name, "data_key": self.data.key, **which, **depends}
         return self.store.get("test", f"{label}-{name}-{self.data.manifest['name']}", every, make, together=True).folder

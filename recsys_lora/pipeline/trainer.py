@@ -1,4 +1,4 @@
-"""A method's training, its loggers and the checkpoint to go on from; what Lightning refuses is one line."""
+"""A method's training, its loggers and the checkpoint to resume from; Lightning's refusals become one-line errors."""
 
 import logging
 import time
@@ -23,23 +23,23 @@ from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import make_folder
 
 _DIVISORS = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval")
-"""Whole numbers that Lightning divides by and does not check."""
+"""Integers that Lightning divides by without checking them."""
 log = logging.getLogger(__name__)
 
 
 def resume_checkpoint(folder: Path, key: str, processes: ProcessGroup) -> Path | None:
-    """Return the last checkpoint of a run's folder, the same on all processes of the job; None where there is none.
+    """Return a run's last checkpoint, the same in all processes of the job; None if there is none.
 
     Args:
-        folder: of the run's checkpoints. The first process looks into its own; the others have to see that path, too.
-        key: of the artifact that the training is to make; a checkpoint on the way to another one is not taken.
-        processes: those of the job.
+        folder: the run's checkpoints. Rank 0 looks into its own folder; the others must be able to read that path.
+        key: key of the artifact to be trained; a checkpoint for another artifact is ignored.
+        processes: the processes of the job.
     """
     return processes.broadcast(_found(folder, key) if processes.is_rank_zero else None)
 
 
 def _found(folder: Path, key: str) -> Path | None:
-    for left in folder.glob(".*.tmp"):  # of a process that was killed while it wrote; the folder's lock says it is gone
+    for left in folder.glob(".*.tmp"):  # of a process that was killed while writing: the folder's lock shows that
         left.unlink()
     path = folder / LAST
     if not path.is_file():
@@ -57,7 +57,7 @@ def _found(folder: Path, key: str) -> Path | None:
 
 
 def build_loggers(config: RunConfig) -> list[Logger]:
-    """Return the run's loggers; those of a service send nothing before something is logged.
+    """Return the run's loggers; those of a service send nothing until something is logged.
 
     Raises:
         UserError: a package or an account is missing, or a folder cannot be made.
@@ -71,10 +71,10 @@ def build_loggers(config: RunConfig) -> list[Logger]:
 def build_trainer(
     config: RunConfig, folder: Path, loggers: Sequence[Logger] = (), **settings: Any
 ) -> lightning.Trainer:
-    """Return the trainer that `trainer` describes, with the callbacks of `callbacks`; `settings` win over the config's.
+    """Return the trainer that `trainer` describes, with the callbacks of `callbacks`; `settings` override the config's.
 
     Raises:
-        UserError: Lightning refuses a value, or two that exclude each other.
+        UserError: Lightning refuses a value, or a combination of values.
     """
     callbacks = [build(node, f"callbacks.{name}") for name, node in config.callbacks.items() if node]
     make = build(config.trainer, "trainer")
@@ -89,17 +89,17 @@ def build_trainer(
 
 
 def check_trainer(config: RunConfig, folder: Path) -> None:
-    """Make the trainer once for its own checks, before anything is read, fitted or started.
+    """Build the trainer once for its own checks, before anything is read, fitted or started.
 
     Raises:
-        UserError: as `build_trainer`.
+        UserError: see `build_trainer`.
     """
     if not config.callbacks.get("checkpoint"):
         raise UserError("callbacks.checkpoint is left out: nothing would keep what is trained: leave it in")
     for key in _DIVISORS:
         if isinstance(value := config.trainer.get(key), int) and value < 1:
             raise UserError(f"trainer.{key}={value}: give 1 or more")
-    trainer = build_trainer(config, folder, deterministic=False)  # which Lightning would turn on for the whole process
+    trainer = build_trainer(config, folder, deterministic=False)  # Lightning would turn it on for the whole process
     if trainer.fast_dev_run:  # type: ignore[attr-defined]
         raise UserError("trainer.fast_dev_run: it keeps nothing to test: choose debug=fast")
 
@@ -112,7 +112,7 @@ def train(
     key: str,
     start: Path | str | None,
 ) -> dict[str, Any]:
-    """Fit a method, from the checkpoint `start` on if there is one, for the artifact `key`; returns the record."""
+    """Fit a method for the artifact `key`, resuming from the checkpoint `start` if given; return its record."""
     loggers = build_loggers(config)
     for logger in loggers:
         logger.log_hyperparams(config.as_dict())
@@ -128,7 +128,7 @@ def train(
     try:
         with requeue_waits():
             trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
-        module.to(place)  # Lightning leaves what it has trained on the CPU
+        module.to(place)  # Lightning leaves the trained module on the CPU
         failed = False
     except SystemExit:  # Lightning's answer to an interrupt
         if trainer.interrupted:

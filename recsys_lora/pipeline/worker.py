@@ -1,6 +1,6 @@
-"""`python -m recsys_lora.pipeline.worker FOLDER`: one more process of the job in FOLDER, started by its first one.
+"""`python -m recsys_lora.pipeline.worker FOLDER`: another process of the job in FOLDER, started by rank 0.
 
-It ends with the first one, however that ends; signals to the whole group are for the first to answer.
+It ends when rank 0 ends, however that happens; signals to the whole process group are left to rank 0.
 """
 
 import logging
@@ -15,7 +15,7 @@ from recsys_lora.utils.libraries import load_libraries
 
 
 def main(folder: Path) -> None:
-    """Take part in the job of a run's folder, from its resolved config."""
+    """Join the job in a run's folder, using its resolved config."""
     for number in (signal.SIGINT, *([REQUEUE] if requeues() else [])):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_first, daemon=True).start()
@@ -38,7 +38,7 @@ def main(folder: Path) -> None:
 
 
 def _end_with_the_first() -> None:
-    """Wait for the end of standard input, which the first process holds open, and end whatever goes on here."""
+    """End this process as soon as standard input, which rank 0 holds open, is closed."""
     os.read(sys.stdin.fileno(), 1)
     os._exit(1)
 

@@ -1,1 +1,1 @@
-"""Which processes do the work of a run: who started them, how they meet, which signals end them."""
+"""The processes of a run: who started them, how they connect, which signals end them."""

@@ -1,8 +1,8 @@
-"""The processes of one job. All run the same stages; rank 0 alone fetches, prepares, fits the encoder and writes.
+"""The processes of one job. All run the same stages; only rank 0 fetches, prepares, fits the encoder and writes.
 
-Training shares out each batch among them, scoring each set of rows. A job on several devices starts the others itself:
-they get its resolved config, not its command line, so a job of a sweep is a job like any other. Where torchrun or SLURM
-has started a process for every device, they meet as that says.
+Training splits each batch among them, scoring each set of rows. A job on several devices starts the other processes
+itself: they get its resolved config, not its command line, so a job of a sweep is like any other. If torchrun or SLURM
+has started a process for every device, its rendezvous is used.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ T = TypeVar("T")
 LOG, ARRIVED = "log.txt", "arrived"
 POLL_SECONDS = 0.1
 EXIT_SECONDS, FAILURE_SECONDS = 60, 10
-"""How long the others may take to end after a success, and to fail after a failure here."""
+"""How long the others may take to end after success, and to fail after this one has failed."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ProcessGroup:
 
     Attributes:
         rank: from 0.
-        world_size: how many there are.
+        world_size: the number of processes.
     """
 
     rank: int = 0
@@ -49,7 +49,7 @@ class ProcessGroup:
         return self.rank == 0
 
     def broadcast(self, value: T) -> T:
-        """Return rank 0's value, on all of them."""
+        """Return rank 0's value in all processes."""
         if self.world_size == 1:
             return value
         values = [value]
@@ -57,7 +57,7 @@ class ProcessGroup:
         return values[0]
 
     def barrier(self) -> None:
-        """Wait until all processes are here."""
+        """Wait for all processes."""
         if self.world_size > 1:
             distributed.barrier()
 
@@ -66,11 +66,11 @@ SINGLE = ProcessGroup()
 
 
 def local_processes(trainer: Mapping[str, Any]) -> int:
-    """Return how many processes a trainer's config asks for on this machine: one a device.
+    """Return how many processes a trainer's config asks for on this machine: one per device.
 
     Raises:
-        UserError: it asks for several machines, on which no process has been started, for more devices than there
-            are, or for none.
+        UserError: it asks for several machines, which needs torchrun or SLURM, for more devices than there are, or
+            for none.
     """
     if trainer["num_nodes"] != 1:
         raise UserError(
@@ -95,23 +95,23 @@ def planned_processes(trainer: Mapping[str, Any]) -> int:
     """Return how many processes the job will have, before they are connected.
 
     Raises:
-        UserError: as `local_processes`.
+        UserError: see `local_processes`.
     """
     return int(external_rendezvous()["WORLD_SIZE"]) if started_externally() else local_processes(trainer)
 
 
 @contextlib.contextmanager
 def process_group(trainer: Mapping[str, Any], folder: Path, worker: str) -> Iterator[ProcessGroup]:
-    """Run a job's processes, this one among them, until the job has ended.
+    """Run a job's processes, including this one, for the duration of a block.
 
     Args:
         trainer: the config of the trainer.
-        folder: the run's; holds its `config.yaml`, from which the other processes start.
-        worker: the module that the other processes run with the folder as their argument; they call `arrive` and
+        folder: the run's folder, with the `config.yaml` that the other processes read.
+        worker: the module that the other processes run, with the folder as their argument; they call `arrive` and
             then `joined`.
 
     Raises:
-        UserError: another process could not go on; the line names its log.
+        UserError: another process failed; the message names its log.
     """
     if started_externally():
         with joined(external_rendezvous()) as group:
@@ -132,7 +132,7 @@ def process_group(trainer: Mapping[str, Any], folder: Path, worker: str) -> Iter
                     yield group
             except UserError:
                 raise
-            except Exception as error:  # the others wait for this process, or one of them is gone and this is why
+            except Exception as error:  # the others wait for this process, or one of them died and caused this
                 _raise_for_failed(workers, folder, error)
                 raise
         for rank, process in enumerate(workers, 1):
@@ -153,7 +153,7 @@ def joined(meeting: Mapping[str, str], meanwhile: Callable[[], None] = lambda: N
     """Join the other processes at a rendezvous, and leave them at the end of the block.
 
     Args:
-        meeting: where.
+        meeting: see `rendezvous`.
         meanwhile: see `rendezvous`.
     """
     with rendezvous(meeting, meanwhile):
@@ -161,20 +161,20 @@ def joined(meeting: Mapping[str, str], meanwhile: Callable[[], None] = lambda: N
 
 
 def arrive(folder: Path) -> None:
-    """Tell the first process of the run in a folder that this one is about to join it.
+    """Tell rank 0 of the run in a folder that this process is about to join it.
 
-    It joins no sooner: a rendezvous that is given up is left behind in its process, where the next one would hang.
+    Rank 0 joins no sooner: an abandoned rendezvous is left behind in its process, where the next one would hang.
     """
     (worker_folder(folder, int(os.environ["RANK"])) / ARRIVED).touch()
 
 
 def worker_folder(folder: Path, rank: int) -> Path:
-    """Return where a process of a higher rank writes what rank 0 writes into the run's folder."""
+    """Return the folder where a higher rank writes the files that rank 0 writes into the run's folder."""
     return folder / f"process{rank}"
 
 
 def _started(rank: int, meeting: Mapping[str, str], folder: Path, worker: str) -> subprocess.Popen[bytes]:
-    """Start another process of this job, which ends when this one does: its standard input is never written to."""
+    """Start another process of this job; it ends when this one closes its standard input, which is never written to."""
     place = worker_folder(folder, rank)
     place.mkdir(parents=True, exist_ok=True)
     (place / ARRIVED).unlink(missing_ok=True)
@@ -186,27 +186,27 @@ def _started(rank: int, meeting: Mapping[str, str], folder: Path, worker: str) -
 
 
 def _wait_for(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
-    """Wait until the other processes are about to join; raise a `UserError` where one has ended instead."""
+    """Wait until the other processes are about to join; raise a `UserError` if one has ended instead."""
     while not all((worker_folder(folder, rank) / ARRIVED).exists() for rank, _ in enumerate(workers, 1)):
         _refuse_dead(workers, folder)
         time.sleep(POLL_SECONDS)
 
 
 def _refuse_dead(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
-    """Raise a `UserError` where another process has ended before the rendezvous."""
+    """Raise a `UserError` if another process has ended before the rendezvous."""
     for rank, process in enumerate(workers, 1):
         if process.poll() is not None:
             raise UserError(_lost(rank, process, folder))
 
 
 def _failed(workers: Sequence[subprocess.Popen[bytes]], folder: Path) -> str | None:
-    """Return the line about another process that has failed, None where none has."""
+    """Return the error message for another process that has failed, None if none has."""
     failed = ((rank, process) for rank, process in enumerate(workers, 1) if process.poll())
     return next((_lost(rank, process, folder) for rank, process in failed), None)
 
 
 def _raise_for_failed(workers: Sequence[subprocess.Popen[bytes]], folder: Path, error: Exception) -> None:
-    """Raise for a process that has failed, of which `error` is a consequence; wait a little for one to end."""
+    """Raise for another process whose failure caused `error`; wait a little for each of them to end."""
     for rank, process in enumerate(workers, 1):
         with contextlib.suppress(subprocess.TimeoutExpired):
             if process.wait(timeout=FAILURE_SECONDS):
@@ -214,7 +214,7 @@ def _raise_for_failed(workers: Sequence[subprocess.Popen[bytes]], folder: Path, 
 
 
 def _lost(rank: int, process: subprocess.Popen[bytes], folder: Path) -> str:
-    """Return the line about a process that has ended: which signal killed it, else the last thing that it said."""
+    """Return the error message for a process that has ended: which signal killed it, else the last line it printed."""
     log, status = worker_folder(folder, rank) / LOG, process.returncode
     if status >= 0:
         return f"process {rank} of the job failed ({last_line(log)}): see {log}"
@@ -225,7 +225,7 @@ def _lost(rank: int, process: subprocess.Popen[bytes], folder: Path) -> str:
 
 @contextlib.contextmanager
 def _threads(number: int) -> Iterator[None]:
-    """Compute with this process's share of the cores."""
+    """Limit this process's threads to its share of the cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(min(before, share_of_cores(number)))
     try:

@@ -1,4 +1,4 @@
-"""Who started this process, and how many cores are its own: what is known before processes are connected."""
+"""Who started this process, and its share of the cores: facts known before processes are connected."""
 
 import os
 import sys
@@ -11,15 +11,15 @@ def started_externally() -> bool:
 
 
 def is_rank_zero() -> bool:
-    """Return whether this process writes the run folder: the only one, or the first of those of torchrun or SLURM."""
+    """Return whether this process writes the run folder: it is the only one, or rank 0 under torchrun or SLURM."""
     rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or "0"
     return not started_externally() or int(rank) == 0
 
 
 def module_command(module: str) -> list[str]:
-    """Return the command line that starts a module beside this process, and looks for modules where this one does.
+    """Return the command line that runs a module in another process, with the same import path as this one.
 
-    By itself `python -m` looks into the working folder first, where a data set's torch.py may lie; an installed command
+    By default, `python -m` searches the working folder first, where a data set's torch.py may be; an installed command
     does not.
     """
     here = {"", str(Path.cwd())} & {*sys.path}
@@ -27,9 +27,9 @@ def module_command(module: str) -> list[str]:
 
 
 def share_of_cores(processes: int) -> int:
-    """Return how many threads each of several processes computes with, which share what this one has.
+    """Return how many threads each of several processes may use when they share those of this one.
 
-    These are OMP_NUM_THREADS, where it is set, else all cores that it may run on.
+    Their total is OMP_NUM_THREADS if it is set, else the number of cores this process may run on.
     """
     given = os.environ.get("OMP_NUM_THREADS", "")
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -37,6 +37,6 @@ def share_of_cores(processes: int) -> int:
 
 
 def last_line(log: Path) -> str:
-    """Return the last thing that a process printed into a file."""
+    """Return the last line that a process printed to its log."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1].strip() if lines else "it printed nothing"

@@ -1,4 +1,4 @@
-"""Where the processes of a job meet: the variables of `torch.distributed`'s env:// rendezvous, and LOCAL_RANK."""
+"""The rendezvous of a job's processes: the variables of `torch.distributed`'s env:// rendezvous, and LOCAL_RANK."""
 
 import contextlib
 import datetime
@@ -11,13 +11,13 @@ import torch
 from torch import distributed
 
 TIMEOUT = datetime.timedelta(days=7)
-"""How long a process waits for another: as long as rank 0 may fetch, prepare and fit."""
+"""How long a process waits for another: rank 0 may take that long to fetch, prepare and fit."""
 POLL_SECONDS = 0.2
 VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK", "LOCAL_RANK", "NODE_RANK")
 
 
 def local_rendezvous(world_size: int) -> dict[str, str]:
-    """Return where so many processes of this machine can meet."""
+    """Return the rendezvous variables for `world_size` processes on this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -25,12 +25,12 @@ def local_rendezvous(world_size: int) -> dict[str, str]:
 
 
 def ranks(rank: int) -> dict[str, str]:
-    """Return the variables of one process of this machine."""
+    """Return the rank variables of one process on this machine."""
     return {"RANK": str(rank), "LOCAL_RANK": str(rank), "NODE_RANK": "0"}
 
 
 def external_rendezvous() -> dict[str, str]:
-    """Return where the processes meet that torchrun or SLURM has started, and this one's ranks."""
+    """Return the rendezvous and rank variables of a process that torchrun or SLURM has started."""
     from lightning.fabric.plugins.environments.lightning import LightningEnvironment
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -49,11 +49,11 @@ def external_rendezvous() -> dict[str, str]:
 
 @contextlib.contextmanager
 def rendezvous(meeting: Mapping[str, str], meanwhile: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Meet the other processes; the environment and `torch.distributed` are afterwards as before.
+    """Connect to the other processes for a block, then restore the environment and `torch.distributed`.
 
     Args:
         meeting: a value for each of `VARIABLES`.
-        meanwhile: called now and then while the others are waited for; what it raises ends the waiting.
+        meanwhile: called repeatedly while waiting for the others; an exception ends the wait.
     """
     before = {name: os.environ.get(name) for name in VARIABLES}
     os.environ |= meeting
@@ -74,13 +74,13 @@ def rendezvous(meeting: Mapping[str, str], meanwhile: Callable[[], None] = lambd
 
 
 def _meet(backend: str, meanwhile: Callable[[], None]) -> None:
-    """Wait for the others in a thread of its own, so that signals and deaths are answered while torch waits."""
+    """Wait for the others in a separate thread, so that signals and dead processes are noticed while torch waits."""
     failures: list[BaseException] = []
 
     def wait() -> None:
         try:
             distributed.init_process_group(backend, timeout=TIMEOUT)
-        except BaseException as error:  # it is raised below, in the thread that waits for this one
+        except BaseException as error:  # raised below, in the thread that waits for this one
             failures.append(error)
 
     waiting = threading.Thread(target=wait, name="rendezvous", daemon=True)

@@ -1,7 +1,7 @@
 """Signals that end a run. Each becomes one exception, so that all resources are released on the way out.
 
-SIGINT and SIGTERM end it at once. The signal that SLURM sends before a job's time is over ends it, too; in training it
-first waits for a checkpoint. The job is then queued again, where the same command goes on.
+SIGINT and SIGTERM end it at once. So does the signal that SLURM sends before a job's time limit, but training first
+saves a checkpoint. The job is then requeued, and the same command resumes.
 """
 
 import contextlib
@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from types import FrameType
 
 REQUEUE: int = getattr(signal, "SIGUSR1", 0)
-"""What Lightning's SLURMEnvironment takes as a request to requeue: `sbatch --signal=USR1@90`; 0: none here."""
+"""The signal that asks Lightning's SLURMEnvironment to requeue (`sbatch --signal=USR1@90`); 0: none here."""
 INTERACTIVE = ("bash", "interactive")
 SCONTROL_SECONDS = 60
 
 
 class Stopped(BaseException):
-    """A signal has ended the run; no `except Exception` takes it for a failure.
+    """A signal has ended the run; `except Exception` does not catch it.
 
     Attributes:
-        number: of the signal.
+        number: the signal's number.
     """
 
     def __init__(self, number: int) -> None:
@@ -33,13 +33,13 @@ class Stopped(BaseException):
 
 @dataclass
 class _State:
-    """What this process does with signals.
+    """How this process handles signals.
 
     Attributes:
         numbers: the signals that become `Stopped`; empty outside `stopping`.
         came: the last one that did; 0 for none.
         waits: whether a request to requeue waits for a checkpoint.
-        asked: whether one has come meanwhile.
+        asked: whether such a request has come.
     """
 
     numbers: tuple[int, ...] = ()
@@ -53,7 +53,7 @@ _state = _State()
 
 @contextlib.contextmanager
 def stopping() -> Iterator[None]:
-    """Turn signals into `Stopped` in the main thread; what the parent process had set to be ignored stays ignored."""
+    """Turn signals into `Stopped` in the main thread; signals that the parent process ignored stay ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -71,24 +71,24 @@ def stopping() -> Iterator[None]:
 
 
 def rearm() -> None:
-    """Handle the signals of `stopping` again; outside it do nothing.
+    """Reinstall the handlers of `stopping`; outside it, do nothing.
 
-    Lightning puts a handler of its own over SIGTERM, which communicates with the other processes in the middle of
-    whatever they are doing.
+    Lightning installs its own SIGTERM handler, which communicates with the other processes in the middle of whatever
+    they are doing.
     """
     for number in _state.numbers:
         signal.signal(number, _stop)
 
 
 def raise_lost() -> None:
-    """Raise `Stopped` once more if a signal came and a library has swallowed it, or made another exception of it."""
+    """Raise `Stopped` again if a signal came and a library swallowed it or turned it into another exception."""
     if _state.came:
         raise Stopped(_state.came)
 
 
 @contextlib.contextmanager
 def requeue_waits() -> Iterator[None]:
-    """Let a request to requeue wait within this block, which saves a checkpoint when `requeue_asked` becomes true."""
+    """Defer requests to requeue within this block, which saves a checkpoint when `requeue_asked` becomes true."""
     _state.waits = True
     _state.asked = False
     try:
@@ -98,7 +98,7 @@ def requeue_waits() -> Iterator[None]:
 
 
 def requeue_asked() -> bool:
-    """Return whether a request to requeue has come and waits."""
+    """Return whether a request to requeue is waiting."""
     return _state.asked
 
 
@@ -109,7 +109,7 @@ def requeues() -> bool:
 
 
 def requeue() -> str:
-    """Ask SLURM to queue this job again; returns a line about it."""
+    """Ask SLURM to requeue this job; return a line that reports the outcome."""
     job = os.environ["SLURM_JOB_ID"]
     if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
         job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"

@@ -1,7 +1,7 @@
-"""While a job goes on, the loss of one of its processes ends it, also where the first waits for no other.
+"""Ends a job when one of its processes dies, even while rank 0 is not waiting for the others.
 
-A process that exchanges something with a dead one fails by itself. Rank 0 also fetches, prepares, fits and reports
-alone, for hours perhaps, while the others wait for it: then a thread watches them, and wakes it by a signal.
+A process that communicates with a dead one fails by itself. But rank 0 also fetches, prepares, fits and reports alone,
+perhaps for hours, while the others wait for it: a thread then watches them, and interrupts rank 0 by a signal.
 """
 
 import contextlib
@@ -14,20 +14,20 @@ from recsys_lora.utils.errors import UserError
 
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 5.0
-"""How long this process may take to fail by itself, which says more: whatever ended the other may be met here, too."""
+"""How long this process may take to fail by itself, which is more informative: the same error may occur here, too."""
 _WAKE: int = getattr(signal, "SIGCHLD", 0)
-"""It comes at the end of any child anyway; 0: none here."""
+"""Sent whenever a child process ends anyway; 0: none here."""
 
 
 @contextlib.contextmanager
 def watched(lost: Callable[[], str | None]) -> Iterator[None]:
-    """End a block of the main thread soon after something is lost; in other threads, do nothing.
+    """End a block in the main thread soon after `lost` reports something; in other threads, do nothing.
 
     Args:
-        lost: asked now and then from another thread: what has been lost, one line; None for nothing.
+        lost: called repeatedly from another thread; returns one line about what has been lost, or None.
 
     Raises:
-        UserError: something has been lost; the line is that of `lost`.
+        UserError: `lost` reported something; the message is its line.
     """
     main = threading.main_thread()
     if threading.current_thread() is not main or not _WAKE:

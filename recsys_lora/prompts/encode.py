@@ -1,10 +1,10 @@
-"""From examples to prompts as token ids: once a run, in bulk.
+"""Tokenisation of examples into prompts: once per run, in bulk.
 
 A prompt that is too long loses its oldest history items one by one, then the end of its title; the wording of the
 question is never cut. Both are counted.
 
-Where a title begins is found by tokenising, once more, what stands before it: up to there a prompt's tokens are those
-of every other title, and a token that joins the title's beginning with what stands before it belongs to the title.
+The start of a title is found by tokenising the text before it once more: up to there, a prompt's tokens are the same
+for every title, and a token that spans the boundary belongs to the title.
 """
 
 import itertools
@@ -36,11 +36,11 @@ class Encoder:
     Attributes:
         tokenizer: a transformers tokenizer.
         words: the data set's words for the template's slots.
-        max_tokens: the longest prompt the backbone can read.
-        suffix: tokens that follow every prompt (what all answers begin with).
+        max_tokens: tokens of the longest prompt that the backbone can read.
+        suffix: tokens that follow every prompt (the common start of all answers).
         wrap: puts a prompt into the backbone's chat template; None leaves it as it is.
-        soft_id: a token id that holds the places of soft tokens.
-        find_title: find at which token of each prompt its title begins, which takes as long again.
+        soft_id: a token id used as the placeholder of soft tokens.
+        find_title: find the token at which each prompt's title begins, which takes as long again.
     """
 
     tokenizer: Any
@@ -57,7 +57,7 @@ class Encoder:
         Args:
             template: their wording.
             examples: what fills its slots, read once.
-            advance: is told how many have been done.
+            advance: called with the number of examples just done.
 
         Raises:
             UserError: the template alone is longer than a prompt may be.
@@ -79,14 +79,14 @@ class Encoder:
         return flat(encoded, self.soft_id, counts, starts)
 
     def tokenise(self, prompts: Sequence[str]) -> list[list[int]]:
-        """Return the ids of rendered prompts; a soft token is -1, and the mark of a title is nothing."""
+        """Return the ids of rendered prompts; a soft token is -1, and title marks are left out."""
         return self._ids([text.replace(TITLE_MARK, "") for text in self._wrapped(prompts)])
 
     def title_starts(self, prompts: Sequence[str], tokens: Sequence[list[int]]) -> list[int]:
-        """Return at which token each prompt's first title begins.
+        """Return the token at which each prompt's first title begins.
 
         Args:
-            prompts: rendered with marks; in one without a title, it begins behind the end.
+            prompts: rendered with marks; in one without a title, the start is the end of the prompt.
             tokens: their ids.
         """
         before = self._ids([text.partition(TITLE_MARK)[0] for text in self._wrapped(prompts)])
@@ -113,7 +113,7 @@ class Encoder:
         return prompts_ids
 
     def _shorten(self, template: Template, example: Example, limit: int, counts: Counter[str]) -> tuple[str, list[int]]:
-        """Return the text and the ids of a prompt that fits."""
+        """Shorten a prompt until it fits, and return its text and ids."""
         shown = min(template.history_items, len(example.history))
         for items in range(shown - 1, -1, -1):
             text = self._render(template, example, items)
@@ -161,7 +161,7 @@ class Encoder:
 
 
 def _common_length(left: list[int], right: list[int]) -> int:
-    """Return how many ids two lists have in common at their beginning; fast where the shorter one ends near there."""
+    """Return the length of two lists' common prefix; fast if it is nearly as long as the shorter one."""
     length = min(len(left), len(right))
     while left[:length] != right[:length]:
         length -= 1
@@ -169,7 +169,7 @@ def _common_length(left: list[int], right: list[int]) -> int:
 
 
 def beginning(tokenizer: Any) -> list[int]:
-    """Return the token that begins every text in this tokenizer's own way, if any (Llama's `<s>`)."""
+    """Return the token that this tokenizer puts before every text, if any (Llama's `<s>`)."""
     start: int | None = tokenizer.bos_token_id
     ids = tokenizer("a")["input_ids"]
     return [start] if start is not None and ids[:1] == [start] else []

@@ -1,4 +1,4 @@
-"""Prompts as token ids, kept in flat arrays: what an `Encoder` makes, what batches are cut from."""
+"""Prompts as token ids in flat arrays: made by an `Encoder`, and cut into batches."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ class EncodedPrompts:
     Attributes:
         ids: all prompts' tokens, one after the other (total,).
         offsets: where each begins, and the end (n + 1,).
-        soft_positions: places of the soft tokens in each prompt, -1 where it has fewer (n, S).
+        soft_positions: positions of the soft tokens in each prompt, -1 where it has fewer (n, S).
         counts: how many prompts were shortened, and how.
-        title_starts: the token of each prompt at which its title begins (n,); None where it was not asked for. Tokens
-            before it are those of all prompts that have the same text there, whatever their titles.
+        title_starts: the token of each prompt at which its title begins (n,); None if it was not asked for. Prompts
+            with the same text before it have the same tokens there, whatever their titles.
     """
 
     ids: NDArray[np.int32]
@@ -39,14 +39,14 @@ class EncodedPrompts:
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
     def take(self, index: NDArray[np.int64]) -> "EncodedPrompts":
-        """Return the prompts at `index` (m,), in that order; `counts` stay those of all."""
+        """Return the prompts at `index` (m,), in that order; `counts` are still those of all."""
         chosen = [self[place] for place in index]
         titles = None if self.title_starts is None else self.title_starts[index]
         soft = self.soft_positions[index]
         return replace(self, ids=_joined(chosen), offsets=_offsets(chosen), soft_positions=soft, title_starts=titles)
 
     def distinct(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return where each different prompt stands first (m,), ascending, and which of these each prompt is (n,)."""
+        """Return the first index of each distinct prompt (m,), ascending, and which of these each prompt is (n,)."""
         numbers: dict[bytes, int] = {}
         which = [numbers.setdefault(self[place].tobytes(), len(numbers)) for place in range(len(self))]
         same = np.array(which, dtype=np.int64)
@@ -63,9 +63,9 @@ def flat(
 
     Args:
         prompts: each one's tokens; a soft token is -1.
-        soft_id: a token id that holds the places of soft tokens.
+        soft_id: a token id used as the placeholder of soft tokens.
         counts: how many were shortened, and how.
-        title_starts: at which token each one's title begins; None: unknown.
+        title_starts: the token at which each one's title begins; None if unknown.
     """
     soft = [np.flatnonzero(prompt < 0) for prompt in prompts]
     positions = np.full((len(prompts), max(map(len, soft), default=0)), -1, dtype=np.int32)
@@ -78,9 +78,9 @@ def flat(
 
 
 def concatenate(parts: Sequence[EncodedPrompts]) -> EncodedPrompts:
-    """Put prompts one behind the other; where some have fewer soft tokens, the rest of their places is -1.
+    """Concatenate prompts; where some have fewer soft tokens, their remaining positions are -1.
 
-    Where their titles begin stays known if it is known of all.
+    The starts of their titles are kept if all parts have them.
     """
     width = max(part.soft_positions.shape[1] for part in parts)
     soft = [
@@ -98,7 +98,7 @@ def concatenate(parts: Sequence[EncodedPrompts]) -> EncodedPrompts:
 
 
 def with_answers(prompts: EncodedPrompts, answers: Sequence[Sequence[int]]) -> EncodedPrompts:
-    """Return prompts with tokens after each of them: n answers, of any lengths."""
+    """Return prompts with an answer appended to each: n answers, of any lengths."""
     pairs = zip(range(len(prompts)), answers, strict=True)
     encoded = [np.concatenate([prompts[index], np.asarray(answer, dtype=np.int32)]) for index, answer in pairs]
     return replace(prompts, ids=_joined(encoded), offsets=_offsets(encoded))

@@ -8,7 +8,7 @@ from recsys_lora.utils.errors import UserError
 SOFT = "\ue000"
 """Stands for one soft token in a rendered prompt: a private-use character, removed from all titles."""
 TITLE_MARK = "\ue001"
-"""Stands before each `{title}` of a prompt that is rendered with marks; no part of its tokens."""
+"""Precedes each `{title}` of a prompt that is rendered with marks; not part of its tokens."""
 HISTORY, CANDIDATES, TITLE = "history", "candidates", "title"
 
 
@@ -25,10 +25,10 @@ def slots(text: str) -> list[str]:
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """Put values into a text's slots; braces in the values mean nothing.
+    """Put values into a text's slots; braces in the values have no meaning.
 
     Raises:
-        UserError: a slot that nothing fills.
+        UserError: nothing fills a slot.
     """
     parts = []
     for literal, name, _, _ in Formatter().parse(text):

@@ -1,9 +1,10 @@
 """A prompt's wording: text with named slots, and what fills them for one row.
 
-Slots are `{history}` (a list, shortened where the prompt gets too long), `{candidates}` (a list, never shortened),
-`{title}` and whatever texts a method offers (truncated as the last resort), and the data set's words (`{item}`,
-`{items}`). `<user>`, `<item>` and the like stand for soft tokens where a method declares them; rendered, each is the
-one character `SOFT`, which titles cannot hold. Another such character, `TITLE_MARK`, tells where the title begins.
+Slots are `{history}` (a list, shortened if the prompt is too long), `{candidates}` (a list, never shortened), `{title}`
+and any other texts that a method provides (truncated as the last resort), and the data set's words (`{item}`,
+`{items}`). `<user>`, `<item>` and the like stand for soft tokens if a method declares them; each is rendered as the
+single character `SOFT`, which titles cannot contain. Another such character, `TITLE_MARK`, marks where the title
+begins.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,12 +20,12 @@ HistoryOf = Literal["liked", "rated"]
 
 @dataclass(frozen=True)
 class Example:
-    """What one row offers to a template.
+    """What one row provides for a template.
 
     Attributes:
-        history: one mapping of slots an earlier item, oldest first; each has at least `title`.
+        history: one mapping of slots per earlier item, oldest first; each has at least `title`.
         texts: slots of the prompt itself; has at least `title`.
-        candidates: one mapping of slots a candidate, in the order shown; each has `title` and `letter`.
+        candidates: one mapping of slots per candidate, in the order shown; each has `title` and `letter`.
     """
 
     history: Sequence[Mapping[str, str]] = ()
@@ -38,11 +39,11 @@ class ListOptions(TypedDict, total=False):
     Attributes:
         item: how one item of the history is written, with slots.
         separator: what joins the items of the history.
-        history: what a history is made of: items that the user `liked`, or all that were `rated`.
-        history_items: items of history shown at most, the latest; 0 shows none, as for a user without history.
-        empty_history: the text of `{history}` for a user without history; None takes the prompt `no_history` instead.
+        history: which items a history has: those that the user `liked`, or all that were `rated`.
+        history_items: the most items of history shown, the latest ones; 0 shows none, as for a user without history.
+        empty_history: the text of `{history}` for a user without history; None uses the prompt `no_history` instead.
         candidate: how one candidate of `{candidates}` is written, with the slots `{title}` and `{letter}` (A, B, ...);
-            None where the prompt has no such list.
+            None if the prompt has no such list.
         candidate_separator: what joins the candidates.
     """
 
@@ -71,11 +72,12 @@ class Template:
 
     Args:
         text: the prompt, with slots.
-        no_history: the prompt of a user without history; same slots but `{history}`.
-        title_tokens: a longer title is cut.
-        max_tokens: a longer prompt loses its oldest history items; None is the backbone's context length.
-        line_break: how a line break of the text is written: `backslash_n` is the two characters that stand in the
-            file of CoRA's authors.
+        no_history: the prompt of a user without history; the same slots except `{history}`.
+        title_tokens: the most tokens of a title; a longer one is cut.
+        max_tokens: the most tokens of a prompt; a longer one loses its oldest history items; None is the backbone's
+            context length.
+        line_break: how a line break of the text is written: `backslash_n` is the two characters in the file of CoRA's
+            authors.
         soft_tokens: names that, in angle brackets, stand for a soft token.
         lists: how it writes the history and the candidates: see `ListOptions`.
 
@@ -84,7 +86,7 @@ class Template:
         soft_names: the soft tokens in their order; those of a candidate once, though each candidate has its own.
 
     Raises:
-        UserError: the texts have slots that cannot be, or differ in their soft tokens.
+        UserError: the texts have invalid slots, or differ in their soft tokens.
     """
 
     def __init__(
@@ -137,7 +139,7 @@ class Template:
             self.candidate = self.candidate and self.candidate.replace(f"<{name}>", SOFT)
 
     def is_text(self, words: Iterable[str]) -> bool:
-        """Return whether titles and the data set's words fill the prompt: no soft tokens, no further slots."""
+        """Return whether titles and the data set's words can fill the prompt: no soft tokens, no further slots."""
         known = {HISTORY, TITLE, *words}
         return not self.soft_names and {*slots(self.text), *slots(self.no_history)} <= known
 
@@ -154,7 +156,7 @@ class Template:
         """Return a prompt's soft tokens in their order, each with the number of the candidate that it belongs to.
 
         Args:
-            candidates: how many a prompt shows; those outside of its list belong to the first.
+            candidates: how many a prompt shows; soft tokens outside the list belong to the first.
         """
         given, names = self.given["text"], self.given["soft_tokens"]
         before, listed, after = given.partition(f"{{{CANDIDATES}}}")
@@ -164,14 +166,14 @@ class Template:
         return [*outside[0], *inside, *outside[1]]
 
     def changed(self, **arguments: Any) -> "Template":
-        """Return the template made with some arguments changed."""
+        """Return the template with some arguments changed."""
         return Template(**{**self.given, **arguments})
 
     def remarked(self, marks: Mapping[str, str], soft_tokens: Sequence[str] = ()) -> "Template":
-        """Return the template with something else in the places of its soft tokens.
+        """Return the template with its soft tokens replaced.
 
         Args:
-            marks: what stands where `<name>` stood, by name: slots, or other soft tokens in angle brackets.
+            marks: what replaces `<name>`, by name: slots, or other soft tokens in angle brackets.
             soft_tokens: the names of the new soft tokens.
         """
 
@@ -190,12 +192,12 @@ class Template:
 
         Args:
             example: what fills them.
-            words: the data set's own (`item`, `items`).
-            items: items of history shown at most; None is `history_items`.
+            words: the data set's words (`item`, `items`).
+            items: the most items of history shown; None is `history_items`.
             mark_title: put `TITLE_MARK` before the title, and before a list of candidates.
 
         Raises:
-            UserError: a slot that nothing fills.
+            UserError: nothing fills a slot.
         """
         items = self.history_items if items is None else items
         history = example.history[len(example.history) - min(items, len(example.history)) :]
@@ -212,7 +214,7 @@ class Template:
 
 
 def _check_slots(text: str, no_history: str, item: str, candidate: str | None) -> None:
-    """Refuse texts whose braces do not match, or with lists where nothing can fill them."""
+    """Refuse texts whose braces do not match, or that have lists where nothing can fill them."""
     for part in (text, item, candidate or ""):
         slots(part)
     if HISTORY in slots(no_history):

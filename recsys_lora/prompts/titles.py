@@ -1,4 +1,4 @@
-"""Titles as they come, made fit for a prompt: one line, nothing that could be taken for markup, not too long."""
+"""Cleaning of raw titles for prompts: one line, nothing that could be taken for markup, not too long."""
 
 import re
 import unicodedata
@@ -16,25 +16,25 @@ TRUNCATED = "titles truncated"
 def prompt_titles(
     titles: Sequence[str | None], tokenizer: Any, max_tokens: int, unknown: str
 ) -> tuple[list[str], Counter[str]]:
-    """Make a catalogue's titles fit for prompts.
+    """Clean a catalogue's titles for prompts.
 
-    White space and control characters become single spaces, double quotes (which enclose titles in prompts) single
-    ones, the tokenizer's added tokens are broken up (special or not: the turn markers of a chat model are not always
-    declared special), and what is longer than `max_tokens` is cut.
+    White space and control characters become single spaces, double quotes (which enclose titles in prompts) become
+    single quotes, the tokenizer's added tokens are broken up (special or not: the turn markers of a chat model are not
+    always declared special), and titles longer than `max_tokens` are cut.
 
     Args:
-        titles: by item number, [0] being the padding; None where the data has none.
+        titles: by item number, [0] being the padding; None if the data has none.
         tokenizer: a transformers tokenizer.
-        max_tokens: tokens of a title at most.
-        unknown: stands for a title that is None. An empty one stays empty.
+        max_tokens: the most tokens of a title.
+        unknown: replaces a title that is None; an empty one stays empty.
 
     Returns:
-        The titles, and how many were changed for which reason.
+        The titles, and how many were changed, by reason.
     """
     counts: Counter[str] = Counter()
     added = _added_tokens(tokenizer)
     cleaned = [_clean(title, added, unknown, counts) for title in titles[1:]]
-    # A token is at least a character: most titles need no count.
+    # A token has at least one character: most titles need not be tokenised.
     long = [index for index, title in enumerate(cleaned) if len(title) > max_tokens]
     if long:
         ids = tokenizer([cleaned[index] for index in long], add_special_tokens=False)["input_ids"]
@@ -58,12 +58,12 @@ def _added_tokens(tokenizer: Any) -> re.Pattern[str] | None:
     """
     named = {str(token) for token in tokenizer.added_tokens_decoder.values()} | set(tokenizer.all_special_tokens)
     visible = sorted((token for token in named if token.strip()), key=len, reverse=True)  # the longest match first
-    # Lower-casing tokenizers match some of their tokens whatever the case is.
+    # Lower-casing tokenizers match some of their tokens regardless of case.
     return re.compile("|".join(map(re.escape, visible)), re.IGNORECASE) if visible else None
 
 
 def _broken_up(text: str, added: re.Pattern[str]) -> str:
-    """Put a space behind the first character of each added token, until none is left."""
+    """Put a space after the first character of each added token, until none is left."""
     while (broken := added.sub(lambda found: f"{found[0][0]} {found[0][1:]}".rstrip(" "), text)) != text:
         text = broken
     return text

@@ -1,4 +1,4 @@
-"""A trained run in use: scores, lists and explanations for people and items, by raw ids."""
+"""A trained run in use: scores, lists and explanations for users and items, by raw ids."""
 
 from recsys_lora.recommender.queries import UnknownIdError
 from recsys_lora.recommender.recommender import Recommender

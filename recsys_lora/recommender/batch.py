@@ -1,4 +1,4 @@
-"""Lists for any number of users: parts of a few users each are kept, then joined; memory is that of one part."""
+"""Lists for any number of users, written in parts of a few users each, then joined; memory is bounded by one part."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -21,12 +21,12 @@ from recsys_lora.utils.words import counted
 _KEY = "key.json"
 _EVERYBODY = slice(None)
 _USERS_AT_ONCE = 16
-"""Users whose lists are made by one call, between two signs of progress."""
+"""Users per call of `recommend`, between two progress updates."""
 
 
 @dataclass(frozen=True)
 class ListOptions:
-    """What lists are wanted: see `Recommender.recommend`."""
+    """Options of the lists: see `Recommender.recommend`."""
 
     k: int = 10
     retrieve: int = 100
@@ -35,13 +35,13 @@ class ListOptions:
 
 @dataclass(frozen=True)
 class Written:
-    """What was written.
+    """Summary of a written file.
 
     Attributes:
-        users: how many have a list.
-        rows: of the file.
+        users: number of users with a list.
+        rows: number of rows.
         unknown: raw ids that the run does not know.
-        close: known ids close to the first of these, for messages; "" where none is.
+        close: known ids close to the first of these, for messages; "" if none are.
     """
 
     users: int
@@ -51,7 +51,7 @@ class Written:
 
     @property
     def unknown_line(self) -> str:
-        """How many are unknown, and who the first of them are."""
+        """How many users are unknown, with the first few ids."""
         return f"{counted(len(self.unknown), 'user')}: {named(self.unknown)}{self.close}"
 
 
@@ -64,15 +64,15 @@ def recommend_to_file(
     given: Sequence[Path] = (),
     share: slice = _EVERYBODY,
 ) -> Written:
-    """Write every user's list into one file; a call that was ended goes on from the parts that are there.
+    """Write every user's list into one file; an interrupted call resumes from the parts already written.
 
     Args:
-        recommender: what recommends.
+        recommender: the loaded run.
         users: raw ids; None: all users.
         out: a .parquet or .csv file.
-        wanted: which lists.
-        part: users of a part.
-        given: files whose events and items the recommender has taken in.
+        wanted: options of the lists.
+        part: users per part.
+        given: files whose events and items the recommender has been given.
         share: which of the users.
 
     Raises:
@@ -106,7 +106,7 @@ def _taken(out: Path) -> BaseFileLock:
 def _parts(
     recommender: Recommender, users: Sequence[str], folder: Path, wanted: ListOptions, size: int
 ) -> Iterator[Path]:
-    """Yield the files of all parts, each made where it is not there."""
+    """Yield the files of all parts, each written unless it exists."""
     with progress("recommend", len(users), "users") as advance:
         for number, begin in enumerate(range(0, len(users), size)):
             path, own = folder / f"part-{number:08d}.parquet", users[begin : begin + size]
@@ -123,13 +123,13 @@ def _parts(
 
 
 def _key(recommender: Recommender, users: Sequence[str], wanted: ListOptions, part: int, given: Sequence[Path]) -> str:
-    """Return what names the parts: the run, what it has taken in, the users and what is wanted."""
+    """Return the key of the parts, from the run, the given files, the users and the options."""
     files = [file_sha256(path) for path in given]
     return content_key([asdict(recommender.run.made), files, list(users), asdict(wanted), part])
 
 
 def _begin(folder: Path, key: str) -> None:
-    """Make the folder of the parts; parts of another command are thrown away."""
+    """Create the folder of the parts; parts of another command are deleted."""
     if (folder / _KEY).is_file() and read_json(folder / _KEY) == key:
         return
     with disk_errors(folder):

@@ -1,4 +1,4 @@
-"""Several calls answered as one batch: each gets what it would get alone, or its own mistake."""
+"""Several calls answered as one batch: each gets the result it would get alone, or its own error."""
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
@@ -42,7 +42,7 @@ class ScoreCall:
 
 @dataclass(frozen=True)
 class ListCall:
-    """The arguments of `Recommender.recommend`; `users` are always several here."""
+    """The arguments of `Recommender.recommend`; `users` is always a sequence here."""
 
     users: Sequence[RawId | None]
     k: int = 10
@@ -65,12 +65,12 @@ Call = ScoreCall | ListCall | SimilarCall
 
 @dataclass(frozen=True)
 class State:
-    """What answers, and the data at one time.
+    """The stages that answer, and the data at one time.
 
     Attributes:
-        stages: what answers.
+        stages: the stages that answer.
         data: the data.
-        liked: what stands for the rating of an item that is liked and has none.
+        liked: the rating assumed for liked items without one.
     """
 
     stages: Stages
@@ -88,7 +88,7 @@ class _Rows:
 
 
 def answers(state: State, calls: Sequence[Call]) -> list[Answer]:
-    """Return the answer of each call, or its mistake; calls of one kind are computed together."""
+    """Return each call's answer, or its error; calls of one kind are computed together."""
     scores = {place: call for place, call in enumerate(calls) if isinstance(call, ScoreCall)}
     listed = {place: call for place, call in enumerate(calls) if isinstance(call, ListCall)}
     similar = {place: call for place, call in enumerate(calls) if isinstance(call, SimilarCall)}
@@ -102,7 +102,7 @@ def answers(state: State, calls: Sequence[Call]) -> list[Answer]:
 
 
 def _each(calls: Mapping[int, C], read: Callable[[C], R]) -> dict[int, R | UserError]:
-    """Return what is read of each call, or its mistake."""
+    """Return the result of `read` for each call, or its error."""
     found: dict[int, R | UserError] = {}
     for place, call in calls.items():
         try:
@@ -178,6 +178,6 @@ def _lists_of(state: State, call: ListCall) -> tuple[list[UserQuery], CandidateS
 
 
 def _slices(lengths: Iterable[int]) -> list[slice]:
-    """Return where parts of these lengths stand, one behind the other."""
+    """Return the slices of consecutive parts of these lengths."""
     ends = list(itertools.accumulate(lengths, initial=0))
     return list(itertools.starmap(slice, itertools.pairwise(ends)))

@@ -1,4 +1,4 @@
-"""What may have been meant by an id that is unknown, at a cost that does not grow with the number of ids."""
+"""Suggestions for an unknown id, at a cost that does not grow with the number of ids."""
 
 import itertools
 import string
@@ -9,35 +9,35 @@ import polars as pl
 from recsys_lora.data.live import LiveData
 
 MOST = 3
-"""Proposals for one id."""
+"""Suggestions for one id."""
 _LONGEST = 64
-"""Characters of an id for which close ones are looked for: some 9,000 spellings."""
+"""Longest id for which close ones are looked up: some 9,000 spellings."""
 _TYPED = string.digits + string.ascii_letters + "-_. "
 
 
 def hint_for_user(live: LiveData, raw: str) -> str:
-    """Return what may have been meant by an unknown user, in brackets after a space; "" where nothing is near."""
+    """Return suggestions for an unknown user, in brackets after a space; "" if nothing is close."""
     item = f"{raw!r} is an item" if raw in live.item_numbers else _titled(live, raw)
     return _in_brackets(_close(raw, live.user_numbers), item)
 
 
 def hint_for_item(live: LiveData, raw: str) -> str:
-    """Return what may have been meant by an unknown item, in brackets after a space; "" where nothing is near."""
+    """Return suggestions for an unknown item, in brackets after a space; "" if nothing is close."""
     user = f"{raw!r} is a user" if raw in live.user_numbers else ""
     return _in_brackets(_titled(live, raw) or _close(raw, live.item_numbers), user)
 
 
 def close_to(raw: str, known: Container[str]) -> str:
-    """Return the known ids that are close to an unknown one, in brackets after a space; "" where none is."""
+    """Return the known ids that are close to an unknown one, in brackets after a space; "" if there are none."""
     return _in_brackets(_close(raw, known))
 
 
 def close_ids(raw: str, known: Container[str]) -> list[str]:
-    """Return up to three known ids that are one slip away, the likeliest first.
+    """Return up to three known ids that are one typo away, likeliest first.
 
     Args:
         raw: the id.
-        known: ids; looked up, never walked through.
+        known: known ids; looked up, never iterated over.
     """
     if len(raw) > _LONGEST:
         return []
@@ -51,13 +51,13 @@ def close_ids(raw: str, known: Container[str]) -> list[str]:
 
 
 def _spellings(raw: str) -> Iterator[str]:
-    """Yield how an id is written otherwise, the smallest differences first."""
+    """Yield other spellings of an id, smallest differences first."""
     bare = raw.strip().strip("'\"")
     number = bare.removesuffix(".0")
     yield from (bare, bare.lower(), bare.upper(), number, number.lstrip("0"))
     yield from (number.zfill(width) for width in range(len(number) + 1, len(number) + 9))
     places = range(len(bare))
-    yield from (bare[:at] + bare[at + 1 : at + 2] + bare[at] + bare[at + 2 :] for at in places)  # two changed places
+    yield from (bare[:at] + bare[at + 1 : at + 2] + bare[at] + bare[at + 2 :] for at in places)  # two swapped
     yield from (bare[:at] + bare[at + 1 :] for at in places)
     typed = sorted({*_TYPED, *bare})
     yield from (bare[:at] + letter + bare[at + 1 :] for at, letter in itertools.product(reversed(places), typed))
@@ -70,7 +70,7 @@ def _close(raw: str, known: Container[str]) -> str:
 
 
 def _titled(live: LiveData, raw: str) -> str:
-    """Return of which item an id is the title, whatever its capitals."""
+    """Return a hint if an id is an item's title, ignoring case; else ""."""
     title = pl.col("title").str.strip_chars().str.to_lowercase()
     found = live.items.filter(title == raw.strip().lower())["item_id"]
     return f"{raw!r} is the title of item {found[0]!r}" if len(found) else ""

@@ -1,4 +1,4 @@
-"""Why a user gives an item so many stars, in words."""
+"""Explanations, in words, of a user's rating of an item."""
 
 from dataclasses import replace
 
@@ -21,10 +21,10 @@ _EXPLANATION = "explanation"
 def explained(
     method: Method | None, data: LiveData, user: str | None, pair: Pairs, rating: float | None
 ) -> pl.DataFrame:
-    """Return one pair's explanation; arguments as `Recommender.explain`.
+    """Return one pair's explanation; arguments as in `Recommender.explain`.
 
     Raises:
-        UserError: the method has no such task, or the rating is none of the scale's.
+        UserError: the method has no such task, or the rating is outside the scale.
     """
     if method is None or _EXPLANATION not in method.datamodule.prompts:
         raise UserError("explain: the run has no task explanation: train a method with tasks=[ctr,explanation]")

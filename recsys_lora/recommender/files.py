@@ -1,4 +1,4 @@
-"""Tables that people bring, and the file that lists go to."""
+"""Input tables, and the output file for lists."""
 
 import os
 from pathlib import Path
@@ -15,10 +15,10 @@ _HEADER_BYTES = 2**16
 
 
 def read_users(path: Path) -> pl.DataFrame:
-    """Return a file of users, for `ids_of`: a table, or a text file with an id a line as a table of one column.
+    """Read a file of users, for `ids_of`: a table, or a text file with one id per line, read as a table of one column.
 
     Raises:
-        UserError: it is not there or cannot be read.
+        UserError: it does not exist or cannot be read.
     """
     if path.suffix in _TABLES:
         return read_table(path)
@@ -26,10 +26,10 @@ def read_users(path: Path) -> pl.DataFrame:
 
 
 def ids_of(users: pl.DataFrame, layout: Layout, path: Path) -> list[str]:
-    """Return the raw ids of a table of `read_users`, each once; the path is for messages.
+    """Return the distinct raw ids in a table from `read_users`; the path is for messages.
 
     Raises:
-        UserError: it has no such column, or is empty.
+        UserError: the table has no column of users, or is empty.
     """
     table = layout.arranged(users, [USER], str(path))
     if USER not in table.columns:
@@ -41,10 +41,10 @@ def ids_of(users: pl.DataFrame, layout: Layout, path: Path) -> list[str]:
 
 
 def read_table(path: Path) -> pl.DataFrame:
-    """Read a CSV, Parquet or JSON lines file; all of a CSV is text.
+    """Read a CSV, Parquet or JSON Lines file; all columns of a CSV are text.
 
     Raises:
-        UserError: it is not there or cannot be read.
+        UserError: it does not exist or cannot be read.
     """
     if path.suffix not in _TABLES:
         raise UserError(f"{path}: unknown kind of table: give a {', '.join(_TABLES[:-1])} or {_TABLES[-1]} file")
@@ -62,7 +62,7 @@ def read_table(path: Path) -> pl.DataFrame:
 
 
 def _check_header(path: Path) -> None:
-    """Refuse a CSV whose fields or lines are separated otherwise, which would be read as one column or row."""
+    """Refuse a CSV with other separators of fields or lines, which would be read as one column or row."""
     with path.open("rb") as file:
         begin = file.read(_HEADER_BYTES)
     if b"\r" in begin.rstrip(b"\r") and b"\n" not in begin:
@@ -73,10 +73,10 @@ def _check_header(path: Path) -> None:
 
 
 def check_target(path: Path) -> None:
-    """Refuse a file to write of an unknown kind, or in a folder that takes none, before anything is loaded.
+    """Refuse an output file of an unknown kind or in a read-only folder, before anything is loaded.
 
     Raises:
-        UserError: the kind is unknown, or the folder cannot be written.
+        UserError: the kind is unknown, or the folder is not writable.
     """
     if path.suffix not in (_PARQUET, CSV):
         raise UserError(f"out={path}: unknown kind of file: give it a name that ends in {_PARQUET} or {CSV}")

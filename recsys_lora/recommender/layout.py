@@ -1,4 +1,4 @@
-"""What the tables that come to a run may call their columns: our names, or those of the run's own files."""
+"""Accepted column names of tables given to a run: our names, or those of the run's own files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from recsys_lora.utils.errors import UserError
 USER, ITEM, TITLE, RATING, TIMESTAMP = "user", "item", "title", "rating", "timestamp"
 _USUAL = {USER: ("user", "user_id"), ITEM: ("item", "item_id")}
 _KEYS = {USER: "user_id", ITEM: "item_id"}
-"""What the config calls a column, where it is not our name."""
+"""The config's names of columns, where they differ from ours."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns of a table that comes to a run.
+    """The columns of a table given to a run.
 
     Attributes:
-        own: the run's own name of each of our columns, where its config gives one.
-        time: how the run's own files write dates, for strptime; None where that is found out.
+        own: the run's own name for each of our columns, if its config gives one.
+        time: the strptime format of dates in the run's own files; None: it is detected.
     """
 
     own: Mapping[str, str]
@@ -43,19 +43,19 @@ class Layout:
         """Return a table with our names.
 
         Args:
-            table: of any names; where it has the run's own name of a column, that is the column.
-            wanted: our columns.
-            what: the table, for messages.
+            table: with any names; the run's own take precedence.
+            wanted: our names of the columns.
+            what: the table's name, for messages.
 
         Raises:
-            UserError: two columns have names of one of ours.
+            UserError: two columns match one of our names.
         """
         found = {name: ours for ours in wanted if (name := self._name(table, ours, what)) is not None}
         others = [name for name in table.columns if name not in found and name not in found.values()]
         return table.select(*(pl.col(name).alias(ours) for name, ours in found.items()), *map(pl.col, others))
 
     def called(self, ours: str) -> str:
-        """Return the names that a column of ours may have, for messages."""
+        """Return the accepted names of one of our columns, for messages."""
         return " or ".join(dict.fromkeys([*self._usual(ours), *([self.own[ours]] if ours in self.own else [])]))
 
     def _name(self, table: pl.DataFrame, ours: str, what: str) -> str | None:
@@ -67,13 +67,13 @@ class Layout:
         return next(iter(found), None)
 
     def _usual(self, ours: str) -> list[str]:
-        """Return our names of a column, without those that the run's own files have for another."""
+        """Return our names for a column, without those that the run's own files use for another."""
         taken = {name for other, name in self.own.items() if other != ours}
         return [name for name in _USUAL.get(ours, (ours,)) if name not in taken]
 
 
 def _named(columns: Any) -> dict[str, str]:
-    """Return the names in a reader's mapping of columns, by ours; places of columns are none."""
+    """Return the names in a reader's mapping of columns, by ours; columns given by position are left out."""
     if not isinstance(columns, Mapping):
         return {}
     ours = {ours: columns.get(_KEYS.get(ours, ours)) for ours in (USER, ITEM, TITLE, RATING, TIMESTAMP)}
@@ -81,10 +81,10 @@ def _named(columns: Any) -> dict[str, str]:
 
 
 def as_text(ids: pl.Series) -> pl.Series:
-    """Return ids as text; whole numbers that pandas has turned into floats lose their point.
+    """Return ids as text; integers that pandas has turned into floats lose their decimal point.
 
     Raises:
-        UserError: they are lists or records.
+        UserError: the ids are lists or records.
     """
     if ids.dtype.is_nested():
         raise UserError(f"{ids.name}: {ids.to_list()[0]!r} is no id: give text or numbers")

@@ -1,4 +1,4 @@
-"""Scores of pairs and lists of items for the users of one call, whose histories are those of one state of the data."""
+"""Scores of pairs and lists of items for users whose histories are those of one state of the data."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class CandidateSettings:
     """Which items are ranked.
 
     Attributes:
-        retrieve: how many the CF model retrieves from the catalogue, for each user.
-        candidates: numbers of items that take their place; None: what is retrieved.
+        retrieve: how many items the CF model retrieves from the catalogue, for each user.
+        candidates: numbers of the items to rank instead; None: the retrieved ones.
         exclude_seen: leave out the items of a user's history.
     """
 
@@ -30,22 +30,22 @@ class CandidateSettings:
 
     @property
     def key(self) -> tuple[int, bytes | None, bool]:
-        """What is equal where the same is wanted."""
+        """A key that is equal for equal settings."""
         return self.retrieve, None if self.candidates is None else self.candidates.tobytes(), self.exclude_seen
 
 
 def pair_table(
     by: str, data: LiveData, group: Sequence[UserQuery], items: Ints, scores: Floats, cf: Floats | None
 ) -> pl.DataFrame:
-    """Return a row a pair, in their order; ranks are among each user's pairs.
+    """Return one row per pair, in their order; ranks are within each user's pairs.
 
     Args:
-        by: what ranks.
-        data: names of items.
+        by: name of the model that ranks.
+        data: names the items.
         group: the pairs' users.
         items: the pairs' items (n,).
-        scores: of what ranks (n,).
-        cf: of the CF model (n,); None where the run has none.
+        scores: the scores that rank (n,).
+        cf: the CF model's scores (n,); None if there is none.
     """
     places: dict[str | None, list[int]] = {}
     for place, query in enumerate(group):
@@ -58,7 +58,7 @@ def pair_table(
 
 
 def lists(stages: Stages, data: LiveData, group: Sequence[UserQuery], wanted: CandidateSettings) -> Iterator[Listed]:
-    """Yield each user's items with their scores, in any order; an unknown user without history gets popular ones."""
+    """Yield each user's items with their scores, unordered; an unknown user without a history gets popular ones."""
     hidden = [data.known(query.number).items if wanted.exclude_seen else NOBODY.items for query in group]
     heard = [place for place, query in enumerate(group) if not query.is_unknown(data)]
     found = iter(
@@ -76,7 +76,7 @@ def lists(stages: Stages, data: LiveData, group: Sequence[UserQuery], wanted: Ca
 def _candidates(
     stages: Stages, data: LiveData, users: Sequence[int], hidden: Sequence[Ints], wanted: CandidateSettings
 ) -> Iterator[tuple[Ints, Floats | None]]:
-    """Yield what is to be ranked for each user, and the CF model's logits."""
+    """Yield the items to rank for each user, and the CF model's logits."""
     if wanted.candidates is None:
         yield from stages.retrieved(data, users, hidden, wanted.retrieve)
         return

@@ -1,4 +1,4 @@
-"""A finished run, loaded to be used."""
+"""Loads a finished run for use."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,20 +9,19 @@ from recsys_lora.recommender.recommender import Recommender
 
 
 def load(folder: str | Path, *overrides: str, device: str = "auto", trust: Sequence[str] = ()) -> Recommender:
-    """Load a finished run to use it: no raw data are read, nothing is trained, nothing is written into the run.
+    """Load a finished run for use: no raw data are read, nothing is trained, nothing is written into the run.
 
     Args:
-        folder: of the run, or of a bundle that `recsys-lora export` made; where it holds several, the newest is
-            loaded, which `run.folder` of the result names.
-        overrides: as on the command line, of values that change no result: `"llm.path=FOLDER"`.
-        device: auto, cpu, cuda or cuda:N; auto is a CUDA device where there is one.
-        trust: packages whose code the run's config may name, besides this one: that of a method of your own.
+        folder: the folder of a run, or of a bundle that `recsys-lora export` made; if it holds several runs, the
+            newest is loaded, and the result's `run.folder` names it.
+        overrides: as on the command line, for values that change no result, such as `"llm.path=FOLDER"`.
+        device: auto, cpu, cuda or cuda:N; auto is a CUDA device if there is one.
+        trust: packages, besides this one, whose code the run's config may name, such as that of your own method.
 
     Returns:
-        What scores, recommends and explains by raw ids, from any number of threads.
+        A recommender that scores, recommends and explains by raw ids; thread-safe.
 
     Raises:
-        UserError: it is no finished run, something of it is gone, the device is not there, or its config names
-            code that is not trusted.
+        UserError: it is not a finished run, a part or the device is missing, or its config names untrusted code.
     """
     return Recommender(load_run(newest_run(Path(folder)), device, overrides, trust))

@@ -15,7 +15,7 @@ from recsys_lora.utils.words import counted
 RawId = str | int
 Histories = Sequence[RawId] | Mapping[RawId, Sequence[RawId]] | None
 _NAMED = 5
-"""Unknown ids in one message."""
+"""Unknown ids named in one message."""
 
 
 class UnknownIdError(UserError):
@@ -51,12 +51,12 @@ def user_queries(live: LiveData, users: Sequence[RawId | None], histories: Histo
     Args:
         live: the data.
         users: raw ids; None is no particular user.
-        histories: raw ids of liked items, oldest first: of the one user, or by user; they replace stored histories.
-        rating: of such items.
+        histories: raw ids of liked items, oldest first: of the only user, or by user; they replace stored histories.
+        rating: assumed for these items.
 
     Raises:
         UnknownIdError: a user is unknown and has no history here, or an item is unknown.
-        UserError: a history is none.
+        UserError: a history is invalid.
     """
     raws = [None if user is None else str(user) for user in users]
     given = {raw: _history_of(live, ids, rating) for raw, ids in _by_user(raws, histories).items()}
@@ -123,7 +123,7 @@ def item_numbers(live: LiveData, ids: Iterable[RawId]) -> NDArray[np.int64]:
 
 
 def named(ids: Sequence[str]) -> str:
-    """Return the first of some ids, and how many more there are."""
+    """Return the first few ids as text, and how many more there are."""
     more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
     return ", ".join(map(repr, ids[:_NAMED])) + more
 
@@ -132,7 +132,7 @@ def positions(live: LiveData, every: Sequence[UserQuery], given: Sequence[int] |
     """Return how many positives of each user are known (n,): the earliest ones, as many as given, or all.
 
     Raises:
-        UserError: a position is negative, or larger than the user has positives.
+        UserError: a position is negative, or exceeds the user's number of positives.
     """
     stored = live.history
     known = np.array(
@@ -148,9 +148,9 @@ def positions(live: LiveData, every: Sequence[UserQuery], given: Sequence[int] |
 
 
 def group_by_history(live: LiveData, every: Sequence[UserQuery]) -> Iterator[tuple[LiveData, list[int]]]:
-    """Yield who can be asked about at once: the data as they then are, and places of `every`.
+    """Yield groups that can be answered at once: their data, and indices into `every`.
 
-    All whose history is what is known are together. Of the others, each user of each call comes alone, as several may
+    Users with their stored history form one group. Of the others, each user of each call comes alone, as several may
     share the anonymous user's number, and one may be given several histories.
     """
     alone: dict[tuple[str | None, int], list[int]] = {}

@@ -1,4 +1,4 @@
-"""A trained run in use, by raw ids: scores, ranked lists, similar items, explanations; events and items may come."""
+"""A trained run in use, by raw ids: scores, ranked lists, similar items, explanations; takes new events and items."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ from recsys_lora.utils.errors import UserError
 
 
 class Recommender:
-    """Answers for people and items of a trained run; any number of threads may ask one.
+    """Answers for users and items of a trained run; thread-safe.
 
     Args:
         loaded: the run.
@@ -51,15 +51,15 @@ class Recommender:
         """Score (user, item) pairs.
 
         Args:
-            pairs: raw ids; the user None is an anonymous one.
-            history: raw ids of liked items, oldest first: of the one user, or by user; see `recommend`.
-            position: for each pair, how many of the user's positives are known, the earliest; all by default.
+            pairs: raw ids; the user None is anonymous.
+            history: raw ids of liked items, oldest first: of the only user, or by user; see `recommend`.
+            position: for each pair, how many of the user's earliest positives are known; all by default.
 
         Returns:
-            A row a pair, in their order; ranks are among each user's pairs.
+            One row per pair, in their order; ranks are within each user's pairs.
 
         Raises:
-            UserError: an id is unknown, a position is none, or the method was trained without the task ctr.
+            UserError: an id is unknown, a position is invalid, or the method was trained without the task ctr.
         """
         return self._one(ScoreCall(pairs, history, position))
 
@@ -72,20 +72,19 @@ class Recommender:
         retrieve: int = 100,
         history: Histories = None,
     ) -> pl.DataFrame:
-        """Recommend items: the CF model retrieves from the whole catalogue, the language model ranks what it found.
+        """Recommend items: the CF model retrieves them from the whole catalogue, the language model ranks them.
 
         Args:
             users: raw ids, or one; None is an anonymous user.
-            k: items a user at most.
-            candidates: rank these items instead of what the CF model retrieves.
+            k: items per user at most.
+            candidates: rank these items instead of those that the CF model retrieves.
             exclude_seen: leave out the items of a user's history, liked or not.
             retrieve: how many items are retrieved and ranked, for each user.
-            history: raw ids of liked items, oldest first: of the one user, or by user. It takes the place of what is
-                known of a user. A user who is not known needs one; where it is empty the list is what is popular, and
-                its column `by` says so.
+            history: raw ids of liked items, oldest first: of the only user, or by user. It replaces the stored history.
+                An unknown user needs one; if it is empty, the list has popular items, and its column `by` says so.
 
         Returns:
-            Up to `k` rows a user, the best first, users in their order.
+            Up to `k` rows per user, best first, users in the order given.
 
         Raises:
             UserError: an id is unknown, or the method was trained without the task ctr.
@@ -95,25 +94,25 @@ class Recommender:
         return self._one(ListCall(asked, k, candidates, exclude_seen, retrieve, history))
 
     def similar(self, item: RawId, k: int = 10) -> pl.DataFrame:
-        """Return the items whose collaborative vectors point where this one's does.
+        """Return the items whose collaborative vectors are most similar to this one's.
 
         Args:
             item: raw id.
-            k: how many at most.
+            k: items at most.
 
         Returns:
-            Columns item, title, score (the cosine) and rank, the nearest first.
+            Columns item, title, score (the cosine) and rank, nearest first.
 
         Raises:
-            UserError: the item is unknown or occurs nowhere in train, or the run has no CF model.
+            UserError: the item is unknown or in no train row, or the run has no CF model.
         """
         return self._one(SimilarCall(item, k))
 
     def answer(self, calls: Sequence[Call]) -> list[Answer]:
-        """Answer several calls as one batch: what the threads of a service ask at about the same time.
+        """Answer several calls as one batch, such as the concurrent requests to a service.
 
         Returns:
-            For each call what `score`, `recommend` or `similar` returns (scores differ by rounding alone), or the
+            For each call, what `score`, `recommend` or `similar` returns (scores differ only by rounding), or the
             `UserError` that it raises.
         """
         with self._lock.reading():
@@ -122,12 +121,12 @@ class Recommender:
     def explain(
         self, user: RawId | None, item: RawId, rating: float | None = None, history: Histories = None
     ) -> pl.DataFrame:
-        """Let a method with the task `explanation` write why a user gives an item so many stars.
+        """Let a method with the task `explanation` write why a user gives an item this rating.
 
         Args:
             user: raw id.
             item: raw id.
-            rating: what is explained; by default what the method expects where it has the task `rating`, else the
+            rating: the rating to explain; by default the method's prediction if it has the task `rating`, else the
                 scale's highest.
             history: see `recommend`.
 
@@ -135,7 +134,7 @@ class Recommender:
             One row: user, item, title, rating, text.
 
         Raises:
-            UserError: an id is unknown, the rating is none of the scale's, or the method has no such task.
+            UserError: an id is unknown, the rating is outside the scale, or the method has no such task.
         """
         with self._lock.reading():
             view, pair = self._pair(user, item, history)
@@ -160,15 +159,15 @@ class Recommender:
         """Add events: histories grow, nothing is trained.
 
         Args:
-            interactions: columns user, item, and rating where the data have ratings; timestamp where events are not
+            interactions: columns user, item, rating if the data have ratings, and timestamp if the events are not
                 given oldest first; under these names or those of `data.columns`. Or rows: records with these names, or
                 tuples in this order. Users may be new.
 
         Returns:
-            How many events.
+            The number of events.
 
         Raises:
-            UserError: an item is unknown, a column is missing, or a rating is none of the scale's.
+            UserError: an item is unknown, a column is missing, or a rating is outside the scale.
         """
         with self._lock.writing():
             settings = self.run.config.data
@@ -184,17 +183,17 @@ class Recommender:
         return len(events)
 
     def add_items(self, items: updates.Rows) -> int:
-        """Add items that no user has interacted with: they are known by their title, and have an unseen item's vector.
+        """Add items that no user has interacted with: they are known by their title, and get an unseen item's vector.
 
         Args:
             items: columns item and title, and any of the data's attributes; or rows: records with these names, or
                 tuples of item and title.
 
         Returns:
-            How many items.
+            The number of items.
 
         Raises:
-            UserError: an item is there already or has no title, or a column is unknown.
+            UserError: an item already exists or has no title, or a column is unknown.
         """
         with self._lock.writing():
             table = updates.items(items, Layout.of_items(self.run.config.data.reader), self._data)
@@ -212,7 +211,7 @@ class Recommender:
         return self._data.items.select(pl.col("item_id").alias("item"), "title")
 
     def history(self, user: RawId) -> pl.DataFrame:
-        """Return what is known of a user, oldest first: columns item, title, rating and liked.
+        """Return a user's history, oldest first: columns item, title, rating and liked.
 
         Raises:
             UnknownIdError: the user is unknown.
@@ -233,11 +232,11 @@ class Recommender:
 
     @property
     def _liked(self) -> float:
-        """What stands for the rating of an item that is liked and has none."""
+        """The rating assumed for liked items without one."""
         return self.run.config.data.rating_scale.high
 
     def _replace(self, data: LiveData, users: int = 0, items: int = 0) -> None:
-        """Go on with other data; what answers gets room for so many more users and items."""
+        """Switch to other data; the stages get room for the given numbers of new users and items."""
         method = self._stages.method
         if users or items:
             self._stages.grow(users, items)

@@ -1,4 +1,4 @@
-"""Items that are alike to a CF model."""
+"""Items that a CF model considers similar."""
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ _ITEMS_AT_ONCE = 2**13
 
 
 def nearest(collaborative: Collaborative | None, data: LiveData, item: int, k: int) -> pl.DataFrame:
-    """Return the items nearest to one by the cosine of their vectors; arguments as `Recommender.similar`.
+    """Return the items nearest to one by the cosine of their vectors; arguments as in `Recommender.similar`.
 
     Raises:
         UserError: the run has no CF model, or no training row has the item.

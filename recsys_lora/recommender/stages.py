@@ -19,16 +19,16 @@ from recsys_lora.utils.errors import UserError
 
 POPULARITY = "popularity"
 PAIRWISE = ("ctr", "rating")
-"""Tasks whose prompts take a user and an item alone."""
+"""Tasks whose prompts take only a user and an item."""
 
 
 @dataclass(frozen=True)
 class Stages:
-    """What answers, at one state of the data.
+    """The models that retrieve and rank, at one state of the data.
 
     Attributes:
-        collaborative: the fitted encoder; None where the run has none: then what is popular is retrieved.
-        method: the trained method; None where the CF model is all there is: then its scores rank.
+        collaborative: the fitted encoder; None if the run has none: then popular items are retrieved.
+        method: the trained method; None if the run has only a CF model: then its scores rank.
     """
 
     collaborative: Collaborative | None
@@ -36,14 +36,14 @@ class Stages:
 
     @property
     def name(self) -> str:
-        """What ranks: the method's name, or the CF model's."""
+        """Name of the model that ranks: the method or the CF model."""
         if self.method is not None:
             return self.method.module.name
         assert self.collaborative is not None, "a run has a method or a CF model"
         return self.collaborative.name
 
     def grow(self, users: int, items: int) -> None:
-        """Make room for so many more users and items."""
+        """Make room for the given numbers of new users and items."""
         if self.method is not None:
             self.method.module.grow(users, items)
         elif self.collaborative is not None:
@@ -62,7 +62,7 @@ class Stages:
     def retrieved(
         self, data: LiveData, users: Sequence[int], hidden: Sequence[Ints], k: int
     ) -> Iterator[tuple[Ints, Floats | None]]:
-        """Yield each user's best k items by the CF model, the hidden left out, and logits; else the most popular."""
+        """Yield each user's k best items by the CF model, without hidden ones, and their logits; else popular items."""
         counts = data.popularity
         if self.collaborative is None:
             yield from ((most_popular(counts, out, k), None) for out in hidden)
@@ -71,13 +71,13 @@ class Stages:
             yield from retrieve(self.collaborative.encoder, numbers, data.history, hidden, counts, k)
 
     def cf_scores(self, data: LiveData, pairs: Pairs) -> Floats | None:
-        """Return the CF model's logits (n,); None where the run has none."""
+        """Return the CF model's logits (n,); None if the run has no CF model."""
         if self.collaborative is None:
             return None
         return score_rows(self.collaborative.encoder, pairs, data.history)
 
     def scores(self, data: LiveData, pairs: Pairs) -> Floats:
-        """Return what ranks: scores (n,), the higher the better.
+        """Return the scores (n,) to rank by; higher is better.
 
         Raises:
             UserError: the method was trained without the task ctr.
@@ -91,7 +91,7 @@ class Stages:
         return np.asarray(answer(CTR, pair_questions(data, pairs), show=False), dtype=np.float64)
 
     def prompt(self, data: LiveData, pair: Pairs, task: str) -> PromptBatch:
-        """Return a batch of the one prompt that asks about a pair, where the method is.
+        """Return the prompt that asks about a pair as a batch of one, on the method's device.
 
         Raises:
             UserError: the method has no such task, or its prompts take more than a user and an item.
@@ -106,20 +106,20 @@ class Stages:
         return prompts.batch(np.array([0]), made.batching.pad_id, "right").to(self.method.module.device)
 
     def scores_of_one(self, data: LiveData, user: int, items: Ints) -> Floats:
-        """Return the same for one user's candidates (n,); what their prompts share is read once."""
+        """Return the scores (n,) of one user's candidates; what their prompts share is read once."""
         if self.method is None:
             return self.scores(data, pairs_of(data, user, items))
         return score_candidates(self.method.module, self.method.datamodule.on(data), user, items.tolist())
 
 
 def pairs_of(data: LiveData, user: int, items: Ints) -> Pairs:
-    """Return one user with some items; all of the user's history is known."""
+    """Return pairs of one user with some items; all of the user's history is known."""
     known = np.full(len(items), len(data.history.of(user)), dtype=np.int64)
     return Pairs(np.full(len(items), user, dtype=np.int64), items, known)
 
 
 def most_popular(counts: Ints, hidden: Ints, k: int) -> Ints:
-    """Return the most popular items (up to k,), the most popular first, then the older."""
+    """Return the most popular items (up to k,), most popular first; of equals, the older first."""
     scores = counts.astype(np.float64)
     scores[0] = scores[hidden] = -np.inf
     return best(scores, counts, k)

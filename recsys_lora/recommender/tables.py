@@ -1,4 +1,4 @@
-"""What a recommender answers, as small tables with raw ids."""
+"""A recommender's answers, as small tables with raw ids."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,9 +31,9 @@ class Listed:
     Attributes:
         user: the raw id; None: an anonymous user.
         items: numbers (n,).
-        scores: of what ranks (n,); None where nothing can be said of the user.
-        cf_scores: of the CF model (n,); None where the run has none.
-        by: what ranks.
+        scores: the scores that rank (n,); None if nothing is known of the user.
+        cf_scores: the CF model's (n,); None if the run has none.
+        by: name of the model that ranks, or popularity.
     """
 
     user: str | None
@@ -43,7 +43,7 @@ class Listed:
     by: str
 
     def table(self, data: LiveData) -> pl.DataFrame:
-        """Return a row an item, in the order of the items; ranks are among these."""
+        """Return one row per item, in the order of the items; ranks are among these."""
         count = len(self.items)
         places = np.arange(1, count + 1)
         ranks = places if self.scores is None else _ranked(self.scores, self.cf_scores)
@@ -62,7 +62,7 @@ class Listed:
 
 
 def known_table(known: Known, data: LiveData) -> pl.DataFrame:
-    """Return what is known of a user, oldest first: columns item, title, rating and liked."""
+    """Return a user's history as a table, oldest first: columns item, title, rating and liked."""
     items = known.items.tolist()
     columns = {
         "item": [data.raw_item_ids[item] for item in items],
@@ -76,7 +76,7 @@ def known_table(known: Known, data: LiveData) -> pl.DataFrame:
 
 
 def _ranked(scores: Floats, then: Floats | None = None) -> NDArray[np.int64]:
-    """Return each score's rank from 1 (n,); of equal ones the higher in `then`, and then the earlier, comes first."""
+    """Return each score's rank (n,), from 1; ties are decided by the higher `then`, then by the earlier position."""
     order = np.lexsort((-(np.zeros_like(scores) if then is None else then), -scores))
     ranks = np.empty(len(scores), dtype=np.int64)
     ranks[order] = np.arange(1, len(scores) + 1)
@@ -84,11 +84,11 @@ def _ranked(scores: Floats, then: Floats | None = None) -> NDArray[np.int64]:
 
 
 def concat_tables(tables: Sequence[pl.DataFrame], order: Sequence[int] | None = None) -> pl.DataFrame:
-    """Return tables one below the other.
+    """Concatenate tables vertically.
 
     Args:
         tables: of one schema.
-        order: where each row goes (n,); None leaves them as they are.
+        order: each row's new position (n,); None leaves them as they are.
     """
     every = pl.concat(tables) if tables else pl.DataFrame(schema=SCHEMA)
     return every if order is None else every.select(pl.all().sort_by(pl.Series(order, dtype=pl.Int64)))

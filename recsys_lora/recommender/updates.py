@@ -1,4 +1,4 @@
-"""Events and items that come to a run in use, read from tables with raw ids."""
+"""New events and items for a run in use, read from tables with raw ids."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.words import counted
 
 Rows = pl.DataFrame | Sequence[Sequence[Any] | Mapping[str, Any]]
-"""A table, or rows: tuples in a known order, or records with the names of columns."""
+"""A table, or rows: tuples in a fixed order, or records with the names of columns."""
 _LIKED = "liked"
 _ISO, _DAY = "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"
 _TOO_LARGE = 2**63
@@ -28,12 +28,12 @@ def events(given: Rows, layout: Layout, positive: float, scale: tuple[float, flo
 
     Args:
         given: see `Recommender.update`.
-        layout: what its columns may be called.
-        positive: ratings from here on are liked.
-        scale: the lowest and the highest rating. Where no event has a rating, all are liked and get the highest.
+        layout: the accepted names of its columns.
+        positive: the lowest rating that is liked.
+        scale: the lowest and the highest rating. If no event has a rating, all are liked and get the highest.
 
     Raises:
-        UserError: a column is missing, or a value is, a rating is no number of the scale, or a timestamp no time.
+        UserError: a column or a value is missing, a rating is not on the scale, or a timestamp is not a time.
     """
     table = _table(given, layout, _EVENT, (USER, ITEM), "interactions")
     rating = pl.lit(None, dtype=pl.Float32)
@@ -51,7 +51,7 @@ def events(given: Rows, layout: Layout, positive: float, scale: tuple[float, flo
 
 
 def moved(data: LiveData, table: pl.DataFrame, items: NDArray[np.int64]) -> LiveData:
-    """Return the data, which have all of their users, after events of these items' numbers (n,)."""
+    """Return the data, which have all users of `table`, after its events; `items` are their items' numbers (n,)."""
     user = np.array([data.user_numbers[raw] for raw in table[USER]], dtype=np.int64)
     rating, liked = table[RATING].to_numpy(), table[_LIKED].to_numpy()
     by_user = np.argsort(user, kind="stable")
@@ -67,8 +67,8 @@ def items(given: Rows, layout: Layout, data: LiveData) -> pl.DataFrame:
     """Return new items as a table with item_id, title and attributes; see `Recommender.add_items`.
 
     Raises:
-        UserError: an item is there already, twice, or without a title; a column is none of the data's, or holds
-            something else there.
+        UserError: an item already exists, is given twice, or has no title; a column is not in the data, or has another
+            type there.
     """
     table = _table(given, layout, _NEW_ITEM, _NEW_ITEM, "items").rename({ITEM: "item_id"})
     raws = table["item_id"].to_list()
@@ -83,7 +83,7 @@ def items(given: Rows, layout: Layout, data: LiveData) -> pl.DataFrame:
 
 
 def _typed(given: pl.Series, kind: pl.DataType) -> pl.Series:
-    """Return a column in the type that the data have it in; a `UserError` names the first value that cannot be one."""
+    """Return a column cast to its type in the data; a `UserError` names the first value that cannot be cast."""
     found = given.cast(kind, strict=False)
     if (odd := found.is_null() & given.is_not_null()).any():
         row = odd.arg_max() or 0
@@ -92,7 +92,7 @@ def _typed(given: pl.Series, kind: pl.DataType) -> pl.Series:
 
 
 def _table(given: Rows, layout: Layout, names: Sequence[str], needed: Sequence[str], what: str) -> pl.DataFrame:
-    """Return a table with our names, its ids as text; needed columns have to be there and whole."""
+    """Return a table with our names, its ids as text; needed columns must exist and have no missing values."""
     if not isinstance(given, pl.DataFrame):
         columns = _columns([row if isinstance(row, Mapping) else tuple(row) for row in given], names)
         given = pl.DataFrame({name: _column(of) for name, of in columns.items()}, strict=False)
@@ -106,7 +106,7 @@ def _table(given: Rows, layout: Layout, names: Sequence[str], needed: Sequence[s
 
 
 def _columns(rows: Sequence[Any], names: Sequence[str]) -> dict[str, list[Any]]:
-    """Return the columns of rows: a record names them, a tuple has those of `names`, in this order."""
+    """Return the columns of rows: records name them, tuples have those of `names`, in this order."""
     records = [row for row in rows if isinstance(row, Mapping)]
     if records and len(records) < len(rows):
         raise UserError("rows of both kinds, records and tuples: give all of them as one")
@@ -122,7 +122,7 @@ def _columns(rows: Sequence[Any], names: Sequence[str]) -> dict[str, list[Any]]:
 
 
 def _column(values: Sequence[Any]) -> Sequence[Any]:
-    """Return a column of rows; numbers that are too large for one, and values of several types, are text."""
+    """Return a column of rows; numbers too large for a column, and values of several types, become text."""
     kinds = {type(value) for value in values if value is not None}
     numbers = kinds <= {int, float}
     large = numbers and any(value is not None and abs(value) >= _TOO_LARGE for value in values)
@@ -147,7 +147,7 @@ def _check_ratings(given: pl.Series, low: float, high: float) -> None:
 
 
 def _times(given: pl.Series, form: str | None) -> pl.Series:
-    """Return timestamps as what sorts by time: numbers as they are, dates as text parsed, by `form` where that fits."""
+    """Return timestamps that sort by time: numbers unchanged, dates as text parsed, by `form` where it fits."""
     times = given
     if given.dtype == pl.String:
         times = given.cast(pl.Float64, strict=False)
@@ -165,7 +165,7 @@ def _times(given: pl.Series, form: str | None) -> pl.Series:
 
 
 def _parsed(given: pl.Series, form: str) -> pl.Series:
-    """Return dates as microseconds since 1970 (UTC), null where one is not of a form or polars does not know it."""
+    """Return dates as microseconds since 1970 (UTC); null where a date does not match the form or polars rejects it."""
     try:
         return given.str.to_datetime(form, strict=False).dt.epoch("us")
     except pl.exceptions.PolarsError:

@@ -1,1 +1,1 @@
-"""What a run leaves for people and for programs: the table, metrics.json, the record of its environment."""
+"""Results of runs, for people and programs: tables, metrics.json, comparisons, reports, the environment."""

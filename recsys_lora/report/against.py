@@ -1,4 +1,4 @@
-"""Every row of a comparison less its baseline: paired differences, their intervals, and tests over users."""
+"""Rows of a comparison minus its baseline: paired differences, their intervals, and tests over users."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,14 +17,14 @@ def against(
     """Compare each row's metrics with the baseline's, on the same questions.
 
     Args:
-        user: (n,) who was asked.
+        user: (n,) user of each question.
         baseline: its metrics.
-        others: each row's, the same metrics in the same order.
-        draws: bootstrap draws over users, the same for all; 0 leaves intervals out.
+        others: those of the other rows by label, in the same order.
+        draws: bootstrap draws over users, the same for all rows; 0: no intervals.
 
     Returns:
-        One a row: other minus baseline. The tests are of the first metric that is a mean over users, and Holm's
-        correction goes over all rows, for each of the two tests by itself.
+        One entry per row: row minus baseline. The tests use the first metric that is a mean over users; Holm's
+        correction is over all rows, separately for each of the two tests.
     """
     tested = next(place for place, one in enumerate(baseline) if one.by_user() is not None)
     differences = [user_differences(own[tested], baseline[tested]) for own in others.values()]
@@ -44,12 +44,12 @@ def against(
 
 
 def gaps(user: Array, rows: Sequence[Sequence[Statistic]], draws: int) -> list[dict[str, Gap]]:
-    """Return each row's metrics minus the first row's, by name; those that cannot be split by users are left out.
+    """Return each further row's metrics minus the first row's, by name, without those that cannot be split by users.
 
     Args:
-        user: (n,) who was asked.
+        user: (n,) user of each question.
         rows: each row's metrics, the same ones in the same order.
-        draws: bootstrap draws over users; 0 leaves intervals out.
+        draws: bootstrap draws over users; 0: no intervals.
     """
     drawn = iter(draws_of([one for own in rows for one in own], user, draws, _BOOTSTRAP_SEED))
     base, *others = [[(one, next(drawn)) for one in own] for own in rows]

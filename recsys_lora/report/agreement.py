@@ -1,4 +1,4 @@
-"""Whether a run's scores are those that its metrics.json was made of; both are files that anybody can change."""
+"""Checks that a run's scores match its metrics.json; both are files that anybody can change."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,14 +8,14 @@ from recsys_lora.evaluation.bootstrap import Statistic
 from recsys_lora.utils.errors import UserError
 
 TOLERANCE = 1e-4
-"""Of a metric, and of its size where that is above 1: versions of libraries differ by less, tables show no more."""
+"""Absolute, and relative for metrics above 1: versions of libraries differ by less, and tables show no more digits."""
 
 
 def refuse_contradiction(path: Path, line: Mapping[str, Any], found: Sequence[Statistic]) -> None:
-    """Compare the metrics of the scores in a file, computed anew, with a line of metrics.json.
+    """Compare the metrics recomputed from the scores in a file with a line of metrics.json.
 
     Raises:
-        UserError: a metric is another one.
+        UserError: a metric differs.
     """
     said = line["metrics"]
     for statistic in found:
@@ -24,14 +24,14 @@ def refuse_contradiction(path: Path, line: Mapping[str, Any], found: Sequence[St
 
 
 def alike(first: float | None, second: float | None) -> bool:
-    """Return whether two values of a metric are one, up to `TOLERANCE`."""
+    """Return whether two values of a metric are equal up to `TOLERANCE`."""
     if first is None or second is None:
         return first is second
     return abs(first - second) <= TOLERANCE * max(1.0, abs(second))
 
 
 def contradiction(path: Path, what: str, found: object, told: object) -> UserError:
-    """Return the error about a file with something else than metrics.json says."""
+    """Return the error about a file that disagrees with metrics.json."""
     return UserError(
         f"{path}: its {what} is {found}, metrics.json beside it says {told}: one of them has been changed: run it "
         "again, or leave this run out"

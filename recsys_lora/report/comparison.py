@@ -1,4 +1,4 @@
-"""Runs become the rows of one table: one a configuration, over its seeds, all tested on the same rows."""
+"""Comparison of runs in one table: a row per configuration, over its seeds, all tested on the same questions."""
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -34,20 +34,20 @@ def compare(
     draws: int = 1000,
     warm: Definition = "seen",
 ) -> Comparison:
-    """Compare finished runs; the record names those of the folders that have no results.
+    """Compare finished runs; the record also names the folders without results.
 
     Args:
-        paths: run folders, or folders that hold runs.
-        command: what asks for it, for the record.
-        task_of: makes the tasks, which recompute metrics: to check those of metrics.json, and for the differences.
-        baseline: label of the row that the others are compared with, or the folder of one of its runs; None leaves
-            tests out.
+        paths: run folders, or folders that contain runs.
+        command: the command that asks for it, for the record.
+        task_of: makes the tasks, which recompute metrics to check metrics.json and to compute the differences.
+        baseline: label of the row that the others are compared with, or the folder of one of its runs; None: no
+            tests.
         draws: bootstrap draws over users for the intervals of these differences.
         warm: the definition of warm and cold questions.
 
     Raises:
-        UserError: a folder holds no finished run, two runs were not tested on the same questions, a run's predictions
-            are not what its metrics.json was made of, or no row is the baseline.
+        UserError: a path contains no run, none has finished, two were not tested on the same questions, a run's
+            predictions do not match its metrics.json, or no row is the baseline.
     """
     runs, unfinished = read_finished(paths)
     groups = _grouped(runs)
@@ -90,7 +90,7 @@ def compare(
 
 
 def _grouped(runs: Sequence[Run]) -> list[list[int]]:
-    """Return the places of each configuration's runs, by ascending seed, each seed once; in the order of first runs."""
+    """Return the indices of each configuration's runs by ascending seed, in the order of first runs; no seed twice."""
     found: dict[tuple[Any, ...], list[int]] = {}
     for place, run in enumerate(runs):
         key = (run.metrics["model"], run.metrics["cf"], run.metrics["llm"], *sorted(run.configuration.items()))
@@ -134,7 +134,7 @@ def _task_row(name: str, runs: Sequence[Run], warm: Definition) -> TaskRow:
 
 
 def _cost(records: Sequence[Mapping[str, Any] | None]) -> Cost | None:
-    """Return what training took, of one seed: sizes are those of the first, the time is the mean."""
+    """Return the cost of training one seed: sizes of the first seed, mean time over seeds."""
     known = [record for record in records if record is not None]
     if len(known) < len(records):
         return None
@@ -163,7 +163,7 @@ def _with_tests(
     asked: RunAnswers,
     draws: int,
 ) -> list[Row]:
-    """Return the configurations with one task's comparisons with the baseline; `asked` is any run's answers to it."""
+    """Return the rows with one task's comparisons with the baseline; `asked` are any run's answers to the task."""
     found: dict[int, list[Statistic]] = {}
     for place, own in enumerate(answers):
         mean = averaged(asked.task, [one.output for one in own])

@@ -1,4 +1,4 @@
-"""A comparison as text: columns and cells, from which every form of the table is made."""
+"""A comparison as text: the columns and cells from which every format of the table is made."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class Column:
     """A column of a task's table.
 
     Attributes:
-        title: its head.
-        group: which part of the table on a narrow terminal.
-        cell: a row's text.
+        title: heading.
+        group: its part of the table on a narrow terminal.
+        cell: makes the text of a row.
     """
 
     title: str
@@ -47,12 +47,12 @@ _TESTS = ("users", "t", "p", "p, Holm", "W", "p (W)", "p (W), Holm")
 
 
 def asked(comparison: Comparison, task: str) -> list[tuple[Row, TaskRow]]:
-    """Return the rows that answer a task."""
+    """Return the rows that have results for a task."""
     return [(row, row.tasks[task]) for row in comparison.rows if task in row.tasks]
 
 
 def columns(comparison: Comparison, task: str) -> Iterator[Column]:
-    """Yield the columns of a task's table, behind the row's name."""
+    """Yield the columns of a task's table after the row's name."""
     rows = asked(comparison, task)
     metrics = list(rows[0][1].metrics)
     yield Column("seeds", "metrics", lambda row, _: str(len(row.runs)) if row.runs else DASH)
@@ -67,7 +67,7 @@ def columns(comparison: Comparison, task: str) -> Iterator[Column]:
 
 
 def _metric(part: Literal["metrics", "warm", "cold"], name: str) -> Cell:
-    """Return the cell of a metric of all questions, or of the warm or cold ones."""
+    """Return the cell of a metric on all questions, or on the warm or cold ones."""
     return lambda _, task: _mean_and_std(getattr(task, part).get(name))
 
 
@@ -76,7 +76,7 @@ def _users(name: str) -> Cell:
 
 
 def _mean_and_std(value: Number | None) -> str:
-    """Write a mean over seeds with its standard deviation, where there is one."""
+    """Format a mean over seeds with its standard deviation, if there is one."""
     if value is None:
         return DASH
     return number(value.mean) + ("" if value.sd is None else f" ± {number(value.sd)}")
@@ -91,7 +91,7 @@ def _quoted(value: Quoted | None) -> str:
 
 
 def title(comparison: Comparison, task: str) -> str:
-    """Return what a task's table is about."""
+    """Return the title of a task's table."""
     found = comparison.tasks[task]
     positives = "" if found.positives is None else f", {found.positives:,} positive"
     return (
@@ -101,7 +101,7 @@ def title(comparison: Comparison, task: str) -> str:
 
 
 def lines(comparison: Comparison, task: str, group: Group | None = None) -> tuple[list[str], list[list[str]]]:
-    """Return the heads and the rows' cells of a task's table or a part of it, without columns that no row fills."""
+    """Return headings and cells of a task's table or a part of it, without columns that are empty in all rows."""
     rows = asked(comparison, task)
     chosen = [column for column in columns(comparison, task) if group in (None, column.group)]
     chosen = [column for column in chosen if any(column.cell(row, own) != DASH for row, own in rows)]
@@ -110,7 +110,7 @@ def lines(comparison: Comparison, task: str, group: Group | None = None) -> tupl
 
 
 def against_lines(comparison: Comparison, task: str) -> tuple[list[str], list[list[str]]]:
-    """Return heads and cells of a task's comparison with the baseline; no lines without one."""
+    """Return headings and cells of a task's comparison with the baseline; no lines without a baseline."""
     found = [(row.label, own.against) for row, own in asked(comparison, task) if own.against is not None]
     metrics = list(dict.fromkeys(name for _, one in found for name in one.gaps))
     cells = [
@@ -128,7 +128,7 @@ def against_lines(comparison: Comparison, task: str) -> tuple[list[str], list[li
 
 
 def stack_lines(comparison: Comparison, task: str) -> tuple[list[str], list[list[str]]]:
-    """Return heads and cells of what each row adds to a stack; no lines where no run has stacks."""
+    """Return headings and cells of what each row adds to a stack; no lines if no run has stacks."""
     found = [(row.label, own.stacked) for row, own in asked(comparison, task) if own.stacked is not None]
     metrics = list(found[0][1].without)[:MAIN] if found else []
     heads = [
@@ -158,13 +158,13 @@ def _gap(found: Gap) -> str:
 
 
 def tested(found: Tested, digits: int) -> list[str]:
-    """Write a test's statistic, its p-value and the corrected one."""
+    """Format a test's statistic, p-value and corrected p-value."""
     statistic = DASH if found.statistic is None else f"{found.statistic:.{digits}f}"
     return [statistic, p_value(found.p), p_value(found.p_holm)]
 
 
 def p_value(p: float | None) -> str:
-    """Write a p-value with four digits, tiny ones as a bound."""
+    """Format a p-value with four digits, tiny ones as an upper bound."""
     if p is None:
         return DASH
     return "<.0001" if p < 0.0001 else number(p)

@@ -1,4 +1,4 @@
-"""What a comparison's record holds of metrics: means over seeds, and paired differences with their tests."""
+"""The metrics in a comparison's record: means over seeds, and paired differences with their tests."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ class Number(Record):
     """A mean over seeds.
 
     Attributes:
-        mean: over seeds.
+        mean: mean over seeds.
         sd: standard deviation over seeds (ddof 1); null with one seed.
     """
 
@@ -27,7 +27,7 @@ class Number(Record):
 
 
 class Gap(Record):
-    """A paired difference and its 95 % bootstrap interval over users; null where undefined, or without draws."""
+    """A paired difference and its 95 % bootstrap interval over users; null if undefined, or without draws."""
 
     value: FiniteFloat | None
     interval: tuple[FiniteFloat, FiniteFloat] | None
@@ -43,14 +43,14 @@ class Tested(Record):
 
 
 class Against(Record):
-    """A row less the baseline, each by its seeds' averaged predictions.
+    """A row minus the baseline, each with its predictions averaged over seeds.
 
     Attributes:
-        gaps: by metric.
-        tested: the metric whose users' own values are tested.
-        users: over how many users the tests go.
+        gaps: differences by metric.
+        tested: the metric whose values per user are tested.
+        users: number of users in the tests.
         t: paired t-test of these values.
-        wilcoxon: signed-rank test of the same.
+        wilcoxon: signed-rank test of the same values.
     """
 
     gaps: dict[str, Gap]
@@ -65,8 +65,8 @@ class Stacked(Record):
 
     Attributes:
         without: metrics of the stack without the row.
-        included: of the stack with it.
-        gaps: the second less the first, each by its seeds' averaged predictions, by metric.
+        included: metrics of the stack with the row.
+        gaps: the second minus the first, each with its predictions averaged over seeds, by metric.
     """
 
     without: dict[str, Number | None]

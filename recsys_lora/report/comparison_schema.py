@@ -1,4 +1,4 @@
-"""The record of a comparison: everything its tables show, and how to make it again (docs/comparing.md).
+"""The record of a comparison: everything its tables show, and how to reproduce it (docs/comparing.md).
 
 The classes below are the schema. A number that does not exist is null.
 """
@@ -14,17 +14,17 @@ from recsys_lora.utils.errors import UserError, first_problem
 from recsys_lora.utils.files import read_json
 
 Whose = Literal["own", "rerun"]
-"""Numbers of the paper that proposed a method, or of CoRA's authors who ran it again."""
+"""Numbers of the paper that proposed a method, or of CoRA's authors, who re-ran it."""
 
 
 class Quoted(Record):
-    """What a paper printed.
+    """Published numbers.
 
     Attributes:
         source: the paper.
-        llm: its language model; null where it has none.
-        auc: on the test rows.
-        uauc: likewise.
+        llm: its language model; null if none.
+        auc: AUC on the test rows.
+        uauc: UAUC on the test rows.
     """
 
     source: str
@@ -34,12 +34,12 @@ class Quoted(Record):
 
 
 class Cost(Record):
-    """What one run of a row took.
+    """Cost of one run of a row.
 
     Attributes:
-        trained_parameters: how many numbers were trained.
-        rows: training rows.
-        steps: optimiser steps really made; null in records of before they were kept.
+        trained_parameters: number of trained parameters.
+        rows: number of training rows.
+        steps: optimiser steps actually taken; null in older records.
         seconds: wall time of training, mean over seeds.
     """
 
@@ -53,17 +53,17 @@ class RunRecord(Record):
     """One run behind a row.
 
     Attributes:
-        folder: its folder's name.
+        folder: folder name.
         seed: its seed.
-        command: what makes it again; of a path of the machine only the last part is kept.
+        command: command that reproduces it, with the machine's paths cut to their last part.
         overrides: the command's overrides.
-        metrics: of this seed, by task and name.
-        started: when, UTC.
-        commit: of git; null outside a checkout.
+        metrics: metrics of this seed, by task and name.
+        started: start time, UTC.
+        commit: git commit; null outside a checkout.
         dirty: whether files differed from that commit; null outside a checkout.
-        device: what it ran on.
-        python: its version.
-        packages: versions by name.
+        device: device it ran on.
+        python: Python version.
+        packages: package versions by name.
     """
 
     folder: str
@@ -83,15 +83,15 @@ class TaskRow(Record):
     """One configuration's results in one task; a metric is null where a seed has none.
 
     Attributes:
-        metrics: of all test questions, by name.
-        users: over how many users a metric goes, where not all count.
-        warm: metrics of warm questions.
-        cold: of cold ones.
-        published: of `ctr`, what papers printed, by `own` (the method's) and `rerun` (CoRA's authors').
-        rows_per_second: test questions answered a second, mean over seeds; null where a run does not know.
-        against: compared with the baseline; null for itself, without one, and where predictions of several seeds have
-            no mean, as texts.
-        stacked: what it adds to a stack of counts and its CF model; null where its runs have no stacks.
+        metrics: metrics on all test questions, by name.
+        users: number of users in a metric, if not all count.
+        warm: metrics on warm questions.
+        cold: metrics on cold questions.
+        published: for `ctr`, published numbers, by `own` (the method's paper) and `rerun` (CoRA's authors).
+        rows_per_second: test questions answered per second, mean over seeds; null if unknown.
+        against: comparison with the baseline; null for the baseline itself, without one, and if predictions cannot be
+            averaged over seeds, as texts.
+        stacked: what it adds to a stack of counts and its CF model; null if its runs have no stacks.
     """
 
     metrics: dict[str, Number | None]
@@ -105,18 +105,17 @@ class TaskRow(Record):
 
 
 class Row(Record):
-    """One configuration, over its seeds; or a model-free baseline, which all runs have alike.
+    """One configuration, over its seeds; or a model-free baseline, the same for all runs.
 
     Attributes:
-        label: model and CF encoder, and what sets it apart from rows that would be called the same; of a baseline its
-            name.
-        settings: config keys and values in which these rows differ besides.
+        label: model and CF encoder, and what distinguishes it from rows of the same name; the name of a baseline.
+        settings: further config keys and values in which these rows differ.
         model: `model.name`; null for a baseline.
         cf: `cf.name`; null without an encoder.
-        llm: the backbone's name; null without.
-        tasks: its results, by task.
-        training: null for a CF model alone and a baseline, and where a run does not know.
-        runs: one a seed, ascending; none for a baseline.
+        llm: name of the backbone; null if none.
+        tasks: results by task.
+        training: cost of training; null for a CF model alone, for a baseline, and if unknown.
+        runs: one per seed, ascending; none for a baseline.
     """
 
     label: str
@@ -133,13 +132,13 @@ class TestSet(Record):
     """The questions of one task that all rows were tested on.
 
     Attributes:
-        rows: how many.
-        positives: of a yes-or-no task, how many are to be answered Yes; else null.
-        warm_rows: how many are warm.
-        cold_rows: how many are cold.
+        rows: number of questions.
+        positives: for a yes-or-no task, number of answers Yes; else null.
+        warm_rows: number of warm questions.
+        cold_rows: number of cold questions.
     """
 
-    __test__ = False  # no pytest class
+    __test__ = False  # not a pytest class
 
     rows: Count
     positives: Count | None
@@ -152,13 +151,13 @@ class Comparison(Record):
 
     Attributes:
         schema_version: 3; 2 is the same without baselines and stacks.
-        command: what made this file.
-        made: when, UTC.
+        command: command that made this file.
+        made: creation time, UTC.
         data: `data.name` of all runs.
-        warm_definition: of warm and cold.
-        baseline: label of the row that the others are compared with; null without.
+        warm_definition: definition of warm and cold.
+        baseline: label of the row that the others are compared with; null if none.
         draws: bootstrap draws behind the intervals.
-        tasks: what was asked.
+        tasks: the test questions of each task.
         rows: model-free baselines, then configurations in the order of the runs given.
         left_out: folders of runs without results.
     """
@@ -183,7 +182,7 @@ def read_comparison(path: Path) -> Comparison:
     """Read a record that `--json` wrote.
 
     Raises:
-        UserError: there is none, or it is not one of this version.
+        UserError: the file does not exist, or is not a record of this version.
     """
     if not path.is_file():
         raise UserError(f"{path}: not there: write it with python -m recsys_lora.compare RUNS --json {path.name}")

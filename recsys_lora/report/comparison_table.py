@@ -1,4 +1,4 @@
-"""The forms of a comparison's table: terminal, Markdown, CSV and LaTeX."""
+"""The formats of a comparison's table: terminal, Markdown, CSV and LaTeX."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
@@ -36,9 +36,9 @@ _LATEX = str.maketrans(
 
 
 def on_terminal(comparison: Comparison, width: int) -> Iterator[RenderableType]:
-    """Yield the tables for a screen of so many characters.
+    """Yield the tables for a screen `width` characters wide.
 
-    They are, of each task: metrics, published numbers, cost, what rows add to a stack, comparison with a baseline.
+    For each task: metrics, published numbers, cost, what rows add to a stack, comparison with a baseline.
     """
     for task in comparison.tasks:
         for group, name in _PARTS.items():
@@ -50,7 +50,7 @@ def on_terminal(comparison: Comparison, width: int) -> Iterator[RenderableType]:
 
 
 def _more(comparison: Comparison, task: str) -> Iterator[tuple[str, tuple[list[str], list[list[str]]]]]:
-    """Yield a task's further tables, those that have lines: their names, heads and cells."""
+    """Yield name, headings and cells of a task's further tables that have lines."""
     stacks, tests = stack_lines(comparison, task), against_lines(comparison, task)
     if stacks[1]:
         yield "what rows add to a stack", stacks
@@ -59,7 +59,7 @@ def _more(comparison: Comparison, task: str) -> Iterator[tuple[str, tuple[list[s
 
 
 def markdown(comparison: Comparison) -> str:
-    """Return all as Markdown: of each task a wide table, what rows add to a stack and their tests, and the notes."""
+    """Return everything as Markdown: per task a wide table, what rows add to a stack, and tests; then the notes."""
     text = []
     for task in comparison.tasks:
         text += [f"**{escaped(title(comparison, task))}**", "", *markdown_table(*lines(comparison, task)), ""]
@@ -71,7 +71,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def latex(comparison: Comparison) -> str:
-    """Return the tables for LaTeX with the package booktabs; titles, notes and command as comments."""
+    """Return the tables in LaTeX, with the package booktabs; titles, notes and the command are comments."""
     text = [f"% {note}" for note in (*notes(comparison), comparison.command)]
     for task in comparison.tasks:
         text += ["", f"% {title(comparison, task)}", *_latex(*lines(comparison, task))]
@@ -90,7 +90,7 @@ def _latex(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
 
 
 def as_csv(comparison: Comparison) -> str:
-    """Return one line a row and task with every number in full; what does not exist is empty."""
+    """Return one line per row and task with all numbers unrounded; missing ones are empty."""
     return csv_text([_flat(row, task, own) for task in comparison.tasks for row, own in asked(comparison, task)])
 
 

@@ -1,4 +1,4 @@
-"""What a result depends on besides its config: commit, versions, machine, command line."""
+"""The environment of a run, besides its config: commit, versions, machine, command line."""
 
 import importlib
 import importlib.metadata
@@ -22,7 +22,7 @@ PACKAGES = (
     "safetensors", "gguf",
 )  # fmt: skip
 _IMPORTED_AS = {"hydra-core": "hydra", "scikit-learn": "sklearn"}
-"""Of packages whose module has another name."""
+"""Modules of packages with a different name."""
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 _GIT_SECONDS = 10
 
@@ -39,7 +39,7 @@ class Git(_Record):
 
 
 class Hardware(_Record):
-    """What a run could compute on."""
+    """The hardware available to a run."""
 
     processor: str
     threads: int
@@ -47,7 +47,7 @@ class Hardware(_Record):
 
 
 class Environment(_Record):
-    """environment.json, as far as it is read again; there is more in the file."""
+    """The fields of environment.json that are read back; the file has more."""
 
     git: Git | None
     command: str
@@ -61,7 +61,7 @@ def read_environment(path: Path) -> dict[str, Any]:
     """Read a run's environment.json.
 
     Raises:
-        UserError: it is not what a run writes.
+        UserError: it is not a file that a run writes.
     """
     try:
         return Environment.model_validate(read_json(path)).model_dump()
@@ -85,10 +85,10 @@ def environment() -> dict[str, Any]:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Return commit, branch and whether files differ from it; None where the package is in no git checkout."""
+    """Return commit, branch and whether files differ from it; None if the package is in no git checkout."""
     root = _git(folder, "rev-parse", "--show-toplevel")
     if root is None or _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
-        return None  # no checkout, or an installed copy inside somebody else's
+        return None  # no checkout, or an installed copy inside another one
     status = _git(folder, "-C", root, "status", "--porcelain") or ""
     return {
         "commit": _git(folder, "rev-parse", "HEAD"),
@@ -114,16 +114,16 @@ def hardware() -> dict[str, Any]:
 
 
 def package_version(package: str) -> str:
-    """Return the version that runs, from its `__version__` where it has one.
+    """Return the version of the imported package, from `__version__` if it has one.
 
-    The files beside a module may say less: PyPI's torch 2.13.0 is 2.13.0+cu130 on Linux.
+    The package metadata may be less precise: PyPI's torch 2.13.0 is 2.13.0+cu130 on Linux.
     """
     module = importlib.import_module(_IMPORTED_AS.get(package, package))
     return str(getattr(module, "__version__", None) or importlib.metadata.version(package))
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """Return what git prints, None where there is no git or it refuses."""
+    """Return the output of git; None if there is no git or it fails."""
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=_GIT_SECONDS, check=False

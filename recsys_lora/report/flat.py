@@ -1,4 +1,4 @@
-"""A run's metrics.json as flat numbers and as tables, for a sweep's file and for loggers."""
+"""A run's metrics.json as flat numbers and as tables, for sweep.csv and for loggers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from recsys_lora.report.table import method_line
 
 Table = tuple[list[str], list[list[Any]]]
-"""Columns, and lines of as many values."""
+"""Columns, and lines with one value per column."""
 
 
 def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return every metric of the method on all, warm and cold questions, and the stages' seconds.
+    """Return every metric of the method on all, warm and cold questions, and the seconds of each stage.
 
-    Keys are `ctr/auc`, `ctr/warm_auc`, `ctr/rows`, `seconds/test`. What is undefined is None.
+    Keys are of the form `ctr/auc`, `ctr/warm_auc`, `ctr/rows`, `seconds/test`. Undefined values are None.
     """
     found: dict[str, Any] = {}
     for task, block in metrics["tasks"].items():
@@ -28,7 +28,7 @@ def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tables(metrics: Mapping[str, Any]) -> dict[str, Table]:
-    """Return the lines of each task's table, without their intervals: `{task: Table}`."""
+    """Return the lines of each task's table, without intervals: `{task: Table}`."""
     found: dict[str, Table] = {}
     for task, block in metrics["tasks"].items():
         names = list(method_line(block)["metrics"])

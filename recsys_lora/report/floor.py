@@ -1,4 +1,4 @@
-"""What stands beside the rows of a comparison: model-free baselines, and what each row adds to a stack of them."""
+"""Model-free baselines beside the rows of a comparison, and what each row adds to a stack of them."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
@@ -19,7 +19,7 @@ Line = Mapping[str, Any]
 
 
 def number(values: Sequence[float | None]) -> Number | None:
-    """Return mean and standard deviation (ddof 1) over seeds; None where a seed has no value."""
+    """Return mean and standard deviation (ddof 1) over seeds; None if a seed has no value."""
     defined = [value for value in values if value is not None]
     if len(defined) < len(values):
         return None
@@ -27,7 +27,7 @@ def number(values: Sequence[float | None]) -> Number | None:
 
 
 def task_row(lines: Sequence[Line], warm: Definition) -> TaskRow:
-    """Return the results of lines that are one configuration's, a seed each."""
+    """Return the results of one configuration, given a line per seed."""
     metrics = lines[0]["metrics"]
 
     def means(values: Sequence[Mapping[str, Any]]) -> dict[str, Number | None]:
@@ -42,9 +42,9 @@ def task_row(lines: Sequence[Line], warm: Definition) -> TaskRow:
 
 
 def baseline_rows(runs: Sequence[Run], warm: Definition) -> list[Row]:
-    """Return a row for each model-free baseline, with the tasks of which all runs that were asked give it alike.
+    """Return a row for each model-free baseline, with the tasks on which all runs agree about it.
 
-    Baselines count training questions, so runs on other training rows have others: these are left out.
+    Baselines count training questions, so they differ between runs on different training rows: these are left out.
     """
     found: dict[str, dict[str, TaskRow]] = {}
     for task in dict.fromkeys(name for run in runs for name in run.metrics["tasks"]):
@@ -65,15 +65,15 @@ def _same(first: Line, second: Line) -> bool:
 
 
 def averaged(task: Task, outputs: Sequence[Output]) -> Output | None:
-    """Return the prediction that stands for several seeds; None where there is none."""
+    """Return the prediction averaged over seeds; None if there is none."""
     return outputs[0] if len(outputs) == 1 else task.averaged(outputs) if outputs else None
 
 
 def stacked(answers: Sequence[RunAnswers], draws: int) -> Stacked | None:
-    """Return what a configuration adds to the stack of counts and its CF model; None where its runs have no stacks.
+    """Return what a configuration adds to the stack of counts and its CF model; None if its runs have no stacks.
 
     Raises:
-        UserError: only some of its runs have stacks, or their scores are not what metrics.json was made of.
+        UserError: only some of its runs have stacks, or their scores do not match metrics.json.
     """
     pairs = [[line for line in own.block["lines"] if line["role"] == "stack"] for own in answers]
     without = [own for pair, own in zip(pairs, answers, strict=True) if len(pair) != 2 or not own.has_lines]

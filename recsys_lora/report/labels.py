@@ -1,4 +1,4 @@
-"""What the rows of a comparison are called: model and encoder, and as few settings as tell namesakes apart."""
+"""Labels of a comparison's rows: model and encoder, and the fewest settings that distinguish rows of one name."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,11 +9,11 @@ from recsys_lora.report.runs import Run
 from recsys_lora.tasks.task import letter
 
 _LONGEST = 48
-"""Characters of a label; where one is longer, the rows are called by letters."""
+"""Maximum length of a label, in characters; if one is longer, the rows are named by letters."""
 _SHOWN_OF_A_LIST = 3
-"""A longer list is written by its ends, where these still tell it from the other rows' lists."""
+"""A longer list is abbreviated to its ends if these still distinguish it from the other rows' lists."""
 _READABLE = 24
-"""Characters of a value: a setting with longer ones is named only where no other tells the same rows apart."""
+"""Characters of a value: a setting with longer values is used only if no other distinguishes the same rows."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Named:
     """A configuration's name.
 
     Attributes:
-        label: differs from every other's.
-        settings: config keys that differ among its namesakes and are not in the label, with this one's values.
+        label: unique label.
+        settings: further config keys that differ among configurations of this name, with this one's values.
     """
 
     label: str
@@ -30,13 +30,12 @@ class Named:
 
 
 def named(runs: Sequence[Run]) -> list[Named]:
-    """Return what to call configurations, given a run of each.
+    """Return the names of configurations, given a run of each.
 
-    Of the settings in which namesakes differ the label has the fewest that tell all of them apart, the first such in
-    the order of the config whose values are readable; each by the shortest end of its key that no other key of the
-    config shares. A setting that has another's values in all namesakes, as a first stage's prompt has, is left out.
-    Where one of these labels is long, the namesakes are called A, B, ... instead, and the settings are all in
-    `settings`.
+    For configurations of the same name, labels have the fewest settings that distinguish all of them, the first such
+    choice in the order of the config with readable values. A setting is written with the shortest end of its key that
+    is unique in the config. One that always has the value of another, like the prompt of a first stage, is left out.
+    If a label is too long, the configurations are called A, B, ... instead, and `settings` has all the settings.
     """
     names = [row_name(run.metrics["model"], run.metrics["cf"]) for run in runs]
     described = [_described(run) for run in runs]
@@ -63,8 +62,8 @@ def _label(name: str, chosen: Sequence[str], own: Mapping[str, str], alike: Sequ
 
 
 def _telling(keys: Sequence[str], alike: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
-    """Return the fewest keys by which no two of the configurations are alike, the first such in their order."""
-    parts: dict[tuple[int, ...], list[str]] = {}  # keys that part the configurations the same way
+    """Return the fewest keys that distinguish all configurations, the first such choice in order."""
+    parts: dict[tuple[int, ...], list[str]] = {}  # keys that partition the configurations the same way
     for key in keys:
         values = [other.get(key) for other in alike]
         parts.setdefault(tuple(values.index(value) for value in values), []).append(key)
@@ -81,7 +80,7 @@ def _telling(keys: Sequence[str], alike: Sequence[Mapping[str, str]]) -> tuple[s
 
 
 def _without_copies(alike: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Return configurations without the keys that differ just as an earlier key does, value by value."""
+    """Return configurations without the keys that have the same differing values as an earlier key."""
     earlier: dict[tuple[str | None, ...], str] = {}
     for key in dict.fromkeys(key for other in alike for key in other):
         values = tuple(other.get(key) for other in alike)
@@ -92,14 +91,14 @@ def _without_copies(alike: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
 
 
 def _tail(key: str, config: Mapping[str, str]) -> str:
-    """Return the shortest end of a dotted key that names no other key."""
+    """Return the shortest end of a dotted key that no other key shares."""
     parts = key.split(".")
     tails = [".".join(parts[place:]) for place in range(len(parts) - 1, 0, -1)]
     return next((tail for tail in tails if sum(f".{other}".endswith(f".{tail}") for other in config) == 1), key)
 
 
 def _value(key: str, own: Mapping[str, str], alike: Sequence[Mapping[str, str]]) -> str:
-    """Return a setting's value, a long list by its ends where these are its alone."""
+    """Return a setting's value; a long list is abbreviated to its ends if these are unique."""
     values = {other[key] for other in alike if key in other}
     short = _ends(own[key])
     return _compact(own[key]) if sum(_ends(value) == short for value in values) > 1 else short
@@ -116,7 +115,7 @@ def _compact(text: str) -> str:
 
 
 def _described(run: Run) -> dict[str, str]:
-    """Return a run's configuration, each value on one line, the language model's own name before its settings."""
+    """Return a run's configuration, each value on one line, with the language model's name first."""
     llm = run.metrics["llm"]
     known = {} if llm is None else {"llm": str(llm)}
     return known | {key: value.replace("\n", r"\n") for key, value in run.configuration.items()}

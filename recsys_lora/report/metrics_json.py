@@ -1,4 +1,4 @@
-"""metrics.json: every number of a run, in a form that programs may rely on (docs/metrics_json.md)."""
+"""metrics.json: every number of a run, in a format that programs may rely on (docs/metrics_json.md)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from recsys_lora.utils.files import read_json, write_json
 
 
 def validated(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record in its JSON form.
+    """Validate the record and return it in its JSON form.
 
     Raises:
         ValueError: it does not follow the schema.
@@ -21,7 +21,7 @@ def validated(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_metrics(path: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Check and write metrics.json, atomically; returns what was written.
+    """Validate metrics.json, write it atomically and return what was written.
 
     Raises:
         ValueError: it does not follow the schema.
@@ -35,7 +35,7 @@ def read_metrics(path: Path) -> dict[str, Any]:
     """Read a run's metrics.json.
 
     Raises:
-        UserError: there is none, or it is not one of this version.
+        UserError: the file does not exist, or is not one of this version.
     """
     if not path.is_file():
         raise UserError(f"{path}: not there: the run has not finished, or this is not a run folder")

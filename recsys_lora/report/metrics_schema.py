@@ -21,16 +21,16 @@ class _Record(BaseModel):
 
 
 class Training(_Record):
-    """What training a method took; all zero but `frozen_parameters` where it trains nothing.
+    """Cost of training a method; all zero except `frozen_parameters` if it trains nothing.
 
     Attributes:
-        trained_parameters: how many numbers were trained.
-        frozen_parameters: how many numbers of the backbone were not.
-        rows: training questions.
-        valid_rows: questions to validate on, answered at every validation.
-        steps: optimiser steps.
-        seconds: wall time of the fit, validations included, when it was really done.
-        reused: the trained method was found in the cache.
+        trained_parameters: number of trained parameters.
+        frozen_parameters: number of frozen parameters of the backbone.
+        rows: number of training questions.
+        valid_rows: questions answered at every validation.
+        steps: number of optimiser steps.
+        seconds: wall time of the original fit, validations included.
+        reused: whether the trained method was found in the cache.
     """
 
     trained_parameters: Count
@@ -43,12 +43,12 @@ class Training(_Record):
 
 
 class Scoring(_Record):
-    """What answering the test questions with the method took, when it was really done.
+    """Cost of answering the test questions with the method, when this was originally done.
 
     Attributes:
-        rows: how many questions.
-        seconds: wall time, from questions to predictions: prompts are built and tokenised within it.
-        rows_per_second: one by the other.
+        rows: number of questions.
+        seconds: wall time from questions to predictions, including building and tokenising the prompts.
+        rows_per_second: rows divided by seconds.
     """
 
     rows: Count
@@ -60,11 +60,11 @@ class Value(_Record):
     """A metric.
 
     Attributes:
-        value: null where it is undefined.
-        interval: 95 % bootstrap interval over users, null where there is none.
-        standard_error: standard deviation of these draws, null where there are none.
+        value: the value, null if undefined.
+        interval: 95 % bootstrap interval over users, null if there is none.
+        standard_error: standard deviation of these draws, null if there are none.
         reason: why there is no value, or no interval.
-        users: over how many users the value goes, where not all count; null where all do.
+        users: number of users in the value, if not all count; null if all do.
     """
 
     value: FiniteFloat | None
@@ -83,14 +83,14 @@ class Value(_Record):
 
 
 class Parts(_Record):
-    """Metrics by name, of the warm and of the cold questions."""
+    """Metrics by name, on the warm and on the cold questions."""
 
     warm: dict[str, Value]
     cold: dict[str, Value]
 
 
 class Sizes(_Record):
-    """How many questions are warm, and how many cold."""
+    """Numbers of warm and of cold questions."""
 
     warm: Count
     cold: Count
@@ -100,11 +100,11 @@ class Line(_Record):
     """One line of a task's table.
 
     Attributes:
-        name: as printed.
-        role: what it is to the run.
+        name: name as printed.
+        role: role in the run.
         sample: on the sample of questions instead of all of them.
-        metrics: by name, on all questions of the line.
-        parts: the same on warm and on cold questions, by each definition.
+        metrics: metrics by name, on all questions of the line.
+        parts: the same on warm and on cold questions, by definition of warm.
     """
 
     name: str
@@ -127,11 +127,11 @@ class Difference(_Record):
     Attributes:
         first: the method, or the stack with it.
         second: the other line.
-        metric: which.
+        metric: its name.
         sample: on the sample of questions.
         value: first - second.
-        interval: of the value.
-        better: whether the first is better; for errors that is a value below zero.
+        interval: interval of the value.
+        better: whether the first is better; for error metrics, if the value is below zero.
     """
 
     first: str
@@ -144,11 +144,11 @@ class Difference(_Record):
 
 
 class StackedScores(_Record):
-    """A logit model over several lines' scores.
+    """A logit model over the scores of several lines.
 
     Attributes:
-        rows: validation questions that it was fitted on.
-        weights: of each line's score in units of its standard deviation there, by the line's name.
+        rows: validation questions it was fitted on.
+        weights: weight of each line's score, in units of its standard deviation there, by the line's name.
     """
 
     rows: Count
@@ -159,17 +159,17 @@ class TaskBlock(_Record):
     """One task's results.
 
     Attributes:
-        rows: questions.
-        users: of whom.
-        positives: of a yes-or-no task, how many are to be answered Yes; else null.
-        warm_definition: the one of `parts` that tables show.
-        parts: how many questions are warm and cold, by each definition.
+        rows: number of questions.
+        users: number of their users.
+        positives: for a yes-or-no task, number of answers Yes; else null.
+        warm_definition: the definition of warm that tables show.
+        parts: numbers of warm and cold questions, by definition of warm.
         sample_rows: questions of the lines with `sample`, null without such lines.
-        lines: the table, in its order.
+        lines: lines of the table, in order.
         differences: paired comparisons.
-        stacks: what the lines of role `stack` are made of, by their names.
-        remarks: what must stand beside a metric to be understood, by its name: BLEU's signature.
-        scoring: what answering with the method took; null for a CF model alone, and where nothing tells it.
+        stacks: models behind the lines of role `stack`, by name.
+        remarks: remarks needed to interpret a metric, by its name: BLEU's signature.
+        scoring: cost of answering with the method; null for a CF model alone, and if unknown.
     """
 
     rows: Count
@@ -205,17 +205,17 @@ class Metrics(_Record):
     """The whole file.
 
     Attributes:
-        schema_version: 3; another form has another number.
-        name: of the run.
+        schema_version: 3; other formats have other numbers.
+        name: name of the run.
         model: `model.name`.
         data: `data.name`.
-        cf: `cf.name`, null where the model needs no encoder.
-        llm: the backbone's name, null where there is none.
-        seed: of the run.
-        tags: of the run.
-        tasks: the results of each task, by name.
-        valid: the best validation, null where there was none.
-        training: what training the method took; null for a CF model alone and where a checkpoint was tested.
+        cf: `cf.name`, null if the model needs no encoder.
+        llm: name of the backbone, null if there is none.
+        seed: its seed.
+        tags: its tags.
+        tasks: results by task.
+        valid: the best validation, null if there was none.
+        training: cost of training the method; null for a CF model alone and if a checkpoint was tested.
         draws: bootstrap draws behind the intervals.
         seconds: wall time of each stage.
     """

@@ -1,4 +1,4 @@
-"""Tables in Markdown pages that are written by a command: each between two marks that name its record."""
+"""Generated tables in Markdown pages, each between two marks that name its record."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.files import write_text
 
 _TABLE = "table"
-"""The kind of marks between which comparisons of runs stand."""
+"""The kind of marks around comparisons of runs."""
 
 
 def _comparison(record: Path) -> str:
@@ -25,8 +25,8 @@ def rewritten(page: Path, kind: str = _TABLE, made: Callable[[Path], str] = _com
 
     Args:
         page: a Markdown file.
-        kind: which marks are looked for.
-        made: makes the table of a record.
+        kind: the kind of marks.
+        made: makes the table from a record.
 
     Raises:
         UserError: a mark has no end, or its record is missing or of another version.
@@ -53,13 +53,13 @@ def records(text: str, kind: str = _TABLE) -> list[re.Match[str]]:
 
 
 def rewrite(page: Path, kind: str = _TABLE, made: Callable[[Path], str] = _comparison) -> int:
-    """Write a page's tables into it again; the arguments are those of `rewritten`.
+    """Regenerate the tables of a page in place; the arguments are those of `rewritten`.
 
     Returns:
-        How many tables it has.
+        The number of tables in it.
 
     Raises:
-        UserError: the page is not there, has no table, or one of its tables cannot be made.
+        UserError: the page does not exist, has no table, or one of its tables cannot be made.
     """
     if not page.is_file():
         raise UserError(f"{page}: no such page: give a Markdown file")

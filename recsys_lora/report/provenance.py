@@ -1,4 +1,4 @@
-"""Where a number comes from: what a comparison keeps of each run behind it."""
+"""The provenance of numbers: what a comparison records about each run behind it."""
 
 import re
 import shlex
@@ -15,7 +15,7 @@ _ELSEWHERE = re.compile(
 
 
 def run_record(run: Run) -> RunRecord:
-    """Return what makes a run again, and what came out."""
+    """Return how to reproduce a run, and its results."""
     environment = run.environment
     git: Mapping[str, Any] = environment["git"] or {}
     overrides = [portable(override) for override in run.overrides]
@@ -38,12 +38,12 @@ def run_record(run: Run) -> RunRecord:
 
 
 def command_line(command: str, arguments: Sequence[str]) -> str:
-    """Return a command of this package as it is typed, without the machine's paths."""
+    """Return a command of this package as typed, without paths of the machine."""
     return shlex.join(["python", "-m", f"recsys_lora.{command}", *map(portable, arguments)])
 
 
 def portable(text: str) -> str:
-    """Return an argument with the last part alone of paths that leave the working folder: `data.root=.../ml-1m`."""
+    """Return an argument with paths outside the working folder cut to their last part: `data.root=.../ml-1m`."""
     return _ELSEWHERE.sub(r"\1.../\2", text)
 
 

@@ -1,4 +1,4 @@
-"""What papers printed about a model with a CF encoder on a data set (`published.yaml`)."""
+"""Published numbers of a model with a CF encoder on a data set (`published.yaml`)."""
 
 from functools import cache
 from importlib import resources
@@ -12,12 +12,12 @@ _FILE = "published.yaml"
 
 
 def published(data: str, model: str, cf: str | None) -> dict[Whose, Quoted]:
-    """Return what papers printed, by whose numbers they are: `own` and `rerun`, where there are any.
+    """Return the published numbers by their origin, `own` and `rerun`, if there are any.
 
     Args:
         data: `data.name`.
         model: `model.name`.
-        cf: `cf.name`; None where the model has no encoder.
+        cf: `cf.name`; None if the model has no encoder.
     """
     table = everything()
     found = table["data"].get(data, {}).get(row_name(model, cf), {})
@@ -28,7 +28,7 @@ def published(data: str, model: str, cf: str | None) -> dict[Whose, Quoted]:
 
 
 def row_name(model: str, cf: str | None) -> str:
-    """Return what a model with its encoder is called: `cora-mf`; `mf` where it is the encoder alone, or has none."""
+    """Return the name of a model with its encoder: `cora-mf`; `mf` if it is the encoder itself, or has none."""
     return model if cf is None or cf == model else f"{model}-{cf}"
 
 

@@ -1,4 +1,4 @@
-"""One run's answers to one task, as a comparison reads them: all in one order of the questions, and checked."""
+"""One run's answers to one task as a comparison reads them: sorted by question, and checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from recsys_lora.tasks.task import Output, Task
 from recsys_lora.utils.errors import UserError
 
 _QUESTION = ["row", "item_id"]
-"""What tells the questions of a run from each other: beside a positive, sampled items are asked about, too."""
+"""Identifies a question within a run: besides a positive, a row may also ask about sampled items."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class RunAnswers:
 
     Attributes:
         run: the run.
-        task: what was asked; it computes metrics.
+        task: the task, which computes metrics.
         table: its predictions, sorted by question.
     """
 
@@ -42,7 +42,7 @@ class RunAnswers:
         """Read a run's predictions.
 
         Raises:
-            UserError: they cannot be read, or are not what the run's metrics.json was made of.
+            UserError: they cannot be read, or do not match the run's metrics.json.
         """
         found, path = cls(run, task, read_sorted(run.predictions(task.name))), run.predictions(task.name)
         if len(found.table) != found.block["rows"]:
@@ -52,7 +52,7 @@ class RunAnswers:
 
     @property
     def block(self) -> Mapping[str, Any]:
-        """What metrics.json says of the task."""
+        """The task's results in metrics.json."""
         return self.run.metrics["tasks"][self.task.name]  # type: ignore[no-any-return]
 
     @cached_property
@@ -66,12 +66,12 @@ class RunAnswers:
         return output_of(self.table)
 
     def metrics(self, output: Output) -> list[Statistic]:
-        """Return the task's metrics of predictions in this order."""
+        """Return the task's metrics of predictions in the order of the questions."""
         return self.task.metrics(self.questions, output)
 
     @property
     def has_lines(self) -> bool:
-        """Whether the run has kept the scores of its table's other lines."""
+        """Whether the run has stored the scores of the other lines of its table."""
         return (self.run.folder / file_name(self.task.name)).is_file()
 
     @cached_property
@@ -87,7 +87,7 @@ class RunAnswers:
         """Return the scores of another line of the run's table.
 
         Raises:
-            UserError: they are not there, or not what metrics.json was made of.
+            UserError: they are missing, or do not match metrics.json.
         """
         path, column = self.run.folder / file_name(self.task.name), SCORE + name
         if column not in self._lines.columns:

@@ -1,4 +1,4 @@
-"""Finished runs as a comparison reads them: their folders, their records, and which configuration each is."""
+"""Finished runs as a comparison reads them: their folders, records and configurations."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from recsys_lora.utils.words import counted
 _ENVIRONMENT, _CONFIG = "environment.json", "config.yaml"
 _OVERRIDES = Path(".hydra") / "overrides.yaml"
 _COMPARED = (Kind.RESULT, Kind.COST)
-"""Kinds of values that make a configuration."""
+"""Kinds of values that define a configuration."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Run:
     Attributes:
         folder: its folder.
         metrics: its metrics.json.
-        config: its whole config, in which nothing is resolved: a run may come from somebody else.
+        config: its whole config, unresolved because a run may come from somebody else.
         environment: its environment.json.
-        overrides: of its command line, as typed.
+        overrides: overrides of its command line, as typed.
     """
 
     folder: Path
@@ -40,24 +40,24 @@ class Run:
 
     @property
     def called(self) -> str:
-        """What records call its folder: a sweep's job with the name of the sweep."""
+        """Name of its folder in records; for a job of a sweep, with the sweep's name."""
         return folder_name(self.folder)
 
     def predictions(self, task: str) -> Path:
-        """Return where its predictions of a task are."""
+        """Return the path of its predictions of a task."""
         return self.folder / file_name(task)
 
     @property
     def configuration(self) -> dict[str, str]:
-        """What it is, whatever its seed: dotted config keys and their values as text."""
+        """Its configuration apart from the seed: dotted config keys and their values as text."""
         return configuration(self.config, self.metrics)
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """Return the run folders that paths name: run folders, or folders that hold some; each once.
+    """Return the run folders that paths name directly or contain, each once.
 
     Raises:
-        UserError: a path is not there, or no run is in it.
+        UserError: a path does not exist, or contains no run.
     """
     found: dict[Path, Path] = {}
     for path in paths:
@@ -75,10 +75,10 @@ def read_finished(paths: Sequence[Path], typed: bool = True) -> tuple[list[Run],
     """Read the runs that paths name; `typed` as for `read_run`.
 
     Returns:
-        Those that have finished, and the folders of those that have no results.
+        The finished runs, and the folders of those without results.
 
     Raises:
-        UserError: none has finished, or something of one that has is missing.
+        UserError: no run has finished, or a file of a finished one is missing.
     """
     folders = find_runs(paths)
     unfinished = [folder for folder in folders if not (folder / "metrics.json").is_file()]
@@ -89,14 +89,14 @@ def read_finished(paths: Sequence[Path], typed: bool = True) -> tuple[list[Run],
 
 
 def read_run(folder: Path, typed: bool = True) -> Run:
-    """Read a run's folder, all but its predictions.
+    """Read a run's folder, without its predictions.
 
     Args:
-        folder: the run's.
-        typed: it has to have been started by a command; False also takes runs of `run_config`, without overrides.
+        folder: the folder of the run.
+        typed: require a run started by a command; False also accepts runs of `run_config`, without overrides.
 
     Raises:
-        UserError: something of it is missing, or is not what a run writes.
+        UserError: a file is missing, or is not one that a run writes.
     """
     metrics = read_metrics(folder / "metrics.json")
     files: list[str | Path] = [
@@ -113,10 +113,10 @@ def read_run(folder: Path, typed: bool = True) -> Run:
 
 
 def configuration(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, str]:
-    """Return what makes a run the configuration that it is, whatever its seed: dotted config keys and their values.
+    """Return a run's configuration apart from the seed: dotted config keys and their values as text.
 
-    These are the values that a stage uses which the run has: a CF model alone has no method, a frozen language model
-    no encoder.
+    Only values used by a stage of the run are included: a CF model alone has no method, a frozen language model no
+    encoder.
     """
     stages = {"prepare", "test"}
     if metrics["llm"] is not None:
@@ -132,7 +132,7 @@ def configuration(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict
 
 
 def folder_name(folder: Path) -> str:
-    """Return what records call a run's folder: without the machine's path, a sweep's job with the sweep's name."""
+    """Return a run folder's name in records: without its path; for a job of a sweep, with the sweep's name."""
     name = folder.resolve()
     return f"{name.parent.name}/{name.name}" if name.name.isdigit() else name.name
 
@@ -142,7 +142,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Yield the run folders inside a folder, at any depth, but none inside a run."""
+    """Yield the run folders inside a folder, at any depth, but not those inside a run."""
     for inside in folder.iterdir():
         if inside.is_dir() and not inside.is_symlink():
             if _is_run(inside):
@@ -152,5 +152,5 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _order(folder: Path) -> list[tuple[int, int, str]]:
-    """Sort the jobs of a sweep by number, not by text."""
+    """Return the sort key that orders a sweep's jobs by number."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in folder.parts]

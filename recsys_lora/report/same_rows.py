@@ -1,4 +1,4 @@
-"""The predicted test questions of runs, in one order; runs that were tested on other questions cannot be compared."""
+"""The predicted test questions of runs, in the same order; runs tested on different questions cannot be compared."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +11,13 @@ from recsys_lora.utils.errors import UserError
 
 _SHOWN = "shown"
 KEY = ["user_id", "item_id", _SHOWN, "target", "label"]
-"""What a test question is, whoever prepared the data: raw ids, the candidates shown, and the answer."""
+"""Identifies a test question, whoever prepared the data: raw ids, the candidates shown, and the answer."""
 
 
 def read_sorted(path: Path) -> pl.DataFrame:
-    """Return a run's predictions with a column more, `shown` (the candidates as one text), sorted by the question.
+    """Return a run's predictions sorted by question, with an additional column `shown` (the candidates as one text).
 
-    Questions that are alike stand in the order of `row`, so that runs on one prepared data set have them in the same
-    order.
+    Equal questions are in the order of `row`, which is the same for all runs on one prepared data set.
 
     Raises:
         UserError: the file cannot be read or lacks a column.
@@ -28,10 +27,10 @@ def read_sorted(path: Path) -> pl.DataFrame:
 
 
 def refuse_other_rows(task: str, runs: Sequence[Run], tables: Sequence[pl.DataFrame]) -> None:
-    """Check that all runs were tested on the same questions, in whatever order, repeated ones counted.
+    """Check that all runs were tested on the same questions, in any order, counting repeated ones.
 
     Raises:
-        UserError: two were not; the line names them and says how many questions differ.
+        UserError: two were not; the message names them and says how many questions differ.
     """
     first = tables[0].select(KEY)
     for run, other in zip(runs[1:], tables[1:], strict=True):
@@ -46,7 +45,7 @@ def refuse_other_rows(task: str, runs: Sequence[Run], tables: Sequence[pl.DataFr
 
 
 def surplus(first: pl.DataFrame, second: pl.DataFrame) -> tuple[int, int]:
-    """Return how many questions the first has that the second lacks, and the reverse, repeated ones counted."""
+    """Return how many questions of the first the second lacks, and the reverse, counting repeated ones."""
     counts = [frame.group_by(KEY).len() for frame in (first, second)]
     both = counts[0].join(counts[1], on=KEY, how="full", coalesce=True, suffix="_second").fill_null(0)
     difference = both["len"].cast(pl.Int64) - both["len_second"].cast(pl.Int64)

@@ -1,4 +1,4 @@
-"""The end of a run: its record becomes metrics.json, table.md and the tables on the terminal."""
+"""Output at the end of a run: its record as metrics.json, as table.md and as tables on the terminal."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ def publish(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Write metrics.json and table.md into the run folder and print the tables.
 
     Returns:
-        What metrics.json holds.
+        The content of metrics.json.
     """
     metrics = write_metrics(folder / _METRICS_FILE, record)
     tasks, draws, title = metrics["tasks"], metrics["draws"], f"{metrics['name']}, test of {metrics['data']}"
@@ -32,9 +32,9 @@ def publish(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def on_terminal(tasks: Mapping[str, Block], title: str, width: int) -> Iterator[RenderableType]:
-    """Yield each task's tables for a screen of so many characters: metrics, and the method minus every other line.
+    """Yield each task's tables for a screen `width` characters wide: metrics, and the method minus every other line.
 
-    Intervals are given for the main metrics, warm and cold questions where there are both; table.md has all.
+    Only the main metrics have intervals; warm and cold are shown if there are both; table.md has everything.
     """
     for grid in grids(tasks, title, brief=True):
         yield readable(grid.title, grid.columns, grid.cells, width, grid.own)
@@ -49,14 +49,14 @@ def on_terminal(tasks: Mapping[str, Block], title: str, width: int) -> Iterator[
 def readable(
     title: str, heads: Sequence[str], cells: Sequence[Sequence[str]], width: int, bold: Sequence[bool] = ()
 ) -> RenderableType:
-    """Return a table whose cells are broken at their intervals where fewer tables below each other are needed then.
+    """Return a table, with cells broken before their intervals if that reduces the number of stacked tables.
 
     Args:
-        title: above it.
-        heads: of the columns; what is in brackets goes below the rest.
-        cells: the rows; the first is the name.
-        width: of the screen, in characters.
-        bold: which rows are set off; none by default.
+        title: title above it.
+        heads: column headings; text in parentheses goes on the next line.
+        cells: the rows; the first cell is the name.
+        width: screen width, in characters.
+        bold: which rows are bold; none by default.
     """
     heads = [head.replace(" (", "\n(") for head in heads]
     broken = [[name, *(cell.replace(" [", "\n[").replace(" ±", "\n±") for cell in row)] for name, *row in cells]

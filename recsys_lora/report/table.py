@@ -1,4 +1,4 @@
-"""The tables at the end of a run, one a task, every line on the same questions: for the terminal and the run folder."""
+"""The tables at the end of a run, one per task, all lines on the same questions, on the terminal and in the folder."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from recsys_lora.utils.words import counted
 
 DASH = "–"
 MAIN = 2
-"""Of so many metrics, the first, the table shows warm and cold questions beside all."""
+"""Number of main metrics: the first ones, which tables also show on warm and cold questions."""
 _ACRONYMS = ("auc", "uauc", "mae", "rmse", "mrr", "bleu")
 Block = Mapping[str, Any]
 
@@ -18,8 +18,8 @@ class Grid:
     """A table as text.
 
     Attributes:
-        title: above it.
-        columns: their heads.
+        title: title above it.
+        columns: column headings.
         cells: the lines.
         own: which lines are the method's.
     """
@@ -31,7 +31,7 @@ class Grid:
 
 
 def cell(metric: Block) -> str:
-    """Write a metric as `.7012 [.690, .712]`, with its interval where there is one; a dash where it is undefined."""
+    """Format a metric as `.7012 [.690, .712]`, with its interval if there is one; a dash if it is undefined."""
     if metric["value"] is None:
         return DASH
     interval = metric["interval"]
@@ -39,13 +39,13 @@ def cell(metric: Block) -> str:
 
 
 def number(value: float, digits: int = 4) -> str:
-    """Write a number with so many digits behind the point and no zero before it."""
+    """Format a number with `digits` decimals and without a leading zero."""
     text = f"{value:z.{digits}f}"
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 
 def shown(metric: str) -> str:
-    """Return what tables call a metric: `AUC` for auc, `log loss` for log_loss, `AUC_neg4` for auc_neg4."""
+    """Return the name of a metric in tables: `AUC` for auc, `log loss` for log_loss, `AUC_neg4` for auc_neg4."""
     if metric.startswith("log_loss"):
         return metric.replace("_", " ", 1)
     name, joint, rest = metric.partition("_")
@@ -53,18 +53,18 @@ def shown(metric: str) -> str:
 
 
 def method_line(block: Block) -> Block:
-    """Return the line of a task's table that is the method on all questions."""
+    """Return the line of the method on all questions in a task's table."""
     line: Block = next(line for line in block["lines"] if line["role"] == "method" and not line["sample"])
     return line
 
 
 def grids(tasks: Mapping[str, Block], title: str, brief: bool = False) -> Iterator[Grid]:
-    """Yield each task's table: on all questions, and on the sample.
+    """Yield each task's tables: on all questions, and on the sample.
 
     Args:
-        tasks: each task's block.
-        title: of the run.
-        brief: leave out intervals of all but the main metrics, and warm and cold questions where one kind has none.
+        tasks: the block of each task.
+        title: title of the run.
+        brief: omit intervals except for the main metrics, and warm and cold if there are no questions of one kind.
     """
     for name, block in tasks.items():
         for sample in (False, True):
@@ -107,7 +107,7 @@ def _parts(line: Block, block: Block) -> list[str]:
 
 
 def warm_and_cold(name: str, block: Block) -> Grid:
-    """Return one task's table of every metric of warm and cold questions."""
+    """Return one task's table of every metric on warm and cold questions."""
     lines = [line for line in block["lines"] if not line["sample"]]
     metrics, definition = list(lines[0]["metrics"]), block["warm_definition"]
     sizes = block["parts"][definition]
@@ -124,7 +124,7 @@ def warm_and_cold(name: str, block: Block) -> Grid:
 
 
 def compared(name: str, block: Block, brief: bool = False) -> Grid:
-    """Return one task's table of the method minus each other line, by all metrics; brief: by the main ones, shorter."""
+    """Return one task's table of the method minus each other line, in all metrics; brief: main ones, fewer digits."""
     metrics = list(block["lines"][0]["metrics"])[: MAIN if brief else None]
     digits = 3 if brief else 4
     found = {(d["first"], d["second"], d["sample"], d["metric"]): d for d in block["differences"]}
@@ -137,7 +137,7 @@ def compared(name: str, block: Block, brief: bool = False) -> Grid:
 
 
 def markdown(tasks: Mapping[str, Block], draws: int, title: str) -> str:
-    """Return all tables as Markdown, those of warm and cold questions and the paired differences included."""
+    """Return all tables as Markdown, including those of warm and cold questions and of paired differences."""
     text = []
     more = (made(name, block) for name, block in tasks.items() for made in (compared, warm_and_cold))
     for grid in [*grids(tasks, title), *more]:
@@ -147,12 +147,12 @@ def markdown(tasks: Mapping[str, Block], draws: int, title: str) -> str:
 
 
 def notes(tasks: Mapping[str, Block], draws: int, all_parts: bool = False) -> list[str]:
-    """Return the sentences below the tables: how far metrics move by chance, what a stack weighs, why one has a dash.
+    """Return the sentences below the tables: noise of the metrics, weights of stacks, reasons for dashes.
 
     Args:
-        tasks: each task's block.
+        tasks: the block of each task.
         draws: bootstrap draws behind the intervals.
-        all_parts: give the reasons of warm and cold questions, too.
+        all_parts: also give the reasons for warm and cold questions.
     """
     result: list[str] = []
     for name, block in tasks.items():
@@ -169,14 +169,14 @@ def notes(tasks: Mapping[str, Block], draws: int, all_parts: bool = False) -> li
 
 
 def _noise(name: str, block: Block, main: Sequence[str]) -> Iterator[str]:
-    """Yield how far a method's metrics would lie from themselves on as many other users."""
+    """Yield how far a method's metrics would vary on as many other users."""
     line = method_line(block)
     errors = {metric: line["metrics"][metric]["standard_error"] for metric in main}
     written = ", ".join(f"{shown(metric)} {number(error)}" for metric, error in errors.items() if error is not None)
     if written:
         yield (
-            f"{name}: standard error of {line['name']}: {written}; between runs on different users, differences up to "
-            "three times that are noise"
+            f"{name}: standard error of {line['name']}: {written}; differences of up to three standard errors between "
+            "runs on different users are noise"
         )
 
 
@@ -213,11 +213,11 @@ def _reasons(name: str, block: Block, all_parts: bool) -> Iterator[str]:
 
 
 def markdown_table(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table in Markdown: names to the left, numbers to the right."""
+    """Return the lines of a table in Markdown: names aligned left, numbers right."""
     body = [heads, ["---", *["---:"] * (len(heads) - 1)], *cells]
     return ["| " + " | ".join(escaped(cell) for cell in line) + " |" for line in body]
 
 
 def escaped(text: str) -> str:
-    """Return a text as Markdown shows it in a table."""
+    """Escape a text for a table in Markdown."""
     return text.replace("|", "\\|").replace("<", "&lt;")

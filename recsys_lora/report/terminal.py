@@ -1,4 +1,4 @@
-"""Tables on a terminal: columns that do not fit beside the others go into a table below, beside the same names."""
+"""Tables on a terminal: columns that do not fit go into a further table below, with the same names."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,11 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 _FRAME = 3
-"""Characters of a column beside its text: a space on both sides and a line; the table's own first line is one more."""
+"""Characters of a column besides its text: a space on both sides and a line; the table's left border is one more."""
 _NAME_SHARE = 0.45
-"""Of the width, what the names may take before they are broken."""
+"""Maximum fraction of the width for the names, before they are wrapped."""
 _NARROW_NAMES = 20
-"""Names are broken into lines of no fewer characters where fewer tables are needed then."""
+"""Minimum width of wrapped names, in characters; they are wrapped if fewer tables are needed then."""
 
 
 def fitted(
@@ -21,11 +21,11 @@ def fitted(
     """Return a table, or several below each other, in which every value can be read.
 
     Args:
-        title: above all of them.
-        heads: of the columns; the first is that of the names, which each table begins with.
-        cells: the rows; a cell may have several lines, and is broken between words where it is wider than the screen.
-        width: of the screen, in characters.
-        bold: which rows are set off; none by default.
+        title: title above all of them.
+        heads: column headings; the first is for the names, with which each table begins.
+        cells: the rows; a cell may have several lines, and is wrapped between words if wider than the screen.
+        width: screen width, in characters.
+        bold: which rows are bold; none by default.
     """
     columns = list(zip(heads, *cells, strict=True))
     names, widths, parts = _layout(columns, width)
@@ -38,12 +38,12 @@ def fitted(
 
 
 def tables_needed(heads: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> int:
-    """Return how many tables below each other `fitted` makes of the same columns."""
+    """Return the number of tables that `fitted` makes of the same columns."""
     return len(_layout(list(zip(heads, *cells, strict=True)), width)[2])
 
 
 def _layout(columns: Sequence[Sequence[str]], width: int) -> tuple[int, list[int], list[list[int]]]:
-    """Return the width of the names, those of the columns, and the places of each table's columns."""
+    """Return the width of the names, the widths of the columns, and the indices of each table's columns."""
     longest = min(_width(columns[0]), int(_NAME_SHARE * width))
     layouts = []
     for names in (longest, min(longest, _NARROW_NAMES)):
@@ -60,21 +60,21 @@ def _room(width: int, names: int) -> int:
 
 
 def _width(column: Sequence[str]) -> int:
-    """Return what a column needs: its longest line, and the longest word of its head."""
+    """Return the width that a column needs: for its longest line, and the longest word of its heading."""
     head, *cells = column
     lines = [line for cell in cells for line in cell.split("\n")]
     return max((cell_len(text) for text in [*head.split(), *lines]), default=1) or 1
 
 
 def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
-    """Return the places, after the names, of the columns of each table: as few tables as can be, of like widths."""
+    """Return the indices, after the names, of each table's columns: as few tables as possible, of similar widths."""
     fewest = len(_filled(widths, room))
     narrowest = max((width + _FRAME for width in widths), default=room)
     return next(parts for limit in range(narrowest, room + 1) if len(parts := _filled(widths, limit)) == fewest)
 
 
 def _filled(widths: Sequence[int], room: int) -> list[list[int]]:
-    """Return the places of the columns of each table, each filled as far as there is room."""
+    """Return the indices of each table's columns, filling each table as far as possible."""
     parts: list[list[int]] = [[]]
     left = room
     for place, width in enumerate(widths, start=1):
@@ -87,7 +87,7 @@ def _filled(widths: Sequence[int], room: int) -> list[list[int]]:
 
 
 def _widened(part: Sequence[int], widths: Sequence[int], columns: Sequence[Sequence[str]], room: int) -> dict[int, int]:
-    """Return the widths of a table's columns, wider where their heads' lines then fit unbroken."""
+    """Return the widths of a table's columns, widened where the lines of their headings then fit unwrapped."""
     own = {place: widths[place - 1] for place in part}
     left = room - sum(width + _FRAME for width in own.values())
     for place in part:

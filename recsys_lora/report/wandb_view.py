@@ -18,7 +18,7 @@ _METHOD = "model.name"
 """The config key by which runs are grouped."""
 _COUNTS = ("rows",)
 _PINNED = 2
-"""Of so many metrics of each task, the first, the runs' table shows a column."""
+"""Number of metrics per task, the first ones, that have a column in the table of runs."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Logged:
     """What runs have logged.
 
     Attributes:
-        numbers: names of final numbers, as `test/auc`, in the order of the first run that has them.
-        curves: names of curves, as `valid/auc`.
+        numbers: names of final numbers, like `test/auc`, in the order of the first run that has them.
+        curves: names of curves, like `valid/auc`.
     """
 
     numbers: tuple[str, ...]
@@ -40,7 +40,7 @@ class PanelPlan:
 
     Attributes:
         kind: bar (the runs' final numbers), line (a curve) or scatter (two final numbers of each run).
-        metrics: its names; of scatter x and y.
+        metrics: names of its metrics; x and y for scatter.
     """
 
     kind: str
@@ -51,7 +51,7 @@ def read_logged(paths: Sequence[Path]) -> Logged:
     """Return what the runs in folders have logged.
 
     Raises:
-        UserError: no run is there, or none has been tested.
+        UserError: there is no run, or none has been tested.
     """
     numbers: dict[str, None] = {}
     curves: dict[str, None] = {}
@@ -94,8 +94,8 @@ def build_workspace(logged: Logged, entity: str, project: str, name: str, group:
         logged: what the panels show.
         entity: user or team.
         project: where the runs are.
-        name: what the view is called.
-        group: the runs that it shows; None: all of the project.
+        name: name of the view.
+        group: group of runs to show; None: all of the project.
     """
     from wandb_workspaces import expr, workspaces
 
@@ -116,7 +116,7 @@ def build_workspace(logged: Logged, entity: str, project: str, name: str, group:
 
 
 def as_json(workspace: Any) -> str:
-    """Return what W&B is sent for a view, as JSON."""
+    """Return the JSON that is sent to W&B for a view."""
     text: str = workspace._to_model().spec.model_dump_json(by_alias=True, exclude_none=True, indent=2)
     return text + "\n"
 
@@ -142,7 +142,7 @@ def _metrics(logged: Logged) -> list[str]:
 
 
 def _leaf(name: str) -> str:
-    """Return a metric's own name: of test/ctr/warm_auc it is warm_auc."""
+    """Return a metric's own name: warm_auc for test/ctr/warm_auc."""
     return name.rpartition("/")[2]
 
 

@@ -20,9 +20,9 @@ from recsys_lora.utils.errors import UserError
 
 PAGE, HEALTH, METRICS = "/", "/health", "/metrics"
 OTHER = "/other"
-"""What the routes of a second run begin with."""
+"""Prefix of a second run's routes."""
 OPEN = (PAGE, HEALTH)
-"""Paths that need no token: they say nothing of the run."""
+"""Paths that need no token: they reveal nothing about the run."""
 CLOSING_SECONDS = 10.0
 REFUSED: dict[int | str, dict[str, Any]] = {
     status: {"model": schemas.Refused, "description": description}
@@ -39,12 +39,12 @@ REFUSED: dict[int | str, dict[str, Any]] = {
 
 
 def make_app(recommender: Recommender, options: Options | None = None, other: Recommender | None = None) -> FastAPI:
-    """Return the ASGI app of a run, or of two; their worker threads end with the app's lifespan.
+    """Return the ASGI app of one or two runs; their worker threads end with the app's lifespan.
 
     Args:
         recommender: the run.
-        options: how it answers.
-        other: a run to compare with, of the same users and items; its routes begin with `/other`.
+        options: the server's options.
+        other: a run to compare with, with the same users and items; its routes begin with `/other`.
 
     Raises:
         UserError: the other run has other users or items.
@@ -66,7 +66,7 @@ def make_app(recommender: Recommender, options: Options | None = None, other: Re
         summary="A trained run, asked by raw ids",
         version=recsys_lora.__version__,
         lifespan=lifespan,
-        docs_url=None,  # their pages load scripts of other hosts
+        docs_url=None,  # their pages load scripts from other hosts
         redoc_url=None,
         responses=REFUSED,
         dependencies=documented,
@@ -86,7 +86,7 @@ def make_app(recommender: Recommender, options: Options | None = None, other: Re
 
 
 def refuse_other_data(run: Recommender, other: Recommender) -> None:
-    """Refuse two runs that cannot be asked the same.
+    """Refuse two runs that cannot be asked the same questions.
 
     Raises:
         UserError: their users or items differ.
@@ -99,7 +99,7 @@ def refuse_other_data(run: Recommender, other: Recommender) -> None:
 
 
 def _answers(service: Service, prefix: str) -> APIRouter:
-    """Return the routes of what is computed in batches."""
+    """Return the routes that are computed in batches."""
     router, example = APIRouter(prefix=prefix), service.examples()
 
     def named(*names: str) -> Any:
@@ -112,7 +112,7 @@ def _answers(service: Service, prefix: str) -> APIRouter:
 
     @router.post("/score", response_model=schemas.ScoredRows)
     async def score(request: Annotated[schemas.ScoreRequest, named("score")]) -> dict[str, Any]:
-        """Score (user, item) pairs; ranks are among each user's."""
+        """Score (user, item) pairs; ranks are within each user's pairs."""
         return await service.rows(request)
 
     @router.post("/similar", response_model=schemas.SimilarRows)
@@ -124,7 +124,7 @@ def _answers(service: Service, prefix: str) -> APIRouter:
 
 
 def _views(service: Service, prefix: str) -> APIRouter:
-    """Return the routes of what is looked up."""
+    """Return the routes that only look something up."""
     router = APIRouter(prefix=prefix)
 
     @router.get("/users")
@@ -132,7 +132,7 @@ def _views(service: Service, prefix: str) -> APIRouter:
         search: Annotated[str, Query(max_length=schemas.LONGEST_ID)] = "",
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
     ) -> schemas.Users:
-        """Find users whose id begins with a text; the one whose id it is comes first."""
+        """Find users whose id begins with a text; an exact match comes first."""
         found = [user for user in service.recommender.users if user.startswith(search)]
         found.sort(key=lambda user: user != search)
         return schemas.Users(users=found[:limit], total=len(found))
@@ -144,14 +144,14 @@ def _views(service: Service, prefix: str) -> APIRouter:
 
     @router.get("/run")
     def run() -> schemas.RunDescription:
-        """Say what is served."""
+        """Describe what is served."""
         return service.described()
 
     return router
 
 
 def _add_states(app: FastAPI, services: Sequence[Service], metrics: Metrics) -> None:
-    """Add what tells of the server as a whole, and the page."""
+    """Add the routes about the server as a whole, and the page."""
 
     @app.get(HEALTH)
     async def health(response: Response) -> schemas.Health:
@@ -162,7 +162,7 @@ def _add_states(app: FastAPI, services: Sequence[Service], metrics: Metrics) -> 
 
     @app.get(METRICS, response_class=Response)
     async def counted() -> Response:
-        """Return counts and times, as Prometheus reads them."""
+        """Return counts and times in Prometheus' format."""
         waiting = sum(service.batcher.waiting for service in services)
         gauges = {"waiting_requests": ("Requests that wait for a batch.", float(waiting))}
         return Response(metrics.text(gauges), media_type=MEDIA_TYPE)

@@ -1,7 +1,7 @@
-"""Micro-batching: what requests ask for at about the same time is answered by one worker thread as one batch.
+"""Micro-batching: one worker thread answers requests that come at about the same time as one batch.
 
-A batch begins with the request that has waited longest, and is closed when that one has waited for the window, or when
-the batch is full. Requests that come while a batch is computed wait for the next one, which then starts at once.
+A batch begins with the request that has waited longest, and is closed when that request has waited for the window, or
+when the batch is full. Requests that come while a batch is computed wait for the next one, which then starts at once.
 """
 
 import itertools
@@ -18,18 +18,18 @@ R = TypeVar("R")
 
 
 class BusyError(Exception):
-    """So many requests wait that a further one is turned away; or the batcher is closed."""
+    """Too many requests are waiting, or the batcher is closed."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How large batches get.
+    """Upper limits of batches.
 
     Attributes:
-        window: seconds that a request waits for others at most.
-        max_batch: requests of a batch.
-        max_rows: rows of a batch, unless a single request has more.
-        max_waiting: requests that wait; further ones are turned away.
+        window: seconds that a request waits for others.
+        max_batch: requests per batch.
+        max_rows: rows per batch, unless a single request has more.
+        max_waiting: waiting requests; further ones are rejected.
     """
 
     window: float = 0.005
@@ -52,9 +52,9 @@ class Batcher(Generic[C, R]):
     """Answers calls in batches, on one thread of its own.
 
     Args:
-        answer: the answers of some calls, in their order; an exception among them is raised to its caller.
-        limits: how large batches get.
-        measured: gets the number of requests of each batch.
+        answer: returns the calls' answers, in order; an exception among them is raised in its caller.
+        limits: limits of batches.
+        measured: called with the number of requests in each batch.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class Batcher(Generic[C, R]):
         self._thread.start()
 
     def submit(self, call: C, rows: int) -> "Future[R]":
-        """Let a call wait for its batch; a future that is cancelled before its batch begins costs nothing.
+        """Queue a call for a batch; a future that is cancelled before its batch begins costs nothing.
 
         Args:
-            call: what is asked.
+            call: the call.
             rows: how many rows are computed for it.
 
         Raises:
-            BusyError: too many wait already, or the batcher is closed.
+            BusyError: too many calls are waiting, or the batcher is closed.
         """
         pending: Pending[C, R] = Pending(call, rows, time.monotonic())
         with self._changed:
@@ -92,16 +92,16 @@ class Batcher(Generic[C, R]):
 
     @property
     def waiting(self) -> int:
-        """How many requests wait."""
+        """How many requests are waiting."""
         return len(self._waiting)
 
     @property
     def alive(self) -> bool:
-        """Whether the worker thread runs."""
+        """Whether the worker thread is running."""
         return self._thread.is_alive()
 
     def close(self, timeout: float | None = None) -> None:
-        """Take no more calls, answer those that wait, and end the thread; it is left alone after `timeout` seconds."""
+        """Take no more calls, answer those waiting, and end the thread; stop waiting for it after `timeout` seconds."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -115,7 +115,7 @@ class Batcher(Generic[C, R]):
                 self._answer_all(wanted)
 
     def _take(self) -> list[Pending[C, R]]:
-        """Wait for a batch; an empty one is the end."""
+        """Wait for a batch; it is empty once the batcher is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             if not self._waiting:
@@ -140,7 +140,7 @@ class Batcher(Generic[C, R]):
         return batch
 
     def _answer_all(self, batch: Sequence[Pending[C, R]]) -> None:
-        """Answer a batch; what goes wrong reaches every caller."""
+        """Answer a batch; if it fails as a whole, every caller gets the error."""
         try:
             found = self._answer([pending.call for pending in batch])
             for pending, one in zip(batch, found, strict=True):

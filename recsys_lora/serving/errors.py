@@ -1,4 +1,4 @@
-"""Mistakes as answers: a status, a type for programs and one line for people."""
+"""Errors as responses: a status, a type for programs and one line for people."""
 
 import json
 from collections.abc import Callable, Coroutine
@@ -23,7 +23,7 @@ class TooLargeError(Exception):
 
 
 def refused(status: int, kind: str, message: str, **headers: str) -> Response:
-    """Return an answer that says what is wrong."""
+    """Return a response that says what is wrong."""
     body = json.dumps({"error": {"type": kind, "message": message}})
     return Response(
         body, status, {name.replace("_", "-"): value for name, value in headers.items()}, "application/json"
@@ -38,14 +38,14 @@ def _as(status: int, kind: str, **headers: str) -> Handler:
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:
-    """422: the request is not of its schema; the first few places are named."""
+    """422: the request does not match its schema; the first few errors are named."""
     assert isinstance(error, RequestValidationError)
     found = [f"{'.'.join(map(str, one['loc'][1:])) or one['loc'][0]}: {one['msg']}" for one in error.errors()[:3]]
     return refused(422, "bad_request", "; ".join(found))
 
 
 async def on_http(request: Request, error: Exception) -> Response:
-    """Routes and methods that are not there, and bodies that cannot be read."""
+    """Unknown routes and methods, and bodies that cannot be read."""
     assert isinstance(error, HTTPException)
     return refused(
         error.status_code,
@@ -56,7 +56,7 @@ async def on_http(request: Request, error: Exception) -> Response:
 
 
 async def on_failure(request: Request, error: Exception) -> Response:
-    """500: a fault of the server; the log has it, the answer does not."""
+    """500: an error of the server; it is in the log, not in the response."""
     return refused(500, "internal", "the server failed: its log says why")
 
 

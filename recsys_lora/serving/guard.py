@@ -1,4 +1,4 @@
-"""What stands before the routes: who may ask, how much, how long; and what every answer says to a browser."""
+"""Checks before the routes: who may ask, how much, how long; and the security headers of every response."""
 
 import asyncio
 import hmac
@@ -21,19 +21,19 @@ SAFE = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-"""Headers of every answer. There is no Access-Control header: pages of other origins cannot read answers."""
+"""Headers of every response. There is no Access-Control header: pages from other origins cannot read responses."""
 UNKNOWN, GONE = "other", 499
-"""How requests for other paths are counted, and those whose sender has left."""
+"""How requests for other paths are counted, and those whose client has disconnected."""
 
 
 @dataclass
 class Guard:
-    """Middleware: host names, a token, a largest body, a time for the whole request; counts and times every answer.
+    """Middleware that checks host name and token, limits a request's size and time, and counts and times every answer.
 
     Args:
-        app: what is guarded.
+        app: the guarded app.
         options: token, host names, size and time.
-        metrics: what counts.
+        metrics: the server's metrics.
         routes: paths that are counted by name.
         open_routes: paths that need no token.
     """
@@ -45,7 +45,7 @@ class Guard:
     open_routes: Collection[str]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or let it pass."""
+        """Answer a request, or pass it on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -104,7 +104,7 @@ class Guard:
         return re.sub(r":\d*$", "", name).strip("[]").lower() in self.options.hosts
 
     def _may_ask(self, scope: Scope) -> bool:
-        """Compare the whole header in a time that does not depend on how much of it is right."""
+        """Compare the whole token, in a time that does not depend on how much of it is right."""
         token = self.options.token
         if token is None or scope["path"] in self.open_routes:
             return True
@@ -113,7 +113,7 @@ class Guard:
         return kind.lower() == "bearer" and hmac.compare_digest(word.strip().encode(), token.encode())
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
-        """Read a body; None: it is too large."""
+        """Read a body; None if it is too large."""
         announced = Headers(scope=scope).get("content-length", "0")
         if announced.isdigit() and int(announced) > self.options.max_body:
             return None
@@ -127,7 +127,7 @@ class Guard:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Return what gives the body at once, and then what comes after it."""
+    """Return a `Receive` that gives the body at once, and then what comes after it."""
     given = False
 
     async def replay() -> Message:

@@ -1,4 +1,4 @@
-"""What a server counts, as text in Prometheus' exposition format 0.0.4."""
+"""A server's metrics, as text in Prometheus' exposition format 0.0.4."""
 
 import bisect
 import itertools
@@ -36,8 +36,8 @@ class Histogram:
 
     Args:
         name: without the prefix.
-        about: what it is.
-        bounds: upper bounds of its buckets, rising.
+        about: a description.
+        bounds: upper bounds of its buckets, ascending.
     """
 
     def __init__(self, name: str, about: str, bounds: tuple[float, ...]) -> None:
@@ -48,13 +48,13 @@ class Histogram:
         self._sums: dict[Labels, float] = defaultdict(float)
 
     def add(self, value: float, **labels: str) -> None:
-        """Take in one value."""
+        """Add one value."""
         key = tuple(labels.items())
         self._counts[key][bisect.bisect_left(self.bounds, value)] += 1
         self._sums[key] += value
 
     def lines(self) -> Iterator[str]:
-        """Yield the text; a bucket counts all that is not above its bound."""
+        """Yield the text; a bucket counts all values up to its bound."""
         yield from _head(self.name, self.about, "histogram")
         for labels, counts in self._counts.items():
             bounds = [*(f"{bound:g}" for bound in self.bounds), "+Inf"]
@@ -65,7 +65,7 @@ class Histogram:
 
 
 class Metrics:
-    """All that a server counts; any thread may count."""
+    """All metrics of a server; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -88,7 +88,7 @@ class Metrics:
         """Return everything as text.
 
         Args:
-            gauges: what each is, and its value now, by name.
+            gauges: each one's description and current value, by name.
         """
         with self._lock:
             lines = [line for one in (self.requests, self.seconds, self.batches) for line in one.lines()]
@@ -102,5 +102,5 @@ def _head(name: str, about: str, kind: str) -> tuple[str, str]:
 
 
 def _labels(labels: Labels) -> str:
-    """Return labels in braces; the values are routes, statuses and numbers, which need no escape."""
+    """Return labels in braces; the values are routes, statuses and numbers, which need no escaping."""
     return "{" + ",".join(f'{name}="{value}"' for name, value in labels) + "}" if labels else ""

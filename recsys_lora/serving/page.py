@@ -1,4 +1,4 @@
-"""The page of a server, with a policy that lets nothing but its own style and script run."""
+"""A server's web page, with a policy that allows only its own style and script."""
 
 import base64
 import hashlib

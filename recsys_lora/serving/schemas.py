@@ -1,4 +1,4 @@
-"""What requests hold and what answers hold, as OpenAPI describes them."""
+"""The contents of requests and responses, as OpenAPI describes them."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ LONGEST_ID = 256
 MOST = 1_000_000
 
 Id = Annotated[StrictStr, Field(max_length=LONGEST_ID)] | Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]
-"""A raw id; a number stands for its digits."""
+"""A raw id; an integer stands for its digits."""
 Count = Annotated[StrictInt, Field(ge=1, le=MOST)]
 History = list[Id] | dict[Id, list[Id]] | None
 LIKED = Field(
@@ -20,7 +20,7 @@ LIKED = Field(
 
 
 class Request(BaseModel):
-    """What all requests have in common: a key that is unknown is refused."""
+    """The base of all requests: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -42,7 +42,7 @@ class RecommendRequest(Request):
 
     @property
     def call(self) -> ListCall:
-        """The same as a call of the recommender."""
+        """The request as a call of the recommender."""
         return ListCall(self.users, self.k, self.candidates, self.exclude_seen, self.retrieve, self.history)
 
 
@@ -59,7 +59,7 @@ class ScoreRequest(Request):
 
     @property
     def call(self) -> ScoreCall:
-        """The same as a call of the recommender."""
+        """The request as a call of the recommender."""
         return ScoreCall(self.pairs, self.history)
 
 
@@ -76,7 +76,7 @@ class SimilarRequest(Request):
 
     @property
     def call(self) -> SimilarCall:
-        """The same as a call of the recommender."""
+        """The request as a call of the recommender."""
         return SimilarCall(self.item, self.k)
 
 
@@ -94,7 +94,7 @@ class Scored(BaseModel):
 
 
 class ScoredRows(BaseModel):
-    """Rows of lists, the best first, users in their order; or of pairs, in their order."""
+    """Rows of lists, best first, users in the order given; or of pairs, in the order given."""
 
     rows: list[Scored]
 
@@ -109,7 +109,7 @@ class Similar(BaseModel):
 
 
 class SimilarRows(BaseModel):
-    """Similar items, the nearest first."""
+    """Similar items, nearest first."""
 
     rows: list[Similar]
 

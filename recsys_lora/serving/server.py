@@ -1,4 +1,4 @@
-"""A server as a process: it answers until it is told to end, and then answers those who still wait."""
+"""The server process: it answers until told to end, and then answers the requests still waiting."""
 
 import ipaddress
 import math
@@ -18,7 +18,7 @@ from recsys_lora.utils.errors import UserError
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 CONNECTIONS = 100
-"""Connections beyond those whose requests wait."""
+"""Connections beyond those with waiting requests."""
 
 
 def serve(recommender: Recommender, host: str, port: int, options: Options, other: Recommender | None = None) -> None:
@@ -28,11 +28,11 @@ def serve(recommender: Recommender, host: str, port: int, options: Options, othe
         recommender: the run.
         host: the address to listen on.
         port: 0 takes a free one, which is printed.
-        options: how it answers.
+        options: the server's options.
         other: a run to compare with.
 
     Raises:
-        UserError: the other run is of other data, or the address cannot be listened on.
+        UserError: the other run has other users or items, or the address cannot be listened on.
     """
     if options.token is None and _is_loopback(host):
         options = replace(options, hosts=LOOPBACK | {host.lower()})
@@ -79,7 +79,7 @@ def _is_loopback(host: str) -> bool:
 
 @contextmanager
 def _ending_well(server: uvicorn.Server) -> Iterator[None]:
-    """Let the process go on after the server has ended: uvicorn raises the signal that ended it once more."""
+    """Let the process continue after the server has ended, when uvicorn raises the signal that ended it once more."""
 
     def end(*_: object) -> None:
         server.should_exit = True

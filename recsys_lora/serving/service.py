@@ -1,4 +1,4 @@
-"""A run as a server asks it: in micro-batches, within limits."""
+"""A run behind a server: asked in micro-batches, within limits."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -18,15 +18,15 @@ AnyRequest = schemas.RecommendRequest | schemas.ScoreRequest | schemas.SimilarRe
 
 @dataclass(frozen=True)
 class Options:
-    """How a server answers.
+    """Options of a server.
 
     Attributes:
-        limits: how large batches get; `max_rows` is also what one request may ask for.
-        token: a bearer token; None: everybody may ask.
-        hosts: names by which the server may be called; None: any. They keep a page elsewhere from reading answers by
-            letting its own name point to this machine.
-        max_body: bytes of a request.
-        timeout: seconds of a request.
+        limits: limits of batches; `max_rows` also limits a single request.
+        token: a bearer token; None: anyone may ask.
+        hosts: host names by which the server may be called; None: any. They keep a foreign page from reading answers
+            by pointing its own name at this machine (DNS rebinding).
+        max_body: bytes per request at most.
+        timeout: seconds per request at most.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -41,9 +41,9 @@ class Service:
 
     Args:
         recommender: the run.
-        limits: how large batches get.
-        metrics: what counts them.
-        other: the run beside it, if there is one.
+        limits: limits of batches.
+        metrics: counts the batches.
+        other: the run served beside it, if there is one.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class Service:
         self.batcher: Batcher[Call, Any] = Batcher(recommender.answer, limits, metrics.batched)
 
     async def rows(self, request: AnyRequest) -> dict[str, Any]:
-        """Return the rows of an answer.
+        """Return the rows that answer a request.
 
         Raises:
-            TooLargeError: it would have too many.
+            TooLargeError: they would be too many.
             BusyError: too many requests wait.
             UserError: the request cannot be answered.
         """
@@ -70,7 +70,7 @@ class Service:
         return {"rows": found.to_dicts()}
 
     def described(self) -> schemas.RunDescription:
-        """Say what is served."""
+        """Describe what is served."""
         run = self.recommender.run
         return schemas.RunDescription(
             run=run.folder.resolve().name,
@@ -84,7 +84,7 @@ class Service:
         )
 
     def examples(self) -> dict[str, dict[str, Any]]:
-        """Return a request of each kind that this run can answer."""
+        """Return an example request of each kind that this run can answer."""
         user, items = self.recommender.users[0], self.recommender.items["item"].head(2).to_list()
         return {
             "recommend": {"users": [user], "k": 3},

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def make_tools(recommender: Recommender, max_rows: int = 5000) -> MCPServer[Any]:
-    """Return a server with the tools recommend, score, similar and history, so many pairs a call at most."""
+    """Return a server with the tools recommend, score, similar and history, limited to `max_rows` pairs per call."""
     run = recommender.run
     instructions = (
         f"Recommendations from the data set {run.data.manifest['name']}, by its raw ids of users and items. Scores are "
@@ -58,7 +58,7 @@ def make_tools(recommender: Recommender, max_rows: int = 5000) -> MCPServer[Any]
 
 
 def _told(ask: Callable[[], T]) -> T:
-    """Answer, or let the assistant read what is wrong."""
+    """Return the answer, or let the assistant read what is wrong."""
     try:
         return ask()
     except UserError as error:

@@ -1,1 +1,1 @@
-"""What every other package uses: errors, types with ranges, files, the console."""
+"""Used by every other package: errors, types with ranges, files, the console."""

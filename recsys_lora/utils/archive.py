@@ -1,4 +1,4 @@
-"""A folder as one file."""
+"""Archives of folders."""
 
 import tarfile
 from pathlib import Path
@@ -7,12 +7,12 @@ from recsys_lora.utils.files import LOCK, TEMPORARY, atomic_file
 
 
 def write_archive(target: Path, folder: Path, without: str) -> int:
-    """Write a folder's files into a compressed tar archive, atomically; hidden folders are part of it, locks are not.
+    """Write a folder's files into a compressed tar archive, atomically; hidden folders are included, locks are not.
 
     Args:
-        target: a .tgz file; where it lies in the folder itself it is left out.
-        folder: the name of the one folder in the archive is its name.
-        without: files whose names end in it are left out.
+        target: a .tgz file; left out if it is in the folder itself.
+        folder: the folder; the one folder in the archive has the same name.
+        without: files whose names end in this are left out.
 
     Returns:
         The archive's size in bytes.

@@ -1,4 +1,4 @@
-"""Checksums of files, remembered as long as a file does not change: gigabytes are not read again at each run."""
+"""Checksums of files, remembered until a file changes, so that gigabytes are not read again in each run."""
 
 import contextlib
 import platform
@@ -9,14 +9,14 @@ from recsys_lora.utils.files import content_key, file_sha256, home, read_json, w
 
 
 def remembered_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file; a machine reads a file again only where its size, time or place on disk differ."""
+    """Return the SHA-256 of a file; a machine reads a file again only if its size, time or place on disk changes."""
     found = path.stat()
     seen = [platform.node(), str(path.absolute()), found.st_size, found.st_mtime_ns, found.st_ino]
     try:
         memory = home() / "checksums" / f"{content_key(seen)}.json"
-    except UserError:  # nowhere to remember it
+    except UserError:  # there is no cache
         return file_sha256(path)
-    with contextlib.suppress(UserError, KeyError, TypeError):  # without a record, or one that can be read
+    with contextlib.suppress(UserError, KeyError, TypeError):  # no record, or one that cannot be read
         return str(read_json(memory)["sha256"])
     value = file_sha256(path)
     with contextlib.suppress(UserError):  # a cache that cannot be written only costs reading the file again

@@ -1,7 +1,7 @@
 """Console output: sentences, and one progress display for every long step.
 
-On a terminal, one line that is rewritten in place, with a bar if it fits; elsewhere (a log file, CI) a plain line every
-few seconds.
+On a terminal, it is one line that is rewritten in place, with a bar if it fits; elsewhere (a log file, CI), a plain
+line every few seconds.
 """
 
 import contextlib
@@ -23,16 +23,16 @@ Advance = Callable[[float, str], None]
 
 SECONDS_BETWEEN_LINES = 10.0
 BAR = 20
-"""Characters of a bar."""
+"""Width of a bar in characters."""
 
 
 def console() -> Console:
-    """Return a console on the present standard output, as wide as the terminal, as COLUMNS says, or 80 characters."""
+    """Return a console on the current standard output, as wide as the terminal, as COLUMNS says, or 80 characters."""
     return Console(file=sys.stdout, highlight=False)
 
 
 def say(*sentences: str) -> None:
-    """Print sentences, a line each; on a terminal they are broken between words, and never within one."""
+    """Print sentences, one per line; on a terminal, they are wrapped between words, never within one."""
     screen = console()
     for sentence in sentences:
         lines = [sentence]
@@ -54,7 +54,7 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class _Step:
-    """A step under way: how much of what is done, and the note behind the numbers; `total` is None where not known."""
+    """A step in progress: how much of what is done, and the note after the numbers; `total` is None if unknown."""
 
     description: str
     total: float | None
@@ -64,7 +64,7 @@ class _Step:
     begun: float = field(default_factory=lambda: time.monotonic())
 
     def line(self, now: float) -> str:
-        """Say how far it is, how fast, and how long it will take or has taken."""
+        """Say how much is done, how fast, and how long it will take or has taken."""
         elapsed = now - self.begun
         rate = self.done / elapsed if elapsed > 0 else 0.0
         done = _amount(self.done) + (f"/{_amount(self.total)}" if self.total else "")
@@ -78,7 +78,7 @@ class _Step:
         return ", ".join(parts + ([self.note] if self.note else []))
 
     def drawn(self, now: float, width: int) -> "Text":
-        """Return the line, behind a bar where the work is known and the width has room for both."""
+        """Return the line, after a bar if the amount of work is known and both fit into the width."""
         from rich.text import Text
 
         line = Text(self.line(now))
@@ -94,13 +94,13 @@ def _amount(number: float) -> str:
 
 @contextlib.contextmanager
 def progress(description: str, total: float | None, unit: str = "rows", show: bool = True) -> Iterator[Advance]:
-    """Show how far a step is.
+    """Show the progress of a step.
 
     Args:
         description: what is being done, a few words.
-        total: the amount of work in `unit`; None where it is not known.
+        total: the amount of work in `unit`; None if unknown.
         unit: what is counted, plural.
-        show: False shows nothing (other ranks than the first of a distributed run).
+        show: False shows nothing (ranks other than the first of a distributed run).
 
     Yields:
         A function to call with the amount just done and a note.
@@ -117,11 +117,11 @@ def no_display(done: float, note: str) -> None:
 
 
 def part_of(advance: Advance, doing: str, total: int) -> Advance:
-    """Return what notes on a step's display how far a part of it is, which is not counted itself.
+    """Return a function that notes the progress of a part on its step's display, without counting it.
 
     Args:
-        advance: of the step.
-        doing: what the part does, a word.
+        advance: the step's.
+        doing: what the part does, in a word.
         total: the amount of its work.
     """
     done_so_far = 0.0
@@ -151,7 +151,7 @@ def _live(step: _Step) -> Iterator[Advance]:
 
 @contextlib.contextmanager
 def _logged_above(output: TextIO) -> Iterator[None]:
-    """Let log lines for an output stand above the live line on it: within, standard output writes there."""
+    """Print an output's log lines above the live line on it, by way of standard output."""
     handlers = [one for one in logging.getLogger().handlers if isinstance(one, logging.StreamHandler)]
     moved = [one for one in handlers if one.stream is output]
     for handler in moved:

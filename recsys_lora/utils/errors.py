@@ -1,4 +1,4 @@
-"""The one exception that stands for a user's mistake, and its lines about packages and other libraries' exceptions."""
+"""The exception for users' mistakes, and its messages about missing packages and other libraries' exceptions."""
 
 import importlib.util
 import re
@@ -28,13 +28,13 @@ def at(place: str) -> Iterator[None]:
 
 
 def require(extra: str, *modules: str, by: str = "", otherwise: str = "") -> None:
-    """Refuse what needs packages that are not installed.
+    """Raise if packages that something needs are not installed.
 
     Args:
-        extra: of this package, that installs them.
-        modules: what is imported of them.
-        by: what needs them, as `logger=wandb`; "" where the command says it.
-        otherwise: what else can be done.
+        extra: the extra of this package that installs them.
+        modules: the modules that are imported.
+        by: what needs them, such as `logger=wandb`; "" if the command says it.
+        otherwise: an alternative, for the message.
 
     Raises:
         UserError: one is not installed.
@@ -46,10 +46,10 @@ def require(extra: str, *modules: str, by: str = "", otherwise: str = "") -> Non
 
 @contextmanager
 def first_stage(keys: Iterable[str]) -> Iterator[None]:
-    """Let a `UserError` of this block be one of a run's first stage: of `first.rank`, not `model.rank`.
+    """Reword a `UserError` of this block for a run's first stage: `first.rank`, not `model.rank`.
 
     Args:
-        keys: those below `first`; other names with dots stay.
+        keys: the config keys below `first`; other names with dots stay.
     """
     try:
         yield
@@ -59,15 +59,15 @@ def first_stage(keys: Iterable[str]) -> Iterator[None]:
 
 
 def first_problem(error: "ValidationError") -> str:
-    """Return where a record is first not of its schema, and why."""
+    """Return where a record first violates its schema, and why."""
     first = error.errors()[0]
     return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
 
 
 def refused(key: str, value: object, error: "ValidationError") -> str:
-    """Return a line about a setting whose value is not of its type.
+    """Return a line about a setting whose value has the wrong type.
 
-    Settings without a `_target_` where an object belongs are those of one that was not chosen.
+    Settings without a `_target_` in the place of an object belong to something that was not chosen.
     """
     kinds = {detail["type"] for detail in error.errors()}
     if isinstance(value, dict) and kinds & {"dataclass_exact_type", "is_instance_of"}:

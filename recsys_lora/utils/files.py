@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: temporary name, then rename. And keys made of content."""
+"""Atomic writes (a temporary name, then a rename), and keys made from content."""
 
 import contextlib
 import csv
@@ -23,7 +23,7 @@ _BLOCK = 1 << 16
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 _IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
-"""What the system says where a file stands for a folder, a folder for a file, or a name cannot be one."""
+"""The system's errors if a file is where a folder should be, or the reverse, or if a name is invalid."""
 UNPACKED_AT_ONCE, MOST_UNPACKED = 256 * 2**20, 200
 """Unpacked bytes that are always accepted, and how many times its packed size a larger file may have."""
 
@@ -32,7 +32,7 @@ def home() -> Path:
     """Return the cache folder: `RECSYS_LORA_HOME`, else `recsys_lora` in the user's cache folder.
 
     Raises:
-        UserError: the user has no home folder, as in a container that runs under any user's number.
+        UserError: the user has no home folder, as in a container that runs under an arbitrary user id.
     """
     if configured := os.environ.get("RECSYS_LORA_HOME"):
         return Path(configured).expanduser().absolute()
@@ -45,8 +45,8 @@ def home() -> Path:
 
 
 def temporary_name(target: Path) -> Path:
-    """Return a name beside `target` that no other process uses."""
-    target = target.absolute()  # the working folder, too, has a name then
+    """Return a name next to `target` that no other process uses."""
+    target = target.absolute()  # so that the working folder has a name, too
     return target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{TEMPORARY}")
 
 
@@ -61,7 +61,7 @@ def disk_errors(target: Path) -> Iterator[None]:
     """Turn "no space left", "read-only" and "not a directory" into one clear line about `target`.
 
     Raises:
-        UserError: instead of an error of the disk, or of what is in the way of `target`; any other error passes.
+        UserError: instead of an error of the disk, or of something in the way of `target`; any other error passes.
     """
     try:
         yield
@@ -87,7 +87,7 @@ def disk_errors(target: Path) -> Iterator[None]:
 
 
 def _system_error(error: Exception, target: Path) -> int | None:
-    """Return the system's error number, which polars and safetensors have in their text alone, if at all."""
+    """Return the system's error number, which polars and safetensors give only in their messages, if at all."""
     if isinstance(error, OSError):
         return error.errno
     found = re.search(r"\(os error (\d+)\)", str(error))
@@ -95,7 +95,7 @@ def _system_error(error: Exception, target: Path) -> int | None:
 
 
 def _probed(folder: Path) -> int | None:
-    """Return the number of "no space left" where a folder takes no further block, else None."""
+    """Return the number of "no space left" if a folder takes no further block, else None."""
     probe = temporary_name(folder / "probe")
     try:
         probe.write_bytes(bytes(_BLOCK))
@@ -108,7 +108,7 @@ def _probed(folder: Path) -> int | None:
 
 
 def make_folder(path: Path, key: str) -> None:
-    """Make a folder, with those above it, where it is not there.
+    """Make a folder, with its parents, if it does not exist.
 
     Args:
         path: the folder.
@@ -138,7 +138,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = temporary_name(target)
         try:
-            with disk_errors(target):  # asked while what was written takes up the room
+            with disk_errors(target):  # asked while the temporary file still takes up space
                 yield temporary
             temporary.replace(target)
         finally:
@@ -187,7 +187,7 @@ def write_json(target: Path, value: Any) -> None:
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as CSV under the keys of all of them; what a row does not have is empty."""
+    """Return rows as CSV with the keys of all of them as columns; missing values are empty."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
@@ -200,7 +200,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file that this package wrote.
 
     Raises:
-        UserError: the file cannot be read or is not JSON, or it is larger, or nested deeper, than what is written.
+        UserError: the file cannot be read or is not JSON, or is larger or more deeply nested than what is written.
     """
     try:
         if (size := path.stat().st_size) > MOST_JSON:
@@ -215,7 +215,7 @@ def read_json(path: Path) -> Any:
 
 
 def blows_up(unpacked: int, packed: int) -> bool:
-    """Return whether a file of `packed` bytes unpacks to more than real data do: a decompression bomb."""
+    """Return whether a file of `packed` bytes unpacks to more than real data would: a decompression bomb."""
     return unpacked > UNPACKED_AT_ONCE and unpacked > MOST_UNPACKED * packed
 
 
@@ -226,6 +226,6 @@ def file_sha256(path: Path) -> str:
 
 
 def content_key(value: Any) -> str:
-    """Return 16 hex digits that name a JSON-able value; the order of mapping keys does not matter."""
+    """Return 16 hex digits that identify a JSON-able value; the order of mapping keys does not matter."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

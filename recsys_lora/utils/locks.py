@@ -1,4 +1,4 @@
-"""Lock files: one process at a time, and one clear line where the lock cannot be written."""
+"""Lock files: one process at a time, and one clear line if the lock cannot be written."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def take(path: Path, timeout: float = -1) -> "BaseFileLock":
-    """Take a lock, which `release` gives back.
+    """Acquire a lock; its `release` gives it back.
 
     Args:
-        path: the lock's file; its folder is made.
-        timeout: seconds to wait for another process; below zero: as long as it takes.
+        path: the lock's file; its folder is created.
+        timeout: seconds to wait for another process; negative: as long as it takes.
 
     Raises:
-        filelock.Timeout: another process has it.
+        filelock.Timeout: another process holds it.
         UserError: the file cannot be written.
     """
     from filelock import FileLock
@@ -40,7 +40,7 @@ def locked(path: Path, timeout: float = -1) -> Iterator[None]:
 
 @contextlib.contextmanager
 def released(lock: "BaseFileLock") -> Iterator[None]:
-    """Give a lock that is held back at the end of a block."""
+    """Release a held lock at the end of a block."""
     try:
         yield
     finally:

@@ -12,13 +12,13 @@ PositiveInt = Annotated[int, Ge(1)]
 NonNegativeInt = Annotated[int, Ge(0)]
 PositiveFloat = Annotated[float, Gt(0)]
 Seed = Annotated[int, Interval(ge=0, le=2**32 - 1)]
-"""Of random number generators; numpy takes 32 bits."""
+"""For random number generators; numpy takes 32 bits."""
 NonNegativeFloat = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 """A share, both ends allowed."""
 PositiveFraction = Annotated[float, Interval(gt=0, le=1)]
-"""A share that is not empty."""
+"""A share above zero."""
 OpenFraction = Annotated[float, Interval(gt=0, lt=1)]
 """A share, neither end allowed."""
 Probability = Annotated[float, Interval(ge=0, lt=1)]
-"""A dropout rate: one would drop everything."""
+"""A dropout rate; 1 would drop everything."""

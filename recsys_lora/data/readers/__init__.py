@@ -1,1 +1,1 @@
-"""One module a raw format. A reader yields the two tables of `recsys_lora.data.schema` and knows nothing of splits."""
+"""One module per raw format. A reader yields the tables of `recsys_lora.data.schema` and ignores splits."""

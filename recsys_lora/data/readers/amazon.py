@@ -1,4 +1,4 @@
-"""Amazon reviews (McAuley lab) of 2023, 2018 and 2014: a file of reviews, a file of items, one record a line."""
+"""Amazon reviews (McAuley lab) of 2023, 2018 and 2014: a file of reviews, a file of items, one record per line."""
 
 import html
 import re
@@ -48,7 +48,7 @@ _SILENT = re.compile(r"(?is)<(script|style)\b.*?(</\1\s*>|$)")
 
 
 def has_markup(text: str) -> bool:
-    """Return whether a text holds HTML tags."""
+    """Return whether a text contains HTML tags."""
     return MARKUP.search(text) is not None
 
 
@@ -59,18 +59,19 @@ def visible_text(text: str) -> str:
 
 @dataclass(frozen=True)
 class AmazonReviews:
-    """One category; of which year the files are, their keys tell.
+    """One category; the files' release is detected from their keys.
 
     Attributes:
-        reviews: the reviews' file, plain or gzipped; has to be given.
-        meta: the items' file; None: items have no titles. With it, reviews of items without a record are dropped.
+        reviews: the file of reviews, plain or gzipped; required.
+        meta: the file of items; None: items have no titles. With it, reviews of items without a record are dropped.
         root: the folder that both are relative to.
-        asset: without `root`, the folder of the cache's assets where they are looked for; None: the present folder.
+        asset: without `root`, the name of their folder among the cache's assets; None: the current folder.
         years: calendar years (UTC) to keep; None keeps all.
         text: keep review texts and summaries.
-        untitled: what to do with items whose record has no title, or one of HTML without text.
+        untitled: what to do with items whose record has no title, or only HTML without text.
         catalogue: read the records of `all` items, or of those with reviews (`interactions`).
-        html_titles: `clean` takes the text out of HTML, resolves entities, joins lines; `keep` leaves titles.
+        html_titles: `clean` extracts text from HTML, resolves entities and joins lines; `keep` leaves titles as they
+            are.
     """
 
     reviews: str | None = None
@@ -84,10 +85,10 @@ class AmazonReviews:
     catalogue: Literal["all", "interactions"] = "interactions"
 
     def files(self) -> dict[str, Path]:
-        """Return the reviews' and the items' file.
+        """Return the files of reviews and of items.
 
         Raises:
-            UserError: none is named, or one is not there.
+            UserError: none is named, or one is missing.
         """
         if not self.reviews:
             raise UserError(f"no file of reviews is named: data.reviews=FILE data.meta=FILE, from {WHERE}")
@@ -100,7 +101,7 @@ class AmazonReviews:
         return {role: path for role, path in found.items() if path is not None}
 
     def identity(self) -> dict[str, Any]:
-        """Return what the tables depend on beside the files."""
+        """Return the settings that the tables depend on."""
         years = None if self.years is None else sorted(self.years)
         knobs = {name: getattr(self, name) for name in ("text", "untitled", "html_titles", "catalogue")}
         return {"reader": "amazon", "years": years, **knobs}
@@ -141,7 +142,7 @@ class AmazonReviews:
         return dropped
 
     def _items(self, path: Path, engine: Engine) -> list[Remark]:
-        """Read the records of items with reviews; the last record of an item counts, and stands where it stands."""
+        """Read the records of items with reviews; the last record of an item counts, and keeps its place."""
         keep = _wanted_lines(engine) if self.catalogue == "interactions" else None
         table = open_table(path, engine, TextFormat(), META, "data.meta", knob=None, keep=keep)
         new = "parent_asin" in table.columns
@@ -172,7 +173,7 @@ class AmazonReviews:
         return [Remark(text, count) for text, count in remarks.items() if count]
 
     def _only_listed(self, engine: Engine) -> list[Dropped]:
-        """Drop reviews of items that have no record or, where such are to be dropped, no title."""
+        """Drop reviews of items without a record or, with `untitled="drop"`, without a title."""
         unlisted = f"SELECT coalesce(sum(n), 0) FROM wanted ANTI JOIN {ITEMS} USING (item_id)"
         dropped = [Dropped("the item has no record in the meta file", int(engine.value(unlisted)))]
         if self.untitled == "drop":
@@ -184,7 +185,7 @@ class AmazonReviews:
 
 
 def _with_keys(table: RawTable, keys: Mapping[str, str]) -> RawTable:
-    """Add the keys that a record may have although the first records do not."""
+    """Add the keys that later records may have even if the first ones do not."""
     if not table.open_ended:
         return table
     return replace(table, columns={key: Column(name(key)) for key in keys.values()} | table.columns)
@@ -203,7 +204,7 @@ def _joined(value: str) -> str:
 
 
 def _wanted_lines(engine: Engine) -> Callable[[bytes], bool]:
-    """Return what tells of a line of a file of Python literals, which are slow to read, whether it may be wanted."""
+    """Return a filter for lines of Python literals, which are slow to read: True if a line may be wanted."""
     wanted: set[bytes] = set()
 
     def keep(line: bytes) -> bool:
@@ -226,6 +227,6 @@ def _clean_titles(engine: Engine, remarks: "Counter[str]") -> None:
 
 
 def _either(path: Path) -> Path | None:
-    """Return the file, or the same with or without .gz; None if there is neither."""
+    """Return the file, or its variant with or without .gz; None if neither exists."""
     other = path.with_suffix("") if path.suffix == ".gz" else path.with_name(f"{path.name}.gz")
     return next((p for p in (path, other) if p.exists()), None)

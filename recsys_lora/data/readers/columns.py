@@ -1,7 +1,7 @@
-"""Raw columns become the contract's: ids and words as text, ratings as numbers, with a line for what is none.
+"""Raw columns as the contract wants them: ids and words as text, ratings as numbers; errors name the line.
 
-Each role is one SQL expression that is null where the value is missing or cannot be read, and one that tells the two
-apart. A file is read once; only where something is wrong is the bad row's own text looked up again.
+Each role has one SQL expression that is null if the value is missing or cannot be read, and one that tells the two
+apart. A file is read once; the text of a bad row is looked up again only if something is wrong.
 """
 
 import re
@@ -19,26 +19,26 @@ LIKED, NOT_LIKED = ("true", "t", "yes", "y"), ("false", "f", "no", "n")
 FLOAT32_LARGEST = 3.4e38
 DECIMAL_COMMA = r"^([+-]?\d{1,2}),(\d{1,2})$"
 GROUPED = re.compile(r"[+-]?\d{1,3}([,' \u00a0\u202f’]\d{3})+(\.\d+)?")
-"""A number as 1,234 or 1 234.5, which could be two numbers as well."""
+"""A number such as 1,234 or 1 234.5, which could also be two numbers."""
 MISSING, UNWANTED, UNREAD = 1, 2, 3
-"""What is wrong with a row: a value is not there, it is one of those that do not count, its nth value is none."""
+"""What is wrong with a row: a value is missing, `where` excludes it, or (from `UNREAD` on) its nth value is bad."""
 OFTEN_MISSING = (
     "na", "n/a", "#n/a", "<na>", "nat", "none", "nil", "undefined", "missing", "unknown", "-", "--", "?", ".",
 )  # fmt: skip
-"""What stands for a missing value in some tables, and is a value in others."""
+"""Texts that mean a missing value in some tables, and are values in others."""
 
 
 @dataclass(frozen=True)
 class Role:
-    """One column of ours.
+    """One column of the contract.
 
     Attributes:
-        column: the file's name of it.
+        column: its name in the file.
         value: SQL of the value.
-        given: SQL that is true where the raw value is there.
+        given: SQL that is true if the raw value is there.
         wanted: what the value should be, for messages.
         raw: SQL of the raw value as text.
-        advise: what else can be done about a raw value that cannot be read; "" for nothing.
+        advise: returns further advice on a raw value that cannot be read; "" for none.
     """
 
     column: str
@@ -54,8 +54,8 @@ class Left:
     """How many rows of a raw table were left out.
 
     Attributes:
-        missing: a value that each row needs is not there.
-        unwanted: they are none of those that count.
+        missing: rows without a value that every row needs.
+        unwanted: rows that `where` excludes.
     """
 
     missing: int
@@ -63,7 +63,7 @@ class Left:
 
 
 def identifier(table: RawTable, column: str) -> Role:
-    """Read ids: text without blanks around it, whole numbers without a decimal point.
+    """Read ids: text without surrounding blanks, whole numbers without a decimal point.
 
     Raises:
         UserError: the column is of a type that cannot be an id.
@@ -87,7 +87,7 @@ def identifier(table: RawTable, column: str) -> Role:
 
 
 def rating(table: RawTable, column: str) -> Role:
-    """Read ratings: numbers, or true and false, yes and no as 1 and 0; 4,5 is 4.5, and 1,000 is no number.
+    """Read ratings: numbers, or true and false, yes and no as 1 and 0; 4,5 is 4.5, and 1,000 is not a number.
 
     Raises:
         UserError: the column is of a type that cannot be a number.
@@ -149,22 +149,22 @@ def load(
     more: Mapping[str, str],
     where: str = "TRUE",
 ) -> Left:
-    """Read a raw table into one of ours.
+    """Read a raw table into a new table.
 
     Args:
         engine: reads it.
         table: the raw table.
-        into: the new table: `line`, one column a role, the further columns; rows in which a role's value is missing
-            are not in it.
+        into: the new table: `line`, one column per role, then the further columns; rows that lack a role's value are
+            left out.
         roles: columns that every row needs.
         more: further columns, as SQL.
-        where: SQL of the rows that count; what the others hold is not looked at.
+        where: SQL of the rows to keep; values of the others are not checked.
 
     Returns:
-        How many rows are not in the new table.
+        How many rows were left out.
 
     Raises:
-        UserError: names the place of the first value that cannot be read.
+        UserError: a value cannot be read; names the place of the first.
     """
     missing = " OR ".join(f"NOT ({role.given})" for role in roles.values())
     unread = " ".join(f"WHEN ({role.value}) IS NULL THEN {n}" for n, role in enumerate(roles.values(), start=UNREAD))
@@ -196,7 +196,7 @@ def _refuse_value(engine: Engine, table: RawTable, alias: str, role: Role, line:
 
 
 def is_kind(column: Column, kinds: tuple[str, ...]) -> bool:
-    """Return whether a column's type is among some, whatever its precision; a list of them is not."""
+    """Return whether a column's type is among `kinds`, whatever its precision; a list of them is not."""
     return column.kind.startswith(kinds) and not column.kind.endswith("]")
 
 

@@ -1,4 +1,4 @@
-"""Separated fields: DuckDB reads them; where it cannot, the line that breaks the format is looked for."""
+"""Delimited text: DuckDB reads it; if it cannot, the line that breaks the format is located."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ from recsys_lora.utils.words import counted
 
 
 def delimited_table(part: Part, engine: Engine, form: Dialect, knob: str | None) -> RawTable:
-    """Open a file of separated fields; `knob` is the config key of its format."""
+    """Open a file of delimited text; `knob` is the config key of its format."""
     aliases = {f"c{number}": column for number, column in enumerate(form.columns)}
     listed = ", ".join(f"'{alias}': 'VARCHAR'" for alias in aliases)
 
@@ -31,13 +31,13 @@ def delimited_table(part: Part, engine: Engine, form: Dialect, knob: str | None)
         return f"read_csv({text(str(path))}, {options}, columns = {{{listed}}})"
 
     def explain(error: duckdb.Error) -> str:
-        """Find the line that breaks the format; where none does, write the file again in the format DuckDB reads."""
+        """Find the line that breaks the format; if none does, rewrite the file in a format that DuckDB reads."""
         return relation(_rewritten(part, engine, form, knob), "none", ",", '"', '"')
 
     columns: dict[str, Column] = {}
     for alias, column in aliases.items():
         value = f"CASE WHEN {alias} NOT IN ({', '.join(map(text, form.missing))}) THEN {alias} END"
-        columns.setdefault(column, Column(value))  # of two columns of one name, the first
+        columns.setdefault(column, Column(value))  # of two columns with the same name, the first
     piece = Piece(
         part,
         relation(part.path, part.compression, form.separator, form.quote, form.escape),
@@ -64,7 +64,7 @@ def _place(part: Part, form: Dialect, row: int) -> str:
 
 
 def _rewritten(part: Part, engine: Engine, form: Dialect, knob: str | None) -> Path:
-    """Write a file again with commas and quotes, without blank lines; a `UserError` names the first wrong line."""
+    """Rewrite a file with commas and quotes, without blank lines; a `UserError` names the first wrong line."""
     check_encoding(part, "utf-8", f"{knob}.encoding" if knob else "")
     target = scratch_file(engine, part.origin)
     width = len(form.columns)

@@ -1,4 +1,4 @@
-"""Ids that should be the same in two tables: what two spellings of them have in common, and what is left over."""
+"""Ids that should match between two tables: differences in spelling, and ids in only one of them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +9,11 @@ from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.words import counted
 
 PLAIN = "ltrim(regexp_replace(lower(trim(item_id)), '\\.0+$', ''), '0')"
-"""An id without what other tools add to it or take off it: zeros in front, ".0" behind, capitals."""
+"""An id without what other tools add or remove: leading zeros, a trailing ".0", capitals."""
 
 
 def same_spelling(engine: Engine, table: str, columns: Sequence[str]) -> None:
-    """Take ".0" off ids where every id of a column has it: whole numbers that pandas has turned into floats."""
+    """Remove ".0" from ids if every id of a column has it: integers that pandas has turned into floats."""
     for column in map(name, columns):
         if engine.value(f"SELECT bool_and(ends_with({column}, '.0')) FROM {table}") and engine.value(
             f"SELECT bool_and(regexp_full_match({column}, '-?[0-9]+\\.0')) FROM {table}"
@@ -22,7 +22,7 @@ def same_spelling(engine: Engine, table: str, columns: Sequence[str]) -> None:
 
 
 def catalogue_of_interactions(engine: Engine) -> None:
-    """Make an items table of what occurs: no titles."""
+    """Make an items table from the items that occur, without titles."""
     engine.run(
         f"CREATE OR REPLACE TABLE {ITEMS} AS SELECT min(line) AS line, item_id, CAST(NULL AS VARCHAR) AS title "
         f"FROM {INTERACTIONS} GROUP BY item_id"
@@ -36,7 +36,7 @@ def compare_ids(engine: Engine, path: Path) -> list[Remark]:
         How many have no record, with an example of an id from each side, and how many have no title.
 
     Raises:
-        UserError: no item has a record, or ids are the same but for their spelling.
+        UserError: no item has a record, or ids differ only in spelling.
     """
     engine.run(f"CREATE OR REPLACE TEMP TABLE _used AS SELECT DISTINCT item_id FROM {INTERACTIONS}")
     engine.run(f"CREATE OR REPLACE TEMP TABLE _lost AS SELECT * FROM _used ANTI JOIN {ITEMS} USING (item_id)")

@@ -26,11 +26,11 @@ GENRES_100K = (
 YEAR = re.compile(r"\((\d{4})\)")
 LAST_BRACKET = re.compile(r"^(?P<name>.*?)\s*\((?P<inside>[^()]*)\)$")
 WHERE = "https://grouplens.org/datasets/movielens/ (10M, 20M, 25M, 32M, latest, latest-small)"
-NO_NAME = "unkonwn"  # so the package writes item 267, which the publisher calls "unknown"
+NO_NAME = "unkonwn"  # the package's spelling of item 267, which the publisher calls "unknown"
 
 
 def _pair(folder: Path, *names: tuple[str, str]) -> dict[str, Path]:
-    """Return the first of some pairs of ratings and items that a folder has, plain or gzipped; empty if none."""
+    """Return the first pair of ratings and items files that a folder has, plain or gzipped; empty if none."""
     for ratings, items in names:
         first, second = locate(folder, ratings), locate(folder, items)
         if first is not None and second is not None:
@@ -79,7 +79,7 @@ def _fields(
 
 
 def _items(engine: Engine, ids: Sequence[str], titles: Sequence[str], genres: Sequence[str]) -> RawTables:
-    """Make the items table; the year is the last (dddd) of a title, null where it has none."""
+    """Make the items table; the year is the last (dddd) of a title, null if it has none."""
     years = [int(found[-1]) if (found := YEAR.findall(title)) else None for title in titles]
     columns: dict[str, tuple[str, Sequence[Any]]] = {
         "line": ("BIGINT", range(len(ids))),
@@ -93,7 +93,7 @@ def _items(engine: Engine, ids: Sequence[str], titles: Sequence[str], genres: Se
 
 
 def _package_title(name: str, bracket: str) -> str:
-    """Put together what the package took apart: the name and what stood in the title's last brackets."""
+    """Rebuild a title that the package has split into the name and the contents of the last brackets."""
     return "unknown" if name == NO_NAME else f"{name.strip()} ({bracket.strip()})"
 
 
@@ -107,7 +107,7 @@ def _publisher_title(title: str) -> str:
 class MovieLens100K:
     """The publisher's `u.data` and `u.item` (latin-1), or the recbole package's `ml-100k.inter` and `ml-100k.item`.
 
-    Both give the same tables: the same rows in the same order, items with what both formats have.
+    Both give the same tables: the same rows in the same order, items with the columns that both formats have.
 
     Attributes:
         root: a folder with either pair of files, plain or gzipped; None fetches them.
@@ -127,7 +127,7 @@ class MovieLens100K:
         raise UserError(f"{folder}: neither u.data and u.item nor ml-100k.inter and ml-100k.item are here")
 
     def identity(self) -> dict[str, Any]:
-        """Return what the tables depend on beside the files."""
+        """Return the settings that the tables depend on."""
         return {"reader": "movielens_100k"}
 
     def read(self, engine: Engine) -> RawTables:
@@ -159,7 +159,7 @@ class MovieLens1M:
     """`ratings.dat` and `movies.dat` (latin-1), fields separated by two colons, plain or gzipped.
 
     Attributes:
-        root: the folder with both files; None looks in the cache's data folder.
+        root: the folder with both files; None looks in the cache's folder of this asset.
     """
 
     root: str | Path | None = None
@@ -169,7 +169,7 @@ class MovieLens1M:
         return _pair(fetch(ML_1M, None if self.root is None else Path(self.root)), ("ratings.dat", "movies.dat"))
 
     def identity(self) -> dict[str, Any]:
-        """Return what the tables depend on beside the files."""
+        """Return the settings that the tables depend on."""
         return {"reader": "movielens_1m"}
 
     def read(self, engine: Engine) -> RawTables:
@@ -184,7 +184,7 @@ class MovieLens:
     """MovieLens-10M (`ratings.dat`, `movies.dat`, UTF-8), 20M to 32M and `latest` (`ratings.csv`, `movies.csv`).
 
     Attributes:
-        root: the folder with either pair, plain or gzipped; has to be given.
+        root: the folder with either pair, plain or gzipped; required.
     """
 
     root: str | Path | None = None
@@ -205,7 +205,7 @@ class MovieLens:
         )
 
     def identity(self) -> dict[str, Any]:
-        """Return what the tables depend on beside the files."""
+        """Return the settings that the tables depend on."""
         return {"reader": "movielens"}
 
     def read(self, engine: Engine) -> RawTables:

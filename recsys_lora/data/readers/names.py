@@ -1,4 +1,4 @@
-"""What a person has to say where a file calls a column otherwise than we do."""
+"""Matching a file's column names with ours, and advice on what to set if they differ."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.words import counted
 
 Names = Mapping[str, str | int | None]
-"""The files' names of our columns; a number is a place, from 1."""
+"""The files' names for our columns; a number is a position, from 1."""
 NEEDED = ("user_id", "item_id", "rating", "timestamp")
 OPTIONAL = ("rating", "timestamp")
 USUAL = {
@@ -31,7 +31,7 @@ USUAL = {
     ),
     "title": ("name", "booktitle", "appname", "movietitle", "itemname", "productname", "prodname", "producttitle"),
 }  # fmt: skip
-"""How public data sets call our columns, as `_plain` writes it, for proposals."""
+"""Names of our columns in public data sets, as `_plain` writes them, for suggestions."""
 WITHOUT = {"rating": "every row is a positive", "timestamp": "rows stand in the order of the file"}
 FORMATS = {
     "columns": "data.reader",
@@ -48,16 +48,16 @@ def override(key: str, value: str) -> str:
 
 
 def columns_of(table: RawTable, ours: Sequence[str], names: Names, knob: str) -> dict[str, str]:
-    """Return a file's names of needed columns of ours.
+    """Return a file's names for the columns of ours that are needed.
 
     Args:
         table: the raw table.
         ours: the columns.
-        names: how the file calls them, where it does otherwise.
-        knob: the config key that has `names`.
+        names: the file's names for them, where they differ.
+        knob: the config key of `names`.
 
     Raises:
-        UserError: names all that are not there.
+        UserError: columns are missing; names all of them.
     """
     found = {column: column_of(table, column, names, knob) for column in ours}
     if lacking := {column: str(names.get(column) or column) for column, name in found.items() if name is None}:
@@ -66,10 +66,10 @@ def columns_of(table: RawTable, ours: Sequence[str], names: Names, knob: str) ->
 
 
 def column_of(table: RawTable, ours: str, names: Names, knob: str) -> str | None:
-    """Return a file's name of a column of ours; None where it is not there.
+    """Return a file's name for a column of ours; None if it is missing.
 
     Raises:
-        UserError: its place is none, or two columns have its name.
+        UserError: its position does not exist, or two columns have its name.
     """
     given = names.get(ours, ours)
     places = list(table.columns)
@@ -94,10 +94,10 @@ def column_of(table: RawTable, ours: str, names: Names, knob: str) -> str | None
 
 
 def refuse_doubtful(table: RawTable, ours: str, knob: str) -> None:
-    """Refuse a table whose first line looks like data where its columns are asked for by other than their names.
+    """Refuse a table whose first line looks like data if a column is not selected by its name.
 
     Raises:
-        UserError: nobody said that the first line is a header, and it looks like data.
+        UserError: the first line looks like data, and no option says that it is a header.
     """
     if table.doubtful:
         form = FORMATS[knob]
@@ -109,11 +109,11 @@ def refuse_doubtful(table: RawTable, ours: str, knob: str) -> None:
 
 
 def refuse_columns(table: RawTable, lacking: Mapping[str, str], knob: str) -> None:
-    """Say which needed columns are not there, and what can be done about all of them at once.
+    """Say which needed columns are missing, and what to do about all of them at once.
 
     Args:
         table: the raw table.
-        lacking: the name that was looked for, by ours.
+        lacking: the names that were looked for, by ours.
         knob: the config key that maps the table's columns.
 
     Raises:
@@ -139,7 +139,7 @@ def refuse_columns(table: RawTable, lacking: Mapping[str, str], knob: str) -> No
 
 
 def _near(ours: str, given: str, names: Sequence[str], knob: str) -> str | None:
-    """Return which of a file's columns is most likely meant."""
+    """Return the file's column that is most likely meant."""
     known = USUAL.get(ours, ()) if knob == "columns" else (*USUAL.get(ours, ()), "id")
     near = next((n for usual in (_plain(given), *known) for n in names if _plain(n) == usual), None)
     return near or next(iter(get_close_matches(given, names, n=1, cutoff=0.6)), None)
@@ -150,5 +150,5 @@ def _is_ours(name: str) -> bool:
 
 
 def _plain(name: str) -> str:
-    """Return a name without what names differ in: capitals, underscores, blanks."""
+    """Return a name in lower case, without underscores and blanks."""
     return re.sub(r"[\W_]+", "", name.lower())

@@ -1,4 +1,4 @@
-"""Raw tables of any kind: which one a file is, its first bytes tell."""
+"""Raw tables of any kind, detected from a file's first bytes."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -29,17 +29,17 @@ def open_table(
     usual: str | None = None,
     keep: Keep = None,
 ) -> RawTable:
-    """Open a table of any kind: Parquet, separated fields, or one record a line.
+    """Open a table of any kind: Parquet, delimited text, or one record per line.
 
     Args:
         path: a file or a folder of parts.
         engine: reads it.
-        form: the format of texts.
-        wanted: names of columns that will be asked for.
+        form: the format of text files.
+        wanted: names of columns that will be read.
         role: the config key that names the file, for messages.
-        knob: the config key of its format; None where the format is fixed.
+        knob: the config key of its format; None if the format is fixed.
         usual: a separator to try first.
-        keep: tells which lines of a file of Python literals are wanted.
+        keep: returns whether a line of a file of Python literals is wanted.
 
     Raises:
         UserError: it cannot be read at all, or its parts differ.
@@ -86,19 +86,19 @@ def _parquet(part: Part, engine: Engine) -> RawTable:
 
 
 def _typed(sql: str, kind: str) -> Column:
-    """Return a Parquet column; one in which nothing was ever written is empty text."""
+    """Return a Parquet column; one that has only nulls is read as text."""
     return Column(f"CAST({sql} AS VARCHAR)") if kind == '"NULL"' else Column(sql, kind)
 
 
 def _durations(part: Part, engine: Engine) -> dict[str, str]:
-    """Return the columns that pandas wrote as durations, which Parquet itself takes for integers."""
+    """Return the columns that pandas wrote as durations, which Parquet itself stores as integers."""
     query = f"SELECT decode(value) FROM parquet_kv_metadata({text(str(part.path))}) WHERE decode(key) = 'pandas'"
     columns = json.loads(engine.value(query) or "{}").get("columns", [])
     return {c["name"]: "DURATION" for c in columns if str(c.get("numpy_type")).startswith("timedelta")}
 
 
 def _array(part: Part, engine: Engine) -> RawTable:
-    """Open one JSON array of records, as `to_json(orient="records")` of pandas writes it."""
+    """Open one JSON array of records, as written by pandas' `to_json(orient="records")`."""
     options = f"format = 'array', compression = '{part.compression}', maximum_object_size = {LONGEST_LINE}"
     source = f"{text(str(part.path))}, {options}"
 
@@ -118,7 +118,7 @@ def _array(part: Part, engine: Engine) -> RawTable:
 
 def _records(part: Part, engine: Engine, wanted: Sequence[str], keep: Keep) -> RawTable:
     keys = keys_of(part)
-    asked = {key.lower(): key for key in [*reversed(keys), *wanted]}  # SQL does not tell A from a
+    asked = {key.lower(): key for key in [*reversed(keys), *wanted]}  # SQL names are case-insensitive
     columns = [key for key in [*keys, *wanted] if asked[key.lower()] == key]
     listed = ", ".join(f"{text(key)}: 'VARCHAR'" for key in dict.fromkeys(columns))
 
@@ -127,7 +127,7 @@ def _records(part: Part, engine: Engine, wanted: Sequence[str], keep: Keep) -> R
         return f"read_json({text(str(path))}, {options}, columns = {{{listed}}})"
 
     def explain(error: duckdb.Error) -> str:
-        """Read what is no strict JSON line by line: Python literals, NaN, halves of characters."""
+        """Read line by line what is not strict JSON: Python literals, NaN, halves of surrogate pairs."""
         return relation(plain_records(part, scratch_file(engine, part.origin)), "none")
 
     present = {key: Column(name(key)) for key in keys if key in columns}

@@ -1,4 +1,4 @@
-"""Packed files: what packs one, and its bytes as a stream that refuses bombs and names damage in one line."""
+"""Packed files: detection of the packing, and streams that refuse bombs and report damage in one line."""
 
 import bz2
 import errno
@@ -31,15 +31,15 @@ MAGIC: dict[bytes, Packing] = {
 }
 SAMPLE = 1 << 16
 LONGEST_LINE = 16 << 20
-"""Bytes of a line, and of a field."""
+"""The most bytes of a line, and of a field."""
 DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile, zstd.ZstdError)
 
 
 class _Guarded(io.RawIOBase):
-    """A stream that ends with a line where it is a bomb: packed far tighter than data are, or one endless line.
+    """A stream that raises if it is a bomb: packed far tighter than real data, or one endless line.
 
     Attributes:
-        fileobj: the packed file itself, which tells how far it has been read.
+        fileobj: the packed file itself, which knows how far it has been read.
     """
 
     def __init__(self, stream: IO[bytes], path: Path, by_line: bool) -> None:
@@ -76,10 +76,10 @@ class _Guarded(io.RawIOBase):
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn what goes wrong with a file while it is unpacked into one line.
+    """Turn errors while a file is unpacked into one line.
 
     Raises:
-        UserError: it is cut off, damaged, or may not be read.
+        UserError: it is cut off or damaged, or cannot be opened.
     """
     try:
         yield
@@ -87,12 +87,12 @@ def readable(path: Path) -> Iterator[None]:
         raise _damaged(path, error) from error
     except (PermissionError, IsADirectoryError) as error:
         raise UserError(f"{path}: cannot be opened ({error.strerror}): change its permissions") from error
-    except (NotImplementedError, RuntimeError) as error:  # zipfile's: packed in another way, or encrypted after all
+    except (NotImplementedError, RuntimeError) as error:  # from zipfile: packed in another way, or encrypted after all
         raise _damaged(path, error) from error
     except OSError as error:
         if error.errno not in (None, errno.EINVAL, errno.EIO):
             raise
-        raise _damaged(path, error) from error  # bz2 and zipfile say so of damage
+        raise _damaged(path, error) from error  # from bz2 and zipfile, for damaged files
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
@@ -108,15 +108,15 @@ def packing_of(path: Path) -> Packing:
 
 @contextmanager
 def opened(path: Path, packing: Packing, by_line: bool = False) -> Iterator[IO[bytes]]:
-    """Open a file to be read unpacked.
+    """Open a file and yield a stream of its unpacked bytes.
 
     Args:
         path: the file.
         packing: what it is packed with.
-        by_line: refuse a line of more than `LONGEST_LINE` bytes, too.
+        by_line: also refuse a line of more than `LONGEST_LINE` bytes.
 
     Raises:
-        UserError: it is a bomb, or a zip archive of other than one file.
+        UserError: it is a bomb, or a zip archive that does not hold exactly one file.
     """
     if packing == "zip":
         with zipfile.ZipFile(path) as archive, archive.open(_member(path, archive)) as member:
@@ -140,7 +140,7 @@ def _member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
 
 
 def head(path: Path, packing: Packing) -> bytes:
-    """Return the first bytes of what is packed."""
+    """Return the first unpacked bytes of a file."""
     with opened(path, packing) as stream:
         return stream.read(SAMPLE)
 
@@ -149,7 +149,7 @@ def refuse_nested(path: Path, sample: bytes) -> None:
     """Refuse an archive within a packed file.
 
     Raises:
-        UserError: the sample begins one.
+        UserError: the sample is the beginning of one.
     """
     if sample[257:262] == b"ustar":
         raise UserError(f"{path}: a tar archive: unpack it first and name the file in it")

@@ -1,4 +1,4 @@
-"""A raw file as something that SQL can select from, and from which the place of any of its rows can be told."""
+"""A raw file that SQL can select from, and that can locate any of its rows."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ class Column:
     """One column of a raw file.
 
     Attributes:
-        sql: how it is selected.
+        sql: the SQL that selects it.
         kind: its SQL type.
     """
 
@@ -34,9 +34,9 @@ class Piece:
     Attributes:
         part: the file.
         relation: what follows FROM.
-        place: tells where row n (from 0) stands.
-        explain: says what is wrong with a part that DuckDB cannot read; returns another way to read it where it is
-            DuckDB that is too strict, or raises.
+        place: returns where row n (from 0) is.
+        explain: called if DuckDB cannot read the part; returns another relation if DuckDB is only too strict, else
+            raises an error that says what is wrong.
     """
 
     part: Part
@@ -50,14 +50,14 @@ class RawTable:
     """A raw file, or a folder of parts with the same columns.
 
     Attributes:
-        path: as the person named it.
+        path: as the user named it.
         columns: by name, in order.
         pieces: the parts in order.
-        headless: the columns have no names but their positions.
+        headless: the columns have positions instead of names.
         doubtful: the names look like data, and no option says that they are names.
-        open_ended: records may have further keys than `columns`, which has those of the first.
+        open_ended: records may have more keys than `columns`, which has those of the first ones.
         repeated: names that more than one column has.
-        missing_knob: the config key that says which texts stand for no value; "" where nothing can be said.
+        missing_knob: the config key that lists texts for missing values; "" if there is none.
         starts: rows before each piece, filled in as they are read.
     """
 
@@ -72,7 +72,7 @@ class RawTable:
     starts: list[int] = field(default_factory=list)
 
     def place(self, line: int) -> str:
-        """Return where a row stands, counted from 0 over all parts."""
+        """Return where a row is, counted from 0 over all parts."""
         number = max(n for n, start in enumerate(self.starts) if start <= line)
         return self.pieces[number].place(line - self.starts[number])
 
@@ -82,7 +82,7 @@ class RawTable:
         Its first column, `line`, numbers all rows of all parts from 0.
 
         Raises:
-            UserError: a part cannot be read: names the line.
+            UserError: a part cannot be read; names the line.
         """
         listed = ", ".join(f"{sql} AS {name(alias)}" for alias, sql in select.items())
         self.starts.clear()

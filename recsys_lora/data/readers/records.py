@@ -1,7 +1,7 @@
-"""Files of one record a line: strict JSON is DuckDB's, all else is read here and written as strict JSON.
+"""Files of one record per line: DuckDB reads strict JSON; all else is read here and rewritten as strict JSON.
 
-Python literals (the meta files of Amazon 2014, Steam's reviews), NaN, halves of surrogate pairs. Only literals are
-evaluated, never code.
+That is Python literals (the meta files of Amazon 2014, Steam's reviews), NaN, halves of surrogate pairs. Only literals
+are evaluated, never code.
 """
 
 import ast
@@ -23,7 +23,7 @@ LINES_LOOKED_AT = 200
 ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 PYTHON_WORDS = {"None": "null", "True": "true", "False": "false"}
 PYTHON_TOKEN = re.compile(r"""(\w*)("[^"\\]*(?:\\.[^"\\]*)*"|'[^'\\]*(?:\\.[^'\\]*)*')|\b(?:None|True|False)\b""")
-"""A string with its prefix, or a word that JSON writes otherwise."""
+"""A string with its prefix, or a word that JSON spells differently."""
 Record = dict[str, Any]
 
 
@@ -31,7 +31,7 @@ def keys_of(part: Part) -> list[str]:
     """Return the keys of a file's first records.
 
     Raises:
-        UserError: a line is no record.
+        UserError: a line is not a record.
     """
     keys: dict[str, None] = {}
     with part.lines() as stream:
@@ -42,15 +42,15 @@ def keys_of(part: Part) -> list[str]:
 
 
 def plain_records(part: Part, target: Path, keep: Callable[[bytes], bool] | None = None) -> Path:
-    """Write a file's records as strict JSON, one a line.
+    """Write a file's records as strict JSON, one per line.
 
     Args:
         part: the file.
         target: the new file.
-        keep: tells of a line whether it is wanted; the others become `{}`, unread.
+        keep: returns whether a line is wanted; the others become `{}`, unread.
 
     Raises:
-        UserError: names the line that cannot be read.
+        UserError: a line cannot be read; names it.
     """
     size = part.path.stat().st_size / MEGABYTE
     with part.lines() as stream, target.open("wb") as out, progress(f"reading {part.origin.name}", size, "MB") as step:
@@ -69,7 +69,7 @@ def plain_records(part: Part, target: Path, keep: Callable[[bytes], bool] | None
 
 
 def record_place(part: Part, row: int) -> str:
-    """Return the line of a record, counted from 0; blank lines are no records."""
+    """Return the line of a record, given its number from 0; blank lines are not records."""
     with part.lines() as stream:
         numbers = (number for number, line in enumerate(stream, start=1) if not line.isspace())
         found = next(islice(numbers, row, None), None)
@@ -80,7 +80,7 @@ def parse(line: bytes, path: Path, number: int) -> Record:
     """Read one line.
 
     Raises:
-        UserError: it is neither JSON nor a Python literal, or no record.
+        UserError: it is neither JSON nor a Python literal, or not a record.
     """
     try:
         text = line.decode("utf-8-sig").strip()
@@ -96,11 +96,11 @@ def parse(line: bytes, path: Path, number: int) -> Record:
 
 
 def _literal(text: str, path: Path, number: int) -> Any:
-    """Read a Python literal; most differ from JSON in quotes and three words, and JSON is read ten times as fast."""
+    """Read a Python literal; most differ from JSON only in quotes and three words, which is read ten times as fast."""
     try:
         return json.loads(PYTHON_TOKEN.sub(_as_json, text))
     except (ValueError, SyntaxError, RecursionError):
-        pass  # tuples, bytes, other keys than text: as Python reads them
+        pass  # tuples, bytes, keys that are not text: Python reads them
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:
@@ -111,7 +111,7 @@ def _literal(text: str, path: Path, number: int) -> Any:
 
 
 def _as_json(token: re.Match[str]) -> str:
-    """Write a token of a Python literal as JSON does; a string of another kind stays, for JSON to refuse."""
+    """Write a token of a Python literal as JSON; other kinds of strings stay, for JSON to refuse."""
     prefix, written = token.groups()
     if written is None:
         return PYTHON_WORDS[token.group()]
@@ -121,7 +121,7 @@ def _as_json(token: re.Match[str]) -> str:
 
 
 def _strict(record: Record) -> Record:
-    """Return a record whose keys are text; numbers that JSON does not have become text."""
+    """Return a record whose keys are text; numbers that JSON lacks become text."""
     return {
         str(key): str(value) if isinstance(value, float) and value - value != 0 else value
         for key, value in record.items()
@@ -129,6 +129,6 @@ def _strict(record: Record) -> Record:
 
 
 def _position(stream: IO[bytes]) -> int:
-    """Return how far the file itself, packed or not, has been read."""
+    """Return how many bytes of the file itself, packed or not, have been read."""
     packed = getattr(getattr(stream, "raw", None), "fileobj", None)
     return int((packed or stream).tell())

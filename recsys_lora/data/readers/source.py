@@ -1,7 +1,7 @@
 """Raw files: packed or not, in one file or in parts, in any encoding.
 
-What a file is, its first bytes tell, whatever it is called. DuckDB reads UTF-8 and Parquet, plain or gzipped, as they
-lie; everything else is unpacked or rewritten into the engine's scratch folder first, as a stream.
+The kind of a file is detected from its first bytes, whatever its name. DuckDB reads UTF-8 and Parquet, plain or
+gzipped, in place; everything else is first unpacked or rewritten into the engine's scratch folder, as a stream.
 """
 
 import codecs
@@ -39,7 +39,7 @@ OTHERS = {
     b"\x80\x04": "a Python pickle",
     b"\x80\x05": "a Python pickle",
 }
-"""First bytes of tables that are not read."""
+"""First bytes of tables that are not supported."""
 WEB_PAGE = (b"<!doctype html", b"<html")
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -54,10 +54,10 @@ class Part:
     """One file that DuckDB can read.
 
     Attributes:
-        origin: the person's file, for messages.
+        origin: the user's file, for messages.
         path: the same, or its unpacked or rewritten copy.
-        gzipped: how the latter is packed.
-        parquet: Parquet, else text in UTF-8.
+        gzipped: whether the latter is gzipped.
+        parquet: True for Parquet, False for text in UTF-8.
         sample: its first bytes, unpacked.
     """
 
@@ -69,12 +69,12 @@ class Part:
 
     @property
     def compression(self) -> str:
-        """DuckDB's word for the packing."""
+        """DuckDB's name for the packing."""
         return "gzip" if self.gzipped else "none"
 
     @contextmanager
     def lines(self) -> Iterator[IO[bytes]]:
-        """Open the text to be read again, line by line, when something is wrong with it.
+        """Open the text to read it again, line by line, when something is wrong with it.
 
         Raises:
             UserError: the file is cut off or damaged.
@@ -107,9 +107,9 @@ def open_part(path: Path, engine: Engine, encoding: str | None, knob: str) -> Pa
 
     Args:
         path: the file.
-        engine: whose scratch folder takes what has to be rewritten.
+        engine: its scratch folder takes rewritten files.
         encoding: of text; None is UTF-8, or what a byte order mark says.
-        knob: the config key that sets the encoding, for messages; "" where there is none.
+        knob: the config key that sets the encoding, for messages; "" if there is none.
 
     Raises:
         UserError: the file is empty, damaged, packed in a way that cannot be read, or not in the encoding.
@@ -138,7 +138,7 @@ def open_part(path: Path, engine: Engine, encoding: str | None, knob: str) -> Pa
 
 
 def _refuse_endless(part: Part) -> None:
-    """Refuse a text whose last line is too long: DuckDB leaves such a line out and says nothing."""
+    """Refuse a text whose last line is too long: DuckDB drops such a line silently."""
     if part.sample.lstrip().startswith(b"["):  # a JSON array, which may be one line
         return
     size = part.path.stat().st_size
@@ -150,7 +150,7 @@ def _refuse_endless(part: Part) -> None:
             file.seek(max(0, size - LONGEST_LINE))
             end = file.read()
     if part.gzipped:
-        if unpacked > max(LONGEST_LINE, MOST_UNPACKED * size):  # packed as tight as one character again and again
+        if unpacked > max(LONGEST_LINE, MOST_UNPACKED * size):  # packed as tightly as one repeated character
             with part.lines() as stream:
                 while stream.read(1 << 20):
                     pass
@@ -167,7 +167,7 @@ def check_encoding(part: Part, encoding: str, knob: str) -> None:
     """Look for the first line that is not in an encoding.
 
     Raises:
-        UserError: names it.
+        UserError: there is one; names it.
     """
     with part.lines() as stream:
         for number, line in enumerate(stream, start=1):

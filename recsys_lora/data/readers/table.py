@@ -1,4 +1,4 @@
-"""User-provided tables: interactions, items, users; separated fields, JSON lines or Parquet, under any names."""
+"""User-provided tables: interactions, items, users; delimited text, JSON lines or Parquet, with any column names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,16 +25,16 @@ INDEX_COLUMNS = ("", "Unnamed: 0", "__index_level_0__", "index")
 
 @dataclass(frozen=True)
 class Tables:
-    """Up to three tables. Each is a file or a folder of parts; what it is, its first bytes tell.
+    """Up to three tables. Each is a file or a folder of parts, whose kind is detected from the first bytes.
 
     Attributes:
-        interactions: one row an interaction; has to be given.
-        items: one row an item; None: items have no titles.
-        users: one row a user, for attributes in prompts; None: users have none.
-        root: the folder that all are relative to; None: the present one.
-        columns: the files' name of each of our columns, where they differ; a number is a place, from 1; None for
-            `rating` says that every row is a positive, for `timestamp` that rows stand in the order of the file.
-        item_columns: the same for the items alone, where they call a column otherwise than the interactions.
+        interactions: one row per interaction; required.
+        items: one row per item; None: items have no titles.
+        users: one row per user, for attributes in prompts; None: users have none.
+        root: the folder that all are relative to; None: the current one.
+        columns: the files' names for our columns, where they differ; a number is a position, from 1; None for `rating`
+            means that every row is a positive, for `timestamp` that rows are in file order.
+        item_columns: the same for the items only, where their names differ from the interactions'.
         user_columns: the same for the users.
         separator: see `TextFormat`, for all files.
         encoding: likewise.
@@ -44,9 +44,9 @@ class Tables:
         missing: likewise.
         item_format: the items' format, where it differs.
         user_format: the users', likewise.
-        where: which interactions count: the values that a column may have, by its name or its place; None: all do.
-        time: what timestamps are: seconds, milliseconds, microseconds, nanoseconds, iso, or a format as strptime
-            takes it; None finds out from the first. A Parquet column of dates or times needs none.
+        where: which interactions to keep: the values that a column may have, by its name or position; None: all.
+        time: the format of timestamps: seconds, milliseconds, microseconds, nanoseconds, iso, or a strptime format;
+            None detects it from the first one. A Parquet column of dates or times needs none.
     """
 
     interactions: str | None = None
@@ -76,7 +76,7 @@ class Tables:
         }
 
     def identity(self) -> dict[str, Any]:
-        """Return what the tables depend on beside the files."""
+        """Return the settings that the tables depend on."""
         names = {key: dict(getattr(self, key)) for key in ("columns", "item_columns", "user_columns")}
         formats = {key: vars(getattr(self, key)) for key in ("format", "item_format", "user_format")}
         where = {str(column): listed(values) for column, values in (self.where or {}).items()}
@@ -176,13 +176,13 @@ class Tables:
         return open_table(path, engine, form, wanted, f"data.{side}s", f"data.reader.{side}_format", self.separator)
 
     def _side_names(self, knob: str) -> Names:
-        """Return the names of a side table's columns: its own, else the interactions'; places are of one file alone."""
+        """Return a side table's column names: its own, else the interactions'; positions apply to one file only."""
         own = {column: value for column, value in getattr(self, knob).items() if value is not None}
         shared = {c: value for c, value in self.columns.items() if c not in NEEDED or not isinstance(value, int)}
         return {**shared, **own}
 
     def _attributes(self, table: RawTable, taken: set[str], ours: set[str]) -> dict[str, str]:
-        """Return SQL of the further columns; one that is called as a column of ours gets a line below its name."""
+        """Return SQL of the further columns; one with the name of a column of ours gets an underscore appended."""
         found = {}
         used = {name.lower() for name in ours} | {"line"}
         for column in table.columns:
@@ -200,7 +200,7 @@ class Tables:
 
 
 def _refuse_empty(engine: Engine, role: str, table: RawTable, missing: int, otherwise: str) -> None:
-    """Refuse a side table of which nothing was read."""
+    """Refuse a side table from which nothing was read."""
     if not engine.count(role):
         what = f"no id in {counted(missing, 'row')}" if missing else "has a header and no rows"
         raise UserError(f"{table.path}: {what}: give a table with {role}, or {otherwise}")

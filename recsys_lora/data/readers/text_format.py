@@ -1,4 +1,4 @@
-"""How a text file separates its fields: what a person says, and what the file's first lines show."""
+"""The format of delimited text: what the user sets, and what the file's first lines show."""
 
 import csv
 import io
@@ -17,22 +17,21 @@ WRITTEN = {"\\t": "\t", "tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"
 LONGEST = 4
 LONGEST_FIELD = 1 << 24
 MISSING = ("\\N", "NULL", "null", "NaN", "nan")
-"""What databases and pandas write where there is no value."""
+"""What databases and pandas write for missing values."""
 
 
 @dataclass(frozen=True)
 class TextFormat:
-    r"""What a person says of a text file; None is found out from its first lines.
+    r"""What the user sets for a text file; None is detected from its first lines.
 
     Attributes:
         separator: between two fields, one to four bytes; `tab` and `\t` are a tab.
         encoding: of the text; None is UTF-8, or what a byte order mark says.
         header: whether the first line names the columns; None is True.
-        quote: `double` where fields may stand in double quotes, `none` where quotes are text; `auto` is `none` for
-            separators of several characters, and for tabs unless all fields of the first line stand in quotes, and
-            `double` for others.
-        escape: how a quote in a quoted field is written: `double` as two, `backslash` behind a backslash.
-        missing: texts that stand for no value, beside an empty field and those of `MISSING`.
+        quote: `double` if fields may be in double quotes, `none` if quotes are text; `auto` is `none` for separators of
+            several characters, and for tabs unless all fields of the first line are quoted, and `double` for others.
+        escape: how a quote in a quoted field is written: `double` as two, `backslash` after a backslash.
+        missing: texts that mean a missing value, besides an empty field and those of `MISSING`.
     """
 
     separator: str | None = None
@@ -43,23 +42,23 @@ class TextFormat:
     missing: Sequence[str] | None = None
 
     def over(self, other: "TextFormat") -> "TextFormat":
-        """Return this format with what it leaves open taken from another file's, but for separator and header."""
+        """Return this format with unset options taken from another file's, except for separator and header."""
         own = {knob: value for knob, value in vars(self).items() if value is not None}
         return replace(other, **{"separator": None, "header": None, **own})
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """What a file's format turned out to be.
+    """The detected format of a file.
 
     Attributes:
         separator: between two fields.
         quote: '"' or "".
-        escape: what stands before a quote in a quoted field: '"', a backslash, or "".
+        escape: what precedes a quote in a quoted field: '"', a backslash, or "".
         header: whether the first line names the columns.
         columns: the names, stripped; those of a headless file are "1", "2", ...
-        missing: fields that stand for no value.
-        doubtful: whether the first line, which nobody called a header, looks like data.
+        missing: fields that mean a missing value.
+        doubtful: whether the first line looks like data, and no option says that it is a header.
     """
 
     separator: str
@@ -71,7 +70,7 @@ class Dialect:
     doubtful: bool = False
 
     def rows(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
-        """Yield each row of a text that has any field, with the line on which it starts; the header, too."""
+        """Yield each row of a text that is not blank, with the line on which it starts; the header, too."""
         if not self.quote:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
@@ -90,13 +89,13 @@ class Dialect:
 def dialect(
     part: Part, given: TextFormat, wanted: Sequence[str], knob: str | None, usual: str | None = None
 ) -> Dialect:
-    """Find out a file's format.
+    """Detect a file's format.
 
     Args:
         part: the file.
-        given: what the person says.
-        wanted: names of columns that are looked for: they tell the separator.
-        knob: the config key of the format, for messages; None where the format is fixed.
+        given: what the user sets.
+        wanted: names of columns that are looked for, which help to detect the separator.
+        knob: the config key of the format, for messages; None if the format is fixed.
         usual: a separator to try first.
 
     Raises:
@@ -147,7 +146,7 @@ def _separator(
         fields = [field.strip().strip('"') for field in line.split(separator)]
         return len(set(fields) & set(wanted)), len(fields)
 
-    best = max(order, key=fit)  # the usual one where several fit alike
+    best = max(order, key=fit)  # the usual one if several fit equally well
     if best not in line:
         other = "space" if " " in line.strip() else "CHARACTER"
         advice = f"say what separates fields, {knob}.separator={other}" if knob else "is this the right file?"

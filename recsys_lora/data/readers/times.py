@@ -1,4 +1,4 @@
-"""Raw times become seconds since 1970 (UTC): numbers of any unit, dates, and text in any unambiguous form."""
+"""Conversion of raw times to seconds since 1970 (UTC): numbers of any unit, dates, text in any unambiguous form."""
 
 import re
 
@@ -11,12 +11,12 @@ from recsys_lora.data.readers.raw_table import RawTable
 
 UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 DIGITS = {"seconds": 11, "milliseconds": 14, "microseconds": 17, "nanoseconds": 20}
-"""So long numbers of each unit are, at most."""
+"""The most digits of numbers of each unit."""
 LATEST = 253_402_300_799
 """The last second of the year 9999."""
 ISO_FORMS = ("%Y%m%dT%H%M%S%z", "%Y-%m", "%G-W%V-%u", "%Y-%j")
 ISO_REWRITTEN = (
-    (r"\[[A-Za-z_/+-]+\]$", ""),  # Java puts the zone's name behind the offset
+    (r"\[[A-Za-z_/+-]+\]$", ""),  # Java puts the zone's name after the offset
     (r"\s*[Zz]$", "Z"),
     (r"(\d)t(\d{2})", r"\1T\2"),
     (r"^(\d{4})(\d{2})(\d{2})([T ]?)(\d{2})(\d{2})", r"\1-\2-\3T\5:\6"),
@@ -27,7 +27,7 @@ ISO_REWRITTEN = (
     (r"(\d),(\d)", r"\1.\2"),
     (r"\s+([+-]\d{2}:?\d{2})(\s+[A-Z]+)?$", r"\1"),
 )
-"""Ways to write a date that DuckDB's own cast does not take, and the way that it takes."""
+"""Ways to write a date that DuckDB's own cast does not accept, and how to rewrite them."""
 USUAL_DATES = (
     "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y-%d-%m", "%d %b %Y", "%d %B %Y", "%b %d, %Y",
     "%B %d, %Y",
@@ -37,9 +37,9 @@ USUAL_FORMS = [
     "%a %b %d %H:%M:%S %z %Y",
     "%a, %d %b %Y %H:%M:%S %z",
 ]
-"""Proposals for text that is none of the unambiguous forms."""
+"""Suggestions for text in none of the unambiguous forms."""
 COMPACT = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(([01]\d|2[0-3])[0-5]\d[0-5]\d)?")
-"""20240531 or 20240531180000, which is no number of seconds."""
+"""20240531 or 20240531180000, which is not a number of seconds."""
 
 
 def timestamp(
@@ -50,12 +50,12 @@ def timestamp(
     Args:
         table: the raw table.
         engine: looks at the first value.
-        column: which column.
-        time: a unit, "iso", or a strptime format; None finds out from the first value.
-        knob: the config key that says it, for messages; None where it is fixed.
+        column: the file's name for the column.
+        time: a unit, "iso", or a strptime format; None detects it from the first value.
+        knob: the config key that sets it, for messages; None if it is fixed.
 
     Returns:
-        The role, and what the times were taken for.
+        The role, and the unit or format of the times.
 
     Raises:
         UserError: the column is of a type that cannot be a time.
@@ -66,7 +66,7 @@ def timestamp(
         return Role(column, value, f"{found.sql} IS NOT NULL", "a time", f"CAST({found.sql} AS VARCHAR)"), "dates"
     if not is_kind(found, (*WHOLE, *BROKEN, "VARCHAR")):
         refuse_type(table, column, "a timestamp is a number, a date or text")
-    wide = f"CAST({found.sql} AS DOUBLE)" if found.kind == "FLOAT" else found.sql  # written out, a FLOAT is rounded
+    wide = f"CAST({found.sql} AS DOUBLE)" if found.kind == "FLOAT" else found.sql  # as text, a FLOAT is rounded
     written = f"trim(CAST({wide} AS VARCHAR))"
     taken = time or _taken_for(table, engine, written)
     given = f"coalesce({written}, '') NOT IN ('', 'nan', 'NaN')"
@@ -87,7 +87,7 @@ def timestamp(
 
 
 def _seconds(written: str, unit: int) -> str:
-    """Return SQL of whole seconds from the text of a number; large integers stay exact, halves are cut off."""
+    """Return SQL of whole seconds from the text of a number; large integers stay exact, fractions are cut off."""
     exact = f"TRY_CAST(CASE WHEN regexp_full_match({written}, '[+-]?[0-9]+') THEN {written} END AS HUGEINT)"
     whole = f"coalesce({exact}, TRY_CAST(floor(TRY_CAST({written} AS DOUBLE)) AS HUGEINT))"
     seconds = whole if unit == 1 else f"({whole} // {unit} - CAST({whole} % {unit} < 0 AS INTEGER))"
@@ -95,7 +95,7 @@ def _seconds(written: str, unit: int) -> str:
 
 
 def _iso(written: str) -> str:
-    """Return SQL of seconds from all unambiguous ways to write a date; without a zone it is UTC."""
+    """Return SQL of seconds from all unambiguous ways to write a date; those without a zone are in UTC."""
     rewritten = written
     for pattern, other in ISO_REWRITTEN:
         rewritten = f"regexp_replace({rewritten}, {text(pattern)}, {text(other)})"
@@ -105,11 +105,11 @@ def _iso(written: str) -> str:
 
 
 def _taken_for(table: RawTable, engine: Engine, written: str) -> str:
-    """Find out what times are from the first one: dates, or a number too large for the smaller units."""
+    """Detect the format of times from the first one: a date, or the unit, from how large the number is."""
     query = f"SELECT {written} FROM {table.pieces[0].relation} WHERE coalesce({written}, '') <> '' LIMIT 1"
     try:
         first = str(engine.value(query) or "")
-    except duckdb.Error:  # a file that cannot be read is explained when all of it is
+    except duckdb.Error:  # a file that cannot be read is reported when it is loaded
         return "seconds"
     if not _is_number(first):
         return "iso" if any(letter.isdigit() for letter in first[:4]) else "seconds"
@@ -117,7 +117,7 @@ def _taken_for(table: RawTable, engine: Engine, written: str) -> str:
 
 
 def _may_be(engine: Engine, raw: str) -> list[str]:
-    """Return what times may be of which this is one."""
+    """Return the formats that times may have if this is one of them."""
     if _is_number(raw):
         return [_unit(raw)]
     if engine.value(f"SELECT {_iso('$1')}", [raw]) is not None:

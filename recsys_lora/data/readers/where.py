@@ -1,4 +1,4 @@
-"""Which rows of the interactions count, where one table holds events of several kinds."""
+"""Selection of interactions from a table that holds several kinds of events."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,20 +9,20 @@ from recsys_lora.utils.errors import UserError
 
 Values = str | int | Sequence[str | int]
 Where = Mapping[str | int, Values]
-"""The values that columns may have, by their name or place."""
+"""The values that columns may have, by name or position."""
 
 
 def listed(values: Values) -> list[str]:
-    """Return values as text, one or several."""
+    """Return one or several values as a list of texts."""
     return [str(value) for value in ([values] if isinstance(values, str | int) else values)]
 
 
 def condition(table: RawTable, where: Where | None) -> tuple[str, str]:
-    """Return SQL of the rows that count, and in words why the others do not.
+    """Return SQL of the rows to keep, and in words why the others are not kept.
 
     Args:
         table: the raw table.
-        where: values by column; None: all rows count.
+        where: values by column; None keeps all rows.
 
     Raises:
         UserError: there is no such column.

@@ -1,1 +1,1 @@
-"""report.html: what runs found, as pictures and tables in one file that needs no other."""
+"""report.html: results of runs as figures and tables in one self-contained file."""

@@ -1,4 +1,4 @@
-"""Curves of training, as the CSV logger left them in a run's folder, and their figures."""
+"""Training curves, as the CSV logger wrote them into a run's folder, and their figures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +10,13 @@ from recsys_lora.report.table import shown
 from recsys_lora.report.visual.figures import Curve, curves
 
 _POINTS = 300
-"""Of a curve, at most."""
+"""Maximum points of a curve."""
 _METHOD, _ENCODER = Path("metrics.csv"), Path("cf") / "metrics.csv"
 _STEPS, _EPOCHS = "optimiser steps", "epochs"
 
 
 def _read_curve(path: Path, x: str, y: str) -> tuple[list[float], list[float]]:
-    """Return a column of a file over another, without what is missing; nothing where file or column is not there."""
+    """Return two columns of a file as x and y, without missing values; empty if the file or a column is missing."""
     if not path.is_file():
         return [], []
     table = pl.read_csv(path, infer_schema_length=None)
@@ -29,12 +29,12 @@ def _read_curve(path: Path, x: str, y: str) -> tuple[list[float], list[float]]:
 
 
 def columns(path: Path) -> list[str]:
-    """Return the columns of a file; none where it is not there."""
+    """Return the columns of a file; none if it does not exist."""
     return pl.read_csv(path, n_rows=0).columns if path.is_file() else []
 
 
 def of_run(folder: Path) -> list[str]:
-    """Return the figures of one run: losses, validation, losses of each task, rate; then its CF model's fit."""
+    """Return the figures of one run: losses, validation, loss by task, learning rate; then its CF model's fit."""
     names = columns(folder / _METHOD)
     metrics = [name for name in names if name.startswith("valid/") and not name.startswith("valid/loss")]
     tasks = [name for name in names if name.startswith("train/loss_")]
@@ -50,10 +50,10 @@ def of_run(folder: Path) -> list[str]:
 
 
 def of_runs(runs: Sequence[tuple[str, int, Path]]) -> list[str]:
-    """Return a figure for each validation metric, and the training loss, that any of several runs has logged.
+    """Return figures of the training loss and of each validation metric that any of several runs has logged.
 
     Args:
-        runs: each one's name, style and folder.
+        runs: name, style and folder of each run.
     """
     every = dict.fromkeys(name for _, _, folder in runs for name in columns(folder / _METHOD))
     kept = ["train/loss", *(name for name in every if name.startswith("valid/") and not name.startswith("valid/loss_"))]
@@ -71,6 +71,6 @@ def _figure(folder: Path, file: Path, title: str, x: str, y: str, names: Sequenc
 
 
 def _title(column: str) -> str:
-    """Return what a column is called: `valid/auc` is `valid AUC`."""
+    """Return the title of a column: `valid AUC` for `valid/auc`."""
     part, joint, name = column.partition("/") if "/" in column else column.partition("_")
     return f"{part} {shown(name)}" if joint else column

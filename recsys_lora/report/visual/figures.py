@@ -1,4 +1,4 @@
-"""Figures of a report: each draws some series, lines of one run or the methods of several, on the same axes."""
+"""Figures of a report: each draws several series, lines of one run or methods of several, on the same axes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from recsys_lora.utils.words import counted
 _SHARES = tuple(tick / 5 for tick in range(6))
 _USER_BINS = 10
 _LONGEST = 28
-"""Characters of a name beside a plot; longer ones stand above it."""
+"""Maximum characters of a name beside a plot; longer ones go above it."""
 _SMALLEST = 10
-"""Questions of a slice that is shown."""
+"""Minimum number of questions of a slice that is shown."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def _share_axis(title: str) -> Axis:
 
 
 def intervals(title: str, metric: str, values: Sequence[tuple[str, int, float, Sequence[float] | None]]) -> str:
-    """Draw one metric of lines (name, style, value, interval) as dots with intervals, the first at the top."""
+    """Draw one metric of several lines (name, style, value, interval) as dots with intervals, the first at the top."""
     if not values:
         return ""
     called = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name, *_ in values]
@@ -79,7 +79,7 @@ def roc_figure(lines: Sequence[Scored]) -> str:
 
 
 def calibration_figure(lines: Sequence[Scored]) -> str:
-    """Draw how often what a line predicts comes true, in ten groups of questions."""
+    """Draw how often a line's predictions come true, in ten groups of questions."""
     plot = Plot(_share_axis("mean predicted chance"), _share_axis("share of positives"), "calibration")
     plot.segment((0, 0), (1, 1))
     for line in lines:
@@ -94,7 +94,7 @@ def calibration_figure(lines: Sequence[Scored]) -> str:
 
 
 def users_figure(lines: Sequence[Scored]) -> str:
-    """Draw how the users' own AUC are spread."""
+    """Draw the distribution of AUC over users."""
     found = {line.name: user_auc(line.user, line.label, line.score)[1] for line in lines}
     counts = {name: np.histogram(values, _USER_BINS, (0.0, 1.0))[0] for name, values in found.items()}
     highest = max((int(count.max()) for count in counts.values()), default=0)
@@ -116,7 +116,7 @@ def users_figure(lines: Sequence[Scored]) -> str:
 
 
 def slice_figures(lines: Sequence[Scored]) -> list[str]:
-    """Draw every line's AUC in groups of the questions, the same for all, a figure for each way to group them."""
+    """Draw every line's AUC in the same groups of questions, with one figure for each way to group them."""
     return [_slice_figure(title, groups, lines) for title, groups in slices(lines[0].table).items()]
 
 
@@ -146,7 +146,7 @@ def _slice_figure(title: str, groups: Sequence[tuple[str, Flags]], lines: Sequen
 
 
 def bars(title: str, y: str, values: Mapping[str, float]) -> str:
-    """Draw one bar a name."""
+    """Draw one bar per name."""
     if not values:
         return ""
     plot = Plot(categories("", list(values)), axis(y, list(values.values()), zero=True), title, height=240)

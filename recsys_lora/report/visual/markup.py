@@ -1,4 +1,4 @@
-"""HTML of sections, figures and tables; whatever came from data is escaped here."""
+"""HTML of sections, figures and tables; all text from data is escaped here."""
 
 from collections.abc import Sequence
 from html import escape
@@ -7,11 +7,11 @@ from importlib import resources
 from recsys_lora.report.visual.svg import STYLES
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""What a browser may do with the page: show it. Nothing is fetched, no script runs."""
+"""A browser may only show the page: nothing is fetched, and no script runs."""
 
 
 def document(title: str, subtitle: Sequence[str], sections: Sequence[tuple[str, str]]) -> str:
-    """Return a whole page of title, lines below it, and sections: heading and HTML, empty ones left out."""
+    """Return a whole page: title, lines below it, and the sections (heading and HTML) that are not empty."""
     css = resources.files("recsys_lora.report.visual").joinpath("style.css").read_text(encoding="utf-8")
     shown = [(f"part-{place}", name, body) for place, (name, body) in enumerate(sections) if body]
     links = "".join(f'<a href="#{key}">{escape(name)}</a>' for key, name, _ in shown)
@@ -42,12 +42,12 @@ def listed(sentences: Sequence[str]) -> str:
 
 
 def folded(summary: str, text: str) -> str:
-    """Return a long plain text behind a line that opens it."""
+    """Return a long plain text, folded behind a summary line."""
     return f"<details><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>\n"
 
 
 def figures(made: Sequence[str]) -> str:
-    """Return figures side by side where there is room."""
+    """Return figures side by side if there is room."""
     shown = [one for one in made if one]
     return f'<div class="figures">{"".join(shown)}</div>\n' if shown else ""
 
@@ -55,7 +55,7 @@ def figures(made: Sequence[str]) -> str:
 def figure(
     title: str, picture: str, legend: Sequence[tuple[str, int]] = (), caption: str = "", dots: bool = False
 ) -> str:
-    """Return a picture with its title, its series by name and style, and a sentence below.
+    """Return a picture with its title, a legend and a caption below.
 
     Args:
         title: plain text.
@@ -80,11 +80,11 @@ def table(
     """Return a table of plain text.
 
     Args:
-        heads: of the columns.
+        heads: column headings.
         rows: their cells.
-        caption: above it.
-        own: which rows are set off; none by default.
-        texts: the columns that are words; the others are numbers, to the right.
+        caption: text above it.
+        own: which rows are highlighted; none by default.
+        texts: the text columns; the others are numbers, aligned right.
     """
     kinds = ["" if place in texts else "number" for place in range(len(heads))]
     head = "".join(f"<th{_kind(kind)}>{escape(name)}</th>" for name, kind in zip(heads, kinds, strict=True))

@@ -1,4 +1,4 @@
-"""report.html: of one run, into its folder; of several runs beside each other, into a file."""
+"""report.html: of one run, in its folder; of several runs side by side, in a file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,16 +14,16 @@ from recsys_lora.utils.words import counted
 
 FILE = "report.html"
 _KEY = ["user_id", "item_id", "label"]
-"""What makes questions of two runs the same."""
+"""Identifies the same question in two runs."""
 _DRAWN = 6
-"""So many runs are drawn, the first: more could not be told apart. Tables have all."""
+"""Only the first runs are drawn, as more could not be told apart. Tables have all."""
 
 
 def write_report(folder: Path) -> Path:
     """Write the report of a finished run into its folder.
 
     Raises:
-        UserError: the run has not finished, or something of it is missing.
+        UserError: the run has not finished, or one of its files is missing.
     """
     write_text(target := folder / FILE, of_run(read_run(folder, typed=False)))
     return target
@@ -48,7 +48,7 @@ def of_run(run: Run) -> str:
 
 
 def of_runs(runs: Sequence[Run], left_out: Sequence[str] = ()) -> str:
-    """Return the report of several finished runs; it says what was left out."""
+    """Return the report of several finished runs; it names those left out."""
     names = names_of(runs)
     tasks = dict.fromkeys(task for run in runs for task in run.metrics["tasks"])
     parts = [("Runs", _overview(runs, names))]
@@ -62,7 +62,7 @@ def of_runs(runs: Sequence[Run], left_out: Sequence[str] = ()) -> str:
 
 
 def names_of(runs: Sequence[Run]) -> list[str]:
-    """Return what the runs are called: their configurations, with seed or folder where these are the same."""
+    """Return the names of the runs: their configurations, plus seed or folder if these are the same."""
     keys = [tuple(sorted(_key(run).items())) for run in runs]
     first = {key: runs[keys.index(key)] for key in dict.fromkeys(keys)}
     labels = dict(zip(first, (one.label for one in named(list(first.values()))), strict=True))
@@ -72,7 +72,7 @@ def names_of(runs: Sequence[Run]) -> list[str]:
 
 
 def _told_apart(names: Sequence[str], more: Sequence[str]) -> list[str]:
-    """Return names, with more where several have the same and more differs among these."""
+    """Return names; equal ones are extended by `more` if it differs among them."""
     further = {name: {text for other, text in zip(names, more, strict=True) if other == name} for name in names}
     return [name if len(further[name]) == 1 else f"{name}, {text}" for name, text in zip(names, more, strict=True)]
 
@@ -122,7 +122,7 @@ def _results(task: str, runs: Sequence[Run], names: Sequence[str]) -> str:
 
 
 def _scores(task: str, runs: Sequence[Run], names: Sequence[str]) -> str:
-    """Return the methods' scores as pictures, of runs on the same questions as the first that has some."""
+    """Return pictures of the methods' scores, for runs on the same questions as the first run with scores."""
     found: list[Scored] = []
     others = []
     for style, (name, run) in enumerate(zip(names, runs, strict=True)):

@@ -1,4 +1,4 @@
-"""Scores of click-through questions as pictures need them: ROC, calibration, users, slices, disagreement."""
+"""Scores of click-through questions, prepared for figures: ROC, calibration, users, slices, disagreement."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from recsys_lora.tasks.lines import SCORE
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 POINTS = 200
-"""Of a curve, at most."""
+"""Maximum points of a curve."""
 _BINS = 10
 _PARTS = 3
-"""Groups of about the same size that values above 0 are cut into."""
+"""Number of groups of similar size of values above 0."""
 _DRAWS, _SEED = 100, 0
 EXAMPLES = 10
 _FURTHEST = 0.1
-"""Share of the questions on which two lines differ most."""
+"""Fraction of questions on which two lines differ most."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Scored:
     """One line's scores of n questions.
 
     Attributes:
-        name: of the line, or of the run whose method it is.
-        style: how it is drawn.
+        name: name of the line, or of the run whose method it is.
+        style: index of its drawing style.
         table: the questions, as `tasks.lines` writes them.
-        column: the line's name in the table.
+        column: name of the line in the table.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Scored:
 
     @property
     def label(self) -> Flags:
-        """Which are positive (n,)."""
+        """Whether each question is positive (n,)."""
         return np.asarray(self.table["label"].to_numpy() > 0)
 
     @property
@@ -58,12 +58,12 @@ class Scored:
 
     @property
     def user(self) -> NDArray[np.object_]:
-        """Raw ids (n,)."""
+        """Raw user ids (n,)."""
         return self.table["user_id"].to_numpy()
 
 
 def roc(label: Flags, score: Floats) -> tuple[Floats, Floats]:
-    """Return false and true positive rates from (0, 0) to (1, 1), at thresholds between different scores."""
+    """Return false and true positive rates from (0, 0) to (1, 1), at thresholds between distinct scores."""
     order = np.argsort(-score, kind="stable")
     ends = np.flatnonzero(np.r_[np.diff(score[order]) != 0, True])
     if len(ends) > POINTS:
@@ -74,7 +74,7 @@ def roc(label: Flags, score: Floats) -> tuple[Floats, Floats]:
 
 
 def calibration(label: Flags, score: Floats) -> Iterator[tuple[float, float, float, int]]:
-    """Yield of ten groups of ascending chance: mean chance, share of positives, its standard error, rows."""
+    """Yield mean probability, share of positives, its standard error and size of ten groups of rising probability."""
     chance = 1 / (1 + np.exp(-np.clip(score, -700, 700)))
     for places in np.array_split(np.argsort(chance, kind="stable"), _BINS):
         if len(places):
@@ -83,7 +83,7 @@ def calibration(label: Flags, score: Floats) -> Iterator[tuple[float, float, flo
 
 
 def grouped(values: NDArray[np.int64]) -> list[tuple[str, Flags]]:
-    """Return groups of numbers from 0: zero, and what is above in up to three of about the same size."""
+    """Return groups of non-negative numbers: zero, and positive ones in up to three groups of similar size."""
     above = np.sort(values[values > 0])
     ends = {int(above[len(above) * part // _PARTS - 1]) for part in range(1, _PARTS + 1) if len(above)}
     groups, before = [("0", values == 0)], 0
@@ -109,9 +109,9 @@ def slices(table: pl.DataFrame) -> dict[str, list[tuple[str, Flags]]]:
 
 
 def auc_within(line: Scored, inside: Flags) -> tuple[float, float, float] | None:
-    """Return the AUC of some questions and its 95 % bootstrap interval over users.
+    """Return the AUC on the questions `inside` and its 95 % bootstrap interval over users.
 
-    None where a class is missing, or all questions are one user's.
+    None if a class is missing, or all questions are of one user.
     """
     label, score, user = line.label[inside], line.score[inside], line.user[inside]
     statistic = AUC("auc", user, label, score)
@@ -123,7 +123,7 @@ def auc_within(line: Scored, inside: Flags) -> tuple[float, float, float] | None
 
 
 def percentile(score: Floats) -> Floats:
-    """Return where each score stands among all, from 0 to 1; equal scores at their middle."""
+    """Return the rank of each score among all, scaled to [0, 1]; ties get their mean rank."""
     _, group, size = np.unique(score, return_inverse=True, return_counts=True)
     middle: Floats = (np.cumsum(size) - (size + 1) / 2)[group]
     return middle / max(1, len(score) - 1)
@@ -131,15 +131,15 @@ def percentile(score: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Where two lines differ most, by where they place a question among all.
+    """Where two lines differ most, by the percentiles of a question's scores.
 
     Attributes:
-        first: percentiles of the one (n,).
-        second: of the other (n,).
-        above: places of the questions that the second puts highest above the first.
-        below: furthest below.
-        rows: how many questions `aucs` are of: those on which they differ most.
-        aucs: of the first and of the second on these; None where a class is missing.
+        first: percentiles of the first line's scores (n,).
+        second: those of the second's (n,).
+        above: indices of the questions that the second ranks furthest above the first.
+        below: indices of those furthest below.
+        rows: questions behind `aucs`: those on which they differ most.
+        aucs: AUC of the first and the second on these; None if a class is missing.
     """
 
     first: Floats

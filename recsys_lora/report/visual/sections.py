@@ -1,4 +1,4 @@
-"""The sections of one run's report, each from what the run's folder holds."""
+"""The sections of one run's report, made from the files in its folder."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from recsys_lora.tasks.lines import SCORE, file_name, read_lines
 from recsys_lora.utils.console import duration
 
 _STYLES = {"method": 0, "cf": 1, "frozen_llm": 2}
-"""How the lines of these roles are drawn; others look like OTHER."""
+"""Drawing styles of lines by role; all others have the style `_OTHER`."""
 _OTHER = 3
 _LARGEST_CONFIG, _LONGEST_TITLE = 200_000, 120
-"""Characters of a config and of a title that are shown."""
+"""Maximum characters of a config and of a title that are shown."""
 
 
 def results(run: Run) -> str:
-    """Return the main metrics of every line as pictures, then the whole tables and their notes."""
+    """Return the main metrics of every line as pictures, then the full tables and their notes."""
     tasks, draws = run.metrics["tasks"], run.metrics["draws"]
     pictures = [
         figures.intervals(f"{task}: {shown(metric)}", shown(metric), _values(block, metric))
@@ -34,7 +34,7 @@ def results(run: Run) -> str:
 
 
 def training(run: Run) -> str:
-    """Return the curves of training."""
+    """Return the training curves."""
     made = curves.of_run(run.folder)
     if made:
         return markup.figures(made)
@@ -44,7 +44,7 @@ def training(run: Run) -> str:
 
 
 def scores(run: Run) -> list[tuple[str, str]]:
-    """Return the sections that stand on every line's scores, each with its heading, of yes-or-no tasks."""
+    """Return the sections based on scores, each with its heading, for yes-or-no tasks."""
     found = []
     for task, block in run.metrics["tasks"].items():
         if block["positives"] is not None and (run.folder / file_name(task)).is_file():
@@ -69,7 +69,7 @@ def drawn(run: Run, task: str) -> list[Scored]:
 
 
 def cost(run: Run) -> str:
-    """Return where the time went, and what training and scoring took."""
+    """Return the time of each stage, and the cost of training and scoring."""
     seconds: Mapping[str, float] = run.metrics["seconds"]
     rows = [[f"stage {name}", duration(value)] for name, value in seconds.items()]
     if trained := run.metrics["training"]:
@@ -83,7 +83,7 @@ def cost(run: Run) -> str:
 
 
 def configuration(run: Run) -> str:
-    """Return how to make the run again, and the whole config."""
+    """Return how to reproduce the run, and the whole config."""
     config = (run.folder / "config.yaml").read_text(encoding="utf-8")
     cut = f" (the first {_LARGEST_CONFIG:,} characters)" if len(config) > _LARGEST_CONFIG else ""
     environment, git = run.environment, run.environment["git"] or {}
@@ -107,7 +107,7 @@ def _whole(lines: Sequence[Scored]) -> str:
 
 
 def _disagreement(lines: Sequence[Scored]) -> str:
-    """Return where the method and the CF model differ most; nothing where one of them is missing."""
+    """Return where the method and the CF model differ most; nothing if one of them is missing."""
     by_style = {line.style: line for line in lines}
     if not {0, 1} <= by_style.keys():
         return ""

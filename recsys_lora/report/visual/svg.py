@@ -1,4 +1,4 @@
-"""Plots as inline SVG: axes with ticks and units, lines, dots with intervals, bars; style.css colours them."""
+"""Plots as inline SVG: axes with ticks and units, lines, dots with intervals, bars; colours are in style.css."""
 
 import math
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from html import escape
 
 STYLES = 6
-"""How many series look different; a further one looks like the first."""
+"""Number of distinct styles; the next series looks like the first again."""
 _RIGHT, _TOP, _BOTTOM = 14, 12, 44
-"""Margins; the left one depends on the ticks' labels."""
+"""Margins; the left one depends on the tick labels."""
 _LETTER = 6.3
-"""Width of a letter of a tick's label, about."""
+"""Approximate width of a letter in a tick label."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Axis:
     """One axis.
 
     Attributes:
-        title: what it shows, with its unit.
-        low: its beginning.
-        high: its end.
+        title: title, with the unit.
+        low: lower end.
+        high: upper end.
         ticks: values and their labels.
     """
 
@@ -31,7 +31,7 @@ class Axis:
 
 
 def axis(title: str, values: Sequence[float], *, zero: bool = False, ticks: int = 5) -> Axis:
-    """Return an axis from one round number to another, around all values; `zero` makes it begin or end at 0."""
+    """Return an axis between two round numbers that covers all values, and also 0 if `zero` is set."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
@@ -44,18 +44,18 @@ def axis(title: str, values: Sequence[float], *, zero: bool = False, ticks: int 
 
 
 def categories(title: str, names: Sequence[str]) -> Axis:
-    """Return an axis of names, the first at 0, the second at 1 and so on."""
+    """Return an axis of names: the first at 0, the second at 1, and so on."""
     return Axis(title, -0.5, max(len(names) - 0.5, 0.5), list(enumerate(names)))
 
 
 def _written(value: float, step: float) -> str:
-    """Write a tick with as many digits as the step between ticks has."""
+    """Format a tick with as many decimals as the step between ticks needs."""
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     return f"{value:,.{digits}f}" if digits < 7 else f"{value:.2g}"
 
 
 def _step(width: float) -> float:
-    """Return the round number, 1, 2 or 5 times a power of ten, next above a width."""
+    """Return the smallest 1, 2 or 5 times a power of ten that is at least `width`."""
     power = 10.0 ** math.floor(math.log10(width))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= width * (1 - 1e-9))
 
@@ -65,11 +65,11 @@ class Plot:
     """A plot to draw on.
 
     Attributes:
-        x: the axis to the right.
-        y: the axis upwards.
-        label: what is shown, for those who cannot see it.
-        width: of the picture.
-        height: of the picture.
+        x: the horizontal axis.
+        y: the vertical axis.
+        label: description for those who cannot see the plot.
+        width: width of the picture.
+        height: height of the picture.
     """
 
     x: Axis
@@ -81,7 +81,7 @@ class Plot:
 
     @property
     def left(self) -> float:
-        """Where the plot begins, behind the labels of the upward axis."""
+        """Left edge of the plot area, after the labels of the vertical axis."""
         return 34 + _LETTER * max(len(text) for _, text in self.y.ticks)
 
     def line(self, xs: Sequence[float], ys: Sequence[float], style: int, tip: str = "") -> None:
@@ -95,14 +95,14 @@ class Plot:
         self._drawn.append(f'<circle class="dot f{style % STYLES}" {at} r="3.6">{_tip(tip)}</circle>')
 
     def segment(self, start: tuple[float, float], end: tuple[float, float], style: int | None = None) -> None:
-        """Draw a straight line: an interval of a series, or without a style a line of reference."""
+        """Draw a straight line: an interval of a series, or a reference line if no style is given."""
         (x0, y0), (x1, y1) = start, end
         kind = "reference" if style is None else f"interval s{style % STYLES}"
         ends = f'x1="{self._x(x0):.1f}" y1="{self._y(y0):.1f}" x2="{self._x(x1):.1f}" y2="{self._y(y1):.1f}"'
         self._drawn.append(f'<line class="{kind}" {ends}/>')
 
     def bar(self, start: tuple[float, float], end: tuple[float, float], style: int, tip: str = "") -> None:
-        """Fill a rectangle between two of its corners."""
+        """Draw a filled rectangle between two opposite corners."""
         xs, ys = sorted((self._x(start[0]), self._x(end[0]))), sorted((self._y(start[1]), self._y(end[1])))
         size = f'width="{xs[1] - xs[0]:.1f}" height="{ys[1] - ys[0]:.1f}"'
         place = f'x="{xs[0]:.1f}" y="{ys[0]:.1f}" {size}'
