@@ -1,4 +1,4 @@
-"""Progress of a training run: steps, rate, time left, loss, learning rate, validation AUC."""
+"""Progress of a training run: steps, rate, time left, loss, learning rate, the monitored metric."""
 
 import contextlib
 import logging

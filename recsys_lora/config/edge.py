@@ -1,4 +1,4 @@
-"""Turns a composed config into a typed record and into objects: past this point, nothing knows about Hydra."""
+"""Turns a composed config into a typed record and into objects: past this point, there are no Hydra configs."""
 
 import functools
 from collections.abc import Mapping

@@ -92,7 +92,7 @@ def check_trainer(config: RunConfig, folder: Path) -> None:
     """Build the trainer once for its own checks, before anything is read, fitted or started.
 
     Raises:
-        UserError: see `build_trainer`.
+        UserError: see `build_trainer`; or nothing would keep or test what is trained, or an interval is below 1.
     """
     if not config.callbacks.get("checkpoint"):
         raise UserError("callbacks.checkpoint is left out: nothing would keep what is trained: leave it in")

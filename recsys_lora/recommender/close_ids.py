@@ -1,4 +1,4 @@
-"""Suggestions for an unknown id, at a cost that does not grow with the number of ids."""
+"""Suggestions for an unknown id: known ids with a close spelling, which are looked up, or the item with that title."""
 
 import itertools
 import string
