@@ -1,11 +1,11 @@
 """Predictors that count training rows: what any method has to beat.
 
-The chance that a row of item i (or of user u) is positive, shrunk towards the mean of all rows where there are few,
+The probability that a row of item i (or of user u) is positive, shrunk towards the mean of all rows if there are few,
 
     p_i = (positives_i + m * p) / (rows_i + m)         score = log(p_i / (1 - p_i))
 
-with p the share of positives in train and m a number of pseudo-rows. Who is unseen in train scores p. Item and user
-together add what each says beyond p,
+with p the share of positives in train and m a number of pseudo-rows. Those unseen in train score p. Item and user
+together add what each contributes beyond p,
 
     score(u, i) = logit p_i + logit p_u - logit p
 
@@ -40,7 +40,7 @@ class PositiveShare:
     def fit(
         cls, number: NDArray[Any], label: NDArray[Any], largest: int, pseudo_rows: float = PSEUDO_ROWS
     ) -> "PositiveShare":
-        """Count.
+        """Count training rows.
 
         Args:
             number: (n,) item or user numbers of the training rows.
@@ -70,12 +70,12 @@ class PositiveShare:
 def item_and_user(
     items: PositiveShare, users: PositiveShare, item: NDArray[Any], user: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """Return the logit of rows (n,) from their item's and their user's share of positives together."""
+    """Return the logit of rows (n,) from their item's and their user's share of positives combined."""
     return items.score(item) + users.score(user) - _logit(np.array(items.overall))
 
 
 def global_mean(label: NDArray[Any], rows: int) -> NDArray[np.float64]:
-    """Return the constant logit of the training share of positives for `rows` rows: AUC .5, its log loss the floor."""
+    """Return the constant logit of the training share of positives for `rows` rows: AUC .5, log loss to beat."""
     return np.full(rows, _logit(np.mean(label)))
 
 

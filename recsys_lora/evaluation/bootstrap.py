@@ -1,8 +1,8 @@
 """Confidence intervals of metrics: a bootstrap over users.
 
 A user's rows depend on each other, so users are drawn, not rows: with replacement, as many as there are. A draw is a
-vector of counts over users, under which a statistic knows its value. Statistics on the same users get the same draws,
-so their difference is paired.
+vector of counts over users, under which a statistic can compute its value. Statistics on the same users get the same
+draws, so their difference is paired.
 Source of the method: Efron and Tibshirani, An Introduction to the Bootstrap, 1993 (percentile intervals).
 """
 
@@ -17,19 +17,19 @@ Array = NDArray[Any]
 Floats = NDArray[np.float64]
 _LEVEL = 0.95
 ELEMENTS_AT_ONCE = 4_000_000
-"""Weights held at once (32 MB); more draws are done in parts."""
+"""Number of weights held at once (32 MB); more draws are done in parts."""
 _FEWEST = 2
-"""Users of whom draws differ at all."""
+"""Minimum number of users for draws to differ."""
 
 
 class Statistic(ABC):
-    """A metric of scored rows that can be computed again under weights of users.
+    """A metric of scored rows that can be recomputed under weights of users.
 
     Attributes:
-        name: what tables call it.
+        name: its name in tables.
         higher_is_better: which direction is an improvement.
-        users: the users behind its rows, ascending, each once (U,); empty where it cannot be split by users.
-        counted: over how many users the value goes, where not all count; None where all do.
+        users: the users behind its rows, ascending, each once (U,); empty if it cannot be split by users.
+        counted: number of users in the value, if not all count; None if all do.
     """
 
     name: str
@@ -40,18 +40,18 @@ class Statistic(ABC):
     @property
     @abstractmethod
     def reason(self) -> str | None:
-        """Why there is no value (or no interval); None where there is."""
+        """Why there is no value (or no interval); None if there is one."""
 
     @abstractmethod
     def value(self) -> float | None:
-        """Return the metric of all rows, None where it is undefined."""
+        """Return the metric of all rows, None if it is undefined."""
 
     @abstractmethod
     def under(self, weights: Floats) -> Floats:
         """Return the metric under each row of weights (d, U), as (d,); NaN where a draw leaves it undefined."""
 
     def by_user(self) -> tuple[Array, Floats] | None:
-        """Return users (m,) and each one's own value (m,), for tests over users; None where it is no mean of such."""
+        """Return users (m,) and each one's value (m,), for tests over users; None if it is not a mean of these."""
         return None
 
 
@@ -59,8 +59,8 @@ def summary_of(statistic: Statistic, drawn: Floats) -> dict[str, Any]:
     """Return a statistic's value, its 95 % bootstrap interval over users, and why one of them is missing.
 
     Args:
-        statistic: what is summed up.
-        drawn: its values under draws of users, as `draws_of` gives them; none without an interval.
+        statistic: the statistic to summarise.
+        drawn: its values under draws of users, as returned by `draws_of`; empty for no interval.
 
     Returns:
         {"value": float or None, "interval": [low, high] or None, "standard_error": float or None, the standard
@@ -79,9 +79,9 @@ def summary_of(statistic: Statistic, drawn: Floats) -> dict[str, Any]:
 
 
 def draws_of(statistics: Sequence[Statistic], users: Array, draws: int, seed: int) -> list[Floats]:
-    """Return each statistic of each draw, (draws,) each, all from the same draws; NaN where one is undefined.
+    """Return each statistic's values (draws,), all from the same draws; NaN where one is undefined.
 
-    A statistic of one user has no draws: they would all be alike, and say that its value is certain.
+    A statistic of one user has no draws: they would all be equal and suggest that its value is certain.
 
     Raises:
         ValueError: a statistic has a user that is not among `users`.
@@ -97,13 +97,13 @@ def draws_of(statistics: Sequence[Statistic], users: Array, draws: int, seed: in
         for drawn, statistic, column in zip(result, statistics, columns, strict=True):
             if _behind(statistic) < _FEWEST:
                 continue
-            # Where a statistic has all users, as most do, its columns are all, in order.
+            # If a statistic has all users, as most do, its columns are all columns, in order.
             drawn[part] = statistic.under(weights if len(column) == len(everyone) else weights[:, column])
     return result
 
 
 def _behind(statistic: Statistic) -> int:
-    """Return over how many users a statistic's value goes."""
+    """Return the number of users in a statistic's value."""
     return len(statistic.users) if statistic.counted is None else statistic.counted
 
 
@@ -117,7 +117,7 @@ def percentiles(drawn: Floats) -> tuple[float, float]:
 
 
 def _weights(users: int, draws: int, seed: int) -> Iterator[tuple[slice, Floats]]:
-    """Yield which draws, and how often each takes each user, (d, users); the parts do not change the draws."""
+    """Yield which draws, and how often each takes each user (d, users); splitting into parts does not change them."""
     if users == 0:
         return
     random = np.random.default_rng(seed)

@@ -1,13 +1,13 @@
 """AUC of every group of rows by one sort of integers.
 
 A row becomes one 64-bit key, group · score · label from the highest bit to the lowest, and NumPy sorts 64-bit integers
-ten times faster than it finds the order that sorts them. The sorted keys fall into runs of rows of the same group,
-score and label, and of the tied rows the negative ones come first. With pos_r the size of a run of positive rows,
-before_r the group's negative rows before it, tied ones among them, and tied_r those,
+ten times faster than it argsorts them. The sorted keys form runs of rows of the same group, score and label, and among
+tied rows the negative ones come first. With pos_r the size of a run of positive rows, before_r the group's number of
+negative rows before it, including tied ones, and tied_r that of tied ones,
 
     AUC = sum over runs r of pos_r * (2 * before_r - tied_r)  /  (2 * P * N)
 
-where every term of the numerator is an integer, so that the result carries one rounding only.
+where every term of the numerator is an integer, so the result is rounded only once.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ def grouped_auc(
     Args:
         group: (n,) numbers from 0, not much larger than n.
         positive: (n,).
-        score: (n,) of any sortable kind, without NaN.
+        score: (n,) of any sortable dtype, without NaN.
     """
     if not positive.any():
         return group[:0], np.zeros(0)
@@ -44,7 +44,7 @@ def grouped_auc(
     [run] = np.nonzero(key & np.uint64(1))  # the runs of positive rows (r,)
     pos = size[run]
     positives_before = np.cumsum(pos) - pos
-    before = start[run] - positives_before  # of all groups until now
+    before = start[run] - positives_before  # of all groups so far
     tied = np.where(key[run - 1] == key[run] - np.uint64(1), size[run - 1], 0)  # run 0 meets the last, never tied
 
     found = (key[run] >> np.uint64(bits + 1)).astype(np.int64)
@@ -59,10 +59,10 @@ def grouped_auc(
 
 
 def numbered(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return distinct values, ascending, those of the rows (n,) among them, and the place there of each row (n,)."""
+    """Return ascending distinct values, which include those of the rows (n,), and each row's index in them (n,)."""
     if values.dtype.kind in "iu" and len(values):
         low, high = int(values.min()), int(values.max())
-        if high - low < 4 * len(values) and high < 2**63:  # numbers that lie close stand for themselves
+        if high - low < 4 * len(values) and high < 2**63:  # dense numbers are their own indices
             names = low + np.arange(high - low + 1)
             return names.astype(values.dtype), values.astype(np.int64) - low
     names, place = np.unique(values, return_inverse=True)
@@ -78,7 +78,7 @@ def _codes(score: NDArray[Any], room: int) -> tuple[NDArray[np.uint64], int]:
             return image, bits
         short = np.uint64(bits - room)
         ordered = np.sort(image)
-        # Without its last bits a score is still no larger than any larger one. Whether any became equal is checked.
+        # Dropping the last bits keeps the order, but may make scores equal, which is checked.
         different = ordered[1:] != ordered[:-1]
         ordered >>= short
         if np.array_equal(different, ordered[1:] != ordered[:-1]):
@@ -89,17 +89,17 @@ def _codes(score: NDArray[Any], room: int) -> tuple[NDArray[np.uint64], int]:
 
 
 def _image(score: NDArray[np.floating[Any]]) -> NDArray[np.uint64]:
-    """Return integers from 0 with the order and ties of floats (n,): their bits, those below 0 turned."""
+    """Return integers from 0 with the order and ties of floats (n,): their bits, inverted below 0."""
     bits = 8 * score.dtype.itemsize
-    whole = (score + score.dtype.type(0)).view(f"i{score.dtype.itemsize}")  # the sum makes -0 one with 0
+    whole = (score + score.dtype.type(0)).view(f"i{score.dtype.itemsize}")  # the sum turns -0 into 0
     below = whole >> (bits - 1)  # all bits set where a number is below 0
     below &= whole.dtype.type(2 ** (bits - 1) - 1)
     whole ^= below
     image = whole.astype(np.int64, copy=False).view(np.uint64)
-    image -= image[whole.argmin()]  # modulo 2^64: right though an int64 is too small for it
+    image -= image[whole.argmin()]  # modulo 2^64: correct although it may overflow int64
     return image
 
 
 def _edges(ordered: NDArray[Any]) -> NDArray[np.int64]:
-    """Return where another value begins in a sorted array that is not empty, and its length at the end."""
+    """Return where each distinct value begins in a sorted, non-empty array, followed by its length."""
     return np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1], [True]]))

@@ -1,7 +1,7 @@
-"""Are two models different: paired tests over users, and the correction for multiple testing.
+"""Do two models differ? Paired tests over users, and the correction for multiple testing.
 
 A user's rows depend on each other, so the sample is the users: each one's own value of a metric (AUC, mean error) under
-one model less that under the other. Sources of the methods: Student, The probable error of a mean, Biometrika 1908;
+one model minus that under the other. Sources of the methods: Student, The probable error of a mean, Biometrika 1908;
 Wilcoxon, Individual comparisons by ranking methods, Biometrics 1945; Holm, A simple sequentially rejective multiple
 test procedure, 1979.
 """
@@ -24,12 +24,12 @@ class TestResult:
     """A two-sided test.
 
     Attributes:
-        statistic: its statistic; None where it is undefined.
-        p: its p-value; None where it is undefined.
-        reason: why it is undefined; None where it is not.
+        statistic: its statistic; None if it is undefined.
+        p: its p-value; None if it is undefined.
+        reason: why it is undefined; None if it is not.
     """
 
-    __test__ = False  # no pytest class
+    __test__ = False  # not a pytest class
 
     statistic: float | None
     p: float | None
@@ -37,17 +37,17 @@ class TestResult:
 
 
 def user_differences(first: Statistic, second: Statistic) -> Floats:
-    """Return each user's own value of the first less that of the second.
+    """Return each user's own value of the first minus that of the second.
 
     Args:
         first: a mean over users, of one model.
         second: the same of another, on the same rows.
 
     Returns:
-        (m,), by ascending user, rounded so that what is equal or zero in fractions is so in floats.
+        (m,), by ascending user, rounded so that differences that are exactly equal or zero are so in floats.
 
     Raises:
-        ValueError: they are no means over the same users.
+        ValueError: they are not means over the same users.
     """
     ours, theirs = first.by_user(), second.by_user()
     if ours is None or theirs is None or not np.array_equal(ours[0], theirs[0]):
@@ -71,7 +71,7 @@ def wilcoxon(differences: Floats) -> TestResult:
     """Test whether paired differences (m,) are symmetric about zero: Wilcoxon's signed ranks, two-sided.
 
     Differences of zero are left out (Wilcoxon's own rule). The distribution is exact for up to 50 differences without
-    ties, else normal with the variance corrected for ties, without a correction for continuity. The statistic is the
+    ties, else normal with the variance corrected for ties, without continuity correction. The statistic is the
     smaller sum of ranks.
     """
     from scipy import stats
@@ -88,12 +88,12 @@ def wilcoxon(differences: Floats) -> TestResult:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Return p-values corrected for their number by Holm's step-down procedure.
+    """Return p-values corrected for multiple testing by Holm's step-down procedure.
 
     With m defined values p(1) <= ... <= p(m), the i-th becomes max over j <= i of min(1, (m - j + 1) p(j)).
 
     Args:
-        p_values: of one family; None where a test is undefined: it counts for nothing and stays None.
+        p_values: of one family; None for an undefined test, which does not count and stays None.
     """
     asked = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)

@@ -1,7 +1,7 @@
-"""Measures of millions of rows at once: AUC and its per-user mean, log loss, and NDCG, HR and MRR of lists.
+"""Metrics of millions of rows at once: AUC and its per-user mean, log loss, and NDCG, HR and MRR of lists.
 
 AUC is the chance that a random positive row scores above a random negative one, a tie counting one half
-(Mann-Whitney; what scikit-learn's `roc_auc_score` computes). Exact, and one sort of the rows: see `grouped_auc.py`.
+(Mann-Whitney; what scikit-learn's `roc_auc_score` computes). It is exact and takes one sort: see `grouped_auc.py`.
 """
 
 from typing import Any
@@ -37,7 +37,7 @@ def user_auc(user: Array, label: Array, score: Array) -> tuple[Array, Floats]:
     """Return each user's own AUC, for the users that have rows of both classes.
 
     Args:
-        user: (n,) ids of any sortable kind, in any order.
+        user: (n,) ids of any sortable dtype, in any order.
         label: (n,) 0 or 1.
         score: (n,).
 
@@ -45,7 +45,7 @@ def user_auc(user: Array, label: Array, score: Array) -> tuple[Array, Floats]:
         The users, ascending, (m,), and their AUC, (m,) float64.
 
     Raises:
-        ValueError: as `auc`.
+        ValueError: as for `auc`.
     """
     positive, score = checked(label, score)
     user = np.asarray(user)
@@ -57,9 +57,9 @@ def user_auc(user: Array, label: Array, score: Array) -> tuple[Array, Floats]:
 
 
 def uauc(user: Array, label: Array, score: Array) -> tuple[float, int]:
-    """Return the unweighted mean of the users' AUC and over how many users it goes.
+    """Return the unweighted mean of the users' AUC and the number of users in it.
 
-    Users with rows of one class only have no AUC and are left out; with no user left the mean is NaN.
+    Users with rows of only one class have no AUC and are left out; with no user left the mean is NaN.
     """
     users, values = user_auc(user, label, score)
     return (float(values.mean()) if len(users) else float("nan")), len(users)
@@ -97,12 +97,12 @@ def checked(label: Array, score: Array) -> tuple[NDArray[np.bool_], Array]:
 def ndcg_at(score: Array, relevance: Array, k: int) -> Floats:
     """Return each query's NDCG@k, (Q,), with linear gain and log2 discount; NaN where nothing is relevant.
 
-    Among equal scores the less relevant candidate stands first, here and in the other measures of lists: a model that
+    Among equal scores the less relevant candidate comes first, here and in the other list metrics: a model that
     scores everything alike gets the worst possible list instead of a lucky one, and the result does not depend on the
     candidates' order. The mean over queries is `np.nanmean` of the result.
 
     Args:
-        score: (Q, C); -inf marks a candidate that is not there (queries with fewer candidates).
+        score: (Q, C); -inf marks a missing candidate (queries with fewer candidates).
         relevance: (Q, C), 0 for irrelevant, larger for better.
         k: from 1.
 
@@ -118,13 +118,13 @@ def ndcg_at(score: Array, relevance: Array, k: int) -> Floats:
 
 
 def hit_rate_at(score: Array, relevance: Array, k: int) -> Floats:
-    """Return, (Q,), 1.0 where a relevant candidate is among the first k, else 0.0; NaN where nothing is relevant."""
+    """Return 1.0 where a relevant candidate is among the first k, else 0.0, (Q,); NaN where nothing is relevant."""
     hit = (_best_first(score, relevance)[:, :k] > 0).any(axis=1)
     return _where_relevant(relevance, np.asarray(hit, dtype=np.float64))
 
 
 def mrr(score: Array, relevance: Array) -> Floats:
-    """Return one over the rank of each query's first relevant candidate, (Q,); NaN where nothing is relevant."""
+    """Return the reciprocal rank of each query's first relevant candidate, (Q,); NaN where nothing is relevant."""
     relevant = _best_first(score, relevance) > 0
     return _where_relevant(relevance, (relevant / np.arange(1, relevant.shape[1] + 1)).max(axis=1, initial=0.0))
 
@@ -140,7 +140,7 @@ def _best_first(score: Array, relevance: Array) -> Array:
         raise ValueError("relevance must not be negative")
     order = np.argsort(score, axis=1)[:, ::-1]
     listed, ordered = np.take_along_axis(relevance, order, axis=1), np.sort(score, axis=1)
-    # Two keys take ten times as long as one: they are for the queries where the second one may matter.
+    # Sorting by two keys takes ten times as long as by one: only queries where the second may matter use both.
     tied = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
     order = np.lexsort((relevance[tied], -score[tied]), axis=1)
     listed[tied] = np.take_along_axis(relevance[tied], order, axis=1)

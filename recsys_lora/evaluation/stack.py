@@ -1,13 +1,13 @@
 """A regression over several scores: what a method adds to predictors that are free.
 
-A question has one right answer among several; u is an answer's utility, and the chance of answer c is softmax(u)_c:
+A question has one right answer among several; u is an answer's utility, and answer c has probability softmax(u)_c:
 
     u_c = sum over scores k of w_k (s_kc - mean_k) / std_k
 
-This is McFadden's conditional logit. A yes-or-no question has one score a predictor, that of the Yes: u_yes = b + the
-same sum, u_no = 0, a logistic regression. Both are fitted by Newton's method on questions that nothing but the choice
-of models has seen, with a ridge of `RIDGE` on the weights, so that they exist where the scores separate the answers.
-Two stacks, with a method's score and without it, differ by what the method knows beyond the others.
+This is McFadden's conditional logit. A yes-or-no question has one score per predictor, that of Yes: u_yes = b + the
+same sum, u_no = 0, a logistic regression. Both are fitted by Newton's method on questions used for nothing but model
+selection, with a ridge of `RIDGE` on the weights, so that they exist even if the scores separate the answers. Two
+stacks, with a method's score and without it, differ by what the method knows beyond the others.
 
 Source: McFadden, Conditional logit analysis of qualitative choice behavior, 1974.
 """
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 RIDGE = 1.0
-"""Of the sum over questions of the loss: a ridge of one question's weight."""
+"""Relative to the loss summed over questions: a ridge of one question's weight."""
 _STEPS, _CLOSE = 50, 1e-10
 _CONSTANT = 1e-12
 """A standard deviation of less than this share of the largest score is rounding: the score is constant."""
@@ -31,7 +31,7 @@ class Stack:
     """A fitted stack.
 
     Attributes:
-        mean: of each score on the questions that it was fitted on, by name.
+        mean: of each score on the questions that the stack was fitted on, by name.
         std: their standard deviations; 1 where a score is constant.
         weights: of each score in units of its standard deviation, by name.
         intercept: b; 0 for questions with several candidates.
@@ -46,15 +46,15 @@ class Stack:
 
     @classmethod
     def fit(cls, scores: Mapping[str, Floats], target: NDArray[np.int64]) -> "Stack":
-        """Fit.
+        """Fit a stack.
 
         Args:
-            scores: by name: (n,), of the Yes, or (n, C), of each candidate, -inf where there is none.
-            target: (n,) place of the right answer: of (n,) scores 0 for Yes and 1 for No, both present; of (n, C) the
-                column.
+            scores: by name: (n,), of Yes, or (n, C), of each candidate, -inf where there is none.
+            target: (n,) index of the right answer: 0 for Yes and 1 for No with (n,) scores, both present; the column
+                with (n, C).
 
         Raises:
-            ValueError: there are no questions, or all have the same of two answers.
+            ValueError: there are no questions, or all yes-or-no questions have the same answer.
         """
         if not can_be_fitted(list(scores.values()), target):
             raise ValueError("a stack needs questions, of two answers both of them")
@@ -76,7 +76,7 @@ class Stack:
         return cls(mean, std, dict(zip(scores, weights.tolist(), strict=True)), intercept, len(target))
 
     def score(self, scores: Mapping[str, Floats]) -> Floats:
-        """Return the logits (n,) of the Yes, or the utilities (n, C), -inf where there is no candidate."""
+        """Return the logits (n,) of Yes, or the utilities (n, C), -inf where there is no candidate."""
         there = np.all([np.isfinite(scores[name]) for name in self.weights], axis=0)
         parts = [
             weight * (np.where(there, scores[name], 0.0) - self.mean[name]) / self.std[name]
@@ -91,7 +91,7 @@ def _std(values: Floats) -> float:
 
 
 def can_be_fitted(scores: Sequence[Floats], target: NDArray[np.int64]) -> bool:
-    """Return whether something can be learned from questions: there are some, of two answers both of them."""
+    """Return whether a stack can be fitted: there are questions, and both answers occur if there are two."""
     several = any(one.ndim > 1 for one in scores)
     return len(np.unique(target)) > 1 or (several and len(target) > 0)
 
@@ -124,7 +124,7 @@ def _newton(x: Floats, there: NDArray[np.bool_], target: NDArray[np.int64], ridg
 
 
 def _loss(x: Floats, there: NDArray[np.bool_], right: Floats, weights: Floats, ridge: Floats) -> tuple[float, Floats]:
-    """Return the loss, and the chances (n, C) of the answers."""
+    """Return the loss, and the probabilities (n, C) of the answers."""
     utility = np.where(there, x @ weights, -np.inf)  # (n, C)
     log_total = np.logaddexp.reduce(utility, axis=1)  # (n,)
     loss = log_total.sum() - right @ weights + weights @ ridge @ weights / 2

@@ -1,4 +1,4 @@
-"""Metrics of rows that know their own value under any weights of users, as the bootstrap needs it (`bootstrap.py`).
+"""Metrics of rows that can be computed under any weights of users, as the bootstrap needs (`bootstrap.py`).
 
 With weights w of users, and so w[user] of rows,
 
@@ -17,10 +17,10 @@ _NO_ROWS = "no rows"
 
 
 class Mean(Statistic):
-    """The mean of one number a row.
+    """The mean of one number per row.
 
     Args:
-        name: what tables call it.
+        name: its name in tables.
         user: each row's user (n,).
         values: each row's number (n,).
         higher_is_better: false for errors.
@@ -65,7 +65,7 @@ class Mean(Statistic):
 
 
 class RootMean(Mean):
-    """The root of the mean of one number a row, as the RMSE of squared errors. Arguments and errors as for `Mean`."""
+    """The root of the mean of one number per row, e.g. RMSE of squared errors. Arguments and errors as for `Mean`."""
 
     def __init__(self, name: str, user: Array, squares: Array) -> None:
         super().__init__(name, user, squares, higher_is_better=False)
@@ -80,14 +80,14 @@ class RootMean(Mean):
         return np.sqrt(super().under(weights))
 
     def by_user(self) -> None:
-        """Return None: a root of a mean is no mean over users."""
+        """Return None: a root of a mean is not a mean over users."""
 
 
 class AUC(Statistic):
     """The area under the ROC curve over all rows.
 
     Args:
-        name: what tables call it.
+        name: its name in tables.
         user: each row's user (n,).
         label: (n,) 0 or 1.
         score: (n,).
@@ -165,13 +165,13 @@ class UAUC(Mean):
 
 
 class ScalarMetric(Statistic):
-    """A number that is no sum over users, as BLEU of a corpus: it has no interval.
+    """A number that is not a sum over users, such as BLEU of a corpus: it has no interval.
 
     Args:
-        name: what tables call it.
-        value: the number, None where it is undefined.
+        name: its name in tables.
+        value: the number, None if it is undefined.
         higher_is_better: which direction is an improvement.
-        reason: why there is no value; needed where it is None.
+        reason: why there is no value; needed if `value` is None.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""Generated texts against references, and how varied they are.
+"""Metrics of generated texts: agreement with references, and diversity.
 
-Words are lower-cased runs of letters and digits, for all but BLEU, which has its own tokenizer and keeps the case.
+Words are lower-cased runs of letters and digits, except in BLEU, which has its own tokenizer and keeps the case.
 """
 
 import re
@@ -14,14 +14,14 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[float, str]:
-    """Return BLEU of a corpus with one reference a text, as sacrebleu computes it by default, and its signature.
+    """Return BLEU of a corpus with one reference per text, as sacrebleu computes it by default, and its signature.
 
-    A corpus without any four words in a row in its hypotheses has a BLEU of 0, whatever it says: two-word summaries
-    are better judged by ROUGE-L.
+    A corpus whose hypotheses have no four words in a row has a BLEU of 0, whatever it says: two-word summaries are
+    better judged by ROUGE-L.
 
     Args:
         hypotheses: the generated texts.
-        references: what was to be said.
+        references: the reference texts.
 
     Returns:
         0 to 100, NaN without texts; and the settings and version behind it, to be printed beside the number.
@@ -30,7 +30,7 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[float, s
     Raises:
         ValueError: the lengths differ.
     """
-    from sacrebleu.metrics.bleu import BLEU  # here, as few who need the other functions need it
+    from sacrebleu.metrics.bleu import BLEU  # here, as the other functions do not need it
 
     _check(hypotheses, references)
     metric = BLEU(force=True)  # force: no warning about texts that look tokenised
@@ -57,28 +57,28 @@ def rouge_l(hypotheses: Sequence[str], references: Sequence[str]) -> NDArray[np.
 
 
 def distinct(texts: Sequence[str], n: int) -> float:
-    """Return the share of different ones among all n-grams of words of all texts; NaN where there is none.
+    """Return the share of distinct ones among all word n-grams of all texts; NaN if there are none.
 
     1 means that nothing is said twice. Source: Li et al., 2016 (arXiv 1510.03055), who divide by the number of words;
-    the number of n-grams makes 1 reachable for every n.
+    dividing by the number of n-grams makes 1 reachable for every n.
     """
     grams = Counter(gram for text in texts for gram in zip(*(_words(text)[start:] for start in range(n)), strict=False))
     return len(grams) / grams.total() if grams else float("nan")
 
 
 def empty_share(texts: Sequence[str]) -> float:
-    """Return the share of texts with nothing but white space; NaN without texts."""
+    """Return the share of texts with only white space; NaN without texts."""
     return sum(not text.strip() for text in texts) / len(texts) if texts else float("nan")
 
 
 def repeated_share(texts: Sequence[str]) -> float:
-    """Return the share of texts that equal at least one other of them, white space at the ends aside; NaN without."""
+    """Return the share of texts equal to another one, ignoring white space at the ends; NaN without texts."""
     counts = Counter(text.strip() for text in texts)
     return sum(count for count in counts.values() if count > 1) / len(texts) if texts else float("nan")
 
 
 def most_common_share(texts: Sequence[str]) -> float:
-    """Return the share of the one most common text, white space at the ends aside; NaN without texts."""
+    """Return the share of the most common text, ignoring white space at the ends; NaN without texts."""
     counts = Counter(text.strip() for text in texts)
     return counts.most_common(1)[0][1] / len(texts) if texts else float("nan")
 
@@ -91,13 +91,13 @@ def _words(text: str) -> list[str]:
 def common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
     """Return the length of the longest common subsequence.
 
-    A row of the usual table differs from its neighbour by 0 or 1 a step, so it is kept as the bits of one integer.
+    Neighbours in a row of the usual table differ by 0 or 1, so a row is kept as the bits of one integer.
     Source: Hyyrö, Bit-Parallel LCS-length Computation Revisited, 2004.
     """
     places: dict[str, int] = {}
     for index, word in enumerate(first):
         places[word] = places.get(word, 0) | 1 << index
-    row = full = (1 << len(first)) - 1  # a zero bit: here the table steps up
+    row = full = (1 << len(first)) - 1  # a zero bit: the table steps up here
     for word in second:
         matches = row & places.get(word, 0)
         row = ((row + matches) | (row - matches)) & full

@@ -1,4 +1,4 @@
-"""AUC and UAUC for training loops: rows gathered over batches and processes, then computed once and exactly.
+"""AUC and UAUC for training loops: gathered over batches and processes, then computed once and exactly.
 
 An average of batch-wise or process-wise AUCs is not the AUC; these keep every row (16 bytes each) instead.
 """
@@ -14,7 +14,7 @@ from recsys_lora.evaluation.ranking import auc, uauc
 
 
 class _Gathered(Metric):
-    """Keeps columns of rows; processes may hold different numbers of them, also none."""
+    """Keeps columns of rows; processes may hold different numbers of rows, including none."""
 
     full_state_update = False
     columns: ClassVar[dict[str, torch.dtype]]
@@ -32,7 +32,7 @@ class _Gathered(Metric):
             getattr(self, name).append(value.detach().to(self.columns[name]))
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Gather from all processes; one without rows takes part with columns of the right type."""
+        """Gather from all processes; those without rows contribute empty columns of the right type."""
         for name, dtype in self.columns.items():
             if isinstance(rows := getattr(self, name), list) and not rows:
                 rows.append(torch.zeros(0, dtype=dtype, device=self.device))

@@ -1,4 +1,4 @@
-"""Which rows are warm: three definitions are in use in this field, and their numbers differ.
+"""Which rows are warm: three definitions are in use in the field, and their numbers differ.
 
 | name | warm | cold |
 |---|---|---|
@@ -18,7 +18,7 @@ Definition = Literal["seen", "count", "notebook"]
 DEFINITIONS: tuple[Definition, ...] = get_args(Definition)
 WARM, COLD, NEITHER = 1, 0, -1
 _ENOUGH = 3
-"""The count that CoLLM's text and notebook compare with."""
+"""The threshold in CoLLM's text and notebook."""
 
 
 def warm_cold(
@@ -34,8 +34,8 @@ def warm_cold(
         definition: see above.
         user: (n,).
         item: (n,).
-        user_counts: (U + 1,) rows of each user in train, all of them, not a sample.
-        item_counts: (N + 1,) the same of each item.
+        user_counts: (U + 1,) number of rows of each user in all of train, not in a sample.
+        item_counts: (N + 1,) the same for each item.
 
     Returns:
         (n,) int8.

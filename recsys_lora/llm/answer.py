@@ -1,7 +1,7 @@
-"""Answers as tokens; and those that one token tells apart: Yes/No, digits, option letters.
+"""Answers as tokens, and choices that one token distinguishes: Yes/No, digits, option letters.
 
-Prompt and answer are tokenised together, because the piece that follows a prompt depends on both. What all choices
-begin with joins the prompt (SmolLM2 writes " 5" as a space and a digit); of the rest one token each is read.
+Prompt and answer are tokenised together, because the token after a prompt depends on both. The common beginning of all
+choices is added to the prompt (SmolLM2 writes " 5" as a space and a digit); of the rest, one token each is read.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from recsys_lora.utils.words import shared_start
 
 @dataclass(frozen=True)
 class ResolvedChoices:
-    """The tokens that stand for the answers in one tokenizer.
+    """The tokens that represent the answers in one tokenizer.
 
     Attributes:
-        common_ids: what all answers begin with, to append to each prompt.
-        token_ids: the token that tells each answer apart, in the order of the choices.
+        common_ids: the common beginning of all answers, to append to each prompt.
+        token_ids: the token that identifies each answer, in the order of the choices.
         pieces: these tokens as the tokenizer writes them, for the log.
     """
 
@@ -28,12 +28,12 @@ class ResolvedChoices:
 
 
 def continuations(tokenizer: Any, prompt_end: str, answers: Sequence[str]) -> list[list[int]]:
-    """Return the token ids of each answer after a prompt, from which a space parts it unless the prompt ends in one.
+    """Return the token ids of each answer after a prompt, separated by a space unless the prompt ends in white space.
 
     Args:
         tokenizer: a `transformers` tokenizer.
         prompt_end: the last part of every prompt (its end in the chat template, if one is used).
-        answers: as text.
+        answers: the answers as text.
 
     Raises:
         UserError: the tokenizer joins an answer with the end of the prompt.
@@ -51,10 +51,10 @@ def continuations(tokenizer: Any, prompt_end: str, answers: Sequence[str]) -> li
 
 
 def resolve_choices(choices: Sequence[str], tokenizer: Any, prompt_end: str) -> ResolvedChoices:
-    """Find the tokens that stand for a few fixed answers, as `["Yes", "No"]`; arguments as for `continuations`.
+    """Find the tokens that represent a few fixed answers, e.g. `["Yes", "No"]`; arguments as for `continuations`.
 
     Raises:
-        UserError: one token does not tell the answers apart, or an answer shares one with the prompt.
+        UserError: one token does not distinguish the answers, or an answer shares a token with the prompt.
     """
     answers = continuations(tokenizer, prompt_end, choices)
     shared = shared_start(answers)

@@ -1,16 +1,16 @@
-"""Attention for prompts: no mask where none is needed, and a backward pass that is fast for short ones on a CPU.
+"""Attention for prompts: no mask if none is needed, and a backward pass that is fast for short prompts on a CPU.
 
-Padding on the right comes after every token that is read, so causal attention never sees it: such a batch needs no
-mask. transformers would look into the mask to find out, which makes the host wait for the device, and a mask keeps
-torch from its fastest kernels.
+Right padding comes after every token that is read, so causal attention never sees it, and no mask is needed.
+transformers would inspect the mask to find out, which makes the host wait for the device, and a mask keeps torch from
+using its fastest kernels.
 
-In bfloat16 on a CPU torch's fused kernel (torch 2.13) is good in its forward and poor in its backward: below some 190
-tokens, the backward takes longer than plain matrix products do. Here the forward is the kernel's, and the backward
-computes the probabilities again (FlashAttention, Dao et al., 2022, arXiv 2205.14135, section 3.1):
+In bfloat16 on a CPU, torch's fused kernel (torch 2.13) has a fast forward and a slow backward: below some 190 tokens,
+the backward takes longer than plain matrix products. Here the forward is the kernel's, and the backward recomputes the
+probabilities (FlashAttention, Dao et al., 2022, arXiv 2205.14135, section 3.1):
 
     P = softmax(s Q K^T),  dV = P^T dO,  dS = P * (dO V^T - rowsum(dO * O)),  dQ = s dS K,  dK = s dS^T Q
 
-Nothing but q, k, v, the output and the mask is kept for it, as by the kernel.
+Only q, k, v, the output and the mask are saved for it, as in the kernel.
 """
 
 from collections.abc import Iterator
@@ -26,19 +26,19 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 NAME = "prompts"
-"""What transformers knows this attention by."""
+"""The name of this attention in transformers."""
 LIMIT = 192
-"""Tokens from which on the kernel's own backward is the faster one."""
+"""Number of tokens from which the kernel's own backward is faster."""
 
 
 _padded_right: ContextVar[bool] = ContextVar("padded_right", default=False)
 
 
 def attend_to_prompts(model: Any) -> None:
-    """Let a model that attends by torch's kernel do so as this module's text says.
+    """Make a model that uses torch's attention kernel use this module's attention.
 
     Args:
-        model: as transformers loads it; models of other attentions are left alone.
+        model: a model as loaded by transformers; those with another attention are left unchanged.
     """
     if model.config.get_text_config()._attn_implementation == "sdpa":
         AttentionInterface.register(NAME, prompt_attention)
@@ -48,7 +48,7 @@ def attend_to_prompts(model: Any) -> None:
 
 @contextmanager
 def padded_right(known: bool) -> Iterator[None]:
-    """Say of the forwards run inside whether all padding is known to stand on the right."""
+    """Set whether all padding is known to be on the right, for the forwards run inside."""
     token = _padded_right.set(known)
     try:
         yield
@@ -57,15 +57,15 @@ def padded_right(known: bool) -> Iterator[None]:
 
 
 def _prompt_mask(*, attention_mask: Tensor | None = None, device: torch.device | str = "cpu", **more: Any) -> Any:
-    """Return the mask of one forward as `sdpa_mask` of transformers makes it, without looking into a device's memory.
+    """Return one forward's mask as made by `sdpa_mask` of transformers, without reading device memory.
 
     Args:
         attention_mask: (B, S), true at real tokens.
         device: where the mask is needed.
-        more: what else transformers says of the forward.
+        more: the other arguments that transformers passes.
 
     Returns:
-        (B, 1, T, S), true where a query sees a key; None for the earlier ones.
+        (B, 1, T, S), true where a query sees a key; None for all earlier keys.
     """
     if _padded_right.get():
         attention_mask = None
@@ -84,17 +84,17 @@ def short_attention(
     scaling: float | None = None,
     **more: Any,
 ) -> tuple[Tensor, None]:
-    """Attend as transformers asks for it.
+    """Attend, with the interface of transformers.
 
     Args:
         module: the attention layer.
         query: (B, heads, T, d).
         key: (B, key-value heads, S, d).
         value: (B, key-value heads, S, d).
-        attention_mask: (B, 1, T, S), true where a query sees a key; None: the earlier ones.
+        attention_mask: (B, 1, T, S), true where a query sees a key; None for all earlier keys.
         dropout: share of the probabilities to drop.
-        scaling: of the products; None: one over the root of d.
-        more: what else the kernel takes.
+        scaling: factor of the products; None for one over the root of d.
+        more: other arguments of the kernel.
 
     Returns:
         (B, T, heads, d), and no probabilities.
@@ -110,14 +110,14 @@ def short_attention(
 
 
 def prompt_attention(module: torch.nn.Module, query: Tensor, *args: Any, **more: Any) -> tuple[Tensor, None]:
-    """Attend by the kernel, and by `short_attention` where the kernel's own backward is slow; same arguments."""
+    """Attend with the kernel, or with `short_attention` where the kernel's own backward is slow; same arguments."""
     slow = query.device.type == "cpu" and query.dtype == torch.bfloat16
     attend = short_attention if slow else sdpa_attention_forward
     return attend(module, query, *args, **more)
 
 
 class _Attention(torch.autograd.Function):
-    """The kernel's forward and the backward of this module's text; a key-value head serves a group of query heads."""
+    """The kernel's forward and the module docstring's backward; a key-value head serves a group of query heads."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
@@ -140,7 +140,7 @@ class _Attention(torch.autograd.Function):
             do = do.view(B, groups, -1, T, d).masked_fill(hidden.all(-1, keepdim=True), 0.0).view_as(do)
         none = q.new_zeros(())  # what `baddbmm` adds its scaled products to
         product = torch.baddbmm(none, q, k.mT, beta=0.0, alpha=ctx.scale).view(B, groups, -1, T, T)
-        lowest = max(torch.finfo(kind).min for kind in (q.dtype, torch.float32))  # of what both can hold
+        lowest = max(torch.finfo(kind).min for kind in (q.dtype, torch.float32))  # that both can hold
         weights = product.masked_fill_(hidden, lowest).softmax(-1, dtype=torch.float32)
         p = weights.view(B * groups, -1, T)
         dv = torch.bmm(p.to(v.dtype).mT, do)

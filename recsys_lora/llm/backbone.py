@@ -1,4 +1,4 @@
-"""A frozen causal language model behind few calls: embed, hidden, last, logits_at, all_logits, continued."""
+"""A frozen causal language model and a few calls: embed, hidden, last, logits_at, all_logits, forward_with_cache."""
 
 import inspect
 from collections.abc import Callable
@@ -16,19 +16,19 @@ from recsys_lora.utils.errors import UserError
 
 
 class Backbone(nn.Module):
-    """A decoder as `transformers` loads it: frozen, never in training mode, and without its (B, T, V) logits.
+    """A decoder as loaded by `transformers`: frozen, never in training mode, and without its (B, T, V) logits.
 
     Attributes:
         model: the `transformers` model.
         tokenizer: its tokenizer.
-        identity: what artifacts and checkpoints depend on, JSON-able.
-        label: the name for tables.
+        identity: what artifacts and checkpoints depend on, JSON-serialisable.
+        label: its name in tables.
         hidden_size: H.
-        context_length: tokens it can read.
-        pad_id: fills up short prompts.
-        wrap: puts a prompt into the chat template; None where prompts stay as they are.
-        graphs: its blocks are recorded as CUDA graphs, on prompts of a few lengths: see `compiling.py`.
-        sharded: its blocks are spread over the processes of the job, which then all have to run the same forwards.
+        context_length: maximum number of tokens.
+        pad_id: the token that pads short prompts.
+        wrap: puts a prompt into the chat template; None to leave prompts unchanged.
+        graphs: whether its blocks are recorded as CUDA graphs, for a few prompt lengths: see `compiling.py`.
+        sharded: whether its blocks are sharded over the job's processes, which must then all run the same forwards.
     """
 
     model: Any
@@ -42,10 +42,10 @@ class Backbone(nn.Module):
         chat_template: bool = False,
         gradient_checkpointing: bool = False,
     ) -> None:
-        """Freeze the model; `probe.check_backbone` tells whether its scores can be trusted.
+        """Freeze the model; `probe.check_backbone` checks whether its scores can be trusted.
 
         Raises:
-            UserError: the tokenizer has no chat template though one is asked for.
+            UserError: a chat template is requested, but the tokenizer has none.
         """
         super().__init__()
         self.sharded = False
@@ -69,19 +69,19 @@ class Backbone(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         found: torch.device = self.model.device
         return found
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the weights are kept in."""
+        """The dtype of the weights."""
         found: torch.dtype = self.model.dtype
         return found
 
     @property
     def size(self) -> int:
-        """How many numbers the model holds, packed ones counted one by one; without the low-rank layers put into it."""
+        """The number of parameters, packed ones counted one by one, without added low-rank layers."""
         return int(self.model.num_parameters())
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -92,15 +92,15 @@ class Backbone(nn.Module):
     def hidden(self, embeds: Tensor, mask: Tensor, right: bool = False) -> Tensor:
         """Return the last hidden state, after the final norm and before the head.
 
-        Positions count real tokens only, so a prompt gets the same from either padding side and beside any others.
+        Positions count only real tokens, so a prompt gets the same states with either padding side and in any batch.
 
         Args:
             embeds: (B, T, H).
-            mask: (B, T), true or 1 at real tokens, which stand together at the right or at the left.
-            right: all padding is known to stand on the right, where causal attention needs no mask.
+            mask: (B, T), true or 1 at real tokens, which are contiguous at the right or at the left.
+            right: all padding is known to be on the right, where causal attention needs no mask.
 
         Returns:
-            (B, T, H); at padding, anything.
+            (B, T, H); arbitrary at padding.
         """
         if self.graphs and not torch.is_grad_enabled():
             self.begin_step()
@@ -112,24 +112,24 @@ class Backbone(nn.Module):
         return states[:, :tokens]
 
     def read_tokens(self, tokens: int) -> int:
-        """Return how many tokens `hidden` reads of prompts padded to `tokens`: the next multiple, for graphs."""
+        """Return how many tokens `hidden` reads for prompts padded to `tokens`: with graphs, the next multiple."""
         return -(-tokens // LENGTH_BUCKET) * LENGTH_BUCKET if self.graphs else tokens
 
     def begin_step(self) -> None:
-        """Let graphs use the memory of earlier steps again; nothing of these may be read after it."""
+        """Let graphs reuse the memory of earlier steps, whose results must not be read afterwards."""
         if self.graphs:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
 
     def forward_with_cache(self, embeds: Tensor, mask: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
-        """Return the states of what follows tokens that were read before, and the cache of both.
+        """Return the states of new tokens after those in the cache, and the cache of both.
 
         Args:
-            embeds: of the new tokens (B, T, H).
+            embeds: input embeddings of the new tokens (B, T, H).
             mask: (B, P + T), true or 1 at real tokens, of the P tokens in the cache and the new ones.
-            cache: what an earlier call returned; None where nothing was read before. It is changed in place.
+            cache: the cache returned by an earlier call, which is changed in place; None if nothing was read before.
 
         Returns:
-            Hidden states (B, T, H) as `hidden` gives them, and a cache of `transformers`.
+            Hidden states (B, T, H) as in `hidden`, and a cache of `transformers`.
 
         Raises:
             ValueError: gradient checkpointing is on and in training mode, where there is no cache.
@@ -142,10 +142,10 @@ class Backbone(nn.Module):
         return output.last_hidden_state, output.past_key_values
 
     def check_room(self, tokens: int) -> None:
-        """Refuse a prompt and answer that are together longer than the model can read.
+        """Reject a prompt and answer that are together longer than the model can read.
 
         Raises:
-            UserError: so they are.
+            UserError: they are too long.
         """
         if tokens > self.context_length:
             raise UserError(
@@ -171,7 +171,7 @@ class Backbone(nn.Module):
         return self._head(hidden, token_ids)
 
     def all_logits(self, hidden: Tensor) -> Tensor:
-        """Return the logits of all tokens, (n, V) in float32, from states (n, H): of few positions only."""
+        """Return the logits of all tokens, (n, V) in float32, from states (n, H), for few positions only."""
         return self._head.all(hidden)
 
     def train(self, mode: bool = True) -> "Backbone":
@@ -183,8 +183,8 @@ class Backbone(nn.Module):
 
 
 def _checkpointed_blocks(model: Any) -> list[nn.Module]:
-    """Turn gradient checkpointing on and return the modules that look at their `training` flag for it."""
-    # Frozen weights need the kind that is not reentrant: the embeddings that enter need no gradient.
+    """Turn gradient checkpointing on and return the modules whose `training` flag controls it."""
+    # Frozen weights need non-reentrant checkpointing: the input embeddings need no gradient.
     how = {"use_reentrant": False}
     if hasattr(model, "activation_checkpointing_enable"):  # the name from transformers 5.2x on
         model.activation_checkpointing_enable(how)

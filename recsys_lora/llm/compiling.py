@@ -1,12 +1,12 @@
-"""Decoder blocks compiled by `torch.compile`: what stands between the matrix products becomes few fused loops.
+"""Compiles decoder blocks with `torch.compile`: operations between matrix products become a few fused loops.
 
-The blocks have the same code, so one compilation serves all of them; low-rank layers that are put in later are part
-of it, for a block is compiled when it first runs. Sizes are symbols: batches of other shapes run the same code. Each
-of training, scoring and the model without low-rank layers is compiled once, for some ten seconds each.
+The blocks have the same code, so one compilation serves all of them; it includes low-rank layers added later, since a
+block is compiled when it first runs. Sizes are symbolic: batches of other shapes run the same code. Training, scoring
+and the model without low-rank layers are each compiled once, in some ten seconds.
 
-`reduce-overhead` is torch's mode that records what a block launches as CUDA graphs and replays them: the host then
-launches one graph a block instead of every kernel. A graph is of one shape, so prompts are filled up to multiples of
-`LENGTH_BUCKET` tokens. Memory of one step's graphs is used again by the next, which therefore has to be announced.
+`reduce-overhead` is torch's mode that records a block's kernels as CUDA graphs and replays them: the host then
+launches one graph per block instead of every kernel. A graph has one shape, so prompts are padded to multiples of
+`LENGTH_BUCKET` tokens. The memory of one step's graphs is reused by the next, which must therefore be announced.
 """
 
 import os
@@ -19,7 +19,7 @@ from torch import nn
 from recsys_lora.utils.errors import UserError
 
 LENGTH_BUCKET = 32
-"""Tokens to whose multiples prompts are filled up where graphs are recorded: few shapes for prompts of any length."""
+"""With graphs, prompts are padded to multiples of this many tokens: few shapes for prompts of any length."""
 
 
 def decoder_blocks(model: Any) -> list[nn.Module]:
@@ -32,12 +32,12 @@ def compile_blocks(model: Any, device: torch.device | str, kind: bool | Literal[
     """Compile a model's decoder blocks, in place, each when it first runs.
 
     Args:
-        model: a causal language model as transformers loads it.
-        device: where it is to run.
+        model: a causal language model as loaded by transformers.
+        device: the device it is to run on.
         kind: `reduce-overhead` records CUDA graphs, too; on other devices it is the same as true.
 
     Raises:
-        UserError: it keeps no list of blocks, or a CPU's C++ compiler is missing.
+        UserError: the model has no list of blocks, or the CPU's C++ compiler is missing.
     """
     compiler = os.environ.get("CXX", "g++")
     if torch.device(device).type == "cpu" and shutil.which(compiler) is None:

@@ -1,4 +1,4 @@
-"""Which number format the frozen backbone computes in."""
+"""The dtype in which the frozen backbone computes."""
 
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -9,9 +9,9 @@ DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def resolve_dtype(name: DtypeName, device: "torch.device | str") -> "torch.dtype":
-    """Return the torch dtype for a knob's value.
+    """Return the torch dtype for an option's value.
 
-    `auto` is bfloat16 where the device multiplies such matrices natively (CUDA from Ampere on; a CPU with AMX or
+    `auto` is bfloat16 if the device multiplies bfloat16 matrices natively (CUDA from Ampere on; a CPU with AMX or
     AVX512-BF16), else float32: elsewhere bfloat16 is emulated and several times slower than float32.
     """
     import torch
@@ -25,7 +25,7 @@ def resolve_dtype(name: DtypeName, device: "torch.device | str") -> "torch.dtype
 
 
 def dtype_name(dtype: "torch.dtype") -> DtypeName:
-    """Return the knob's value for a torch dtype that `resolve_dtype` gives."""
+    """Return the option's value for a torch dtype returned by `resolve_dtype`."""
     return cast("DtypeName", str(dtype).removeprefix("torch."))
 
 

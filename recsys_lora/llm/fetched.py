@@ -23,10 +23,10 @@ ASSETS: dict[str, tuple[Asset, str]] = {
 
 
 class FetchedSource(BackboneSource):
-    """A GGUF file known by its checksum, fetched once and converted once.
+    """A GGUF file identified by its checksum, fetched once and converted once.
 
     Args:
-        name: which.
+        name: a key of `ASSETS`.
         loading: see `PretrainedOptions`.
     """
 

@@ -1,8 +1,7 @@
-"""Greedy decoding: each next token is the likeliest one, and nothing else decides.
+"""Greedy decoding: each next token is the most likely one.
 
-The loop is written out, because `generate` of `transformers` fills what is left open in its settings from the model's
-own generation config: a repetition penalty or suppressed tokens, which many chat models come with, would change what
-is measured.
+The loop is written out, because `generate` of `transformers` fills unset options from the model's own generation
+config: a repetition penalty or suppressed tokens, which many chat models come with, would change what is measured.
 """
 
 from collections.abc import Callable, Collection
@@ -22,20 +21,20 @@ def greedy(
     stop: Collection[int],
     after_prompt: Callable[[], None] | None = None,
 ) -> list[list[int]]:
-    """Return what the model writes after each prompt.
+    """Return the tokens that the model generates after each prompt.
 
-    Low-rank layers must be conditioned on these B prompts before. A row does not depend on the others (in float32).
+    Low-rank layers must already be conditioned on these B prompts. Rows do not depend on each other (in float32).
 
     Args:
         backbone: the language model, in evaluation mode.
         embeds: the prompts' input embeddings, padded on the left (B, T, H).
         mask: (B, T), true or 1 at real tokens.
-        max_new_tokens: how many tokens at most.
-        stop: tokens that end an answer, as the end of text; they are not part of it.
+        max_new_tokens: maximum number of tokens.
+        stop: tokens that end an answer, such as end-of-text; they are not part of it.
         after_prompt: called once the prompts are read, to condition low-rank layers for the tokens that follow.
 
     Returns:
-        B lists of token ids, without the stop token; empty where it came first.
+        B lists of token ids, without the stop token; empty if it came first.
 
     Raises:
         ValueError: a prompt is not padded on the left.

@@ -1,8 +1,8 @@
 """GGUF files, converted once into a folder that loads in a second.
 
-`transformers` reads GGUF, but takes most of a minute for it, and would keep the weights packed (and several times
-slower) if asked for bfloat16 at once. So the file is read in float32, which de-quantises it, and written as
-safetensors with its tokenizer into the cache.
+`transformers` reads GGUF, but takes most of a minute, and would keep the weights packed (and several times slower) if
+asked for bfloat16 directly. So the file is read in float32, which de-quantises it, and written to the cache as
+safetensors with its tokenizer.
 """
 
 import functools
@@ -17,7 +17,7 @@ from recsys_lora.utils.files import atomic_folder, content_key, disk_errors, hom
 from recsys_lora.utils.locks import locked
 
 _FORMAT = 1
-"""Raised when the conversion changes, so that older folders are made again."""
+"""Incremented when the conversion changes, so that older folders are rebuilt."""
 
 
 def converted(sha256: str, file: Callable[[], Path]) -> Path:
@@ -25,7 +25,7 @@ def converted(sha256: str, file: Callable[[], Path]) -> Path:
 
     Args:
         sha256: the file's checksum, which names the folder.
-        file: gives the file; called only if the cache has no such folder.
+        file: returns the file; called only if the cache has no such folder.
 
     Raises:
         UserError: the file cannot be read as a model, or the disk is full.
@@ -58,7 +58,7 @@ def _read(file: Path) -> tuple[Any, Any]:
 
     reader: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
     quiet, bar = without_bars(transformers), reader.tqdm
-    reader.tqdm = functools.partial(bar, disable=True)  # this one does not ask whether bars are wanted
+    reader.tqdm = functools.partial(bar, disable=True)  # this one ignores whether bars are enabled
     try:
         packed = transformers.AutoModelForCausalLM.from_pretrained(
             file.parent, gguf_file=file.name, dtype=torch.float32
@@ -70,7 +70,7 @@ def _read(file: Path) -> tuple[Any, Any]:
     finally:
         quiet()
         reader.tqdm = bar
-    # A model read from GGUF refuses to be saved, as it counts as quantised: its weights go into a plain one.
+    # A model read from GGUF counts as quantised and cannot be saved: its weights are copied into a plain one.
     config = type(packed.config)(**{k: v for k, v in packed.config.to_dict().items() if k != "quantization_config"})
     plain = type(packed)(config)
     plain.load_state_dict(packed.state_dict())

@@ -11,15 +11,15 @@ from recsys_lora.utils.errors import UserError
 class Head:
     """The head of a causal language model.
 
-    What some families do to the logits is read from their config: a factor (Cohere's `logit_scale`), a divisor
+    How some families transform the logits is read from their config: a factor (Cohere's `logit_scale`), a divisor
     (Granite's `logits_scaling`), a soft cap (Gemma's `final_logit_softcapping`). `probe.py` checks the result
-    against the whole head, so that a family with yet another habit is refused.
+    against the whole head, so a family with any other transformation is rejected.
 
     Args:
         model: a causal language model of `transformers`.
 
     Raises:
-        UserError: the model has no head, or one whose rows cannot be taken.
+        UserError: the model has no head, or one whose rows cannot be selected.
     """
 
     def __init__(self, model: Any) -> None:
@@ -28,7 +28,7 @@ class Head:
         if not isinstance(head, nn.Module) or not isinstance(weight, Tensor) or not weight.is_floating_point():
             raise UserError(f"{type(model).__name__} has no head of plain weights: choose a causal language model")
         config = model.config.get_text_config()
-        self._head = [head]  # in a list, as this is no module and must not own the model's head
+        self._head = [head]  # in a list, as this must not own the model's head
         self._ids: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
         self.factor = float(getattr(config, "logit_scale", None) or 1) / float(
             getattr(config, "logits_scaling", None) or 1
@@ -55,7 +55,7 @@ class Head:
     def all(self, hidden: Tensor) -> Tensor:
         """Return float32 logits (n, V) of all tokens from hidden states (n, H).
 
-        The product is made in the head's own dtype, as `transformers` does: a float32 copy of a whole head is large.
+        The product is computed in the head's own dtype, as in `transformers`: a float32 copy of a whole head is large.
         """
         head: Any = self._head[0]
         logits = torch.nn.functional.linear(hidden.to(head.weight.dtype), head.weight, getattr(head, "bias", None))

@@ -1,10 +1,10 @@
-"""How likely a language model finds an answer of several tokens: the full head, at answer positions only.
+"""The likelihood of answers of several tokens, from the full head at answer positions only.
 
-A token at place p is predicted by the state at place p - 1, so an answer a_1 ... a_n that ends a prompt has
+A token at position p is predicted by the state at position p - 1, so an answer a_1 ... a_n at the end of a prompt has
 
-    log p(a | prompt) = sum_j log softmax(W h_{p_j - 1})[a_j]        p_j the place of a_j
+    log p(a | prompt) = sum_j log softmax(W h_{p_j - 1})[a_j]        p_j the position of a_j
 
-The logits are made for a few positions at a time, and again in the backward pass: no (B, T, V) tensor exists.
+The logits are computed for a few positions at a time, and again in the backward pass: no (B, T, V) tensor exists.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from recsys_lora.llm.backbone import Backbone
 
 ELEMENTS_AT_ONCE = 2**24
-"""Logits held at once (64 MB)."""
+"""Number of logits held at once (64 MB)."""
 
 
 def answer_log_probs(
@@ -35,10 +35,10 @@ def answer_log_probs(
         input_ids: the tokens, padded on either side (B, T).
         mask: (B, T), true or 1 at real tokens.
         answer_tokens: how many of each prompt's last real tokens are its answer (B,); 0 for none.
-        places: row and column (2, n) of every token of an answer; None has them found, which waits for a device.
+        places: row and column (2, n) of every answer token; None to find them, which makes the host wait for a device.
 
     Returns:
-        The sum over the answer's tokens (B,), float32, in nats, 0 where there is none, through which gradients reach
+        The sum over the answer's tokens (B,), float32, in nats, 0 if there are none, through which gradients reach
         `hidden`; and the number of tokens (B,).
 
     Raises:
@@ -84,17 +84,17 @@ def continuation_log_likelihood(
     continuations: Sequence[Sequence[int]],
     after_prompt: Callable[[int], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return how likely each of several continuations of one prompt is; the prompt is read once.
+    """Return the log-likelihood of each of several continuations of one prompt; the prompt is read once.
 
     Args:
         backbone: the language model, in evaluation mode.
         embeds: the prompt's input embeddings, without padding (1, T, H).
         continuations: the tokens of each of C continuations.
-        after_prompt: called with C after the prompt and before the continuations, to condition low-rank layers on the
-            prompt's factors C times.
+        after_prompt: called with C after the prompt and before the continuations, to condition low-rank layers on C
+            copies of the prompt's factors.
 
     Returns:
-        The sum over each continuation's tokens (C,), float32, in nats, and their numbers (C,), int64.
+        The sum over each continuation's tokens (C,), float32, in nats, and the numbers of tokens (C,), int64.
 
     Raises:
         ValueError: there is no continuation, one has no token, or `embeds` holds several prompts.

@@ -1,4 +1,4 @@
-"""Any causal language model: a hub id, a local folder, a GGUF file."""
+"""Any causal language model: a hub id, a local folder, or a GGUF file."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -22,7 +22,7 @@ class HubSource(BackboneSource):
     """Any causal language model on the Hugging Face hub; files in its cache are used without the network.
 
     Args:
-        name: the hub id, as `Qwen/Qwen2.5-1.5B-Instruct`.
+        name: the hub id, e.g. `Qwen/Qwen2.5-1.5B-Instruct`.
         revision: branch, tag or commit; a commit makes runs repeatable.
         loading: see `PretrainedOptions`.
     """
@@ -46,13 +46,13 @@ class HubSource(BackboneSource):
         knob = f"llm.name={self.name}"
         try:
             model, tokenizer = from_pretrained(self._cached(knob), knob, local_files_only=True, **options)
-        except UserError:  # not in the cache, or not whole
+        except UserError:  # not in the cache, or incomplete
             self._ask_hub(knob)
             model, tokenizer = from_pretrained(self.name, knob, revision=self.revision, **options)
         return self.backbone(model, tokenizer, device, self.identity(), self.name)
 
     def check(self) -> None:
-        """Look into the local cache, and ask the hub where it is not there.
+        """Look in the local cache, and ask the hub if the model is not there.
 
         Raises:
             UserError: there is no such model or the hub cannot be reached.
@@ -64,7 +64,7 @@ class HubSource(BackboneSource):
             self._ask_hub(knob)
 
     def _cached(self, knob: str) -> str:
-        """Return the folder that the local cache has of the model, maybe not whole; a `UserError` tells of none."""
+        """Return the model's folder in the local cache, possibly incomplete; raise a `UserError` if there is none."""
         import huggingface_hub
         from huggingface_hub import errors
 
@@ -96,10 +96,10 @@ class HubSource(BackboneSource):
 
 
 class _LocalSource(BackboneSource):
-    """The base of sources on this machine's disk, known by the checksum of their content.
+    """The base class of sources on the local disk, identified by the checksum of their content.
 
     Args:
-        path: where.
+        path: the folder or file.
         loading: see `PretrainedOptions`.
     """
 
@@ -116,32 +116,32 @@ class _LocalSource(BackboneSource):
 
 
 class FolderSource(_LocalSource):
-    """A folder as `save_pretrained` writes it: weights, config and tokenizer; its arguments are those of the base."""
+    """A folder written by `save_pretrained`: weights, config and tokenizer; arguments as for the base class."""
 
     def check(self) -> None:
         """Look for the model's config.
 
         Raises:
-            UserError: it is no model folder.
+            UserError: it is not a model folder.
         """
         if not (self.path / "config.json").is_file():
             raise UserError(f"{self.knob}: no model folder (it has no config.json): name one that has")
 
     def identity(self) -> dict[str, Any]:
-        """Return the checksum of the folder's files and the common part; errors as `check`."""
+        """Return the checksum of the folder's files and the common part; errors as for `check`."""
         return {"folder": self._sha256, **self.common_identity()}
 
     def load(self, texts: Sequence[str], device: "torch.device | str") -> "Backbone":
         """Load from the folder, never from the network.
 
         Raises:
-            UserError: it is no model folder, or not a causal language model.
+            UserError: it is not a model folder, or not of a causal language model.
         """
         return self.from_folder(self.path, self.knob, device, self.name)
 
 
 class GGUFSource(_LocalSource):
-    """A GGUF file, de-quantised once into the cache; its arguments are those of the base."""
+    """A GGUF file, de-quantised once into the cache; arguments as for the base class."""
 
     def __init__(self, path: str, **loading: Unpack[PretrainedOptions]) -> None:
         super().__init__(path, **loading)
@@ -157,7 +157,7 @@ class GGUFSource(_LocalSource):
             raise UserError(f"{self.knob}: no such file: name a .gguf file")
 
     def identity(self) -> dict[str, Any]:
-        """Return the file's checksum and the common part; errors as `check`."""
+        """Return the file's checksum and the common part; errors as for `check`."""
         return {"gguf": self._sha256, **self.common_identity()}
 
     def load(self, texts: Sequence[str], device: "torch.device | str") -> "Backbone":

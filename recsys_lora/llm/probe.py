@@ -6,9 +6,9 @@ from recsys_lora.llm.backbone import Backbone
 from recsys_lora.utils.errors import UserError
 
 _TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 6e-2}
-"""Of the largest absolute value compared."""
+"""Relative to the largest absolute value compared."""
 _QUANTISED = 6e-2
-"""Where the body's linear maps are quantised: 8-bit products also round their inputs."""
+"""The tolerance if the body's linear maps are quantised: 8-bit products also round their inputs."""
 
 
 @torch.no_grad()
@@ -16,8 +16,8 @@ def check_backbone(backbone: Backbone) -> None:
     """Compare chosen logits with the whole head's, and a prompt alone with the same prompt padded on either side.
 
     Raises:
-        UserError: they differ: the family does something to its logits, or to padding, that is not known here; or they,
-            or weights, are not finite; or the model has no decoder blocks.
+        UserError: they differ, since the family treats its logits or padding in a way that is not known here; they or
+            the weights are not finite; or the model has no decoder blocks.
     """
     if backbone.model.config.get_text_config().num_hidden_layers < 1:
         raise UserError(f"{backbone.label}: its config names no decoder blocks (num_hidden_layers): use another model")

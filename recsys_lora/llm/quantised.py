@@ -23,11 +23,11 @@ def quantised_options(kind: Quantise, dtype: "torch.dtype", device: "torch.devic
 
     Args:
         kind: `none` needs no argument.
-        dtype: what the products of 4-bit weights are computed in.
+        dtype: the compute dtype of 4-bit weights.
         device: where the weights go; they cannot be quantised elsewhere and moved.
 
     Raises:
-        UserError: bitsandbytes is not installed, or does not know the kind of device.
+        UserError: bitsandbytes is not installed, or does not support the type of device.
     """
     if kind == "none":
         return {}
@@ -46,7 +46,7 @@ def quantised_options(kind: Quantise, dtype: "torch.dtype", device: "torch.devic
         place = torch.device("cuda", torch.cuda.current_device())
     settings: Any = transformers.BitsAndBytesConfig
     if kind == "int8":
-        # It warns at every product of every batch that inputs become float16 there, which is how LLM.int8() works.
+        # It warns at every product of every batch that inputs are cast to float16, which is how LLM.int8() works.
         logging.getLogger(f"{PACKAGE}.autograd._functions").setLevel(logging.ERROR)
         config = settings(load_in_8bit=True)
     else:

@@ -1,9 +1,9 @@
-"""A frozen backbone's decoder blocks, spread over the devices of a job, so that no device has to hold them all.
+"""Shards a frozen backbone's decoder blocks over the devices of a job, so that no device has to hold them all.
 
 PyTorch's FSDP2 (`torch.distributed.fsdp.fully_shard`; Zhao et al., 2023, arXiv 2304.11277) leaves each process one
-share of every weight of a block; the shares come together for the forward of the block, and again for its backward.
-Embeddings, final norm and head stay whole everywhere, as methods read them outside of any forward. What is trained
-stands outside of the model (see `lowrank/inject.py`) and is no part of this.
+shard of every weight of a block; the shards are gathered for the block's forward, and again for its backward.
+Embeddings, final norm and head stay whole, as methods read them outside of any forward. Trained parameters are outside
+of the model (see `lowrank/inject.py`) and not affected.
 """
 
 import inspect
@@ -20,15 +20,15 @@ from recsys_lora.utils.errors import UserError
 
 
 def shard(backbone: Backbone, device: torch.device, world: int) -> Backbone:
-    """Spread a backbone's blocks, in place, over the processes of the default group; all of them have to call this.
+    """Shard a backbone's blocks, in place, over the processes of the default group; all of them must call this.
 
     Args:
         backbone: whole and not quantised, in host memory, the same on every process.
-        device: this process's, where its shares and all else go; blocks go there one after the other.
+        device: this process's device, for its shards and everything else; blocks are moved there one by one.
         world: the number of processes.
 
     Raises:
-        UserError: it has no blocks, or this PyTorch cannot do it.
+        UserError: the backbone has no blocks, or this version of PyTorch does not support it.
     """
     from torch.distributed.fsdp import fully_shard
 
@@ -43,7 +43,7 @@ def shard(backbone: Backbone, device: torch.device, world: int) -> Backbone:
     for block in blocks:
         fully_shard(block, mesh=mesh)
     whole = {parameter for parameter in body.parameters() if not is_shard(parameter)}
-    fully_shard(body, mesh=mesh, ignored_params=whole)  # makes one tree of the blocks: the next is fetched ahead
+    fully_shard(body, mesh=mesh, ignored_params=whole)  # makes one tree of the blocks: the next is prefetched
     backbone.to(device)
     backbone.sharded = True
     # Outside of inference mode: what FSDP2 allocates in the first forward is used by later ones that need gradients.
@@ -52,5 +52,5 @@ def shard(backbone: Backbone, device: torch.device, world: int) -> Backbone:
 
 
 def is_shard(parameter: nn.Parameter) -> bool:
-    """Return whether a parameter is one process's share of a weight."""
+    """Return whether a parameter is one process's shard of a weight."""
     return isinstance(parameter.data, DTensor)

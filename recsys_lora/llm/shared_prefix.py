@@ -1,8 +1,8 @@
-"""Prompts that begin alike: what they begin with read once, with a key-value cache, and then each one's rest.
+"""Prompts with a shared prefix: the prefix is read once, with a key-value cache, and then the rest of each prompt.
 
-Prompts of one user about several items share instruction and history; they part at the first candidate's title. A
-causal model's states of the shared part depend on nothing that follows, so the states are those of reading in full.
-Where low-rank layers do to some tokens what is their own prompt's alone, the shared part ends before the first of them.
+Prompts of one user about several items share instruction and history; they diverge at the first candidate's title. A
+causal model's states of the prefix do not depend on what follows, so they are the same as when reading in full. If
+low-rank layers treat some tokens differently in each prompt, the prefix ends before the first of these.
 """
 
 import copy
@@ -15,7 +15,7 @@ from torch import Tensor
 from recsys_lora.llm.backbone import Backbone
 
 _RELATIVE, _ABSOLUTE = 1e-5, 1e-6
-"""How far entries of one vector may lie apart where it was made in two rows of a batch: the rounding of float32."""
+"""How far entries of one vector may differ when computed in two rows of a batch: the rounding of float32."""
 
 
 def shared_length(embeds: Tensor, lengths: Tensor, first: Tensor) -> int:
@@ -23,8 +23,8 @@ def shared_length(embeds: Tensor, lengths: Tensor, first: Tensor) -> int:
 
     Args:
         embeds: input embeddings, soft tokens in their places, padded on the right (B, T, H).
-        lengths: vectors of each prompt (B,).
-        first: what they may begin with (1, L, H).
+        lengths: number of vectors of each prompt (B,).
+        first: the prefix to compare with (1, L, H).
     """
     most = min(int(lengths.min()) - 1, first.shape[1])
     first = first[:, :most]
@@ -34,19 +34,19 @@ def shared_length(embeds: Tensor, lengths: Tensor, first: Tensor) -> int:
 
 
 class SharedPrefix:
-    """What the prompts of several batches begin with.
+    """The shared prefix of the prompts of several batches.
 
-    The first batch decides what that is; it is read again, shorter, where a later one shares less of it.
+    The first batch determines it; it is read again, shorter, if a later one shares less of it.
 
     Args:
         backbone: the language model, in evaluation mode.
-        prompts: how many there are in all batches; a single one is read in full.
+        prompts: number of prompts in all batches; a single one is read in full.
     """
 
     def __init__(self, backbone: Backbone, prompts: int) -> None:
         self.backbone = backbone
         self.prompts = prompts
-        self.embeds: Tensor | None = None  # (1, L, H), of what the cache holds
+        self.embeds: Tensor | None = None  # (1, L, H), those in the cache
         self.cache: Any = None
 
     @torch.no_grad()
@@ -57,18 +57,18 @@ class SharedPrefix:
         alike: int,
         window: Callable[[int, int, int], None] | None = None,
     ) -> Tensor:
-        """Return the last hidden state of each prompt; what all begin with is read once.
+        """Return the last hidden state of each prompt; the shared prefix is read once.
 
         Args:
             embeds: the prompts' input embeddings, padded on the right (B, T, H).
-            lengths: vectors of each prompt (B,).
-            alike: how many tokens at the beginning the model treats alike in the prompts of all batches, where they
-                are equal; 0 reads these prompts in full.
+            lengths: number of vectors of each prompt (B,).
+            alike: how many initial tokens the model treats alike in the prompts of all batches, if they are equal; 0
+                reads these prompts in full.
             window: called with (rows, begin, end) before tokens `begin` to `end` of the first `rows` prompts are read,
-                to condition low-rank layers for these.
+                to condition low-rank layers on them.
 
         Returns:
-            (B, H), those of `Backbone.hidden` up to rounding.
+            (B, H), the same as from `Backbone.hidden` up to rounding.
         """
         B, T = embeds.shape[:2]
         mask = torch.arange(T, device=embeds.device) < lengths[:, None]  # (B, T)
@@ -83,7 +83,7 @@ class SharedPrefix:
             _, self.cache = self.backbone.forward_with_cache(self.embeds, mask[:1, :shared])
         if window is not None:
             window(B, shared, T)
-        cache = copy.deepcopy(self.cache)  # reading on changes it
+        cache = copy.deepcopy(self.cache)  # reading further changes it
         cache.batch_repeat_interleave(B)
         hidden, _ = self.backbone.forward_with_cache(embeds[:, shared:], mask, cache)  # (B, T - shared, H)
         return self.backbone.last(hidden, mask[:, shared:])

@@ -1,4 +1,4 @@
-"""Where a backbone comes from: what the `llm` config group chooses."""
+"""The sources of a backbone: the options of the `llm` config group."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,14 +22,14 @@ Compiled = bool | Literal["reduce-overhead"]
 
 
 class LoadingOptions(TypedDict, total=False):
-    """How a model is loaded and run, whatever it is.
+    """How any model is loaded and run.
 
     Attributes:
-        dtype: what the frozen weights are kept and computed in; `auto`: bfloat16 where the device is fast at it.
-        attention: the attention implementation of transformers; `auto` lets it choose, and makes torch's own
-            suit prompts (see `recsys_lora.llm.attention`).
+        dtype: the dtype of the frozen weights and their products; `auto` is bfloat16 if the device is fast at it.
+        attention: the attention implementation of transformers; `auto` lets it choose, and adapts torch's own to
+            prompts (see `recsys_lora.llm.attention`).
         chat_template: wrap prompts in the model's chat template.
-        gradient_checkpointing: keep one state a block and compute the rest again in the backward pass.
+        gradient_checkpointing: keep one state per block and recompute the rest in the backward pass.
         compiled: compile the decoder blocks, and record CUDA graphs (see `recsys_lora.llm.compiling`).
     """
 
@@ -41,23 +41,23 @@ class LoadingOptions(TypedDict, total=False):
 
 
 class PretrainedOptions(LoadingOptions, total=False):
-    """The same for pretrained weights, which may be quantised.
+    """`LoadingOptions` for pretrained weights, which may be quantised.
 
     Attributes:
-        quantise: keep the blocks' linear maps in 8 or 4 bits; `dtype` is then that of all else.
+        quantise: keep the blocks' linear maps in 8 or 4 bits; `dtype` then applies to everything else.
     """
 
     quantise: Quantise
 
 
 class BackboneSource:
-    """The base of all sources: see `PretrainedOptions` for its arguments.
+    """The base class of all sources: see `PretrainedOptions` for its arguments.
 
     Attributes:
-        name: of the model, for messages and tables.
+        name: the model's name, for messages and tables.
 
     Raises:
-        UserError: compiled blocks are to be checkpointed, too.
+        UserError: both `compiled` and `gradient_checkpointing` are set.
     """
 
     name: str
@@ -81,27 +81,27 @@ class BackboneSource:
         self.compiled = compiled
 
     def identity(self) -> dict[str, Any]:
-        """Return what artifacts and checkpoints depend on, JSON-able, without loading the model."""
+        """Return what artifacts and checkpoints depend on, JSON-serialisable, without loading the model."""
         raise NotImplementedError
 
     def load(self, texts: Sequence[str], device: "torch.device | str") -> "Backbone":
         """Load the backbone onto a device.
 
         Args:
-            texts: the data's titles; only the tiny model, which trains its tokenizer on them, looks at them.
-            device: where to.
+            texts: the data's titles; only the tiny model uses them, to train its tokenizer.
+            device: the target device.
         """
         raise NotImplementedError
 
     def check(self) -> None:
-        """Refuse what cannot be loaded, as far as that shows at once: nothing by default.
+        """Reject what cannot be loaded, as far as that shows at once: nothing by default.
 
         Raises:
             UserError: it cannot be loaded.
         """
 
     def common_identity(self) -> dict[str, Any]:
-        """Return the part of the identity that any source has."""
+        """Return the part of the identity that all sources have."""
         quantised = {} if self.quantise == "none" else {"quantise": self.quantise}
         return {"dtype": self.dtype, "chat_template": self.chat_template, **quantised}
 
@@ -116,16 +116,16 @@ class BackboneSource:
         return {"dtype": dtype, **more, **quantised_options(self.quantise, dtype, device)}
 
     def from_folder(self, folder: Path, knob: str, device: "torch.device | str", label: str) -> "Backbone":
-        """Load a folder that `save_pretrained` wrote, without the network.
+        """Load a folder written by `save_pretrained`, without the network.
 
         Args:
             folder: the folder.
-            knob: the config entry to name in an error, as `llm.path=...`.
-            device: where to.
-            label: the name for tables.
+            knob: the config entry to name in an error, e.g. `llm.path=...`.
+            device: the target device.
+            label: the model's name in tables.
 
         Raises:
-            UserError: as `from_pretrained` and `backbone`.
+            UserError: as for `from_pretrained` and `backbone`.
         """
         identity = self.identity()
         model, tokenizer = from_pretrained(str(folder), knob, local_files_only=True, **self.options(device))
@@ -134,10 +134,10 @@ class BackboneSource:
     def backbone(
         self, model: Any, tokenizer: Any, device: "torch.device | str", identity: dict[str, Any], label: str
     ) -> "Backbone":
-        """Wrap a loaded model and check that it can be scored.
+        """Wrap a loaded model and check that its scores can be trusted.
 
         Raises:
-            UserError: it cannot be scored, or not be compiled here.
+            UserError: they cannot, or the model cannot be compiled here.
         """
         from recsys_lora.llm.attention import attend_to_prompts
         from recsys_lora.llm.backbone import Backbone
@@ -164,17 +164,17 @@ def from_pretrained(place: str, knob: str, **options: Any) -> tuple[Any, Any]:
 
     Args:
         place: hub id or folder.
-        knob: the config entry to name in an error, as `llm.name=...`.
+        knob: the config entry to name in an error, e.g. `llm.name=...`.
         options: for `AutoModelForCausalLM.from_pretrained`; `revision` and `local_files_only` for the tokenizer too.
 
     Raises:
-        UserError: there is no such model, it is no causal language model, it lacks weights or has whole numbers in
-            their place, it needs code of its own, or it cannot be reached.
+        UserError: there is no such model, it is not a causal language model, it lacks weights or stores integers
+            instead, it needs custom code, or it cannot be reached.
     """
     import transformers
 
     shared = {key: options[key] for key in ("revision", "local_files_only") if key in options}
-    models: Any = transformers.AutoModelForCausalLM  # its annotation knows nothing of `output_loading_info`
+    models: Any = transformers.AutoModelForCausalLM  # its annotation lacks `output_loading_info`
     quiet = without_bars(transformers)
     try:
         model, found = models.from_pretrained(place, trust_remote_code=False, output_loading_info=True, **options)
@@ -184,7 +184,7 @@ def from_pretrained(place: str, knob: str, **options: Any) -> tuple[Any, Any]:
         raise UserError(f"{knob}: the backbone cannot be loaded: {reason}") from error
     finally:
         quiet()
-    if missing := sorted(found["missing_keys"]):  # the library would draw them at random
+    if missing := sorted(found["missing_keys"]):  # the library would initialise them at random
         raise UserError(
             f"{knob}: the backbone lacks {len(missing)} of its tensors, {missing[0]} among them: get its files again"
         )
@@ -197,7 +197,7 @@ def from_pretrained(place: str, knob: str, **options: Any) -> tuple[Any, Any]:
 
 
 def _coded_weights(folder: Path, model: Any) -> str | None:
-    """Return a parameter that files keep as whole numbers, as of quantised models, whose meaning no config tells."""
+    """Return a parameter stored as integers, as in quantised models, without a config that explains it."""
     if hasattr(model.config, "quantization_config"):
         return None
     names: set[str] = {name for name, _ in model.named_parameters()}
@@ -211,7 +211,7 @@ def _coded_weights(folder: Path, model: Any) -> str | None:
 
 
 def without_bars(transformers: Any) -> Callable[[], None]:
-    """Switch off the library's progress bars, which do not know whether there is a terminal; return the way back."""
+    """Disable the library's progress bars, which do not check for a terminal; return what restores them."""
     logging = transformers.utils.logging
     if not logging.is_progress_bar_enabled():
         return lambda: None
@@ -223,7 +223,7 @@ _MODEL_FILES = (
     *("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja", "*.tiktoken"),
     "additional_chat_templates/*.jinja",
 )
-"""What transformers reads of a model folder: configs, weights, vocabularies, chat templates."""
+"""What transformers reads from a model folder: configs, weights, vocabularies, chat templates."""
 
 
 def folder_sha256(folder: Path) -> str:

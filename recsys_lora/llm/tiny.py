@@ -1,6 +1,6 @@
-"""A random language model of two layers, and a tokenizer trained on the data's own titles: seconds on a CPU.
+"""A random language model with two layers, and a tokenizer trained on the data's own titles: seconds on a CPU.
 
-For tests and debugging: it knows nothing, but all that is learned in this project can be learned beside it.
+For tests and debugging: it knows nothing, but everything that this project trains can be trained with it.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _PROMPT_WORDS = (
     "whether the user would enjoy the movie book item titled with Answer Yes or No not yet rated any \n#Answer: Yes No "
     "1 2 3 4 5 6 7 8 9 A B C D E F G H I J"
 )
-"""So that common prompts are short in tokens, and Yes, No, digits and option letters are one each."""
+"""Makes common prompts short in tokens, and Yes, No, digits and option letters one token each."""
 SPECIAL = ("<pad>", "<s>", "</s>")
 
 
@@ -32,10 +32,10 @@ class TinySource(BackboneSource):
         layers: decoder blocks.
         heads: query heads; there are half as many key and value heads.
         intermediate_size: width of the feed-forward part.
-        vocabulary: tokens at most.
-        context: tokens it can read.
+        vocabulary: maximum size of the vocabulary.
+        context: maximum number of tokens it can read.
         init_std: standard deviation of the random weights.
-        init_seed: of the random weights.
+        init_seed: seed of the random weights.
         loading: see `LoadingOptions`; `dtype` is float32 unless given.
     """
 
@@ -68,7 +68,7 @@ class TinySource(BackboneSource):
         self.init_seed = init_seed
 
     def identity(self) -> dict[str, Any]:
-        """Return shape, seed and the common part; the loaded backbone's identity names its vocabulary too."""
+        """Return shape, seed and the common part; the loaded backbone's identity also includes its vocabulary."""
         return {"tiny": self.shape, "vocabulary": self.vocabulary, "seed": self.init_seed, **self.common_identity()}
 
     def load(self, texts: Sequence[str], device: "torch.device | str") -> "Backbone":
@@ -91,7 +91,7 @@ class TinySource(BackboneSource):
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
-    """Train a byte-level BPE tokenizer, which can write any text, on `texts` and the usual words of prompts."""
+    """Train a byte-level BPE tokenizer, which can encode any text, on `texts` and the usual words of prompts."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast as Fast
 

@@ -1,8 +1,8 @@
-"""Bind the batch's state to the blocks that gradient checkpointing runs again.
+"""Bind the batch's state to the blocks that gradient checkpointing recomputes.
 
-The second run comes in the backward pass: on another thread where the device is a GPU, and when another forward may
-have replaced the state. It therefore takes the state of its first run along. Checkpointing that is not reentrant keeps
-the first run's graph, so that gradients reach the network that made the factors as they do without it.
+The recomputation happens in the backward pass: on another thread if the device is a GPU, and possibly after another
+forward has replaced the state. It therefore uses the state of the first run. Non-reentrant checkpointing keeps the
+first run's graph, so gradients reach the network that generated the factors as they do without checkpointing.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from torch import nn
 from recsys_lora.lowrank.state import StateSlot
 
 _FUNCTION = "_gradient_checkpointing_func"
-"""What transformers calls a module's `torch.utils.checkpoint.checkpoint`."""
+"""The attribute in which transformers keeps a module's `torch.utils.checkpoint.checkpoint`."""
 
 
 class _Bound:
-    """A module's checkpointing function, whose functions run with the state of their first run."""
+    """A module's checkpointing function, which runs functions with the state of their first run."""
 
     def __init__(self, checkpoint: Callable[..., Any], slot: StateSlot) -> None:
         self.checkpoint = checkpoint
@@ -29,14 +29,14 @@ class _Bound:
 
 
 def bind_state_to_blocks(model: nn.Module, slot: StateSlot) -> Callable[[], None]:
-    """Make `model`'s checkpointed blocks run again with the state of their forward; nothing else changes.
+    """Make `model`'s checkpointed blocks recompute with the state of their forward; nothing else changes.
 
     Args:
         model: a causal language model; its body is `model.base_model`. Checkpointing may be switched on later.
         slot: where the layers find the state.
 
     Returns:
-        What undoes it.
+        A function that undoes it.
     """
     body = getattr(model, "base_model", model)
 
@@ -56,7 +56,7 @@ def bind_state_to_blocks(model: nn.Module, slot: StateSlot) -> Callable[[], None
 
 
 def _bind(body: nn.Module, slot: StateSlot) -> None:
-    """Bind the checkpointing functions that are not yet; the reentrant kind would go on into the factors' network."""
+    """Bind the checkpointing functions that are not bound yet; reentrant ones would go on into the factors' graph."""
     for part in body.modules():
         function = part.__dict__.get(_FUNCTION)
         if function is None or isinstance(function, _Bound):

@@ -1,4 +1,4 @@
-"""Put low-rank layers into a decoder, and take them out again."""
+"""Add low-rank layers to a decoder, and remove them again."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -20,8 +20,8 @@ class Site:
     """One linear map of a decoder.
 
     Attributes:
-        name: path in the model, as `model.layers.0.self_attn.q_proj`.
-        target: its last word, as `q_proj`.
+        name: path in the model, e.g. `model.layers.0.self_attn.q_proj`.
+        target: the last part of its name, e.g. `q_proj`.
         block: number of its decoder block.
         in_features: width of its input.
         out_features: width of its output.
@@ -35,10 +35,10 @@ class Site:
 
 
 class Injection(nn.Module):
-    """The low-rank layers put into one model; holds what is trained, and only that.
+    """The low-rank layers added to one model; contains only what is trained.
 
     Attributes:
-        model: the model they were put into (not registered: its parameters are not this module's).
+        model: the model they were added to (not registered: its parameters are not this module's).
         layers: path in the model -> layer.
         sites: path in the model -> the linear map there.
         state: where the next batch's factors are set.
@@ -60,7 +60,7 @@ class Injection(nn.Module):
         return self._model[0]
 
     def add(self, site: Site, sources: Sequence[Source]) -> None:
-        """Put a layer with these sources in the place of the linear map at `site`."""
+        """Replace the linear map at `site` with a layer with these sources."""
         base = self.model.get_submodule(site.name)
         modules = nn.ModuleList(sources)
         modules.to(next(base.parameters()).device)
@@ -75,21 +75,21 @@ class Injection(nn.Module):
         self.model.set_submodule(site.name, layer)
 
     def remove(self) -> None:
-        """Give the model its own linear maps back: it is bit for bit what it was."""
+        """Restore the model's own linear maps: it is bit for bit what it was."""
         for name, layer in self.layers.items():
             self.model.set_submodule(name, layer.base)
         self._unbind()
         self.state.clear()
 
     def disabled(self) -> AbstractContextManager[None]:
-        """Switch the layers off for this thread: the model is then bit for bit what it was, and the layers stay."""
+        """Disable the layers in this thread: the model is then bit for bit what it was, but keeps the layers."""
         return self.state.disabled()
 
 
 def find_sites(model: nn.Module) -> list[Site]:
     """Return every linear map inside the decoder's blocks, in the model's order.
 
-    A block is an element of a `ModuleList`, so that the head and the embeddings are left out.
+    A block is an element of a `ModuleList`, so the head and the embeddings are left out.
     """
     sites = []
     blocks: dict[str, int] = {}
@@ -104,15 +104,15 @@ def find_sites(model: nn.Module) -> list[Site]:
 
 
 def inject(model: nn.Module, targets: Sequence[str], make: Callable[[Site], Sequence[Source]]) -> Injection:
-    """Put low-rank layers into `model`, in place, and freeze the rest of it.
+    """Add low-rank layers to `model`, in place, and freeze the rest of it.
 
     Args:
-        model: a decoder as `transformers` loads it.
-        targets: last words of the linear maps to adapt, as `q_proj`; of every block.
-        make: gives a site's sources; an empty sequence leaves the site alone.
+        model: a decoder as loaded by `transformers`.
+        targets: the linear maps to adapt in every block, by the last part of their names, e.g. `q_proj`.
+        make: returns a site's sources; an empty sequence leaves the site unchanged.
 
     Raises:
-        UserError: the model has no linear map of a name asked for; the line names those it has.
+        UserError: the model has no linear map with a requested name; the message lists those it has.
         ValueError: the model has low-rank layers already (give one site several sources instead).
     """
     if any(isinstance(module, LowRankLinear) for module in model.modules()):

@@ -14,8 +14,8 @@ from recsys_lora.lowrank.state import StateSlot
 def linear_shape(module: nn.Module) -> tuple[int, int] | None:
     """Return (in_features, out_features) of a linear map, None for any other module.
 
-    Known are `nn.Linear`, everything that calls itself linear and carries both widths (quantised layers), and GPT-2's
-    `Conv1D`, whose weight is stored the other way round.
+    Supported are `nn.Linear`, any class with `Linear` in its name and both widths (quantised layers), and GPT-2's
+    `Conv1D`, whose weight is stored transposed.
     """
     if isinstance(module, Conv1D):
         return int(module.weight.shape[0]), int(module.weight.shape[1])
@@ -28,12 +28,12 @@ def linear_shape(module: nn.Module) -> tuple[int, int] | None:
 class LowRankLinear(nn.Module):
     """A frozen linear map with low-rank updates.
 
-    The sources are held by the `Injection` that made this layer, not registered here: the model's own parameters and
-    train/eval mode stay as they were, and so does its state dict, where the map's own names are behind `base`.
+    The sources belong to the `Injection` that made this layer and are not registered here: the model's own parameters,
+    train/eval mode and state dict stay as they were, except that the map's own names get the prefix `base`.
 
     Args:
-        base: the frozen map, `nn.Linear` or GPT-2's `Conv1D` or a quantised linear layer.
-        sources: where the factors come from; their updates add up.
+        base: the frozen map: `nn.Linear`, GPT-2's `Conv1D` or a quantised linear layer.
+        sources: where the factors come from; their updates are summed.
         slot: where the batch's factors are found.
         readers: the layers that may read the same input; None: this one alone.
     """
@@ -47,8 +47,8 @@ class LowRankLinear(nn.Module):
         self.slot = slot
         self.readers = readers or SharedInput()
         self.number = self.readers.join(self.sources)
-        # These two give a fresh tensor that nothing keeps, so the update can be added in place. A quantised layer
-        # may keep its output.
+        # These two return a new tensor that nothing else holds, so the update can be added in place. A quantised
+        # layer may keep its output.
         self._in_place = type(base) in (nn.Linear, Conv1D)
 
     def forward(self, x: Tensor) -> Tensor:

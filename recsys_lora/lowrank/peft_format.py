@@ -1,13 +1,13 @@
 """Write the low-rank updates as an adapter folder that `peft` loads.
 
-One adapter has one A and one P a layer, so a static source can be written as it is, a routed one for one task, a
+An adapter has one A and one P per layer, so a static source is written as it is, a routed one for one task, and a
 generated one for one (user, item) pair. A layer with several sources becomes one of their summed rank, with the
-scales written into P, since
+scales folded into P, since
 
     Σ_s scale_s · P_s A_s^T = [scale_1 P_1, scale_2 P_2, ...] [A_1, A_2, ...]^T
 
-All layers get one rank, the smallest of those that vLLM makes room for, by columns of zeros, which add nothing: vLLM
-reads no rank a layer.
+All layers are padded with columns of zeros to one rank, the smallest sufficient one among those that vLLM supports:
+vLLM does not read a rank per layer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,21 +37,21 @@ def export(
     task: int | None = None,
     pair: Mapping[str, Tensor] | None = None,
 ) -> Path:
-    """Write one adapter, whole or not at all.
+    """Write one adapter, completely or not at all.
 
     Args:
         injection: the layers to write.
-        folder: where to; replaced if it exists.
+        folder: the adapter's folder; replaced if it exists.
         base_model: hub id or folder of the backbone, for the adapter's config.
-        task: which task's factors of `Routed` sources.
-        pair: key -> A (in, R) of one (user, item) pair, unscaled, as it is given to `state.set`.
+        task: the task whose factors of `Routed` sources are written.
+        pair: key -> A (in, R) of one (user, item) pair, unscaled, as given to `state.set`.
 
     Returns:
         The folder, with `adapter_config.json` and `adapter_model.safetensors`.
 
     Raises:
-        ValueError: a task or a pair is needed and not given.
-        UserError: the folder cannot be written, or the rank is larger than engines take.
+        ValueError: a task or a pair is needed but not given.
+        UserError: the folder cannot be written, or the rank is larger than engines support.
     """
     updates, rank = of_one_rank(injection, task, pair)
     tensors = {}
@@ -68,11 +68,11 @@ def export(
 def of_one_rank(
     injection: Injection, task: int | None = None, pair: Mapping[str, Tensor] | None = None
 ) -> tuple[dict[str, tuple[Tensor, Tensor]], int]:
-    """Return each layer's A (in, R) and P (out, R) in float32 on the CPU, and R, which all have; arguments as `export`.
+    """Return each layer's A (in, R) and P (out, R), float32 on the CPU, and their common R; arguments as for `export`.
 
     Raises:
-        ValueError: as `factors_of`.
-        UserError: the rank is larger than engines take.
+        ValueError: as for `factors_of`.
+        UserError: the rank is larger than engines support.
     """
     updates = factors_of(injection, task, pair)
     rank = engine_rank(max(A.shape[1] for A, _ in updates.values()))
@@ -86,10 +86,10 @@ def of_one_rank(
 def factors_of(
     injection: Injection, task: int | None = None, pair: Mapping[str, Tensor] | None = None
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return each layer's one A (in, R) and P (out, R), the scale in P, by the layer's path; arguments as `export`.
+    """Return each layer's A (in, R) and P (out, R), with the scale in P, by its path; arguments as for `export`.
 
     Raises:
-        ValueError: a task or a pair is needed and not given, or a source has no such factors.
+        ValueError: a task or a pair is needed but not given, or a source has no such factors.
     """
     updates = {}
     for name, layer in injection.layers.items():
@@ -99,10 +99,10 @@ def factors_of(
 
 
 def engine_rank(rank: int) -> int:
-    """Return the smallest rank that vLLM makes room for and that is not below `rank`.
+    """Return the smallest rank supported by vLLM that is at least `rank`.
 
     Raises:
-        UserError: it makes room for none so large.
+        UserError: vLLM supports none that large.
     """
     for size in ENGINE_RANKS:
         if size >= rank:
@@ -112,7 +112,7 @@ def engine_rank(rank: int) -> int:
 
 def _factors(source: Any, task: int | None, pair: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor]:
     """Return A (in, R) and scale · P (out, R) of one source."""
-    if isinstance(source, Static) and not isinstance(source, Shifted):  # peft knows no addition in the bottleneck
+    if isinstance(source, Static) and not isinstance(source, Shifted):  # peft cannot add in the bottleneck
         return source.A.detach(), source.scale * source.P.detach()
     if isinstance(source, Routed):
         if task is None:
@@ -126,7 +126,7 @@ def _factors(source: Any, task: int | None, pair: Mapping[str, Tensor] | None) -
 
 
 def _config(modules: Sequence[str], rank: int, base_model: str, conv: bool) -> dict[str, Any]:
-    """Return peft's description; alpha = R, as the scale is in P."""
+    """Return peft's config; alpha = R, as the scale is in P."""
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",

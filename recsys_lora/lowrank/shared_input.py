@@ -1,7 +1,7 @@
 """Low-rank projections of layers with the same input, computed together.
 
-Query, key and value read one x, and so do gate and up. A product dropout(x) A that several of them share is computed
-once; those of different A's are one product, dropout(x) [A_1, A_2, ...]: x is read once, and a GPU gets one kernel.
+Query, key and value read the same x, and so do gate and up. A product dropout(x) A that several of them share is
+computed once; those with different A's become one product, dropout(x) [A_1, A_2, ...]: x is read once, by one kernel.
 """
 
 import threading
@@ -28,16 +28,16 @@ def input_group(name: str) -> str:
 
 
 class ProjectionCache(threading.local):
-    """Products of a thread that layers have not used yet; empty in a new thread, and in a copy.
+    """Products that a thread's layers have not used yet; empty in a new thread, and in a copy.
 
     Attributes:
-        x: their input; None: there are none.
-        version: of that tensor, counting in-place writes.
-        state: of the batch.
-        left: updates by the index of their layer.
+        x: their input; None if there are none.
+        version: the version of that tensor, which counts in-place writes.
+        state: the batch's state.
+        left: the unused updates, by the index of their layer.
     """
 
-    def __init__(self) -> None:  # once a thread; compiled code cannot tell an attribute that only the class has
+    def __init__(self) -> None:  # once per thread; compiled code cannot read class-only attributes
         self.x: Tensor | None = None
         self.version = 0
         self.state: BatchState | None = None
@@ -50,8 +50,8 @@ class ProjectionCache(threading.local):
 class SharedInput:
     """Layers that may have the same input: the first one called computes the projections of all.
 
-    Only layers that are called with the very same tensor share, so a wrong guess costs time and changes nothing. Each
-    result is used once: a second or recomputed forward pass computes its own.
+    Only layers called with the very same tensor share, so a wrong guess costs time but changes nothing. Each result is
+    used once: a second or recomputed forward pass computes its own.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class SharedInput:
         self.cache = ProjectionCache()
 
     def join(self, sources: Sequence[Source]) -> int:
-        """Add a layer; returns its number."""
+        """Add a layer and return its number."""
         self.sources.append(sources)
         return len(self.sources) - 1
 
@@ -82,7 +82,7 @@ class SharedInput:
 
 
 def version(x: Tensor) -> int:
-    """Return how often x was written to, where that is known; compiled code and inference mode write to no input."""
+    """Return how often x was written to, if known; compiled code and inference mode never write to an input."""
     return 0 if torch.compiler.is_compiling() or x.is_inference() else x._version
 
 
@@ -90,9 +90,9 @@ def project(layers: Sequence[Sequence[Source]], x: Tensor, state: BatchState | N
     """Return the updates of each of several layers that read x (B, T, in).
 
     Args:
-        layers: each one's sources; one with nothing to add is left out of its layer's updates.
+        layers: each layer's sources; a source with nothing to add is left out of its layer's updates.
         x: the input.
-        state: of the batch.
+        state: the batch's state.
     """
     places: dict[str | tuple[int, int], Source] = {}  # of each distinct A, the first source that has it
     names: list[list[str | tuple[int, int]]] = []
@@ -118,14 +118,14 @@ def _products(
 ) -> dict[str | tuple[int, int], Tensor]:
     """Return u (B, T, R) of each source that has something to add."""
     factors = {}
-    joint: dict[tuple[object, ...], list[str | tuple[int, int]]] = {}  # of those that one product can give
+    joint: dict[tuple[object, ...], list[str | tuple[int, int]]] = {}  # those that one product can compute
     for name, source in sources.items():
         factor = source.factor(x, state)
         if factor is None:
             continue
         factors[name] = factor
         rate = source.dropout if source.training else 0.0
-        alone = name if rate and source.dropout_per == "token" else None  # each has a mask of all of x
+        alone = name if rate and source.dropout_per == "token" else None  # each has its own mask of x
         alike = (source.rank, rate, source.dropout_per, alone, factor.dim() if rate == 0.0 else 3)
         if alike not in joint:
             joint[alike] = []
@@ -147,7 +147,7 @@ def _masked_products(x: Tensor, factors: Sequence[Tensor], rate: float, per: Dro
         x: (B, T, in).
         factors: each A, (in, R) or (B, in, R), in x's dtype; of one rank.
         rate: share of features to drop; 0 outside training.
-        per: see `source.py`; each A has a mask of its own, so `token` takes one.
+        per: see `source.py`; each A has its own mask, so `token` takes only one A.
     """
     if rate and per == "token":
         x = element_dropout(x, rate)

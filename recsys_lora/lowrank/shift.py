@@ -1,4 +1,4 @@
-"""Vectors of the batch that are added inside the bottleneck at single tokens."""
+"""Vectors of the batch, added inside the bottleneck at single tokens."""
 
 from dataclasses import dataclass
 
@@ -8,21 +8,21 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class BottleneckShift:
-    """What `Shifted` sources add to their narrow product at some tokens of every sample.
+    """The vectors that `Shifted` sources add to their low-rank product at some tokens of every sample.
 
     Attributes:
         vectors: (B, S, R), any float dtype.
-        positions: the tokens (B, S) int64 in the padded input, -1 for none; vectors of one token add up.
+        positions: the tokens (B, S) int64 in the padded input, -1 for none; vectors at one token are summed.
     """
 
     vectors: Tensor
     positions: Tensor
 
     def added_to(self, product: Tensor) -> Tensor:
-        """Return a narrow product (B, T, R) with the vectors added at their tokens.
+        """Return a low-rank product (B, T, R) with the vectors added at their tokens.
 
         Raises:
-            ValueError: the product has another number of samples, or another width.
+            ValueError: the product has a different number of samples or width.
         """
         expected = product.shape[0], product.shape[-1]
         if (self.vectors.shape[0], self.vectors.shape[-1]) != expected:
@@ -31,16 +31,16 @@ class BottleneckShift:
         return torch.baddbmm(product, places, self.vectors.to(product.dtype))
 
     def window(self, rows: int, begin: int, end: int) -> "BottleneckShift":
-        """Return what is added to tokens `begin` to `end` of the first samples."""
+        """Return the shift of tokens `begin` to `end` of the first `rows` samples."""
         places = self.positions[:rows]
         inside = (places >= begin) & (places < end)
         return BottleneckShift(self.vectors[:rows], torch.where(inside, places - begin, -1))
 
 
 def one_hot(positions: Tensor, tokens: int) -> Tensor:
-    """Return which of a sample's tokens each of its vectors belongs to.
+    """Return which of a sample's tokens each of its vectors belongs to, one-hot encoded.
 
-    A product with it puts vectors in their places in a fixed order, and the host need not know how many there are.
+    A product with it places vectors in a fixed order of summation, and the host need not know how many there are.
 
     Args:
         positions: (B, S) int64, -1 for none.

@@ -1,15 +1,15 @@
-"""Where a layer's factors come from.
+"""The sources of a layer's factors.
 
-Every source gives, for an input x (B, T, in), the narrow product u = dropout(x) A (B, T, R) and the factor P that
-takes it to the output; the layer adds `scale · u P^T`. P starts at zero, so a fresh source changes nothing.
+For an input x (B, T, in), every source gives the low-rank product u = dropout(x) A (B, T, R) and the factor P that
+maps it to the output; the layer adds `scale · u P^T`. P starts at zero, so a new source changes nothing.
 
-Trainable factors are kept in float32 and cast to the input's dtype for the product. Where the batch's state is frozen,
-the product is the same and no gradient reaches them.
+Trainable factors are kept in float32 and cast to the input's dtype for the product. If the batch's state is frozen,
+the product is the same, but no gradient reaches them.
 
-Dropout. A mask an element of x costs more than the whole low-rank product on a CPU (at width 576, over twice the
-frozen matrix product itself). `per="sample"` therefore draws, for every product again, which input features a sample
+Dropout. On a CPU, one mask entry per element of x costs more than the whole low-rank product (at width 576, over twice
+the frozen matrix product itself). `per="sample"` therefore draws, anew for every product, which input features a sample
 loses, for all its tokens at once (the mask of Gal and Ghahramani, 2016, arXiv 1512.05287): it then multiplies A,
-which is a tenth as large as x or less. `per="token"` is the mask an element of x.
+which is a tenth as large as x or less. `per="token"` masks each element of x.
 """
 
 import math
@@ -24,9 +24,9 @@ DropoutPer = Literal["sample", "token"]
 
 
 class _Transposed(torch.autograd.Function):
-    """P^T (R, out) of P (out, R) in a dtype, contiguous: transpose, cast and copy in one operation, as of the gradient.
+    """Contiguous P^T (R, out) of P (out, R) in a dtype: transpose, cast and copy in one operation, in backward, too.
 
-    With a copy of P^T autograd forms its gradient as u^T dy, which is faster than (dy^T u)^T.
+    With a copy of P^T, autograd computes its gradient as u^T dy, which is faster than (dy^T u)^T.
     """
 
     @staticmethod
@@ -46,16 +46,16 @@ def _transposed(factor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class Source(nn.Module):
-    """The base of all sources; a subclass says what A is.
+    """The base class of all sources; a subclass defines A.
 
     Args:
         rank: R.
         scale: applied by the layer to `u P^T`.
         dropout: share of the input features dropped in training.
-        dropout_per: see the module's text.
+        dropout_per: see the module docstring.
 
     Attributes:
-        P: the learned factor that takes u to the output.
+        P: the learned factor that maps u to the output.
     """
 
     P: nn.Parameter
@@ -68,25 +68,25 @@ class Source(nn.Module):
         self.dropout_per = dropout_per
 
     def factor(self, x: Tensor, state: BatchState | None) -> Tensor | None:
-        """Return A, (in, R) or (B, in, R), in x's dtype; None where there is nothing to add."""
+        """Return A, (in, R) or (B, in, R), in x's dtype; None if there is nothing to add."""
         raise NotImplementedError
 
     def shared_as(self) -> str | None:
-        """Return the name of an A that sources of several layers have in common; None for an A of the source's own."""
+        """Return the name of an A shared by sources of several layers; None if A is the source's own."""
         return None
 
     def finished(self, product: Tensor, state: BatchState | None) -> Tensor:
-        """Return u (B, T, R) for dropout(x) A."""
+        """Return u (B, T, R) from dropout(x) A."""
         return product
 
     def output(self, dtype: torch.dtype, state: BatchState | None) -> Tensor:
-        """Return P^T, (R, out) or (B, R, out), in a dtype."""
+        """Return P^T, (R, out) or (B, R, out), in the given dtype."""
         made: Tensor = _Transposed.apply(_reached(self.P, state), dtype)  # type: ignore[no-untyped-call]
         return made
 
 
 def _reached(factor: Tensor, state: BatchState | None) -> Tensor:
-    """Return a learned factor, out of reach of gradients where the state is frozen."""
+    """Return a learned factor, detached if the state is frozen."""
     return factor.detach() if state is not None and state.frozen else factor
 
 
@@ -99,7 +99,7 @@ class Static(Source):
         rank: R.
         alpha: the update is scaled by alpha / R.
         dropout: share of the input features dropped in training.
-        dropout_per: see the module's text.
+        dropout_per: see the module docstring.
     """
 
     def __init__(
@@ -117,22 +117,22 @@ class Static(Source):
         nn.init.kaiming_uniform_(self.A.T, a=math.sqrt(5))  # fan-in is in_features, as in LoRA and peft
 
     def factor(self, x: Tensor, state: BatchState | None) -> Tensor:
-        """Return A (in, R); without a state, too."""
+        """Return A (in, R); the state may be None."""
         return _reached(self.A, state).to(x.dtype)
 
 
 class Shifted(Static):
     """LoRA with vectors of the batch added inside the bottleneck: u = dropout(x) A + s (GraphLoRA, arXiv 2606.07526).
 
-    s is the state's `shift` at the tokens it names and zero at all others. The arguments are those of `Static`, and so
-    are the parameters' names: what was trained as LoRA can be taken over.
+    s is the state's `shift` at its tokens and zero at all others. The arguments and the parameters' names are those of
+    `Static`, so weights trained as LoRA can be loaded.
     """
 
     def finished(self, product: Tensor, state: BatchState | None) -> Tensor:
         """Return u (B, T, R).
 
         Raises:
-            ValueError: the state has no shift, or one of another width or number of samples.
+            ValueError: the state has no shift, or one with a different width or number of samples.
         """
         if state is None or state.shift is None:
             raise ValueError("a shifted source needs its vectors: call state.set(shift=...) before the forward")
@@ -140,10 +140,10 @@ class Shifted(Static):
 
 
 class Routed(Source):
-    """One A and one P for each of several tasks; every sample passes its own task's (CKF's Multi-LoRA).
+    """One A and one P for each of several tasks; every sample uses its own task's (CKF's Multi-LoRA).
 
-    A batch may mix tasks: factors are gathered a sample, and both products are batched. A task without a sample in
-    the batch gets a gradient of exactly zero. The arguments are those of `Static`, R of each task, and the number of
+    A batch may mix tasks: factors are gathered per sample, and both products are batched. A task without a sample in
+    the batch gets a gradient of exactly zero. The arguments are those of `Static`, with R per task, and the number of
     tasks.
     """
 
@@ -167,7 +167,7 @@ class Routed(Source):
         """Return each sample's A (B, in, R).
 
         Raises:
-            ValueError: the state names no task for each sample.
+            ValueError: the state does not have a task for each sample.
         """
         if state is not None and state.task is not None and state.task.shape != x.shape[:1]:
             raise ValueError(f"{len(state.task)} tasks were given for a batch of {x.shape[0]} samples")
@@ -184,13 +184,13 @@ class Routed(Source):
 
 
 class Generated(Source):
-    """A made for every sample by a network and read from the batch's state; P learned (CoRA).
+    """An A generated for every sample by a network and read from the batch's state, and a learned P (CoRA).
 
-    Sources with the same `key` share one A (B, in, R). The factor alpha / R is in that A already, multiplied once a
-    batch, so `scale` is 1 here. Where the state names tokens (`acts_at`), u is zero at all others: they pass the frozen
-    map alone.
+    Sources with the same `key` share one A (B, in, R). That A already includes the factor alpha / R, applied once per
+    batch, so `scale` is 1 here. If the state names tokens (`acts_at`), u is zero at all others: they pass only the
+    frozen map.
 
-    The arguments are those of `Static` behind `key`, the name of the generated A that this layer reads.
+    The arguments are `key`, the name of the generated A that this layer reads, then those of `Static`.
     """
 
     def __init__(
@@ -214,10 +214,10 @@ class Generated(Source):
         return self.key
 
     def factor(self, x: Tensor, state: BatchState | None) -> Tensor | None:
-        """Return the batch's A (B, in, R), or None where the batch has no pairs.
+        """Return the batch's A (B, in, R), or None if the batch has no pairs.
 
         Raises:
-            ValueError: the batch has another number of pairs than of samples.
+            ValueError: the batch's numbers of pairs and samples differ.
         """
         if state is None or self.key not in state.generated:
             return None
@@ -227,9 +227,9 @@ class Generated(Source):
         return factor
 
     def finished(self, product: Tensor, state: BatchState | None) -> Tensor:
-        """Return u (B, T, R), zero where the state says that generated factors do not act.
+        """Return u (B, T, R), zero at tokens where, according to the state, generated factors do not act.
 
         Raises:
-            ValueError: the batch has other tokens than the state names.
+            ValueError: the batch's tokens do not match the state's.
         """
         return product if state is None else state.confined(product)

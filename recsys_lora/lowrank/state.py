@@ -1,8 +1,7 @@
-"""What the layers need to know about the current batch: the generated factors and the tokens they act at, each sample's
-task, what is added where.
+"""The current batch's state, which layers read: generated factors, the tokens they act at, tasks and shifts.
 
-One object, never changed and *replaced* as a whole by the next forward of the same thread, so that gradient
-checkpointing recomputes a layer with the factors its forward used (`checkpointing.py`). Each thread has its own:
+One object, never changed but *replaced* as a whole by the next forward of the same thread, so that gradient
+checkpointing recomputes a layer with the factors its forward used (`checkpointing.py`). Each thread has its own, so
 several can score with one model.
 """
 
@@ -20,14 +19,14 @@ from recsys_lora.lowrank.shift import BottleneckShift
 
 @dataclass(frozen=True)
 class BatchState:
-    """The factors of one batch.
+    """The state of one batch.
 
     Attributes:
         generated: key -> A (B, in, R), already times alpha / R and in the backbone's dtype.
         task: each sample's task (B,), int64.
         shift: what `Shifted` sources add.
-        frozen: the forward uses the layers' learned factors as they are: no gradient reaches them.
-        acts_at: the tokens (B, T) bool of the padded input at which generated factors act; None: at all.
+        frozen: whether gradients are kept from the layers' learned factors.
+        acts_at: the tokens (B, T) bool of the padded input at which generated factors act; None for all.
     """
 
     generated: Mapping[str, Tensor] = field(default_factory=dict)
@@ -37,7 +36,7 @@ class BatchState:
     acts_at: Tensor | None = None
 
     def untouched(self, tokens: int) -> int:
-        """Return how many tokens, of `tokens`, come before the first that something made for its sample acts at."""
+        """Return how many of `tokens` tokens precede the first at which anything specific to a sample acts."""
         acts = torch.full((tokens,), bool(self.generated) and self.acts_at is None)
         if self.generated and self.acts_at is not None:
             acts |= self.acts_at[:, :tokens].any(0).cpu()
@@ -46,7 +45,7 @@ class BatchState:
         return int((~acts).long().cumprod(0).sum())
 
     def window(self, rows: int, begin: int, end: int) -> "BatchState":
-        """Return the state of a forward that reads tokens `begin` to `end` of the first samples."""
+        """Return the state of a forward that reads tokens `begin` to `end` of the first `rows` samples."""
         return BatchState(
             {key: factor[:rows] for key, factor in self.generated.items()},
             None if self.task is None else self.task[:rows],
@@ -56,9 +55,9 @@ class BatchState:
         )
 
     def after_prompt(self, copies: int = 1) -> "BatchState":
-        """Return the state of a forward that reads what follows the prompts, each sample's `copies` times.
+        """Return the state of a forward that reads the tokens after the prompts, with `copies` rows per sample.
 
-        Generated factors act at all of these tokens, and nothing is added at any.
+        Generated factors act at all of these tokens, and no shift is added.
         """
 
         def repeated(tensor: Tensor) -> Tensor:
@@ -74,10 +73,10 @@ class BatchState:
         )
 
     def confined(self, product: Tensor) -> Tensor:
-        """Return a generated narrow product (B, T, R), zero at tokens where generated factors do not act.
+        """Return a low-rank product (B, T, R) of generated factors, zero at tokens where they do not act.
 
         Raises:
-            ValueError: the product has another number of samples or tokens.
+            ValueError: the product has a different number of samples or tokens.
         """
         if self.acts_at is None:
             return product
@@ -89,7 +88,7 @@ class BatchState:
 
 @dataclass(frozen=True)
 class GeneratedShape:
-    """What the layers that read one generated A expect: A is (B, in_features, rank) and is scaled by `scale`."""
+    """The shape that layers reading one generated A expect: (B, in_features, rank), to be scaled by `scale`."""
 
     in_features: int
     rank: int
@@ -97,16 +96,16 @@ class GeneratedShape:
 
 
 class Here(threading.local):
-    """What the forwards of one thread find; a new thread, and a copy, begins as this says.
+    """The state that the forwards of one thread see; new threads and copies start with the initial values.
 
-    `torch.compile` reads a `threading.local`, and no `ContextVar`.
+    `torch.compile` can read a `threading.local`, but no `ContextVar`.
 
     Attributes:
-        state: of the batch; None: no pair, the original model.
+        state: the batch's state; None: no pair, the original model.
         enabled: whether the layers add anything at all.
     """
 
-    def __init__(self) -> None:  # once a thread: torch before 2.12 compiles no attribute that only the class has
+    def __init__(self) -> None:  # once per thread: torch before 2.12 cannot compile class-only attributes
         self.state: BatchState | None = None
         self.enabled = True
 
@@ -115,10 +114,10 @@ class Here(threading.local):
 
 
 class StateSlot:
-    """The one place where layers find the `BatchState` of the thread that calls them."""
+    """Where layers find the `BatchState` of the thread that calls them."""
 
     def __init__(self, dtype: torch.dtype) -> None:
-        """Args: dtype: what the backbone computes in; the factors are cast to it once a batch, not once a layer."""
+        """Args: dtype: the backbone's dtype; the factors are cast to it once per batch, not once per layer."""
         self.dtype = dtype
         self.shapes: dict[str, GeneratedShape] = {}
         self.here = Here()
@@ -134,7 +133,7 @@ class StateSlot:
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
-        """Let this thread's forwards pass the frozen maps alone."""
+        """Let this thread's forwards pass only the frozen maps."""
         before = self.here.enabled
         self.here.enabled = False
         try:
@@ -143,7 +142,7 @@ class StateSlot:
             self.here.enabled = before
 
     def bound(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that finds, on whatever thread it runs, what this thread's forwards find now."""
+        """Return a function that uses this thread's current state, on whatever thread it runs."""
         state, enabled = self.here.state, self.here.enabled
 
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -162,7 +161,7 @@ class StateSlot:
         """Register a layer that reads the generated factors `key`.
 
         Raises:
-            ValueError: another layer reads the same key with another shape or scale.
+            ValueError: another layer reads the same key with a different shape or scale.
         """
         known = self.shapes.setdefault(key, shape)
         if known != shape:
@@ -181,14 +180,13 @@ class StateSlot:
         Args:
             generated: key -> A (B, in, R) of every key in `shapes`, unscaled, any float dtype.
             task: each sample's task (B,), for `Routed` sources.
-            frozen: let no gradient reach the factors that the layers hold; what came in as `generated` or `shift` still
-                gets its.
+            frozen: keep gradients from the factors that the layers own; `generated` and `shift` still get theirs.
             shift: what is added at which tokens, for `Shifted` sources.
-            acts_at: the tokens (B, T) bool at which `generated` acts; None: at all.
+            acts_at: the tokens (B, T) bool at which `generated` acts; None for all.
 
         Raises:
-            ValueError: a key is missing or unknown, an A has another shape than its layers read, or the shift has
-                another number of vectors than of positions.
+            ValueError: a key is missing or unknown, an A does not have the shape that its layers read, or the shift's
+                numbers of vectors and positions differ.
         """
         given = generated or {}
         if given and set(given) != set(self.shapes):
@@ -207,5 +205,5 @@ class StateSlot:
         return self.current
 
     def clear(self) -> None:
-        """Forget the batch: `Generated` layers give the original output again."""
+        """Forget the batch: `Generated` layers return the original output again."""
         self.current = None

@@ -1,4 +1,4 @@
-"""Methods: what turns prompts and collaborative vectors into scores."""
+"""Methods: turn prompts and collaborative vectors into scores."""
 
 from recsys_lora.methods.base import LLMRecommender
 from recsys_lora.methods.binllm import BinLLM

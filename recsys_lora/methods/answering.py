@@ -1,4 +1,4 @@
-"""A method's answers to any questions of a task: scores of choices, candidates' log-likelihoods, or written texts."""
+"""A method's answers to questions of a task: scores of choices, log-likelihoods of candidates, or generated text."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ from recsys_lora.tasks.task import Output, Raw, Task, Version
 from recsys_lora.utils.console import part_of, progress
 
 Part = tuple[NDArray[np.int64], Any]
-"""The places of some questions, and their answers: a list, or a tensor where the answers are choices."""
+"""Indices of some questions, and their answers: a list, or a tensor for choices."""
 
 
 @dataclass(frozen=True)
 class Answering:
-    """One method and the tasks it answers.
+    """Answers questions with one method.
 
     Attributes:
-        module: the method, on the device where it is to run; its mode is left as it was. Within `module.disabled()`
-            the backbone alone answers, prompts of text alone.
-        datamodule: makes its prompts.
+        module: the method, on the device to run on; its mode is restored afterwards. Within `module.disabled()` the
+            backbone answers alone, from text-only prompts.
+        datamodule: builds its prompts.
     """
 
     module: LLMRecommender
@@ -45,24 +45,24 @@ class Answering:
         shuffle_users: int | None = None,
         show: bool = True,
     ) -> Output:
-        """Answer questions of one task, each once whatever the number of processes; all processes get all answers.
+        """Answer questions of one task; with several processes, every process gets all answers.
 
-        Where `torch.distributed` runs, each process answers its share; with a sharded backbone each answers all.
+        Under `torch.distributed` each process answers its share of the questions, or all if the backbone is sharded.
 
         Args:
-            name: of the task.
+            name: the task's name.
             questions: n questions.
-            version: which of the versions that the method reads; the one that it answers by default.
-            shuffle_users: a seed; the encoder (and what the method writes of its vectors) then sees, for every
-                question, the user and history of another user, while history and titles stay as they are: what is left
-                of the answer is what it owes to the text and the item.
+            version: one of the prompt versions that the method reads; by default the one it answers.
+            shuffle_users: a seed; if given, the encoder (and anything the method writes from its vectors) sees another
+                user and that user's history for every question, while the prompt's history and titles stay unchanged:
+                any accuracy that remains is due to the text and the item.
             show: show progress.
 
         Returns:
             Predictions in the task's own form.
         """
         task, own = self.datamodule.tasks[name], _own_shard()
-        shard = Shard() if self.module.backbone.sharded else own  # where all have to run the same forwards
+        shard = Shard() if self.module.backbone.sharded else own  # all processes must run the same forwards
         show = show and own.rank == 0
         others = None if shuffle_users is None else questions.of_other_users(shuffle_users)
         make = self.datamodule.prompts[name].set
@@ -82,13 +82,13 @@ class Answering:
                 places.append(where)
                 results.append(answers)
                 advance(len(where), "")
-        if task.kind == "choice" and results:  # read once: nothing waits for the device before
+        if task.kind == "choice" and results:  # one copy: nothing waits for the device before
             places, results = [np.concatenate(places)], [list(torch.cat(results).double().cpu().numpy())]
         raw = _in_order(_gathered((places, results), shard), len(questions))
         return task.predict(raw if task.kind == "text" else np.array(raw, dtype=np.float64), questions)
 
     def _choices(self, prompts: PromptSet, shard: Shard) -> Iterator[Part]:
-        """Yield scores of choices; a method that reads text alone answers equal prompts once."""
+        """Yield scores of choices; a text-only method answers equal prompts once."""
         module = self.module
         if module.reads_text_alone and not module.is_personalised and module.offset is None:
             yield from self._distinct_choices(prompts, shard)
@@ -99,7 +99,7 @@ class Answering:
     def _distinct_choices(self, prompts: PromptSet, shard: Shard) -> Iterator[Part]:
         first, same = prompts.prompts.distinct()
         counts = np.bincount(same)
-        places = np.split(np.argsort(same, kind="stable"), counts.cumsum()[:-1])  # of each prompt's questions
+        places = np.split(np.argsort(same, kind="stable"), counts.cumsum()[:-1])  # each prompt's questions
         for batch in self.datamodule.score_loader(prompts.take(first), shard):
             found = batch.index.numpy()
             where = np.concatenate([places[number] for number in found])
@@ -141,18 +141,18 @@ class Answering:
 
 
 def _after_prompt(module: LLMRecommender, copies: int = 1) -> None:
-    """Let a method's low-rank layers read what follows the prompts of the present batch, each `copies` times."""
+    """Set a method's low-rank layers to the tokens after the current batch's prompts, each repeated `copies` times."""
     if module.lowrank is not None and (state := module.lowrank.state.current) is not None:
         module.lowrank.state.current = state.after_prompt(copies)
 
 
 def _own_shard() -> Shard:
-    """Return this process's part of the work, where `torch.distributed` runs."""
+    """Return this process's shard, which is everything without `torch.distributed`."""
     return Shard(distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else Shard()
 
 
 def _gathered(value: tuple[list[Any], list[Any]], shard: Shard) -> list[tuple[list[Any], list[Any]]]:
-    """Return what every process has: the places of its questions and their answers."""
+    """Return the question indices and answers of every process."""
     if shard.world == 1:
         return [value]
     everyone: list[tuple[list[Any], list[Any]]] = [([], [])] * shard.world

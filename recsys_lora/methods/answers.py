@@ -1,7 +1,7 @@
-"""What a method's answers are worth: losses of batches that mix tasks, a row at a time, and scores.
+"""Losses and scores of a method's answers: one loss per row, in batches that may mix tasks.
 
-A yes-or-no question has one score s (`_binary_score`), and its loss is the binary cross-entropy of s; other choices are
-a softmax over their own tokens; a text is its tokens' mean log-likelihood.
+A yes-or-no question has one score s (`_binary_score`), and its loss is the binary cross-entropy of s; other choices
+have the cross-entropy over their own tokens, and texts the mean negative log-likelihood of their tokens.
 """
 
 from collections.abc import Sequence
@@ -22,19 +22,19 @@ _UNANSWERED = "a loss needs every row's answer: a right choice of a task with ch
 
 
 def _binary_score(logits: Tensor, score: Score) -> Tensor:
-    """Return the scores (B,) of the logits (B, 2) of Yes and No: that of Yes, or that less the one of No."""
+    """Return scores (B,) from the logits (B, 2) of Yes and No: the logit of Yes, or that minus the logit of No."""
     return logits[:, 0] if score == "yes" else logits[:, 0] - logits[:, 1]
 
 
 class Answers(nn.Module):
-    """Reads the answers of several tasks off the backbone's states.
+    """Reads the answers to several tasks from the backbone's hidden states.
 
     Args:
-        backbone: reads the answers' logits.
-        choices: the tokens of each task's answers, by number; None for tasks whose answer is text.
-        is_binary: which tasks are answered by Yes or No, in this order.
-        score: what stands for these two.
-        offset: what is added to that score; None for nothing. It belongs to the method.
+        backbone: computes the answers' logits.
+        choices: the answer tokens of each task, by task number; None for tasks with text answers.
+        is_binary: which tasks have the choices Yes and No, in this order.
+        score: how these two become one score; see `_binary_score`.
+        offset: added to that score; None adds nothing. It belongs to the method.
     """
 
     allowed: Tensor
@@ -51,7 +51,7 @@ class Answers(nn.Module):
         offset: LogitOffset | None = None,
     ) -> None:
         super().__init__()
-        # tuples, as this must not own them
+        # tuples, so that they are not registered here
         self._backbone = (backbone,)
         self._offset = (offset,)
         self.choices = list(choices)
@@ -59,8 +59,8 @@ class Answers(nn.Module):
         own = [list(choice.token_ids) if choice else [] for choice in choices]
         self.token_ids = list(dict.fromkeys(token for tokens in own for token in tokens))  # (K,), of all tasks
         column = {token: index for index, token in enumerate(self.token_ids)}
-        # One row a task: which of the K tokens are its answers, and which column each of its answers has among them. A
-        # task without any may take all of them: its rows' loss is replaced.
+        # One row per task: which of the K tokens are its answers, and the column of each answer among them. A task
+        # without choices allows all tokens: the loss of its rows is replaced.
         allowed = torch.tensor([[not tokens or token in tokens for token in self.token_ids] for tokens in own])
         columns = torch.zeros(len(own), max([2, *map(len, own)]), dtype=torch.long)
         for row, tokens in zip(columns, own, strict=True):
@@ -69,22 +69,22 @@ class Answers(nn.Module):
         self.register_buffer("column", columns, persistent=False)
         self.register_buffer("has_choices", torch.tensor([bool(tokens) for tokens in own]), persistent=False)
         self.register_buffer("is_binary", torch.tensor(list(is_binary)), persistent=False)
-        self.binary = list(is_binary)  # the same where no device has to be asked
+        self.binary = list(is_binary)  # the same on the host, without a device sync
         self.any_binary = any(is_binary)
         self.all_binary = all(is_binary)
 
     @property
     def backbone(self) -> Backbone:
-        """What reads the answers' logits."""
+        """The backbone that computes the answers' logits."""
         return self._backbone[0]
 
     def loss(self, batch: PromptBatch, hidden: Tensor) -> Tensor:
         """Return each row's loss (B,), float32, from the last hidden states (B, T, H).
 
-        A text answer's is its tokens' mean negative log-likelihood, so that rows of all lengths count alike.
+        A text answer's loss is the mean negative log-likelihood of its tokens, so answers of all lengths count alike.
 
         Raises:
-            RuntimeError: a row has neither a right choice nor a text answer; of a device, it comes late.
+            RuntimeError: a row has neither a right choice nor a text answer; on a GPU, raised asynchronously.
         """
         if self.all_binary:
             return self._of_choices(batch, hidden)
@@ -115,11 +115,11 @@ class Answers(nn.Module):
         return functional.cross_entropy(logits, right, reduction="none")
 
     def read(self, batch: PromptBatch, last: Tensor) -> Tensor:
-        """Return what the states (B, H) after prompts of one task say: scores (B,) of a yes-or-no task, else logits.
+        """Return the answers to one task: scores (B,) if it is a yes-or-no task, else logits.
 
         Args:
             batch: the rows, all of one task.
-            last: the states.
+            last: the states (B, H) after their prompts.
 
         Returns:
             Scores (B,), or the logits (B, K) of the task's choices; float32.
@@ -127,7 +127,7 @@ class Answers(nn.Module):
         Raises:
             ValueError: the rows are of several tasks, or of one whose answer is text.
         """
-        tasks = sorted(set(batch.task.tolist())) if len(self.choices) > 1 else [0]  # of one task, no device is asked
+        tasks = sorted(set(batch.task.tolist())) if len(self.choices) > 1 else [0]  # with one task, no device sync
         choices = self.choices[tasks[0]] if len(tasks) == 1 else None
         if choices is None:
             raise ValueError(f"choices are read for one task that has some, not for the tasks {tasks}")
@@ -135,16 +135,16 @@ class Answers(nn.Module):
         return self._score(batch, logits) if self.binary[tasks[0]] else logits
 
     def scores(self, batch: PromptBatch, hidden: Tensor) -> Tensor:
-        """Return the scores (B,) of a batch's yes-or-no questions; of its other rows, anything."""
+        """Return the scores (B,) of a batch's yes-or-no questions; arbitrary values for other rows."""
         return self._added(batch, self.own_scores(batch, hidden))
 
     def own_scores(self, batch: PromptBatch, hidden: Tensor) -> Tensor:
-        """Return the same without the CF model's logit."""
+        """Return the same scores without the CF model's logit."""
         logits = self._logits(self.backbone.last(hidden, batch.attention_mask))
         return _binary_score(self._pair(logits, batch.task), self.score)
 
     def _score(self, batch: PromptBatch, pair: Tensor) -> Tensor:
-        """Return the scores (B,) of the logits (B, 2) of Yes and No, with what is added to them."""
+        """Return scores (B,) from the logits (B, 2) of Yes and No, with the offset added."""
         return self._added(batch, _binary_score(pair, self.score))
 
     def _added(self, batch: PromptBatch, score: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""What all recommenders of this project share: a frozen language model, and something trained in it or before it.
+"""The base class of all recommenders: a frozen language model, with something trained in it or in front of it.
 
-Prompts -> soft tokens and weights -> states -> answers of the run's tasks -> losses, validation, predictions. A method
-says only what differs: which version of the prompts it reads and how it writes them (`versions`, `worded`), which
-low-rank weights a batch gets (`condition`), which vectors fill the soft tokens (`soft_tokens`), which further slots its
-prompts have (`extra_slots`) and what it measures before training (`calibrate`).
+Prompts -> soft tokens and weights -> states -> answers to the run's tasks -> losses, validation, predictions. A method
+implements only what differs: the prompt versions it reads and how it words them (`versions`, `worded`), the low-rank
+weights of a batch (`condition`), the vectors of the soft tokens (`soft_tokens`), additional slots of its prompts
+(`extra_slots`) and what it measures before training (`calibrate`).
 """
 
 import itertools
@@ -42,15 +42,15 @@ class LLMRecommender(RecommenderModule):
     """A recommender that answers tasks with a frozen language model; its arguments are those of `Shared`.
 
     Attributes:
-        versions: the versions of the tasks' prompts that it trains on; the first is what it answers.
-        soft_names: the soft tokens that it can fill; none for prompts of text alone.
-        writes_vectors: whether vectors are written into the prompts' text, where they are the same in all epochs.
-        reads_text_alone: whether equal prompts have equal answers, whoever asks (`offset` aside).
-        is_personalised: whether something beside the prompts' titles and the encoder tells the method who the user is.
-        takes_first_stage: whether it can go on from the low-rank updates that a first stage has trained.
-        encoder: the fitted collaborative encoder; None where the method has none.
-        tuned_encoder: a copy of it that is trained along, whose vectors the method reads; None for the fitted one's.
-        lowrank: the low-rank layers in the backbone; None where the method has none.
+        versions: the versions of the tasks' prompts that it trains on; it answers the first.
+        soft_names: the soft tokens that it can fill; empty for text-only prompts.
+        writes_vectors: whether vectors are written into the prompts' text, where they stay the same in all epochs.
+        reads_text_alone: whether equal prompts have equal answers for all users (apart from `offset`).
+        is_personalised: whether something besides the prompts' titles and the encoder identifies the user.
+        takes_first_stage: whether it can continue from the low-rank updates trained by a first stage.
+        encoder: the fitted collaborative encoder; None if the method has none.
+        tuned_encoder: a trained copy of it, whose vectors the method reads; None to read those of the fitted one.
+        lowrank: the low-rank layers in the backbone; None if the method has none.
     """
 
     needs_backbone: ClassVar[bool] = True
@@ -102,26 +102,26 @@ class LLMRecommender(RecommenderModule):
 
     @classmethod
     def cannot_answer(cls, task: Task) -> str | None:
-        """Return why a task cannot be asked of the method; None where it can."""
+        """Return why the method cannot answer a task; None if it can."""
         return None
 
     @property
     def device(self) -> torch.device:
-        """Where the backbone is; whoever owns the module's parts puts all of them there."""
+        """The backbone's device; the owner of the module's parts puts all of them there."""
         return self.backbone.device
 
     @property
     def read_encoder(self) -> CollaborativeEncoder:
-        """The encoder whose vectors the method reads: the tuned copy, or the fitted one where there is none."""
+        """The encoder whose vectors the method reads: the tuned copy if there is one, else the fitted one."""
         encoder = self.tuned_encoder or self.encoder
         assert encoder is not None, f"{self.name} has no encoder"
         return encoder
 
-    # What a method overrides
+    # Overridden by methods
 
     @property
     def needs_title_start(self) -> bool:
-        """Whether the method's batches must say at which token of a prompt the candidate's title begins."""
+        """Whether batches must include the token at which the candidate's title begins."""
         return False
 
     @property
@@ -131,43 +131,43 @@ class LLMRecommender(RecommenderModule):
 
     @property
     def history_length(self) -> int:
-        """Earlier items that a batch must bring."""
+        """Number of earlier items that a batch must include."""
         return 0 if self.encoder is None else self.encoder.history_length
 
     def worded(self, template: Template) -> Template:
-        """Return a task's own wording as this method writes it."""
+        """Return a task's own prompt template, changed for this method."""
         return template
 
     def extra_slots(self, prompts: TaskPrompts, questions: Questions) -> Iterable[ExtraSlots]:
-        """Return further slots of each question's prompt; they may not tell the question's own answer."""
+        """Return additional slots of each question's prompt; they must not reveal its answer."""
         return itertools.repeat({}, len(questions))
 
     def condition(self, batch: PromptBatch, vectors: Vectors | None) -> None:
         """Give the low-rank layers what they need for this batch."""
 
     def soft_tokens(self, batch: PromptBatch, vectors: Vectors | None) -> Tensor | None:
-        """Return the vectors (B, S, H) of the prompt's soft tokens, None for a prompt of text alone."""
+        """Return the vectors (B, S, H) of the prompt's soft tokens; None for a text-only prompt."""
         return None
 
     def grow(self, users: int, items: int) -> None:
-        """Make room, in place, for so many more users and items, which no training row has."""
+        """Make room, in place, for that many more users and items, which have no training rows."""
         for encoder in (self.encoder, self.tuned_encoder):
             if encoder is not None:
                 encoder.grow(users, items)
 
     def release(self) -> None:
-        """Give the backbone its own linear maps back; the method cannot score any more."""
+        """Restore the backbone's own linear maps; the method can no longer score."""
         if self.lowrank is not None:
             self.lowrank.remove()
 
     def disabled(self) -> AbstractContextManager[None]:
-        """Switch the low-rank layers off for this thread: the backbone alone answers."""
+        """Disable the low-rank layers in this thread: the backbone answers alone."""
         return nullcontext() if self.lowrank is None else self.lowrank.disabled()
 
     # From questions to prompts
 
     def arranged(self, vectors: Tensor, batch: PromptBatch) -> Tensor:
-        """Return vectors (B, V, H) of `soft_names`, the last one's for every candidate, as the soft tokens stand."""
+        """Return vectors (B, V, H) of `soft_names`, the last with one per candidate, in prompt order (B, S, H)."""
         columns = self.columns[batch.task, : batch.soft_positions.shape[1]]  # (B, S)
         return vectors.gather(1, columns.unsqueeze(-1).expand(-1, -1, vectors.shape[-1]))
 
@@ -183,9 +183,9 @@ class LLMRecommender(RecommenderModule):
 
         Args:
             data: the prepared data set.
-            words: its own, for the prompts' slots.
-            token_budget: padded tokens of a scoring batch at most.
-            settings: the others of `TaskData`.
+            words: the data set's words for the prompts' slots.
+            token_budget: maximum number of padded tokens in a scoring batch.
+            settings: the other arguments of `TaskData`.
 
         Raises:
             UserError: the data set has no titles, or a template has a slot that nothing fills.
@@ -202,7 +202,7 @@ class LLMRecommender(RecommenderModule):
     # From prompts to answers
 
     def embeds(self, batch: PromptBatch) -> Tensor:
-        """Condition the backbone on a batch and return its input embeddings (B, T, H), soft tokens in their places."""
+        """Condition the backbone on a batch and return its input embeddings (B, T, H), including soft tokens."""
         vectors = self.collaborative(batch)
         self.condition(batch, vectors)
         embeds = self.backbone.embed(batch.input_ids)  # (B, T, H)
@@ -214,22 +214,22 @@ class LLMRecommender(RecommenderModule):
         return self.backbone.hidden(self.embeds(batch), batch.attention_mask, right=batch.padding == "right")
 
     def collaborative(self, batch: PromptBatch) -> Vectors | None:
-        """Return the vectors of the batch's users and candidates; gradients reach the encoder that is tuned, if any."""
+        """Return the vectors of the batch's users and candidates; gradients reach the tuned encoder, if any."""
         if self.encoder is None:
             return None
         with nullcontext() if self.tuned_encoder is not None else torch.no_grad():
             return encode_candidates(self.read_encoder, batch.user, batch.history, batch.items)
 
     def forward(self, batch: PromptBatch) -> Tensor:
-        """Answer a batch of one task whose answer is a choice: scores (B,) of yes-or-no questions, else logits."""
+        """Answer a batch of one task with choices: scores (B,) of yes-or-no questions, else logits."""
         return self.answers.read(batch, self.backbone.last(self.hidden(batch), batch.attention_mask))
 
     def loss(self, batch: PromptBatch) -> Tensor:
-        """Return each row's loss (B,), float32, without the pairwise one."""
+        """Return each row's loss (B,), float32, without the pairwise loss."""
         return self.answers.loss(batch, self.hidden(batch))
 
     def train(self, mode: bool = True) -> "LLMRecommender":
-        """Set the mode of what is trained; a frozen encoder stays in evaluation mode."""
+        """Set the mode of the trained parts; a frozen encoder stays in evaluation mode."""
         super().train(mode)
         if self.encoder is not None and not isinstance(self.encoder, TwoFits):
             self.encoder.eval()

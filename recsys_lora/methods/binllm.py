@@ -1,8 +1,8 @@
-"""BinLLM: collaborative vectors as binary codes, which the prompt holds as plain text; LoRA learns to read them.
+"""BinLLM: collaborative vectors as binary codes, written into the prompt as plain text; LoRA learns to read them.
 
-The encoder (`cf=binary_mf`) gives codes, the prompt's slots `{user_code}` and `{item_code}` hold them as digits or
-dot-decimal. Nothing but the low-rank updates is trained: first on prompts of text alone (`first`, TALLRec), then on
-prompts with codes.
+The encoder (`cf=binary_mf`) produces the codes; the prompt's slots `{user_code}` and `{item_code}` contain them as
+digits or in dot-decimal notation. Only the low-rank updates are trained: first on text-only prompts (`first`, TALLRec),
+then on prompts with codes.
 
 Source: BinLLM, ACL 2024, arXiv 2406.03210 (text-like encoding, the prompt, tuning in two steps), with CoLLM's wording.
 """
@@ -28,7 +28,7 @@ from recsys_lora.utils.errors import UserError
 
 CodeFormat = Literal["bits", "dot_decimal"]
 _GROUP = 8
-"""Bits of one number of a dot-decimal text, as of an IP address: 7 to 15 characters for 32 bits."""
+"""Bits per number in dot-decimal notation, as in an IP address: 7 to 15 characters for 32 bits."""
 _USER_CODE, _ITEM_CODE = "user_code", "item_code"
 
 
@@ -36,7 +36,7 @@ def bits_of(vectors: Tensor) -> NDArray[np.uint8]:
     """Return the bits (n, D) of codes (n, D): 1 for an entry 1, 0 for an entry -1.
 
     Raises:
-        UserError: an entry is something else.
+        UserError: an entry has another value.
     """
     if not bool((vectors.abs() == 1).all()):
         raise UserError("the encoder's vectors are no binary codes (entries -1 and 1): choose cf=binary_mf")
@@ -45,10 +45,10 @@ def bits_of(vectors: Tensor) -> NDArray[np.uint8]:
 
 
 def check_width(width: int, written: CodeFormat) -> None:
-    """Refuse codes that a format cannot write.
+    """Reject codes that a format cannot write.
 
     Raises:
-        UserError: dot-decimal, and `width` bits are no multiple of eight.
+        UserError: the format is dot-decimal and `width` is not a multiple of eight.
     """
     if written == "dot_decimal" and width % _GROUP:
         raise UserError(
@@ -58,17 +58,17 @@ def check_width(width: int, written: CodeFormat) -> None:
 
 
 def written_codes(vectors: Tensor, written: CodeFormat) -> list[str]:
-    """Write codes as text, the first bit first; of a group, the first bit counts most.
+    """Write codes as text, in the order of the bits; the first bit of a group is the most significant.
 
     Args:
         vectors: codes (n, D), entries -1 or 1, on the CPU.
         written: `bits` (D digits) or `dot_decimal` (D / 8 numbers from 0 to 255).
 
     Returns:
-        One text a row.
+        One text per row.
 
     Raises:
-        UserError: the vectors are no codes, or their width does not suit the format.
+        UserError: the vectors are not codes, or their width does not fit the format.
     """
     check_width(vectors.shape[1], written)
     bits = bits_of(vectors)
@@ -78,14 +78,14 @@ def written_codes(vectors: Tensor, written: CodeFormat) -> list[str]:
 
 
 class BinLLM(LoRATuned):
-    """A backbone tuned by LoRA on prompts that hold the user's and the item's code as text.
+    """A backbone tuned by LoRA on prompts that contain the user's and the item's code as text.
 
     Args:
         code: how a code is written: `bits` or `dot_decimal`.
-        tuned: what every recommender with LoRA is made with; its encoder gives codes, entries -1 or 1.
+        tuned: arguments of all recommenders with LoRA; the encoder must produce codes, with entries -1 or 1.
 
     Raises:
-        UserError: the encoder gives no codes, or their width is none that `code` can write.
+        UserError: the encoder does not produce codes, or `code` cannot write their width.
     """
 
     needs_encoder: ClassVar[bool] = True
@@ -101,14 +101,14 @@ class BinLLM(LoRATuned):
         _check_codes(self.encoder)
 
     def worded(self, template: Template) -> Template:
-        """Return a task's wording with codes as text in the places of its soft tokens."""
+        """Return a task's template with codes as text in place of its soft tokens."""
         return template.remarked({USER: f"{{{_USER_CODE}}}", ITEM: f"{{{_ITEM_CODE}}}"})
 
     def extra_slots(self, prompts: TaskPrompts, questions: Questions) -> Iterator[ExtraSlots]:
         """Yield each question's user code, and the code of each of its candidates.
 
         Raises:
-            UserError: the encoder's vectors are no codes.
+            UserError: the encoder's vectors are not codes.
         """
         vectors = encode_rows(self.encoder, prompts.data, questions.pairs())
         users, items = (written_codes(side, self.code) for side in vectors)
@@ -119,7 +119,7 @@ class BinLLM(LoRATuned):
 
 
 def _check_codes(encoder: CollaborativeEncoder) -> None:
-    """Refuse an encoder whose vectors are no codes."""
+    """Reject an encoder whose vectors are not codes."""
     row = torch.ones(1, dtype=torch.long, device=device_of(encoder))
     with torch.no_grad():
         for vectors in encoder.encode(row, row.new_zeros(1, encoder.history_length), row):

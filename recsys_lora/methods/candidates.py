@@ -1,9 +1,9 @@
-"""One user, several candidates: their scores from any trained method, as a recommender that is in use asks for them.
+"""Scores of several candidates for one user from any trained method, as a deployed recommender needs them.
 
-The prompts begin alike, so what they share is read once (`llm/shared_prefix.py`): with ten titles of history most of
-every prompt. Where a method gives the backbone other weights for every (user, item) pair, or adds something to single
-tokens, the shared part ends before the first token that it does this at: before the candidate's title (CoRA with
-scope=suffix) or the user's soft token (GraphLoRA); CoRA's weights otherwise act on all tokens, and it reads in full.
+The prompts share a prefix, which is read once (`llm/shared_prefix.py`): with ten titles of history, most of every
+prompt. If a method changes the backbone's weights for every (user, item) pair, or adds vectors at single tokens, the
+prefix ends before the first affected token: before the candidate's title (CoRA with scope=suffix) or the user's soft
+token (GraphLoRA). Otherwise CoRA's weights act on all tokens, and its prompts are read in full.
 """
 
 from collections.abc import Sequence
@@ -36,21 +36,21 @@ def score_candidates(
     position: int | None = None,
     share_prefix: bool = True,
 ) -> NDArray[np.float64]:
-    """Score candidates for one user by the task `ctr`.
+    """Score candidates for one user with the task `ctr`.
 
     Args:
-        module: a trained method, on the device where it is to run; its mode is left as it was.
-        datamodule: the run's, which makes the prompts.
-        user: the user's number, from 1 (`data.raw_user_ids` has the ids that belong to the numbers).
+        module: a trained method, on the device to run on; its mode is restored afterwards.
+        datamodule: the run's datamodule, which builds the prompts.
+        user: the user's number, from 1 (`data.raw_user_ids` maps numbers to ids).
         items: the candidates' numbers, from 1.
-        position: how many of the user's positives are known, the earliest; all by default.
+        position: how many of the user's positives are known, earliest first; all by default.
         share_prefix: False reads all prompts in full; the scores are the same up to rounding.
 
     Returns:
         Scores (N,), the higher the better, in the order of `items`.
 
     Raises:
-        UserError: the user or an item is unknown, `position` is no number of positives of this user, or the method was
+        UserError: the user or an item is unknown, the user has fewer than `position` positives, or the method was
             trained without the task ctr.
     """
     if CTR not in datamodule.prompts:
@@ -60,7 +60,7 @@ def score_candidates(
     prompts = datamodule.prompts[CTR].set(questions)
     lengths = prompts.prompts.lengths
     scores = np.zeros(len(questions))
-    reads_prompts = type(module).forward is LLMRecommender.forward  # else the method answers in a way of its own
+    reads_prompts = type(module).forward is LLMRecommender.forward  # else the method overrides how it answers
     prefix = SharedPrefix(module.backbone, len(questions)) if share_prefix and reads_prompts else None
     batching = datamodule.batching
     with evaluating(module), torch.inference_mode():
@@ -71,10 +71,10 @@ def score_candidates(
 
 
 def candidate_questions(data: PreparedData, user: int, items: Sequence[int], position: int | None = None) -> Questions:
-    """Return a question a candidate, as if it came after all rows of the data set; arguments as `score_candidates`.
+    """Return one question per candidate, as if asked after all rows of the data; arguments as for `score_candidates`.
 
     Raises:
-        UserError: as `score_candidates`.
+        UserError: as for `score_candidates`.
     """
     item = np.asarray(items, dtype=np.int64).reshape(-1)
     if not 1 <= user <= data.num_users:
@@ -91,7 +91,7 @@ def candidate_questions(data: PreparedData, user: int, items: Sequence[int], pos
 
 
 def pair_questions(data: PreparedData, pairs: UserItems) -> Questions:
-    """Return the question of the task ctr for each pair, as if it came after all rows of the data set."""
+    """Return the `ctr` question for each pair, as if asked after all rows of the data set."""
     n = len(pairs.user)
     return Questions(
         row=len(data.every) + np.arange(n),
@@ -107,7 +107,7 @@ def pair_questions(data: PreparedData, pairs: UserItems) -> Questions:
 
 
 def _scores(module: LLMRecommender, batch: PromptBatch, prefix: SharedPrefix | None) -> Tensor:
-    """Return the scores (B,) of prompts that are padded on the right; without a prefix they are read in full."""
+    """Return the scores (B,) of right-padded prompts; without a prefix they are read in full."""
     if prefix is None:
         scores: Tensor = module(batch)
         return scores

@@ -1,8 +1,8 @@
-"""Checkpoints of the size of what was trained, which know what they belong to.
+"""Checkpoints that contain only the trained state and record what they belong to.
 
-A checkpoint holds the trained parameters and whatever else is the method's own (not the backbone, nor a frozen
-encoder), Lightning's plain records, and an identity: which backbone, encoder, data and method. Loading anything else is
-refused.
+A checkpoint contains the trained parameters and the rest of the method's own state (not the backbone or a frozen
+encoder), Lightning's plain records, and an identity: backbone, encoder, data and method. A checkpoint with another
+identity is rejected.
 """
 
 import json
@@ -21,12 +21,12 @@ from recsys_lora.utils.errors import UserError
 _FROZEN_PARTS = ("backbone.", "encoder.")
 IDENTITY = "identity"
 RESUMED = "resumed_weights"
-"""Key in a checkpoint of averaged weights of those that training goes on with."""
+"""In a checkpoint of averaged weights, the key of the weights that training resumes from."""
 SAFE = ".safetensors"
 
 
 def trained_state(module: nn.Module) -> dict[str, Tensor]:
-    """Return the part of the state dict that a checkpoint needs: what is trained, buffers, and earlier stages' part."""
+    """Return the part of the state dict that a checkpoint needs: trained parameters, buffers, and earlier stages'."""
     trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
     return {
         name: value
@@ -36,15 +36,15 @@ def trained_state(module: nn.Module) -> dict[str, Tensor]:
 
 
 def verify(checkpoint: Mapping[str, Any], identity: Mapping[str, Any], module: nn.Module) -> None:
-    """Refuse a checkpoint that belongs to something else than `module`.
+    """Reject a checkpoint that does not belong to `module`.
 
     Args:
-        checkpoint: as loaded.
-        identity: what the module belongs to; JSON-able.
-        module: the module that is to take the checkpoint's state.
+        checkpoint: the loaded checkpoint.
+        identity: the module's identity; JSON-serialisable.
+        module: the module that is to load the checkpoint's state.
 
     Raises:
-        UserError: names what the checkpoint belongs to and what the run has.
+        UserError: it does not belong to `module`; the message names the difference.
     """
     theirs = checkpoint.get(IDENTITY)
     if not isinstance(theirs, Mapping):
@@ -71,30 +71,30 @@ def verify(checkpoint: Mapping[str, Any], identity: Mapping[str, Any], module: n
 
 
 def open_checkpoint(path: Path) -> dict[str, Any]:
-    """Return what a checkpoint file holds, all of it on the CPU; nothing in it is run.
+    """Return the contents of a checkpoint file, on the CPU; no code in it is executed.
 
     Raises:
-        UserError: there is no such file, it is damaged or no checkpoint, or it holds weights that are not numbers.
+        UserError: the file does not exist, is damaged or not a checkpoint, or has weights that are not finite.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint: give ckpt_path the path of a .ckpt file")
     if path.suffix == SAFE:
         return _checked(path, _read_safe(path))
     try:
-        with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums of its archive
+        with zipfile.ZipFile(path) as archive:  # torch does not verify the archive's checksums
             if damaged := archive.testzip():
                 raise UserError(f"{path}: damaged ({damaged}): give another ckpt_path")
         checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (UserError, MemoryError):
         raise
-    except Exception as error:  # what a damaged pickle raises is anything
+    except Exception as error:  # a damaged pickle can raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not a checkpoint of this program ({reason}): give another ckpt_path") from error
     return _checked(path, checkpoint)
 
 
 def write_safe(path: Path, checkpoint: Mapping[str, Any]) -> None:
-    """Write a checkpoint's tensors and its identity, and nothing else, as safetensors."""
+    """Write only a checkpoint's tensors and identity, as safetensors."""
     state = {name: value.contiguous() for name, value in checkpoint["state_dict"].items()}
     save_file(state, path, metadata={IDENTITY: json.dumps(checkpoint[IDENTITY])})
 
@@ -109,7 +109,7 @@ def _read_safe(path: Path) -> dict[str, Any]:
 
 
 def _checked(path: Path, checkpoint: Any) -> dict[str, Any]:
-    """Return what a file holds, once it is a checkpoint of finite numbers."""
+    """Return a file's contents after checking that it is a checkpoint of finite numbers."""
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: not a checkpoint of this program (no tensors by name): give another ckpt_path")
@@ -120,10 +120,10 @@ def _checked(path: Path, checkpoint: Any) -> dict[str, Any]:
 
 
 def read_checkpoint(path: Path, module: nn.Module, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint that belongs to `module`, all of it on the CPU.
+    """Return a checkpoint that belongs to `module`, on the CPU.
 
     Raises:
-        UserError: there is no such file, it is no checkpoint, or it belongs to something else.
+        UserError: the file does not exist, is not a checkpoint, or belongs to something else.
     """
     checkpoint = open_checkpoint(path)
     try:
@@ -134,19 +134,19 @@ def read_checkpoint(path: Path, module: nn.Module, identity: Mapping[str, Any]) 
 
 
 def load_checkpoint(path: Path, module: nn.Module, identity: Mapping[str, Any]) -> None:
-    """Put a checkpoint's trained state into a module.
+    """Load a checkpoint's trained state into a module.
 
     Raises:
-        UserError: as `read_checkpoint`.
+        UserError: as for `read_checkpoint`.
     """
     module.load_state_dict(read_checkpoint(path, module, identity)["state_dict"], strict=False)
 
 
 def start_from(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    """Let a module, called `name`, take over the parameters that an earlier stage trained.
+    """Copy the parameters trained by an earlier stage into a module called `name`.
 
     Raises:
-        UserError: the module has no parameter of such a name and shape.
+        UserError: the module has no parameter with the same name and shape.
     """
     own = dict(module.named_parameters())
     for key, value in state.items():

@@ -6,10 +6,10 @@ from recsys_lora.tasks.task import Task
 
 
 class CollaborativeOnly:
-    """Stands for a fitted encoder, which answers by its own scores; there is nothing left to train.
+    """Represents a fitted encoder, which answers with its own scores; there is nothing left to train.
 
     Args:
-        name: what tables call it.
+        name: its name in tables.
     """
 
     needs_backbone: ClassVar[bool] = False
@@ -21,5 +21,5 @@ class CollaborativeOnly:
 
     @classmethod
     def cannot_answer(cls, task: Task) -> str | None:
-        """Return why a task cannot be asked of it; None where it can."""
+        """Return why it cannot answer a task; None if it can."""
         return None if task.encoder_answers else "a CF model's scores do not answer it"

@@ -1,14 +1,14 @@
-"""CoLLM: collaborative vectors become two tokens of the prompt, through one small network for users and items.
+"""CoLLM: one small network for users and items maps collaborative vectors to two tokens of the prompt.
 
     e_u, e_i    = collaborative encoder(user, history, item)
     soft tokens = MLP(e_u), MLP(e_i)           MLP: Linear(D, F D), ReLU, Linear(F D, H)
 
-Stage 1 trains LoRA on the text prompt, stage 2 the mapping alone. Other strategies of the paper are knobs: the encoder
-is tuned, too, from its fitted weights or from fresh ones; or everything is trained at once, in one stage.
+Stage 1 trains LoRA on the text prompt, stage 2 only the mapping. The paper's other strategies are options: the encoder
+is tuned, too, from its fitted or from fresh weights; or everything is trained at once, in one stage.
 Source: CoLLM, TKDE 2025, arXiv 2310.19488.
 
-Ours: the vectors are divided by their spread, and the mapping starts so that the soft tokens spread as the backbone's
-own embeddings do.
+Ours: the vectors are divided by their standard deviation, and the mapping is initialised such that the soft tokens have
+the standard deviation of the backbone's own embeddings.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ OutputScale = Literal["none", "tokens"]
 
 
 class Mapped(Tuned):
-    """What every recommender with CoLLM's mapping is made with: see `Tuned` and `CoLLM`."""
+    """Arguments of all recommenders with CoLLM's mapping: see `Tuned` and `CoLLM`."""
 
     factor: PositiveInt
     input_scale: InputScale
@@ -48,19 +48,19 @@ class CoLLM(SecondStage):
     Args:
         factor: F; the mapping's hidden layer is F times as wide as the vectors.
         input_scale: `std` divides e_u and e_i by the standard deviation of their entries over the training rows.
-        vector_noise: standard deviation of the noise on their entries in training, after that.
-        output_scale: `tokens` starts the mapping so that its tokens spread as the backbone's embeddings do, `none` as
-            PyTorch starts linear maps.
+        vector_noise: standard deviation of the noise added to their scaled entries in training.
+        output_scale: initialisation of the mapping: `tokens` gives its tokens the standard deviation of the backbone's
+            embeddings, `none` is PyTorch's default.
         tune_encoder: train a copy of the collaborative encoder, too; see `recsys_lora.methods.tuned_encoder`.
-        encoder_start: where that copy starts: at the `fitted` weights or at `fresh` ones.
-        encoder_lr_factor: its learning rate over that of the rest.
+        encoder_start: initial weights of that copy: `fitted` or `fresh`.
+        encoder_lr_factor: its learning rate relative to the rest.
         lora: see `LoRATuned`.
         tune_lora: see `SecondStage`.
-        tuned: what every recommender with LoRA is made with; it needs an encoder.
+        tuned: arguments of all recommenders with LoRA; an encoder is required.
 
     Raises:
-        UserError: e_u and e_i differ in width, the prompt has no soft tokens or unknown ones, or two fits of the
-            encoder would be tuned.
+        UserError: e_u and e_i differ in width, the prompt has no soft tokens or unknown ones, or an encoder with two
+            fits is to be tuned.
     """
 
     needs_encoder: ClassVar[bool] = True
@@ -104,7 +104,7 @@ class CoLLM(SecondStage):
         return self.arranged(self.mapping(sides), batch)
 
     def calibrate(self, data: PreparedData, train: UserItems) -> None:
-        """Measure the spread of the collaborative vectors over the training questions, as they are at the start."""
+        """Measure the standard deviation of the initial collaborative vectors over the training questions."""
         self.vector_scale.measure(self.read_encoder, data, train)
 
 
@@ -113,10 +113,10 @@ def mapping(dim: int, factor: int, hidden_size: int, std: float | None = None) -
 
     Args:
         dim: D.
-        factor: of the hidden layer's width over D.
+        factor: the hidden layer's width over D.
         hidden_size: H.
-        std: standard deviation of the tokens of vectors of standard deviation 1, at the start; None starts linear maps
-            as PyTorch does.
+        std: initial standard deviation of the tokens, for vectors of standard deviation 1; None for PyTorch's default
+            initialisation.
     """
     first, last = nn.Linear(dim, factor * dim), nn.Linear(factor * dim, hidden_size)
     if std is not None:

@@ -1,19 +1,19 @@
-"""GraphLoRA: vectors of a user-item graph are added inside LoRA's bottleneck, where the prompt has its ID tokens.
+"""GraphLoRA: adds vectors of a user-item graph inside LoRA's bottleneck, at the prompt's ID tokens.
 
     soft tokens = MLP(e_u), MLP(e_i)                                        as in CoLLM
     y           = W0 x + (alpha / R) · P (A^T dropout(x) + beta g)          in the chosen blocks
     g           = the graph network's vector of the user at the user's soft token, of the item at the item's, else 0
 
 Everything is trained together, in one stage: LoRA, MLP, graph network and a copy of the CF model, whose vectors are
-the nodes' own. All other blocks have LoRA alone. The graph has the positive pairs of the training split, a row's own
-pair among them, as in the paper; see `user_item_graph.py`.
+the node features. All other blocks have plain LoRA. The graph has the positive pairs of the training split, including a
+row's own pair, as in the paper; see `user_item_graph.py`.
 Source: GraphLoRA, ACL 2026, arXiv 2606.07526, and its authors' description of their code
 (https://github.com/wgj15965/GraphLoRA): rank 8 and alpha 16 on q and v, beta 0.1, NGCF of three layers, block 15 of 32
 on MovieLens-1M and the last on Amazon-Book.
 
-Ours: the graph network sees the whole graph, not the part around a batch, so that rows do not depend on their batch
-mates; the nodes' own vectors are divided by their spread, as those of the soft tokens; alpha / R scales the chosen
-block's update, too (layer_alpha = R takes that off, as in their code).
+Ours: the graph network sees the whole graph, not the part around a batch, so that the rows of a batch do not affect
+each other; the node features are divided by their standard deviation, like the vectors of the soft tokens; alpha / R
+scales the chosen block's update, too (layer_alpha = R removes the scaling, as in their code).
 """
 
 from collections.abc import Callable
@@ -41,21 +41,21 @@ Layer = NonNegativeInt | Literal["middle", "last", "all"]
 
 @dataclass(frozen=True)
 class ShiftedLoRA(LoRA):
-    """LoRA whose bottleneck takes vectors of the batch in one decoder block, or in all.
+    """LoRA with vectors of the batch added in the bottleneck of one decoder block, or of all.
 
     Attributes:
         layer: the block's number from 0, the `middle` one (15 of 32), the `last` or `all`.
-        layer_alpha: alpha of the blocks with vectors; None is that of all others.
+        layer_alpha: alpha of the blocks with vectors; None for that of all others.
     """
 
     layer: Layer = "middle"
     layer_alpha: PositiveFloat | None = None
 
     def install(self, model: nn.Module) -> Injection:
-        """Put the updates into a decoder, in place; they start at zero.
+        """Add the updates to a decoder, in place; they start at zero.
 
         Raises:
-            UserError: the model has no linear map of a name asked for, or no such block.
+            UserError: the model has no linear map with a requested name, or no such block.
         """
         chosen = self._blocks(max((site.block for site in find_sites(model)), default=0) + 1)
 
@@ -79,16 +79,16 @@ class GraphLoRA(CoLLM):
     """GraphLoRA on one backbone and one collaborative encoder that gives every user and item one vector.
 
     Args:
-        beta: weight of the graph's vectors, which are 0.1 long; 0 leaves the graph network out.
-        layer: the block that takes them; see `ShiftedLoRA`.
-        layer_alpha: of that block's updates; see `ShiftedLoRA`.
-        graph: makes the graph network: `GraphNetwork` with its own knobs bound.
+        beta: weight of the graph's vectors, which have length 0.1; 0 disables the graph network.
+        layer: the block where they are added; see `ShiftedLoRA`.
+        layer_alpha: alpha of that block's updates; see `ShiftedLoRA`.
+        graph: creates the graph network: `GraphNetwork` with its own options bound.
         catalogue: users, items and the positive pairs of train.
-        tune_encoder: train a copy of the collaborative encoder along; the fitted one stays as it is.
-        mapped: what every recommender with CoLLM's mapping is made with; the graph's nodes are scaled and noised, too.
+        tune_encoder: train a copy of the collaborative encoder, too; the fitted one stays unchanged.
+        mapped: arguments of all recommenders with CoLLM's mapping; scale and noise apply to the graph's nodes, too.
 
     Raises:
-        UserError: as CoLLM; or the encoder reads histories, or the backbone has no such block.
+        UserError: as for CoLLM, or the encoder reads histories, or the backbone has no such block.
     """
 
     def __init__(
@@ -120,9 +120,9 @@ class GraphLoRA(CoLLM):
         self._kept: Kept[Tensor] = Kept()
 
     def condition(self, batch: PromptBatch, vectors: Vectors | None) -> None:
-        """Hand the graph's vectors of users and candidates to the chosen blocks, each for its soft token.
+        """Pass the graph's vectors of users and candidates to the chosen blocks, each for its soft token.
 
-        Masked users and items have no node: they get those of the padding, which has no edge.
+        Masked users and items have no node: they get that of the padding, which has no edges.
         """
         if self.graph is None:
             return
@@ -133,13 +133,13 @@ class GraphLoRA(CoLLM):
         self.lowrank.state.set(shift=BottleneckShift(self.beta * sides, batch.soft_positions))
 
     def grow(self, users: int, items: int) -> None:
-        """Make room for more users and items, in the graph, too."""
+        """Make room for more users and items, also in the graph."""
         super().grow(users, items)
         if self.graph is not None:
             self.graph.grow(users, items)
 
     def nodes(self, graph: GraphNetwork) -> Tensor:
-        """Return the graph network's vectors (n, R); without gradients they are kept while the weights stand."""
+        """Return the graph network's vectors (n, R); without gradients they are cached until a weight changes."""
         encoder = self.read_encoder
         if graph.training or torch.is_grad_enabled():
             return self._nodes(graph, encoder)

@@ -1,6 +1,6 @@
-"""In-context learning: the frozen language model reads a few solved questions before its own.
+"""In-context learning: the frozen language model reads a few solved questions before the actual one.
 
-The baseline "ICL" of CoLLM's and CoRA's tables; neither has published its prompts, so the wording is ours.
+The baseline "ICL" in CoLLM's and CoRA's tables; neither has published its prompts, so the wording is ours.
 """
 
 from collections.abc import Iterator
@@ -26,13 +26,13 @@ class InContext(LLMRecommender):
     """Answers without training, with solved questions of the same task in the slot `{examples}` of the prompt.
 
     Args:
-        example: the wording of a solved question of `ctr`, which the answer follows. Those of other tasks have the
-            task's own wording, with as many items of history as this one.
-        examples: how many are shown at most.
-        source: `user` shows the user's own latest training questions (none to a user without), `others` those of other
-            users, drawn separately for each question; of `ctr`, as many liked as not.
-        draw_seed: decides what is drawn.
-        shared: what every recommender is made with.
+        example: the template of a solved `ctr` question, followed by its answer. Other tasks use their own template,
+            with as many history items as this one.
+        examples: maximum number of examples.
+        source: `user` shows the user's own latest training questions (none if there are none), `others` those of other
+            users, drawn separately for each question; for `ctr`, as many liked as not.
+        draw_seed: seed of the draws.
+        shared: arguments of all recommenders.
     """
 
     trains: ClassVar[bool] = False
@@ -53,12 +53,12 @@ class InContext(LLMRecommender):
         self.draw_seed = draw_seed
 
     def worded(self, template: Template) -> Template:
-        """Return a task's wording with solved questions before it."""
+        """Return a task's template with solved questions before it."""
         texts = {part: _EXAMPLES + template.given[part] for part in ("text", "no_history")}
         return template.changed(**texts)
 
     def extra_slots(self, prompts: TaskPrompts, questions: Questions) -> Iterator[ExtraSlots]:
-        """Yield the solved questions of each one, one below the other."""
+        """Yield the solved questions for each question, one below the other."""
         task = prompts.task
         train = task.questions(prompts.data, "train", None, self.draw_seed)
         shown = Own(train, self.examples) if self.source == "user" else Others(train, self.examples, self.draw_seed)
@@ -80,7 +80,7 @@ class Own:
 
     Args:
         train: all training questions.
-        count: how many at most.
+        count: maximum number.
     """
 
     def __init__(self, train: Questions, count: int) -> None:
@@ -90,7 +90,7 @@ class Own:
         self.users = train.user[self.order]
 
     def __call__(self, questions: Questions, index: int) -> NDArray[np.int64]:
-        """Return places in `train`, oldest first."""
+        """Return indices into `train`, oldest first."""
         begin, end = np.searchsorted(self.users, [questions.user[index], questions.user[index] + 1])
         mine = self.order[begin:end]
         earlier = self.train.timestamp[mine] <= questions.timestamp[index]
@@ -99,14 +99,14 @@ class Own:
 
 
 class Others:
-    """Draws training questions of other users, as many liked as not (one more of the liked where the number is odd).
+    """Draws training questions of other users, as many liked as not (one more liked if the number is odd).
 
-    Where all have a label above zero, as ratings have, they are drawn from all alike.
+    If all labels are above zero, as with ratings, they are drawn uniformly from all questions.
 
     Args:
         train: all training questions.
         count: how many.
-        seed: decides the draws, each question's by its row's number.
+        seed: decides the draws, together with each question's row number.
     """
 
     def __init__(self, train: Questions, count: int, seed: int) -> None:
@@ -118,7 +118,7 @@ class Others:
             self.pools = [(np.arange(len(train)), count)]
 
     def __call__(self, questions: Questions, index: int) -> NDArray[np.int64]:
-        """Return places in `train`, in a drawn order."""
+        """Return indices into `train`, in random order."""
         random = np.random.default_rng([self.seed, int(questions.row[index])])
         drawn: list[np.int64] = []
         for pool, wanted in self.pools:

@@ -1,4 +1,4 @@
-"""LoRA on a frozen backbone, as TALLRec, CoLLM, BinLLM and their kind tune it: the settings, and what has it."""
+"""LoRA on a frozen backbone, as in TALLRec, CoLLM and BinLLM: its settings, and the base classes of such methods."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from recsys_lora.utils.types import PositiveFloat, PositiveInt, Probability
 
 @dataclass(frozen=True)
 class LoRA:
-    """Low-rank updates that all rows share (Hu et al., 2021, arXiv 2106.09685).
+    """Low-rank updates shared by all rows (Hu et al., 2021, arXiv 2106.09685).
 
     Attributes:
         rank: R.
         alpha: updates are scaled by alpha / R.
         targets: the linear maps adapted in every block, by the last part of their names.
-        dropout: share of the input features that an update does not see in training.
-        dropout_per: drop a feature for all of a sample's tokens, or for each token by itself (slower).
+        dropout: share of an update's input features dropped in training.
+        dropout_per: drop a feature for all tokens of a sample, or for each token separately (slower).
     """
 
     rank: PositiveInt = 8
@@ -32,10 +32,10 @@ class LoRA:
     dropout_per: DropoutPer = "sample"
 
     def install(self, model: nn.Module) -> Injection:
-        """Put the updates into a decoder, in place; they start at zero.
+        """Add the updates to a decoder, in place; they start at zero.
 
         Raises:
-            UserError: the model has no linear map of a name asked for.
+            UserError: the model has no linear map with a requested name.
         """
         return inject(
             model,
@@ -47,7 +47,7 @@ class LoRA:
 
 
 class Tuned(Shared):
-    """What every recommender with LoRA is made with: see `Shared` and `LoRA`."""
+    """Arguments of all recommenders with LoRA: see `Shared` and `LoRA`."""
 
     rank: PositiveInt
     alpha: PositiveFloat
@@ -60,9 +60,9 @@ class LoRATuned(LLMRecommender):
     """A recommender whose backbone has LoRA, in `self.lowrank`.
 
     Args:
-        rank: see `LoRA`, as for `alpha`, `targets`, `dropout` and `dropout_per`.
-        lora: what makes the updates of these.
-        shared: what every recommender is made with.
+        rank: see `LoRA`, also for `alpha`, `targets`, `dropout` and `dropout_per`.
+        lora: creates the updates from these.
+        shared: arguments of all recommenders.
     """
 
     takes_first_stage: ClassVar[bool] = True
@@ -85,13 +85,12 @@ class LoRATuned(LLMRecommender):
 
 
 class SecondStage(LoRATuned):
-    """A method that adds something to a backbone whose LoRA an earlier stage has trained.
+    """A method that adds something to a backbone whose LoRA was trained by an earlier stage.
 
     Args:
-        tune_lora: train the low-rank updates here, too; False leaves them as the first stage made them, without
-            dropout.
+        tune_lora: train the low-rank updates, too; False keeps them as trained by the first stage, without dropout.
         lora: see `LoRATuned`.
-        tuned: what every recommender with LoRA is made with; the updates are the same as the first stage's.
+        tuned: arguments of all recommenders with LoRA; the updates are the same as the first stage's.
     """
 
     def __init__(self, *, tune_lora: bool, lora: Callable[..., LoRA] = LoRA, **tuned: Unpack[Tuned]) -> None:
@@ -100,7 +99,7 @@ class SecondStage(LoRATuned):
         self.lowrank.requires_grad_(tune_lora).train(tune_lora)
 
     def train(self, mode: bool = True) -> "SecondStage":
-        """Set the mode of what is trained; frozen updates stay in evaluation mode."""
+        """Set the mode of the trained parts; frozen updates stay in evaluation mode."""
         super().train(mode)
         if not self.tune_lora:
             self.lowrank.eval()

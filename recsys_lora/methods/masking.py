@@ -1,7 +1,7 @@
-"""Users and items that are treated as unseen in some training rows, so that a method learns what to do with such.
+"""Treats users and items as unseen in some training rows, so that a method learns to handle unseen ones.
 
-The encoder gives an unseen id's vectors; the prompt's text and the history stay. Which rows are chosen is a function
-of the seed, the epoch and the row's place among the training questions: not of batches, processes or devices.
+The encoder gives an unseen id's vectors; the prompt's text and the history stay. The chosen rows depend only on the
+seed, the epoch and the row's index among the training questions, not on batches, processes or devices.
 """
 
 from dataclasses import dataclass, replace
@@ -17,11 +17,11 @@ USER, ITEM = 0, 1
 
 @dataclass(frozen=True)
 class Masking:
-    """Which share of the training rows has an unseen user, and which an unseen item; the two are drawn apart.
+    """Shares of the training rows with an unseen user, and with an unseen item, drawn independently.
 
     Attributes:
         users: from 0 to 1.
-        items: likewise; where a prompt shows several candidates, all of them are unseen or none.
+        items: likewise; if a prompt shows several candidates, all or none of them are unseen.
     """
 
     users: float = 0.0
@@ -31,7 +31,7 @@ class Masking:
         return self.users > 0 or self.items > 0
 
     def __call__(self, batch: PromptBatch, seed: int, epoch: int) -> PromptBatch:
-        """Return a training batch with its masked users and items."""
+        """Return a training batch with masked users and items."""
         if not self:
             return batch
         user = uniform(batch.index, seed, epoch, USER) < self.users  # (B,)
@@ -40,9 +40,9 @@ class Masking:
 
 
 def uniform(index: Tensor, *key: int) -> Tensor:
-    """Return a number in [0, 1) for each index (n,), a function of the two alone: float64.
+    """Return a float64 in [0, 1) for each index (n,), which depends only on the index and `key`.
 
-    Source: SplitMix64's output function (Steele, Lea and Flood, OOPSLA 2014) at the index's place of a stream of `key`.
+    Source: SplitMix64's output function (Steele, Lea and Flood, OOPSLA 2014) at position `index` of a stream of `key`.
     """
     start, step, first, second = (
         int(np.array(value, dtype=np.uint64).view(np.int64))
@@ -60,5 +60,5 @@ def uniform(index: Tensor, *key: int) -> Tensor:
 
 
 def _right(x: Tensor, bits: int) -> Tensor:
-    """Shift to the right and fill with zeros, as for unsigned numbers."""
+    """Shift right and fill with zeros, as for unsigned integers."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)

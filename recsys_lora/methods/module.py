@@ -28,11 +28,11 @@ from recsys_lora.tasks.task import Task, Version
 from recsys_lora.utils.errors import UserError
 
 CENTRED = 64
-"""Training questions over which a method's scores are centred before the first step."""
+"""Number of training questions over which a method's scores are centred before the first step."""
 
 
 class RecommenderModule(lightning.LightningModule):
-    """The steps of a recommender that answers tasks with a frozen backbone; `LLMRecommender` says what they compute."""
+    """The Lightning steps of a recommender with a frozen backbone; `LLMRecommender` implements what they compute."""
 
     versions: ClassVar[tuple[Version, ...]]
     name: str
@@ -50,21 +50,21 @@ class RecommenderModule(lightning.LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.strict_loading = False  # checkpoints hold what was trained; `verify` sees to the rest
+        self.strict_loading = False  # checkpoints contain only trained state; `verify` checks them
 
     def hidden(self, batch: PromptBatch) -> Tensor:
         """Return the last hidden states (B, T, H) of a batch."""
         raise NotImplementedError
 
     def calibrate(self, data: PreparedData, train: UserItems) -> None:
-        """Measure on the users and items of the training questions what the method must know before its first step."""
+        """Measure on the users and items of the training questions what the method needs before its first step."""
 
     @property
     def questions(self) -> TaskData:
         """The run's questions, while a trainer has them.
 
         Raises:
-            UserError: the trainer was given loaders alone.
+            UserError: the trainer was given only loaders.
         """
         questions: TaskData | None = self.trainer.datamodule  # type: ignore[attr-defined]
         if questions is None:
@@ -73,14 +73,14 @@ class RecommenderModule(lightning.LightningModule):
 
     @property
     def logs_now(self) -> bool:
-        """Whether loggers get the values of the present step: what only they read is computed then."""
+        """Whether loggers get the values of the current step; values for them alone are only computed then."""
         return logs_now(self.trainer)
 
     def setup(self, stage: str) -> None:
-        """Let the method measure what it must know of the training questions.
+        """Calibrate the method on the training questions.
 
         Raises:
-            UserError: the stage is `predict`, whose batches would be in the order of their lengths.
+            UserError: the stage is `predict`, whose batches would be ordered by length.
         """
         if stage == "predict":
             raise UserError(
@@ -95,7 +95,7 @@ class RecommenderModule(lightning.LightningModule):
 
     @torch.no_grad()
     def _centre(self, offset: LogitOffset) -> None:
-        """Let the language model's own scores add nothing on average over some training questions, if there are any."""
+        """Centre the offset: over some training questions, if any, the language model's scores add zero on average."""
         questions = self.questions
         assert questions.train is not None
         prompts = questions.train.versions[self.versions[0]]
@@ -111,22 +111,22 @@ class RecommenderModule(lightning.LightningModule):
         self.train(training)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Tell a backbone that records graphs where a step begins; gradients that add up are all of one step."""
+        """Tell a backbone that records CUDA graphs where a step begins; accumulated gradients are of one step."""
         if batch_idx % self.trainer.accumulate_grad_batches == 0:
             self.backbone.begin_step()
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
-        """Return this process's share of the mean loss over the whole batch, of all versions together."""
+        """Return this process's share of the mean loss over the whole batch, summed over versions."""
         total = torch.stack([self.version_loss(name, batch) for name in batch.versions]).sum()
-        # Processes' gradients are averaged: with this scale, shares of unequal size give the mean over all rows.
+        # Gradients are averaged over processes: with this scale, shares of unequal size give the mean over all rows.
         loss = total * (self.trainer.world_size / batch.global_rows)
         self.log("train/loss", loss.detach(), batch_size=len(batch))
         return loss
 
     def version_loss(self, version: str, batch: TrainBatch) -> Tensor:
-        """Return the sum of one version's losses, and log each task's mean where there are several.
+        """Return the sum of one version's losses, and log each task's mean if there are several tasks or versions.
 
-        The pairwise loss is a part of it: all rows' times its weight and its mean over pairs.
+        It includes the pairwise loss: its mean over pairs, times its weight and the number of rows.
         """
         seed, epoch = self.questions.seed, self.current_epoch
         groups, losses, scores = batch.versions[version], [], []
@@ -144,7 +144,7 @@ class RecommenderModule(lightning.LightningModule):
         return rows.sum() + self._pairwise_loss(version, batch, torch.cat(scores)) if scores else rows.sum()
 
     def _pairwise_loss(self, version: str, batch: TrainBatch, score: Tensor) -> Tensor:
-        """Return this process's share of the weighted pairwise loss, as much as if each row of the batch had it."""
+        """Return this process's share of the weighted pairwise loss, times the batch's number of rows."""
         groups = batch.versions[version]
         user, label, task = (torch.cat([getattr(part, name) for part in groups]) for name in ("user", "label", "task"))
         total = self.pairwise(score, user, label > 0, self.answers.is_binary[task])
@@ -159,10 +159,10 @@ class RecommenderModule(lightning.LightningModule):
         self.validation.update(batch, self.hidden(batch))
 
     def on_validation_epoch_end(self) -> None:
-        """Log what was collected.
+        """Log the collected metrics.
 
         Raises:
-            UserError: the loss is not a number.
+            UserError: the loss is not finite.
         """
         self._log_collected("valid")
 
@@ -171,10 +171,10 @@ class RecommenderModule(lightning.LightningModule):
         self.validation.update(batch, self.hidden(batch))
 
     def on_test_epoch_end(self) -> None:
-        """Log what was collected.
+        """Log the collected metrics.
 
         Raises:
-            UserError: the loss is not a number.
+            UserError: the loss is not finite.
         """
         self._log_collected("test")
 
@@ -189,13 +189,13 @@ class RecommenderModule(lightning.LightningModule):
 
     @property
     def rates(self) -> dict[nn.Parameter, float]:
-        """The learning rates of some parameters, over that of the others."""
+        """The learning rates of some parameters, relative to that of the others."""
         offset = {} if self.offset is None else dict.fromkeys(self.offset.parameters(), RATE)
         tuned = () if self.tuned_encoder is None else self.tuned_encoder.parameters()
         return offset | dict.fromkeys(tuned, self.encoder_lr_factor)
 
     def optimizer_parts(self, steps: float) -> Sequence[OptimizerPart]:
-        """Return what is trained, for a budget of so many steps."""
+        """Return the trained parameters, for a budget of `steps` steps."""
         return [(self.parameters(), lambda step: 1.0)]
 
     def configure_optimizers(self) -> Any:
@@ -212,10 +212,9 @@ class RecommenderModule(lightning.LightningModule):
         return settings.optimizer_and_schedule(self.optimizer_parts(steps), steps, fused, self.rates)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep only what was trained, and say what it belongs to.
+        """Keep only the trained state, and add the identity.
 
-        Where weights are averaged, the averages are what is kept, and the weights that training goes on with are beside
-        them.
+        If weights are averaged, the averages are kept, next to the weights that training resumes from.
         """
         state, average = trained_state(self), checkpoint.pop(AVERAGE, {})
         checkpoint["state_dict"] = state | average
@@ -224,6 +223,6 @@ class RecommenderModule(lightning.LightningModule):
         checkpoint[IDENTITY] = self.identity
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of something else; of averaged weights, load those that training goes on with."""
+        """Reject a checkpoint with another identity; of averaged weights, load those that training resumes from."""
         verify(checkpoint, self.identity, self)
         checkpoint["state_dict"] = checkpoint["state_dict"] | checkpoint.get(RESUMED, {})

@@ -1,11 +1,11 @@
-"""The CF model's own logit, added to a method's: training starts at the encoder's accuracy and learns what is left.
+"""Adds the CF model's own logit to a method's: training starts at the encoder's accuracy and learns the rest.
 
     s = s_cf + a s_llm + b          a and b learned, `RATE` times as fast as everything else
 
-With a = b = 0 at the start, the score of step 0 is the encoder's, exactly, whatever the frozen language model says.
-While a is zero the method's own weights get no gradient. Where an earlier stage has trained the language model, a
-larger a starts from both; b then takes out the mean of a s_llm, so that the scores keep the encoder's mean.
-The encoder is the fitted one, also where a copy of it is tuned (`model.tune_encoder`): s_cf stays.
+With a = b = 0 initially, the score of step 0 is exactly the encoder's, whatever the frozen language model says. While a
+is zero, the method's own weights get no gradient. If an earlier stage has trained the language model, a larger a starts
+from both; b then removes the mean of a s_llm, so that the scores keep the encoder's mean.
+The encoder is the fitted one, even if a copy of it is tuned (`model.tune_encoder`): s_cf does not change.
 """
 
 from typing import Literal
@@ -19,13 +19,13 @@ from recsys_lora.methods.vectors import last
 
 Offset = Literal["none", "cf"]
 RATE = 20.0
-"""Learning rate of a and b over that of the method."""
+"""Learning rate of a and b relative to the method's."""
 
 
 def offset_of(
     asked: Offset, encoder: CollaborativeEncoder | None, soft_only: bool, scale: float = 0.0
 ) -> "LogitOffset | None":
-    """Return what is added to a method's logits as asked for, None for nothing; see `LogitOffset`.
+    """Return the requested offset of a method's logits, None for none; see `LogitOffset`.
 
     Raises:
         ValueError: there is no encoder whose logit could be added.
@@ -42,13 +42,13 @@ class LogitOffset(nn.Module):
 
     Args:
         encoder: fitted and frozen.
-        soft_only: leave prompts without soft tokens as they are: those of a method whose text alone is also asked.
+        soft_only: add nothing for prompts without soft tokens, in methods that also read text-only prompts.
         scale: a before the first step.
     """
 
     def __init__(self, encoder: CollaborativeEncoder, soft_only: bool, scale: float = 0.0) -> None:
         super().__init__()
-        self._encoder = (encoder,)  # a tuple, as this must not own the encoder
+        self._encoder = (encoder,)  # a tuple, so that it is not registered here
         self.soft_only = soft_only
         self.scale = nn.Parameter(torch.full((1,), float(scale)))
         self.shift = nn.Parameter(torch.zeros(1))
@@ -65,5 +65,5 @@ class LogitOffset(nn.Module):
 
     @torch.no_grad()
     def centre(self, scores: Tensor) -> None:
-        """Set b to -a times the mean of the language model's scores (n,): on average nothing is added."""
+        """Set b to -a times the mean of the language model's scores (n,), so that they add zero on average."""
         self.shift.copy_(-self.scale * scores.mean())

@@ -1,4 +1,4 @@
-"""AdamW and a learning rate that warms up and falls, by default to the end of the budget."""
+"""AdamW with warm-up and decay of the learning rate, by default until the end of the budget."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 
 OptimizerPart = tuple[Iterable[nn.Parameter], Callable[[int], float]]
-"""Parameters, and by what their learning rate is multiplied at a step besides warm-up and decay."""
+"""Parameters, and the factor of their learning rate at a step, besides warm-up and decay."""
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,16 @@ class OptimizerSettings:
 
     Attributes:
         lr: the learning rate after warm-up.
-        schedule: how it falls after warm-up.
-        horizon_steps: the step at which it has fallen as far as it does; None is the end of the budget. A run that ends
-            before has seen the beginning of the schedule only; behind it the rate stays as it is.
-        warmup_steps: steps until it is full.
+        schedule: how it decays after warm-up.
+        horizon_steps: the step at which decay ends; None is the end of the budget. A run that ends earlier sees only
+            the beginning of the schedule; after it the rate stays constant.
+        warmup_steps: steps until the full learning rate.
         max_warmup_fraction: warm-up takes no more than this share of the schedule.
-        initial_lr_fraction: the learning rate of step 0 over the full one.
-        final_lr_fraction: what is left of it at the end.
+        initial_lr_fraction: the learning rate of step 0, relative to the full one.
+        final_lr_fraction: the final learning rate, relative to the full one.
         weight_decay: decoupled; parameters with fewer than two dimensions have none.
-        betas: AdamW's decay rates, of the mean gradient and of its mean square.
-        eps: AdamW's.
+        betas: AdamW's decay rates of the gradient's mean and mean square.
+        eps: AdamW's epsilon.
     """
 
     lr: PositiveFloat = 1e-3
@@ -52,7 +52,7 @@ class OptimizerSettings:
         fused: bool = True,
         rates: Mapping[nn.Parameter, float] | None = None,
     ) -> dict[str, Any]:
-        """Return AdamW and its schedule over so many steps, as `LightningModule.configure_optimizers` does."""
+        """Return AdamW and its schedule over `steps`, as `LightningModule.configure_optimizers` does."""
 
         def times(share: Callable[[int], float]) -> Callable[[int], float]:
             return lambda step: self.lr_factor(step, steps) * share(step)
@@ -70,31 +70,31 @@ class OptimizerSettings:
     def groups(
         self, parameters: Iterable[nn.Parameter], rates: Mapping[nn.Parameter, float] | None = None
     ) -> list[dict[str, Any]]:
-        """Return AdamW's groups of the parameters that have gradients: of one weight decay and learning rate each.
+        """Return AdamW's groups of the parameters that require gradients, each with one weight decay and learning rate.
 
         Args:
-            parameters: all, or some, of a method's.
-            rates: the learning rates of some of them, over that of the settings.
+            parameters: all or some of a method's parameters.
+            rates: the learning rates of some of them, relative to `lr`.
         """
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for parameter in (parameter for parameter in parameters if parameter.requires_grad):
             decay = self.weight_decay if parameter.dim() >= 2 else 0.0
             rate = (rates or {}).get(parameter, 1.0)
             groups.setdefault((decay, self.lr * rate), []).append(parameter)
-        first = sorted(groups.items(), key=lambda group: group[0][1] != self.lr)  # whose rate loggers show
+        first = sorted(groups.items(), key=lambda group: group[0][1] != self.lr)  # loggers show its rate
         return [{"params": own, "weight_decay": decay, "lr": lr} for (decay, lr), own in first]
 
     def optimizer(self, groups: list[dict[str, Any]], fused: bool = True) -> torch.optim.AdamW:
-        """Return AdamW over `groups`; fused, it updates all parameters of a group in one operation."""
+        """Return AdamW over `groups`; if fused, it updates all parameters of a group in one operation."""
         beta1, beta2 = self.betas
         return torch.optim.AdamW(groups, lr=self.lr, betas=(beta1, beta2), eps=self.eps, fused=fused)
 
     def lr_factor(self, step: int, steps: float) -> float:
-        """Return the learning rate of a step over the full one.
+        """Return the learning rate of a step, relative to the full one.
 
         Args:
             step: from 0.
-            steps: steps of the whole budget; infinite where it has no end, then nothing falls but to a horizon.
+            steps: steps of the whole budget; if infinite, the rate decays only with a horizon.
         """
         steps = self.horizon_steps or steps
         most = int(self.max_warmup_fraction * steps) if math.isfinite(steps) else self.warmup_steps
@@ -109,17 +109,17 @@ class OptimizerSettings:
 
 
 def planned_steps(trainer: Any, batches: int) -> float:
-    """Return the optimiser steps of a trainer's whole budget; infinite where it has no end.
+    """Return the optimiser steps of a trainer's whole budget; infinite if it has no end.
 
-    `trainer.estimated_stepping_batches` says the same, but asks for the training loader to do so, before a checkpoint
-    is restored: the loader's state would then never be loaded (Lightning 2.6.6), and a resumed epoch begin again.
+    `trainer.estimated_stepping_batches` returns the same, but requests the training loader before a checkpoint is
+    restored: the loader's state would then never be loaded (Lightning 2.6.6), and a resumed epoch would start over.
 
     Args:
         trainer: a Lightning trainer.
-        batches: what an epoch has, before the trainer limits it.
+        batches: batches of an epoch, before the trainer limits them.
 
     Raises:
-        UserError: validations within an epoch are further apart than the epoch is long.
+        UserError: the interval between validations within an epoch is longer than the epoch.
     """
     limit = trainer.limit_train_batches
     batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
@@ -136,9 +136,9 @@ def planned_steps(trainer: Any, batches: int) -> float:
 
 
 def may_be_fused(trainer: Any) -> bool:
-    """Return whether AdamW may update all parameters in one operation under a trainer.
+    """Return whether AdamW may be fused under a trainer.
 
-    With a loss scaler (16-mixed precision) it may not: a fused optimiser undoes the scaling itself, and gradients could
+    With a loss scaler (16-mixed precision) it may not: a fused optimiser undoes the scaling itself, so gradients could
     not be clipped before (Lightning refuses it).
     """
     return getattr(trainer.precision_plugin, "scaler", None) is None

@@ -1,8 +1,8 @@
-"""PersonPrompt: every user and every item has a learned vector of its own as a token of the prompt.
+"""PersonPrompt: every user and every item has its own learned vector as a token of the prompt.
 
     soft tokens = users[user], items[item]                                  (H,) each
 
-They learn from the answers alone, with no collaborative model. LoRA comes from an earlier stage and is frozen.
+They are learned from the answers only, without a collaborative model. LoRA comes from an earlier stage and is frozen.
 Source: the baseline of that name in CoLLM, arXiv 2310.19488, after personalised prompt learning, TOIS
 2023, arXiv 2202.07371.
 """
@@ -25,12 +25,12 @@ from recsys_lora.methods.soft_tokens import SIDES, token_std
 
 
 class TokenTable(IdTable):
-    """A learned token for every id; ids without a training row get a default instead of their random start.
+    """A learned token for every id; ids without a training row get a default instead of their random initial one.
 
     Args:
         largest: the largest id n; 0 is padding.
         hidden_size: H.
-        init_std: standard deviation of the start.
+        init_std: standard deviation of the initial tokens.
         unseen: the default: `zero`, or the `mean` of the others.
     """
 
@@ -38,7 +38,7 @@ class TokenTable(IdTable):
         super().__init__(torch.arange(largest + 1) > 0, hidden_size, init_std, unseen, kept=True)
 
     def limit_to(self, ids: NDArray[np.int64]) -> None:
-        """Say which ids the training rows have: the others' vectors become zero, and stay so."""
+        """Set the ids that the training rows have; the vectors of all others become zero and stay so."""
         self.seen.zero_()
         self.seen[torch.from_numpy(np.unique(ids)).to(self.seen.device)] = True
         with torch.no_grad():
@@ -50,9 +50,9 @@ class PersonPrompt(SecondStage):
 
     Args:
         catalogue: how many users and items there are.
-        unseen: what stands for ids without a training row in this run: `mean` of the trained vectors, or `zero`.
-        tune_lora: train the low-rank updates here, too.
-        tuned: what every recommender with LoRA is made with.
+        unseen: vector of ids without a training row in this run: `mean` of the trained vectors, or `zero`.
+        tune_lora: train the low-rank updates, too.
+        tuned: arguments of all recommenders with LoRA.
 
     Raises:
         UserError: the prompt has no soft tokens or unknown ones.
@@ -80,6 +80,6 @@ class PersonPrompt(SecondStage):
         self.items.grow(items)
 
     def calibrate(self, data: PreparedData, train: UserItems) -> None:
-        """Learn which users and items the training questions of this run have."""
+        """Determine which users and items the training questions of this run have."""
         self.users.limit_to(train.user)
         self.items.limit_to(train.item)

@@ -1,7 +1,7 @@
-"""Prompt4NR: a few learned vectors, the same for all rows, beside the titles; LoRA is trained with them.
+"""Prompt4NR: a few learned vectors next to the titles, the same for all rows; LoRA is trained with them.
 
-Three stand before the user's history and three before the candidate's title. The method is a news recommender's, which
-fills a mask; this is the form in which CoLLM's authors run it on a causal language model, with an answer at the end.
+Three precede the user's history and three the candidate's title. The original is a news recommender that fills in a
+mask; this is the form in which CoLLM's authors run it on a causal language model, with the answer at the end.
 Source: Prompt4NR, SIGIR 2023, arXiv 2304.05263; CoLLM, arXiv 2310.19488.
 """
 
@@ -24,7 +24,7 @@ class Prompt4NR(LoRATuned):
     """Learned prompt vectors and LoRA on one backbone.
 
     Args:
-        tuned: what every recommender with LoRA is made with.
+        tuned: arguments of all recommenders with LoRA.
 
     Raises:
         UserError: the prompt has no soft tokens or unknown ones.
@@ -43,5 +43,5 @@ class Prompt4NR(LoRATuned):
         return self.arranged(self.vectors.expand(len(batch), -1, -1), batch)
 
     def worded(self, template: Template) -> Template:
-        """Return a task's wording with three vectors for the user, and three for each candidate."""
+        """Return a task's template with three vectors for the user, and three for each candidate."""
         return template.remarked({USER: "<u1><u2><u3>", ITEM: "<i1><i2><i3>"}, soft_tokens=_NAMES)

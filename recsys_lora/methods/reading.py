@@ -1,4 +1,4 @@
-"""How a method reads the prompts of its tasks: whose wording, and which vector stands at which soft token."""
+"""How a method reads the prompts of its tasks: their wording, and which vector fills which soft token."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -26,15 +26,15 @@ def readings_of(
     """Return how each task is read.
 
     Args:
-        tasks: by name.
-        versions: that the method reads; the first is what it answers.
-        backbone: whose tokenizer and chat template hold.
-        own: the method's own wording of the task `ctr`; None: the task's.
-        worded: makes of a task's wording what the method reads.
-        find_title: whether batches say where the candidate's title begins.
+        tasks: the tasks, by name.
+        versions: the versions that the method reads; it answers the first.
+        backbone: provides the tokenizer and the chat template.
+        own: the method's own template for the task `ctr`; None for the task's.
+        worded: changes a task's template into the one that the method reads.
+        find_title: whether batches include where the candidate's title begins.
 
     Raises:
-        UserError: wordings have no end in common, or the tokenizer cannot tell a task's answers apart.
+        UserError: wordings have no common ending, or the tokenizer cannot tell a task's answers apart.
     """
     readings = {}
     for name, task in tasks.items():
@@ -49,13 +49,13 @@ def readings_of(
 
 
 def columns_of(tasks: Mapping[str, Task], readings: Mapping[str, Reading], names: Sequence[str]) -> Tensor:
-    """Return which vector stands at each soft token of each task's prompts.
+    """Return which vector fills each soft token of each task's prompts.
 
     Args:
-        tasks: by name.
-        readings: of these.
-        names: the soft tokens that the method fills, in the order of its vectors; of the last one it has a vector a
-            candidate. None: it fills none.
+        tasks: the tasks, by name.
+        readings: the tasks' readings.
+        names: the soft tokens that the method fills, in the order of its vectors, with one vector per candidate for
+            the last one; empty if it fills none.
 
     Returns:
         (tasks, S) int64, padded with 0.

@@ -1,4 +1,4 @@
-"""What every recommender is made with, and what it gets of a batch."""
+"""The arguments of all recommenders, and the vectors they get for a batch."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NotRequired, TypedDict
@@ -19,25 +19,25 @@ Vectors = tuple[Tensor, Tensor]
 
 
 class Shared(TypedDict):
-    """What every recommender is made with.
+    """Arguments of all recommenders.
 
     Attributes:
-        name: what tables call it.
-        tasks: what it is asked, by name; their order is their number in batches.
+        name: its name in tables.
+        tasks: the tasks it answers, by name; their order gives their numbers in batches.
         backbone: the language model.
-        prompt: its own wording of the task `ctr`; None, or left out: the task's.
-        batch_size: questions of a training batch, over all processes together.
-        score: of a yes-or-no question: the logit of "Yes", or that minus the logit of "No".
-        optimizer: how it is trained; left out for what is not.
-        encoder: the fitted collaborative encoder, frozen; left out for what needs none.
-        untrained_encoder: makes an encoder like it with fresh weights, on the CPU; for what tunes one.
-        offset: `cf` adds the encoder's logit to that of yes-or-no questions; other tasks stay as they are.
-        offset_scale: the weight of the language model's own logit beside that, before the first step.
-        mask_users: share of the training rows whose user the encoder is told to be unseen.
-        mask_items: share of the training rows whose candidates are.
+        prompt: its own template for the task `ctr`; None or omitted for the task's.
+        batch_size: questions per training batch, over all processes.
+        score: the score of a yes-or-no question: the logit of "Yes", or that minus the logit of "No".
+        optimizer: training settings; omitted for methods without training.
+        encoder: the fitted collaborative encoder, frozen; omitted if not needed.
+        untrained_encoder: creates an encoder like it with fresh weights, on the CPU; for methods that tune one.
+        offset: `cf` adds the encoder's logit to that of yes-or-no questions; other tasks are unchanged.
+        offset_scale: the initial weight of the language model's own logit in that sum.
+        mask_users: share of the training rows whose user is masked as unseen for the encoder.
+        mask_items: share of the training rows whose candidates are masked.
         pairwise: weight of the pairwise loss; see `recsys_lora.methods.pairwise`.
-        rows_per_user: rows of one user that stand side by side in a training batch.
-        identity: what the run's checkpoints belong to besides the backbone: `data` and `encoder` keys.
+        rows_per_user: consecutive rows of one user in a training batch.
+        identity: the identity of the run's checkpoints besides the backbone: `data` and `encoder` keys.
     """
 
     name: str

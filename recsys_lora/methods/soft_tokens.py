@@ -12,35 +12,35 @@ from recsys_lora.utils.errors import UserError
 SIDES = ("user", "item")
 """The soft tokens of a prompt about one user and one item."""
 _TOKENS = 2048
-"""Of the vocabulary, the first, whose embeddings are measured."""
+"""Number of tokens, from the start of the vocabulary, whose embeddings are measured."""
 
 
 def place_soft_tokens(embeds: Tensor, positions: Tensor, vectors: Tensor) -> Tensor:
-    """Put vectors where the soft tokens stand.
+    """Insert vectors at the positions of the soft tokens.
 
     Args:
         embeds: input embeddings (B, T, H).
-        positions: places of each row's soft tokens (B, S), -1 where a row has fewer.
-        vectors: of the soft tokens (B, S, H); where the position is -1, any numbers.
+        positions: positions of each row's soft tokens (B, S), -1 where a row has fewer.
+        vectors: vectors of the soft tokens (B, S, H); arbitrary numbers where the position is -1.
 
     Returns:
         New embeddings (B, T, H), through which gradients reach `vectors`.
     """
     places = one_hot(positions, embeds.shape[1])  # (B, T, S)
-    placed = torch.bmm(places.to(embeds.dtype), vectors.to(embeds.dtype))  # (B, T, H), exact: one term is not zero
+    placed = torch.bmm(places.to(embeds.dtype), vectors.to(embeds.dtype))  # (B, T, H), exact: one nonzero term
     return torch.where(places.any(-1, keepdim=True), placed, embeds)
 
 
 def soft_columns(sequence: Sequence[tuple[str, int]], known: Sequence[str]) -> list[int]:
-    """Return which vector stands at each soft token of a prompt.
+    """Return which vector fills each soft token of a prompt.
 
     Args:
-        sequence: the prompt's soft tokens in their order, each with the number of the candidate that it belongs to.
-        known: names of the vectors, in their order. Of a user's and an item's there is one user's and then one for
-            each candidate; others are the same for all candidates.
+        sequence: the prompt's soft tokens in order, each with the number of its candidate.
+        known: names of the vectors, in order. For `SIDES` there is one vector of the user, then one for each candidate;
+            others are the same for all candidates.
 
     Raises:
-        UserError: the prompt has no soft tokens, or one of another name.
+        UserError: the prompt has no soft tokens, or one with another name.
     """
     marks = ", ".join(f"<{name}>" for name in known)
     if not sequence:

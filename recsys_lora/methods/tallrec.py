@@ -1,4 +1,4 @@
-"""TALLRec: LoRA on text prompts, with nothing collaborative in them.
+"""TALLRec: LoRA on text prompts, without collaborative information.
 
 Source: TALLRec, RecSys 2023, arXiv 2305.00447; as CoLLM's authors run it, it is also the first stage of CoLLM.
 """
@@ -12,11 +12,11 @@ from recsys_lora.tasks.module import TaskData, TrainOn
 
 
 class TALLRec(LoRATuned):
-    """A backbone tuned by LoRA on what the prompt says.
+    """A backbone tuned by LoRA on the prompt's text.
 
     Args:
         train_on: its training questions: see `TaskData`.
-        tuned: what every recommender with LoRA is made with.
+        tuned: arguments of all recommenders with LoRA.
     """
 
     reads_text_alone: ClassVar[bool] = True

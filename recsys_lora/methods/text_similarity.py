@@ -1,9 +1,9 @@
-"""How alike are the candidate's title and those of the history, to the frozen language model: text and nothing else.
+"""Similarity of the candidate's title and those of the history to the frozen language model: text and nothing else.
 
-    v_i = mean over the tokens of title i of the last hidden states, less the mean of these over all titles
+    v_i = mean over the tokens of title i of the last hidden states, minus the mean of these over all titles
     s   = cosine of v_i and the mean of the history's v_j;  0 without a history
 
-A control: what a trained method shows beyond it, it does not owe to titles that look alike.
+A control: whatever a trained method achieves beyond it is not due to similar titles.
 """
 
 from collections.abc import Sequence
@@ -27,20 +27,20 @@ _TITLES_AT_ONCE = 64
 
 
 class TextSimilarity(LLMRecommender):
-    """Scores by titles alone, without prompts and without training.
+    """Scores by titles only, without prompts or training.
 
     Args:
-        titles: by item number, [0] being the padding.
+        titles: by item number; [0] is padding.
         history_items: how many of the user's last positives are compared with the candidate.
-        title_tokens: tokens of a title at most.
-        shared: what every recommender is made with.
+        title_tokens: maximum number of tokens per title.
+        shared: arguments of all recommenders.
 
     Raises:
-        ValueError: a task is asked that one score does not answer.
+        ValueError: one of the tasks cannot be answered with one score.
     """
 
     trains: ClassVar[bool] = False
-    is_personalised: ClassVar[bool] = True  # whose history it is decides
+    is_personalised: ClassVar[bool] = True  # by the history
 
     def __init__(
         self,
@@ -60,12 +60,12 @@ class TextSimilarity(LLMRecommender):
 
     @classmethod
     def cannot_answer(cls, task: Task) -> str | None:
-        """Return why a task cannot be asked of the method; None where it can."""
+        """Return why the method cannot answer a task; None if it can."""
         return None if task.is_binary else "it answers yes-or-no questions alone: set tasks=[ctr]"
 
     @property
     def history_length(self) -> int:
-        """Earlier items that a batch must bring."""
+        """Number of earlier items that a batch must include."""
         return self._history_items
 
     def forward(self, batch: PromptBatch) -> Tensor:
@@ -75,7 +75,7 @@ class TextSimilarity(LLMRecommender):
         return functional.cosine_similarity(earlier, vectors[batch.item], dim=1)
 
     def grow(self, users: int, items: int) -> None:
-        """Make room for more users; items are known by the titles that the method was made with.
+        """Make room for more users; items are fixed by the titles given to the constructor.
 
         Raises:
             UserError: there are more items.
@@ -88,7 +88,7 @@ class TextSimilarity(LLMRecommender):
 
     @property
     def vectors(self) -> Tensor:
-        """The titles' vectors (N+1, H), float32, zero at the padding; made once."""
+        """The titles' vectors (N+1, H), float32, zero at the padding; computed once."""
         if self._vectors is None:
             with torch.no_grad():
                 parts = [

@@ -1,8 +1,8 @@
 """A copy of the fitted collaborative encoder that is trained together with a method.
 
-The fitted encoder stays as it is: it answers the CF row of tables, retrieves candidates, and gives the logit of
-`model.offset=cf`. The copy gives the vectors that the method reads, in training and in evaluation, and is trained
-through them alone: what only scores, such as biases, is frozen.
+The fitted encoder stays unchanged: it answers the CF row of tables, retrieves candidates, and gives the logit of
+`model.offset=cf`. The copy gives the vectors that the method reads, in training and in evaluation, and is trained only
+through them: parameters used only for scoring, such as biases, are frozen.
 Source: CoLLM, TKDE 2025, arXiv 2310.19488, section 3.3, which tunes the encoder in its second stage.
 """
 
@@ -21,15 +21,15 @@ EncoderStart = Literal["fitted", "fresh"]
 def tuned_copy(
     fitted: CollaborativeEncoder, untrained: Callable[[], CollaborativeEncoder] | None, start: EncoderStart = "fitted"
 ) -> CollaborativeEncoder:
-    """Return an encoder like the fitted one that is set up for training.
+    """Return an encoder like the fitted one, set up for training.
 
     Args:
         fitted: the encoder to copy, with one fit.
-        untrained: makes an encoder of its kind with fresh weights, on the CPU.
-        start: at the `fitted` weights or at `fresh` ones.
+        untrained: creates an encoder of its kind with fresh weights, on the CPU.
+        start: the initial weights: `fitted` or `fresh`.
 
     Raises:
-        ValueError: the encoder has two fits, or nothing makes an untrained one.
+        ValueError: the encoder has two fits, or `untrained` is None.
     """
     if isinstance(fitted, TwoFits):
         raise ValueError("tune_encoder copies one fit of the encoder, not two")
@@ -43,7 +43,7 @@ def tuned_copy(
 
 
 def _train_what_gives_vectors(encoder: CollaborativeEncoder) -> None:
-    """Set an encoder up for training through its vectors; what only scores, and gives no vector, is frozen."""
+    """Set up an encoder for training through its vectors; parameters used only for scoring are frozen."""
     encoder.eval().requires_grad_(True)
     row = torch.ones(1, dtype=torch.long, device=device_of(encoder))
     user, item = encoder.encode(row, row.new_ones(1, encoder.history_length), row)

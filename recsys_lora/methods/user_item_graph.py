@@ -1,4 +1,4 @@
-"""A small graph network over the users and the items they liked: a narrow vector for every node, for GraphLoRA.
+"""A small graph network over users and the items they liked: a narrow vector for every node, for GraphLoRA.
 
     P            = D^-1/2 A D^-1/2, A an edge for each distinct positive (user, item) of train, no self-loops
     lightgcn:  h = mean(E_0, P E_0, ..., P^K E_0) W                          (He et al., 2020, arXiv 2002.02126, eq. 8)
@@ -6,7 +6,7 @@
                                                                               eq. 7)
     g            = 0.1 h / |h|
 
-E_0 are the nodes' own vectors. A node without an edge has what its own vector gives, and a vector of zero gives zero.
+E_0 are the node features. The output of a node without edges depends only on its own features; zero features give zero.
 """
 
 import itertools
@@ -22,23 +22,23 @@ from recsys_lora.utils.types import PositiveInt, Probability
 
 Kind = Literal["lightgcn", "ngcf"]
 _LENGTH = 0.1
-"""Of every output vector, as in the code of GraphLoRA's authors."""
+"""Length of every output vector, as in the code of GraphLoRA's authors."""
 _SHORTEST = 1e-4
-"""An h below this length is not stretched to the full length, so that its gradient stays finite."""
+"""An h shorter than this is not scaled to the full length, so that its gradient stays finite."""
 _SLOPE = 0.2
-"""Of LeakyReLU below zero, as in the code of NGCF's authors."""
+"""Negative slope of LeakyReLU, as in the code of NGCF's authors."""
 
 
 class GraphNetwork(nn.Module):
-    """A graph network whose nodes are all users, 0 to U, then all items, 0 to N; id 0 is padding and has no edge.
+    """A graph network whose nodes are all users, 0 to U, then all items, 0 to N; id 0 is padding and has no edges.
 
     Args:
         catalogue: the ids and the edges.
-        dim: width D of the nodes' own vectors.
+        dim: width D of the node features.
         width: width R of the output.
-        kind: `lightgcn` or `ngcf`; see the module's text.
-        layers: K, how many edges a vector travels.
-        dropout: share of a layer's output entries that training drops.
+        kind: `lightgcn` or `ngcf`; see the module docstring.
+        layers: K, the number of propagation steps.
+        dropout: share of a layer's output entries dropped in training.
     """
 
     row_starts: Tensor
@@ -61,7 +61,7 @@ class GraphNetwork(nn.Module):
         self.dropout = dropout
         self.first_item = catalogue.num_users + 1
         self.nodes = self.first_item + catalogue.num_items + 1
-        adjacency = normalised_adjacency(catalogue)  # in parts: processes that train together exchange no sparse tensor
+        adjacency = normalised_adjacency(catalogue)  # as components: DDP cannot synchronise sparse tensors
         self.register_buffer("row_starts", adjacency.crow_indices(), persistent=False)
         self.register_buffer("columns", adjacency.col_indices(), persistent=False)
         self.register_buffer("weights", adjacency.values(), persistent=False)
@@ -72,7 +72,7 @@ class GraphNetwork(nn.Module):
         self.product_maps = nn.ParameterList(nn.init.xavier_uniform_(torch.empty(shape)) for shape in products)  # V
 
     def grow(self, users: int, items: int) -> None:
-        """Make room for more users and items, which have no edge."""
+        """Make room for more users and items, which have no edges."""
         parts = self.row_starts, self.columns, self.first_item
         self.row_starts, self.columns = grown_rows(*parts, users, items)
         self.first_item += users
@@ -85,7 +85,7 @@ class GraphNetwork(nn.Module):
         return torch.sparse_csr_tensor(*parts, size, check_invariants=False)
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
-        """Return the nodes' vectors (U+1 + N+1, R) float32 from their own ones, users (U+1, D) and items (N+1, D)."""
+        """Return the nodes' vectors (U+1 + N+1, R), float32, from the features of users (U+1, D) and items (N+1, D)."""
         with torch.autocast(users.device.type, enabled=False):  # there are no sparse products in half precision
             own = torch.cat([users, items]).float()
             h = self._ngcf(own) if self.kind == "ngcf" else self._lightgcn(own)

@@ -1,4 +1,4 @@
-"""What validation tells of a method: each task's mean loss, and AUC and UAUC of yes-or-no questions."""
+"""Validation metrics of a method: each task's mean loss, and AUC and UAUC of yes-or-no questions."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +12,7 @@ from recsys_lora.methods.answers import Answers
 
 
 class TaskMeans(Metric):
-    """The mean of a value over each task's rows, on all processes together.
+    """The mean of a value over each task's rows, across all processes.
 
     Args:
         tasks: number of tasks.
@@ -28,7 +28,7 @@ class TaskMeans(Metric):
         self.add_state("count", torch.zeros(tasks, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, values: Tensor, task: Tensor) -> None:
-        """Add the values (B,) of rows and their tasks (B,)."""
+        """Add rows: values (B,) and tasks (B,)."""
         self.total = self.total.index_add(0, task, values.double())
         self.count = self.count.index_add(0, task, torch.ones_like(values, dtype=torch.float64))
 
@@ -38,11 +38,11 @@ class TaskMeans(Metric):
 
 
 class Validation(nn.Module):
-    """Collects what validation batches say, exact over all processes.
+    """Collects the metrics of validation batches, exactly over all processes.
 
     Args:
         answers: reads the answers.
-        names: of the tasks, by number.
+        names: names of the tasks, by number.
     """
 
     def __init__(self, answers: Answers, names: Sequence[str]) -> None:
@@ -58,7 +58,7 @@ class Validation(nn.Module):
         self.loss.update(self.answers.loss(batch, hidden), batch.task)
         if self.answers.any_binary:
             score, user, label = self.answers.scores(batch, hidden), batch.user, batch.label
-            if not self.answers.all_binary:  # to choose rows, the host waits for the device
+            if not self.answers.all_binary:  # choosing rows makes the host wait for the device
                 asked = self.answers.is_binary[batch.task]  # (B,)
                 score, user, label = score[asked], user[asked], label[asked]
             self.auc.update(score, label)
@@ -66,7 +66,7 @@ class Validation(nn.Module):
 
     def results(self) -> Iterator[tuple[str, Tensor]]:
         """Yield names and values, and reset: `loss` is the mean over tasks, `loss_NAME` a task's own."""
-        means, count = (part.reshape(-1) for part in self.loss.compute())  # torchmetrics squeezes what one task gives
+        means, count = (part.reshape(-1) for part in self.loss.compute())  # torchmetrics squeezes one task's result
         asked = (count > 0).nonzero().flatten().tolist()
         yield "loss", means[asked].mean().float()
         if len(self.names) > 1:

@@ -1,4 +1,4 @@
-"""How a fitted encoder's vectors lie, measured on rows."""
+"""Encode rows with a collaborative encoder, and scale its vectors."""
 
 from typing import Literal
 
@@ -18,11 +18,11 @@ _LARGEST_SAMPLE, _ROWS_AT_ONCE = 20_000, 4096
 
 
 class VectorScale(nn.Module):
-    """What e_u and e_i are divided by, a number each: measured before training, kept with what is trained.
+    """Divides e_u and e_i by one number each, measured before training and saved with the trained parameters.
 
     Args:
-        scale: `none` leaves the vectors as they are.
-        noise: standard deviation of the normal noise that is added to their scaled entries in training.
+        scale: `none` leaves the vectors unchanged.
+        noise: standard deviation of the normal noise added to their scaled entries in training.
     """
 
     user: Tensor
@@ -43,7 +43,7 @@ class VectorScale(nn.Module):
             self.item.fill_(item)
 
     def forward(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scaled e_u (..., D_u) and e_i (..., D_i), in training with noise."""
+        """Return scaled e_u (..., D_u) and e_i (..., D_i), with noise in training."""
         return self._noisy(user / self.user), self._noisy(item / self.item)
 
     def _noisy(self, vectors: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class VectorScale(nn.Module):
 
 @torch.no_grad()
 def encode_rows(encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems) -> tuple[Tensor, Tensor]:
-    """Return (e_u (n, D_u), e_i (n, D_i)) of rows, on the CPU; the encoder stays where it is."""
+    """Return (e_u (n, D_u), e_i (n, D_i)) of rows, on the CPU; the encoder is not moved."""
     device = device_of(encoder)
     history = data.history.last(rows.user, rows.position, encoder.history_length)
     columns = [torch.from_numpy(column) for column in (rows.user, history, rows.item)]
@@ -66,7 +66,7 @@ def encode_rows(encoder: CollaborativeEncoder, data: PreparedData, rows: UserIte
 
 
 def _vector_std(encoder: CollaborativeEncoder, data: PreparedData, rows: UserItems) -> tuple[float, float]:
-    """Return the standard deviation of all entries of e_u and e_i in evaluation, over rows, of many a sample."""
+    """Return the standard deviations of all entries of e_u and e_i in evaluation mode, over rows or a sample."""
     if len(rows.user) > _LARGEST_SAMPLE:
         chosen = np.linspace(0, len(rows.user) - 1, _LARGEST_SAMPLE).astype(np.int64)
         rows = Pairs(rows.user[chosen], rows.item[chosen], rows.position[chosen])
@@ -81,18 +81,18 @@ def _vector_std(encoder: CollaborativeEncoder, data: PreparedData, rows: UserIte
 def encode_candidates(
     encoder: CollaborativeEncoder, user: Tensor, history: Tensor, items: Tensor, history_length: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Encode several candidates a row, and its earlier items.
+    """Encode several candidates per row, and earlier items.
 
     Args:
         encoder: the frozen encoder.
         user: (B,).
-        history: (B, L), oldest first, padded with 0 on the left; the encoder sees as much of its end as it reads.
+        history: (B, L), oldest first, padded with 0 on the left; the encoder sees only the last items that it reads.
         items: candidates (B, C), padded with 0.
         history_length: how many of the latest earlier items to encode.
 
     Returns:
-        e_u (B, D_u), the mean over the candidates where it depends on them, and e_i (B, C + history_length, D_i) of
-        the candidates and of the earlier items behind them; float32, zero at padding.
+        e_u (B, D_u), the mean over the candidates if it depends on them, and e_i (B, C + history_length, D_i) of the
+        candidates followed by the earlier items; float32, zero at padding.
     """
     if items.shape[1] == 1 and not history_length:
         e_u, e_i = encoder.encode(user, last(history, encoder.history_length), items[:, 0])
@@ -100,7 +100,7 @@ def encode_candidates(
     every = torch.cat([items, last(history, history_length)], dim=1)  # (B, C + L)
     width = every.shape[1]
     seen = last(history, encoder.history_length)
-    # Padding is encoded, too, and taken out: to count the real items, the host would have to wait for the device.
+    # Padding is encoded, too, and removed: counting the real items would make the host wait for the device.
     repeated, seen = (part.repeat_interleave(width, 0) for part in (user, seen))
     encoded = encoder.encode(repeated, seen, every.flatten())
     real = (every != 0).unsqueeze(-1)  # (B, C + L, 1)
@@ -110,11 +110,11 @@ def encode_candidates(
 
 
 def mean_of_present(vectors: Tensor, present: Tensor) -> Tensor:
-    """Return the mean (B, D) of those of the vectors (B, L, D) that are `present` (B, L); 0 where none is."""
+    """Return the mean (B, D) of the vectors (B, L, D) that are `present` (B, L); 0 if none is."""
     kept = vectors * present.unsqueeze(-1)  # (B, L, D)
     return kept.sum(1) / present.sum(1, keepdim=True).clamp(min=1)
 
 
 def last(history: Tensor, length: int) -> Tensor:
-    """Return the last columns of histories (B, L), oldest first."""
+    """Return the last `length` columns of histories (B, L), oldest first."""
     return history[:, max(0, history.shape[1] - length) :]

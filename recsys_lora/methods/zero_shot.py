@@ -1,4 +1,4 @@
-"""The frozen language model on the same prompts: what it knows without being told anything about anyone's taste."""
+"""The frozen language model on the same prompts, without any training."""
 
 from typing import ClassVar
 

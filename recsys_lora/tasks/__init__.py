@@ -1,4 +1,4 @@
-"""What a language model is asked: which rows become questions, what their answers are, and how they are measured."""
+"""The tasks of a language model: which rows become questions, their answers, and how they are evaluated."""
 
 from recsys_lora.tasks.ctr import ClickThrough
 from recsys_lora.tasks.explanation import Explanation

@@ -22,11 +22,11 @@ from recsys_lora.utils.types import PositiveInt
 Negatives = Literal["auto", "rated", "sampled"]
 _ITEM_MEAN, _USER_SHARE = "item_mean", "user_share"
 YES, NO = 0, 1
-"""The places of the two answers among the choices."""
+"""Indices of the two answers among the choices."""
 
 
 def of_rows(rows: Rows) -> Questions:
-    """Return the question whether the user likes the item, for each row."""
+    """Return, for each row, the question whether the user likes the item."""
     return Questions.of(rows, np.where(rows.label > 0, YES, NO), rows.label)
 
 
@@ -34,12 +34,12 @@ class ClickThrough(Task):
     """Click-through: positives against low ratings, or against sampled items.
 
     Args:
-        negatives: `rated` asks every labelled row; `sampled` asks every positive of the split and sampled items
-            beside it; `auto` is `rated` unless the split leaves one test row a user, where no user has both. Of data
-            without ratings, `rated` asks the items that were sampled when it was prepared.
-        ctr_negatives: sampled items a positive, in valid and test; the metrics' names carry it.
+        negatives: `rated` asks about every labelled row; `sampled` about every positive of the split and items sampled
+            for it; `auto` is `rated` unless the split leaves one test row per user, where no user has both labels. For
+            data without ratings, `rated` asks about the items sampled when the data were prepared.
+        ctr_negatives: sampled items per positive, in valid and test; part of the metrics' names.
         train_negatives: the same in train; 1 makes both answers equally frequent.
-        authors_negatives: sample from all items, a user's other positives included, as the authors' code does.
+        authors_negatives: sample from all items, including a user's other positives, as the authors' code does.
         options: see `RangedOptions`.
     """
 
@@ -70,7 +70,7 @@ class ClickThrough(Task):
         return ("Yes", "No")
 
     def questions(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Questions:
-        """Return the split's rows, or its positives each with the sampled items beside it.
+        """Return the split's rows, or its positives, each with the items sampled for it.
 
         Raises:
             UserError: the catalogue is too small to sample from, or the split has no published sample.
@@ -82,7 +82,7 @@ class ClickThrough(Task):
         return replace(of_rows(self._labelled(data, split, limit, seed)), suffix=f"_neg{count}" if count else "")
 
     def item_questions(self, train: Questions) -> Questions:
-        """Return one question an item, of no user: its label is the smoothed share of positives (`PositiveShare`)."""
+        """Return one question per item, without a user; its label is the smoothed share of positives."""
         shares = PositiveShare.fit(train.item, train.label, int(train.item.max(initial=0)))
         _, first = np.unique(train.item, return_index=True)
         items = train.take(first)
@@ -91,7 +91,7 @@ class ClickThrough(Task):
         return replace(items, user=nobody, position=nobody, label=label, target=np.where(label > 0.5, YES, NO))
 
     def check(self, questions: Questions, split: SplitName) -> None:
-        """Refuse questions of one class.
+        """Reject questions of one class.
 
         Raises:
             UserError: all are of one class.
@@ -104,7 +104,7 @@ class ClickThrough(Task):
             )
 
     def _labelled(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Rows:
-        """Return labelled rows; a sample of those that the range leaves, the published one in its own order."""
+        """Return labelled rows within the range, or a sample of them; the published one is in its own order."""
         if self.history_range is None or not isinstance(limit, int):
             return within(data.sample(split, limit, seed), self.history_range)
         rows = within(data.rows(split), self.history_range)
@@ -127,20 +127,20 @@ class ClickThrough(Task):
         return replace(of_rows(every), suffix=suffix)
 
     def from_encoder(self, scores: Floats) -> Floats:
-        """Return the logit of the one candidate, (n,)."""
+        """Return the logit of the single candidate, (n,)."""
         return scores[:, 0]
 
     def averaged(self, outputs: Sequence[Output]) -> Floats:
-        """Return the logit of the mean over seeds of sigmoid(score), the predicted chance of a Yes.
+        """Return the logit of the mean over seeds of sigmoid(score), the predicted probability of Yes.
 
-        It is computed from logarithms, so that far scores do not become equal: one seed's stay as they are.
+        It is computed in log space, so that extreme scores stay distinct: one seed's are unchanged.
         """
         scores = np.stack([np.asarray(output, dtype=np.float64) for output in outputs])  # (seeds, n)
         yes, no = -np.logaddexp(0.0, -scores), -np.logaddexp(0.0, scores)
         return np.asarray(np.logaddexp.reduce(yes, axis=0) - np.logaddexp.reduce(no, axis=0))
 
     def metrics(self, questions: Questions, output: Output) -> list[Statistic]:
-        """Return AUC over all rows, the mean of the users' own, and the log loss of the score as a logit."""
+        """Return AUC over all rows, the mean of the users' AUC, and the log loss of the score as a logit."""
         score: NDArray[Any] = np.asarray(output, dtype=np.float64)
         user, label, suffix = questions.user, questions.label, questions.suffix
         return [
@@ -152,7 +152,7 @@ class ClickThrough(Task):
     def baselines(self, data: PreparedData, questions: Questions, train: Questions) -> dict[str, Output]:
         """Return a constant, each item's count in train, and shares of training questions answered Yes.
 
-        The shares are the item's, the user's, and both together.
+        The shares are the item's, the user's, and both combined.
         """
         items = PositiveShare.fit(train.item, train.label, data.num_items)
         users = PositiveShare.fit(train.user, train.label, data.num_users)

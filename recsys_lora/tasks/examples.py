@@ -1,4 +1,4 @@
-"""What questions offer to a prompt's wording: titles, histories, candidates, attributes and further texts."""
+"""The content of prompts: titles, histories, candidates, attributes and additional texts."""
 
 import copy
 import logging
@@ -19,16 +19,16 @@ log = logging.getLogger(__name__)
 RATING, _LETTER = "rating", "letter"
 
 ExtraSlots = Mapping[str, str | Sequence[str]]
-"""Further slots of one prompt; where a value is a sequence, it has one text a candidate."""
+"""Additional slots of one prompt; a sequence has one text per candidate."""
 
 
 class Examples:
-    """Makes the examples of one task's prompts.
+    """Builds the examples of one task's prompts.
 
     Args:
         data: the data set.
         task: what is asked.
-        tokenizer: cuts titles.
+        tokenizer: truncates titles.
         words: the data set's words and the task's, for the templates' slots.
     """
 
@@ -43,14 +43,14 @@ class Examples:
         self._rated = RatedHistory(data)
 
     def on(self, data: PreparedData) -> "Examples":
-        """Return what makes the examples of other histories of the same users and items."""
+        """Return a copy for other histories of the same users and items."""
         other = copy.copy(self)
         other.data = data
         other._rated = self._rated.on(data)
         return other
 
     def __call__(self, questions: Questions, template: Template, extra: Iterable[ExtraSlots]) -> Iterator[Example]:
-        """Yield what each question offers to a template, with its further slots."""
+        """Yield each question's example for a template, with its additional slots."""
         titles, known = self.titles(template.title_tokens), self._attributes_of(template)
         earlier = self._earlier(questions, template)
         names = sorted({name for texts in questions.texts for name in texts})
@@ -71,7 +71,7 @@ class Examples:
             yield Example(history, texts, candidates)
 
     def titles(self, tokens: int) -> list[str]:
-        """Return the titles by item number, none longer than so many tokens."""
+        """Return the titles by item number, each of at most that many tokens."""
         if tokens not in self._titles:
             titles, counts = prompt_titles(self.data.titles, self.tokenizer, tokens, self.unknown)
             for reason, count in counts.items():
@@ -80,13 +80,13 @@ class Examples:
         return self._titles[tokens]
 
     def clean(self, texts: Sequence[str]) -> list[str]:
-        """Make review texts fit for prompts, as titles are, at any length."""
+        """Clean review texts for prompts, like titles, but at any length."""
         whole = max(map(len, texts), default=0) + 1
         cleaned: tuple[list[str], Counter[str]] = prompt_titles(["", *texts], self.tokenizer, whole, "")
         return cleaned[0][1:]
 
     def _earlier(self, questions: Questions, template: Template) -> Iterator[list[tuple[int, dict[str, str]]]]:
-        """Yield the items of each question's history, oldest first, each with its rating where the wording shows it."""
+        """Yield the items of each question's history, oldest first, each with its rating if the template shows it."""
         items, ratings, position = self.data.history, self.data.history_ratings, questions.position
         if template.history == "rated" and not self.data.manifest.get("negatives"):
             items, ratings, position = self._rated.items, self._rated.ratings, self._rated.position(questions)
@@ -101,7 +101,7 @@ class Examples:
             yield [(item, {RATING: write(rating)}) for item, rating in zip(row, given, strict=True) if item]
 
     def _attributes_of(self, template: Template) -> AttributeSlots:
-        """Return what fills a template's slots that are attributes of items and users; the data set's words win."""
+        """Return the values of a template's item and user attribute slots; the data set's words take precedence."""
         if template not in self._attributes:
             parts = (template.text, template.no_history, template.item, template.candidate or "")
             names = {name for part in parts for name in slots(part)} - set(self.words)

@@ -1,4 +1,4 @@
-"""Why does this user give this item so many stars? Free text; what the user wrote is the reference.
+"""Why does this user give this item this rating? Free text; what the user wrote is the reference.
 
 The user's rating is given, the review is not: the reverse of the authors' task (`review_rating`).
 """
@@ -30,8 +30,8 @@ class Explanation(Task):
 
     Args:
         reference: `summary`, or `review` for the review's opening.
-        words: of the reference at most.
-        answer_tokens: of an answer at most, in training and in decoding, its end included.
+        words: maximum number of words of the reference.
+        answer_tokens: maximum number of tokens of an answer, in training and in decoding, including its end.
         options: see `TaskOptions`; the rating fills the slot `{rating}`.
     """
 
@@ -53,11 +53,11 @@ class Explanation(Task):
 
     @property
     def answer_room(self) -> int:
-        """Tokens of an answer at most."""
+        """Maximum number of tokens of an answer."""
         return self.answer_tokens
 
     def missing(self, data: PreparedData) -> str | None:
-        """Return "no summaries" or "no reviews" where a data set has none."""
+        """Return "no summaries" or "no reviews" if a data set has none."""
         return reviews.missing(data, self.reference)
 
     def questions(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Questions:
@@ -111,7 +111,7 @@ def texts_of(output: Output) -> list[str]:
     """Return predictions that are texts.
 
     Raises:
-        TypeError: they are something else.
+        TypeError: they are not texts.
     """
     if isinstance(output, np.ndarray | RatingPredictions):
         raise TypeError(f"texts are needed, not {type(output).__name__}")

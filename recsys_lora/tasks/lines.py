@@ -1,4 +1,4 @@
-"""Every line's scores of a task's questions, beside what the questions are about: for pictures and comparisons."""
+"""The scores of all lines on a task's questions, with the questions' context: for plots and comparisons."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,9 +14,9 @@ from recsys_lora.tasks.record import Answered
 from recsys_lora.utils.files import atomic_file
 
 SCORE = "score of "
-"""What the name of a line's column begins with."""
+"""Prefix of the name of a line's column."""
 SHOWN = 5
-"""Titles of a history that are kept, the latest."""
+"""Number of titles kept of a history, the latest."""
 _COLUMNS: Mapping[str, Any] = {
     "row": pl.Int64,
     "user_id": pl.String,
@@ -39,7 +39,7 @@ def file_name(task: str) -> str:
 def write_lines(path: Path, data: PreparedData, questions: Questions, answered: Sequence[Answered]) -> None:
     """Write a Parquet file, atomically.
 
-    Columns: row, user_id, item_id (raw strings), title (its raw id in quotes where the item has none), label, history
+    Columns: row, user_id, item_id (raw strings), title (the raw id in quotes if the item has none), label, history
     (titles of the latest positives before the question, oldest first), history_length (how many there are),
     item_rows and user_rows (how often item and user occur in train), then `score of LINE` for every line on all
     questions: a number, or a list with one for each candidate in the order shown.
@@ -48,7 +48,7 @@ def write_lines(path: Path, data: PreparedData, questions: Questions, answered: 
         path: the file.
         data: the data set.
         questions: n questions.
-        answered: the lines, scores (n,) or (n, C) each; those on a sample are left out.
+        answered: the lines, with scores (n,) or (n, C); those on a sample are left out.
     """
     titles = np.array(
         [title or f"'{raw}'" for title, raw in zip(data.titles, data.raw_item_ids, strict=True)], dtype=object
@@ -76,7 +76,7 @@ def write_lines(path: Path, data: PreparedData, questions: Questions, answered: 
 
 
 def read_lines(path: Path) -> pl.DataFrame:
-    """Read a file that `write_lines` wrote.
+    """Read a file written by `write_lines`.
 
     Raises:
         UserError: it cannot be read, lacks a column, or has values that no run writes.

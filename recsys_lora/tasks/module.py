@@ -1,4 +1,4 @@
-"""Lightning's view of a run's data: which questions it trains and validates on, and the loaders over them."""
+"""The Lightning data module of a run: the questions it trains and validates on, and their loaders."""
 
 import copy
 import logging
@@ -31,7 +31,7 @@ class Mixing:
     """How training batches mix tasks.
 
     Attributes:
-        temperature: by n^(1/temperature) of their numbers of questions, times each task's own `train_share`; None: by
+        temperature: weight tasks by n^(1/temperature) for n questions, times each task's own `train_share`; None for
             `train_share` alone.
         forward_overhead_tokens: as in `recsys_lora.data.length_buckets.length_groups`; None leaves batches whole.
     """
@@ -41,7 +41,7 @@ class Mixing:
 
 
 def _scored_shard(trainer: lightning.Trainer | None, shard: Shard) -> Shard:
-    """Return what a process scores: its shard, or all rows where processes have to run the same forwards."""
+    """Return what a process scores: its shard, or all rows if processes must run the same forwards."""
     backbone = getattr(trainer.lightning_module, "backbone", None) if trainer else None
     return Shard() if getattr(backbone, "sharded", False) else shard
 
@@ -52,13 +52,13 @@ class TaskData(lightning.LightningDataModule):
     Args:
         data: the prepared data set.
         tasks: the tasks in the order of their numbers.
-        prompts: what makes each one's prompts.
-        versions: the versions of its prompts that the method trains on; the first is what it answers.
-        batching: how they become batches.
+        prompts: builds each task's prompts.
+        versions: the prompt versions that the method trains on; it answers the first.
+        batching: how questions become batches.
         seed: decides the order of training batches.
         limits: how many questions, and which.
         mixing: how batches mix tasks.
-        train_on: `rows`, or `items`: one yes-or-no question an item, see `Task.item_questions`.
+        train_on: `rows`, or `items`: one yes-or-no question per item, see `Task.item_questions`.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class TaskData(lightning.LightningDataModule):
         self.shares: list[float] = []
 
     def on(self, data: PreparedData) -> "TaskData":
-        """Return a copy that asks about other histories of the same users and items."""
+        """Return a copy for other histories of the same users and items."""
         other = copy.copy(self)
         other.data = data
         other.prompts = {name: prompts.on(data) for name, prompts in self.prompts.items()}
@@ -102,7 +102,7 @@ class TaskData(lightning.LightningDataModule):
         """Tokenise the questions that `stage` needs, once.
 
         Raises:
-            UserError: no task has a training question, or none to validate on, or nothing can be learned from them.
+            UserError: no task has a question of a split, or nothing can be learned from the questions.
         """
         limits = self.limits
         train = self._train_questions() if stage == "fit" and self.train is None else {}
@@ -129,7 +129,7 @@ class TaskData(lightning.LightningDataModule):
         return self._asked({name: self.questions(name, split, limit) for name in self.tasks}, split)
 
     def _train_questions(self) -> dict[str, Questions]:
-        """Return the training questions by task, and decide the shares of tasks."""
+        """Return the training questions by task, and set the tasks' shares."""
         made = {name: self._training(name, None) for name in self.tasks}
         self.shares = self._shares([len(questions) for questions in made.values()])
         if self.limits.train is not None:
@@ -160,14 +160,14 @@ class TaskData(lightning.LightningDataModule):
         return [weight / sum(weights) for weight in weights]
 
     def _asked(self, made: Mapping[str, Questions], split: SplitName) -> dict[str, Questions]:
-        """Return the tasks that have questions, checked, and say which have none."""
+        """Return the tasks that have questions, checked, and log which have none."""
         for name, questions in made.items():
             if not len(questions):
                 log.info("%s: no question in %s", name, split)
         asked = {name: questions for name, questions in made.items() if len(questions)}
         if not asked:
             raise UserError(f"{split}: no task has a question there: choose another data.split or more rows")
-        if len(self.tasks) == 1:  # several are chosen by their losses, which any questions have
+        if len(self.tasks) == 1:  # several are selected by loss, which any questions have
             for name, questions in asked.items():
                 self.tasks[name].check(questions, split)
         return asked
@@ -179,11 +179,11 @@ class TaskData(lightning.LightningDataModule):
 
     @property
     def shard(self) -> Shard:
-        """This process's part of the work."""
+        """This process's shard of the work."""
         return Shard(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Shard()
 
     def train_dataloader(self) -> TrainLoader:
-        """Return the training batches, an endless run's order included."""
+        """Return the training batches; with `overfit_batches`, every epoch has the same order."""
         assert self.train is not None
         repeat = bool(getattr(self.trainer, "overfit_batches", 0))
         order = TaskOrder(
@@ -199,18 +199,18 @@ class TaskData(lightning.LightningDataModule):
         return TrainLoader(self.train, order, self.batching.pad_id, self.batching.padding, self.shard)
 
     def val_dataloader(self) -> ScoreLoader:
-        """Return the questions to validate on, of all tasks, as they are answered."""
+        """Return the validation questions of all tasks, in the version that is answered."""
         assert self.valid is not None
         return self.score_loader(self.valid, _scored_shard(self.trainer, self.shard))
 
     def test_dataloader(self) -> ScoreLoader:
-        """Return the questions to test on, as those to validate on."""
+        """Return the test questions, in the same form."""
         assert self.test is not None
         return self.score_loader(self.test, _scored_shard(self.trainer, self.shard))
 
     def score_loader(
         self, prompts: PromptSet, shard: Shard | None = None, padding: Padding | None = None
     ) -> ScoreLoader:
-        """Return batches that score every question once, on all processes of `shard` together."""
+        """Return batches that score every question once, across all processes of `shard`."""
         batching = self.batching
         return ScoreLoader(prompts, batching.token_budget, batching.pad_id, padding or batching.padding, shard)

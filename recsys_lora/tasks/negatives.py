@@ -1,4 +1,4 @@
-"""Items drawn beside a positive: never one that the user is known to like, in any split, unless asked for."""
+"""Sampled negatives: never items that the user is known to like, in any split, unless requested."""
 
 from typing import Literal
 
@@ -16,25 +16,25 @@ from recsys_lora.utils.words import counted
 Sampling = Literal["uniform", "popularity"]
 Ints = NDArray[np.int64]
 _ROUNDS = 200
-"""Rounds in which unfit draws are drawn again for all rows at once; what is left then is drawn row by row."""
+"""Rounds that redraw unfit items for all rows at once; any that remain are drawn row by row."""
 
 
 class NegativeSampler:
     """Draws distinct items for each question.
 
-    Items are drawn from the whole catalogue, those of training questions from the items that occur in train: a model
-    must not learn that what only later rows know is disliked. Where items are held out (`cold_items`), those of valid
-    and test are drawn from the split's own items: else the right one would be told by being new.
+    Items are drawn from the whole catalogue, for training questions only from the items that occur in train: a model
+    must not learn that items of later rows only are disliked. If items are held out (`cold_items`), those of valid and
+    test are drawn from the split's own items: otherwise the right one could be told by being new.
 
     Args:
         data: the data set.
-        split: whose questions they are for.
+        split: the split of the questions.
         sampling: all items alike, or as often as they occur in train.
-        any_item: draw from all items, the user's positives included, as the authors' code does; only the question's
-            own item is left out.
+        any_item: draw from all items, including the user's positives, as the authors' code does; only the question's
+            own item is excluded.
 
     Raises:
-        UserError: items that do not occur in train are to be drawn as often as they do.
+        UserError: items that do not occur in train are to be sampled by popularity.
     """
 
     def __init__(self, data: PreparedData, split: SplitName, sampling: Sampling, any_item: bool = False) -> None:
@@ -59,7 +59,7 @@ class NegativeSampler:
         self.known = np.unique(self._pair(owner, data.history.items))
 
     def available(self, user: Ints) -> Ints:
-        """Return how many items can be drawn for each user (n,) beside a positive."""
+        """Return how many items can be drawn for each user (n,) besides a positive."""
         drawable = int((self.weight > 0).sum())
         if self.any_item:
             return np.full(len(user), drawable - 1)
@@ -68,10 +68,10 @@ class NegativeSampler:
         return drawable - taken[user]
 
     def drawable(self, rows: Rows, count: int, task: Task, advice: str) -> Rows:
-        """Return the positives beside which `count` items can be drawn; how many are left out is logged.
+        """Return the positives for which `count` items can be drawn, and log how many are left out.
 
         Raises:
-            UserError: there is none.
+            UserError: there are none.
         """
         enough = self.available(rows.user) >= count
         reason = f"the user likes all but fewer than {counted(count, 'item')}"
@@ -84,7 +84,7 @@ class NegativeSampler:
         return rows.take(enough)
 
     def draw(self, user: Ints, item: Ints, count: int, random: np.random.Generator) -> Ints:
-        """Return `count` distinct items (n, count) for each question, without its own item (n,).
+        """Return `count` distinct items (n, count) for each question, excluding its own item (n,).
 
         `available(user)` must be at least `count` everywhere.
         """

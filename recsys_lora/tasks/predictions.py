@@ -1,4 +1,4 @@
-"""What was predicted, as a Parquet file a task that carries the raw ids: all that metrics need is in it."""
+"""Predictions as one Parquet file per task, with raw ids and everything that metrics need."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -52,8 +52,8 @@ def write_predictions(path: Path, data: PreparedData, split: str, questions: Que
 
     Columns: row, user, item, user_id, item_id (raw strings), items (list of raw ids, in the order shown), target,
     label, then the predictions (`score`; `scores`, a list; `expected` and `argmax`; or `text`), reference (the right
-    text, where the answer is one), sampling (how candidates were drawn, as metrics' names carry it), split, and a
-    boolean warm_<definition> each, null where a row is neither.
+    text, for text answers), sampling (how candidates were drawn, as in the metrics' names), split, and a boolean
+    warm_<definition> for each definition, null if a row is neither.
 
     Raises:
         UserError: a score is not a number.
@@ -85,7 +85,7 @@ def write_predictions(path: Path, data: PreparedData, split: str, questions: Que
 
 
 def read_table(path: Path) -> pl.DataFrame:
-    """Read a file that `write_predictions` wrote.
+    """Read a file written by `write_predictions`.
 
     Raises:
         UserError: it cannot be read, lacks a column, or has values that no run writes.
@@ -107,18 +107,18 @@ def checked_columns(
     advice: str,
     may_lack: Sequence[str] = (),
 ) -> pl.DataFrame:
-    """Return a table with columns of their kinds.
+    """Return a table with its columns cast to the expected types.
 
     Args:
         path: its file, for messages.
         table: the table.
-        kinds: of its columns.
-        predicted: columns of these in which no number is NaN, in lists neither.
-        advice: what to do about a file that no run has written so.
-        may_lack: columns in which a value can be missing.
+        kinds: the type of each column, by name.
+        predicted: those columns that must not contain NaN, including in lists.
+        advice: what to do about a file that no run wrote.
+        may_lack: columns in which values can be missing.
 
     Raises:
-        UserError: a value is of another kind, missing, or NaN.
+        UserError: a value is of another type, missing, or NaN.
     """
     try:
         table = table.cast(dict[Any, Any](kinds))
@@ -133,7 +133,7 @@ def checked_columns(
 
 
 def read_columns(path: Path, expected: Iterable[str], advice: str) -> pl.DataFrame:
-    """Read a Parquet file of a run's answers, which must have these columns.
+    """Read a Parquet file of a run's answers, which must have the expected columns.
 
     Raises:
         UserError: it cannot be read or lacks a column.
@@ -159,7 +159,7 @@ def output_of(table: pl.DataFrame) -> Output:
 
 
 def questions_of(table: pl.DataFrame) -> Questions:
-    """Return the questions of a table, all that metrics ask of them: users and items are renumbered from 1."""
+    """Return a table's questions as far as metrics need them; users and items are renumbered from 1."""
     user = np.unique(table["user_id"].to_numpy(), return_inverse=True)[1] + 1
     shown = table["items"].to_list()
     width = max(map(len, shown), default=1)
@@ -182,7 +182,7 @@ def questions_of(table: pl.DataFrame) -> Questions:
 
 
 def scores_of(column: pl.Series) -> NDArray[np.float64]:
-    """Return the numbers (n,) of a column, or (n, C) of one of lists, -inf behind the end of shorter ones."""
+    """Return the numbers (n,) of a column, or (n, C) of a column of lists, padded with -inf."""
     if column.dtype == pl.List:
         return _padded(column.to_list())
     return np.asarray(column.to_numpy(), dtype=np.float64)

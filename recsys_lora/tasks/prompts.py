@@ -1,4 +1,4 @@
-"""Questions become prompt sets: one task as one method reads it, on one data set and backbone."""
+"""Turns questions into prompt sets: one task as one method reads it, on one data set and backbone."""
 
 import copy
 import logging
@@ -29,7 +29,7 @@ class Wording:
 
     Attributes:
         template: the wording.
-        key: the config key that it is from, for messages.
+        key: the config key that it comes from, for messages.
     """
 
     template: Template
@@ -41,10 +41,10 @@ class Reading:
     """How a method reads the prompts of one task.
 
     Attributes:
-        wordings: what it reads, by version; the first is what it answers.
-        ending: what all prompts end in, the backbone's chat template included.
-        choices: the tokens of the answers of a `choice` task, None for others.
-        find_title: whether batches say at which token the candidate's title begins.
+        wordings: the wordings it reads, by version; it answers the first.
+        ending: the common ending of all prompts, including the backbone's chat template.
+        choices: the answer tokens of a `choice` task, None for others.
+        find_title: whether batches include the token at which the candidate's title begins.
     """
 
     wordings: Mapping[Version, Wording]
@@ -64,7 +64,7 @@ class Reading:
         """Find the answers' tokens.
 
         Raises:
-            UserError: the wordings have no end in common, or the tokenizer cannot tell the answers apart.
+            UserError: the wordings have no common ending, or the tokenizer cannot tell the answers apart.
         """
         places = " and ".join(dict.fromkeys(wording.key for wording in wordings.values()))
         ending = common_ending([wording.template for wording in wordings.values()], places)
@@ -75,17 +75,17 @@ class Reading:
 
 
 class TaskPrompts:
-    """Makes the prompt sets of one task.
+    """Builds the prompt sets of one task.
 
     Args:
         data: the data set.
         task: what is asked.
         number: the task's number in batches.
         reading: how the method reads it.
-        backbone: whose tokenizer, chat template and context length hold.
+        backbone: provides the tokenizer, the chat template and the context length.
         words: the data set's words for the templates' slots.
-        history_length: items of history that the encoder, or what reads its vectors, needs.
-        extra_slots: further slots a question, where a method's prompt has some.
+        history_length: number of history items that the encoder or the method needs.
+        extra_slots: returns each question's additional slots, if a method's prompt has any.
 
     Raises:
         UserError: the data set has no titles.
@@ -126,10 +126,10 @@ class TaskPrompts:
         )
         self.examples = Examples(data, task, self.tokenizer, self.words)
         for wording in reading.wordings.values():
-            self.examples.titles(wording.template.title_tokens)  # says at once what it had to change
+            self.examples.titles(wording.template.title_tokens)  # logs what it changed, before any prompt
 
     def on(self, data: PreparedData) -> "TaskPrompts":
-        """Return a copy that makes prompts of other histories of the same users and items."""
+        """Return a copy for other histories of the same users and items."""
         other = copy.copy(self)
         other.data = data
         other.examples = self.examples.on(data)
@@ -143,16 +143,16 @@ class TaskPrompts:
         advance: Advance = no_display,
         encoder_rows: Questions | None = None,
     ) -> PromptSet:
-        """Return the prompts of `questions`, in their order, beside what the model needs of them.
+        """Return the prompts of `questions`, in their order, with everything else the model needs.
 
         Args:
-            questions: of this task.
-            version: which of the versions that the method reads; the one that it answers by default.
-            with_answers: let text answers follow the prompts, as for a loss; choices never do. The answer of a
+            questions: questions of this task.
+            version: one of the prompt versions that the method reads; by default the one it answers.
+            with_answers: append text answers to the prompts, as for a loss; choices are never appended. The answer of a
                 `candidates` task is the right title.
-            advance: is told how many have been made.
-            encoder_rows: the same questions with other users and positions, from which the encoder's input and further
-                slots are made; the rest of the prompts' text stays.
+            advance: called with the number of prompts made.
+            encoder_rows: the same questions with other users and positions, for the encoder's input and the additional
+                slots; the rest of the prompts' text stays the same.
 
         Raises:
             UserError: the prompt's wording does not fit, or the tokenizer joins an answer with the prompt's end.
@@ -200,7 +200,7 @@ class TaskPrompts:
         return self.examples.titles(last.template.title_tokens)[item] or self.examples.unknown
 
     def _answer_ids(self, answers: Sequence[str]) -> list[list[int]]:
-        """Tokenise answers as they follow the prompt, with the end of text after them where the task has it."""
+        """Tokenise answers as they follow the prompt, with an end-of-text token if the task has one."""
         end = self._end()
         room = self.task.answer_room - len(end)
         return [[*ids[:room], *end] for ids in continuations(self.tokenizer, self.reading.ending, answers)]

@@ -14,7 +14,7 @@ from recsys_lora.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Questions:
-    """Entries of all arrays go together, one a question.
+    """Parallel arrays with one entry per question.
 
     Attributes:
         row: (n,) int64, index in interactions.parquet of the row behind the question.
@@ -24,10 +24,10 @@ class Questions:
         timestamp: (n,) int64, seconds UTC.
         items: (n, C) int64, the candidates in the order in which they are shown, padded with 0.
         target: (n,) int64, which choice or candidate is right; -1 where the answer is free text.
-        label: (n,) float32, what is true: 1 for a positive and 0 for others, or a rating.
-        texts: further slots of each prompt.
+        label: (n,) float32, the truth: 1 for a positive and 0 for others, or a rating.
+        texts: additional slots of each prompt.
         answers: free-text answers, None for tasks that have none.
-        suffix: what the names of metrics carry of how candidates were sampled, "" where none were.
+        suffix: suffix of the metrics' names that tells how candidates were sampled, "" if none were.
     """
 
     row: NDArray[np.int64]
@@ -56,7 +56,7 @@ class Questions:
         texts: tuple[Mapping[str, str], ...] | None = None,
         answers: tuple[str, ...] | None = None,
     ) -> "Questions":
-        """Return one question a row, about the row's own item."""
+        """Return one question per row, about the row's own item."""
         return cls(
             row=rows.row.astype(np.int64),
             user=rows.user.astype(np.int64),
@@ -82,15 +82,15 @@ class Questions:
         return Questions(**arrays, texts=texts, answers=answers, suffix=self.suffix)
 
     def pairs(self) -> Pairs:
-        """Return every question's user with each of its candidates, candidates of a question together."""
+        """Return each question's user paired with each of its candidates, grouped by question."""
         row, column = np.nonzero(self.items)
         return Pairs(self.user[row], self.items[row, column], self.position[row])
 
     def of_other_users(self, seed: int) -> "Questions":
-        """Return the same questions as if other users asked them: each user is exchanged for another one.
+        """Return the same questions as if other users asked them: each user is replaced by another one.
 
         Raises:
-            UserError: all questions are one user's.
+            UserError: all questions are of one user.
         """
         others = rows_of_others(self.user, seed)
         return replace(self, user=self.user[others], position=self.position[others])
@@ -100,10 +100,10 @@ _ARRAYS = ("row", "user", "item", "position", "timestamp", "items", "target", "l
 
 
 def rows_of_others(user: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Return for every row the index of a row of another user (n,); all rows of a user get the same other's.
+    """Return for every row the index of a row of another user (n,), the same other user for all rows of a user.
 
     Raises:
-        UserError: all rows are one user's.
+        UserError: all rows are of one user.
     """
     users, which, counts = np.unique(user, return_inverse=True, return_counts=True)
     if len(users) < 2:

@@ -1,4 +1,4 @@
-"""How many stars would this user give this item? From logits to numbers, errors, and what needs no model.
+"""How many stars would this user give this item? Ratings from logits, their errors, and baselines.
 
 With logits z_k of the choices v_k (K of them, 1..5), p = softmax(z):
 
@@ -22,7 +22,7 @@ from recsys_lora.utils.errors import UserError
 
 
 class RatingTask(Task):
-    """The base of tasks whose answer is one of the scale's whole numbers; a subclass says what is asked."""
+    """The base class of tasks answered by one of the scale's whole numbers; a subclass defines the questions."""
 
     kind: Kind = "choice"
 
@@ -39,7 +39,7 @@ class RatingTask(Task):
         return RatingPredictions(chance @ values, values[logits.argmax(axis=1)])
 
     def averaged(self, outputs: Sequence[Output]) -> RatingPredictions:
-        """Return the mean over seeds of the expected ratings, with the nearest choices; one seed's as they are."""
+        """Return the mean over seeds of the expected ratings, with the nearest choices; one seed's are unchanged."""
         ratings = [_checked(output) for output in outputs]
         if len(ratings) == 1:
             return ratings[0]
@@ -58,7 +58,7 @@ class RatingTask(Task):
         ]
 
     def baselines(self, data: PreparedData, questions: Questions, train: Questions) -> dict[str, Output]:
-        """Return the most frequent choice, the mean of all, and each item's mean, shrunk to it where rows are few.
+        """Return the most frequent choice, the global mean, and each item's mean, shrunk towards it if rows are few.
 
         Raises:
             UserError: there are no training questions.

@@ -1,4 +1,4 @@
-"""One task's part of the final table: every line on the same questions, all, warm and cold, and paired differences."""
+"""One task's part of the final table: every line on the same questions (all, warm, cold), and paired differences."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ _BOOTSTRAP_SEED = 0
 
 @dataclass(frozen=True)
 class Answered:
-    """What becomes one line of the table: a name, its role in the run, and its predictions.
+    """One line of the table: a name, its role in the run, and its predictions.
 
     Attributes:
         name: as printed.
-        role: what it is; `method` marks the run's own model, also where that is a CF model alone.
+        role: what it is; `method` marks the run's own model, even if that is only a CF model.
         output: predictions in the task's own form.
-        sample: places of the questions it is about, where these are not all.
+        sample: indices of the questions it is about, if these are not all.
         against: the name of the line that it is compared with instead of the method.
-        made_of: of a stack, what metrics.json says of it.
+        made_of: for a stack, its entry in metrics.json.
     """
 
     name: str
@@ -48,18 +48,18 @@ def task_record(
     definition: Definition,
     draws: int,
 ) -> dict[str, Any]:
-    """Measure every line.
+    """Evaluate every line.
 
     Args:
         task: the task.
         questions: what was asked.
         answered: the lines, in any order; exactly one is the method on all questions.
-        warm: for each definition 1 warm, 0 cold, -1 neither, a question each.
-        definition: the one whose warm and cold parts have intervals, and are in the table.
+        warm: for each definition, one flag per question: 1 warm, 0 cold, -1 neither.
+        definition: the one whose warm and cold parts have intervals and are in the table.
         draws: bootstrap draws over users.
 
     Returns:
-        What metrics.json holds under `tasks.<name>` (docs/metrics_json.md), but for `scoring`.
+        The content of metrics.json under `tasks.<name>` (docs/metrics_json.md), except `scoring`.
 
     Raises:
         ValueError: there is not exactly one method.
@@ -101,7 +101,7 @@ def _measured(
     definition: Definition,
     draws: int,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the records of lines on the same questions, and of the method minus each other one of them."""
+    """Return the records of lines on the same questions, and of the method minus each other line."""
     statistics = [task.metrics(questions, line.output) for line in lines]
     drawn = _drawn(statistics, questions.user, draws)
     records = []
@@ -139,7 +139,7 @@ def _summaries(statistics: Sequence[Statistic], drawn: Sequence[Floats]) -> dict
 def _differences(
     lines: Sequence[Answered], statistics: Sequence[Sequence[Statistic]], drawn: Sequence[Sequence[Floats]]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the method minus every other line, or that one minus what it is against, for metrics with intervals."""
+    """Yield the method minus every other line, or a line minus its `against`, for metrics with intervals."""
     method = next(place for place, line in enumerate(lines) if line.role == "method")
     names = [line.name for line in lines]
     for number, line in enumerate(lines):

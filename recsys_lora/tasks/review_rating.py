@@ -18,7 +18,7 @@ class ReviewRating(RatingTask):
     """The rating that goes with a review.
 
     Args:
-        words: of the review at most.
+        words: maximum number of words of the review.
         options: see `TaskOptions`; the review fills the slot `{review}`.
     """
 
@@ -29,7 +29,7 @@ class ReviewRating(RatingTask):
         self.words = words
 
     def missing(self, data: PreparedData) -> str | None:
-        """Return "no reviews" where a data set has none."""
+        """Return "no reviews" if a data set has none."""
         return reviews.missing(data, _REVIEW)
 
     def questions(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Questions:

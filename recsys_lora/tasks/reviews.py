@@ -1,4 +1,4 @@
-"""Review texts of rows, made ready for questions and answers."""
+"""Review texts of rows, prepared for questions and answers."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ _PLURAL = {"review": "reviews", "summary": "summaries"}
 
 
 def missing(data: PreparedData, column: str) -> str | None:
-    """Return "no reviews" or "no summaries" where a data set lacks this text or all of them are empty, else None."""
+    """Return "no reviews" or "no summaries" if a data set lacks these texts or all of them are empty, else None."""
     if column in data.text_columns and any(text and text.strip() for text in data.texts(column)):
         return None
     return f"no {_PLURAL[column]}"
@@ -21,7 +21,7 @@ def missing(data: PreparedData, column: str) -> str | None:
 def asked_texts(
     task: Task, data: PreparedData, split: SplitName, limit: Limit, seed: int, column: str, words: int
 ) -> tuple[Rows, list[str]]:
-    """Return the rows of a split whose `column` is not empty, or a sample of them, and these texts' first words.
+    """Return the rows of a split whose `column` is not empty, or a sample of them, and the first words of these texts.
 
     Raises:
         UserError: the data set has no such texts.

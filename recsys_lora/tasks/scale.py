@@ -1,4 +1,4 @@
-"""What ratings can be, as a data set declares it, and how they are written and asked for."""
+"""The rating scale that a data set declares, and how ratings are written and asked for."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,7 @@ class RatingScale:
     def values(self) -> NDArray[np.float64]:
         """The ratings that a model can answer (K,): the whole numbers of the scale.
 
-        Half stars are in between: the nearest whole number is their answer, and an expected value can name them.
+        Half stars lie in between: their answer is the nearest whole number, and an expected value can express them.
 
         Raises:
             UserError: there are fewer than two.
@@ -40,12 +40,12 @@ class RatingScale:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The same, as text."""
+        """The same values, as text."""
         return tuple(self.write(value) for value in self.values)
 
     @property
     def words(self) -> dict[str, str]:
-        """The slots `{lowest}` and `{highest}` of prompts: the ends of what can be answered."""
+        """The slots `{lowest}` and `{highest}` of prompts: the lowest and highest possible answer."""
         return {"lowest": self.choices[0], "highest": self.choices[-1]}
 
     @staticmethod
@@ -54,7 +54,7 @@ class RatingScale:
         return f"{float(rating):g}"
 
     def nearest(self, rating: NDArray[Any]) -> NDArray[np.int64]:
-        """Return the place (n,) of the choice nearest to each rating (n,), the upper one of two.
+        """Return the index (n,) of the choice nearest to each rating (n,), the upper one in a tie.
 
         Raises:
             UserError: a rating lies outside of the scale.

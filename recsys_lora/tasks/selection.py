@@ -1,4 +1,4 @@
-"""Which rows of a split a task asks, and how many of them."""
+"""Which rows of a split a task asks about, and how many of them."""
 
 import logging
 import zlib
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 Limit = int | Literal["published"] | None
 """How many questions: a number, all (None), or those of the rows on which published work validates."""
 HistoryRange = Annotated[Sequence[NonNegativeInt], Len(2, 2)]
-"""The least and the most."""
+"""Minimum and maximum."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,10 @@ class Limits:
     """How many questions a run asks, and which.
 
     Attributes:
-        train: training questions of the task with the largest share, of others in proportion to theirs: a task alone
-            has as many as it has among others. None for all.
-        valid: questions of each task to validate on; None for all, "published" for those of the rows that published
-            work uses.
-        test: questions of each task to test on; None for all.
+        train: training questions of the task with the largest share; others have them in proportion to their shares,
+            so a task alone has as many as among others. None for all.
+        valid: validation questions per task; None for all, "published" for those of the rows that published work uses.
+        test: test questions per task; None for all.
         test_users: how many users to test on, as `PreparedData.with_test_users` draws them; None for all.
         seed: decides the questions.
     """
@@ -46,7 +45,7 @@ class Limits:
 def asked_rows(
     data: PreparedData, split: SplitName, limit: Limit, seed: int, history_range: HistoryRange | None = None
 ) -> tuple[Rows, int | None]:
-    """Return the rows from which a task makes questions, in their order, and how many questions it may make."""
+    """Return the rows that a task makes questions from, in their order, and the maximum number of questions."""
     if limit != "published":
         return within(data.rows(split), history_range), limit
     rows = data.sample(split, limit, seed)
@@ -54,7 +53,7 @@ def asked_rows(
 
 
 def within(rows: Rows, history_range: HistoryRange | None) -> Rows:
-    """Return the rows whose number of earlier positives lies in a range, both ends included; all where None."""
+    """Return the rows whose number of earlier positives lies in a range, both ends included; all rows if it is None."""
     if history_range is None:
         return rows
     least, most = history_range
@@ -64,19 +63,19 @@ def within(rows: Rows, history_range: HistoryRange | None) -> Rows:
 
 
 def generator(task: str, split: SplitName, seed: int) -> np.random.Generator:
-    """Return the source of all draws for one task's split, so that no two of them draw alike."""
+    """Return the random generator of one task's split, so that no two of them share draws."""
     return np.random.default_rng([seed, zlib.crc32(f"{task}/{split}".encode())])
 
 
 def sample(groups: int, limit: int | None, random: np.random.Generator) -> NDArray[np.int64]:
-    """Return the places, ascending, of a sample of `limit` of so many groups; all where None or no more."""
+    """Return the indices, ascending, of a sample of `limit` of the groups; all if it is None or there are no more."""
     if limit is None or limit >= groups:
         return np.arange(groups)
     return np.sort(random.choice(groups, limit, replace=False))
 
 
 def report_left_out(task: str, split: str, reason: str, count: int, of: int, logged: set[str]) -> None:
-    """Log how many rows give no question, and why, unless it is in `logged`; nothing where there are none."""
+    """Log how many rows give no question, and why, unless it is in `logged`; nothing if there are none."""
     line = f"{task}, {split}: {count} of {of} rows left out: {reason}"
     if count and line not in logged:
         logged.add(line)

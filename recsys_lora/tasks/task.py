@@ -1,4 +1,4 @@
-"""The base of all tasks. Adding a task is one class and one yaml in `conf/task` (docs/adding_a_task.md)."""
+"""The base class of all tasks. A new task is one class and one yaml in `conf/task` (docs/adding_a_task.md)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,15 +42,15 @@ class RatingPredictions:
 Output = Floats | RatingPredictions | Sequence[str]
 """Predictions in a task's own form: scores (n,) or (n, C), ratings, or texts."""
 Raw = Floats | Sequence[str]
-"""What a model gives: scores (n,), logits (n, K), candidates' scores (n, C), or n texts."""
+"""A model's raw output: scores (n,), logits (n, K), candidates' scores (n, C), or n texts."""
 
 
 class TaskOptions(TypedDict):
-    """What every task takes.
+    """Arguments of all tasks.
 
     Attributes:
-        text: the prompt of text alone.
-        collaborative: the prompt with the soft tokens <user> and, after it, <item> (once a candidate).
+        text: the text-only prompt.
+        collaborative: the prompt with the soft tokens <user> and, after it, <item> (once per candidate).
         scale: the data set's ratings.
         train_share: the task's weight in batches that mix tasks.
     """
@@ -62,28 +62,28 @@ class TaskOptions(TypedDict):
 
 
 class RangedOptions(TaskOptions):
-    """The same for a task that can be asked of rows with histories of some length.
+    """`TaskOptions` for a task that can be limited to rows with histories of some length.
 
     Attributes:
-        history_range: earlier positives that a question's row has, at least and at most, in every split; None asks rows
-            with any number.
+        history_range: minimum and maximum number of earlier positives of a question's row, in every split; None for any
+            number.
     """
 
     history_range: NotRequired[HistoryRange | None]
 
 
 class Task:
-    """The base of all tasks; its arguments are those of `RangedOptions`.
+    """The base class of all tasks; its arguments are those of `RangedOptions`.
 
     Attributes:
-        name: in tables and configs.
+        name: its name in tables and configs.
         kind: how it is answered: by one token of a few (`choice`: logits (n, K)), by the log-likelihood of each
             candidate's title (`candidates`: (n, C), -inf at padding), or by free text (`text`: n strings).
-        is_binary: the choices are Yes and No, in this order, and one score (n,) stands for both logits; the loss is the
-            binary cross-entropy of that score and the label.
+        is_binary: whether the choices are Yes and No, in this order, with one score (n,) for both logits; the loss is
+            the binary cross-entropy of that score and the label.
         encoder_answers: whether a collaborative encoder's own scores answer the question.
-        stacked: names of the baselines that a stack combines with the encoder and the method; all give scores, (n,) of
-            a yes-or-no task or (n, C) of candidates. Empty: the task has no stacks.
+        stacked: names of the baselines that a stack combines with the encoder and the method; all have scores, (n,) for
+            a yes-or-no task or (n, C) for candidates. Empty if the task has no stacks.
         candidates: how many candidates a prompt shows.
         length_normalised: whether a title's log-likelihood is the mean over its tokens, or their sum.
 
@@ -113,7 +113,7 @@ class Task:
         self.scale = scale
         self.train_share = train_share
         self.history_range = history_range
-        self.logged: set[str] = set()  # remarks on the rows, which training and testing ask for alike
+        self.logged: set[str] = set()  # remarks on rows, which training and testing share
         common_ending([text, collaborative], f"task {self.name}")
         if text.soft_names or collaborative.soft_names != [USER, ITEM]:
             raise UserError(
@@ -121,11 +121,11 @@ class Task:
                 f"{collaborative.soft_names}: the first has none, the second <{USER}> and then <{ITEM}>"
             )
 
-    # What a task overrides
+    # Overridden by tasks
 
     @property
     def answer_room(self) -> int:
-        """Tokens that the longest text answer may take, its end included; 0 for choices."""
+        """Maximum number of tokens of a text answer, including its end; 0 for choices."""
         return 0
 
     @property
@@ -140,11 +140,11 @@ class Task:
 
     @property
     def slots(self) -> dict[str, str]:
-        """Words for the prompts' slots, beside the data set's own: `{lowest}` and `{highest}` of the scale."""
+        """Words for the prompts' slots, besides the data set's own: `{lowest}` and `{highest}` of the scale."""
         return self.scale.words
 
     def missing(self, data: PreparedData) -> str | None:
-        """Return why a data set cannot be asked this ("no reviews"), None where it can."""
+        """Return why the task cannot be asked on a data set ("no reviews"), None if it can."""
         return None
 
     def questions(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Questions:
@@ -152,8 +152,8 @@ class Task:
 
         Args:
             data: the data set.
-            split: of which split.
-            limit: questions at most, a sample of them in their original order. Questions that belong together (a
+            split: the split.
+            limit: maximum number of questions, sampled and in their original order. Questions that belong together (a
                 positive and its sampled negatives) stay together.
             seed: decides the sample and all other draws.
 
@@ -163,7 +163,7 @@ class Task:
         raise NotImplementedError
 
     def item_questions(self, train: Questions) -> Questions:
-        """Return one question an item, of no user, whose label is the mean of the item's; of yes-or-no tasks only.
+        """Return one question per item, without a user, whose label is the mean of the item's; yes-or-no tasks only.
 
         Raises:
             UserError: the task asks no yes-or-no questions.
@@ -171,14 +171,14 @@ class Task:
         raise UserError(f"model.train_on=items: {self.name} asks no yes-or-no questions: set model.train_on=rows")
 
     def check(self, questions: Questions, split: SplitName) -> None:
-        """Refuse questions that nothing can be learned from, or a model be chosen on.
+        """Reject questions that a model cannot be trained or selected on.
 
         Raises:
-            UserError: they are of that kind.
+            UserError: the questions are of that kind.
         """
 
     def predict(self, raw: Raw, questions: Questions) -> Output:
-        """Turn what the model gives (see `kind`) into predictions in the task's own form."""
+        """Turn a model's raw output (see `kind`) into predictions in the task's own form."""
         return raw
 
     def from_encoder(self, scores: Floats) -> Output:
@@ -186,19 +186,19 @@ class Task:
         raise NotImplementedError
 
     def averaged(self, outputs: Sequence[Output]) -> Output | None:
-        """Return one prediction a question for several seeds of one model; None where there is no mean."""
+        """Return one prediction per question for several seeds of one model; None if there is no mean."""
         return None
 
     def metrics(self, questions: Questions, output: Output) -> list[Statistic]:
-        """Return the task's metrics of predictions; the first two stand for it in short tables."""
+        """Return the task's metrics of predictions; the first two represent it in short tables."""
         raise NotImplementedError
 
     def remarks(self, questions: Questions, output: Output) -> dict[str, str]:
-        """Return what must stand beside a metric to be understood, by its name."""
+        """Return the notes needed to interpret metrics, by the metrics' names."""
         return {}
 
     def baselines(self, data: PreparedData, questions: Questions, train: Questions) -> dict[str, Output]:
-        """Return the predictions of predictors that count training questions at most, by name.
+        """Return the predictions of baselines that at most count training questions, by name.
 
         Args:
             data: the data set.
@@ -213,11 +213,11 @@ class Task:
 
 
 def common_ending(templates: Sequence[Template], place: str) -> str:
-    """Return what all prompts of a task end in: after it come its answers.
+    """Return the common ending of all prompts of a task, which its answers follow.
 
     Args:
         templates: the wordings.
-        place: where they are from, for the message.
+        place: where they come from, for the message.
 
     Raises:
         UserError: they have no words in common at their end.
@@ -234,7 +234,7 @@ def common_ending(templates: Sequence[Template], place: str) -> str:
 
 
 def select(output: Output, index: NDArray[Any]) -> Output:
-    """Return the predictions at `index` (places or a mask), in that order."""
+    """Return the predictions at `index` (indices or a mask), in that order."""
     if isinstance(output, RatingPredictions):
         return RatingPredictions(output.expected[index], output.argmax[index])
     if isinstance(output, np.ndarray):

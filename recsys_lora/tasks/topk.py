@@ -27,27 +27,27 @@ from recsys_lora.utils.words import counted
 Scoring = Literal["title_likelihood", "option_letter"]
 _POPULARITY = "popularity"
 _TIES = 1e-6
-"""What chance adds to a count, which is whole: it decides ties alone."""
+"""Weight of the random number added to an integer count: it only breaks ties."""
 
 
 class TopK(Task):
     """Sequential recommendation among candidates.
 
-    Valid and test ask for each user's last positive in the split, or for more of them, train for the last few with
+    Valid and test ask for each user's last positive in the split, or for more of them; train asks for the last few with
     enough history.
 
     Args:
         candidates: C, the right one included; part of the metrics' names.
-        sampling: of the others: `uniform`, or `popularity`, as often as they occur in train; part of the names, too.
+        sampling: of the others: `uniform`, or `popularity`, as often as they occur in train; also part of the names.
         scoring: `title_likelihood` or `option_letter`.
         length_normalised: the mean instead of the sum of a title's token log-likelihoods.
-        end_token: let the end-of-text token be part of each title, so that no title is the beginning of another.
-        train_per_user: training questions of a user at most, the latest; None for all.
+        end_token: append the end-of-text token to each title, so that no title is the beginning of another.
+        train_per_user: maximum number of training questions per user, the latest; None for all.
         eval_per_user: the same in valid and test.
-        min_history: positives before a training question at least.
+        min_history: minimum number of positives before a training question.
         cutoffs: the k of HR@k and NDCG@k.
-        authors_negatives: sample from all items, a user's other positives included, as the authors' code does.
-        options: see `RangedOptions`; both prompts hold `{candidates}`, and each candidate has its own <item>.
+        authors_negatives: sample from all items, including a user's other positives, as the authors' code does.
+        options: see `RangedOptions`; both prompts contain `{candidates}`, and each candidate has its own <item>.
 
     Raises:
         UserError: fewer than two candidates, or prompts that do not show them.
@@ -97,17 +97,17 @@ class TopK(Task):
 
     @property
     def answer_room(self) -> int:
-        """A title, and what joins it with the prompt and ends it."""
+        """Tokens of a title, its separator and its end."""
         return 0 if self.kind == "choice" else self.text.title_tokens + 4
 
     @property
     def choices(self) -> tuple[str, ...] | None:
-        """The candidates' letters where these are the answers."""
+        """The candidates' letters if these are the answers."""
         return tuple(map(letter, range(self.candidates))) if self.kind == "choice" else None
 
     @property
     def slots(self) -> dict[str, str]:
-        """The scale's ends, and as `{answer}` what the candidates are named by: title or letter."""
+        """The scale's ends, and `{answer}`, how candidates are named: title or letter."""
         return {**self.scale.words, "answer": "letter" if self.kind == "choice" else "title"}
 
     def questions(self, data: PreparedData, split: SplitName, limit: Limit, seed: int) -> Questions:
@@ -156,7 +156,7 @@ class TopK(Task):
         return scores
 
     def averaged(self, outputs: Sequence[Output]) -> Floats:
-        """Return the mean over seeds of each one's softmax over the candidates; one seed's scores as they are."""
+        """Return the mean over seeds of each one's softmax over the candidates; one seed's scores are unchanged."""
         scores = [np.asarray(output, dtype=np.float64) for output in outputs]
         if len(scores) == 1:
             return scores[0]
@@ -185,7 +185,7 @@ class TopK(Task):
 
 
 def from_the_end(user: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return how many rows of the same user follow each row (n,); a user's rows stand together."""
+    """Return how many rows of the same user follow each row (n,); a user's rows are contiguous."""
     last = np.flatnonzero(np.r_[user[1:] != user[:-1], True]) if len(user) else np.zeros(0, dtype=np.int64)
     ends = last[np.searchsorted(last, np.arange(len(user)))]
     return np.asarray(ends - np.arange(len(user)), dtype=np.int64)

@@ -1,1 +1,1 @@
-"""CKF: a personalised mapping into soft tokens, Multi-LoRA, several tasks trained together."""
+"""CKF: a personalised mapping to soft tokens, Multi-LoRA, and several tasks trained together."""

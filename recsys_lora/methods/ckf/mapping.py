@@ -1,16 +1,16 @@
-"""CKF's personalised mapping: collaborative vectors become soft tokens, each user's through a matrix of its own.
+"""CKF's personalised mapping: collaborative vectors become soft tokens, each user's through its own matrix.
 
     p_u  = pool(e_v of the user's history)                     (D,)
     W_u  = reshape(MLP(p_u))                                   (D, D)
     e_u' = e_u W_u
     user token = M_U e_u',   item token = M_V e_v              (H,)
 
-Source: CKF, TKDE 2025, arXiv 2410.20642, and the authors' public code for the widths. There the MLP has no
-non-linearity, and histories hold the row's own future; here there is one, and only earlier items come in.
+Source: CKF, TKDE 2025, arXiv 2410.20642, and the authors' public code for the widths. In that code the MLP has no
+non-linearity, and histories include the row's own future; here it has one, and only earlier items are used.
 
-Start: the last layer's bias makes every W_u the identity but for what little the history adds, and M_U and M_V give
-tokens with the standard deviation of the backbone's embeddings, within the range that the language model knows. The
-authors start all of it as PyTorch starts linear maps (`start=pytorch`).
+Initialisation: the last layer's bias makes every W_u the identity plus a small part from the history, and M_U and M_V
+give tokens with the standard deviation of the backbone's embeddings, within the range that the language model knows.
+The authors use PyTorch's default initialisation (`start=pytorch`).
 """
 
 from collections.abc import Sequence
@@ -33,11 +33,11 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "t
 
 
 class AttentionPooling(nn.Module):
-    """Self-attention among a history's items, an MLP, and the mean: the variant that CKF's code builds and never uses.
+    """Self-attention among a history's items, an MLP, and the mean: a variant that CKF's code defines but never uses.
 
     Args:
         dim: D.
-        hidden: widths of the MLP's hidden layers, with ReLU behind each.
+        hidden: widths of the MLP's hidden layers, each followed by ReLU.
     """
 
     def __init__(self, dim: int, hidden: Sequence[int] = (32, 64)) -> None:
@@ -50,7 +50,7 @@ class AttentionPooling(nn.Module):
 
     def forward(self, vectors: Tensor, present: Tensor) -> Tensor:
         """Return p_u (B, D) from vectors (B, L, D); see `mean_of_present`."""
-        # Padding attends to itself, so that no row of weights is empty; the mean leaves it out.
+        # Padding attends to itself, so that no row of weights is empty; the mean ignores it.
         own = torch.eye(vectors.shape[1], dtype=torch.bool, device=vectors.device)
         seen = present.unsqueeze(1) | own  # (B, L, L)
         mixed = functional.scaled_dot_product_attention(
@@ -60,15 +60,15 @@ class AttentionPooling(nn.Module):
 
 
 class MetaOptions(TypedDict, total=False):
-    """How a history becomes the matrix of its user.
+    """How a history becomes its user's matrix.
 
     Attributes:
         bridge_rank: columns of L_u and R_u of the bridge `low_rank`.
         pooling: `mean` of the history's vectors, or `attention` among them first.
         hidden: widths of the MLP's hidden layers.
-        attention_hidden: widths of the hidden layers behind the attention.
+        attention_hidden: widths of the hidden layers after the attention.
         activation: after every hidden layer; `none` leaves the network linear.
-        start: `tokens` starts as the module's text says, `pytorch` as PyTorch starts linear maps.
+        start: initialisation: `tokens` as described in the module docstring, `pytorch` for PyTorch's default.
     """
 
     bridge_rank: PositiveInt
@@ -80,12 +80,12 @@ class MetaOptions(TypedDict, total=False):
 
 
 class MetaNetwork(nn.Module):
-    """Makes the matrix that maps a user's vector; its further arguments are those of `MetaOptions`.
+    """Generates the matrix that maps a user's vector; the other arguments are those of `MetaOptions`.
 
     Args:
         dim: D.
-        bridge: `meta` makes all of W_u; `low_rank` makes W_u = I + L_u R_u^T, with far fewer outputs where D is large;
-            `shared` learns one W for all users.
+        bridge: `meta` generates all of W_u; `low_rank` generates W_u = I + L_u R_u^T, with far fewer outputs for large
+            D; `shared` learns one W for all users.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class MetaNetwork(nn.Module):
                 self.head.bias[: self.dim * self.rank].zero_()  # of L_u, so that L_u R_u^T is small
 
     def pooled(self, history: Tensor, present: Tensor) -> Tensor:
-        """Return p_u (B, D): a learned default for a user without history, who never sees another's.
+        """Return p_u (B, D); a user without history gets a learned default.
 
         Args:
             history: vectors of earlier items (B, L, D).
@@ -152,7 +152,7 @@ class MetaNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class MappingSpec:
-    """What the mapping connects: an encoder and a backbone.
+    """The encoder and the backbone that the mapping connects.
 
     Attributes:
         user_dim: width of the encoder's e_u.
@@ -168,11 +168,11 @@ class MappingSpec:
 
 
 class CollaborativeMapping(nn.Module):
-    """Makes a prompt's soft tokens: the user's, then one a candidate.
+    """Computes a prompt's soft tokens: the user's, then one per candidate.
 
     Args:
         spec: widths and scale of inputs and outputs.
-        dim: D, where the mapping works; None is the encoder's own width. A linear map adapts a side of another width.
+        dim: D, the mapping's width; None for the encoder's own. A linear map adapts vectors of another width.
         bridge: how e_u becomes e_u': see `MetaNetwork`; `none` leaves it as it is.
         personalised_items: map the candidates' vectors with W_u, too.
         meta: see `MetaOptions`.
@@ -198,12 +198,12 @@ class CollaborativeMapping(nn.Module):
         self.user_token = nn.Linear(dim, spec.hidden_size)
         self.item_token = nn.Linear(dim, spec.hidden_size)
         if meta.get("start", "tokens") == "tokens":
-            for layer in (self.user_token, self.item_token):  # for inputs that spread by 1
+            for layer in (self.user_token, self.item_token):  # for inputs of standard deviation 1
                 nn.init.normal_(layer.weight, std=spec.token_std / dim**0.5)
                 nn.init.zeros_(layer.bias)
 
     def forward(self, user: Tensor, items: Tensor, history: Tensor, present: Tensor) -> Tensor:
-        """Make the soft tokens of a batch.
+        """Return the soft tokens of a batch.
 
         Args:
             user: e_u (B, D_u).
@@ -224,7 +224,7 @@ class CollaborativeMapping(nn.Module):
 
 
 def _adapter(width: int, dim: int) -> nn.Module:
-    """Return a map from an encoder's width to D that keeps the spread, or none where the two are one."""
+    """Return a map from an encoder's width to D that keeps the standard deviation; the identity if they are equal."""
     if width == dim:
         return nn.Identity()
     layer = nn.Linear(width, dim, bias=False)

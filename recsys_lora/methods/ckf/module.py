@@ -2,9 +2,9 @@
 
     e_u, e_v    = frozen collaborative encoder(user, history, item)
     soft tokens = mapping(e_u, e_v, history)                           `mapping.py`
-    y           = W0 x + the tasks' shared update + the own task's     `multi_lora.py`
-    loss        = cross-entropy of the answer, of every question as text alone and with soft tokens; which of the two
-                  trains what, and when, says the curriculum           `objective.py`
+    y           = W0 x + the shared update + the task's own update     `multi_lora.py`
+    loss        = cross-entropy of the answer, for every question as text only and with soft tokens; the curriculum
+                  determines what each of them trains, and when        `objective.py`
 
 Source: CKF, TKDE 2025, arXiv 2410.20642.
 """
@@ -39,11 +39,11 @@ class CKFMultiTaskModule(MultiLoRATuned):
 
     Args:
         objective: which loss trains what, and when.
-        mapping: makes the soft tokens: `CollaborativeMapping` with its own knobs bound.
-        history_length: earlier items that the meta-network reads.
+        mapping: creates the mapping to soft tokens: `CollaborativeMapping` with its own options bound.
+        history_length: number of earlier items that the meta-network reads.
         input_scale: `std` divides e_u and e_v by the standard deviation of their entries over the training questions.
-        vector_noise: standard deviation of the noise on their entries in training, after that.
-        tuned: what every recommender with Multi-LoRA is made with; it needs an encoder.
+        vector_noise: standard deviation of the noise added to their scaled entries in training.
+        tuned: arguments of all recommenders with Multi-LoRA; an encoder is required.
     """
 
     needs_encoder: ClassVar[bool] = True
@@ -62,7 +62,7 @@ class CKFMultiTaskModule(MultiLoRATuned):
         **tuned: Unpack[MultiTuned],
     ) -> None:
         super().__init__(**tuned)
-        self.identity |= {"tasks": list(self.tasks)}  # an update a task: those of other tasks do not fit
+        self.identity |= {"tasks": list(self.tasks)}  # one update per task: those of other tasks do not fit
         self.objective = objective
         self.meta_history = history_length
         widths = self.encoder.user_dim, self.encoder.item_dim, self.backbone.hidden_size
@@ -72,18 +72,18 @@ class CKFMultiTaskModule(MultiLoRATuned):
 
     @property
     def history_length(self) -> int:
-        """Earlier items that a batch must bring: what the meta-network or the encoder reads, the more of the two."""
+        """Number of earlier items that a batch must include: the larger of the meta-network's and the encoder's."""
         return max(self.meta_history, super().history_length)
 
-    # What the language model is given
+    # Inputs of the language model
 
     def condition(self, batch: PromptBatch, vectors: Vectors | None) -> None:
-        """Tell the low-rank updates each row's task, and whether this version of the questions may train them."""
+        """Set each row's task for the low-rank updates, and whether this version of the questions trains them."""
         frozen = vectors is not None and self.objective.separate
         self.lowrank.state.set(task=batch.task, frozen=frozen)
 
     def collaborative(self, batch: PromptBatch) -> Vectors | None:
-        """Return what the frozen encoder knows of a batch, None for prompts of text alone.
+        """Return the frozen encoder's vectors for a batch; None for text-only prompts.
 
         Returns:
             e_u (B, D_u) and e_v (B, C + L, D_i): see `encode_candidates`.
@@ -94,7 +94,7 @@ class CKFMultiTaskModule(MultiLoRATuned):
             return encode_candidates(self.encoder, batch.user, batch.history, batch.items, self.meta_history)
 
     def soft_tokens(self, batch: PromptBatch, vectors: Vectors | None) -> Tensor | None:
-        """Return the user's token and one a candidate (B, S, H)."""
+        """Return the user's token and one per candidate (B, S, H)."""
         if vectors is None:
             return None
         user, item = self.vector_scale(*vectors)
@@ -104,22 +104,22 @@ class CKFMultiTaskModule(MultiLoRATuned):
         return self.arranged(tokens, batch)
 
     def calibrate(self, data: PreparedData, train: UserItems) -> None:
-        """Measure the spread of the collaborative vectors over the training questions."""
+        """Measure the standard deviation of the collaborative vectors over the training questions."""
         self.vector_scale.measure(self.encoder, data, train)
 
     # Lightning's steps
 
     @property
     def progress(self) -> float:
-        """How much of the budget is used, t / T."""
+        """The share of the budget used so far, t / T."""
         return float(self.trainer.global_step / self.steps)
 
     def version_loss(self, version: str, batch: TrainBatch) -> Tensor:
-        """Return the sum of one version's losses, times its weight now: see `Objective`."""
+        """Return the sum of one version's losses, times its current weight: see `Objective`."""
         return self.objective.loss_weights(self.progress)[version] * super().version_loss(version, batch)
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
-        """Return this process's share of the losses of the versions that train something now."""
+        """Return this process's share of the losses of the versions that currently train something."""
         computed = self.objective.computed(self.progress)
         versions = {name: groups for name, groups in batch.versions.items() if computed[name]}
         loss = super().training_step(replace(batch, versions=versions), batch_idx)
@@ -127,10 +127,10 @@ class CKFMultiTaskModule(MultiLoRATuned):
             self.log("train/lambda", self.objective.weight(self.progress), batch_size=len(batch))
         if self.trainer.world_size == 1:
             return loss
-        return sum((0 * parameter.sum() for parameter in self._resting()), loss)  # DDP waits for a gradient of each
+        return sum((0 * parameter.sum() for parameter in self._resting()), loss)  # DDP needs a gradient for each
 
     def _resting(self) -> list[nn.Parameter]:
-        """Return the parameters that no version of the present step trains."""
+        """Return the parameters that no version trains in the current step."""
         shares = self.objective.shares(self.progress)
         lowrank = [] if shares.lowrank else [self.lowrank]
         mapping = [] if shares.mapping else self._with_mapping
@@ -138,11 +138,11 @@ class CKFMultiTaskModule(MultiLoRATuned):
 
     @property
     def _with_mapping(self) -> list[nn.Module]:
-        """What the collaborative version trains."""
+        """The modules that the collaborative version trains."""
         return [self.mapping] if self.offset is None else [self.mapping, self.offset]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Leave resting parameters and their averages alone, and log what moves the others."""
+        """Leave resting parameters and their moments unchanged, and log the gradient norms."""
         for parameter in self._resting():
             parameter.grad = None
         if self.logs_now:
@@ -150,10 +150,10 @@ class CKFMultiTaskModule(MultiLoRATuned):
             self.log("train/grad_norm_mapping", gradient_norm(self.mapping))
 
     def optimizer_parts(self, steps: float) -> Sequence[OptimizerPart]:
-        """Return the low-rank updates and the mapping, each with its share of the learning rate by the curriculum.
+        """Return the low-rank updates and the mapping, each with its share of the learning rate in the curriculum.
 
         Raises:
-            UserError: the budget has no end, which a curriculum needs.
+            UserError: the budget has no end, but the curriculum needs one.
         """
         if self.objective.separate and not math.isfinite(steps):
             raise UserError(

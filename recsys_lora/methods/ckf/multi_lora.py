@@ -1,4 +1,4 @@
-"""CKF's Multi-LoRA: one low-rank update that all tasks share, and one a task.
+"""CKF's Multi-LoRA: one low-rank update shared by all tasks, and one per task.
 
     y = W0 x + s · P A^T x            on k, v and o: the shared update
     y = W0 x + s · P_t A_t^T x        on q: that of the sample's own task t
@@ -20,22 +20,22 @@ from recsys_lora.utils.errors import UserError
 from recsys_lora.utils.types import PositiveFloat, PositiveInt, Probability
 
 Lora = Literal["multi", "shared_only", "specific_only", "single", "all_matrices"]
-"""`multi` is the paper's; `shared_only` and `specific_only` leave out the other update; `single` is one shared update
-on the linear maps of both; `all_matrices` puts both updates on all of them."""
+"""`multi` is the paper's; `shared_only` and `specific_only` leave out the other update; `single` has one shared update
+on the linear maps of both; `all_matrices` has both updates on all of them."""
 
 
 @dataclass(frozen=True)
 class MultiLoRA:
-    """Low-rank updates of which some are each task's own.
+    """Low-rank updates, some shared and some specific to a task.
 
     Attributes:
         lora: which updates there are, and where; see `Lora`.
         rank: R of each.
         alpha: updates are scaled by alpha / R.
-        dropout: share of the input features that an update does not see in training.
-        dropout_per: drop a feature for all of a sample's tokens, or for each token by itself (slower).
-        shared_targets: linear maps with the update that all tasks share, by the last part of their names.
-        specific_targets: linear maps with an update a task.
+        dropout: share of an update's input features dropped in training.
+        dropout_per: drop a feature for all tokens of a sample, or for each token separately (slower).
+        shared_targets: linear maps with the shared update, by the last part of their names.
+        specific_targets: linear maps with one update per task.
     """
 
     lora: Lora
@@ -47,10 +47,10 @@ class MultiLoRA:
     specific_targets: Sequence[str] = ("q_proj",)
 
     def install(self, model: nn.Module, tasks: int) -> Injection:
-        """Put the updates for so many tasks into a decoder, in place.
+        """Add the updates for that many tasks to a decoder, in place.
 
         Raises:
-            UserError: no linear map is left to adapt, or the model has none of such a name.
+            UserError: no linear map is left to adapt, or the model has none with a given name.
         """
         both = list(dict.fromkeys([*self.shared_targets, *self.specific_targets]))
         shared, specific = {
@@ -76,7 +76,7 @@ class MultiLoRA:
 
 
 class MultiTuned(Shared):
-    """What a recommender with Multi-LoRA is made with: see `Shared` and `MultiLoRA`."""
+    """Arguments of all recommenders with Multi-LoRA: see `Shared` and `MultiLoRA`."""
 
     lora: Lora
     rank: PositiveInt

@@ -24,22 +24,22 @@ Pooling = Literal["mean", "per_rank_component"]
 
 _DEFAULT_QUERIES = 4
 _DEFAULT_SHARE, _LARGEST_SHARE = 1 / 50, 1 / 10
-"""Parameters of the default generator over the backbone's: what is aimed at, and what tiny backbones may use."""
+"""Size of the default generator relative to the backbone: the target, and the maximum for tiny backbones."""
 
 
 class WeightGenerator(nn.Module):
-    """Makes A(u, i), one (width, R) matrix a group of adapted linear maps, for every pair of a batch.
+    """Generates A(u, i), one (width, R) matrix per group of adapted linear maps, for every pair of a batch.
 
     Args:
         user_dim: width of e_u.
         item_dim: width of e_i.
-        widths: input width of each group of linear maps that shares one A; a weight head each.
+        widths: input width of each group of linear maps that share one A; each group has its own weight head.
         rank: R.
-        kind: `queries` is the paper's generator; `direct` maps [e_u; e_i], or e_u where that is the input, linearly to
+        kind: `queries` is the paper's generator; `direct` maps [e_u; e_i], or e_u if that is the input, linearly to
             the weights.
-        pooling: `mean` maps the queries' mean to all of A; with `per_rank_component` query k makes A's column k.
+        pooling: `mean` maps the queries' mean to all of A; with `per_rank_component` query k generates A's column k.
         normalise: scale every A to a Frobenius norm of one.
-        backbone_parameters: the size of the language model that the weights are made for.
+        backbone_parameters: number of parameters of the language model.
         reader: how the queries read the pair: see `ReaderOptions`.
     """
 
@@ -83,7 +83,7 @@ class WeightGenerator(nn.Module):
             item: e_i (B, D_i).
 
         Returns:
-            A group's A(u, i), (B, width, R), under the group's name.
+            Each group's A(u, i), (B, width, R), by the group's name.
         """
         if self.reader is None:
             states = (user if self.of_user else torch.cat([user, item], dim=-1)).unsqueeze(1)
@@ -93,7 +93,7 @@ class WeightGenerator(nn.Module):
             states = states.mean(dim=1)  # (B, D_q)
         factors = {}
         for group, head in self.heads.items():
-            weights: Tensor = head(states)  # (B, width * R), or (B, R, width) from one query a component
+            weights: Tensor = head(states)  # (B, width * R), or (B, R, width) from one query per component
             mean = self.pooling == "mean"
             weights = weights.view(len(weights), -1, self.rank) if mean else weights.transpose(1, 2)
             if self.normalise:
@@ -103,7 +103,7 @@ class WeightGenerator(nn.Module):
 
 
 def _number_of_queries(queries: int | None, rank: int, pooling: Pooling) -> int:
-    """Return K: as asked for, else 4, or R where each query makes one rank component."""
+    """Return K: as requested, else 4, or R if each query generates one rank component."""
     if pooling == "mean":
         return queries or _DEFAULT_QUERIES
     if queries not in (None, rank):
@@ -114,18 +114,18 @@ def _number_of_queries(queries: int | None, rank: int, pooling: Pooling) -> int:
 def fitting_query_dim(
     backbone_parameters: int | None, structure: Mapping[str, Any], reader: ReaderOptions | None = None
 ) -> int:
-    """Return the D_q that suits a backbone: the heads doubled as often as keeps it at 512 and the generator small.
+    """Return the D_q for a backbone: heads times a power of two, at most 512, that keeps the generator small.
 
-    A fiftieth of the backbone is aimed at (D_q = 128 beside SmolLM2-135M, 512 beside 7 B); a backbone so small that
-    this would leave fewer than 32 may have a generator of a tenth of it.
+    The target is a fiftieth of the backbone (D_q = 128 for SmolLM2-135M, 512 for 7 B); for a backbone so small that
+    this would leave fewer than 32, the generator may have a tenth of its size.
 
     Args:
-        backbone_parameters: how many parameters the backbone has.
+        backbone_parameters: the backbone's number of parameters.
         structure: the arguments of `WeightGenerator` on which its size depends.
         reader: its options; D_q is a multiple of the `heads`.
 
     Raises:
-        ValueError: the number of parameters is not known.
+        ValueError: `backbone_parameters` is None.
     """
     if backbone_parameters is None:
         raise ValueError("query_dim=None needs backbone_parameters")

@@ -1,17 +1,17 @@
-"""CoRA: a (user, item) pair becomes low-rank weights of a frozen language model that reads text alone.
+"""CoRA: a (user, item) pair becomes low-rank weights of a frozen language model that reads only text.
 
     e_u, e_i = frozen collaborative encoder(user, history, item)
     A(u, i)  = generator(e_u, e_i)                                    (H, R), normalised
     y        = W0 x + (alpha / R) · P_lm A(u, i)^T dropout(x)         in every adapted linear map m of every block l
 
-Only the generator and the P's are trained; P starts at zero, so that training starts at the frozen model. With
-`tune_encoder`, ours, a copy of the encoder is trained with them.
+Only the generator and the P's are trained; P starts at zero, so training starts from the frozen model. With
+`tune_encoder` (ours), a copy of the encoder is trained with them.
 Source: CoRA, AAAI 2025, arXiv 2408.10645.
 
-Ours: LoRA can have tuned the backbone on the text before (`text_lora`), and the generated weights are added to it: a
-frozen model of few parameters learns little of titles. With scope=suffix the generated weights act on a prompt's tokens
-from the candidate's title on; what stands before it, which all candidates of one user share, is read without them.
-Where `{title}` precedes `{history}`, that is little.
+Ours: the backbone can first be tuned on the text with LoRA (`text_lora`), to which the generated weights are added: a
+small frozen model learns little from titles. With scope=suffix the generated weights act on a prompt's tokens from the
+candidate's title on; the tokens before it, which all candidates of one user share, are read without them. If `{title}`
+precedes `{history}`, these are few.
 """
 
 from collections.abc import Callable
@@ -44,11 +44,11 @@ Sharing = Literal["all", "per_layer", "per_matrix"]
 
 
 def shared_factor(site: Site, sharing: Sharing) -> str:
-    """Return the name of the A(u, i) that a linear map reads; maps of one name share one A and so an input width.
+    """Return the name of the A(u, i) that a linear map reads; maps with one name share one A, and so an input width.
 
     Args:
-        site: where the map stands.
-        sharing: `all` is the paper's one A for all maps of one input width; `per_layer` and `per_matrix` make one for
+        site: the linear map.
+        sharing: `all` is the paper's one A for all maps of one input width; `per_layer` and `per_matrix` have one for
             each decoder block or kind of matrix, and width.
     """
     width = f"width{site.in_features}"
@@ -57,7 +57,7 @@ def shared_factor(site: Site, sharing: Sharing) -> str:
 
 @dataclass(frozen=True)
 class GeneratedLoRA(LoRA):
-    """Low-rank updates whose A(u, i) a network makes, with or without updates that all rows share.
+    """Low-rank updates whose A(u, i) a network generates, with or without updates shared by all rows.
 
     Attributes:
         sharing: which linear maps share one A(u, i).
@@ -68,15 +68,15 @@ class GeneratedLoRA(LoRA):
     text_lora: TextLoRA = "none"
 
     def install(self, model: nn.Module) -> Injection:
-        """Put the updates into a decoder, in place; they start at zero.
+        """Add the updates to a decoder, in place; they start at zero.
 
         Raises:
-            UserError: the model has no linear map of a name asked for.
+            UserError: the model has no linear map with a requested name.
         """
 
         def adapted(site: Site) -> list[Source]:
             shape = site.in_features, site.out_features, self.rank, self.alpha, self.dropout, self.dropout_per
-            plain = [] if self.text_lora == "none" else [Static(*shape)]  # first, as where alone: so it is taken over
+            plain = [] if self.text_lora == "none" else [Static(*shape)]  # first, so that names match a first stage's
             return [*plain, Generated(shared_factor(site, self.sharing), *shape)]
 
         return inject(model, self.targets, adapted)
@@ -86,22 +86,22 @@ class CoRAModule(LoRATuned):
     """CoRA on one backbone and one collaborative encoder.
 
     Args:
-        generator: makes the weights: `WeightGenerator` with its own knobs bound.
+        generator: creates the weight generator: `WeightGenerator` with its own options bound.
         sharing: which of the adapted linear maps share one A(u, i).
         scope: the tokens that the weights act on: all, or those from the candidate's title on.
         input_scale: `std` divides e_u and e_i by the standard deviation of their entries over the training rows.
-        vector_noise: standard deviation of the noise on their entries in training, after that.
-        text_lora: LoRA of the same rank and scale on the same maps, which all pairs share: `fixed` leaves it as a first
-            stage made it, without dropout; `tuned` trains it with the generator.
+        vector_noise: standard deviation of the noise added to their scaled entries in training.
+        text_lora: LoRA of the same rank and scale on the same maps, shared by all pairs: `fixed` keeps it as trained by
+            a first stage, without dropout; `tuned` trains it with the generator.
         tune_encoder: train a copy of the collaborative encoder, too; see `recsys_lora.methods.tuned_encoder`.
-        encoder_lr_factor: its learning rate over that of the rest.
-        user_statistics: append what the train rows say of user and item to their vectors; see `Statistics`.
-        catalogue: how many users and items there are; needed for that.
-        tuned: what every recommender with LoRA is made with; it needs an encoder.
+        encoder_lr_factor: its learning rate relative to the rest.
+        user_statistics: append statistics of the train rows to the user and item vectors; see `Statistics`.
+        catalogue: how many users and items there are; required by `user_statistics`.
+        tuned: arguments of all recommenders with LoRA; an encoder is required.
 
     Raises:
-        UserError: the backbone has no linear map of a name asked for, scope=suffix has a prompt without a title, or two
-            fits of the encoder would be tuned.
+        UserError: the backbone has no linear map with a requested name, scope=suffix has a prompt without a title, or
+            an encoder with two fits is to be tuned.
     """
 
     needs_encoder: ClassVar[bool] = True
@@ -148,17 +148,17 @@ class CoRAModule(LoRATuned):
             self.encoder_lr_factor = encoder_lr_factor
 
     def train(self, mode: bool = True) -> "CoRAModule":
-        """Set the mode of what is trained; fixed LoRA stays in evaluation mode."""
+        """Set the mode of the trained parts; fixed LoRA stays in evaluation mode."""
         super().train(mode)
         for layer in self._fixed:
             layer.eval()
         return self
 
     def condition(self, batch: PromptBatch, vectors: Vectors | None) -> None:
-        """Generate the weights of the batch's pairs and hand them to the adapted maps.
+        """Generate the weights of the batch's pairs and pass them to the adapted maps.
 
-        Where a prompt shows several candidates, the pair is of the user and the candidates' mean: the weights may not
-        tell which of them is right.
+        If a prompt shows several candidates, the pair is the user and the candidates' mean: the weights must not reveal
+        which of them is right.
         """
         assert vectors is not None, "CoRA needs an encoder"
         user, items = vectors
@@ -171,7 +171,7 @@ class CoRAModule(LoRATuned):
 
     @property
     def weights_of_user(self) -> bool:
-        """Whether the generator reads the user alone, whose vector does not depend on the item."""
+        """Whether the generator reads only the user, and the user's vector does not depend on the item."""
         encoder = self.encoder.second if isinstance(self.encoder, TwoFits) else self.encoder
         return self.generator.of_user and isinstance(encoder, DotProductEncoder)
 
@@ -181,10 +181,10 @@ class CoRAModule(LoRATuned):
         return self.scope == "suffix"
 
     def acts_at(self, batch: PromptBatch) -> Tensor | None:
-        """Return the tokens (B, T) bool that the weights act on, of all that are read; None for all.
+        """Return which of the tokens read (B, T), bool, the weights act on; None for all.
 
         Raises:
-            ValueError: the weights act from the title on, and the batch does not say where it begins.
+            ValueError: the weights act from the title on, but the batch does not include where it begins.
         """
         if self.scope == "all":
             return None
@@ -195,7 +195,7 @@ class CoRAModule(LoRATuned):
         return places >= batch.title_start[:, None]
 
     def calibrate(self, data: PreparedData, train: UserItems) -> None:
-        """Measure the spread of the collaborative vectors over the training questions, and count train rows."""
+        """Measure the standard deviation of the vectors over the training questions, and count train rows."""
         self.vector_scale.measure(self.read_encoder, data, train)
         if self.statistics is not None:
             assert self.questions.train is not None

@@ -1,9 +1,9 @@
 """The queries of CoRA's generator and the blocks through which they read a pair of collaborative vectors.
 
-An attention over a single key gives that key's value whatever the query, so it is built without query and key
-matrices, which could never get a gradient: as the one linear map that value and output together are (`merged`), or as
-these two, with the dropout of each head's one weight between them, as the authors' code has it (`separate`). For the
-same reason keys have no bias (a softmax does not feel what is added to all its inputs).
+Attention over a single key returns that key's value whatever the query, so it is built without query and key matrices,
+which would never get a gradient: as one linear map, since value and output maps compose to one (`merged`), or as these
+two, with dropout of each head's single weight between them, as in the authors' code (`separate`). For the same reason
+keys have no bias (a softmax is invariant to adding a constant to its inputs).
 """
 
 from dataclasses import dataclass
@@ -25,18 +25,18 @@ class ReaderOptions(TypedDict, total=False):
     Attributes:
         input: what the queries see: `joint` is the one vector [e_u; e_i], `pair` the two vectors as two keys, `user`
             e_u alone, so that a user has the same weights for every item.
-        queries: K; None is 4, or R where pooling is `per_rank_component`.
+        queries: K; None is 4, or R if pooling is `per_rank_component`.
         blocks: N.
-        query_dim: D_q; None suits the backbone (`fitting_query_dim`), whose size must then be given.
+        query_dim: D_q; None fits it to the backbone (`fitting_query_dim`), whose size must then be given.
         heads: attention heads.
         ffn_dim: width of the feed-forward layers; None is 4 D_q.
         dropout: on the queries, the attention and every sub-layer's output.
-        single_key: how attention over one key is built: `merged` is one linear map of its value, `separate` the value's
-            and the output's, with dropout of the one weight between them.
-        norm_eps: of the LayerNorms.
+        single_key: how attention over one key is built: `merged` is one linear map, `separate` a value and an output
+            map, with dropout of the single weight between them.
+        norm_eps: epsilon of the LayerNorms.
         init_std: standard deviation of the blocks' initial weights; None is one over the square root of the input
             width. The authors' .02, meant for D_q = 512, leaves a narrow generator nearly constant: on labels that are
-            the sign of e_u · e_i it stays at chance where this learns them (`tests/methods/test_contract.py`).
+            the sign of e_u · e_i it stays at chance where None learns them (`tests/methods/test_contract.py`).
     """
 
     input: Input
@@ -53,7 +53,7 @@ class ReaderOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ReaderSettings:
-    """The same with its widths decided: see `ReaderOptions`."""
+    """`ReaderOptions` with all widths resolved."""
 
     queries: int
     query_dim: int
@@ -85,7 +85,7 @@ class Attention(nn.Module):
         else:
             self.query = nn.Linear(query_dim, query_dim)
             self.key = nn.Linear(key_dim, query_dim, bias=False)
-            self.value = nn.Linear(key_dim, query_dim, bias=False)  # the output's bias says all that one here could
+            self.value = nn.Linear(key_dim, query_dim, bias=False)  # the output's bias makes one here redundant
             self.output = nn.Linear(query_dim, query_dim)
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class Attention(nn.Module):
         return output
 
     def _separate(self, value: Tensor) -> Tensor:
-        """Drop the one weight, 1, of some heads of some queries, and map what is left of the values (B, K, D_q)."""
+        """Apply dropout to the single weight, 1, of each query and head, and map the resulting values (B, K, D_q)."""
         weight = functional.dropout(value.new_ones(*value.shape[:2], self.heads, 1), self.dropout, self.training)
         mixed = (value.reshape(*value.shape[:2], self.heads, -1) * weight).flatten(2)
         output: Tensor = self.output(mixed)
@@ -141,7 +141,7 @@ class QueryReader(nn.Module):
         if dim % heads:
             raise ValueError(f"query_dim={dim} is not a multiple of heads={heads}")
         self.input = settings.input
-        if self.input == "pair":  # maps of their own, or the queries could not tell the two keys apart
+        if self.input == "pair":  # separate maps, or the queries could not tell the two keys apart
             self.user_key = nn.Linear(user_dim, dim)
             self.item_key = nn.Linear(item_dim, dim)
         key_dim, keys = {"joint": (user_dim + item_dim, 1), "pair": (dim, 2), "user": (user_dim, 1)}[self.input]

@@ -1,11 +1,11 @@
-"""What the train rows say of a user and an item beside their vectors, as further inputs of CoRA's generator.
+"""Statistics of a user's and an item's train rows, as additional inputs of CoRA's generator.
 
-    of an id with n rows, k of them positive:   [logit((k + m p) / (n + m)), log(1 + n)]        m = 5, p of all rows
+    for an id with n rows, k of them positive:  [logit((k + m p) / (n + m)), log(1 + n)]     m = 5, p over all rows
 
 each standardised over the training questions. In evaluation n and k count all train rows. In training a question counts
-the rows before its own alone, by time and, within a second, by their place in the data: its own label is in nothing
-that it reads. To leave out the own row alone would not do: within a user, the share of the others is then lower for
-each positive than for each negative, and a model that knows the user reads the label off it.
+only the rows before its own, by time and, within a second, by position in the data: its own label does not enter its
+inputs. Leaving out only the question's own row would not suffice: within a user, the share of the others is then lower
+for each positive than for each negative, and a model that knows the user can infer the label.
 Source: ordered target statistics, Prokhorenkova et al., CatBoost, NeurIPS 2018, arXiv 1706.09516, section 3.2.
 
 Unseen and masked ids have n = 0. The rows are those that the method trains on: with `cf.train_share`, the later part.
@@ -23,12 +23,12 @@ from recsys_lora.data.rows import Rows
 from recsys_lora.evaluation.baselines import PSEUDO_ROWS
 
 WIDTH = 2
-"""Numbers of a user, and of an item."""
+"""Number of statistics per user, and per item."""
 _EDGE = 1e-6
 
 
 class Statistics(nn.Module):
-    """Counts of train rows, kept with what is trained.
+    """Counts of train rows, saved with the trained parameters.
 
     Args:
         catalogue: how many users and items there are.
@@ -44,13 +44,13 @@ class Statistics(nn.Module):
 
     def __init__(self, catalogue: Catalogue) -> None:
         super().__init__()
-        # Columns: rows, positive rows. Those of users, and of items, in all of train.
+        # Columns: rows and positive rows of users, and of items, in all of train.
         self.register_buffer("users", torch.zeros(catalogue.num_users + 1, 2))
         self.register_buffer("items", torch.zeros(catalogue.num_items + 1, 2))
         self.register_buffer("overall", torch.full((), 0.5))
         self.register_buffer("mean", torch.zeros(2, WIDTH))  # of users, of items
         self.register_buffer("std", torch.ones(2, WIDTH))
-        # Those before each training question: (n, 2) of its user, (n, C, 2) of its candidates.
+        # The same before each training question: (n, 2) of its user, (n, C, 2) of its candidates.
         self.register_buffer("train_users", torch.zeros(0, 2), persistent=False)
         self.register_buffer("train_items", torch.zeros(0, 0, 2), persistent=False)
 
@@ -59,7 +59,7 @@ class Statistics(nn.Module):
 
         Args:
             rows: all train rows.
-            questions: n training questions, each about one of them; its candidates may be others' items.
+            questions: n training questions, each about one of these rows; its candidates may be items of other rows.
 
         Raises:
             ValueError: a question is about another row.
@@ -93,9 +93,9 @@ class Statistics(nn.Module):
         return torch.stack([torch.logit(share, eps=_EDGE), torch.log1p(rows)], dim=-1)
 
     def forward(self, batch: PromptBatch) -> tuple[Tensor, Tensor]:
-        """Return the standardised numbers of the users (B, 2) and the candidates (B, C, 2) of a batch.
+        """Return the standardised statistics of the users (B, 2) and the candidates (B, C, 2) of a batch.
 
-        In training mode it is a batch of the training questions.
+        In training mode the batch must be one of training questions.
         """
         if self.training:
             users, items = self.train_users[batch.index], self.train_items[batch.index]
@@ -107,7 +107,7 @@ class Statistics(nn.Module):
         return own, theirs
 
     def grow(self, users: int, items: int) -> None:
-        """Make room for more users and items, which have no train row."""
+        """Make room for more users and items, which have no train rows."""
         self.users = nn.functional.pad(self.users, (0, 0, 0, users))
         self.items = nn.functional.pad(self.items, (0, 0, 0, items))
 
@@ -119,14 +119,14 @@ def counts_before(
     asked: NDArray[np.int64],
     before: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """Return how many rows, and positive rows, an id has before a place.
+    """Return how many rows, and positive rows, an id has before a place in the order of time.
 
     Args:
         ids: (n,) the rows' users, or items.
-        place: (n,) 0 to n - 1, of each row in the order of time.
+        place: (n,) place of each row in the order of time, 0 to n - 1.
         positive: (n,).
         asked: (...) ids to count.
-        before: places, of a shape that fits `asked`.
+        before: places, in a shape that broadcasts with `asked`.
 
     Returns:
         (..., 2) rows and positive rows.
