@@ -59,8 +59,8 @@ class CoLLM(SecondStage):
         tuned: arguments of all recommenders with LoRA; an encoder is required.
 
     Raises:
-        UserError: e_u and e_i differ in width, the prompt has no soft tokens or unknown ones, or an encoder with two
-            fits is to be tuned.
+        UserError: e_u and e_i differ in width, or the prompt has no soft tokens or unknown ones.
+        ValueError: an encoder with two fits is to be tuned.
     """
 
     needs_encoder: ClassVar[bool] = True

@@ -163,7 +163,7 @@ class Task:
         raise NotImplementedError
 
     def item_questions(self, train: Questions) -> Questions:
-        """Return one question per item, without a user, whose label is the mean of the item's; yes-or-no tasks only.
+        """Return one question per item, without a user, labelled with the item's share of positives.
 
         Raises:
             UserError: the task asks no yes-or-no questions.

@@ -100,8 +100,8 @@ class CoRAModule(LoRATuned):
         tuned: arguments of all recommenders with LoRA; an encoder is required.
 
     Raises:
-        UserError: the backbone has no linear map with a requested name, scope=suffix has a prompt without a title, or
-            an encoder with two fits is to be tuned.
+        UserError: the backbone has no linear map with a requested name, or scope=suffix has a prompt without a title.
+        ValueError: an encoder with two fits is to be tuned.
     """
 
     needs_encoder: ClassVar[bool] = True
