@@ -5,7 +5,7 @@ from pathlib import Path
 
 from recsys_lora.config.paths import conf_dir
 
-MOST_FILES = 115
+MOST_FILES = 112
 MOST_SHARED = 0.15
 IN_FILES = 3
 
